@@ -1,0 +1,1 @@
+"""Configuration: protos, loading, editing, expanding, checking."""

@@ -1,0 +1,74 @@
+"""What travels from the input threads to the training step."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+
+
+@dataclasses.dataclass(frozen=True)
+class InputPosition:
+    """How much of the input has been consumed by all ranks together.
+
+    The order of rows is a function of the seed, the epoch and the config alone, so these two
+    numbers are enough to go on from, on any number of ranks.
+
+    Attributes:
+        epoch: Number of whole passes done.
+        row: Rows of the current pass already consumed, counted over all ranks.
+    """
+
+    epoch: int = 0
+    row: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class RowBlock:
+    """Consecutive rows of one rank, as Arrow columns.
+
+    Attributes:
+        columns: One Arrow column for each field asked of the reader. Text files give binary
+            columns (raw bytes, empty where the cell is empty); Parquet gives its own types.
+        locate: Maps a row of this block to words for an error message, as "train.csv, row 17".
+        position: The input position once this block has been consumed (by all ranks).
+        epoch_end: True on the last block of a pass over the data.
+    """
+
+    columns: pa.RecordBatch
+    locate: Callable[[int], str]
+    position: InputPosition
+    epoch_end: bool = False
+
+
+@dataclasses.dataclass
+class PackedBatch:
+    """A batch as few, wide arrays, ready for the step.
+
+    Arrays by name (B rows; bank b holds all embedding tables of one width):
+
+    - ``dense`` float32 [B, D]: numeric features, columns as the feature plan lays them out.
+    - ``bank{b}/rows`` int32 [U]: the distinct bank rows this batch touches (no repeats).
+    - ``bank{b}/index`` int32 [B, S]: for each single-valued slot the position in
+      ``rows`` plus one; 0 means "no id" and gives the zero vector.
+    - ``bank{b}/multi_index`` int32 [N]: the same for the values of multi-valued slots.
+    - ``bank{b}/multi_segment`` int32 [N]: slot * B + row of each value, ascending.
+    - ``bank{b}/multi_weight`` float32 [N]: each value's coefficient (combiner and weights
+      are already in it: sum w, mean w / sum w, sqrtn w / sqrt(sum w^2)).
+    - ``label/<name>`` float32 [B] (or [B, dim]).
+    - ``sample_weight`` float32 [B], when the config names one.
+    - ``id/<feature or field>`` int64 [B]: session and user ids; only equality means anything.
+
+    Attributes:
+        rows: B, which may be 0.
+        arrays: The arrays above.
+        position: The input position once this batch has been consumed.
+        raw: The columns as read, kept only when asked for (predict).
+    """
+
+    rows: int
+    arrays: dict[str, np.ndarray]
+    position: InputPosition = InputPosition()
+    raw: pa.RecordBatch | None = None

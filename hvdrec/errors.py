@@ -1,0 +1,21 @@
+"""The errors a user can cause and mend: one clear line, exit code 2, no stack trace."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """A mistake in what the user gave; its text says where it is and what to do."""
+
+    exit_code = 2
+
+
+class ConfigError(UserError):
+    """A pipeline.config, edit or flag is wrong; the text names file, line and field."""
+
+
+class DataError(UserError):
+    """A data file is wrong; the text names file, row and column."""
+
+
+class CheckpointError(UserError):
+    """A checkpoint can't be read or written; the text names the file."""

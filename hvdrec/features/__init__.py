@@ -1,0 +1,1 @@
+"""The feature plan: what each input column becomes."""

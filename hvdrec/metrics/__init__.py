@@ -1,0 +1,1 @@
+"""Metrics: one file per metric, and how they merge across ranks."""

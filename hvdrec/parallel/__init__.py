@@ -1,0 +1,1 @@
+"""Replica groups: one process, or Horovod."""

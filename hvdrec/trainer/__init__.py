@@ -1,0 +1,1 @@
+"""The training loop, the step, evaluation and the hooks around them."""

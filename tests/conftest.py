@@ -1,0 +1,19 @@
+"""Fixtures all tests share."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+@pytest.fixture(scope="session")
+def shared() -> pathlib.Path:
+    """The folder with golden files and real data, beside the project; skips where it is absent."""
+    path = pathlib.Path(__file__).resolve().parents[2] / "shared"
+    if not path.is_dir():
+        pytest.skip("../shared is not here: golden files and data sets are not part of the project")
+    return path
