@@ -1,0 +1,99 @@
+"""Builds what Python can't import as it stands: the C++ module (by CMakeLists.txt) and the proto modules.
+
+`python setup.py build_ext --inplace` writes hvdrec/_native*.so, `python setup.py build_protos` writes
+hvdrec/config/protos/*_pb2.py. Everything else about the package is in pyproject.toml.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+from setuptools import Command, Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+PROTOS = "hvdrec/config/protos"
+
+
+def find_cmake() -> str:
+    """Returns the cmake of this environment, found without it being activated, or the machine's."""
+    beside_python = Path(sys.executable).parent / "cmake"
+    cmake = str(beside_python) if beside_python.exists() else shutil.which("cmake")
+    if not cmake:
+        raise SystemExit("cmake not found: pip install -r requirements.lock, or run `make build`")
+    return cmake
+
+
+class CMakeBuild(build_ext):
+    """Hands each extension to CMake; HVDREC_CMAKE_ARGS adds arguments, CMAKE_BUILD_PARALLEL_LEVEL jobs."""
+
+    def build_extension(self, ext: Extension) -> None:
+        """Configures and builds `ext` into the place that setuptools chose for it."""
+        target = Path(self.get_ext_fullpath(ext.name)).resolve()
+        # One build tree per environment: CMake remembers the Python that it was configured for.
+        environment = hashlib.sha256(sys.prefix.encode()).hexdigest()[:8]
+        tree = ROOT / "build" / f"cmake-{sys.implementation.cache_tag}-{environment}"
+        output = tree / "out"
+        configure = [
+            *(find_cmake(), "-S", str(ROOT), "-B", str(tree)),
+            f"-DPython_EXECUTABLE={sys.executable}",
+            f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={output}",
+            *(["-DCMAKE_BUILD_TYPE=Debug"] if self.debug else []),
+            *shlex.split(os.environ.get("HVDREC_CMAKE_ARGS", "")),
+        ]
+        jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL") or str(min(os.cpu_count() or 1, 8))
+        subprocess.run(configure, check=True)
+        subprocess.run([find_cmake(), "--build", str(tree), "-j", jobs], check=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # A new file under the old name: a running process keeps the library that it has mapped.
+        fresh = target.with_name(target.name + ".new")
+        shutil.copy2(output / target.name, fresh)
+        os.replace(fresh, target)
+
+
+class BuildProtos(Command):
+    """Generates hvdrec/config/protos/*_pb2.py and .pyi with the protoc of grpcio-tools."""
+
+    description = "generate the proto modules"
+    user_options: ClassVar[list] = []
+
+    def initialize_options(self) -> None:
+        """Nothing to set."""
+
+    def finalize_options(self) -> None:
+        """Nothing to check."""
+
+    def run(self) -> None:
+        """Runs protoc once over all .proto files."""
+        import grpc_tools
+        from grpc_tools import protoc
+
+        well_known = Path(grpc_tools.__file__).parent / "_proto"
+        sources = sorted(str(path.relative_to(ROOT)) for path in (ROOT / PROTOS).glob("*.proto"))
+        os.chdir(ROOT)
+        status = protoc.main(["protoc", "-I.", f"-I{well_known}", "--python_out=.", "--pyi_out=.", *sources])
+        if status:
+            raise SystemExit("protoc failed: see its message above")
+
+
+class BuildPy(build_py):
+    """Generates the proto modules before the package's files are listed."""
+
+    def run(self) -> None:
+        """Generates, then copies as usual."""
+        self.run_command("build_protos")
+        super().run()
+
+
+setup(
+    ext_modules=[Extension("hvdrec._native", sources=[])],
+    cmdclass={"build_ext": CMakeBuild, "build_protos": BuildProtos, "build_py": BuildPy},
+)
