@@ -50,8 +50,11 @@ class CMakeBuild(build_ext):
             *shlex.split(os.environ.get("HVDREC_CMAKE_ARGS", "")),
         ]
         jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL") or str(min(os.cpu_count() or 1, 8))
-        subprocess.run(configure, check=True)
-        subprocess.run([find_cmake(), "--build", str(tree), "-j", jobs], check=True)
+        # With -q only what CMake and the compiler write to stderr shows: warnings and errors.
+        out = None if self.distribution.verbose else subprocess.DEVNULL
+        env = dict(os.environ, MAKEFLAGS="--no-print-directory")
+        subprocess.run(configure, check=True, stdout=out)
+        subprocess.run([find_cmake(), "--build", str(tree), "-j", jobs], check=True, stdout=out, env=env)
         target.parent.mkdir(parents=True, exist_ok=True)
         # A new file under the old name: a running process keeps the library that it has mapped.
         fresh = target.with_name(target.name + ".new")

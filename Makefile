@@ -1,0 +1,90 @@
+# `make help` lists the commands. The first one to run sets everything up in .venv, inside this folder: it
+# needs Python 3.10 to 3.12 with its headers, g++, make and a package registry that pip can reach; no root.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+GPU       ?= 0
+NP        ?= 2
+CONFIG    ?= configs/deepfm_adult.config
+MODEL_DIR ?= runs/$(basename $(notdir $(CONFIG)))-$(shell date +%Y%m%d-%H%M%S)
+ARGS      ?=
+export GPU PYTHON
+# TensorFlow's start-up remarks; its warnings and errors still show.
+export TF_CPP_MIN_LOG_LEVEL ?= 1
+
+VENV   := $(if $(filter 1,$(GPU)),.venv-gpu,.venv)
+PY     := $(VENV)/bin/python
+STAMPS := $(VENV)/stamps
+SETUP  := build_support/environment.sh $(VENV)
+
+PROTOS := $(wildcard hvdrec/config/protos/*.proto)
+PB2    := $(PROTOS:.proto=_pb2.py)
+CSRC   := $(shell find csrc -name '*.cc' -o -name '*.h' -o -name '*.cu')
+
+# What was built can be lost without its stamp (or moved to where its paths no longer hold): build it again.
+MOVED       := $(if $(filter $(CURDIR),$(shell cat $(STAMPS)/python 2>/dev/null)),,FORCE)
+LOST_PROTOS := $(if $(filter-out $(wildcard $(PB2)),$(PB2)),FORCE)
+LOST_NATIVE := $(if $(wildcard hvdrec/_native*.so),,FORCE)
+
+.PHONY: help train test lint build bench doctor clean distclean FORCE
+FORCE:
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+	@echo
+	@echo '  Settings: NP=2 (ranks)  CONFIG=configs/deepfm_adult.config  MODEL_DIR=runs/...'
+	@echo '            ARGS="more flags of hvdrec.train"  PYTHON=python3.11  GPU=1 (CUDA and NCCL, in .venv-gpu)'
+
+train: build ## Set up what is missing, then train CONFIG on NP ranks of this machine
+	$(VENV)/bin/horovodrun -np $(NP) $(PY) -m hvdrec.train \
+	  --pipeline_config_path $(CONFIG) --model_dir $(MODEL_DIR) $(ARGS)
+
+test: build lint ## Set up what is missing, then run lint, types, import contracts and all tests
+	$(PY) -m pytest $(ARGS)
+
+lint: $(STAMPS)/packages $(STAMPS)/protos ## Check style, types and the order of the floors
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-logo 2>/dev/null || $(VENV)/bin/lint-imports
+	find csrc -name '*.cc' -o -name '*.h' -o -name '*.cu' | xargs -r $(VENV)/bin/clang-format --dry-run -Werror
+
+build: $(STAMPS)/horovod $(STAMPS)/protos $(STAMPS)/native ## Set up .venv and compile what has changed
+
+bench: build ## Run the benchmarks
+	$(PY) -m pytest bench -o python_files='bench_*.py' $(ARGS)
+
+doctor: ## Say what works here, and what to do about what doesn't
+	@$(if $(wildcard $(PY)),$(PY),python3) -m hvdrec.doctor
+
+clean: ## Remove what was generated and compiled here, but for .venv and runs
+	rm -rf build hvdrec/_native*.so hvdrec/config/protos/*_pb2.py hvdrec/config/protos/*_pb2.pyi
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks
+	find hvdrec tests bench -name __pycache__ -prune -exec rm -rf {} +
+
+distclean: clean ## Remove .venv too
+	rm -rf .venv .venv-gpu
+
+$(STAMPS)/python: $(MOVED)
+	@$(SETUP) python
+	@echo '$(CURDIR)' > $@
+
+$(STAMPS)/packages: $(STAMPS)/python requirements.lock build_support/hvdrec_site.py
+	@$(SETUP) packages
+	@touch $@
+
+$(STAMPS)/horovod: $(STAMPS)/packages
+	@$(SETUP) horovod
+	@touch $@
+
+$(STAMPS)/protos: $(PROTOS) setup.py $(STAMPS)/packages $(LOST_PROTOS)
+	@echo '[4/5] proto modules'
+	@$(PY) setup.py -q build_protos
+	@touch $@
+
+$(STAMPS)/native: $(CSRC) CMakeLists.txt setup.py $(STAMPS)/packages $(LOST_NATIVE)
+	@echo '[5/5] hvdrec._native from csrc'
+	@$(PY) setup.py -q build_ext --inplace
+	@touch $@

@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# Makes the virtual environment, a step at a time: environment.sh VENV python|packages|horovod.
+# Called by the Makefile, which keeps the stamps. All output of pip and of compilers goes to VENV/setup.log;
+# a step that fails shows the log's end. PYTHON names the interpreter to use, GPU=1 asks for CUDA and NCCL.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+readonly venv=$1 step=$2
+readonly log=$venv/setup.log
+readonly oldest=10 newest=12 # of Python 3, as in pyproject.toml
+
+fail() {
+  printf 'error: %s\n' "$@" >&2
+  exit 1
+}
+
+# Runs a command with its output in the log; on failure shows the log's last lines that say something.
+logged() {
+  printf '\n$ %s\n' "$*" >>"$log"
+  if ! "$@" >>"$log" 2>&1 </dev/null; then
+    grep -v 'is ignored: it is neither a file nor a directory' "$log" | tail -n 40 >&2
+    fail "this command failed: $*" "its whole output is in $log; mend the cause and run the same make again"
+  fi
+}
+
+supported() {
+  "$1" -c "import sys; sys.exit(not (3, $oldest) <= sys.version_info[:2] <= (3, $newest))" 2>/dev/null
+}
+
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:-python3 python3.12 python3.11 python3.10}; do
+    if command -v "$candidate" >/dev/null && supported "$candidate"; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  fail "no Python 3.$oldest to 3.$newest found (TensorFlow 2.18 has no other); name one: make PYTHON=/path/to/python3.11 ..."
+}
+
+# What can't come from the package registry: a compiler, and the headers of the Python in use.
+check_tools() {
+  command -v "${CXX:-g++}" >/dev/null || fail "no C++ compiler: install g++ (GCC 9 or newer), or set CXX"
+  "$1" - <<'PYTHON' || fail "Python.h is missing: install the headers of $1 (Debian and Ubuntu: python3-dev)"
+import os, sys, sysconfig
+sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")))
+PYTHON
+}
+
+make_python() {
+  local python
+  python=$(find_python)
+  check_tools "$python"
+  echo "[1/5] $("$python" -V) environment in $venv"
+  rm -rf "$venv"
+  mkdir -p "$venv/stamps"
+  if ! "$python" -m venv "$venv" >>"$log" 2>&1; then
+    cat "$log" >&2
+    fail "$python can't make a virtual environment (Debian and Ubuntu: install python3-venv)"
+  fi
+}
+
+# The lock file without Horovod, which needs the others in place before it can compile.
+write_requirements() {
+  local tensorflow=tensorflow-cpu
+  if [[ ${GPU:-0} == 1 ]]; then tensorflow='tensorflow[and-cuda]'; fi
+  sed -e '/^horovod==/d' -e "s/^tensorflow-cpu==/$tensorflow==/" requirements.lock >"$venv/requirements.txt"
+}
+
+install_packages() {
+  echo "[2/5] packages of requirements.lock (a minute or two)"
+  write_requirements
+  logged "$venv/bin/python" -m pip install --disable-pip-version-check -r "$venv/requirements.txt"
+  local site
+  site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
+  cp build_support/hvdrec_site.py "$site/"
+  printf '%s\n' "$PWD" "import hvdrec_site" >"$site/hvdrec.pth"
+  # Ranks are bound to no core, and may outnumber the cores, under a plain `mpirun -np N` too: Open MPI's
+  # own default gives each rank of two a single core of however many there are.
+  printf '%s\n' 'rmaps_default_mapping_policy = :oversubscribe' 'hwloc_default_binding_policy = none' \
+    >"$venv/etc/prte-mca-params.conf"
+}
+
+# Horovod's build takes minutes, so it is repeated only when something that it was compiled against changes.
+install_horovod() {
+  local built_from=$venv/stamps/horovod-built-from wanted jobs
+  wanted=$(grep -E '^(horovod|tensorflow-cpu|openmpi)==' requirements.lock; echo "GPU=${GPU:-0}")
+  if [[ -f $built_from && $(<"$built_from") == "$wanted" ]]; then return; fi
+  # A compiler process takes up to 1.5 GB.
+  jobs=$(awk -v cpus="$(nproc)" '/MemAvailable/ {n = int($2 / 1.5e6)} END {print (n < 1) ? 1 : (n < cpus) ? n : cpus}' /proc/meminfo)
+  echo "[3/5] Horovod with MPI and Gloo, compiled with $jobs jobs (3 to 6 minutes on 2 cores)"
+  local -a options=(HOROVOD_WITH_TENSORFLOW=1 HOROVOD_WITHOUT_PYTORCH=1 HOROVOD_WITHOUT_MXNET=1
+    HOROVOD_WITH_MPI=1 HOROVOD_WITH_GLOO=1)
+  # NCCL needs the CUDA toolkit and NCCL's headers on the machine (HOROVOD_CUDA_HOME, HOROVOD_NCCL_HOME say
+  # where). Untried so far: see docs/distributed.md.
+  if [[ ${GPU:-0} == 1 ]]; then options+=(HOROVOD_GPU=CUDA HOROVOD_GPU_OPERATIONS=NCCL); fi
+  logged env PATH="$PWD/$venv/bin:$PATH" OPAL_PREFIX="$PWD/$venv" MAKEFLAGS="-j$jobs" "${options[@]}" \
+    "$venv/bin/python" -m pip install --disable-pip-version-check --no-build-isolation --no-deps \
+    --no-cache-dir --force-reinstall "$(grep '^horovod==' requirements.lock)"
+  logged "$venv/bin/python" -c "import horovod.tensorflow as hvd; assert hvd.mpi_built() and hvd.gloo_built()"
+  printf '%s\n' "$wanted" >"$built_from"
+}
+
+case $step in
+  python) make_python ;;
+  packages) install_packages ;;
+  horovod) install_horovod ;;
+  *) fail "unknown step $step" ;;
+esac

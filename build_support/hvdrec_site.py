@@ -1,0 +1,14 @@
+"""Lets this environment's MPI run without `activate`; copied into site-packages and imported at each start.
+
+PyPI's Open MPI is told where it lies by OPAL_PREFIX, and `horovodrun` looks for `mpirun` in PATH: both follow
+from where this Python is. What the user has set stays.
+"""
+
+import os
+import sys
+
+_bin = os.path.join(sys.prefix, "bin")
+if os.path.exists(os.path.join(_bin, "mpirun")):
+    os.environ.setdefault("OPAL_PREFIX", sys.prefix)
+    if _bin not in os.environ.get("PATH", "").split(os.pathsep):
+        os.environ["PATH"] = os.pathsep.join(filter(None, (_bin, os.environ.get("PATH"))))
