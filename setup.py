@@ -53,8 +53,9 @@ class CMakeBuild(build_ext):
         # With -q only what CMake and the compiler write to stderr shows: warnings and errors.
         out = None if self.distribution.verbose else subprocess.DEVNULL
         env = dict(os.environ, MAKEFLAGS="--no-print-directory")
-        subprocess.run(configure, check=True, stdout=out)
-        subprocess.run([find_cmake(), "--build", str(tree), "-j", jobs], check=True, stdout=out, env=env)
+        for command in (configure, [find_cmake(), "--build", str(tree), "-j", jobs]):
+            if subprocess.run(command, stdout=out, env=env).returncode:
+                raise SystemExit("csrc did not build: CMake's and the compiler's messages are above")
         target.parent.mkdir(parents=True, exist_ok=True)
         # A new file under the old name: a running process keeps the library that it has mapped.
         fresh = target.with_name(target.name + ".new")
