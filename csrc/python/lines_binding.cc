@@ -1,0 +1,135 @@
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "kernels/lines.h"
+#include "kernels/shuffle.h"
+
+namespace py = pybind11;
+
+namespace hvdrec {
+namespace {
+
+using Numbers = py::array_t<int32_t, py::array::c_style>;
+
+// A numpy array over memory that it owns from now on.
+template <typename T, typename Owner>
+py::array_t<T> Adopt(T* data, size_t size, Owner owner) {
+  py::capsule base(new Owner(std::move(owner)), [](void* p) { delete static_cast<Owner*>(p); });
+  return py::array_t<T>(static_cast<py::ssize_t>(size), data, base);
+}
+
+template <typename T>
+py::array_t<T> Adopt(std::vector<T> values) {
+  T* const data = values.data();
+  const size_t size = values.size();
+  return Adopt(data, size, std::move(values));
+}
+
+std::unique_ptr<LineBlock> ScanBlock(const py::buffer& buffer, size_t begin, size_t end, bool last,
+                                     int32_t file, int64_t first_line) {
+  const py::buffer_info info = buffer.request();
+  const size_t size = static_cast<size_t>(info.size * info.itemsize);
+  if (begin > end || size < end + kLinePadding) {
+    throw std::invalid_argument("the buffer needs 32 spare bytes after the text");
+  }
+  py::gil_scoped_release release;
+  return std::make_unique<LineBlock>(static_cast<const char*>(info.ptr), begin, end, last, file,
+                                     first_line);
+}
+
+void CheckRows(const std::vector<const LineBlock*>& blocks, const Numbers& block,
+               const Numbers& index) {
+  if (block.size() != index.size()) throw std::invalid_argument("block and index differ in length");
+  for (py::ssize_t i = 0; i < block.size(); ++i) {
+    const size_t b = static_cast<size_t>(block.data()[i]);
+    if (b >= blocks.size() || static_cast<size_t>(index.data()[i]) >= blocks[b]->rows()) {
+      throw std::out_of_range("no such row");
+    }
+  }
+}
+
+std::unique_ptr<LineBlock> GatherBlock(const std::vector<const LineBlock*>& blocks,
+                                       const Numbers& block, const Numbers& index) {
+  CheckRows(blocks, block, index);
+  py::gil_scoped_release release;
+  return std::make_unique<LineBlock>(blocks, block.data(), index.data(), block.size());
+}
+
+py::tuple Split(const LineSplitter& splitter, const std::vector<const LineBlock*>& blocks,
+                const Numbers& block, const Numbers& index) {
+  CheckRows(blocks, block, index);
+  SplitRows rows;
+  {
+    py::gil_scoped_release release;
+    rows = splitter.Split(blocks, block.data(), index.data(), block.size());
+  }
+  const size_t fields = rows.starts.size() - 1;
+  const size_t bytes = rows.starts.back();
+  py::list bad;
+  for (const BadRow& row : rows.bad) {
+    bad.append(py::make_tuple(row.position, row.columns, row.file, row.line));
+  }
+  int32_t* const offsets = rows.offsets.get();
+  char* const data = rows.data.get();
+  return py::make_tuple(rows.rows,
+                        Adopt(offsets, fields * (rows.rows + 1), std::move(rows.offsets)),
+                        Adopt(reinterpret_cast<uint8_t*>(data), bytes, std::move(rows.data)),
+                        Adopt(std::move(rows.starts)), Adopt(std::move(rows.files)),
+                        Adopt(std::move(rows.lines)), std::move(bad));
+}
+
+py::object Cells(const LineSplitter& splitter, const py::bytes& line) {
+  bool ok = false;
+  py::list cells;
+  for (const std::string& cell : splitter.Cells(std::string_view(line), &ok)) {
+    cells.append(py::bytes(cell));
+  }
+  if (!ok) return py::none();
+  return std::move(cells);
+}
+
+py::array_t<int64_t> Take(ShuffleOrder& order, size_t count, int64_t arrived, bool closed) {
+  std::vector<int64_t> rows(count);
+  {
+    py::gil_scoped_release release;
+    rows.resize(order.Take(count, arrived, closed, rows.data()));
+  }
+  return Adopt(std::move(rows));
+}
+
+}  // namespace
+
+void bind_lines(py::module_& m) {
+  m.attr("LINE_PADDING") = kLinePadding;
+  py::class_<LineBlock>(m, "LineBlock", "The rows of a stretch of text; see csrc/kernels/lines.h.")
+      .def(py::init(&ScanBlock), py::arg("text"), py::arg("begin"), py::arg("end"), py::arg("last"),
+           py::arg("file"), py::arg("first_line"), py::keep_alive<1, 2>())
+      .def_static("gather", &GatherBlock, py::arg("blocks"), py::arg("block"), py::arg("index"))
+      .def_property_readonly("rows", &LineBlock::rows)
+      .def_property_readonly("consumed", &LineBlock::consumed)
+      .def_property_readonly("lines", &LineBlock::lines)
+      .def_property_readonly("bytes", &LineBlock::bytes);
+  py::class_<LineSplitter>(m, "LineSplitter", "Splits rows into columns; see csrc/kernels/lines.h.")
+      .def(py::init([](const py::bytes& separator, bool quoting, size_t fields) {
+             return std::make_unique<LineSplitter>(std::string(separator), quoting, fields);
+           }),
+           py::arg("separator"), py::arg("quoting"), py::arg("fields"))
+      .def("set_layout", &LineSplitter::SetLayout, py::arg("file"), py::arg("columns"),
+           py::arg("width"))
+      .def("cells", &Cells, py::arg("line"))
+      .def("split", &Split, py::arg("blocks"), py::arg("block"), py::arg("index"));
+  py::class_<ShuffleOrder>(m, "ShuffleOrder", "A shuffle buffer; see csrc/kernels/shuffle.h.")
+      .def(py::init<uint64_t, size_t>(), py::arg("seed"), py::arg("size"))
+      .def("take", &Take, py::arg("count"), py::arg("arrived"), py::arg("closed"))
+      .def("waiting", [](const ShuffleOrder& order) { return Adopt(std::vector(order.waiting())); })
+      .def_property_readonly("next", &ShuffleOrder::next);
+}
+
+}  // namespace hvdrec

@@ -1,0 +1,11 @@
+// hvdrec._native: each binding file in this folder adds its part by one call here.
+#include <pybind11/pybind11.h>
+
+namespace hvdrec {
+void bind_lines(pybind11::module_& m);
+}  // namespace hvdrec
+
+PYBIND11_MODULE(_native, m) {
+  m.doc() = "C++ kernels of hvdrec; their definitions are in the headers of csrc/kernels.";
+  hvdrec::bind_lines(m);
+}
