@@ -19,3 +19,9 @@ class DataError(UserError):
 
 class CheckpointError(UserError):
     """A checkpoint can't be read or written; the text names the file."""
+
+
+class TrainingError(UserError):
+    """Training can't go on (a loss isn't finite, replicas differ, a rank failed)."""
+
+    exit_code = 1

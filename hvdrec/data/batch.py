@@ -66,9 +66,11 @@ class PackedBatch:
         arrays: The arrays above.
         position: The input position once this batch has been consumed.
         raw: The columns as read, kept only when asked for (predict).
+        locate: Maps a row of this batch to words for a message, as "train.csv, row 17".
     """
 
     rows: int
     arrays: dict[str, np.ndarray]
     position: InputPosition = InputPosition()
     raw: pa.RecordBatch | None = None
+    locate: Callable[[int], str] | None = None

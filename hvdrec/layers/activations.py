@@ -1,0 +1,89 @@
+"""Activation functions by the names EasyRec's users write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from hvdrec.errors import ConfigError
+from hvdrec.layers import initializers
+from hvdrec.layers.batch_norm import BatchNorm
+from hvdrec.layers.context import Pass
+from hvdrec.layers.variables import VariableStore
+
+Activation = Callable[[tf.Tensor, Pass], tf.Tensor]
+
+_PLAIN: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "relu": tf.nn.relu,
+    "relu6": tf.nn.relu6,
+    "gelu": lambda x: tf.nn.gelu(x, approximate=True),
+    "leaky_relu": tf.nn.leaky_relu,
+    "elu": tf.nn.elu,
+    "selu": tf.nn.selu,
+    "tanh": tf.math.tanh,
+    "swish": tf.nn.silu,
+    "silu": tf.nn.silu,
+    "sigmoid": tf.math.sigmoid,
+    "softplus": tf.math.softplus,
+    "softsign": tf.nn.softsign,
+    "linear": tf.identity,
+}
+_WITH_VARIABLES = ("dice", "prelu")
+_PREFIXES = ("tf.nn.", "tf.math.", "tf.keras.activations.", "tf.")
+
+
+def canonical(name: str) -> str:
+    """The short name: ``tf.nn.relu`` and ``relu`` are one; empty means none (linear)."""
+    for prefix in _PREFIXES:
+        if name.startswith(prefix):
+            name = name[len(prefix) :]
+            break
+    return name.lower() or "linear"
+
+
+def supported() -> tuple[str, ...]:
+    """All short names."""
+    return (*_PLAIN, *_WITH_VARIABLES)
+
+
+def build(name: str, store: VariableStore, scope: str, width: int) -> Activation:
+    """Makes the activation `name` for [B, width] below the variable prefix `scope`.
+
+    Raises:
+        ConfigError: There is no such activation.
+    """
+    short = canonical(name)
+    if short == "dice":
+        return _Dice(store, scope, width)
+    if short == "prelu":
+        return _PRelu(store, scope, width)
+    if short not in _PLAIN:
+        raise ConfigError(f"activation {name!r} is not known; use one of {', '.join(supported())}")
+    function = _PLAIN[short]
+    return lambda x, run: function(x)
+
+
+class _Dice(tf.Module):
+    """p x + (1 - p) alpha x with p = sigmoid of the normalised x (Zhou et al. 2018, DIN, eq. 3)."""
+
+    def __init__(self, store: VariableStore, scope: str, width: int) -> None:
+        super().__init__()
+        self.norm = BatchNorm(store, f"{scope}/dice/bn", width, epsilon=1e-9, affine=False)
+        self.alpha = store.create(f"{scope}/dice/alpha", (width,), initializers.zeros)
+
+    def __call__(self, x: tf.Tensor, run: Pass) -> tf.Tensor:
+        p = tf.math.sigmoid(self.norm(x, run))
+        return x * (p + (1.0 - p) * self.alpha)
+
+
+class _PRelu(tf.Module):
+    """max(x, 0) + alpha min(x, 0) with a learnt alpha for each column (He et al. 2015)."""
+
+    def __init__(self, store: VariableStore, scope: str, width: int) -> None:
+        super().__init__()
+        self.alpha = store.create(f"{scope}/prelu/alpha", (width,), initializers.zeros)
+
+    def __call__(self, x: tf.Tensor, run: Pass) -> tf.Tensor:
+        del run
+        return tf.nn.relu(x) - self.alpha * tf.nn.relu(-x)

@@ -1,0 +1,46 @@
+"""What one forward pass carries besides its tensors."""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+
+import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class MovingUpdate:
+    """A batch statistic that a moving average has to follow.
+
+    Attributes:
+        variable: The moving average.
+        value: This batch's statistic, same shape.
+        momentum: ``variable = variable * momentum + value * (1 - momentum)``.
+    """
+
+    variable: tf.Variable
+    value: tf.Tensor
+    momentum: float
+
+
+@dataclasses.dataclass
+class Pass:
+    """One forward pass.
+
+    Attributes:
+        training: Batch statistics and dropout are used.
+        seed: int32 [2], new for every step and rank; dropout draws from it.
+        updates: Moving averages the step must apply, filled by the layers. They're left to the
+            step because ranks average them, which keeps replicas equal to the bit.
+    """
+
+    training: bool
+    seed: tf.Tensor | None = None
+    updates: list[MovingUpdate] = dataclasses.field(default_factory=list)
+
+    def seed_for(self, name: str) -> tf.Tensor:
+        """The random seed (int32 [2]) of the layer `name` in this pass."""
+        if self.seed is None:
+            raise ValueError("a training pass with dropout needs a seed")
+        # Only its low 31 bits, as stateless ops take int32 seeds.
+        return self.seed + tf.constant([0, zlib.crc32(name.encode()) & 0x3FFFFFFF], tf.int32)

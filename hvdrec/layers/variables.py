@@ -1,0 +1,81 @@
+"""The variables of a model under EasyRec's names."""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from hvdrec.layers import initializers
+from hvdrec.layers.initializers import Initializer
+
+
+def variable_key(variable: tf.Variable) -> str:
+    """The variable's name as checkpoints have it, without TensorFlow's ``:0``."""
+    return variable.name.split(":")[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class Regularized:
+    """A kernel and its `l2_regularization`; the penalty is ``scale / 2 * sum(w^2)``."""
+
+    variable: tf.Variable
+    scale: float
+
+
+class VariableStore(tf.Module):
+    """Makes variables by name, each with a first value that depends on seed and name alone.
+
+    So every rank starts from the same numbers whatever the order in which a model is built.
+    """
+
+    def __init__(self, seed: int) -> None:
+        """Starts empty; `seed` is `train_config.seed`."""
+        super().__init__(name="variables")
+        self.seed = seed
+        self.variables_by_name: dict[str, tf.Variable] = {}
+        self.regularized: list[Regularized] = []
+        self._trainable: list[tf.Variable] = []
+
+    @property
+    def dense_trainable(self) -> list[tf.Variable]:
+        """Trainable variables in the order they were made, embedding banks left out."""
+        return self._trainable
+
+    def create(
+        self,
+        name: str,
+        shape: Sequence[int],
+        initializer: Initializer = initializers.glorot_uniform,
+        trainable: bool = True,
+        l2: float = 0.0,
+    ) -> tf.Variable:
+        """Makes a float32 variable.
+
+        Args:
+            name: EasyRec's name, as ``deep_feature/dnn_0/kernel``; must be new.
+            shape: Its dimensions.
+            initializer: Gives the first value.
+            trainable: False for moving averages and the like.
+            l2: Scale of the L2 penalty, 0 for none.
+
+        Returns:
+            The variable.
+        """
+        if name in self.variables_by_name:
+            raise ValueError(f"variable {name} is made twice")
+        value = initializer(tuple(shape), self.generator(name))
+        variable = tf.Variable(value, trainable=trainable, name=name, dtype=tf.float32)
+        self.variables_by_name[name] = variable
+        if trainable:
+            self._trainable.append(variable)
+        if l2 > 0.0:
+            self.regularized.append(Regularized(variable, l2))
+        return variable
+
+    def generator(self, name: str) -> np.random.Generator:
+        """The random numbers that belong to `name`."""
+        return np.random.Generator(np.random.Philox(key=[self.seed, zlib.crc32(name.encode())]))

@@ -1,0 +1,36 @@
+"""Deep & Cross Network (Wang et al. 2017)."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from hvdrec.layers.context import Pass
+from hvdrec.layers.cross import CrossNet
+from hvdrec.layers.dense import Dense
+from hvdrec.layers.dnn import DNN
+from hvdrec.models.base import ModelBuild, RankModel
+from hvdrec.models.inputs import ModelInputs
+
+GROUP = "all"
+
+
+class DCN(RankModel):
+    """A DNN and a cross network side by side over group ``all``, then `final_dnn`."""
+
+    config_field = "dcn"
+
+    def __init__(self, build: ModelBuild) -> None:
+        """Builds the layers."""
+        super().__init__(build)
+        width = self.group_width(GROUP)
+        self.deep = DNN(self.store, "dnn", self.config.deep_tower.dnn, width, self.l2)
+        self.cross = CrossNet(self.store, self.config.cross_tower.cross_num, width)
+        self.final = DNN(self.store, "final_dnn", self.config.final_dnn, self.deep.outputs + width, self.l2)
+        # EasyRec leaves this layer out of the L2 penalty.
+        self.output = Dense(self.store, "output", self.final.outputs, self.num_class)
+
+    def forward(self, inputs: ModelInputs, run: Pass) -> tf.Tensor:
+        """The raw outputs, float32 [B, num_class]."""
+        x = inputs.concat(GROUP)
+        both = tf.concat([self.deep(x, run), self.cross(x)], axis=1)
+        return self.output(self.final(both, run))

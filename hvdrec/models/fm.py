@@ -1,0 +1,39 @@
+"""Factorisation machine (Rendle 2010)."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from hvdrec.layers import initializers
+from hvdrec.layers.context import Pass
+from hvdrec.layers.dense import Dense
+from hvdrec.layers.fm import fm
+from hvdrec.models.base import ModelBuild, RankModel
+from hvdrec.models.inputs import ModelInputs
+from hvdrec.models.wide import wide_sum
+
+
+class FM(RankModel):
+    """Linear part (group ``wide``), second-order part (group ``deep``) and a bias."""
+
+    config_field = "fm"
+
+    def __init__(self, build: ModelBuild) -> None:
+        """Builds the layers."""
+        super().__init__(build)
+        self.group_width("wide")
+        width = self.plan.groups["deep"].features[0].width if self.group_width("deep") else 0
+        self.logits = (
+            Dense(self.store, "fm_logits", width, self.num_class, self.l2) if self.num_class > 1 else None
+        )
+        self.bias = self.store.create("fm_bias", (self.num_class,), initializers.zeros)
+
+    def forward(self, inputs: ModelInputs, run: Pass) -> tf.Tensor:
+        """The raw outputs, float32 [B, num_class]."""
+        del run
+        interactions = fm(inputs.stacked("deep"))
+        if self.logits is not None:
+            second = self.logits(interactions)
+        else:
+            second = tf.reduce_sum(interactions, axis=1, keepdims=True)
+        return wide_sum(inputs, "wide", self.num_class) + second + self.bias

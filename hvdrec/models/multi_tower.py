@@ -1,0 +1,48 @@
+"""MultiTower: one DNN for each feature group, a final DNN over all of them."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from hvdrec.errors import ConfigError
+from hvdrec.layers.batch_norm import BatchNorm
+from hvdrec.layers.context import Pass
+from hvdrec.layers.dense import Dense
+from hvdrec.layers.dnn import DNN
+from hvdrec.models.base import ModelBuild, RankModel
+from hvdrec.models.inputs import ModelInputs
+
+
+class MultiTower(RankModel):
+    """Batch norm and DNN for each tower's group, concatenated, `final_dnn`, output."""
+
+    config_field = "multi_tower"
+
+    def __init__(self, build: ModelBuild) -> None:
+        """Builds the towers.
+
+        Raises:
+            ConfigError: DIN or BST towers are asked for, or there is no tower.
+        """
+        super().__init__(build)
+        if self.config.din_towers or self.config.bst_towers:
+            raise ConfigError(
+                "model_config.multi_tower: din_towers and bst_towers are not supported yet; use towers"
+            )
+        if not self.config.towers:
+            raise ConfigError("model_config.multi_tower: towers is empty")
+        self.towers: list[tuple[str, BatchNorm, DNN]] = []
+        for tower in self.config.towers:
+            width = self.group_width(tower.input)
+            norm = BatchNorm(self.store, f"{tower.input}_fea_bn", width)
+            dnn = DNN(self.store, f"{tower.input}_dnn", tower.dnn, width, self.l2)
+            self.towers.append((tower.input, norm, dnn))
+        width = sum(dnn.outputs for _, _, dnn in self.towers)
+        self.final = DNN(self.store, "final_dnn", self.config.final_dnn, width, self.l2)
+        # EasyRec leaves this layer out of the L2 penalty.
+        self.output = Dense(self.store, "output", self.final.outputs, self.num_class)
+
+    def forward(self, inputs: ModelInputs, run: Pass) -> tf.Tensor:
+        """The raw outputs, float32 [B, num_class]."""
+        towers = [dnn(norm(inputs.concat(group), run), run) for group, norm, dnn in self.towers]
+        return self.output(self.final(tf.concat(towers, axis=1), run))

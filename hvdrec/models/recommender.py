@@ -1,0 +1,147 @@
+"""The whole trainable thing: embedding banks, the model on top of them, and its losses."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from hvdrec.features.plan import FeaturePlan
+from hvdrec.layers import initializers
+from hvdrec.layers.bank import BankTable, EmbeddingBank, lookup, lookup_combined
+from hvdrec.layers.context import Pass
+from hvdrec.layers.variables import VariableStore
+from hvdrec.losses.base import LossBatch
+from hvdrec.losses.combine import LossSet, prediction
+from hvdrec.models.base import ModelBuild
+from hvdrec.models.inputs import ModelInputs
+from hvdrec.models.registry import build_model
+
+Batch = Mapping[str, tf.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """What a forward pass gives.
+
+    Attributes:
+        logits: float32 [B] (one class) or [B, C].
+        embedding_penalty: float32 scalar, `embedding_regularization` / 2 times the squared
+            embeddings the rows looked up, added over the rows.
+    """
+
+    logits: tf.Tensor
+    embedding_penalty: tf.Tensor
+
+
+class Recommender(tf.Module):
+    """Banks, model and losses of one config.
+
+    A training step calls `touch`, watches what it gives, calls `forward` and `losses`, and asks
+    for the gradients of the touched rows and of `dense_trainable`.
+    """
+
+    def __init__(self, proto: Any, plan: FeaturePlan, seed: int) -> None:
+        """Makes all variables.
+
+        Args:
+            proto: The `EasyRecConfig` message.
+            plan: Its feature plan.
+            seed: Of the variables' first values.
+
+        Raises:
+            ConfigError: The model's config doesn't fit together.
+        """
+        super().__init__()
+        config = proto.model_config
+        self.plan = plan
+        self.store = VariableStore(seed)
+        self.banks = [
+            EmbeddingBank(
+                self.store,
+                i,
+                bank.dim,
+                [
+                    BankTable(
+                        t.name,
+                        t.rows,
+                        initializers.from_config(t.initializer, initializers.embedding_default(t.dim)),
+                    )
+                    for t in bank.tables
+                ],
+            )
+            for i, bank in enumerate(plan.banks)
+        ]
+        self.model = build_model(ModelBuild(config, plan, self.store))
+        self.loss_set = LossSet(config, self._loss_variable)
+        self.num_class = int(config.num_class)
+        self.label = config.label_name or plan.labels[0]
+        self.embedding_regularization = float(config.embedding_regularization)
+
+    def _loss_variable(self, name: str, shape: tuple[int, ...], value: float) -> tf.Variable:
+        return self.store.create(name, shape, initializers.constant(value))
+
+    @property
+    def dense_trainable(self) -> list[tf.Variable]:
+        """Trainable variables apart from the banks."""
+        return self.store.dense_trainable
+
+    def touch(self, batch: Batch) -> list[tf.Tensor]:
+        """For each bank the distinct rows of the batch, float32 [U, D]."""
+        return [bank.touch(batch[f"bank{i}/rows"]) for i, bank in enumerate(self.banks)]
+
+    def forward(self, batch: Batch, touched: Sequence[tf.Tensor], run: Pass) -> Output:
+        """Runs the model on a packed batch and the rows `touch` gave for it."""
+        single: list[Any] = []
+        multi: list[Any] = []
+        penalty = tf.constant(0.0)
+        for i, (bank, rows) in enumerate(zip(self.plan.banks, touched, strict=True)):
+            single.append(lookup(rows, batch[f"bank{i}/index"]) if bank.singles else None)
+            multi.append(self._multi(i, batch, rows) if bank.multis else None)
+            if self.embedding_regularization > 0.0:
+                penalty += sum(tf.nn.l2_loss(e) for e in (single[-1], multi[-1]) if e is not None)
+        inputs = ModelInputs(self.plan, single, multi, batch["dense"])
+        logits = self.model.forward(inputs, run)
+        if self.num_class == 1:
+            logits = tf.squeeze(logits, axis=1)
+        return Output(logits, self.embedding_regularization * penalty)
+
+    def _multi(self, index: int, batch: Batch, rows: tf.Tensor) -> tf.Tensor:
+        slots = self.plan.banks[index].multis
+        count = tf.shape(batch["dense"])[0]
+        values = lookup_combined(
+            rows,
+            batch[f"bank{index}/multi_index"],
+            batch[f"bank{index}/multi_weight"],
+            batch[f"bank{index}/multi_segment"],
+            slots * count,
+        )
+        return tf.reshape(values, [slots, count, self.plan.banks[index].dim])
+
+    def losses(self, batch: Batch, output: Output, training: bool, step: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The weighted losses by name, float32 scalars; their sum is the model's loss."""
+        labels = batch[f"label/{self.label}"]
+        if self.num_class > 1:
+            labels = tf.cast(labels, tf.int32)
+        return self.loss_set(
+            LossBatch(
+                logits=output.logits,
+                labels=labels,
+                weights=batch.get("sample_weight"),
+                session=lambda name: batch[f"id/{name}"],
+                num_class=self.num_class,
+                step=step,
+            ),
+            training,
+        )
+
+    def kernel_penalty(self) -> tf.Tensor:
+        """`l2_regularization` / 2 times the squared kernels, float32 scalar."""
+        terms = [r.scale * tf.nn.l2_loss(r.variable) for r in self.store.regularized]
+        return tf.add_n(terms) if terms else tf.constant(0.0)
+
+    def predictions(self, output: Output) -> dict[str, tf.Tensor]:
+        """EasyRec's prediction tensors by name (probs, logits, y, ...)."""
+        return prediction(self.loss_set.loss_types, output.logits, self.num_class)

@@ -1,0 +1,35 @@
+"""Model classes by the name `model_class` has in a config."""
+
+from __future__ import annotations
+
+from hvdrec.errors import ConfigError
+from hvdrec.models.base import ModelBuild, RankModel
+from hvdrec.models.dcn import DCN
+from hvdrec.models.deepfm import DeepFM
+from hvdrec.models.dlrm import DLRM
+from hvdrec.models.fm import FM
+from hvdrec.models.multi_tower import MultiTower
+from hvdrec.models.wide_and_deep import WideAndDeep
+
+MODELS: dict[str, type[RankModel]] = {
+    "DCN": DCN,
+    "DLRM": DLRM,
+    "DeepFM": DeepFM,
+    "FM": FM,
+    "MultiTower": MultiTower,
+    "WideAndDeep": WideAndDeep,
+}
+
+
+def build_model(build: ModelBuild) -> RankModel:
+    """Builds the model that `model_config` describes.
+
+    Raises:
+        ConfigError: There is no such model_class, or its block doesn't fit.
+    """
+    name = build.config.model_class
+    if name not in MODELS:
+        raise ConfigError(
+            f"model_config.model_class: {name!r} is not supported yet; there are {', '.join(sorted(MODELS))}"
+        )
+    return MODELS[name](build)

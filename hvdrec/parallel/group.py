@@ -1,0 +1,48 @@
+"""What the trainer asks of the processes that train together."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+
+class ReplicaGroup(abc.ABC):
+    """The replicas of one job; each holds the whole model.
+
+    Tensor operations run inside a `tf.function`; every rank must reach the same ones in the same
+    order. `name` says which one it is, and is the same on every rank.
+
+    Attributes:
+        rank: This process, 0 .. size - 1; rank 0 owns logs and checkpoints.
+        size: Number of processes.
+        local_rank: This process among those of its machine.
+        local_size: Number of processes on its machine.
+    """
+
+    rank: int
+    size: int
+    local_rank: int
+    local_size: int
+
+    @abc.abstractmethod
+    def sum(self, value: tf.Tensor, name: str) -> tf.Tensor:
+        """Adds `value` over the ranks; same shape on every rank."""
+
+    @abc.abstractmethod
+    def concat(self, value: tf.Tensor, name: str) -> tf.Tensor:
+        """Stacks the ranks' values along axis 0, in rank order; lengths may differ."""
+
+    @abc.abstractmethod
+    def broadcast(self, variables: Sequence[tf.Variable]) -> None:
+        """Gives every rank the values of rank 0."""
+
+    @abc.abstractmethod
+    def gather_objects(self, value: Any) -> list[Any]:
+        """Every rank's `value`, in rank order, on every rank."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Leaves the group; nothing may be asked of it afterwards."""

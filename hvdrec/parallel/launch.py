@@ -1,0 +1,66 @@
+"""Which processes belong together: what launchers leave in the environment."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hvdrec.errors import UserError
+from hvdrec.parallel.group import ReplicaGroup
+
+#: Number of processes, as horovodrun --gloo, Open MPI, MPICH and MVAPICH put it.
+_SIZE_VARIABLES = ("HOROVOD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
+
+
+def launched_size(environment: Mapping[str, str] = os.environ) -> int:
+    """How many processes the launcher started; 1 when there was none."""
+    for name in _SIZE_VARIABLES:
+        value = environment.get(name, "")
+        if value.isdigit():
+            return int(value)
+    return 1
+
+
+def join_group() -> ReplicaGroup:
+    """The group this process was started in.
+
+    Horovod is imported only when there is more than one process.
+
+    Raises:
+        UserError: Horovod is needed and can't be used.
+    """
+    if launched_size() == 1:
+        from hvdrec.parallel.single import SingleReplica
+
+        return SingleReplica()
+    from hvdrec.parallel.horovod import HorovodReplicas
+
+    return HorovodReplicas()
+
+
+def launch_command(ranks: int, module: str, arguments: Sequence[str]) -> list[str]:
+    """The command that starts `ranks` processes of a module of this package.
+
+    Raises:
+        UserError: horovodrun isn't installed beside this Python.
+    """
+    beside = Path(sys.executable).parent / "horovodrun"
+    horovodrun = str(beside) if beside.exists() else shutil.which("horovodrun")
+    if horovodrun is None:
+        raise UserError("horovodrun is not installed beside this Python; `make build` installs it")
+    return [horovodrun, "-np", str(ranks), sys.executable, "-m", module, *arguments]
+
+
+def relaunch(ranks: int, module: str, arguments: Sequence[str]) -> None:
+    """Replaces this process by `ranks` of its kind; doesn't return.
+
+    Raises:
+        UserError: horovodrun isn't installed.
+    """
+    command = launch_command(ranks, module, arguments)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(command[0], command)

@@ -1,0 +1,36 @@
+"""The group of one process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from hvdrec.parallel.group import ReplicaGroup
+
+
+class SingleReplica(ReplicaGroup):
+    """One process alone: nothing is exchanged and Horovod isn't imported."""
+
+    def __init__(self) -> None:
+        """Rank 0 of 1."""
+        self.rank, self.size, self.local_rank, self.local_size = 0, 1, 0, 1
+
+    def sum(self, value: tf.Tensor, name: str) -> tf.Tensor:
+        """`value` itself."""
+        return value
+
+    def concat(self, value: tf.Tensor, name: str) -> tf.Tensor:
+        """`value` itself."""
+        return value
+
+    def broadcast(self, variables: Sequence[tf.Variable]) -> None:
+        """Nothing to do."""
+
+    def gather_objects(self, value: Any) -> list[Any]:
+        """The one value."""
+        return [value]
+
+    def close(self) -> None:
+        """Nothing to do."""

@@ -1,0 +1,77 @@
+"""Batch normalisation against the formula in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from hvdrec.layers.batch_norm import BatchNorm
+from hvdrec.layers.context import Pass
+from hvdrec.layers.variables import VariableStore
+
+
+def _layer(width: int) -> BatchNorm:
+    layer = BatchNorm(VariableStore(seed=1), "bn", width)
+    layer.gamma.assign(np.linspace(0.5, 2.0, width))
+    layer.beta.assign(np.linspace(-1.0, 1.0, width))
+    return layer
+
+
+def test_training_normalises_by_the_batch() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(3.0, 2.0, (37, 5)).astype(np.float32)
+    layer, run = _layer(5), Pass(training=True)
+    found = layer(tf.constant(x), run)
+    mean, variance = x.astype(np.float64).mean(0), x.astype(np.float64).var(0)
+    expected = (x - mean) / np.sqrt(variance + 1e-3) * layer.gamma.numpy() + layer.beta.numpy()
+    np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-5)
+    assert [u.momentum for u in run.updates] == [0.99, 0.99]
+    np.testing.assert_allclose(run.updates[0].value, mean, rtol=1e-5)
+    np.testing.assert_allclose(run.updates[1].value, variance, rtol=1e-5)
+
+
+def test_gradient_is_that_of_the_formula() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(6, 3)).astype(np.float32)
+    weights = rng.normal(size=(6, 3)).astype(np.float32)
+    layer = _layer(3)
+
+    def loss(value: np.ndarray) -> float:
+        mean, variance = value.mean(0), value.var(0)
+        out = (value - mean) / np.sqrt(variance + 1e-3) * layer.gamma.numpy() + layer.beta.numpy()
+        return float((out * weights).sum())
+
+    variable = tf.constant(x)
+    with tf.GradientTape() as tape:
+        tape.watch(variable)
+        total = tf.reduce_sum(layer(variable, Pass(training=True)) * weights)
+    gradient = tape.gradient(total, variable).numpy()
+    numeric = np.zeros_like(x, np.float64)
+    for i in np.ndindex(*x.shape):
+        high, low = x.astype(np.float64), x.astype(np.float64)
+        high[i] += 1e-5
+        low[i] -= 1e-5
+        numeric[i] = (loss(high) - loss(low)) / 2e-5
+    np.testing.assert_allclose(gradient, numeric, rtol=1e-3, atol=1e-3)
+
+
+def test_inference_uses_the_moving_averages() -> None:
+    layer = _layer(2)
+    layer.moving_mean.assign([1.0, 2.0])
+    layer.moving_variance.assign([4.0, 9.0])
+    run = Pass(training=False)
+    found = layer(tf.constant([[3.0, 5.0]]), run)
+    expected = (np.array([2.0, 3.0]) / np.sqrt(np.array([4.0, 9.0]) + 1e-3)) * [0.5, 2.0] + [-1.0, 1.0]
+    np.testing.assert_allclose(found[0], expected, rtol=1e-5)
+    assert run.updates == []
+
+
+def test_no_row_is_no_trouble() -> None:
+    layer, run = _layer(2), Pass(training=True)
+    x = tf.zeros([0, 2])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        total = tf.reduce_sum(layer(x, run))
+    gradients = tape.gradient(total, [layer.gamma, layer.beta])
+    for value in [*gradients, *(u.value for u in run.updates)]:
+        assert np.isfinite(value.numpy()).all()
