@@ -90,6 +90,9 @@ class LineSplitter {
   // Throws std::invalid_argument for a column outside the row, or one given to two fields.
   void SetLayout(int32_t file, const std::vector<int32_t>& columns, int32_t width);
 
+  // Columns that the rows of `file` must have.
+  int32_t width(int32_t file) const { return static_cast<int32_t>(layouts_.at(file).field.size()); }
+
   // Splits row index[i] of blocks[block[i]] for all i. O(bytes of these rows).
   // Throws std::length_error where one field's text passes 2 GiB.
   SplitRows Split(const std::vector<const LineBlock*>& blocks, const int32_t* block,

@@ -123,6 +123,7 @@ void bind_lines(py::module_& m) {
            py::arg("separator"), py::arg("quoting"), py::arg("fields"))
       .def("set_layout", &LineSplitter::SetLayout, py::arg("file"), py::arg("columns"),
            py::arg("width"))
+      .def("width", &LineSplitter::width, py::arg("file"))
       .def("cells", &Cells, py::arg("line"))
       .def("split", &Split, py::arg("blocks"), py::arg("block"), py::arg("index"));
   py::class_<ShuffleOrder>(m, "ShuffleOrder", "A shuffle buffer; see csrc/kernels/shuffle.h.")

@@ -1,0 +1,117 @@
+"""From a config to this rank's rows: which reader, which files, which share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hvdrec.data.batch import InputPosition
+from hvdrec.data.csv_input import CsvFormat
+from hvdrec.data.files import InputFile, list_files
+from hvdrec.data.rows import FieldLike, Format
+from hvdrec.data.source import ReadPlan, RowSource
+from hvdrec.errors import ConfigError
+
+
+def _open_csv(
+    data_config: Any, files: Sequence[InputFile], fields: Sequence[FieldLike], keep_raw: bool
+) -> Format:
+    selected = [name.strip() for name in data_config.selected_cols.split(",") if name.strip()]
+    return CsvFormat(
+        files,
+        fields,
+        [field.input_name for field in data_config.input_fields],
+        separator=data_config.separator,
+        with_header=data_config.with_header,
+        quoting=getattr(data_config, "csv_quoting", False),
+        selected=selected,
+        keep_raw=keep_raw,
+    )
+
+
+# By `data_config.input_type`: (config, files, fields, keep_raw) -> Format.
+INPUT_TYPES: dict[str, Callable[[Any, Sequence[InputFile], Sequence[FieldLike], bool], Format]] = {
+    "CSVInput": _open_csv,
+    "CSVInputV2": _open_csv,
+    "CSVInputEx": _open_csv,
+}
+
+
+def open_source(
+    proto: Any,
+    *,
+    paths: Sequence[str] | None = None,
+    fields: Sequence[FieldLike],
+    rank: int = 0,
+    size: int = 1,
+    training: bool,
+    start: InputPosition = InputPosition(),
+    seed: int = 2020,
+    keep_raw: bool = False,
+) -> RowSource:
+    """Opens the input of one rank.
+
+    Training goes by `num_epochs`, `shuffle`, `shuffle_buffer_size`, `drop_remainder`, `file_shard` and
+    `batch_size` (rows per rank) of `data_config`. Otherwise it is one pass in file order, whole batches
+    dealt to the ranks in turn, of `eval_batch_size` rows where that is set, else `batch_size`.
+
+    Args:
+        proto: An EasyRecConfig.
+        paths: Files, globs or folders to read in place of the config's.
+        fields: The columns wanted, in the order of the result.
+        rank: This rank.
+        size: Number of ranks.
+        training: Whether to read for training.
+        start: Rows up to here are skipped.
+        seed: Seed of the order; the same on all ranks.
+        keep_raw: Also read all other columns, after those of `fields`.
+
+    Returns:
+        An iterable of RowBlock with `close()`.
+
+    Raises:
+        ConfigError: The config names no input, or one that can't be read.
+        DataError: A path names no file.
+    """
+    data_config = proto.data_config
+    open_format = INPUT_TYPES.get(_input_type(data_config))
+    if open_format is None:
+        raise ConfigError(
+            f"data_config.input_type: {_input_type(data_config)} isn't supported; "
+            f"use one of {', '.join(INPUT_TYPES)}"
+        )
+    what, configured = _input_paths(proto, training)
+    files = list_files([configured] if paths is None else paths, what)
+    batch_size = data_config.batch_size
+    if not training and data_config.HasField("eval_batch_size"):
+        batch_size = data_config.eval_batch_size
+    if batch_size < 1:
+        raise ConfigError("data_config.batch_size: must be at least 1")
+    plan = ReadPlan(
+        batch_size=batch_size,
+        rank=rank,
+        size=size,
+        epochs=data_config.num_epochs if training else 1,
+        shuffle=training and data_config.shuffle,
+        shuffle_buffer=data_config.shuffle_buffer_size,
+        seed=seed,
+        whole_batches=not training,
+        shard_files=training and data_config.file_shard,
+        drop_remainder=training and data_config.drop_remainder,
+        ignore_error=data_config.ignore_error,
+    )
+    return RowSource(open_format(data_config, files, fields, keep_raw), plan, start)
+
+
+def _input_type(data_config: Any) -> str:
+    enum = data_config.DESCRIPTOR.fields_by_name["input_type"].enum_type
+    return enum.values_by_number[data_config.input_type].name
+
+
+def _input_paths(proto: Any, training: bool) -> tuple[str, str]:
+    """Returns the name of the path setting in force and its value."""
+    which = proto.WhichOneof("train_path" if training else "eval_path")
+    mode = "train" if training else "eval"
+    if which is None or which not in (f"{mode}_input_path", f"parquet_{mode}_input"):
+        return which or f"{mode}_input_path", ""
+    return which, getattr(proto, which)

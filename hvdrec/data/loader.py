@@ -1,0 +1,239 @@
+"""Batches made ready ahead of the step, by two threads: one reads, one packs."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from hvdrec.data.batch import PackedBatch, RowBlock
+from hvdrec.data.source import RowSource
+
+_MOST_BYTES = 256 << 20
+
+
+class _Closed(Exception):
+    """The consumer has gone; the threads stop."""
+
+
+class _Queue:
+    """A queue bounded by items and bytes; one item is always let in."""
+
+    def __init__(self, most_items: int, most_bytes: int) -> None:
+        self._items: deque[tuple[Any, int]] = deque()
+        self._most_items = most_items
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._changed = threading.Condition()
+        self._closed = False
+        self._ended = False
+        self._error: BaseException | None = None
+        self.waited = 0.0
+        self.peak_items = 0
+
+    def put(self, item: Any, size: int) -> None:
+        with self._changed:
+            while not self._closed and self._items and not self._fits(size):
+                self._changed.wait()
+            if self._closed:
+                raise _Closed
+            self._items.append((item, size))
+            self._bytes += size
+            self.peak_items = max(self.peak_items, len(self._items))
+            self._changed.notify_all()
+
+    def _fits(self, size: int) -> bool:
+        return len(self._items) < self._most_items and self._bytes + size <= self._most_bytes
+
+    def end(self, error: BaseException | None = None) -> None:
+        """Says that nothing more will come, because of `error` if there was one."""
+        with self._changed:
+            self._ended = True
+            self._error = error
+            self._changed.notify_all()
+
+    def get(self) -> Any:
+        """Returns the next item; None at the end. Raises what the producer failed with."""
+        with self._changed:
+            if not (self._items or self._ended or self._closed):
+                started = time.perf_counter()
+                while not (self._items or self._ended or self._closed):
+                    self._changed.wait()
+                self.waited += time.perf_counter() - started
+            if self._closed:
+                raise _Closed
+            if self._items:
+                item, size = self._items.popleft()
+                self._bytes -= size
+                self._changed.notify_all()
+                return item
+            if self._error is not None:
+                raise self._error
+            return None
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._items.clear()
+            self._changed.notify_all()
+
+
+@dataclasses.dataclass(frozen=True)
+class LoaderStats:
+    """What a loader has done so far.
+
+    Attributes:
+        rows: Rows handed to the consumer.
+        batches: Batches handed to the consumer.
+        bad_rows: Rows left out because they couldn't be split.
+        first_bad: Where the first of them is and what is wrong with it.
+        wait_seconds: Time the consumer waited for a batch.
+        read_seconds: Time the reading thread was at work.
+        pack_seconds: Time the packing thread was at work.
+        peak_batches: The most batches that lay ready at once.
+        peak_rows: The most rows that the reader held at once.
+    """
+
+    rows: int
+    batches: int
+    bad_rows: int
+    first_bad: str | None
+    wait_seconds: float
+    read_seconds: float
+    pack_seconds: float
+    peak_batches: int
+    peak_rows: int
+
+
+class _Pipe:
+    """What the threads share; it doesn't know the loader, so a forgotten loader can be collected."""
+
+    def __init__(
+        self, source: RowSource, pack: Callable[[RowBlock], PackedBatch], prefetch: int, keep_raw: bool
+    ) -> None:
+        self.source = source
+        self.pack = pack
+        self.keep_raw = keep_raw
+        self.blocks = _Queue(2, _MOST_BYTES // 4)
+        self.batches = _Queue(prefetch, _MOST_BYTES)
+        self.read_seconds = 0.0
+        self.pack_seconds = 0.0
+        self.threads = [
+            threading.Thread(target=self._read, name="hvdrec-read", daemon=True),
+            threading.Thread(target=self._pack, name="hvdrec-pack", daemon=True),
+        ]
+
+    def _read(self) -> None:
+        try:
+            blocks = iter(self.source)
+            while True:
+                started = time.perf_counter()
+                block = next(blocks, None)
+                self.read_seconds += time.perf_counter() - started
+                if block is None:
+                    break
+                self.blocks.put(block, block.columns.nbytes)
+            self.blocks.end()
+        except _Closed:
+            pass
+        except BaseException as error:
+            self.blocks.end(error)
+        finally:
+            self.source.close()
+
+    def _pack(self) -> None:
+        try:
+            while (block := self.blocks.get()) is not None:
+                started = time.perf_counter()
+                batch = self.pack(block)
+                batch.position = block.position
+                batch.locate = batch.locate or block.locate
+                if self.keep_raw:
+                    batch.raw = block.columns
+                self.pack_seconds += time.perf_counter() - started
+                self.batches.put(batch, sum(array.nbytes for array in batch.arrays.values()))
+            self.batches.end()
+        except _Closed:
+            pass
+        except BaseException as error:
+            self.batches.end(error)
+
+    def close(self) -> None:
+        self.blocks.close()
+        self.batches.close()
+        for thread in self.threads:
+            if thread.is_alive() and thread is not threading.current_thread():
+                thread.join()
+
+
+class Loader:
+    """Iterates over packed batches that two background threads prepare.
+
+    An error in a thread is raised here, once the batches before it have been taken. Use it in a `with`,
+    or call `close()`; a loader that is forgotten closes itself.
+    """
+
+    def __init__(
+        self,
+        source: RowSource,
+        pack: Callable[[RowBlock], PackedBatch],
+        prefetch: int = 32,
+        keep_raw: bool = False,
+    ) -> None:
+        """Starts reading at once.
+
+        Args:
+            source: Where blocks come from; the loader closes it.
+            pack: Makes a batch of a block; called in a thread of its own.
+            prefetch: Most batches kept ready (`data_config.prefetch_size`), at least 1.
+            keep_raw: Keep the columns as read in `PackedBatch.raw`.
+        """
+        self._pipe = _Pipe(source, pack, max(1, prefetch), keep_raw)
+        self._rows = 0
+        self._batches = 0
+        for thread in self._pipe.threads:
+            thread.start()
+        self._finalizer = weakref.finalize(self, self._pipe.close)
+
+    def __iter__(self) -> Iterator[PackedBatch]:
+        return self
+
+    def __next__(self) -> PackedBatch:
+        try:
+            batch = self._pipe.batches.get()
+        except _Closed:
+            batch = None
+        if batch is None:
+            raise StopIteration
+        self._rows += batch.rows
+        self._batches += 1
+        return batch
+
+    def stats(self) -> LoaderStats:
+        """Returns counts and times so far."""
+        pipe = self._pipe
+        return LoaderStats(
+            rows=self._rows,
+            batches=self._batches,
+            bad_rows=pipe.source.bad_rows,
+            first_bad=pipe.source.first_bad,
+            wait_seconds=pipe.batches.waited,
+            read_seconds=pipe.read_seconds,
+            pack_seconds=pipe.pack_seconds,
+            peak_batches=pipe.batches.peak_items,
+            peak_rows=pipe.source.peak_rows,
+        )
+
+    def close(self) -> None:
+        """Stops both threads and waits for them."""
+        self._finalizer()
+
+    def __enter__(self) -> Loader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()

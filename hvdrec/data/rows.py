@@ -1,0 +1,108 @@
+"""What the readers of all formats share: blocks of rows, references to rows, gathered columns."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from hvdrec.data.files import InputFile
+
+
+class FieldLike(Protocol):
+    """An input column that is wanted, as `hvdrec.features.plan.Field`."""
+
+    @property
+    def name(self) -> str:
+        """`input_fields.input_name`."""
+
+
+class Block(Protocol):
+    """Consecutive rows of one file, not split into columns yet."""
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RowRefs:
+    """Rows by reference: row i is row ``index[i]`` of ``blocks[block[i]]``.
+
+    Attributes:
+        blocks: The blocks that hold the rows.
+        block: int32 [rows].
+        index: int32 [rows].
+    """
+
+    blocks: list[Any]
+    block: np.ndarray
+    index: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @staticmethod
+    def join(parts: Sequence[RowRefs]) -> RowRefs:
+        """Returns the rows of all parts in turn."""
+        if len(parts) == 1:
+            return parts[0]
+        blocks: list[Any] = []
+        numbers = []
+        for part in parts:
+            numbers.append(part.block + np.int32(len(blocks)))
+            blocks.extend(part.blocks)
+        empty = [np.empty(0, np.int32)]
+        return RowRefs(
+            blocks, np.concatenate(numbers or empty), np.concatenate([part.index for part in parts] or empty)
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class BadRow:
+    """A row that can't be split into its columns.
+
+    Attributes:
+        position: Its place among the rows asked for.
+        text: Where it is and what is wrong, as "a.csv, row 3: 4 columns where 5 are expected".
+    """
+
+    position: int
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Gathered:
+    """Rows as columns.
+
+    Attributes:
+        columns: The good rows among those asked for.
+        files: int32 [good rows], the number of each row's file.
+        lines: int64 [good rows], each row's place in its file, from 1.
+        bad: The other rows, ascending by position.
+    """
+
+    columns: pa.RecordBatch
+    files: np.ndarray
+    lines: np.ndarray
+    bad: list[BadRow]
+
+
+class Format(Protocol):
+    """A kind of file: how to go through its rows, and how to make columns of chosen ones."""
+
+    @property
+    def files(self) -> Sequence[InputFile]:
+        """The files, in listed order."""
+
+    def blocks(self, files: list[int]) -> Iterator[Block]:
+        """Goes through the rows of these files (by number), block by block."""
+
+    def gather(self, rows: RowRefs) -> Gathered:
+        """Makes columns of rows; cost and memory are those of the rows alone."""
+
+    def compact(self, rows: RowRefs) -> Block:
+        """Copies rows into a block of their own, so that the blocks they are in can go."""

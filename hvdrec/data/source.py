@@ -1,0 +1,273 @@
+"""From a format's rows to the blocks of one rank: epochs, shuffling, shares, positions."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from hvdrec.data.batch import InputPosition, RowBlock
+from hvdrec.data.order import BufferOrder, FileOrder, RowOrder, even_share, file_order
+from hvdrec.data.passes import Pass
+from hvdrec.data.rows import Format, Gathered, RowRefs
+from hvdrec.errors import DataError
+
+# Rows of one rank that are split at once; blocks are slices of that.
+_RUN_ROWS = 8192
+# Rows of all ranks in such a run.
+_RUN_ALL_ROWS = 1 << 17
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadPlan:
+    """Who gets which rows in which order.
+
+    Attributes:
+        batch_size: Rows of a rank's full block.
+        rank: This rank.
+        size: Number of ranks.
+        epochs: Passes over the data, 0 for no end.
+        shuffle: Whether files and rows are shuffled.
+        shuffle_buffer: Rows of the shuffle buffer, over all ranks.
+        seed: Seed of the order.
+        whole_batches: Deal whole batches to ranks in turn (evaluation), so that a batch holds the same
+            rows for any number of ranks; else each global batch is cut into one slice per rank.
+        shard_files: File i belongs to rank i mod size, and each rank has an order of its own.
+        drop_remainder: Leave out the last global batch if it isn't full.
+        ignore_error: Leave out and count rows that can't be split; else they raise DataError.
+    """
+
+    batch_size: int
+    rank: int = 0
+    size: int = 1
+    epochs: int = 1
+    shuffle: bool = False
+    shuffle_buffer: int = 0
+    seed: int = 0
+    whole_batches: bool = False
+    shard_files: bool = False
+    drop_remainder: bool = False
+    ignore_error: bool = False
+
+
+class RowSource:
+    """Iterates over this rank's blocks; the same rows in the same order each time it is built.
+
+    With batches of B rows per rank and N ranks, global batch k is rows [k N B, (k+1) N B) of one order
+    of all rows, and rank r gets the r-th slice of B rows. The stream of rows goes on over epochs without
+    a break; the last global batch, if not full, is cut into N even slices, of which some may be empty.
+    So all ranks yield the same number of blocks, and together what one rank would with batches of N B.
+
+    Attributes:
+        rows: Rows yielded by this rank so far.
+        bad_rows: Rows of this rank left out because of `ignore_error`.
+        first_bad: Where the first of them is and what is wrong with it.
+    """
+
+    def __init__(self, data: Format, plan: ReadPlan, start: InputPosition = InputPosition()) -> None:
+        self.rows = 0
+        self.bad_rows = 0
+        self.first_bad: str | None = None
+        self._format = data
+        self._plan = plan
+        if plan.shard_files:
+            # Each rank's order is its own, so cutting it up is over with.
+            self._files = list(range(len(data.files)))[plan.rank :: plan.size]
+            self._rank, self._size = 0, 1
+        else:
+            self._files = list(range(len(data.files)))
+            self._rank, self._size = plan.rank, plan.size
+        self._step = plan.batch_size * (1 if plan.whole_batches else self._size)
+        self._most = max(1, min(_RUN_ROWS * self._size // self._step, _RUN_ALL_ROWS // self._step))
+        self._epoch = start.epoch
+        self._epoch_rows: int | None = None
+        self._peak_rows = 0
+        self._batch = 0
+        self._row_base = 0
+        self._pass = self._open_pass()
+        self._start = start
+        self._iterator: Iterator[RowBlock] | None = None
+
+    @property
+    def peak_rows(self) -> int:
+        """The most rows that this source has held in memory at once."""
+        return max(self._peak_rows, self._pass.peak_rows)
+
+    def __iter__(self) -> Iterator[RowBlock]:
+        if self._iterator is None:
+            self._iterator = self._all_blocks()
+        return self._iterator
+
+    def close(self) -> None:
+        """Lets go of open files; the source can't be read on."""
+        if self._iterator is not None:
+            self._iterator.close()  # type: ignore[attr-defined]
+        self._pass.close()
+
+    def _all_blocks(self) -> Iterator[RowBlock]:
+        try:
+            self._skip(self._start.row)
+            while True:
+                count, batches = self._next_run()
+                if count == 0:
+                    return
+                yield from self._run(count, batches)
+        finally:
+            self._pass.close()
+
+    def _open_pass(self) -> Pass:
+        plan = self._plan
+        order: RowOrder = FileOrder()
+        if plan.shuffle and plan.shuffle_buffer > 1:
+            order = BufferOrder(plan.seed, self._epoch, plan.shuffle_buffer)
+        files = file_order(self._files, plan.seed, self._epoch, plan.shuffle)
+        return Pass(self._format.blocks(files), order, self._format.compact)
+
+    def _next_pass(self, epochs: int = 1) -> None:
+        self._peak_rows = self.peak_rows
+        self._pass.close()
+        self._epoch += epochs
+        self._pass = self._open_pass()
+
+    def _learn_rows(self) -> int:
+        """Notes how many rows an epoch has, at the end of a pass."""
+        rows = self._pass.arrived
+        if self._epoch_rows not in (None, rows):
+            raise DataError(
+                f"the input had {self._epoch_rows} rows in one pass and {rows} in a later one: "
+                "its files change while they are read"
+            )
+        if rows == 0 and not self._plan.shard_files:
+            names = [file.name for file in self._format.files]
+            raise DataError(f"no row in the input: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}")
+        self._epoch_rows = rows
+        return rows
+
+    def _remaining(self) -> int | None:
+        """Rows left in all epochs; None if unknown yet or endless."""
+        if self._epoch_rows is None or (self._plan.epochs == 0 and self._epoch_rows > 0):
+            return None
+        return max(0, self._epoch_rows * (self._plan.epochs - self._epoch) - self._pass.left)
+
+    def _skip(self, rows: int) -> None:
+        while rows > 0 and (self._plan.epochs == 0 or self._epoch < self._plan.epochs):
+            taken = len(self._pass.take(min(rows, _RUN_ALL_ROWS)))
+            rows -= taken
+            if not taken:
+                each = self._learn_rows()
+                if not each:
+                    return
+                self._next_pass(1 + rows // each)
+                rows %= each
+        self._turn_page()
+
+    def _turn_page(self) -> None:
+        """Goes to the next epoch if the current one has no row left, so that positions are unique."""
+        more = self._plan.epochs == 0 or self._epoch < self._plan.epochs
+        if more and self._pass.finished and self._learn_rows():
+            self._next_pass()
+
+    def _next_run(self) -> tuple[int, int]:
+        """Returns the rows of the next run and its number of full global batches (0: a partial one)."""
+        if self._epoch_rows is None:
+            if self._plan.epochs and self._epoch >= self._plan.epochs:
+                return 0, 0
+            self._pass.reach(self._pass.left + self._step)
+            if self._pass.closed:
+                self._learn_rows()
+        remaining = self._remaining()
+        known = self._pass.arrived - self._pass.left if self._epoch_rows is None else remaining
+        batches = self._most if known is None else min(self._most, known // self._step)
+        if batches:
+            return batches * self._step, batches
+        assert remaining is not None
+        return (0, 0) if self._plan.drop_remainder else (remaining, 0)
+
+    def _own_rows(self, count: int, batches: int) -> tuple[np.ndarray, list[tuple[int, int]]]:
+        """Returns which rows of a run are this rank's, and its blocks as (rows, end within the run)."""
+        plan, step = self._plan, self._step
+        if plan.whole_batches:
+            numbers = range(self._batch, self._batch + max(batches, 1))
+            mine = [i for i, number in enumerate(numbers) if number % self._size == self._rank]
+            self._batch += len(numbers)
+            spans = [(i * step, min((i + 1) * step, count)) for i in mine]
+        elif batches:
+            first = self._rank * plan.batch_size
+            spans = [(i * step + first, i * step + first + plan.batch_size) for i in range(batches)]
+        else:
+            spans = [even_share(count, self._rank, self._size)]
+        ends = [min((start // step + 1) * step, count) for start, _ in spans] if batches else [count]
+        own = np.concatenate([np.arange(a, b) for a, b in spans] or [np.empty(0, np.int64)])
+        return own, [(b - a, end) for (a, b), end in zip(spans, ends, strict=False)]
+
+    def _run(self, count: int, batches: int) -> Iterator[RowBlock]:
+        epoch, row = self._epoch, self._pass.left
+        own, blocks = self._own_rows(count, batches)
+        parts: list[RowRefs] = []
+        done = 0
+        while done < count:
+            rows = self._pass.take(count - done)
+            if not len(rows):
+                self._learn_rows()
+                self._next_pass()
+                continue
+            low, high = np.searchsorted(own, [done, done + len(rows)])
+            picked = own[low:high] - done
+            numbers = picked + rows.start if isinstance(rows, range) else rows[picked]
+            parts.append(self._pass.refs(numbers))
+            done += len(rows)
+        self._turn_page()
+        if blocks:
+            gathered = self._format.gather(RowRefs.join(parts))
+            yield from self._cut(gathered, blocks, self._positions(epoch, row), epoch)
+        self._row_base += count
+
+    def _positions(self, epoch: int, row: int) -> Callable[[int], tuple[InputPosition, int]]:
+        """Returns a function from rows into the run to the position there and its epoch."""
+        each, base = self._epoch_rows, self._row_base
+
+        def position(rows: int) -> tuple[InputPosition, int]:
+            passed, within = divmod(row + rows, each) if each else (0, row + rows)
+            if self._plan.shard_files:
+                return InputPosition(self._start.epoch, self._start.row + base + rows), epoch + passed
+            return InputPosition(epoch + passed, within), epoch + passed
+
+        return position
+
+    def _cut(
+        self,
+        gathered: Gathered,
+        blocks: list[tuple[int, int]],
+        positions: Callable[[int], tuple[InputPosition, int]],
+        epoch: int,
+    ) -> Iterator[RowBlock]:
+        """Cuts gathered rows into blocks, without the bad ones."""
+        bad = np.array([row.position for row in gathered.bad], np.int64)
+        if len(bad):
+            if not self._plan.ignore_error:
+                raise DataError(gathered.bad[0].text)
+            self.bad_rows += len(bad)
+            self.first_bad = self.first_bad or gathered.bad[0].text
+        stops = np.fromiter(itertools.accumulate(rows for rows, _ in blocks), np.int64)
+        stops -= np.searchsorted(bad, stops)
+        start = 0
+        for stop, (_, end) in zip(stops.tolist(), blocks, strict=True):
+            position, new_epoch = positions(end)
+            self.rows += stop - start
+            yield RowBlock(
+                gathered.columns.slice(start, stop - start),
+                self._locator(gathered, start),
+                position,
+                new_epoch > epoch,
+            )
+            start, epoch = stop, new_epoch
+
+    def _locator(self, gathered: Gathered, start: int) -> Callable[[int], str]:
+        files, lines, names = gathered.files, gathered.lines, self._format.files
+
+        def locate(row: int) -> str:
+            return f"{names[files[start + row]].name}, row {lines[start + row]}"
+
+        return locate
