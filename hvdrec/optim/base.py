@@ -1,0 +1,124 @@
+"""What an optimizer is, and how gradients come to it."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import tensorflow as tf
+
+from hvdrec.layers.variables import variable_key
+
+#: A learning-rate schedule: int64 scalar `global_step` -> float32 scalar.
+Schedule = Callable[[tf.Tensor], tf.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class RowGradient:
+    """Gradient of some rows of a variable [R, D].
+
+    Attributes:
+        rows: int32 [U], distinct.
+        values: float32 [U, D].
+    """
+
+    rows: tf.Tensor
+    values: tf.Tensor
+
+    def densify(self, variable: tf.Variable) -> tf.Tensor:
+        """The same gradient as float32 [R, D], zeros where no row is given."""
+        return tf.math.unsorted_segment_sum(self.values, self.rows, variable.shape[0])
+
+
+Gradient: TypeAlias = tf.Tensor | RowGradient
+
+
+class Optimizer(tf.Module, abc.ABC):
+    """Updates variables by their gradients, as the TensorFlow 1 optimizer of the same name does.
+
+    Attributes:
+        slots: Slot name as checkpoints have it (`Adam_1`) -> variable name -> slot variable.
+        scalars: Checkpoint name -> variable, as `beta1_power`.
+        tells_rows_apart: Whether a row without a gradient is updated otherwise than a row whose
+            gradient is zero. Where it is, a RowGradient must not be made dense on its way here.
+    """
+
+    tells_rows_apart = False
+
+    def __init__(self, schedule: Schedule) -> None:
+        """Starts without slots.
+
+        Args:
+            schedule: The learning rate.
+        """
+        super().__init__()
+        self._schedule = schedule
+        self.slots: dict[str, dict[str, tf.Variable]] = {}
+        self.scalars: dict[str, tf.Variable] = {}
+
+    @abc.abstractmethod
+    def create_slots(self, variables: Sequence[tf.Variable]) -> None:
+        """Makes the slot variables of `variables`; once, before the first `apply`."""
+
+    @abc.abstractmethod
+    def apply_dense(self, gradient: tf.Tensor, variable: tf.Variable, rate: tf.Tensor) -> None:
+        """Updates a variable.
+
+        Args:
+            gradient: float32, the variable's shape.
+            variable: What to update.
+            rate: float32 scalar, the learning rate.
+        """
+
+    @abc.abstractmethod
+    def apply_rows(self, gradient: RowGradient, variable: tf.Variable, rate: tf.Tensor) -> None:
+        """Updates a variable [R, D] whose gradient is known for some rows.
+
+        Args:
+            gradient: Those rows.
+            variable: What to update.
+            rate: float32 scalar, the learning rate.
+        """
+
+    def finish(self) -> None:
+        """Called once a step after all variables are updated."""
+
+    def learning_rate(self, step: tf.Variable | tf.Tensor | int) -> tf.Tensor:
+        """The learning rate, float32 scalar, of the update after `step` updates."""
+        return self._schedule(tf.convert_to_tensor(step, tf.int64))
+
+    def apply(self, gradients: Sequence[tuple[Gradient, tf.Variable]], step: tf.Variable | tf.Tensor) -> None:
+        """Updates every variable once; made for the inside of a `tf.function`.
+
+        Args:
+            gradients: Each variable with its gradient.
+            step: int64 scalar, `global_step` before the update.
+        """
+        rate = self.learning_rate(step)
+        for gradient, variable in gradients:
+            if isinstance(gradient, RowGradient):
+                self.apply_rows(gradient, variable, rate)
+            else:
+                self.apply_dense(gradient, variable, rate)
+        self.finish()
+
+    def slot(self, name: str, variable: tf.Variable) -> tf.Variable:
+        """The slot `name` of `variable`."""
+        return self.slots[name][variable_key(variable)]
+
+    def add_slot(self, name: str, variables: Sequence[tf.Variable], value: float = 0.0) -> None:
+        """Makes the slot `name` for each of `variables`, filled with `value`."""
+        self.slots[name] = {
+            variable_key(v): tf.Variable(
+                tf.fill(v.shape, tf.constant(value, v.dtype)),
+                trainable=False,
+                name=f"{variable_key(v)}/{name}",
+            )
+            for v in variables
+        }
+
+    def add_scalar(self, name: str, value: float) -> None:
+        """Makes the float32 scalar `name`."""
+        self.scalars[name] = tf.Variable(value, trainable=False, name=name, dtype=tf.float32)

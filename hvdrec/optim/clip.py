@@ -1,0 +1,40 @@
+"""Gradient clipping."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from hvdrec.optim.base import Gradient, RowGradient
+
+
+def clip_by_global_norm(gradients: Sequence[Gradient], clip_norm: float) -> tuple[list[Gradient], tf.Tensor]:
+    """Scales all gradients so that their common norm is at most `clip_norm`.
+
+    As `tf.clip_by_global_norm`: the norm is ``sqrt(sum of ||g||^2)`` over dense and sparse
+    gradients alike. A sparse gradient enters with each row once; EasyRec takes the norm before
+    the rows that a batch repeats are added up.
+
+    Args:
+        gradients: All gradients of a step, already summed over the ranks.
+        clip_norm: The largest norm, above 0.
+
+    Returns:
+        The scaled gradients, and the norm before (float32 scalar). Where the norm isn't finite
+        the gradients are NaN.
+    """
+    norm = tf.sqrt(2.0 * tf.add_n([tf.nn.l2_loss(_values(g)) for g in gradients]))
+    scale = clip_norm * tf.minimum(1.0 / norm, 1.0 / clip_norm)
+    scale += norm - norm
+    return [_scaled(g, scale) for g in gradients], norm
+
+
+def _values(gradient: Gradient) -> tf.Tensor:
+    return gradient.values if isinstance(gradient, RowGradient) else gradient
+
+
+def _scaled(gradient: Gradient, scale: tf.Tensor) -> Gradient:
+    if isinstance(gradient, RowGradient):
+        return RowGradient(gradient.rows, gradient.values * scale)
+    return gradient * scale
