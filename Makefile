@@ -38,7 +38,7 @@ help: ## Show this list
 	@echo '            ARGS="more flags of hvdrec.train"  PYTHON=python3.11  GPU=1 (CUDA and NCCL, in .venv-gpu)'
 
 train: build ## Set up what is missing, then train CONFIG on NP ranks of this machine
-	$(VENV)/bin/horovodrun -np $(NP) $(PY) -m hvdrec.train \
+	$(VENV)/bin/horovodrun --disable-cache -np $(NP) $(PY) -m hvdrec.train \
 	  --pipeline_config_path $(CONFIG) --model_dir $(MODEL_DIR) $(ARGS)
 
 test: build lint ## Set up what is missing, then run lint, types, import contracts and all tests

@@ -1,0 +1,47 @@
+"""Says what works here and what to do about what doesn't: ``python -m hvdrec.doctor``.
+
+The exit code is 0 when everything that training needs is there, 1 otherwise.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from hvdrec import __version__
+from hvdrec.ops.environment import Finding, examine
+
+
+def mark(finding: Finding) -> str:
+    """`ok`, `FAIL` for what training needs, `warn` for the rest."""
+    if not finding.remedy:
+        return "ok"
+    return "FAIL" if finding.needed else "warn"
+
+
+def render(findings: Sequence[Finding]) -> str:
+    """The report as aligned lines; below a failing one, what to do."""
+    width = max(len(finding.what) for finding in findings)
+    lines = []
+    for finding in findings:
+        lines.append(f"{mark(finding):4}  {finding.what:{width}}  {finding.found}")
+        if finding.remedy:
+            lines.append(f"{'':4}  {'':{width}}  -> {finding.remedy}")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Prints the report and returns the exit code."""
+    print(f"hvdrec {__version__}")
+    findings = examine()
+    print(render(findings))
+    fatal = sum(finding.fatal for finding in findings)
+    if fatal:
+        print(f"{fatal} of {len(findings)} checks failed: training can't run yet")
+        return 1
+    print("all that training needs is here")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
