@@ -25,6 +25,9 @@ class InputPosition:
     row: int = 0
 
 
+BEGINNING = InputPosition()
+
+
 @dataclasses.dataclass(frozen=True)
 class RowBlock:
     """Consecutive rows of one rank, as Arrow columns.

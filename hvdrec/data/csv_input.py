@@ -6,22 +6,20 @@ takes. Cells come as raw bytes; what they mean is the packer's business.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
+from types import ModuleType
 
 import numpy as np
 import pyarrow as pa
-from hvdrec._native import LINE_PADDING, LineBlock, LineSplitter
 
 from hvdrec.data.files import InputFile
-from hvdrec.data.rows import BadRow, FieldLike, Gathered, RowRefs
+from hvdrec.data.rows import BadRow, Block, FieldLike, Gathered, RowRefs
 from hvdrec.errors import ConfigError, DataError
+from hvdrec.ops.native import load_native
 
 _BLOCK_BYTES = 8 << 20
 _LONGEST_LINE = 256 << 20
 _BOM = b"\xef\xbb\xbf"
-
-_log = logging.getLogger(__name__)
 
 
 class CsvFormat:
@@ -59,6 +57,7 @@ class CsvFormat:
         if not separator or any(c in separator for c in '\r\n"'):
             raise ConfigError(f'data_config.separator: {separator!r} is empty or has a newline or a " in it')
         self.files = files
+        self._native = load_native()
         self._separator = separator.encode()
         self._quoting = quoting
         self._with_header = with_header
@@ -73,7 +72,7 @@ class CsvFormat:
                 everything = [name for name in everything if name in self._selected]
             self._names += [name for name in everything if name not in self._names]
         self._schema = pa.schema([(name, pa.binary()) for name in self._names])
-        self._splitter = LineSplitter(self._separator, quoting, len(self._names))
+        self._splitter = self._native.LineSplitter(self._separator, quoting, len(self._names))
         if not with_header:
             columns = [self._declared.index(name) for name in self._names]
             for number in range(len(files)):
@@ -91,7 +90,7 @@ class CsvFormat:
 
     def _first_header(self) -> list[str]:
         for number, file in enumerate(self.files):
-            reader = _TextReader(file, number, self._block_bytes)
+            reader = _TextReader(self._native, file, number, self._block_bytes)
             try:
                 line = reader.header()
             finally:
@@ -101,16 +100,13 @@ class CsvFormat:
         return []
 
     def _header_names(self, file: InputFile, line: bytes) -> list[str]:
-        cells = self._splitter_for_header().cells(line)
+        cells = self._native.LineSplitter(self._separator, self._quoting, 0).cells(line)
         if cells is None:
             raise DataError(f"{file.name}, row 1: a quote in the header isn't closed")
         try:
             return [cell.decode().strip() for cell in cells]
         except UnicodeDecodeError as error:
             raise DataError(f"{file.name}, row 1: the header isn't UTF-8 text") from error
-
-    def _splitter_for_header(self) -> LineSplitter:
-        return LineSplitter(self._separator, self._quoting, 0)
 
     def _lay_out(self, number: int, line: bytes) -> None:
         """Finds the wanted columns in a file's header."""
@@ -125,10 +121,10 @@ class CsvFormat:
             columns.append(names.index(name))
         self._splitter.set_layout(number, columns, len(names))
 
-    def blocks(self, files: list[int]) -> Iterator[LineBlock]:
+    def blocks(self, files: list[int]) -> Iterator[Block]:
         """See `Format.blocks`."""
         for number in files:
-            reader = _TextReader(self.files[number], number, self._block_bytes)
+            reader = _TextReader(self._native, self.files[number], number, self._block_bytes)
             try:
                 if self._with_header:
                     header = reader.header()
@@ -170,15 +166,16 @@ class CsvFormat:
             problem = f"{columns} columns where {self._splitter.width(file)} are expected"
         return BadRow(position, f"{self.files[file].name}, row {line}: {problem}")
 
-    def compact(self, rows: RowRefs) -> LineBlock:
+    def compact(self, rows: RowRefs) -> Block:
         """See `Format.compact`."""
-        return LineBlock.gather(rows.blocks, rows.block, rows.index)
+        return self._native.LineBlock.gather(rows.blocks, rows.block, rows.index)
 
 
 class _TextReader:
     """Reads one file in large pieces, cut at the last newline in each."""
 
-    def __init__(self, file: InputFile, number: int, block_bytes: int) -> None:
+    def __init__(self, native: ModuleType, file: InputFile, number: int, block_bytes: int) -> None:
+        self._native = native
         self._file = file
         self._number = number
         self._block_bytes = block_bytes
@@ -197,45 +194,48 @@ class _TextReader:
 
     def _fill(self) -> None:
         """Moves what is left to a new buffer and reads on behind it."""
+        padding = self._native.LINE_PADDING
         rest = self._end - self._begin
         if rest > _LONGEST_LINE:
             raise DataError(
                 f"{self._file.name}, row {self._next_line}: the line is over {_LONGEST_LINE >> 20} MiB long"
             )
         room = max(self._block_bytes, 2 * rest)
-        text = np.empty(room + LINE_PADDING, np.uint8)
+        text = np.empty(room + padding, np.uint8)
         text[:rest] = self._text[self._begin : self._end]
         filled = rest
         with self._file.errors():
             while filled < room:
-                read = self._stream.readinto(memoryview(text)[filled:room])
+                read = self._stream.readinto(text[filled:room])
                 if not read:
                     self._ended = True
                     break
                 filled += read
         if filled < room // 2:
-            text = text[: filled + LINE_PADDING].copy()
+            text = text[: filled + padding].copy()
         self._text, self._begin, self._end = text, 0, filled
 
     def header(self) -> bytes | None:
         """Takes the first line that isn't empty; None if there is none."""
         while True:
-            text = memoryview(self._text)[self._begin : self._end]
+            text = self._text[self._begin : self._end]
             stop = _find_newline(text)
             if stop < 0 and not self._ended:
                 self._fill()
                 continue
             if stop < 0 and not len(text):
                 return None
-            line = bytes(text if stop < 0 else text[:stop]).removesuffix(b"\r")
+            line = (text if stop < 0 else text[:stop]).tobytes().removesuffix(b"\r")
             self._begin += len(text) if stop < 0 else stop + 1
             self._next_line += 1
             if line:
                 return line
 
-    def blocks(self) -> Iterator[LineBlock]:
+    def blocks(self) -> Iterator[Block]:
         while True:
-            block = LineBlock(self._text, self._begin, self._end, self._ended, self._number, self._next_line)
+            block = self._native.LineBlock(
+                self._text, self._begin, self._end, self._ended, self._number, self._next_line
+            )
             self._next_line += block.lines
             self._begin = block.consumed
             if block.rows:
@@ -245,10 +245,10 @@ class _TextReader:
             self._fill()
 
 
-def _find_newline(text: memoryview) -> int:
+def _find_newline(text: np.ndarray) -> int:
     """Returns where the first newline is, -1 if nowhere, without copying a whole block."""
     for start in range(0, len(text), 1 << 16):
-        at = bytes(text[start : start + (1 << 16)]).find(b"\n")
+        at = text[start : start + (1 << 16)].tobytes().find(b"\n")
         if at >= 0:
             return start + at
     return -1

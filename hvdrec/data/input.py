@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hvdrec.data.batch import InputPosition
+from hvdrec.data.batch import BEGINNING, InputPosition
 from hvdrec.data.csv_input import CsvFormat
 from hvdrec.data.files import InputFile, list_files
+from hvdrec.data.parquet_input import ParquetFormat
 from hvdrec.data.rows import FieldLike, Format
 from hvdrec.data.source import ReadPlan, RowSource
 from hvdrec.errors import ConfigError
+
+_log = logging.getLogger(__name__)
 
 
 def _open_csv(
     data_config: Any, files: Sequence[InputFile], fields: Sequence[FieldLike], keep_raw: bool
 ) -> Format:
+    if not data_config.with_header:
+        _ignore_selected_cols(data_config, "CSV files without a header")
     selected = [name.strip() for name in data_config.selected_cols.split(",") if name.strip()]
     return CsvFormat(
         files,
@@ -29,11 +35,26 @@ def _open_csv(
     )
 
 
+def _open_parquet(
+    data_config: Any, files: Sequence[InputFile], fields: Sequence[FieldLike], keep_raw: bool
+) -> Format:
+    _ignore_selected_cols(data_config, "Parquet files")
+    return ParquetFormat(files, fields, keep_raw=keep_raw)
+
+
+def _ignore_selected_cols(data_config: Any, where: str) -> None:
+    if data_config.selected_cols:
+        _log.warning("data_config.selected_cols: has no effect on %s", where)
+
+
 # By `data_config.input_type`: (config, files, fields, keep_raw) -> Format.
 INPUT_TYPES: dict[str, Callable[[Any, Sequence[InputFile], Sequence[FieldLike], bool], Format]] = {
     "CSVInput": _open_csv,
     "CSVInputV2": _open_csv,
     "CSVInputEx": _open_csv,
+    "ParquetInput": _open_parquet,
+    "ParquetInputV2": _open_parquet,
+    "ParquetInputV3": _open_parquet,
 }
 
 
@@ -45,7 +66,7 @@ def open_source(
     rank: int = 0,
     size: int = 1,
     training: bool,
-    start: InputPosition = InputPosition(),
+    start: InputPosition = BEGINNING,
     seed: int = 2020,
     keep_raw: bool = False,
 ) -> RowSource:

@@ -14,9 +14,11 @@ from hvdrec.data.batch import PackedBatch, RowBlock
 from hvdrec.data.source import RowSource
 
 _MOST_BYTES = 256 << 20
+# A read that hangs (a dead network disk) must not keep the process from ending.
+_JOIN_SECONDS = 10.0
 
 
-class _Closed(Exception):
+class _ClosedError(Exception):
     """The consumer has gone; the threads stop."""
 
 
@@ -40,7 +42,7 @@ class _Queue:
             while not self._closed and self._items and not self._fits(size):
                 self._changed.wait()
             if self._closed:
-                raise _Closed
+                raise _ClosedError
             self._items.append((item, size))
             self._bytes += size
             self.peak_items = max(self.peak_items, len(self._items))
@@ -65,7 +67,7 @@ class _Queue:
                     self._changed.wait()
                 self.waited += time.perf_counter() - started
             if self._closed:
-                raise _Closed
+                raise _ClosedError
             if self._items:
                 item, size = self._items.popleft()
                 self._bytes -= size
@@ -118,7 +120,8 @@ class _Pipe:
         self.source = source
         self.pack = pack
         self.keep_raw = keep_raw
-        self.blocks = _Queue(2, _MOST_BYTES // 4)
+        # Blocks are slices of what was split at once, so a few more cost little.
+        self.blocks = _Queue(64, _MOST_BYTES // 4)
         self.batches = _Queue(prefetch, _MOST_BYTES)
         self.read_seconds = 0.0
         self.pack_seconds = 0.0
@@ -138,7 +141,7 @@ class _Pipe:
                     break
                 self.blocks.put(block, block.columns.nbytes)
             self.blocks.end()
-        except _Closed:
+        except _ClosedError:
             pass
         except BaseException as error:
             self.blocks.end(error)
@@ -157,7 +160,7 @@ class _Pipe:
                 self.pack_seconds += time.perf_counter() - started
                 self.batches.put(batch, sum(array.nbytes for array in batch.arrays.values()))
             self.batches.end()
-        except _Closed:
+        except _ClosedError:
             pass
         except BaseException as error:
             self.batches.end(error)
@@ -167,7 +170,7 @@ class _Pipe:
         self.batches.close()
         for thread in self.threads:
             if thread.is_alive() and thread is not threading.current_thread():
-                thread.join()
+                thread.join(_JOIN_SECONDS)
 
 
 class Loader:
@@ -205,7 +208,7 @@ class Loader:
     def __next__(self) -> PackedBatch:
         try:
             batch = self._pipe.batches.get()
-        except _Closed:
+        except _ClosedError:
             batch = None
         if batch is None:
             raise StopIteration

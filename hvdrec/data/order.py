@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
-from hvdrec._native import ShuffleOrder
+
+from hvdrec.ops.native import load_native
 
 _MASK = (1 << 64) - 1
 
@@ -83,7 +84,7 @@ class BufferOrder:
     scattered = True
 
     def __init__(self, seed: int, epoch: int, size: int) -> None:
-        self._order = ShuffleOrder(mix(seed, epoch, 2), size)
+        self._order = load_native().ShuffleOrder(mix(seed, epoch, 2), size)
 
     def take(self, count: int, arrived: int, closed: bool) -> np.ndarray:
         """See `RowOrder.take`."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from hvdrec.data.batch import InputPosition, RowBlock
+from hvdrec.data.batch import BEGINNING, InputPosition, RowBlock
 from hvdrec.data.order import BufferOrder, FileOrder, RowOrder, even_share, file_order
 from hvdrec.data.passes import Pass
 from hvdrec.data.rows import Format, Gathered, RowRefs
@@ -66,7 +66,7 @@ class RowSource:
         first_bad: Where the first of them is and what is wrong with it.
     """
 
-    def __init__(self, data: Format, plan: ReadPlan, start: InputPosition = InputPosition()) -> None:
+    def __init__(self, data: Format, plan: ReadPlan, start: InputPosition = BEGINNING) -> None:
         self.rows = 0
         self.bad_rows = 0
         self.first_bad: str | None = None

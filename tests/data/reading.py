@@ -1,0 +1,71 @@
+"""What the tests of the readers share: small inputs, and a plain model of the order of rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import pathlib
+from collections.abc import Iterable, Sequence
+
+from hvdrec.data.csv_input import CsvFormat
+from hvdrec.data.files import list_files
+from hvdrec.data.order import file_order, mix
+from hvdrec.data.rows import Format
+from hvdrec.data.source import ReadPlan, RowSource
+
+_MASK = (1 << 64) - 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    name: str
+
+
+def columns(*names: str) -> list[Column]:
+    return [Column(name) for name in names]
+
+
+def write_files(folder: pathlib.Path, sizes: Sequence[int]) -> list[str]:
+    """Writes files of rows "<row number>,<file>-<row in file>"; numbers go on over the files."""
+    paths = []
+    number = itertools.count()
+    for i, size in enumerate(sizes):
+        path = folder / f"part-{i:03d}.csv"
+        path.write_text("".join(f"{next(number)},{i}-{row}\n" for row in range(size)))
+        paths.append(str(path))
+    return paths
+
+
+def csv_format(paths: Sequence[str], names: Sequence[str] = ("n", "at"), **options: object) -> CsvFormat:
+    return CsvFormat(list_files(paths), columns(*names), list(names), **options)  # type: ignore[arg-type]
+
+
+def numbers(source: RowSource | Iterable) -> list[list[int]]:
+    """The first column of each block, as numbers."""
+    return [[int(value) for value in block.columns.column(0).to_pylist()] for block in source]
+
+
+def read(data: Format, **plan: object) -> list[list[int]]:
+    return numbers(RowSource(data, ReadPlan(**plan)))  # type: ignore[arg-type]
+
+
+def model_epoch(sizes: Sequence[int], seed: int, epoch: int, shuffle: bool, buffer: int) -> list[int]:
+    """One epoch's rows in order, by the definition: file order, then a shuffle buffer."""
+    starts = [0, *itertools.accumulate(sizes)]
+    files = file_order(list(range(len(sizes))), seed, epoch, shuffle)
+    rows = [starts[f] + row for f in files for row in range(sizes[f])]
+    if not shuffle or buffer < 2:
+        return rows
+    state = mix(seed, epoch, 2)
+    waiting, out = rows[:buffer], []
+    rest = iter(rows[buffer:])
+    while waiting:
+        state = (state + 0x9E3779B97F4A7C15) & _MASK
+        z = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+        pick = (((z ^ (z >> 31)) >> 32) * len(waiting)) >> 32
+        out.append(waiting[pick])
+        waiting[pick] = waiting[-1]
+        waiting.pop()
+        waiting.extend(itertools.islice(rest, 1))
+    return out
