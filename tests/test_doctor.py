@@ -83,7 +83,7 @@ def test_tensorflow_that_kills_its_process(tmp_path: Path) -> None:
     )
     assert code == 1
     assert report["TensorFlow"].startswith("FAIL")
-    assert report["C++ library"] == "ok"
+    assert not report["C++ library"].startswith("FAIL")
     assert report["Horovod"].startswith("FAIL")
 
 
