@@ -178,7 +178,7 @@ class _TextReader:
         self._native = native
         self._file = file
         self._number = number
-        self._block_bytes = block_bytes
+        self._block_bytes = max(block_bytes, len(_BOM))
         self._stream = file.open_stream()
         self._next_line = 1
         self._begin = 0
@@ -186,7 +186,7 @@ class _TextReader:
         self._text = np.empty(0, np.uint8)
         self._end = 0
         self._fill()
-        if self._text[: len(_BOM)].tobytes() == _BOM:
+        if self._text[: min(self._end, len(_BOM))].tobytes() == _BOM:
             self._begin = len(_BOM)
 
     def close(self) -> None:

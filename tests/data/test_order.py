@@ -1,4 +1,5 @@
 import collections
+import itertools
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ def test_even_shares_are_contiguous_and_differ_by_at_most_one(rows, size):
     shares = [even_share(rows, rank, size) for rank in range(size)]
     assert shares[0][0] == 0
     assert shares[-1][1] == rows
-    assert all(a[1] == b[0] for a, b in zip(shares, shares[1:], strict=False))
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(shares))
     lengths = [stop - start for start, stop in shares]
     assert max(lengths) - min(lengths) <= 1
     assert lengths == sorted(lengths, reverse=True)

@@ -102,9 +102,7 @@ def test_resuming_gives_the_rest_on_any_number_of_ranks(
     done = min(len(positions) * batch * before, len(order))
     start = positions[-1] if positions else InputPosition()
     assert (start.epoch, start.row) == divmod(done, sum(sizes))
-    ranks = [
-        numbers(RowSource(data, ReadPlan(batch, rank, after, **plan), start)) for rank in range(after)
-    ]
+    ranks = [numbers(RowSource(data, ReadPlan(batch, rank, after, **plan), start)) for rank in range(after)]
     rest = [row for step in range(len(ranks[0])) for blocks in ranks for row in blocks[step]]
     assert rest == order[done:]
 
@@ -186,7 +184,9 @@ def test_file_shard_resumes_every_rank_from_one_position(tmp_path, consumed):
     blocks = [list(RowSource(data, plan)) for plan in plans]
     position = InputPosition(0, 3 * consumed)
     if consumed:
-        assert blocks[0][min(consumed, len(blocks[0])) - 1].position == InputPosition(0, min(3 * consumed, 30))
+        assert blocks[0][min(consumed, len(blocks[0])) - 1].position == InputPosition(
+            0, min(3 * consumed, 30)
+        )
     for plan, whole in zip(plans, blocks, strict=True):
         assert numbers(RowSource(data, plan, position)) == numbers(whole[consumed:])
 
