@@ -1,0 +1,82 @@
+"""File operations that hold through a crash: what is done is on the disk before the next begins."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import tensorflow as tf
+
+from hvdrec.checkpoint.reader import message
+from hvdrec.errors import CheckpointError
+
+_BLOCK = 1 << 20
+
+
+@contextlib.contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turns the errors of files and of TensorFlow's writer into one line starting with `what`."""
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        path = getattr(error, "filename", None)
+        raise CheckpointError(
+            f"{what}: {message(error)}{f' ({path})' if path else ''}; check that the disk has space and "
+            "that the directory can be written; the checkpoints already there are untouched"
+        ) from error
+
+
+def sync_file(path: Path) -> None:
+    """Waits until the file's bytes are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+#: Waits until the directory's names are on the disk: a directory is synced as a file is.
+sync_directory = sync_file
+
+
+def write_synced(path: Path, text: str) -> None:
+    """Writes a text file and waits until it is on the disk."""
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replaces a text file: a reader sees the old one or the new one, whole."""
+    temporary = path.with_name(f".{path.name}.new")
+    write_synced(temporary, text)
+    os.replace(temporary, path)
+    sync_directory(path.parent)
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256 as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """A second name for a file's bytes; a synced copy where the file system has no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+        sync_file(target)
+
+
+def remove_tree(path: Path) -> None:
+    """Removes a directory and what is in it, if it is there."""
+    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,165 @@
+"""Starts a model from another run's checkpoint: `fine_tune_checkpoint` and what goes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from hvdrec.checkpoint.names import GLOBAL_STEP, Entry, listed, nearest
+from hvdrec.checkpoint.reader import Reader
+from hvdrec.checkpoint.restore import Match, RestoreReport, assign, mismatch, unused
+from hvdrec.checkpoint.store import Store
+from hvdrec.errors import CheckpointError
+
+
+def fine_tune(
+    prefix_or_dir: str,
+    entries: Sequence[Entry],
+    var_map_file: str | None = None,
+    force_shape: bool = False,
+    filters: Sequence[str] = (),
+    ignore_errors: bool = False,
+) -> RestoreReport:
+    """Restores what fits from a checkpoint, as EasyRec's `fine_tune_checkpoint`.
+
+    Every entry but `global_step`, slots and beta powers among them, is looked up by its own name,
+    or by the name that the variable map gives. What the checkpoint lacks keeps its first value.
+
+    Args:
+        prefix_or_dir: `.../model.ckpt-120`, or a directory: its newest whole checkpoint.
+        entries: What the model has.
+        var_map_file: `fine_tune_ckpt_var_map`: a line for each renamed variable, its name in this
+            model, blanks, its name in the checkpoint. The slots of a variable follow it, unless
+            the map names them too.
+        force_shape: `force_restore_shape_compatible`: values of another shape but the same rank
+            are cut, or filled up with zeros.
+        filters: `restore_filters`: entries whose name holds one of these are left as they are.
+        ignore_errors: `--ignore_finetune_ckpt_error`: what is wrong with the map is reported
+            among the skipped.
+
+    Returns:
+        The report.
+
+    Raises:
+        CheckpointError: There is no such checkpoint, it can't be read, or the map is wrong; every
+            problem of the map is in the text.
+    """
+    prefix = find(prefix_or_dir)
+    reader = Reader(prefix)
+    wanted = [e for e in entries if e.name != GLOBAL_STEP]
+    mapped, problems = ({}, {}) if not var_map_file else _load_map(var_map_file, wanted, reader)
+    if problems and not ignore_errors:
+        raise CheckpointError(_report_problems(var_map_file or "", prefix, problems))
+    matches, skipped = [], dict(problems)
+    for entry in wanted:
+        source = _source(entry.name, mapped)
+        why = _obstacle(entry, source, reader, force_shape, filters)
+        if why is None:
+            matches.append(Match(entry, source))
+        else:
+            skipped[entry.name] = why
+    shapes = {m.entry.name: mismatch(m.entry, m.source, reader) for m in matches}
+    assign(reader, matches)
+    return RestoreReport(
+        prefix=prefix,
+        restored=tuple(m.entry.name for m in matches),
+        renamed={m.entry.name: m.source for m in matches if m.source != m.entry.name},
+        skipped=skipped,
+        unused=unused(reader, [*(m.source for m in matches), GLOBAL_STEP]),
+        reshaped={name: why for name, why in shapes.items() if why},
+    )
+
+
+def find(prefix_or_dir: str) -> str:
+    """The prefix a `fine_tune_checkpoint` or `--checkpoint_path` stands for.
+
+    Args:
+        prefix_or_dir: A prefix (with or without `.index`), or a directory.
+
+    Returns:
+        The prefix; of a directory, that of its newest whole checkpoint.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    path = Path(prefix_or_dir)
+    if path.is_dir():
+        latest = Store(prefix_or_dir).latest()
+        if latest is None:
+            raise CheckpointError(f"{prefix_or_dir}: there is no checkpoint (model.ckpt-<step>.index) in it")
+        return latest
+    prefix = path.with_name(path.name.removesuffix(".index"))
+    if prefix.with_name(prefix.name + ".index").is_file():
+        return str(prefix)
+    there = sorted(p.name.removesuffix(".index") for p in path.parent.glob("*.index"))
+    hint = f"checkpoints there: {listed(there)}" if there else f"no checkpoint is in {path.parent}"
+    raise CheckpointError(f"{prefix_or_dir}: there is no such checkpoint or directory; {hint}")
+
+
+def _source(name: str, mapped: Mapping[str, str]) -> str:
+    """Where an entry's value is: as mapped, as its variable is mapped (a slot), or by its name."""
+    if name in mapped:
+        return mapped[name]
+    variable, _, slot = name.rpartition("/")
+    if variable in mapped:
+        return f"{mapped[variable]}/{slot}"
+    return name
+
+
+def _obstacle(
+    entry: Entry, source: str, reader: Reader, force_shape: bool, filters: Sequence[str]
+) -> str | None:
+    """Why an entry is not restored, or None."""
+    for keyword in filters:
+        if keyword in entry.name:
+            return f"left out by restore_filters {keyword!r}"
+    if source not in reader:
+        return f"{source} is not in the checkpoint{nearest(source, reader.shapes)}"
+    why = mismatch(entry, source, reader)
+    if why is None:
+        return None
+    same_rank = len(reader.shapes[source]) == len(entry.shape) > 0
+    if reader.dtype(source) == entry.dtype and same_rank:
+        return None if force_shape else f"{why}; force_restore_shape_compatible would cut or fill it"
+    return why
+
+
+def _load_map(path: str, entries: Sequence[Entry], reader: Reader) -> tuple[dict[str, str], dict[str, str]]:
+    """Reads a variable map.
+
+    Returns:
+        Entry name -> checkpoint name, and the problems: line -> what is wrong with it.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"fine_tune_ckpt_var_map {path}: can't be read: {error}") from error
+    names = {e.name for e in entries}
+    mapped: dict[str, str] = {}
+    problems: dict[str, str] = {}
+    first: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        fields = [field.removesuffix(":0") for field in line.split()]
+        if not fields or fields[0].startswith("#"):
+            continue
+        why = None
+        if len(fields) != 2:
+            why = f"{len(fields)} names instead of 2: 'name in this model<TAB>name in the checkpoint'"
+        elif fields[0] in first:
+            why = f"{fields[0]} is mapped in line {first[fields[0]]} already"
+        elif fields[0] not in names:
+            why = f"this model has no variable {fields[0]}{nearest(fields[0], names)}"
+        elif fields[1] not in reader:
+            why = f"the checkpoint has no variable {fields[1]}{nearest(fields[1], reader.shapes)}"
+        if why:
+            problems[f"line {number}"] = why
+        if len(fields) == 2:
+            first.setdefault(fields[0], number)
+        if not why:
+            mapped[fields[0]] = fields[1]
+    return mapped, problems
+
+
+def _report_problems(path: str, prefix: str, problems: Mapping[str, str]) -> str:
+    texts = "\n".join(f"  {line}: {why}" for line, why in problems.items())
+    return f"fine_tune_ckpt_var_map {path}: {len(problems)} problems, for {prefix}:\n{texts}"

@@ -1,0 +1,105 @@
+"""The manifest beside a checkpoint: its files, their checksums, and what the run kept with it."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hvdrec.checkpoint.files import sha256
+from hvdrec.checkpoint.reader import Reader
+from hvdrec.errors import CheckpointError
+
+SUFFIX = ".manifest.json"
+_FORMAT = 1
+
+
+def describe(prefix: Path, step: int, extra: Mapping[str, Any]) -> str:
+    """The manifest of the files written under `prefix`.
+
+    Args:
+        prefix: Path without `.index`.
+        step: `global_step`.
+        extra: JSON values, numpy numbers and arrays among them.
+
+    Returns:
+        JSON text.
+    """
+    files = {p.name: {"bytes": p.stat().st_size, "sha256": sha256(p)} for p in tensor_files(prefix)}
+    body = {"format": _FORMAT, "step": step, "files": files, "extra": dict(extra)}
+    # Through JSON once: the checksum must be that of what a reader will parse.
+    body = json.loads(json.dumps(body, default=_plain))
+    return json.dumps({**body, "checksum": _checksum(body)}, indent=1, sort_keys=True) + "\n"
+
+
+def tensor_files(prefix: Path) -> list[Path]:
+    """The index and the data files under `prefix`, sorted."""
+    found = prefix.parent.glob(f"{glob.escape(prefix.name)}.data-*-of-*")
+    return sorted([*found, prefix.with_name(prefix.name + ".index")])
+
+
+def manifest_path(prefix: Path) -> Path:
+    """Where the manifest of a checkpoint is."""
+    return prefix.with_name(prefix.name + SUFFIX)
+
+
+def read(prefix: Path) -> dict[str, Any] | None:
+    """The manifest of a checkpoint; None where it has none, as EasyRec's.
+
+    Raises:
+        CheckpointError: It is there and damaged.
+    """
+    path = manifest_path(prefix)
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+        checksum = body.pop("checksum")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise CheckpointError(f"{path}: can't be read: {error}") from error
+    if checksum != _checksum(body):
+        raise CheckpointError(f"{path}: fails its checksum")
+    if body.get("format") != _FORMAT:
+        raise CheckpointError(f"{path}: is of format {body.get('format')}; this version reads {_FORMAT}")
+    return body
+
+
+def damage(prefix: Path) -> str | None:
+    """What is wrong with a checkpoint on the disk, or None.
+
+    With a manifest, sizes and SHA-256 are compared. Without one every tensor is read once, and
+    TensorFlow compares the CRC32C of each.
+    """
+    try:
+        body = read(prefix)
+        if body is None:
+            reader = Reader(str(prefix))
+            for name in reader.shapes:
+                reader.read(name)
+            return None
+        for name, wanted in body["files"].items():
+            path = prefix.with_name(name)
+            if not path.is_file():
+                return f"{name} is missing"
+            if path.stat().st_size != wanted["bytes"]:
+                return f"{name} has {path.stat().st_size} bytes instead of {wanted['bytes']}"
+            if sha256(path) != wanted["sha256"]:
+                return f"{name} fails its checksum"
+    except (CheckpointError, OSError) as error:
+        return str(error)
+    return None
+
+
+def _checksum(body: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    raise TypeError(f"{value!r} can't be kept with a checkpoint")

@@ -1,0 +1,50 @@
+"""What a checkpoint holds, by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Collection, Iterable
+
+import tensorflow as tf
+
+GLOBAL_STEP = "global_step"
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """One tensor as a reader of the checkpoint sees it.
+
+    Attributes:
+        name: EasyRec's variable name, as `input_layer/age_embedding/embedding_weights/Adam`.
+        variable: The variable it lives in.
+        rows: Its rows there, [first, last) (a table within a bank); None = the whole variable.
+    """
+
+    name: str
+    variable: tf.Variable
+    rows: tuple[int, int] | None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its dimensions."""
+        whole = tuple(self.variable.shape)
+        return whole if self.rows is None else (self.rows[1] - self.rows[0], *whole[1:])
+
+    @property
+    def dtype(self) -> tf.DType:
+        """Its element type."""
+        return self.variable.dtype
+
+
+def nearest(name: str, names: Collection[str]) -> str:
+    """`" (nearest: <name>)"` for the most alike of `names`, or nothing where none is alike."""
+    found = difflib.get_close_matches(name, names, n=1)
+    return f" (nearest: {found[0]})" if found else ""
+
+
+def listed(texts: Iterable[str], most: int = 5) -> str:
+    """The first few of `texts` on one line, and how many there are beyond them."""
+    texts = list(texts)
+    rest = f", and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + rest

@@ -1,0 +1,296 @@
+"""The checkpoints of a model_dir: written so that a crash at any moment leaves a whole one."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from hvdrec.checkpoint import files, manifest
+from hvdrec.checkpoint.names import Entry
+from hvdrec.checkpoint.restore import RestoreReport, restore_exactly
+from hvdrec.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+_INDEX = re.compile(r"model\.ckpt-(\d+)\.index$")
+_PIECE = re.compile(r"model\.ckpt-(\d+)\.(data-.*|manifest\.json|meta)$")
+_STALE_SECONDS = 86400.0
+
+
+def snapshot(entries: Sequence[Entry]) -> dict[str, tf.Tensor]:
+    """The values of `entries` now, on the host; later updates of the variables don't reach them.
+
+    On a CPU nothing is copied until a variable is updated: TensorFlow updates a buffer that
+    somebody holds in a new one.
+    """
+    whole: dict[int, tf.Tensor] = {}
+    tensors = {}
+    with tf.device("/CPU:0"):
+        for entry in entries:
+            key = id(entry.variable)
+            if key not in whole:
+                whole[key] = tf.identity(entry.variable.read_value())
+            value = whole[key]
+            tensors[entry.name] = value if entry.rows is None else value[entry.rows[0] : entry.rows[1]]
+    return tensors
+
+
+class Store:
+    """The checkpoints of one model_dir, `model.ckpt-<step>.*`; only rank 0 writes.
+
+    A checkpoint is whole from the moment its index is there: data and manifest are on the disk
+    before. The state file `checkpoint`, which `tf.train.latest_checkpoint` reads, comes last.
+    """
+
+    def __init__(self, model_dir: str, keep_max: int = 10) -> None:
+        """Opens it; nothing is made before the first save.
+
+        Args:
+            model_dir: The directory.
+            keep_max: `keep_checkpoint_max`: how many stay, the newest first; 0 = all.
+        """
+        self.model_dir = Path(model_dir)
+        self.keep_max = keep_max
+        self._intact: dict[str, tuple] = {}
+
+    def save(self, step: int, entries: Sequence[Entry], extra: Mapping[str, Any]) -> str:
+        """Saves the current values.
+
+        Args:
+            step: `global_step`.
+            entries: What to save; names are distinct, `global_step` is among them.
+            extra: JSON values kept beside it, as the input position.
+
+        Returns:
+            The prefix, `model_dir/model.ckpt-<step>`.
+
+        Raises:
+            CheckpointError: It can't be written; the older ones are as they were.
+        """
+        return self.write(step, snapshot(entries), extra)
+
+    def write(self, step: int, tensors: Mapping[str, tf.Tensor], extra: Mapping[str, Any]) -> str:
+        """Saves values taken earlier by `snapshot`; otherwise as `save`."""
+        prefix = self._prefix(step)
+        staging = self.model_dir / f".tmp-{step}-{socket.gethostname()}-{os.getpid()}"
+        with files.explained(f"can't save {prefix}"):
+            self.model_dir.mkdir(parents=True, exist_ok=True)
+            self._sweep()
+            try:
+                staging.mkdir()
+                self._stage(staging / prefix.name, step, tensors, extra)
+                self._commit(staging / prefix.name, step)
+            except (OSError, tf.errors.OpError):
+                files.remove_tree(staging)
+                raise
+            files.remove_tree(staging)
+            self._remember(prefix)
+            kept = self._kept(step)
+            self._write_state(step, kept)
+        try:
+            self._rotate(step, kept)
+        except OSError as error:
+            logger.warning("an older checkpoint can't be removed: %s", error)
+        return str(prefix)
+
+    def steps(self) -> list[int]:
+        """The steps that have a checkpoint, whole or damaged, ascending.
+
+        Raises:
+            CheckpointError: `model_dir` is there and can't be listed.
+        """
+        try:
+            names = os.listdir(self.model_dir)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise CheckpointError(f"{self.model_dir}: can't be listed: {error.strerror}") from error
+        return sorted(int(found[1]) for n in names if (found := _INDEX.fullmatch(n)))
+
+    def latest(self) -> str | None:
+        """The prefix of the newest whole checkpoint; damaged ones are named in the log.
+
+        Returns:
+            The prefix, or None where there is no checkpoint.
+
+        Raises:
+            CheckpointError: There are checkpoints and every one is damaged.
+        """
+        steps = self.steps()
+        reasons = []
+        for step in sorted({*steps, *self._replaced()}, reverse=True):
+            for prefix in (self._prefix(step), self._aside(step) / self._prefix(step).name):
+                if not prefix.with_name(prefix.name + ".index").exists():
+                    continue
+                why = self._damage(prefix)
+                if why is None:
+                    return str(prefix)
+                logger.warning("%s is damaged (%s): looking for an older one", prefix, why)
+                reasons.append(f"{prefix.name}: {why}")
+        if reasons:
+            raise CheckpointError(f"{self.model_dir}: every checkpoint is damaged: {'; '.join(reasons)}")
+        return None
+
+    def restore(self, prefix: str, entries: Sequence[Entry]) -> RestoreReport:
+        """Restores every entry by its name, EasyRec's checkpoints alike; see `restore_exactly`."""
+        return restore_exactly(prefix, entries)
+
+    def extra(self, prefix: str) -> dict[str, Any]:
+        """What was kept with a checkpoint; empty for one of EasyRec.
+
+        Raises:
+            CheckpointError: The manifest is damaged.
+        """
+        body = manifest.read(Path(prefix))
+        return {} if body is None else body["extra"]
+
+    def _prefix(self, step: int) -> Path:
+        return self.model_dir / f"model.ckpt-{step}"
+
+    def _aside(self, step: int) -> Path:
+        return self.model_dir / f".replaced-{step}"
+
+    def _replaced(self) -> list[int]:
+        return [int(p.name.rpartition("-")[2]) for p in self.model_dir.glob(".replaced-*")]
+
+    def _stage(
+        self, prefix: Path, step: int, tensors: Mapping[str, tf.Tensor], extra: Mapping[str, Any]
+    ) -> None:
+        """Writes all files of a checkpoint beside its place, and waits for the disk."""
+        names = sorted(tensors)
+        with tf.device("/CPU:0"):
+            tf.raw_ops.SaveV2(
+                prefix=str(prefix),
+                tensor_names=names,
+                shape_and_slices=[""] * len(names),
+                tensors=[tensors[n] for n in names],
+            )
+        for path in manifest.tensor_files(prefix):
+            files.sync_file(path)
+        files.write_synced(manifest.manifest_path(prefix), manifest.describe(prefix, step, extra))
+        files.sync_directory(prefix.parent)
+
+    def _commit(self, staged: Path, step: int) -> None:
+        """Renames a staged checkpoint into its place, its index last."""
+        target = self._prefix(step)
+        index = target.with_name(target.name + ".index")
+        if index.exists():
+            if self._same(staged, target):
+                os.replace(manifest.manifest_path(staged), manifest.manifest_path(target))
+                files.sync_directory(self.model_dir)
+                return
+            if self._damage(target) is None:
+                self._set_aside(step)
+            else:
+                os.unlink(index)
+        *data, staged_index = manifest.tensor_files(staged)
+        for path in (*data, manifest.manifest_path(staged)):
+            os.replace(path, self.model_dir / path.name)
+        # The index must not be there before what it stands for.
+        files.sync_directory(self.model_dir)
+        os.replace(staged_index, index)
+        files.sync_directory(self.model_dir)
+        files.remove_tree(self._aside(step))
+
+    def _same(self, staged: Path, target: Path) -> bool:
+        """Whether the tensors on the disk are those just staged, as after a resume."""
+        try:
+            new, old = manifest.read(staged), manifest.read(target)
+        except CheckpointError:
+            return False
+        return bool(new and old and new["files"] == old["files"]) and self._damage(target) is None
+
+    def _set_aside(self, step: int) -> None:
+        """Keeps a whole checkpoint of `step` until the one that replaces it is whole."""
+        aside = self._aside(step)
+        if aside.exists():
+            files.remove_tree(aside)
+        aside.mkdir()
+        target = self._prefix(step)
+        *data, index = manifest.tensor_files(target)
+        described = manifest.manifest_path(target)
+        for path in (*data, *([described] if described.exists() else []), index):
+            files.link_or_copy(path, aside / path.name)
+        files.sync_directory(aside)
+        files.sync_directory(self.model_dir)
+
+    def _damage(self, prefix: Path) -> str | None:
+        if self._intact.get(str(prefix)) == _signature(prefix):
+            return None
+        why = manifest.damage(prefix)
+        if why is None:
+            self._remember(prefix)
+        return why
+
+    def _remember(self, prefix: Path) -> None:
+        self._intact[str(prefix)] = _signature(prefix)
+
+    def _kept(self, step: int) -> list[int]:
+        """The steps to stay: `step`, the newest before it, and any after it."""
+        steps = self.steps()
+        if not self.keep_max:
+            return steps
+        before = [s for s in steps if s < step]
+        return [*before[max(0, len(before) - (self.keep_max - 1)) :], *(s for s in steps if s >= step)]
+
+    def _write_state(self, step: int, kept: Sequence[int]) -> None:
+        paths = [f'model_checkpoint_path: "{self._prefix(step).name}"']
+        paths += [f'all_model_checkpoint_paths: "{self._prefix(s).name}"' for s in kept if s <= step]
+        files.write_atomically(self.model_dir / "checkpoint", "\n".join(paths) + "\n")
+
+    def _rotate(self, step: int, kept: Sequence[int]) -> None:
+        """Removes older checkpoints, each index first, and pieces that no index belongs to."""
+        for old in set(self.steps()) - set(kept):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{self._prefix(old)}.index")
+        whole = set(self.steps())
+        for name in os.listdir(self.model_dir):
+            found = _PIECE.fullmatch(name)
+            if found and int(found[1]) <= step and int(found[1]) not in whole:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self.model_dir / name)
+
+    def _sweep(self) -> None:
+        """Removes what saves left behind whose process is gone."""
+        host = socket.gethostname()
+        for path in self.model_dir.glob(".tmp-*"):
+            owner, _, pid = path.name.rpartition("-")
+            if owner.endswith(f"-{host}") and pid.isdigit():
+                gone = int(pid) == os.getpid() or not _alive(int(pid))
+            else:
+                gone = time.time() - path.stat().st_mtime > _STALE_SECONDS
+            if gone:
+                files.remove_tree(path)
+        for step in self._replaced():
+            prefix = self._prefix(step)
+            if prefix.with_name(prefix.name + ".index").exists() and self._damage(prefix) is None:
+                files.remove_tree(self._aside(step))
+
+
+def _signature(prefix: Path) -> tuple:
+    """Changes whenever a file of the checkpoint does."""
+    stats = []
+    for path in (*manifest.tensor_files(prefix), manifest.manifest_path(prefix)):
+        with contextlib.suppress(OSError):
+            stat = path.stat()
+            stats.append((path.name, stat.st_size, stat.st_mtime_ns, stat.st_ino))
+    return tuple(stats)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
