@@ -23,14 +23,20 @@ class _ClosedError(Exception):
 
 
 class _Queue:
-    """A queue bounded by items and bytes; one item is always let in."""
+    """A queue bounded by items and bytes; one item is always let in.
+
+    A producer that found it full goes on when half of it is free, so that the two threads don't wake
+    each other for every item.
+    """
 
     def __init__(self, most_items: int, most_bytes: int) -> None:
         self._items: deque[tuple[Any, int]] = deque()
         self._most_items = most_items
         self._most_bytes = most_bytes
         self._bytes = 0
-        self._changed = threading.Condition()
+        lock = threading.Lock()
+        self._filled = threading.Condition(lock)
+        self._freed = threading.Condition(lock)
         self._closed = False
         self._ended = False
         self._error: BaseException | None = None
@@ -38,50 +44,52 @@ class _Queue:
         self.peak_items = 0
 
     def put(self, item: Any, size: int) -> None:
-        with self._changed:
+        with self._freed:
             while not self._closed and self._items and not self._fits(size):
-                self._changed.wait()
+                self._freed.wait()
             if self._closed:
                 raise _ClosedError
             self._items.append((item, size))
             self._bytes += size
             self.peak_items = max(self.peak_items, len(self._items))
-            self._changed.notify_all()
+            self._filled.notify()
 
     def _fits(self, size: int) -> bool:
         return len(self._items) < self._most_items and self._bytes + size <= self._most_bytes
 
     def end(self, error: BaseException | None = None) -> None:
         """Says that nothing more will come, because of `error` if there was one."""
-        with self._changed:
+        with self._filled:
             self._ended = True
             self._error = error
-            self._changed.notify_all()
+            self._filled.notify_all()
 
     def get(self) -> Any:
         """Returns the next item; None at the end. Raises what the producer failed with."""
-        with self._changed:
+        with self._filled:
             if not (self._items or self._ended or self._closed):
                 started = time.perf_counter()
                 while not (self._items or self._ended or self._closed):
-                    self._changed.wait()
+                    self._filled.wait()
                 self.waited += time.perf_counter() - started
             if self._closed:
                 raise _ClosedError
             if self._items:
                 item, size = self._items.popleft()
                 self._bytes -= size
-                self._changed.notify_all()
+                if len(self._items) <= self._most_items // 2:
+                    self._freed.notify()
                 return item
             if self._error is not None:
                 raise self._error
             return None
 
     def close(self) -> None:
-        with self._changed:
+        with self._filled:
             self._closed = True
             self._items.clear()
-            self._changed.notify_all()
+            self._filled.notify_all()
+            self._freed.notify_all()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,8 +128,8 @@ class _Pipe:
         self.source = source
         self.pack = pack
         self.keep_raw = keep_raw
-        # Blocks are slices of what was split at once, so a few more cost little.
-        self.blocks = _Queue(64, _MOST_BYTES // 4)
+        # Of lists of blocks, each list split at once.
+        self.runs = _Queue(2, _MOST_BYTES // 4)
         self.batches = _Queue(prefetch, _MOST_BYTES)
         self.read_seconds = 0.0
         self.pack_seconds = 0.0
@@ -132,41 +140,46 @@ class _Pipe:
 
     def _read(self) -> None:
         try:
-            blocks = iter(self.source)
+            runs = self.source.runs()
             while True:
                 started = time.perf_counter()
-                block = next(blocks, None)
+                run = next(runs, None)
                 self.read_seconds += time.perf_counter() - started
-                if block is None:
+                if run is None:
                     break
-                self.blocks.put(block, block.columns.nbytes)
-            self.blocks.end()
+                self.runs.put(run, sum(block.columns.nbytes for block in run))
+            self.runs.end()
         except _ClosedError:
             pass
         except BaseException as error:
-            self.blocks.end(error)
+            self.runs.end(error)
         finally:
             self.source.close()
 
     def _pack(self) -> None:
         try:
-            while (block := self.blocks.get()) is not None:
-                started = time.perf_counter()
-                batch = self.pack(block)
-                batch.position = block.position
-                batch.locate = batch.locate or block.locate
-                if self.keep_raw:
-                    batch.raw = block.columns
-                self.pack_seconds += time.perf_counter() - started
-                self.batches.put(batch, sum(array.nbytes for array in batch.arrays.values()))
+            while (run := self.runs.get()) is not None:
+                for block in run:
+                    batch = self._pack_block(block)
+                    self.batches.put(batch, sum(array.nbytes for array in batch.arrays.values()))
             self.batches.end()
         except _ClosedError:
             pass
         except BaseException as error:
             self.batches.end(error)
 
+    def _pack_block(self, block: RowBlock) -> PackedBatch:
+        started = time.perf_counter()
+        batch = self.pack(block)
+        batch.position = block.position
+        batch.locate = batch.locate or block.locate
+        if self.keep_raw:
+            batch.raw = block.columns
+        self.pack_seconds += time.perf_counter() - started
+        return batch
+
     def close(self) -> None:
-        self.blocks.close()
+        self.runs.close()
         self.batches.close()
         for thread in self.threads:
             if thread.is_alive() and thread is not threading.current_thread():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import numpy as np
 
@@ -61,7 +61,7 @@ class RowSource:
     So all ranks yield the same number of blocks, and together what one rank would with batches of N B.
 
     Attributes:
-        rows: Rows yielded by this rank so far.
+        rows: Rows of this rank read so far.
         bad_rows: Rows of this rank left out because of `ignore_error`.
         first_bad: Where the first of them is and what is wrong with it.
     """
@@ -88,7 +88,7 @@ class RowSource:
         self._row_base = 0
         self._pass = self._open_pass()
         self._start = start
-        self._iterator: Iterator[RowBlock] | None = None
+        self._runs: Generator[list[RowBlock], None, None] | None = None
 
     @property
     def peak_rows(self) -> int:
@@ -96,24 +96,30 @@ class RowSource:
         return max(self._peak_rows, self._pass.peak_rows)
 
     def __iter__(self) -> Iterator[RowBlock]:
-        if self._iterator is None:
-            self._iterator = self._all_blocks()
-        return self._iterator
+        return itertools.chain.from_iterable(self.runs())
+
+    def runs(self) -> Iterator[list[RowBlock]]:
+        """Iterates over the same blocks in lists: those that were split at once."""
+        if self._runs is None:
+            self._runs = self._all_runs()
+        return self._runs
 
     def close(self) -> None:
         """Lets go of open files; the source can't be read on."""
-        if self._iterator is not None:
-            self._iterator.close()  # type: ignore[attr-defined]
+        if self._runs is not None:
+            self._runs.close()
         self._pass.close()
 
-    def _all_blocks(self) -> Iterator[RowBlock]:
+    def _all_runs(self) -> Generator[list[RowBlock], None, None]:
         try:
             self._skip(self._start.row)
             while True:
                 count, batches = self._next_run()
                 if count == 0:
                     return
-                yield from self._run(count, batches)
+                blocks = self._run(count, batches)
+                if blocks:
+                    yield blocks
         finally:
             self._pass.close()
 
@@ -202,7 +208,7 @@ class RowSource:
         own = np.concatenate([np.arange(a, b) for a, b in spans] or [np.empty(0, np.int64)])
         return own, [(b - a, end) for (a, b), end in zip(spans, ends, strict=False)]
 
-    def _run(self, count: int, batches: int) -> Iterator[RowBlock]:
+    def _run(self, count: int, batches: int) -> list[RowBlock]:
         epoch, row = self._epoch, self._pass.left
         own, blocks = self._own_rows(count, batches)
         parts: list[RowRefs] = []
@@ -219,10 +225,11 @@ class RowSource:
             parts.append(self._pass.refs(numbers))
             done += len(rows)
         self._turn_page()
-        if blocks:
-            gathered = self._format.gather(RowRefs.join(parts))
-            yield from self._cut(gathered, blocks, self._positions(epoch, row), epoch)
+        positions = self._positions(epoch, row)
         self._row_base += count
+        if not blocks:
+            return []
+        return self._cut(self._format.gather(RowRefs.join(parts)), blocks, positions, epoch)
 
     def _positions(self, epoch: int, row: int) -> Callable[[int], tuple[InputPosition, int]]:
         """Returns a function from rows into the run to the position there and its epoch."""
@@ -242,7 +249,7 @@ class RowSource:
         blocks: list[tuple[int, int]],
         positions: Callable[[int], tuple[InputPosition, int]],
         epoch: int,
-    ) -> Iterator[RowBlock]:
+    ) -> list[RowBlock]:
         """Cuts gathered rows into blocks, without the bad ones."""
         bad = np.array([row.position for row in gathered.bad], np.int64)
         if len(bad):
@@ -253,16 +260,14 @@ class RowSource:
         stops = np.fromiter(itertools.accumulate(rows for rows, _ in blocks), np.int64)
         stops -= np.searchsorted(bad, stops)
         start = 0
+        cut = []
         for stop, (_, end) in zip(stops.tolist(), blocks, strict=True):
             position, new_epoch = positions(end)
             self.rows += stop - start
-            yield RowBlock(
-                gathered.columns.slice(start, stop - start),
-                self._locator(gathered, start),
-                position,
-                new_epoch > epoch,
-            )
+            columns = gathered.columns.slice(start, stop - start)
+            cut.append(RowBlock(columns, self._locator(gathered, start), position, new_epoch > epoch))
             start, epoch = stop, new_epoch
+        return cut
 
     def _locator(self, gathered: Gathered, start: int) -> Callable[[int], str]:
         files, lines, names = gathered.files, gathered.lines, self._format.files
