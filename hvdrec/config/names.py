@@ -1,0 +1,80 @@
+"""Names in messages to the user: field types, enum values, and what a misspelt name may have meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+
+#: Spellings of EasyRec's documentation that its protos don't have.
+FIELD_ALIASES = {"f1_reweight_loss": "f1_reweighted_loss"}
+
+_MOST_LISTED = 12
+
+_TYPE_NAMES = {
+    FieldDescriptor.TYPE_DOUBLE: "a number",
+    FieldDescriptor.TYPE_FLOAT: "a number",
+    FieldDescriptor.TYPE_INT64: "an integer (int64)",
+    FieldDescriptor.TYPE_UINT64: "a non-negative integer (uint64)",
+    FieldDescriptor.TYPE_INT32: "an integer (int32)",
+    FieldDescriptor.TYPE_UINT32: "a non-negative integer (uint32)",
+    FieldDescriptor.TYPE_BOOL: "true or false",
+    FieldDescriptor.TYPE_STRING: "a string",
+}
+
+
+def find_field(descriptor: Any, name: str) -> FieldDescriptor | None:
+    """The field of a message by its name, by its JSON name or by an alias; None if there is none."""
+    fields = descriptor.fields_by_name
+    if name in fields:
+        return fields[name]
+    if FIELD_ALIASES.get(name) in fields:
+        return fields[FIELD_ALIASES[name]]
+    return descriptor.fields_by_camelcase_name.get(name)
+
+
+def is_repeated(field: FieldDescriptor) -> bool:
+    """Whether the field is a list."""
+    return field.label == FieldDescriptor.LABEL_REPEATED
+
+
+def is_message(field: FieldDescriptor) -> bool:
+    """Whether the field holds messages."""
+    return field.message_type is not None
+
+
+def type_name(field: FieldDescriptor) -> str:
+    """What a value of the field (or an element of the list) is, in words."""
+    if field.enum_type is not None:
+        return f"a {field.enum_type.name} ({listed(v.name for v in field.enum_type.values)})"
+    if field.message_type is not None:
+        return f"a {field.message_type.name} message"
+    return _TYPE_NAMES.get(field.type, "a value")
+
+
+def enum_name(message: Any, field_name: str) -> str:
+    """The name of the enum value that a field holds."""
+    enum = message.DESCRIPTOR.fields_by_name[field_name].enum_type
+    return enum.values_by_number[getattr(message, field_name)].name
+
+
+def listed(names: Iterable[str], most: int = _MOST_LISTED) -> str:
+    """Names with commas between, shortened when there are very many."""
+    names = list(names)
+    if len(names) <= most + 2:
+        return ", ".join(names) or "none"
+    return f"{', '.join(names[:most])} and {len(names) - most} more"
+
+
+def hint(name: str, candidates: Iterable[str], what: str = "there are") -> str:
+    """``did you mean x?`` for a misspelt name, or the names there are."""
+    candidates = list(candidates)
+    lower = {c.lower(): c for c in candidates}
+    close = [lower[m] for m in difflib.get_close_matches(name.lower(), list(lower), n=2, cutoff=0.6)]
+    if not close and len(name) > 2:
+        close = [c for low, c in lower.items() if low.startswith(name.lower())][:3]
+    if close:
+        return f"did you mean {' or '.join(close)}?"
+    return f"{what}: {listed(candidates)}"

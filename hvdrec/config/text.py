@@ -1,0 +1,169 @@
+"""Text protos: parsing with clear errors, and the line each field stands on."""
+
+from __future__ import annotations
+
+import bisect
+import re
+from typing import Any
+
+from google.protobuf import text_format
+
+from hvdrec.config.config import join
+from hvdrec.config.names import FIELD_ALIASES, hint, is_message, is_repeated
+
+_TOKEN = re.compile(r""" \#[^\n]* | "(?:[^"\\\n]|\\.)*" | '(?:[^'\\\n]|\\.)*' | [\w.+-]+ | \S """, re.VERBOSE)
+_ALIASED = re.compile("|".join(map(re.escape, FIELD_ALIASES)))
+_NO_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]*)"')
+_NO_VALUE = re.compile(r'Enum type "([\w.]+)" has no value named (.*)\.$', re.DOTALL)
+_FIELD_BEFORE = re.compile(r"([A-Za-z_]\w*)\s*:\s*[^:{}<>]*$")
+
+
+class TextError(ValueError):
+    """A text proto can't be parsed.
+
+    Attributes:
+        line: From 1; 0 where it isn't known.
+        column: From 1.
+        problem: What is wrong, on one line.
+    """
+
+    def __init__(self, line: int, column: int, problem: str) -> None:
+        super().__init__(problem)
+        self.line, self.column = line, column
+        self.problem = problem
+
+
+def merge(text: str, message: Any) -> None:
+    """Merges a text proto into a message, as `text_format.Merge` does.
+
+    The last of several values of a field counts, messages are merged, lists grow, and no field is
+    required. `FIELD_ALIASES` are understood.
+
+    Raises:
+        TextError: The text isn't one.
+    """
+    if _ALIASED.search(text):
+        text = _replace_aliases(text)
+    try:
+        text_format.Merge(text, message)
+    except text_format.ParseError as error:
+        raise _explained(error, text, message.DESCRIPTOR.file.pool) from None
+    except RecursionError:
+        raise TextError(0, 0, "messages are nested too deeply") from None
+    except (ValueError, TypeError, KeyError) as error:
+        raise TextError(0, 0, _one_line(str(error))) from None
+
+
+def _replace_aliases(text: str) -> str:
+    """Puts the protos' own field names in place of aliases, but not inside strings and comments."""
+    return _TOKEN.sub(lambda token: FIELD_ALIASES.get(token[0], token[0]), text)
+
+
+def _one_line(text: str) -> str:
+    shown = " ".join(text.split())
+    shown = shown if len(shown) <= 200 else f"{shown[:200]}..."
+    return shown.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _explained(error: text_format.ParseError, text: str, pool: Any) -> TextError:
+    """The parser's error without its noise, with the field it is about and the nearest right name."""
+    line, column = error.GetLine() or 0, error.GetColumn() or 0
+    lines = text.split("\n")
+    source = lines[line - 1] if 0 < line <= len(lines) else ""
+    problem = str(error).removeprefix(f"{line}:{column} : ")
+    for quoted in (source, ""):
+        problem = problem.removeprefix(f"'{quoted}': ")
+    missing, value = _NO_FIELD.search(problem), _NO_VALUE.search(problem)
+    if missing is not None:
+        descriptor = pool.FindMessageTypeByName(missing[1])
+        names = hint(missing[2], descriptor.fields_by_name, "its fields are")
+        return TextError(line, column, f"{descriptor.name} has no field {_one_line(missing[2])!r}; {names}")
+    before = _FIELD_BEFORE.search(source[: max(0, column - 1)])
+    field = f"{before[1]}: " if before else ""
+    if value is not None:
+        enum = pool.FindEnumTypeByName(value[1])
+        names = hint(value[2], enum.values_by_name, "its values are")
+        problem = f"{enum.name} has no value {_one_line(value[2])!r}; {names}"
+    else:
+        problem = _one_line(problem.replace("hvdrec.protos.", ""))
+    return TextError(line, column, field + problem)
+
+
+class _Locator:
+    """Goes through the tokens of a text proto that is known to be right."""
+
+    def __init__(self, text: str) -> None:
+        found = [m for m in _TOKEN.finditer(text) if not m[0].startswith("#")]
+        self._tokens = [m[0] for m in found]
+        self._offsets = [m.start() for m in found]
+        self._newlines = [m.start() for m in re.finditer("\n", text)]
+        self._next = 0
+        self._counts: dict[str, int] = {}
+        self.lines: dict[str, int] = {}
+
+    def _peek(self) -> str:
+        return self._tokens[self._next] if self._next < len(self._tokens) else ""
+
+    def _line(self) -> int:
+        return bisect.bisect_left(self._newlines, self._offsets[self._next]) + 1
+
+    def message(self, descriptor: Any, prefix: str, end: str) -> None:
+        """Notes the lines of all fields up to `end`."""
+        while self._peek() not in (end, ""):
+            name = self._peek()
+            field = descriptor.fields_by_name.get(FIELD_ALIASES.get(name, name))
+            if field is None:
+                self._next = len(self._tokens)
+                return
+            path = join(prefix, field.name)
+            self.lines[path] = (
+                min(self._line(), self.lines.get(path, 1 << 62)) if is_repeated(field) else (self._line())
+            )
+            self._next += 1
+            if self._peek() == ":":
+                self._next += 1
+            self._values(field, path)
+            if self._peek() in (",", ";"):
+                self._next += 1
+        self._next += 1
+
+    def _values(self, field: Any, path: str) -> None:
+        if not (is_repeated(field) and self._peek() == "["):
+            self._value(field, path)
+            return
+        self._next += 1
+        while self._peek() not in ("]", ""):
+            self._value(field, path)
+            if self._peek() == ",":
+                self._next += 1
+        self._next += 1
+
+    def _value(self, field: Any, path: str) -> None:
+        line = self._line() if self._peek() else 0
+        if is_repeated(field):
+            index = self._counts.get(path, 0)
+            self._counts[path] = index + 1
+            path = f"{path}[{index}]"
+            self.lines[path] = line
+        token = self._peek()
+        self._next += 1
+        if is_message(field):
+            self.message(field.message_type, path, ">" if token == "<" else "}")
+            return
+        while token[:1] in ("'", '"') and self._peek()[:1] in ("'", '"'):
+            self._next += 1
+
+
+def locate(text: str, descriptor: Any) -> dict[str, int]:
+    """The line of each field of a text proto.
+
+    Args:
+        text: A text that `merge` has taken.
+        descriptor: Of the message.
+
+    Returns:
+        Field path -> line, from 1: of the last value of a field, of the first of a list.
+    """
+    locator = _Locator(text)
+    locator.message(descriptor, "", "")
+    return locator.lines
