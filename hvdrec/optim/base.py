@@ -87,7 +87,7 @@ class Optimizer(tf.Module, abc.ABC):
 
     def learning_rate(self, step: tf.Variable | tf.Tensor | int) -> tf.Tensor:
         """The learning rate, float32 scalar, of the update after `step` updates."""
-        return self._schedule(tf.convert_to_tensor(step, tf.int64))
+        return self._schedule(tf.cast(step, tf.int64))
 
     def apply(self, gradients: Sequence[tuple[Gradient, tf.Variable]], step: tf.Variable | tf.Tensor) -> None:
         """Updates every variable once; made for the inside of a `tf.function`.

@@ -7,13 +7,18 @@ from typing import Any
 
 from hvdrec.config.protos import optimizer_pb2
 from hvdrec.errors import ConfigError
-from hvdrec.optim import adagrad, adam, momentum, sgd
+from hvdrec.optim import adagrad, adam, adamw, ftrl, lazy_adam, momentum, momentumw, rms_prop, sgd
 from hvdrec.optim.base import Optimizer
 
 BUILDERS: dict[str, Callable[[Any], Optimizer]] = {
     "adam_optimizer": adam.build,
+    "lazy_adam_optimizer": lazy_adam.build,
+    "adamw_optimizer": adamw.build,
     "adagrad_optimizer": adagrad.build,
     "momentum_optimizer": momentum.build,
+    "momentumw_optimizer": momentumw.build,
+    "rms_prop_optimizer": rms_prop.build,
+    "ftrl_optimizer": ftrl.build,
     "sgd_optimizer": sgd.build,
 }
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import tensorflow as tf
 
+from hvdrec.config.protos import optimizer_pb2
 from hvdrec.optim.base import Optimizer, RowGradient
 from hvdrec.optim.schedules.registry import build_schedule
 
@@ -28,6 +28,6 @@ class SGD(Optimizer):
         )
 
 
-def build(config: Any) -> SGD:
+def build(config: optimizer_pb2.SGDOptimizer) -> SGD:
     """Builds it from `sgd_optimizer`, the project's own message."""
     return SGD(build_schedule(config.learning_rate))

@@ -9,11 +9,22 @@ import tensorflow as tf
 
 from hvdrec.config.protos import optimizer_pb2
 from hvdrec.errors import ConfigError
-from hvdrec.optim.schedules import constant, exponential_decay
+from hvdrec.optim.schedules import (
+    constant,
+    cosine_decay,
+    exponential_decay,
+    manual_step,
+    poly_decay,
+    transformer,
+)
 
 BUILDERS: dict[str, Callable[[Any], Callable[[tf.Tensor], tf.Tensor]]] = {
     "constant_learning_rate": constant.build,
     "exponential_decay_learning_rate": exponential_decay.build,
+    "manual_step_learning_rate": manual_step.build,
+    "cosine_decay_learning_rate": cosine_decay.build,
+    "poly_decay_learning_rate": poly_decay.build,
+    "transformer_learning_rate": transformer.build,
 }
 
 

@@ -1,0 +1,50 @@
+"""Adam with decoupled weight decay."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from hvdrec.config.protos import optimizer_pb2
+from hvdrec.optim.adam import Adam
+from hvdrec.optim.base import RowGradient, Schedule
+from hvdrec.optim.schedules.registry import build_schedule
+from hvdrec.optim.weight_decay import decay, decay_rows
+
+
+class AdamW(Adam):
+    """Adam after ``variable -= weight_decay * variable``, as EasyRec's (Loshchilov and Hutter, 2019).
+
+    The decay takes every variable, biases and batch norm among them, and isn't multiplied by the
+    learning rate. Of a table it takes the rows with a gradient, while Adam moves all rows.
+    """
+
+    tells_rows_apart = True
+
+    def __init__(
+        self, schedule: Schedule, weight_decay: float, beta1: float = 0.9, beta2: float = 0.999
+    ) -> None:
+        """Sets up AdamW.
+
+        Args:
+            schedule: The learning rate.
+            weight_decay: What part of a weight goes at each step.
+            beta1: Decay of the first moment.
+            beta2: Decay of the second moment.
+        """
+        super().__init__(schedule, beta1, beta2, name="AdamW")
+        self.weight_decay = weight_decay
+
+    def apply_dense(self, gradient: tf.Tensor, variable: tf.Variable, rate: tf.Tensor) -> None:
+        """Decays, then updates."""
+        decay(variable, self.weight_decay)
+        super().apply_dense(gradient, variable, rate)
+
+    def apply_rows(self, gradient: RowGradient, variable: tf.Variable, rate: tf.Tensor) -> None:
+        """Decays the touched rows, then moves all."""
+        decay_rows(gradient, variable, self.weight_decay)
+        super().apply_dense(gradient.densify(variable), variable, rate)
+
+
+def build(config: optimizer_pb2.AdamWOptimizer) -> AdamW:
+    """Builds it from `adamw_optimizer`."""
+    return AdamW(build_schedule(config.learning_rate), config.weight_decay, config.beta1, config.beta2)

@@ -1,0 +1,12 @@
+from __future__ import annotations
+
+import tensorflow as tf
+
+RATE = "learning_rate { constant_learning_rate { learning_rate: 0.05 } }"
+
+
+def test_steps_equal_tf1(check_against_tf1):
+    check_against_tf1(
+        f"sgd_optimizer {{ {RATE} }}",
+        lambda: tf.compat.v1.train.GradientDescentOptimizer(0.05),
+    )
