@@ -35,6 +35,9 @@ inline void CopyShort(char* to, const char* from, size_t size) {
   }
 }
 
+// How many rows ahead of the one being split memory is asked for: shuffled rows lie anywhere.
+constexpr size_t kAhead = 8;
+
 }  // namespace
 
 LineBlock::LineBlock(const char* text, size_t begin, size_t end, bool last, int32_t file,
@@ -213,6 +216,8 @@ SplitRows LineSplitter::Split(const std::vector<const LineBlock*>& blocks, const
   std::vector<uint32_t> size(fields_ * rows);
   size_t good = 0;
   for (size_t i = 0; i < rows; ++i) {
+    if (i + 2 * kAhead < rows) blocks[block[i + 2 * kAhead]]->PrefetchPlace(index[i + 2 * kAhead]);
+    if (i + kAhead < rows) blocks[block[i + kAhead]]->PrefetchText(index[i + kAhead]);
     const LineBlock& from = *blocks[block[i]];
     const int32_t file = from.file(index[i]);
     const std::vector<int32_t>& field = layouts_.at(file).field;
