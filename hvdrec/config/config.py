@@ -48,7 +48,7 @@ class Config:
             return f"{self.path}: {field_path}"
         if isinstance(origin, int):
             return f"{self.path}:{origin}: {field_path}"
-        return f"{origin}: {field_path}"
+        return origin if origin == f"--{field_path}" else f"{origin}: {field_path}"
 
     def changed(self, field_path: str, origin: str) -> None:
         """Notes that `origin` (a flag) has set the field, all that is in it included."""

@@ -35,7 +35,7 @@ def find_field(descriptor: Any, name: str) -> FieldDescriptor | None:
     return descriptor.fields_by_camelcase_name.get(name)
 
 
-def is_repeated(field: FieldDescriptor) -> bool:
+def is_repeated(field: Any) -> bool:
     """Whether the field is a list."""
     return field.label == FieldDescriptor.LABEL_REPEATED
 

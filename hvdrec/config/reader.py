@@ -8,7 +8,7 @@ import os
 from hvdrec.config import json_source, text
 from hvdrec.config.config import Config, parent_path
 from hvdrec.config.protos import pipeline_pb2
-from hvdrec.config.values import ValueProblem, merge_value
+from hvdrec.config.values import FieldValueError, merge_value
 from hvdrec.errors import ConfigError
 
 _TEXT_SUFFIXES = (".config", ".prototxt", ".txt")
@@ -68,7 +68,7 @@ def _from_json(path: str, content: str) -> Config:
         merge_value(proto, value, "")
     except json.JSONDecodeError as error:
         raise ConfigError(f"{_place(path, error.lineno, error.colno)}: {error.msg}") from None
-    except ValueProblem as error:
+    except FieldValueError as error:
         outer = error.path
         while outer and outer not in lines:
             outer = parent_path(outer)

@@ -27,7 +27,7 @@ _INTEGER = re.compile(r"[+-]?[0-9]+")
 _LARGEST_FLOAT32 = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
 
 
-class ValueProblem(ValueError):
+class FieldValueError(ValueError):
     """A value doesn't fit its field.
 
     Attributes:
@@ -57,7 +57,7 @@ def to_scalar(field: FieldDescriptor, value: Any) -> Any:
     Raises:
         ValueError: The value isn't of the field's type, or out of its range.
     """
-    converted = None
+    converted: Any
     if field.enum_type is not None:
         converted = _to_enum(field, value)
     elif field.type == FieldDescriptor.TYPE_BOOL:
@@ -74,7 +74,7 @@ def to_scalar(field: FieldDescriptor, value: Any) -> Any:
 
 
 def _to_enum(field: FieldDescriptor, value: Any) -> int | None:
-    enum = field.enum_type
+    enum: Any = field.enum_type
     text = str(value).strip()
     if isinstance(value, str) and text in enum.values_by_name:
         return enum.values_by_name[text].number
@@ -155,7 +155,7 @@ def assign(message: Any, field: FieldDescriptor, value: Any, path: str, allow_te
         allow_text: A string may stand for a message or a list, as a text proto.
 
     Raises:
-        ValueProblem: The value doesn't fit.
+        FieldValueError: The value doesn't fit.
     """
     if value is None:
         message.ClearField(field.name)
@@ -174,12 +174,12 @@ def _scalar_at(field: FieldDescriptor, value: Any, path: str) -> Any:
     try:
         return to_scalar(field, value)
     except ValueError as error:
-        raise ValueProblem(path, str(error)) from None
+        raise FieldValueError(path, str(error)) from None
 
 
 def _assign_list(message: Any, field: FieldDescriptor, value: Any, path: str, allow_text: bool) -> None:
     if not isinstance(value, list):
-        raise ValueProblem(path, f"expected a list, each element {type_name(field)}, found {shown(value)}")
+        raise FieldValueError(path, f"expected a list, each element {type_name(field)}, found {shown(value)}")
     message.ClearField(field.name)
     elements = getattr(message, field.name)
     for i, element in enumerate(value):
@@ -193,7 +193,7 @@ def merge_value(message: Any, value: Any, path: str, allow_text: bool = False) -
     """Merges a dictionary (with `allow_text` also a text proto) into a message and makes it present.
 
     Raises:
-        ValueProblem: It doesn't fit.
+        FieldValueError: It doesn't fit.
     """
     descriptor = message.DESCRIPTOR
     message.SetInParent()
@@ -201,7 +201,7 @@ def merge_value(message: Any, value: Any, path: str, allow_text: bool = False) -
         parse_message_text(message, value, path)
         return
     if not isinstance(value, Mapping):
-        raise ValueProblem(path, f"expected fields of {descriptor.name}, found {shown(value)}")
+        raise FieldValueError(path, f"expected fields of {descriptor.name}, found {shown(value)}")
     if descriptor.file.package == "google.protobuf":
         _merge_struct(message, value, path)
         return
@@ -210,21 +210,21 @@ def merge_value(message: Any, value: Any, path: str, allow_text: bool = False) -
         field = find_field(descriptor, name)
         if field is None:
             names = hint(name, descriptor.fields_by_name, "its fields are")
-            raise ValueProblem(path, f"{descriptor.name} has no field {shown(name)}; {names}")
+            raise FieldValueError(path, f"{descriptor.name} has no field {shown(name)}; {names}")
         oneof = field.containing_oneof
         if oneof is not None and inner is not None:
             if oneof.name in chosen:
                 both = f"{chosen[oneof.name]} and {field.name}"
-                raise ValueProblem(path, f"only one of {both} can be set")
+                raise FieldValueError(path, f"only one of {both} can be set")
             chosen[oneof.name] = field.name
         assign(message, field, inner, join(path, field.name), allow_text)
 
 
-def _merge_struct(message: Any, value: Mapping[str, Any], path: str) -> None:
+def _merge_struct(message: Any, value: Any, path: str) -> None:
     try:
         json_format.ParseDict(value, message)
     except (json_format.ParseError, ValueError, TypeError, RecursionError) as error:
-        raise ValueProblem(path, " ".join(str(error).split())[:200]) from None
+        raise FieldValueError(path, " ".join(str(error).split())[:200]) from None
 
 
 def strip_braces(written: str) -> str:
@@ -239,20 +239,20 @@ def parse_message_text(message: Any, written: str, path: str) -> None:
     """Merges a text proto, in braces or bare, into a message.
 
     Raises:
-        ValueProblem: It isn't one.
+        FieldValueError: It isn't one.
     """
     message.SetInParent()
     try:
         text.merge(strip_braces(written), message)
     except text.TextError as error:
-        raise ValueProblem(path, error.problem) from None
+        raise FieldValueError(path, error.problem) from None
 
 
 def merge_text(message: Any, field: FieldDescriptor, written: str, path: str) -> None:
     """Merges the text of a field's value: a message, or a list in brackets or a single element.
 
     Raises:
-        ValueProblem: It doesn't fit.
+        FieldValueError: It doesn't fit.
     """
     written = written.strip()
     if not is_repeated(field):
@@ -269,7 +269,7 @@ def merge_text(message: Any, field: FieldDescriptor, written: str, path: str) ->
     except text.TextError as error:
         lacks_quotes = field.type == FieldDescriptor.TYPE_STRING and "Expected string" in error.problem
         advice = "; write strings in quotes, ['a', 'b'], or give a JSON list" if lacks_quotes else ""
-        raise ValueProblem(path, f"{error.problem}{advice}") from None
+        raise FieldValueError(path, f"{error.problem}{advice}") from None
 
 
 def _append_scalar(message: Any, field: FieldDescriptor, written: str, path: str) -> None:
@@ -278,5 +278,5 @@ def _append_scalar(message: Any, field: FieldDescriptor, written: str, path: str
         if written[:1] + written[-1:] in ('""', "''") and len(written) > 1:
             written = written[1:-1]
         elif "," in written:
-            raise ValueProblem(path, f"expected a list such as ['a', 'b'], found {shown(written)}")
+            raise FieldValueError(path, f"expected a list such as ['a', 'b'], found {shown(written)}")
     getattr(message, field.name).append(_scalar_at(field, written, path))

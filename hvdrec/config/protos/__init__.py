@@ -1,0 +1,1 @@
+"""EasyRec's protos; the Python modules are generated from the .proto files."""

@@ -1,0 +1,137 @@
+"""How the entry points read their arguments: errors of one line, and ``--train_config.x=y``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from hvdrec.config.names import hint
+from hvdrec.config.paths import PathError, split_outside
+from hvdrec.config.protos import pipeline_pb2
+from hvdrec.errors import ConfigError
+
+#: Parts of a config that ``--<part>.<path>=<value>`` may change.
+_ROOTS = tuple(pipeline_pb2.EasyRecConfig.DESCRIPTOR.fields_by_name)
+
+_ONLY_ALIBABA = "only has a meaning on Alibaba's platforms"
+
+#: EasyRec's flags that can't be given: name -> why.
+_REFUSED = {
+    "--fit_on_eval": "training on the evaluation data is not supported yet",
+    "--fit_on_eval_steps": "training on the evaluation data is not supported yet",
+    "--hpo_param_path": "hyper-parameter files are not supported yet; use --edit_config_json",
+    "--hpo_metric_save_path": "hyper-parameter search is not supported yet",
+    "--is_on_ds": _ONLY_ALIBABA,
+    "--saved_model_dir": "exported models are not supported yet; use --model_dir or --checkpoint_path",
+    "--fg_json_path": "fg.json files are not supported yet",
+    "--ds_vector_recall": _ONLY_ALIBABA,
+}
+
+
+class FlagParser(argparse.ArgumentParser):
+    """Raises ConfigError where argparse would print its usage and exit."""
+
+    def __init__(self, program: str, description: str) -> None:
+        super().__init__(f"python -m {program}", description=description, allow_abbrev=False)
+        self._ignored: list[str] = []
+        self.add_argument("--verbose", action="store_true", help="show stack traces and more log lines")
+
+    def error(self, message: str) -> NoReturn:
+        """See the class."""
+        raise ConfigError(message.removeprefix("argument "))
+
+    def add_ignored(self, name: str, takes_value: bool) -> None:
+        """Adds a flag of EasyRec's that has no effect here."""
+        self.add_argument(name, nargs="?" if takes_value else 0, action=_Ignored, help=argparse.SUPPRESS)
+
+    def parse(self, arguments: Sequence[str], path_edits: bool = False) -> dict[str, Any]:
+        """Values by flag name, None and False included.
+
+        Raises:
+            ConfigError: A flag is unknown, refused, or its value missing or wrong.
+        """
+        known = sorted(s for action in self._actions for s in action.option_strings if s.startswith("--"))
+        for argument in arguments:
+            name = argument.partition("=")[0]
+            if name in _REFUSED and name not in known:
+                raise ConfigError(f"{name}: {_REFUSED[name]}")
+        values, rest = self.parse_known_args(list(arguments))
+        if rest:
+            name = rest[0].partition("=")[0]
+            if not name.startswith("-"):
+                raise ConfigError(f"{rest[0]}: is not a flag")
+            if path_edits:
+                known += [f"--{root}.<path>" for root in ("train_config", "data_config", "model_config")]
+            raise ConfigError(f"{name}: there is no such flag; {hint(name, known)}")
+        return {"ignored": (), **vars(values)}
+
+
+class _Ignored(argparse.Action):
+    """Notes that the flag was given."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
+        super().__init__(option_strings, dest, default=argparse.SUPPRESS, **options)
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Any = None
+    ) -> None:
+        """Adds the flag to `ignored`."""
+        namespace.ignored = (*getattr(namespace, "ignored", ()), option)
+
+
+def boolean(written: str) -> bool:
+    """The type of a flag that is true or false."""
+    values = {"true": True, "1": True, "false": False, "0": False}
+    if written.lower() not in values:
+        raise argparse.ArgumentTypeError(f"expected true or false, found {written!r}")
+    return values[written.lower()]
+
+
+def count(least: int) -> Callable[[str], int]:
+    """The type of a flag that is an integer, `least` or more."""
+
+    def convert(written: str) -> int:
+        if not written.isascii() or not written.isdigit() or int(written) < least or len(written) > 18:
+            raise argparse.ArgumentTypeError(f"expected an integer of at least {least}, found {written!r}")
+        return int(written)
+
+    return convert
+
+
+def take_path_edits(arguments: Sequence[str]) -> tuple[dict[str, tuple[str, str]], list[str]]:
+    """Separates ``--train_config.x=y`` and ``--train_config.x y`` from the other arguments.
+
+    Returns:
+        Path -> (value, the flag as written), and the others.
+
+    Raises:
+        ConfigError: A value is missing.
+    """
+    edits: dict[str, tuple[str, str]] = {}
+    others: list[str] = []
+    waiting = list(arguments)
+    while waiting:
+        argument = waiting.pop(0)
+        root, separator, _ = argument[2:].replace("[", ".").partition(".")
+        if not (argument.startswith("--") and separator and root in _ROOTS and "=" not in root):
+            others.append(argument)
+            continue
+        try:
+            path, *value = split_outside(argument[2:], "=")
+        except PathError as error:
+            raise ConfigError(str(error)) from None
+        if not value:
+            if not waiting or waiting[0].startswith("--"):
+                raise ConfigError(f"{argument}: its value is missing; write {argument}=VALUE")
+            value = [waiting.pop(0)]
+        edits[path.strip()] = (_bare("=".join(value)), f"--{path.strip()}")
+    return edits, others
+
+
+def _bare(value: str) -> str:
+    """A value without the spaces and quotes around it; quoted spaces stay."""
+    stripped = value.strip()
+    if len(stripped) > 1 and stripped[0] == stripped[-1] and stripped[0] in "\"'":
+        return stripped[1:-1]
+    return stripped or value

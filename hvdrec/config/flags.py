@@ -1,0 +1,348 @@
+"""Command-line flags of the entry points, and the config they lead to."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hvdrec.config import edit
+from hvdrec.config.arguments import FlagParser, boolean, count, take_path_edits
+from hvdrec.config.check import check
+from hvdrec.config.config import Config
+from hvdrec.config.expand import expand
+from hvdrec.config.names import enum_name
+from hvdrec.config.reader import load
+from hvdrec.config.writer import FILE_NAME
+from hvdrec.errors import ConfigError
+
+_SEPARATORS = {r"\t": "\t", r"\001": "\x01", r"\x01": "\x01", r"\002": "\x02", r"\x02": "\x02"}
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainFlags:
+    """Flags of `hvdrec.train`.
+
+    Attributes:
+        pipeline_config_path: The config.
+        continue_train: Go on from the newest checkpoint of model_dir.
+        model_dir: Replaces the config's.
+        train_input_path: Replaces the config's.
+        eval_input_path: Replaces the config's.
+        selected_cols: Replaces `data_config.selected_cols`.
+        fine_tune_checkpoint: Replaces `train_config.fine_tune_checkpoint`.
+        ignore_finetune_ckpt_error: Train from scratch where that checkpoint is missing.
+        edits: From `--edit_config_json`.
+        path_edits: From ``--train_config.x=y`` and the like: path -> (value, the flag as written).
+        seed: Replaces `train_config.seed`.
+        verify_replicas: Steps between two comparisons of the replicas; 0 = none.
+        gpu: The visible devices, as CUDA_VISIBLE_DEVICES has them.
+        verbose: Show stack traces and more log lines.
+        ignored: Flags given that have no effect here.
+    """
+
+    pipeline_config_path: str
+    continue_train: bool = False
+    model_dir: str | None = None
+    train_input_path: tuple[str, ...] = ()
+    eval_input_path: tuple[str, ...] = ()
+    selected_cols: str | None = None
+    fine_tune_checkpoint: str | None = None
+    ignore_finetune_ckpt_error: bool = False
+    edits: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    path_edits: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+    seed: int | None = None
+    verify_replicas: int = 0
+    gpu: str | None = None
+    verbose: bool = False
+    ignored: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalFlags:
+    """Flags of `hvdrec.eval`.
+
+    Attributes:
+        pipeline_config_path: The config, where model_dir has none.
+        checkpoint_path: A prefix or folder; None for the newest checkpoint of model_dir.
+        eval_input_path: Replaces the config's.
+        model_dir: Its pipeline.config is used; also where checkpoints are looked for.
+        eval_result_path: The result's file, below model_dir.
+        distribute_eval: Accepted; evaluation is always split over the ranks.
+        verbose: Show stack traces and more log lines.
+        ignored: Flags given that have no effect here.
+    """
+
+    pipeline_config_path: str | None = None
+    checkpoint_path: str | None = None
+    eval_input_path: tuple[str, ...] = ()
+    model_dir: str | None = None
+    eval_result_path: str = "eval_result.txt"
+    distribute_eval: bool = False
+    verbose: bool = False
+    ignored: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictFlags:
+    """Flags of `hvdrec.predict`.
+
+    Attributes:
+        input_path: Rows to predict for.
+        output_path: Where the predictions go.
+        batch_size: Rows predicted at a time.
+        with_header: The input's first line names its columns.
+        pipeline_config_path: The config, where model_dir has none.
+        checkpoint_path: A prefix or folder; None for the newest checkpoint of model_dir.
+        model_dir: Its pipeline.config is used; also where checkpoints are looked for.
+        reserved_cols: Input columns to copy, with commas between.
+        output_cols: Predictions to write, with commas between.
+        output_sep: Between the columns of CSV output.
+        output_format: csv or jsonl.
+        selected_cols: Replaces `data_config.selected_cols`.
+        input_type: Replaces `data_config.input_type`.
+        verbose: Show stack traces and more log lines.
+        ignored: Flags given that have no effect here.
+    """
+
+    input_path: str
+    output_path: str
+    batch_size: int = 1024
+    with_header: bool = False
+    pipeline_config_path: str | None = None
+    checkpoint_path: str | None = None
+    model_dir: str | None = None
+    reserved_cols: str = "ALL_COLUMNS"
+    output_cols: str = "ALL_COLUMNS"
+    output_sep: str = "\x01"
+    output_format: str = "csv"
+    selected_cols: str | None = None
+    input_type: str | None = None
+    verbose: bool = False
+    ignored: tuple[str, ...] = ()
+
+
+def parse_train(arguments: Sequence[str]) -> TrainFlags:
+    """Flags of `hvdrec.train`.
+
+    Raises:
+        ConfigError: They aren't right.
+    """
+    parser = FlagParser("hvdrec.train", "Trains a model described by a pipeline.config.")
+    parser.add_argument("--pipeline_config_path", metavar="FILE", help="the config")
+    parser.add_argument("--continue_train", action="store_true", help="go on from the newest checkpoint")
+    parser.add_argument("--model_dir", metavar="DIR", help="replaces the config's model_dir")
+    for mode in ("train", "eval"):
+        parser.add_argument(
+            f"--{mode}_input_path", nargs="*", default=[], metavar="PATH", help="replaces the config's"
+        )
+    parser.add_argument("--selected_cols", metavar="COLS", help="replaces data_config.selected_cols")
+    parser.add_argument(
+        "--fine_tune_checkpoint", metavar="PATH", help="replaces train_config.fine_tune_checkpoint"
+    )
+    parser.add_argument(
+        "--ignore_finetune_ckpt_error",
+        action="store_true",
+        help="train from scratch where that checkpoint is missing",
+    )
+    parser.add_argument(
+        "--edit_config_json", metavar="JSON", help='changes, as {"train_config.num_steps": 9}'
+    )
+    parser.add_argument("--seed", type=count(0), help="replaces train_config.seed")
+    parser.add_argument(
+        "--verify_replicas", type=count(0), default=0, metavar="N", help="compare the replicas every N steps"
+    )
+    parser.add_argument("--gpu", metavar="IDS", help="the visible devices, as CUDA_VISIBLE_DEVICES has them")
+    parser.add_ignored("--check_mode", takes_value=False)
+    parser.add_ignored("--odps_config", takes_value=True)
+    parser.epilog = "Any field of the config can be set too: --train_config.num_steps=100"
+    path_edits, others = take_path_edits(arguments)
+    values = parser.parse(others, path_edits=True)
+    path = values.pop("pipeline_config_path")
+    if not path:
+        raise ConfigError("--pipeline_config_path: is missing; give the config to train by")
+    written = values.pop("edit_config_json")
+    edits = edit.parse_edits(written) if written else {}
+    for name in ("train_input_path", "eval_input_path"):
+        values[name] = tuple(values[name])
+    return TrainFlags(path, edits=edits, path_edits=path_edits, **values)
+
+
+def _add_restoring_flags(parser: FlagParser) -> None:
+    parser.add_argument("--pipeline_config_path", metavar="FILE", help="the config, where model_dir has none")
+    parser.add_argument("--model_dir", metavar="DIR", help="the folder with pipeline.config and checkpoints")
+    parser.add_argument("--checkpoint_path", metavar="PATH", help="a prefix or folder; by default the newest")
+    parser.add_ignored("--odps_config", takes_value=True)
+
+
+def parse_eval(arguments: Sequence[str]) -> EvalFlags:
+    """Flags of `hvdrec.eval`.
+
+    Raises:
+        ConfigError: They aren't right.
+    """
+    parser = FlagParser("hvdrec.eval", "Evaluates a checkpoint.")
+    _add_restoring_flags(parser)
+    parser.add_argument(
+        "--eval_input_path",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="PATH",
+        help="replaces the config's",
+    )
+    parser.add_argument(
+        "--eval_result_path",
+        default="eval_result.txt",
+        metavar="FILE",
+        help="the result's file below model_dir",
+    )
+    parser.add_argument(
+        "--distribute_eval",
+        nargs="?",
+        const=True,
+        default=False,
+        type=boolean,
+        help="accepted; evaluation is always split over the ranks",
+    )
+    values = parser.parse(arguments)
+    values["eval_input_path"] = tuple(values["eval_input_path"])
+    return EvalFlags(**values)
+
+
+def parse_predict(arguments: Sequence[str]) -> PredictFlags:
+    """Flags of `hvdrec.predict`.
+
+    Raises:
+        ConfigError: They aren't right.
+    """
+    parser = FlagParser("hvdrec.predict", "Predicts with a checkpoint.")
+    _add_restoring_flags(parser)
+    parser.add_argument("--input_path", metavar="PATH", help="rows to predict for")
+    parser.add_argument("--output_path", metavar="PATH", help="where the predictions go")
+    parser.add_argument("--batch_size", type=count(1), default=1024, help="rows predicted at a time")
+    parser.add_argument("--with_header", action="store_true", help="the first line names the columns")
+    parser.add_argument(
+        "--reserved_cols", default="ALL_COLUMNS", metavar="COLS", help="input columns to copy"
+    )
+    parser.add_argument("--output_cols", default="ALL_COLUMNS", metavar="COLS", help="predictions to write")
+    parser.add_argument(
+        "--output_sep", default="\x01", metavar="SEP", help="between the columns of CSV output"
+    )
+    parser.add_argument("--output_format", choices=("csv", "jsonl"), default="csv", help="csv or jsonl")
+    parser.add_argument("--selected_cols", metavar="COLS", help="replaces data_config.selected_cols")
+    parser.add_argument("--input_type", metavar="TYPE", help="replaces data_config.input_type")
+    values = parser.parse(arguments)
+    for name in ("input_path", "output_path"):
+        if not values[name]:
+            raise ConfigError(f"--{name}: is missing")
+    values["output_sep"] = _SEPARATORS.get(values["output_sep"], values["output_sep"])
+    return PredictFlags(**values)
+
+
+def load_for_training(flags: TrainFlags) -> Config:
+    """The config to train by: read, changed by the flags, expanded and checked.
+
+    In EasyRec's order: `--selected_cols`, `--model_dir`, input paths, `--fine_tune_checkpoint`,
+    then `--edit_config_json`, then ``--train_config.x=y``.
+
+    Raises:
+        ConfigError: The config or a flag is wrong.
+    """
+    if flags.gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = flags.gpu
+    config = load(flags.pipeline_config_path)
+    _set(config, "data_config.selected_cols", flags.selected_cols, "--selected_cols")
+    _set(config, "model_dir", flags.model_dir, "--model_dir")
+    _set_input(config, "train", flags.train_input_path)
+    _set_input(config, "eval", flags.eval_input_path)
+    _set(config, "train_config.fine_tune_checkpoint", flags.fine_tune_checkpoint, "--fine_tune_checkpoint")
+    _set(config, "train_config.seed", flags.seed, "--seed")
+    edit.apply(config, {k: v for k, v in flags.edits.items() if k not in flags.path_edits})
+    for path, (value, flag) in flags.path_edits.items():
+        edit.apply(config, {path: value}, origin=flag)
+    _warn_ignored(config, flags.ignored)
+    if flags.ignore_finetune_ckpt_error:
+        _drop_missing_checkpoint(config)
+    expand(config)
+    config.warnings += check(config, "train")
+    return config
+
+
+def load_for_eval(flags: EvalFlags) -> Config:
+    """The config to evaluate by: model_dir's own, or `--pipeline_config_path`.
+
+    Raises:
+        ConfigError: There is none, or it is wrong.
+    """
+    config = _load_restoring(flags.model_dir, flags.pipeline_config_path, flags.ignored)
+    _set_input(config, "eval", flags.eval_input_path)
+    expand(config)
+    config.warnings += check(config, "eval")
+    return config
+
+
+def load_for_predict(flags: PredictFlags) -> Config:
+    """The config to predict by: model_dir's own, or `--pipeline_config_path`.
+
+    Raises:
+        ConfigError: There is none, or it is wrong.
+    """
+    config = _load_restoring(flags.model_dir, flags.pipeline_config_path, flags.ignored)
+    _set(config, "data_config.selected_cols", flags.selected_cols, "--selected_cols")
+    _set(config, "data_config.input_type", flags.input_type, "--input_type")
+    expand(config)
+    config.warnings += check(config, "predict")
+    return config
+
+
+def _load_restoring(model_dir: str | None, path: str | None, ignored: Sequence[str]) -> Config:
+    own = os.path.join(model_dir, FILE_NAME) if model_dir else ""
+    if own and (os.path.exists(own) or not path):
+        path = own
+    if not path:
+        raise ConfigError("--model_dir: is missing; give the folder of a run, or --pipeline_config_path")
+    config = load(path)
+    _set(config, "model_dir", model_dir, "--model_dir")
+    _warn_ignored(config, ignored)
+    return config
+
+
+def _set(config: Config, path: str, value: Any, flag: str) -> None:
+    if value is not None:
+        edit.apply(config, {path: value}, origin=flag)
+
+
+def _set_input(config: Config, mode: str, paths: Sequence[str]) -> None:
+    """Puts paths, with commas between, into whichever of the input fields is in use."""
+    if not paths:
+        return
+    plain, parquet = f"{mode}_input_path", f"parquet_{mode}_input"
+    used = config.proto.WhichOneof(f"{mode}_path")
+    if used not in (plain, parquet):
+        data_config = config.proto.data_config
+        if used is not None:
+            config.proto.ClearField(used)
+        is_parquet = enum_name(data_config, "input_type").startswith("ParquetInput")
+        used = parquet if is_parquet else plain
+    _set(config, used, ",".join(paths), f"--{mode}_input_path")
+
+
+def _warn_ignored(config: Config, flags: Sequence[str]) -> None:
+    config.warnings += [f"{flag}: has no effect here" for flag in flags]
+
+
+def _drop_missing_checkpoint(config: Config) -> None:
+    """Clears `fine_tune_checkpoint` where there is no checkpoint."""
+    train_config = config.proto.train_config
+    path = train_config.fine_tune_checkpoint
+    if not path or os.path.exists(f"{path}.index"):
+        return
+    if os.path.isdir(path) and any(name.endswith(".index") for name in os.listdir(path)):
+        return
+    config.warnings.append(
+        f"{config.where('train_config.fine_tune_checkpoint')}: there is no checkpoint at {path}; "
+        "training starts from scratch"
+    )
+    train_config.ClearField("fine_tune_checkpoint")
