@@ -144,7 +144,7 @@ def _load_map(path: str, entries: Sequence[Entry], reader: Reader) -> tuple[dict
             continue
         why = None
         if len(fields) != 2:
-            why = f"{len(fields)} names instead of 2: 'name in this model<TAB>name in the checkpoint'"
+            why = "doesn't read 'name in this model<TAB>name in the checkpoint'"
         elif fields[0] in first:
             why = f"{fields[0]} is mapped in line {first[fields[0]]} already"
         elif fields[0] not in names:
@@ -162,4 +162,5 @@ def _load_map(path: str, entries: Sequence[Entry], reader: Reader) -> tuple[dict
 
 def _report_problems(path: str, prefix: str, problems: Mapping[str, str]) -> str:
     texts = "\n".join(f"  {line}: {why}" for line, why in problems.items())
-    return f"fine_tune_ckpt_var_map {path}: {len(problems)} problems, for {prefix}:\n{texts}"
+    count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+    return f"fine_tune_ckpt_var_map {path}: {count}, for {prefix}:\n{texts}"

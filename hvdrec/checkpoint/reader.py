@@ -12,7 +12,7 @@ from hvdrec.errors import CheckpointError
 _PART = re.compile(r"/part_(\d+)(?=/|$)")
 
 #: What TensorFlow's reader raises for files that are missing or damaged.
-READ_ERRORS = (tf.errors.OpError, ValueError, RuntimeError, OSError)
+READ_ERRORS = (tf.errors.OpError, ValueError, RuntimeError, OSError, LookupError, MemoryError)
 
 
 def message(error: Exception) -> str:

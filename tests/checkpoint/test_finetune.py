@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hvdrec.checkpoint.finetune import find, fine_tune
+from hvdrec.checkpoint.names import Entry
+from hvdrec.checkpoint.store import Store
+from hvdrec.errors import CheckpointError
+
+AGE = "input_layer/age_embedding/embedding_weights"
+CITY = "input_layer/city_embedding/embedding_weights"
+KERNEL = "deep/dnn_0/kernel"
+
+
+@pytest.fixture
+def saved(tmp_path, state):
+    """A directory with the state at steps 3 and 12."""
+    store = Store(str(tmp_path / "old"))
+    store.save(3, state.entries, {})
+    state.fill(12)
+    store.save(12, state.entries, {})
+    return tmp_path / "old"
+
+
+def test_a_directory_gives_its_newest_and_the_step_stays(saved, state, other):
+    report = fine_tune(str(saved), other.entries)
+    assert report.prefix == str(saved / "model.ckpt-12")
+    values, wanted = other.values(), state.values()
+    assert values.pop("global_step") == 0
+    for name, value in values.items():
+        np.testing.assert_array_equal(value, wanted[name])
+    assert report.skipped == {}
+    assert report.unused == ()
+
+
+def test_a_prefix_is_taken_as_it_is(saved, other):
+    assert fine_tune(str(saved / "model.ckpt-3"), other.entries).prefix.endswith("model.ckpt-3")
+    assert find(str(saved / "model.ckpt-3.index")) == str(saved / "model.ckpt-3")
+
+
+@pytest.mark.parametrize("name", ["model.ckpt-4", "none/model.ckpt-3"])
+def test_a_prefix_that_is_not_there(saved, other, name):
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        fine_tune(str(saved / name), other.entries)
+
+
+def test_a_directory_without_checkpoints(tmp_path, other):
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+        fine_tune(str(tmp_path), other.entries)
+
+
+def test_what_is_missing_or_does_not_fit_keeps_its_values(saved):
+    new = tf.Variable(tf.fill([5, 5], 3.0))
+    odd = tf.Variable(tf.fill([2, 2], 4.0))
+    report = fine_tune(str(saved), [Entry("new/w", new, None), Entry(KERNEL, odd, None)])
+    assert report.restored == ()
+    assert report.skipped["new/w"].startswith("new/w is not in the checkpoint")
+    assert "shape [3, 2] in the checkpoint, [2, 2] in the model" in report.skipped[KERNEL]
+    assert "force_restore_shape_compatible" in report.skipped[KERNEL]
+    np.testing.assert_array_equal(new.numpy(), np.full([5, 5], 3.0))
+    np.testing.assert_array_equal(odd.numpy(), np.full([2, 2], 4.0))
+    text = "\n".join(report.lines())
+    assert "new/w" in text
+    assert AGE in text
+
+
+def test_shapes_are_cut_and_filled_where_asked_for(saved, state):
+    wanted = state.values()
+    odd = tf.Variable(tf.fill([2, 3], 4.0))
+    bank = tf.Variable(tf.fill([40, 4], 5.0))
+    flat = tf.Variable(tf.fill([6], 6.0))
+    entries = [
+        Entry(KERNEL, odd, None),
+        Entry(AGE, bank, (0, 15)),
+        Entry(CITY, bank, (15, 31)),
+        Entry(f"{KERNEL}/Adam", flat, None),
+    ]
+    report = fine_tune(str(saved), entries, force_shape=True)
+    np.testing.assert_array_equal(odd.numpy(), np.pad(wanted[KERNEL][:2], [[0, 0], [0, 1]]))
+    np.testing.assert_array_equal(bank.numpy()[:10], wanted[AGE])
+    np.testing.assert_array_equal(bank.numpy()[10:15], np.zeros([5, 4]))
+    np.testing.assert_array_equal(bank.numpy()[15:31], wanted[CITY][:16])
+    np.testing.assert_array_equal(bank.numpy()[31:], np.full([9, 4], 5.0))
+    assert set(report.reshaped) == {KERNEL, AGE, CITY}
+    assert set(report.skipped) == {f"{KERNEL}/Adam"}  # another rank
+
+
+def test_a_map_renames_and_slots_follow(saved, state, other, tmp_path):
+    renamed = [Entry(e.name.replace("deep/", "wide/").replace("/age", "/years"), e.variable, e.rows)
+               for e in other.entries]  # fmt: skip
+    path = tmp_path / "map"
+    years = AGE.replace("age", "years")
+    path.write_text(f"# comment\n\nwide/dnn_0/kernel\t{KERNEL}\n{years}:0   {AGE}\n")
+    report = fine_tune(str(saved), renamed, str(path))
+    assert report.skipped == {}
+    assert report.renamed[f"{years}/Adam_1"] == f"{AGE}/Adam_1"
+    wanted = state.values()
+    for entry in other.entries:
+        if entry.name != "global_step":
+            np.testing.assert_array_equal(other.values()[entry.name], wanted[entry.name])
+
+
+def test_every_problem_of_a_map_is_in_one_report(saved, other, tmp_path):
+    path = tmp_path / "map"
+    path.write_text(
+        f"{KERNEL}\n"
+        f"{KERNEL} {KERNEL}\n"
+        f"{KERNEL} {AGE}\n"
+        f"deep/dnn_0/kernle {KERNEL}\n"
+        f"{CITY} deep/dnn_9/kernel\n"
+        "a b c\n"
+    )
+    with pytest.raises(CheckpointError) as caught:
+        fine_tune(str(saved), other.entries, str(path))
+    text = str(caught.value)
+    for part in (
+        "5 problems",
+        "line 1: doesn't read 'name in this model<TAB>name in the checkpoint'",
+        f"line 3: {KERNEL} is mapped in line 2 already",
+        f"line 4: this model has no variable deep/dnn_0/kernle (nearest: {KERNEL}",
+        f"line 5: the checkpoint has no variable deep/dnn_9/kernel (nearest: {KERNEL}",
+        "line 6: doesn't read",
+    ):
+        assert part in text
+    assert not np.any(other.values()[KERNEL])
+
+
+def test_problems_are_only_reported_where_errors_are_ignored(saved, other, tmp_path):
+    path = tmp_path / "map"
+    path.write_text("nonsense\n")
+    report = fine_tune(str(saved), other.entries, str(path), ignore_errors=True)
+    assert set(report.skipped) == {"line 1"}
+    assert other.values()[KERNEL].any()
+
+
+def test_a_map_that_can_not_be_read(saved, other, tmp_path):
+    with pytest.raises(CheckpointError, match=r"fine_tune_ckpt_var_map .*none: can't be read"):
+        fine_tune(str(saved), other.entries, str(tmp_path / "none"))
+
+
+def test_filters_leave_variables_out(saved, other):
+    report = fine_tune(str(saved), other.entries, filters=["embedding_weights"])
+    assert not other.values()[AGE].any()
+    assert other.values()[KERNEL].any()
+    assert report.skipped[AGE] == "left out by restore_filters 'embedding_weights'"
