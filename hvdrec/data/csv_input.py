@@ -64,7 +64,7 @@ class CsvFormat:
         self._selected = tuple(selected) if with_header else ()
         self._block_bytes = block_bytes
         self._declared = list(declared)
-        self._names = [field.name for field in fields]
+        self._names = list(dict.fromkeys(field.name for field in fields))
         self._check_names()
         if keep_raw:
             everything = self._first_header() if with_header else self._declared

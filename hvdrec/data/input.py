@@ -29,7 +29,7 @@ def _open_csv(
         [field.input_name for field in data_config.input_fields],
         separator=data_config.separator,
         with_header=data_config.with_header,
-        quoting=getattr(data_config, "csv_quoting", False),
+        quoting=data_config.csv_quoting,
         selected=selected,
         keep_raw=keep_raw,
     )

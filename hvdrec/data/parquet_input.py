@@ -48,7 +48,7 @@ class ParquetFormat:
     ) -> None:
         self.files = files
         self._block_rows = block_rows
-        self._names = [field.name for field in fields]
+        self._names = list(dict.fromkeys(field.name for field in fields))
         schema = self._open(0).schema_arrow
         if keep_raw:
             self._names += [name for name in schema.names if name not in self._names]

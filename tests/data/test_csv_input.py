@@ -302,6 +302,9 @@ def test_any_bytes_give_the_rows_that_are_in_them(tmp_path_factory, content, blo
             cells(data)
         return
     assert cells(data, ignore_error=True) == good
+    blocks = RowSource(data, ReadPlan(3, ignore_error=True))
+    places = [block.locate(i) for block in blocks for i in range(block.columns.num_rows)]
+    assert places == [f"{paths[0]}, row {number}" for number, row in rows if row is not None]
     if bad:
         with pytest.raises(DataError, match=rf"row {bad[0]}: "):
             cells(data, batch_size=1)

@@ -67,6 +67,15 @@ def test_other_paths_and_raw_columns(config, tmp_path):
     assert block.columns.schema.names == ["at", "n"]
 
 
+def test_a_field_asked_for_twice_comes_once(config, tmp_path):
+    options = {"fields": columns("n", "at", "n"), "training": False}
+    (block, *_) = open_source(config(), **options)
+    assert block.columns.schema.names == ["n", "at"]
+    pq.write_table(pa.table({"n": [1], "at": [2]}), tmp_path / "a.parquet")
+    (block,) = open_source(config("input_type: ParquetInput"), paths=[f"{tmp_path}/a.parquet"], **options)
+    assert block.columns.schema.names == ["n", "at"]
+
+
 def test_file_shard(config):
     assert rows(config("shuffle: false file_shard: true"), rank=1, size=2) == list(range(60, 103))
 
@@ -77,11 +86,7 @@ def test_quoting_is_off_unless_asked_for(config, tmp_path):
     options = {"paths": [str(path)], "fields": columns("n"), "training": False}
     (block,) = open_source(config(), **options)
     assert block.columns.column(0).to_pylist() == [b'"1"']
-    quoted = config()
-    if not hasattr(quoted.data_config, "csv_quoting"):
-        pytest.skip("the protos don't have csv_quoting yet")
-    quoted.data_config.csv_quoting = True
-    (block,) = open_source(quoted, **options)
+    (block,) = open_source(config("csv_quoting: true"), **options)
     assert block.columns.column(0).to_pylist() == [b"1"]
 
 
