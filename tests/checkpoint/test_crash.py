@@ -202,3 +202,36 @@ def test_what_a_dead_process_left_is_swept(tmp_path, state):
     assert not old.exists()
     assert alive.exists()
     assert elsewhere.exists()
+
+
+def test_nothing_is_renamed_before_it_is_on_the_disk(tmp_path, state, monkeypatch):
+    """A crash of the machine keeps only what was synced, so the order of syncs is the protocol."""
+    log: list[tuple[str, ...]] = []
+    fsync, replace = os.fsync, os.replace
+
+    def logged_fsync(descriptor: int) -> None:
+        log.append(("sync", os.readlink(f"/proc/self/fd/{descriptor}")))
+        fsync(descriptor)
+
+    def logged_replace(source, target) -> None:
+        log.append(("rename", str(source), str(target)))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", logged_fsync)
+    monkeypatch.setattr(os, "replace", logged_replace)
+    Store(str(tmp_path)).save(1, state.entries, {})
+    renames = [(i, *entry[1:]) for i, entry in enumerate(log) if entry[0] == "rename"]
+    names = [os.path.basename(target) for _, _, target in renames]
+    assert names == [
+        "model.ckpt-1.data-00000-of-00001",
+        "model.ckpt-1.manifest.json",
+        "model.ckpt-1.index",
+        "checkpoint",
+    ]
+    for at, source, _ in renames:
+        assert ("sync", source) in log[:at]
+    index, state_file = renames[2][0], renames[3][0]
+    directory = ("sync", str(tmp_path))
+    assert directory in log[renames[1][0] : index]
+    assert directory in log[index:state_file]
+    assert directory in log[state_file:]

@@ -169,6 +169,13 @@ def test_latest_walks_back_past_damage(tmp_path, state, other, caplog, damage, s
     assert store.latest() == latest  # what a store has seen whole isn't believed for ever
 
 
+def test_another_input_position_in_the_manifest_is_damage(tmp_path, state):
+    save(Store(str(tmp_path)), state, 10, 20)
+    path = tmp_path / "model.ckpt-20.manifest.json"
+    path.write_text(path.read_text().replace('"row": 200', '"row": 201'))
+    assert Store(str(tmp_path)).latest() == str(tmp_path / "model.ckpt-10")
+
+
 @pytest.mark.parametrize("damage", [damage_truncate, damage_flip])
 def test_damage_shows_without_a_manifest(tmp_path, state, damage):
     save(Store(str(tmp_path)), state, 10, 20)
