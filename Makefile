@@ -53,8 +53,12 @@ lint: $(STAMPS)/packages $(STAMPS)/protos ## Check style, types and the order of
 
 build: $(STAMPS)/horovod $(STAMPS)/protos $(STAMPS)/native ## Set up .venv and compile what has changed
 
-bench: build ## Run the benchmarks
-	$(PY) -m pytest bench -o python_files='bench_*.py' $(ARGS)
+bench: build ## Run every program of bench; results go to runs/bench/*.json
+	@mkdir -p runs/bench
+	@for program in $$(grep -l __main__ bench/*.py); do \
+	  echo "== $$program"; \
+	  $(PY) $$program --out runs/bench/$$(basename $$program .py).json $(ARGS) || exit 1; \
+	done
 
 doctor: ## Say what works here, and what to do about what doesn't
 	@$(if $(wildcard $(PY)),$(PY),python3) -m hvdrec.doctor

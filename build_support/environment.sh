@@ -14,13 +14,16 @@ fail() {
   exit 1
 }
 
-# Runs a command with its output in the log; on failure shows the log's last lines that say something.
+# Runs a command with its output in the log; on failure shows the errors in it, and its last lines.
 logged() {
+  local start output
   printf '\n$ %s\n' "$*" >>"$log"
-  if ! "$@" >>"$log" 2>&1 </dev/null; then
-    grep -v 'is ignored: it is neither a file nor a directory' "$log" | tail -n 40 >&2
-    fail "this command failed: $*" "its whole output is in $log; mend the cause and run the same make again"
-  fi
+  start=$(wc -l <"$log")
+  if "$@" >>"$log" 2>&1 </dev/null; then return; fi
+  output=$(tail -n "+$((start + 1))" "$log" | grep -v 'is ignored: it is neither a file nor a directory' || true)
+  { grep -iE -A4 'cmake error|(^|[^-])error:' <<<"$output" || true; } | tail -n 40 >&2
+  printf '...\n%s\n' "$(tail -n 10 <<<"$output")" >&2
+  fail "this step failed; its whole output is in $log. Mend the cause and run the same make again"
 }
 
 supported() {
@@ -35,16 +38,24 @@ find_python() {
       return
     fi
   done
-  fail "no Python 3.$oldest to 3.$newest found (TensorFlow 2.18 has no other); name one: make PYTHON=/path/to/python3.11 ..."
+  fail "no Python 3.$oldest to 3.$newest found (TensorFlow 2.18 has no other)" \
+    "name one: make PYTHON=/path/to/python3.11 ..."
 }
 
-# What can't come from the package registry: a compiler, and the headers of the Python in use.
+cuda_home() {
+  echo "${HOROVOD_CUDA_HOME:-${CUDA_HOME:-/usr/local/cuda}}"
+}
+
+# What can't come from the package registry: a compiler, the headers of the Python in use, and CUDA's compiler.
 check_tools() {
   command -v "${CXX:-g++}" >/dev/null || fail "no C++ compiler: install g++ (GCC 9 or newer), or set CXX"
   "$1" - <<'PYTHON' || fail "Python.h is missing: install the headers of $1 (Debian and Ubuntu: python3-dev)"
 import os, sys, sysconfig
 sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")))
 PYTHON
+  if [[ ${GPU:-0} == 1 && ! -x $(cuda_home)/bin/nvcc ]]; then
+    fail "no CUDA toolkit in $(cuda_home): GPU=1 needs one (12 or newer); set CUDA_HOME"
+  fi
 }
 
 make_python() {
@@ -81,19 +92,33 @@ install_packages() {
     >"$venv/etc/prte-mca-params.conf"
 }
 
+# Adds to `options` what Horovod's build needs for GPUs: the machine's CUDA toolkit, and the very NCCL that
+# tensorflow[and-cuda] brings and loads, unless HOROVOD_NCCL_HOME names another. Compiled and loaded so far
+# (CUDA 13.0), never run: no machine with GPUs was at hand.
+add_gpu_options() {
+  local cuda nccl
+  cuda=$(cuda_home)
+  options+=(HOROVOD_GPU=CUDA HOROVOD_GPU_OPERATIONS=NCCL HOROVOD_CUDA_HOME="$cuda" CUDAToolkit_ROOT="$cuda")
+  if [[ -n ${HOROVOD_NCCL_HOME:-} ]]; then return; fi
+  nccl=$("$venv/bin/python" -c 'import nvidia.nccl; print(next(iter(nvidia.nccl.__path__)))')
+  ln -sf libnccl.so.2 "$nccl/lib/libnccl.so" # the linker's name, which the wheel lacks
+  options+=(HOROVOD_NCCL_HOME="$nccl" HOROVOD_NCCL_LINK=SHARED LDFLAGS="-Wl,-rpath,$nccl/lib ${LDFLAGS:-}")
+}
+
 # Horovod's build takes minutes, so it is repeated only when something that it was compiled against changes.
 install_horovod() {
-  local built_from=$venv/stamps/horovod-built-from wanted jobs
+  local built_from=$venv/stamps/horovod-built-from
+  local wanted jobs controllers="MPI and Gloo"
   wanted=$(grep -E '^(horovod|tensorflow-cpu|openmpi)==' requirements.lock; echo "GPU=${GPU:-0}")
   if [[ -f $built_from && $(<"$built_from") == "$wanted" ]]; then return; fi
   # A compiler process takes up to 1.5 GB.
-  jobs=$(awk -v cpus="$(nproc)" '/MemAvailable/ {n = int($2 / 1.5e6)} END {print (n < 1) ? 1 : (n < cpus) ? n : cpus}' /proc/meminfo)
-  echo "[3/5] Horovod with MPI and Gloo, compiled with $jobs jobs (3 to 6 minutes on 2 cores)"
+  jobs=$(awk -v cpus="$(nproc)" '/MemAvailable/ {n = int($2 / 1.5e6)}
+    END {print (n < 1) ? 1 : (n < cpus) ? n : cpus}' /proc/meminfo)
+  if [[ ${GPU:-0} == 1 ]]; then controllers="MPI, Gloo and NCCL"; fi
+  echo "[3/5] Horovod with $controllers, compiled with $jobs jobs (3 to 6 minutes on 2 cores)"
   local -a options=(HOROVOD_WITH_TENSORFLOW=1 HOROVOD_WITHOUT_PYTORCH=1 HOROVOD_WITHOUT_MXNET=1
     HOROVOD_WITH_MPI=1 HOROVOD_WITH_GLOO=1)
-  # NCCL needs the CUDA toolkit and NCCL's headers on the machine (HOROVOD_CUDA_HOME, HOROVOD_NCCL_HOME say
-  # where). Untried so far: see docs/distributed.md.
-  if [[ ${GPU:-0} == 1 ]]; then options+=(HOROVOD_GPU=CUDA HOROVOD_GPU_OPERATIONS=NCCL); fi
+  if [[ ${GPU:-0} == 1 ]]; then add_gpu_options; fi
   logged env PATH="$PWD/$venv/bin:$PATH" OPAL_PREFIX="$PWD/$venv" MAKEFLAGS="-j$jobs" "${options[@]}" \
     "$venv/bin/python" -m pip install --disable-pip-version-check --no-build-isolation --no-deps \
     --no-cache-dir --force-reinstall "$(grep '^horovod==' requirements.lock)"

@@ -187,6 +187,15 @@ def test_missing_compiler_is_named(tmp_path: Path) -> None:
     assert "no C++ compiler" in done.stderr
 
 
+def test_gpu_without_cuda_is_refused_before_anything_is_downloaded(tmp_path: Path) -> None:
+    tree = script_tree(tmp_path)
+    variables = {"GPU": "1", "CUDA_HOME": str(tmp_path), "HOROVOD_CUDA_HOME": "", "PYTHON": sys.executable}
+    done = run(["build_support/environment.sh", ".venv-gpu", "python"], tree, **variables)
+    assert done.returncode == 1
+    assert f"no CUDA toolkit in {tmp_path}" in done.stderr
+    assert not (tree / ".venv-gpu").exists()
+
+
 def test_failing_pip_shows_the_end_of_its_log(tmp_path: Path) -> None:
     tree = script_tree(tmp_path)
     executable(tree / ".venv/bin/python", "#!/bin/sh\necho registry unreachable >&2\nexit 1\n")
