@@ -1,0 +1,48 @@
+"""What every loss gets, and what a loss is."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class LossBatch:
+    """The rows a loss is computed over: those of one rank and one step, possibly none.
+
+    Attributes:
+        logits: float32 [B], or [B, C] where `num_class` is over 1: the model's raw output.
+        labels: float32 [B], or int32 [B] in 0..C-1 where `num_class` is over 1.
+        weights: float32 [B] sample weights; None means that all are 1.
+        session: Gives the int64 [B] ids of the feature or field of that name; only their
+            equality means anything.
+        num_class: C.
+        step: int64 scalar, the global step; needed only where loss weights are random.
+    """
+
+    logits: tf.Tensor
+    labels: tf.Tensor
+    weights: tf.Tensor | None
+    session: Callable[[str], tf.Tensor]
+    num_class: int = 1
+    step: tf.Tensor | None = None
+
+    def sessions(self, name: str | None) -> tf.Tensor | None:
+        """The session ids of that name, None where there is no name (all rows are one session)."""
+        return self.session(name) if name else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Loss:
+    """A loss with its parameters.
+
+    Attributes:
+        compute: Gives the float32 scalar of a batch, before any loss weight: exactly 0, with
+            finite gradients, for a batch without rows.
+        session_name: The feature or field whose equal values make a session, if it needs one.
+    """
+
+    compute: Callable[[LossBatch], tf.Tensor]
+    session_name: str | None = None

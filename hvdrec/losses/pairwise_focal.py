@@ -1,0 +1,109 @@
+"""PAIRWISE_FOCAL_LOSS: focal loss of the score differences of ordered pairs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from hvdrec.losses.base import Loss, LossBatch
+from hvdrec.losses.focal import modulation
+from hvdrec.losses.pairs import (
+    differences,
+    flat_weighted,
+    implementation,
+    mean_over_pairs,
+    ordered_pairs,
+    pair_count,
+)
+from hvdrec.losses.parameters import finite, fraction, not_negative, positive, ratio
+from hvdrec.losses.reduction import mean_of_hardest
+
+
+def pairwise_focal_loss(
+    logits: tf.Tensor,
+    labels: tf.Tensor,
+    *,
+    sessions: tf.Tensor | None = None,
+    weights: tf.Tensor | None = None,
+    gamma: float = 2.0,
+    alpha: float | None = None,
+    hinge_margin: float | None = None,
+    ohem_ratio: float = 1.0,
+    temperature: float = 1.0,
+    impl: str = "tensorflow",
+) -> tf.Tensor:
+    """Mean of (1 - p)^gamma * alpha * -log p over ordered pairs, p = sigmoid(d).
+
+    d = (logit_i - logit_j) / temperature, y_i > y_j. It sees its rank's rows only.
+
+    Args:
+        logits: float32 [B].
+        labels: float32 [B], graded.
+        sessions: int64 [B]; pairs are made within equal ids. None: all rows are one session.
+        weights: float32 [B]; a pair weighs what its higher-labelled row weighs.
+        gamma: How fast pairs in good order lose weight; gradients flow through (1 - p)^gamma.
+        alpha: Multiplies the loss; None for 1.
+        hinge_margin: Only pairs with d below it count, also in the divisor; None for all.
+        ohem_ratio: Below 1, the mean is over this share of the pairs, the hardest.
+        temperature: Divides the logits.
+        impl: ``tensorflow`` holds [B, B] matrices: time and memory grow with B^2.
+
+    Returns:
+        float32 scalar, 0 without pairs.
+    """
+    return implementation(IMPLEMENTATIONS, impl)(
+        logits, labels, sessions, weights, gamma, alpha, hinge_margin, ohem_ratio, temperature
+    )
+
+
+def _tensorflow(
+    logits: tf.Tensor,
+    labels: tf.Tensor,
+    sessions: tf.Tensor | None,
+    weights: tf.Tensor | None,
+    gamma: float,
+    alpha: float | None,
+    hinge_margin: float | None,
+    ohem_ratio: float,
+    temperature: float,
+) -> tf.Tensor:
+    lead = differences(logits / temperature)
+    pairs = ordered_pairs(labels, sessions)
+    if hinge_margin is not None:
+        pairs = pairs & (lead < hinge_margin)
+    losses = modulation(tf.sigmoid(-lead), gamma) * tf.nn.softplus(-lead)
+    if alpha is not None:
+        weights = alpha * (tf.ones_like(logits) if weights is None else weights)
+    if ohem_ratio == 1.0:
+        return mean_over_pairs(losses, pairs, weights)
+    return mean_of_hardest(flat_weighted(losses, pairs, weights), pair_count(pairs), ohem_ratio)
+
+
+IMPLEMENTATIONS = {"tensorflow": _tensorflow}
+
+
+def build(config: Any, num_class: int) -> Loss:
+    """Builds it from a `PairwiseFocalLoss` message."""
+    gamma = not_negative("gamma", config.gamma)
+    alpha = fraction("alpha", config.alpha) if config.HasField("alpha") else None
+    # The proto's default of 1 counts only where the field is written.
+    hinge_margin = finite("hinge_margin", config.hinge_margin) if config.HasField("hinge_margin") else None
+    ohem_ratio = ratio("ohem_ratio", config.ohem_ratio)
+    temperature = positive("temperature", config.temperature)
+    session_name = config.session_name or None
+
+    def compute(batch: LossBatch) -> tf.Tensor:
+        return pairwise_focal_loss(
+            batch.logits,
+            batch.labels,
+            sessions=batch.sessions(session_name),
+            weights=batch.weights,
+            gamma=gamma,
+            alpha=alpha,
+            hinge_margin=hinge_margin,
+            ohem_ratio=ohem_ratio,
+            temperature=temperature,
+        )
+
+    return Loss(compute, session_name)

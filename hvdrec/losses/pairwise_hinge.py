@@ -1,0 +1,110 @@
+"""PAIRWISE_HINGE_LOSS: hinge loss of the score differences of ordered pairs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from hvdrec.errors import ConfigError
+from hvdrec.losses.base import Loss, LossBatch
+from hvdrec.losses.pairs import (
+    differences,
+    flat_weighted,
+    implementation,
+    mean_over_pairs,
+    ordered_pairs,
+    pair_count,
+)
+from hvdrec.losses.parameters import finite, positive, ratio
+from hvdrec.losses.reduction import mean_of_hardest
+
+
+def pairwise_hinge_loss(
+    logits: tf.Tensor,
+    labels: tf.Tensor,
+    *,
+    sessions: tf.Tensor | None = None,
+    weights: tf.Tensor | None = None,
+    temperature: float = 1.0,
+    margin: float = 1.0,
+    use_label_margin: bool = True,
+    label_is_logits: bool = True,
+    ohem_ratio: float = 1.0,
+    impl: str = "tensorflow",
+) -> tf.Tensor:
+    """Mean of max(0, m - d) over pairs with y_i > y_j, d = (logit_i - logit_j) / temperature.
+
+    m is y_i - y_j with `use_label_margin`, else `margin`. It sees its rank's rows only.
+
+    Args:
+        logits: float32 [B].
+        labels: float32 [B], graded, or a teacher's logits.
+        sessions: int64 [B]; pairs are made within equal ids. None: all rows are one session.
+        weights: float32 [B]; a pair weighs what its higher-labelled row weighs.
+        temperature: Divides the logits, and the labels with `label_is_logits`.
+        margin: By how much the higher-labelled row should lead; not used with `use_label_margin`.
+        use_label_margin: It should lead by the difference of labels.
+        label_is_logits: The labels are a teacher's logits.
+        ohem_ratio: Below 1, the mean is over this share of the pairs, the hardest.
+        impl: ``tensorflow`` holds [B, B] matrices: time and memory grow with B^2.
+
+    Returns:
+        float32 scalar, 0 without pairs.
+    """
+    return implementation(IMPLEMENTATIONS, impl)(
+        logits, labels, sessions, weights, temperature, margin, use_label_margin, label_is_logits, ohem_ratio
+    )
+
+
+def _tensorflow(
+    logits: tf.Tensor,
+    labels: tf.Tensor,
+    sessions: tf.Tensor | None,
+    weights: tf.Tensor | None,
+    temperature: float,
+    margin: float,
+    use_label_margin: bool,
+    label_is_logits: bool,
+    ohem_ratio: float,
+) -> tf.Tensor:
+    wanted: tf.Tensor | float = margin
+    if use_label_margin:
+        wanted = differences(labels / temperature if label_is_logits else labels)
+    losses = tf.nn.relu(wanted - differences(logits / temperature))
+    pairs = ordered_pairs(labels, sessions)
+    if ohem_ratio == 1.0:
+        return mean_over_pairs(losses, pairs, weights)
+    return mean_of_hardest(flat_weighted(losses, pairs, weights), pair_count(pairs), ohem_ratio)
+
+
+IMPLEMENTATIONS = {"tensorflow": _tensorflow}
+
+
+def build(config: Any, num_class: int) -> Loss:
+    """Builds it from a `PairwiseHingeLoss` message."""
+    if config.use_exponent:
+        raise ConfigError(
+            "use_exponent: is not supported (in EasyRec the loss then doesn't depend on the model); set it "
+            "to false"
+        )
+    temperature = positive("temperature", config.temperature)
+    margin = finite("margin", config.margin)
+    ohem_ratio = ratio("ohem_ratio", config.ohem_ratio)
+    use_label_margin, label_is_logits = bool(config.use_label_margin), bool(config.label_is_logits)
+    session_name = config.session_name or None
+
+    def compute(batch: LossBatch) -> tf.Tensor:
+        return pairwise_hinge_loss(
+            batch.logits,
+            batch.labels,
+            sessions=batch.sessions(session_name),
+            weights=batch.weights,
+            temperature=temperature,
+            margin=margin,
+            use_label_margin=use_label_margin,
+            label_is_logits=label_is_logits,
+            ohem_ratio=ohem_ratio,
+        )
+
+    return Loss(compute, session_name)

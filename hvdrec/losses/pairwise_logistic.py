@@ -1,0 +1,103 @@
+"""PAIRWISE_LOGISTIC_LOSS: PAIR_WISE_LOSS with label margins and hard pair mining."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from hvdrec.losses.base import Loss, LossBatch
+from hvdrec.losses.pairs import (
+    differences,
+    flat_weighted,
+    implementation,
+    mean_over_pairs,
+    ordered_pairs,
+    pair_count,
+)
+from hvdrec.losses.parameters import finite, positive, ratio
+from hvdrec.losses.reduction import mean_of_hardest
+
+
+def pairwise_logistic_loss(
+    logits: tf.Tensor,
+    labels: tf.Tensor,
+    *,
+    sessions: tf.Tensor | None = None,
+    weights: tf.Tensor | None = None,
+    temperature: float = 1.0,
+    hinge_margin: float | None = None,
+    use_label_margin: bool = False,
+    ohem_ratio: float = 1.0,
+    impl: str = "tensorflow",
+) -> tf.Tensor:
+    """Mean of log(1 + exp(-(d - m))) over pairs with y_i > y_j, d = (logit_i - logit_j) / temperature.
+
+    m is (y_i - y_j) / temperature with `use_label_margin`, else `hinge_margin`, else 0. It sees
+    its rank's rows only.
+
+    Args:
+        logits: float32 [B].
+        labels: float32 [B], graded.
+        sessions: int64 [B]; pairs are made within equal ids. None: all rows are one session.
+        weights: float32 [B]; a pair weighs what its higher-labelled row weighs.
+        temperature: Divides the logits, and the labels where they are the margin.
+        hinge_margin: By how much the higher-labelled row should lead; None for 0.
+        use_label_margin: It should lead by the difference of labels; `hinge_margin` is ignored.
+        ohem_ratio: Below 1, the mean is over this share of the pairs, the hardest.
+        impl: ``tensorflow`` holds [B, B] matrices: time and memory grow with B^2.
+
+    Returns:
+        float32 scalar, 0 without pairs.
+    """
+    return implementation(IMPLEMENTATIONS, impl)(
+        logits, labels, sessions, weights, temperature, hinge_margin, use_label_margin, ohem_ratio
+    )
+
+
+def _tensorflow(
+    logits: tf.Tensor,
+    labels: tf.Tensor,
+    sessions: tf.Tensor | None,
+    weights: tf.Tensor | None,
+    temperature: float,
+    hinge_margin: float | None,
+    use_label_margin: bool,
+    ohem_ratio: float,
+) -> tf.Tensor:
+    lead = differences(logits / temperature)
+    if use_label_margin:
+        lead -= differences(labels / temperature)
+    elif hinge_margin is not None:
+        lead -= hinge_margin
+    losses = tf.nn.softplus(-lead)
+    pairs = ordered_pairs(labels, sessions)
+    if ohem_ratio == 1.0:
+        return mean_over_pairs(losses, pairs, weights)
+    return mean_of_hardest(flat_weighted(losses, pairs, weights), pair_count(pairs), ohem_ratio)
+
+
+IMPLEMENTATIONS = {"tensorflow": _tensorflow}
+
+
+def build(config: Any, num_class: int) -> Loss:
+    """Builds it from a `PairwiseLogisticLoss` message."""
+    temperature = positive("temperature", config.temperature)
+    hinge_margin = finite("hinge_margin", config.hinge_margin) if config.HasField("hinge_margin") else None
+    ohem_ratio = ratio("ohem_ratio", config.ohem_ratio)
+    use_label_margin = bool(config.use_label_margin)
+    session_name = config.session_name or None
+
+    def compute(batch: LossBatch) -> tf.Tensor:
+        return pairwise_logistic_loss(
+            batch.logits,
+            batch.labels,
+            sessions=batch.sessions(session_name),
+            weights=batch.weights,
+            temperature=temperature,
+            hinge_margin=hinge_margin,
+            use_label_margin=use_label_margin,
+            ohem_ratio=ohem_ratio,
+        )
+
+    return Loss(compute, session_name)

@@ -1,0 +1,42 @@
+"""Checks of loss parameters."""
+
+from __future__ import annotations
+
+import math
+
+from hvdrec.errors import ConfigError
+
+
+def positive(name: str, value: float) -> float:
+    """`value`, which must be a number over 0."""
+    if not (value > 0.0 and math.isfinite(value)):
+        raise ConfigError(f"{name}: {value:g} is not a number over 0")
+    return value
+
+
+def not_negative(name: str, value: float) -> float:
+    """`value`, which must be a number of at least 0."""
+    if not (value >= 0.0 and math.isfinite(value)):
+        raise ConfigError(f"{name}: {value:g} is not a number of at least 0")
+    return value
+
+
+def finite(name: str, value: float) -> float:
+    """`value`, which must be a number."""
+    if not math.isfinite(value):
+        raise ConfigError(f"{name}: {value:g} is not a finite number")
+    return value
+
+
+def fraction(name: str, value: float) -> float:
+    """`value`, which must lie in [0, 1]."""
+    if not 0.0 <= value <= 1.0:
+        raise ConfigError(f"{name}: {value:g} is not within 0 to 1")
+    return value
+
+
+def ratio(name: str, value: float) -> float:
+    """`value`, which must be over 0 and at most 1."""
+    if not 0.0 < value <= 1.0:
+        raise ConfigError(f"{name}: {value:g} is not over 0 and at most 1")
+    return value

@@ -1,0 +1,133 @@
+"""Which loss each `loss_type` builds."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Callable
+from typing import Any
+
+from hvdrec.config.protos import loss_pb2
+from hvdrec.errors import ConfigError
+from hvdrec.losses import (
+    classification,
+    cross_entropy,
+    f1_reweighted,
+    focal,
+    l2,
+    pair_wise,
+    pairwise_focal,
+    pairwise_hinge,
+    pairwise_logistic,
+)
+from hvdrec.losses.base import Loss
+
+
+class Output(enum.Enum):
+    """What the logit means under a loss."""
+
+    PROBABILITY = "probs"
+    VALUE = "y"
+    SIGMOID_VALUE = "sigmoid y"
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A registered loss.
+
+    Attributes:
+        build: Makes the loss from its parameter message (defaults where it isn't set; None for a
+            loss without parameters) and `num_class`.
+        param_field: The field of `Loss` with its parameters; None where it has none.
+        name: Its default name in the loss dict.
+        output: What the logit means.
+        many_classes: Whether it takes a `num_class` over 1.
+    """
+
+    build: Callable[[Any, int], Loss]
+    param_field: str | None
+    name: str
+    output: Output
+    many_classes: bool
+
+
+_ENTRIES: dict[str, Entry] = {}
+
+
+def register(
+    loss_type: str,
+    build: Callable[[Any, int], Loss],
+    *,
+    param_field: str | None = None,
+    name: str | None = None,
+    output: Output = Output.PROBABILITY,
+    many_classes: bool = False,
+) -> None:
+    """Registers a loss under the name of its `LossType`; see `Entry` for the arguments."""
+    loss_pb2.LossType.Value(loss_type)
+    if loss_type in _ENTRIES:
+        raise ValueError(f"loss {loss_type} is registered twice")
+    _ENTRIES[loss_type] = Entry(build, param_field, name or loss_type.lower(), output, many_classes)
+
+
+register("CLASSIFICATION", classification.build, name="cross_entropy_loss", many_classes=True)
+register("L2_LOSS", l2.build, name="l2_loss", output=Output.VALUE)
+register("SIGMOID_L2_LOSS", l2.build_sigmoid, name="l2_loss", output=Output.SIGMOID_VALUE)
+register("CROSS_ENTROPY_LOSS", cross_entropy.build)
+register("BINARY_CROSS_ENTROPY_LOSS", cross_entropy.build_binary)
+register("BINARY_FOCAL_LOSS", focal.build, param_field="binary_focal_loss")
+register("F1_REWEIGHTED_LOSS", f1_reweighted.build, param_field="f1_reweighted_loss")
+register("PAIR_WISE_LOSS", pair_wise.build, param_field="pairwise_loss")
+register("PAIRWISE_LOGISTIC_LOSS", pairwise_logistic.build, param_field="pairwise_logistic_loss")
+register("PAIRWISE_FOCAL_LOSS", pairwise_focal.build, param_field="pairwise_focal_loss")
+register("PAIRWISE_HINGE_LOSS", pairwise_hinge.build, param_field="pairwise_hinge_loss")
+
+
+def names() -> tuple[str, ...]:
+    """The registered `LossType` names."""
+    return tuple(_ENTRIES)
+
+
+def entry(loss_type: int) -> Entry:
+    """The registered loss of a `LossType` value.
+
+    Raises:
+        ConfigError: It isn't supported.
+    """
+    name = loss_pb2.LossType.Name(loss_type)
+    if name not in _ENTRIES:
+        raise ConfigError(
+            f"loss_type: {name} is not supported by this model; take one of {', '.join(names())}"
+        )
+    return _ENTRIES[name]
+
+
+def build(config: loss_pb2.Loss, num_class: int) -> Loss:
+    """Builds a loss.
+
+    Args:
+        config: One element of `losses`.
+        num_class: The model's number of classes.
+
+    Returns:
+        The loss, its `weight` not applied.
+
+    Raises:
+        ConfigError: It isn't supported, doesn't fit `num_class`, or a parameter is wrong.
+    """
+    found = entry(config.loss_type)
+    type_name = loss_pb2.LossType.Name(config.loss_type)
+    if num_class > 1 and not found.many_classes:
+        raise ConfigError(f"loss_type: {type_name} needs num_class: 1, but num_class is {num_class}")
+    given = config.WhichOneof("loss_param")
+    if given is not None and given != found.param_field:
+        wanted = (
+            f"its parameters go into {found.param_field}" if found.param_field else "it has no parameters"
+        )
+        raise ConfigError(f"{given}: does not belong to {type_name}; {wanted}")
+    if found.param_field is None:
+        return found.build(None, num_class)
+    try:
+        return found.build(getattr(config, found.param_field), num_class)
+    except ConfigError as error:
+        raise ConfigError(f"{found.param_field}.{error}") from None

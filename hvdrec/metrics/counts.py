@@ -1,0 +1,42 @@
+"""Metrics that are a quotient of two numbers of rows."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+
+import numpy as np
+
+from hvdrec.metrics.base import EvalBatch, Metric, State
+
+
+class RowShare(Metric):
+    """Rows that meet a condition over the rows they are counted among."""
+
+    name: str
+
+    def __init__(self) -> None:
+        """Starts with no rows."""
+        self._counts = np.zeros(2, np.int64)
+
+    @abc.abstractmethod
+    def hits(self, batch: EvalBatch) -> tuple[np.ndarray, np.ndarray]:
+        """Which rows meet the condition, and which are counted among: bool [B] each."""
+
+    def update(self, batch: EvalBatch) -> None:
+        """Counts the rows."""
+        hit, among = self.hits(batch)
+        self._counts += [np.count_nonzero(hit & among), np.count_nonzero(among)]
+
+    def state(self) -> State:
+        """Both numbers, int64 [2]."""
+        return {"counts": self._counts}
+
+    def merge(self, states: Sequence[State]) -> None:
+        """Adds the numbers up."""
+        self._counts = np.sum([s["counts"] for s in states], axis=0, dtype=np.int64)
+
+    def result(self) -> dict[str, float]:
+        """The quotient; 0 where there is nothing to count among."""
+        hits, among = (int(n) for n in self._counts)
+        return {self.name: hits / among if among else 0.0}

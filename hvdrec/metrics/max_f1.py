@@ -1,0 +1,30 @@
+"""max_f1: the best F1 over 200 thresholds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hvdrec.metrics.task import Task
+from hvdrec.metrics.thresholds import ThresholdCounts
+
+THRESHOLDS = 200
+
+
+class MaxF1(ThresholdCounts):
+    """max of 2 P R / (P + R + 1e-12), P and R at probability > threshold."""
+
+    def result(self) -> dict[str, float]:
+        """The largest F1 of all thresholds; 0 without positives."""
+        false, true = self.above()
+        _, positives = self.totals()
+        precision = true / np.maximum(true + false, 1)
+        recall = true / max(positives, 1)
+        return {"max_f1": float(np.max(2.0 * precision * recall / (precision + recall + 1e-12)))}
+
+
+def build(config: Any, task: Task) -> MaxF1:
+    """Builds it; it has no parameters."""
+    task.need_probability()
+    return MaxF1(THRESHOLDS)

@@ -1,0 +1,46 @@
+"""recall_at_topk: how often the label is among the k likeliest classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from hvdrec.errors import ConfigError
+from hvdrec.metrics.base import EvalBatch
+from hvdrec.metrics.counts import RowShare
+from hvdrec.metrics.inputs import finite
+from hvdrec.metrics.task import Task
+
+
+class RecallAtTopK(RowShare):
+    """`tf.compat.v1.metrics.recall_at_k` with one label a row.
+
+    Of equal logits the lower class comes first, as in `tf.math.top_k`. Costs O(classes) a row.
+    """
+
+    name = "recall_at_topk"
+
+    def __init__(self, topk: int) -> None:
+        """Starts with no rows; `topk` is k."""
+        super().__init__()
+        self._topk = topk
+
+    def hits(self, batch: EvalBatch) -> tuple[np.ndarray, np.ndarray]:
+        """Rows whose label has fewer than k classes before it, among all."""
+        logits = finite("logits", batch.predictions["logits"])
+        label = np.trunc(batch.labels).astype(np.int64)
+        inside = (label >= 0) & (label < logits.shape[1])
+        label = np.where(inside, label, 0)[:, np.newaxis]
+        own = np.take_along_axis(logits, label, axis=1)
+        classes = np.arange(logits.shape[1])
+        before = (logits > own) | ((logits == own) & (classes < label))
+        return inside & (np.count_nonzero(before, axis=1) < self._topk), np.ones_like(inside)
+
+
+def build(config: Any, task: Task) -> RecallAtTopK:
+    """Builds it from a `RecallAtTopK` message."""
+    task.need_classes()
+    if not 0 < config.topk <= task.num_class:
+        raise ConfigError(f"topk: {config.topk} is not within 1 to num_class, {task.num_class}")
+    return RecallAtTopK(int(config.topk))

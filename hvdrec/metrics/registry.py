@@ -1,0 +1,61 @@
+"""Which metric each field of `metrics_set` builds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hvdrec.config.protos import eval_pb2
+from hvdrec.errors import ConfigError
+from hvdrec.metrics import auc, classification, grouped_auc, max_f1, recall_at_topk, regression
+from hvdrec.metrics.base import Metric
+from hvdrec.metrics.task import Task
+
+BUILDERS: dict[str, Callable[[Any, Task], Metric]] = {
+    "auc": auc.build,
+    "gauc": grouped_auc.build_gauc,
+    "session_auc": grouped_auc.build_session_auc,
+    "max_f1": max_f1.build,
+    "accuracy": classification.build_accuracy,
+    "precision": classification.build_precision,
+    "recall": classification.build_recall,
+    "recall_at_topk": recall_at_topk.build,
+    "mean_absolute_error": regression.build_absolute,
+    "mean_squared_error": regression.build_squared,
+    "root_mean_squared_error": regression.build_root,
+}
+
+
+def build_metrics(config: eval_pb2.EvalConfig, loss_types: Sequence[int], num_class: int) -> list[Metric]:
+    """Builds fresh metrics.
+
+    Args:
+        config: The `eval_config`.
+        loss_types: `LossType` values of the model's losses.
+        num_class: The model's number of classes.
+
+    Returns:
+        The metrics of `metrics_set`, one that is there twice once.
+
+    Raises:
+        ConfigError: One isn't supported or doesn't fit the model, or two have one name.
+    """
+    task = Task(tuple(loss_types), num_class)
+    metrics: list[Metric] = []
+    seen: dict[str, eval_pb2.EvalMetrics] = {}
+    for i, element in enumerate(config.metrics_set):
+        path = f"eval_config.metrics_set[{i}]"
+        name = element.WhichOneof("metric")
+        if name is None:
+            raise ConfigError(f"{path}: no metric is set; set one of {', '.join(BUILDERS)}")
+        if name not in BUILDERS:
+            raise ConfigError(f"{path}.{name}: is not supported; take one of {', '.join(BUILDERS)}")
+        if seen.setdefault(name, element) is not element:
+            if seen[name] != element:
+                raise ConfigError(f"{path}.{name}: is there twice, and both results would have one name")
+            continue
+        try:
+            metrics.append(BUILDERS[name](getattr(element, name), task))
+        except ConfigError as error:
+            raise ConfigError(f"{path}.{name}: {error}") from None
+    return metrics

@@ -1,0 +1,63 @@
+"""What a model is trained for, as far as metrics need to know."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from hvdrec.config.protos import loss_pb2
+from hvdrec.errors import ConfigError
+from hvdrec.losses.prediction import outputs
+from hvdrec.losses.registry import Output
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """The losses and classes of a model.
+
+    Attributes:
+        loss_types: `LossType` values of its losses.
+        num_class: Number of classes.
+    """
+
+    loss_types: tuple[int, ...]
+    num_class: int
+
+    @property
+    def _loss_names(self) -> str:
+        return ", ".join(loss_pb2.LossType.Name(t) for t in self.loss_types)
+
+    @property
+    def has_probability(self) -> bool:
+        """Whether the model predicts probabilities."""
+        return Output.PROBABILITY in outputs(self.loss_types)
+
+    def need_probability(self) -> None:
+        """Sees to it that rows have one probability of being positive.
+
+        Raises:
+            ConfigError: They have none (squared errors only), or one for each of three classes or more.
+        """
+        if not self.has_probability:
+            raise ConfigError(f"needs a loss that gives probabilities; the model has {self._loss_names}")
+        if self.num_class > 2:
+            raise ConfigError(f"needs num_class 1 or 2, but num_class is {self.num_class}")
+
+    def need_classes(self) -> None:
+        """Sees to it that there are several classes.
+
+        Raises:
+            ConfigError: There is one output only.
+        """
+        if self.num_class < 2:
+            raise ConfigError("needs a num_class over 1")
+
+    def value_name(self) -> str:
+        """The prediction that errors are taken of: ``y``, or ``probs`` where there is no ``y``.
+
+        Raises:
+            ConfigError: There are several classes.
+        """
+        if self.num_class > 1:
+            raise ConfigError(f"needs num_class: 1, but num_class is {self.num_class}")
+        regression = outputs(self.loss_types) & {Output.VALUE, Output.SIGMOID_VALUE}
+        return "y" if regression else "probs"
