@@ -1,0 +1,134 @@
+"""Checks `data_config` and the input paths."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hvdrec.config import support
+from hvdrec.config.expand import feature_list
+from hvdrec.config.names import enum_name, hint, listed
+from hvdrec.config.report import Report
+
+_PATH = "data_config"
+_INTEGERS = {"INT32": 1 << 31, "INT64": 1 << 63}
+_BOOLEANS = ("true", "false", "1", "0")
+
+
+def check_data(report: Report, needs_train: bool, needs_eval: bool) -> None:
+    """Checks input type and paths, input fields, labels and the sample weight.
+
+    Args:
+        report: Takes what is found.
+        needs_train: Whether training data is needed; then missing evaluation data is a warning.
+        needs_eval: Whether evaluation data is needed.
+    """
+    proto = report.config.proto
+    data = proto.data_config
+    input_type = enum_name(data, "input_type")
+    refused = support.unsupported(input_type, support.INPUT_TYPES)
+    if refused:
+        report.error(f"{_PATH}.input_type", refused)
+    else:
+        if needs_train:
+            _check_path(report, "train", input_type, required=True)
+        if needs_train or needs_eval:
+            _check_path(report, "eval", input_type, required=needs_eval)
+    if input_type.startswith("CSV") and (not data.separator or any(c in '\r\n"' for c in data.separator)):
+        report.error(f"{_PATH}.separator", f'{data.separator!r} is empty or has a newline or a " in it')
+    fields = _check_fields(report, data)
+    _check_labels(report, data, fields)
+    if data.sample_weight:
+        _check_known(report, f"{_PATH}.sample_weight", data.sample_weight, fields)
+    if input_type.startswith("Parquet"):
+        _warn_of_ids(report, proto)
+
+
+def _check_path(report: Report, mode: str, input_type: str, required: bool) -> None:
+    proto = report.config.proto
+    plain, parquet = f"{mode}_input_path", f"parquet_{mode}_input"
+    name = parquet if input_type.startswith("Parquet") else plain
+    used = proto.WhichOneof(f"{mode}_path")
+    if used is not None and used not in (plain, parquet):
+        return
+    if not used or not getattr(proto, used).replace(",", "").strip():
+        if required:
+            report.error(name, f"is missing; set it, or give --{mode}_input_path")
+        else:
+            report.warn(name, "is missing: the model won't be evaluated")
+    elif used == parquet and name == plain:
+        report.error(parquet, f"{input_type} reads {plain}; rename the field, or use ParquetInput")
+
+
+def _check_fields(report: Report, data: Any) -> dict[str, Any]:
+    """Checks `input_fields`; gives them by name."""
+    if not data.input_fields:
+        report.error(f"{_PATH}.input_fields", "is empty; declare the columns of the data")
+    fields: dict[str, Any] = {}
+    for i, field in enumerate(data.input_fields):
+        path = f"{_PATH}.input_fields[{i}]"
+        if not field.input_name:
+            report.error(path, "input_name is missing")
+        elif field.input_name in fields:
+            report.error(f"{path}.input_name", f"{field.input_name!r} is declared twice")
+        fields[field.input_name] = field
+        kind = enum_name(field, "input_type")
+        if field.default_val and not _fits(field.default_val, kind):
+            report.error(f"{path}.default_val", f"{field.default_val!r} is no {kind}")
+    return fields
+
+
+def _fits(written: str, kind: str) -> bool:
+    """Whether a cell's text is a value of a field type."""
+    if kind == "STRING":
+        return True
+    if kind == "BOOL":
+        return written.lower() in _BOOLEANS
+    try:
+        number = float(written)
+    except ValueError:
+        return False
+    if kind not in _INTEGERS:
+        return True
+    return number.is_integer() and -_INTEGERS[kind] <= number < _INTEGERS[kind]
+
+
+def _check_known(report: Report, path: str, name: str, fields: dict[str, Any]) -> None:
+    if name not in fields:
+        report.error(path, f"{name!r} is not among data_config.input_fields; {hint(name, fields)}")
+
+
+def _check_labels(report: Report, data: Any, fields: dict[str, Any]) -> None:
+    if not data.label_fields:
+        report.error(f"{_PATH}.label_fields", "is empty; name the label's column")
+    for i, name in enumerate(data.label_fields):
+        path = f"{_PATH}.label_fields[{i}]"
+        _check_known(report, path, name, fields)
+        if name in list(data.label_fields)[:i]:
+            report.error(path, f"{name!r} stands twice")
+    for field in ("label_dim", "label_sep"):
+        count = len(getattr(data, field))
+        if count and count != len(data.label_fields):
+            report.error(
+                f"{_PATH}.{field}",
+                f"has {count} values for {len(data.label_fields)} label_fields; give one each",
+            )
+    label = report.config.proto.model_config.label_name
+    if label and label not in data.label_fields:
+        near = hint(label, data.label_fields)
+        report.error("model_config.label_name", f"{label!r} is not among data_config.label_fields; {near}")
+    position = list(data.label_fields).index(label) if label in data.label_fields else 0
+    if len(data.label_dim) == len(data.label_fields) > 0 and data.label_dim[position] > 1:
+        report.error(
+            f"{_PATH}.label_dim[{position}]", "labels of several numbers are not supported by the losses yet"
+        )
+
+
+def _warn_of_ids(report: Report, proto: Any) -> None:
+    """EasyRec's Parquet readers take ids modulo `num_buckets`."""
+    named = [f.input_names[0] for f in feature_list(proto) if f.num_buckets and f.input_names]
+    if named:
+        report.warn(
+            f"{_PATH}.input_type",
+            "EasyRec takes ids of Parquet files modulo num_buckets; here ids outside [0, num_buckets) count "
+            f"as 0, as with CSVInput ({listed(named, 4)})",
+        )

@@ -1,0 +1,206 @@
+"""Checks the features."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from hvdrec.config import support
+from hvdrec.config.expand import feature_list, feature_list_path, feature_name
+from hvdrec.config.names import enum_name, hint
+from hvdrec.config.report import Report
+
+_COMBINERS = ("sum", "mean", "sqrtn")
+_MOST_ROWS = (1 << 31) - 1
+_SHARED_FIELDS = ("embedding_dim", "combiner", "max_partitions", "initializer")
+
+
+def check_features(report: Report) -> None:
+    """Checks each feature by its type, their names, and what shared embeddings must agree on."""
+    proto = report.config.proto
+    features, path = feature_list(proto), feature_list_path(proto)
+    if proto.feature_configs and proto.feature_config.features:
+        report.warn("feature_config", "has no effect, as feature_configs is set too")
+    if not features:
+        report.error(path, "is empty; declare the features")
+    fields = {field.input_name: field for field in proto.data_config.input_fields}
+    seen: dict[str, int] = {}
+    for i, feature in enumerate(features):
+        place, name = f"{path}[{i}]", feature_name(feature)
+        if name in seen:
+            report.error(
+                place, f"a feature named {name!r} stands at {path}[{seen[name]}] already; set feature_name"
+            )
+        seen[name] = i
+        _check_feature(report, feature, place, fields)
+    deep = _deep_names(proto)
+    for name, i in seen.items():
+        if name in deep and _needs_embedding(features[i]) and not features[i].embedding_dim:
+            report.error(
+                f"{path}[{i}].embedding_dim", f"must be above 0: {name!r} is in group {deep[name]!r}"
+            )
+    used = {n for g in proto.model_config.feature_groups for n in g.feature_names}
+    _check_shared(report, features, path, used)
+
+
+def _deep_names(proto: Any) -> dict[str, str]:
+    """Features whose own embedding is looked up, with a group they are in."""
+    return {
+        name: group.group_name
+        for group in proto.model_config.feature_groups
+        if enum_name(group, "wide_deep") != "WIDE"
+        for name in group.feature_names
+    }
+
+
+def _needs_embedding(feature: Any) -> bool:
+    return enum_name(feature, "feature_type") in ("IdFeature", "TagFeature", "ComboFeature") or is_bucketized(
+        feature
+    )
+
+
+def is_bucketized(feature: Any) -> bool:
+    """Whether a RawFeature's number becomes the id of a bucket."""
+    by_range = feature.num_buckets > 1 and feature.max_val > feature.min_val
+    return enum_name(feature, "feature_type") == "RawFeature" and (bool(feature.boundaries) or by_range)
+
+
+def _check_feature(report: Report, feature: Any, path: str, fields: dict[str, Any]) -> None:
+    kind = enum_name(feature, "feature_type")
+    refused = support.unsupported(kind, support.FEATURE_TYPES)
+    if refused:
+        report.error(f"{path}.feature_type", refused)
+        return
+    if not feature.input_names:
+        report.error(path, "input_names is missing")
+        return
+    known = True
+    for i, name in enumerate(feature.input_names):
+        if name not in fields:
+            known = False
+            near = hint(name, fields)
+            report.error(
+                f"{path}.input_names[{i}]", f"{name!r} is not among data_config.input_fields; {near}"
+            )
+    if kind != "RawFeature" and feature.combiner not in _COMBINERS:
+        report.error(f"{path}.combiner", f"use one of {', '.join(_COMBINERS)}, is {feature.combiner!r}")
+    kinds = [enum_name(fields[name], "input_type") for name in feature.input_names if known]
+    _CHECKS[kind](report, feature, path, kinds)
+
+
+def _check_id(report: Report, feature: Any, path: str, kinds: Sequence[str]) -> None:
+    if len(feature.input_names) > 1:
+        report.warn(f"{path}.input_names", "an IdFeature has one input; only the first is used")
+    _check_buckets(report, feature, path)
+    if kinds and kinds[0] in ("FLOAT", "DOUBLE"):
+        if not feature.hash_bucket_size:
+            report.error(path, f"ids can't be {kinds[0]}; declare the input field as INT64 or STRING")
+        elif feature.precision <= 0:
+            report.error(
+                f"{path}.precision", f"must be above 0, as the {kinds[0]} numbers are written out and hashed"
+            )
+
+
+def _check_buckets(report: Report, feature: Any, path: str) -> None:
+    """Checks how values become rows of a table."""
+    if feature.hash_bucket_size:
+        _check_rows(report, feature.hash_bucket_size, f"{path}.hash_bucket_size")
+    elif feature.vocab_list:
+        values = list(feature.vocab_list)
+        if len(values) > len(set(values)):
+            twice = next(v for v in values if values.count(v) > 1)
+            report.error(f"{path}.vocab_list", f"{twice!r} stands twice")
+    elif feature.vocab_file:
+        if not os.path.isfile(feature.vocab_file):
+            report.error(f"{path}.vocab_file", f"there is no file {feature.vocab_file}")
+    elif feature.num_buckets:
+        _check_rows(report, feature.num_buckets, f"{path}.num_buckets")
+    else:
+        report.error(path, "set one of hash_bucket_size, num_buckets, vocab_list and vocab_file")
+
+
+def _check_rows(report: Report, rows: int, path: str) -> None:
+    if rows > _MOST_ROWS:
+        report.error(path, f"tables of more than {_MOST_ROWS} rows are not supported, is {rows}")
+
+
+def _check_raw(report: Report, feature: Any, path: str, kinds: Sequence[str]) -> None:
+    if len(feature.input_names) > 1:
+        report.warn(f"{path}.input_names", "a RawFeature has one input; only the first is used")
+    if feature.seq_multi_sep:
+        report.error(f"{path}.seq_multi_sep", "pooling of number sequences is not supported yet; remove it")
+    for before, after in itertools.pairwise(sorted(feature.boundaries)):
+        if before == after:
+            report.error(f"{path}.boundaries", f"{after:g} stands twice")
+            break
+    both = feature.HasField("min_val") and feature.HasField("max_val")
+    if both and feature.max_val <= feature.min_val:
+        report.warn(f"{path}.max_val", "isn't above min_val, so numbers are not normalised")
+    if feature.raw_input_dim > 1 and kinds and kinds[0] != "STRING":
+        report.error(
+            f"{path}.raw_input_dim", f"several numbers in one cell need a STRING input field, is {kinds[0]}"
+        )
+
+
+def _check_tag(report: Report, feature: Any, path: str, kinds: Sequence[str]) -> None:
+    if len(feature.input_names) > 2:
+        report.error(
+            f"{path}.input_names", f"a TagFeature has tags and weights, is {len(feature.input_names)} inputs"
+        )
+    if len(feature.input_names) == 2 and feature.kv_separator:
+        report.error(f"{path}.kv_separator", "weights come from the second input; remove one of the two")
+    if not feature.separator:
+        report.error(f"{path}.separator", "must not be empty")
+    _check_buckets(report, feature, path)
+
+
+def _check_combo(report: Report, feature: Any, path: str, kinds: Sequence[str]) -> None:
+    count = len(feature.input_names)
+    if count < 2:
+        report.error(f"{path}.input_names", f"a ComboFeature needs at least 2 inputs, has {count}")
+    if not feature.hash_bucket_size:
+        report.error(f"{path}.hash_bucket_size", "must be above 0 for a ComboFeature")
+    _check_rows(report, feature.hash_bucket_size, f"{path}.hash_bucket_size")
+    if feature.combo_input_seps and len(feature.combo_input_seps) != count:
+        report.error(
+            f"{path}.combo_input_seps",
+            f"has {len(feature.combo_input_seps)} separators for {count} inputs; give one each ('' for none)",
+        )
+
+
+_CHECKS = {
+    "IdFeature": _check_id,
+    "RawFeature": _check_raw,
+    "TagFeature": _check_tag,
+    "ComboFeature": _check_combo,
+}
+
+
+def _check_shared(report: Report, features: Sequence[Any], path: str, used: set[str]) -> None:
+    """Features that share an `embedding_name` share one table, so they must agree on it."""
+    first: dict[str, int] = {}
+    for i, feature in enumerate(features):
+        if not feature.embedding_name or feature_name(feature) not in used:
+            continue
+        j = first.setdefault(feature.embedding_name, i)
+        if i == j:
+            continue
+        shared = f"{path}[{j}], which shares embedding_name {feature.embedding_name!r}"
+        for field in _SHARED_FIELDS:
+            if getattr(feature, field) != getattr(features[j], field):
+                report.error(f"{path}[{i}].{field}", f"differs from that of {shared}")
+        if table_rows(feature) != table_rows(features[j]):
+            report.error(
+                f"{path}[{i}]", f"has {table_rows(feature)} buckets, {table_rows(features[j])} has {shared}"
+            )
+
+
+def table_rows(feature: Any) -> int:
+    """Rows of a feature's table, -1 where they are counted in a `vocab_file`."""
+    if is_bucketized(feature):
+        return len(feature.boundaries) + 1 if feature.boundaries else feature.num_buckets + 1
+    if feature.hash_bucket_size or not (feature.vocab_list or feature.vocab_file):
+        return feature.hash_bucket_size or feature.num_buckets
+    return len(feature.vocab_list) or -1

@@ -1,0 +1,111 @@
+"""Checks `train_config`."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+from hvdrec.config import support
+from hvdrec.config.names import enum_name, listed
+from hvdrec.config.report import Report
+
+_PATH = "train_config"
+
+
+def check_train(report: Report, training: bool) -> None:
+    """Checks the length of training, checkpoints, strategy, optimizer and learning rate.
+
+    Args:
+        report: Takes what is found.
+        training: Whether the config is to train by.
+    """
+    proto = report.config.proto
+    train = proto.train_config
+    if training and not train.num_steps and not proto.data_config.num_epochs:
+        report.error(f"{_PATH}.num_steps", "set num_steps, or data_config.num_epochs, above 0")
+    if train.HasField("save_checkpoints_steps") and train.HasField("save_checkpoints_secs"):
+        report.error(
+            f"{_PATH}.save_checkpoints_secs",
+            "save_checkpoints_steps is set too; remove one of them (in an edit, null removes a field)",
+        )
+    refused = support.unsupported(enum_name(train, "train_distribute"), support.STRATEGIES)
+    if refused:
+        report.error(f"{_PATH}.train_distribute", refused)
+    _check_optimizers(report, train)
+
+
+def _check_optimizers(report: Report, train: Any) -> None:
+    path = f"{_PATH}.optimizer_config"
+    if not train.optimizer_config:
+        report.error(path, f"is missing; set one of {', '.join(support.OPTIMIZERS)} in it")
+    if len(train.optimizer_config) > 1:
+        report.error(f"{path}[1]", "several optimizers are not supported yet; keep one optimizer_config")
+    for i, optimizer in enumerate(train.optimizer_config):
+        name = optimizer.WhichOneof("optimizer")
+        if name is None:
+            report.error(f"{path}[{i}]", f"no optimizer is set; set one of {', '.join(support.OPTIMIZERS)}")
+            continue
+        place = f"{path}[{i}].{name}"
+        refused = support.unsupported(name, support.OPTIMIZERS)
+        if refused:
+            report.error(place, refused)
+        else:
+            _check_learning_rate(report, getattr(optimizer, name), f"{place}.learning_rate")
+
+
+def _check_learning_rate(report: Report, optimizer: Any, path: str) -> None:
+    name = optimizer.learning_rate.WhichOneof("learning_rate")
+    if name is None:
+        report.error(path, f"no schedule is set; set one of {', '.join(support.SCHEDULES)}")
+        return
+    refused = support.unsupported(name, support.SCHEDULES)
+    if refused:
+        report.error(f"{path}.{name}", refused)
+        return
+    check_one = _SCHEDULE_CHECKS.get(name)
+    if check_one is not None:
+        check_one(report, getattr(optimizer.learning_rate, name), f"{path}.{name}")
+
+
+def _check_exponential(report: Report, schedule: Any, path: str) -> None:
+    if schedule.burnin_learning_rate and not schedule.burnin_steps:
+        report.error(f"{path}.burnin_steps", "must be above 0, as burnin_learning_rate is set")
+
+
+def _check_manual(report: Report, schedule: Any, path: str) -> None:
+    steps = [entry.step for entry in schedule.schedule]
+    if not steps:
+        report.error(f"{path}.schedule", "is empty; give at least one step with its learning_rate")
+    elif steps[0] == 0 or any(b <= a for a, b in itertools.pairwise(steps)):
+        report.error(
+            f"{path}.schedule", f"steps must be above 0 and ascend, are {listed(str(s) for s in steps)}"
+        )
+
+
+def _check_cosine(report: Report, schedule: Any, path: str) -> None:
+    if schedule.learning_rate_base < schedule.warmup_learning_rate:
+        report.error(
+            f"{path}.warmup_learning_rate",
+            f"is {schedule.warmup_learning_rate:g}, above learning_rate_base {schedule.learning_rate_base:g}",
+        )
+    if schedule.total_steps < schedule.warmup_steps:
+        report.error(
+            f"{path}.warmup_steps",
+            f"is {schedule.warmup_steps}, more than total_steps {schedule.total_steps}",
+        )
+
+
+def _check_required(report: Report, schedule: Any, path: str) -> None:
+    """Checks schedules whose fields have no defaults."""
+    for field in schedule.DESCRIPTOR.fields:
+        if not field.has_default_value and not schedule.HasField(field.name):
+            report.error(f"{path}.{field.name}", "is missing")
+
+
+_SCHEDULE_CHECKS = {
+    "exponential_decay_learning_rate": _check_exponential,
+    "manual_step_learning_rate": _check_manual,
+    "cosine_decay_learning_rate": _check_cosine,
+    "poly_decay_learning_rate": _check_required,
+    "transformer_learning_rate": _check_required,
+}

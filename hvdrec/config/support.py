@@ -1,0 +1,331 @@
+"""What of EasyRec's config is supported, as tables; `check` goes by them.
+
+Fields go by ``Message.field`` (nested messages as ``DatasetConfig.Field.input_name``), so that a
+rule holds wherever the message stands. Something newly supported is a line less in `REFUSED` or a
+name more in one of the tuples below.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+INPUT_TYPES = ("CSVInput", "CSVInputV2", "CSVInputEx", "ParquetInput", "ParquetInputV2", "ParquetInputV3")
+FEATURE_TYPES = ("IdFeature", "RawFeature", "TagFeature", "ComboFeature")
+STRATEGIES = ("NoStrategy", "MirroredStrategy", "MultiWorkerMirroredStrategy", "HorovodStrategy")
+LOSSES = (
+    "CLASSIFICATION",
+    "L2_LOSS",
+    "SIGMOID_L2_LOSS",
+    "CROSS_ENTROPY_LOSS",
+    "BINARY_CROSS_ENTROPY_LOSS",
+    "BINARY_FOCAL_LOSS",
+    "F1_REWEIGHTED_LOSS",
+    "PAIR_WISE_LOSS",
+)
+OPTIMIZERS = (
+    "adam_optimizer",
+    "lazy_adam_optimizer",
+    "adamw_optimizer",
+    "adagrad_optimizer",
+    "momentum_optimizer",
+    "momentumw_optimizer",
+    "rms_prop_optimizer",
+    "ftrl_optimizer",
+    "sgd_optimizer",
+)
+SCHEDULES = (
+    "constant_learning_rate",
+    "exponential_decay_learning_rate",
+    "manual_step_learning_rate",
+    "cosine_decay_learning_rate",
+    "poly_decay_learning_rate",
+    "transformer_learning_rate",
+)
+METRICS = (
+    "auc",
+    "gauc",
+    "session_auc",
+    "max_f1",
+    "accuracy",
+    "precision",
+    "recall",
+    "mean_absolute_error",
+    "mean_squared_error",
+    "root_mean_squared_error",
+    "recall_at_topk",
+)
+ACTIVATIONS = (
+    "relu",
+    "relu6",
+    "gelu",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "tanh",
+    "swish",
+    "silu",
+    "sigmoid",
+    "softplus",
+    "softsign",
+    "linear",
+    "dice",
+    "prelu",
+)
+
+
+class ModelSupport(NamedTuple):
+    """A supported model class.
+
+    Attributes:
+        block: Its message in `model_config`.
+        groups: The feature groups it needs: name -> whether `wide_deep` is WIDE.
+    """
+
+    block: str
+    groups: dict[str, bool]
+
+
+MODELS = {
+    "DeepFM": ModelSupport("deepfm", {"wide": True, "deep": False}),
+    "WideAndDeep": ModelSupport("wide_and_deep", {"wide": True, "deep": False}),
+    "FM": ModelSupport("fm", {"wide": True, "deep": False}),
+    "MultiTower": ModelSupport("multi_tower", {}),
+    "DCN": ModelSupport("dcn", {"all": False}),
+    "DLRM": ModelSupport("dlrm", {"dense": False, "sparse": False}),
+}
+
+#: Model classes of EasyRec that are still to come.
+MODELS_TO_COME = (
+    "AutoInt",
+    "MultiTowerDIN",
+    "MultiTowerBST",
+    "CMBF",
+    "Uniter",
+    "RocketLaunching",
+    "RankModel",
+    "MultiTaskModel",
+    "SimpleMultiTask",
+    "MMoE",
+    "PLE",
+    "DBMTL",
+    "ESMM",
+    "DSSM",
+    "DSSM_SENet",
+    "DAT",
+    "MIND",
+    "MultiTowerRecall",
+    "MatchModel",
+    "DropoutNet",
+    "CoMetricLearningI2I",
+    "PDN",
+    "DummyModel",
+)
+
+_NOT_YET = "is not supported yet"
+_ALIBABA = "exists only in Alibaba's cloud"
+_SAMPLER = "negative sampling is not supported yet"
+
+#: Why a value of an enum or oneof can't be had, where there is more to say than "not supported yet".
+REASONS = {
+    "PSStrategy": "asynchronous parameter servers are not supported yet; use HorovodStrategy",
+    "CollectiveAllReduceStrategy": f"{_ALIBABA}; use HorovodStrategy",
+    "ExascaleStrategy": f"{_ALIBABA}; use HorovodStrategy",
+    "SokStrategy": "SparseOperationKit is not supported; use HorovodStrategy",
+    "EmbeddingParallelStrategy": "tables split over the ranks are not supported yet; use HorovodStrategy",
+    "adam_async_optimizer": f"{_ALIBABA}; use adam_optimizer or lazy_adam_optimizer",
+    "adam_asyncw_optimizer": f"{_ALIBABA}; use adamw_optimizer",
+    "precision_at_topk": "is for CoMetricLearningI2I, which is not supported yet",
+    "SOFTMAX_CROSS_ENTROPY": "is for matching models, which are not supported yet",
+    "CIRCLE_LOSS": "is for CoMetricLearningI2I, which is not supported yet",
+    "MULTI_SIMILARITY_LOSS": "is for CoMetricLearningI2I, which is not supported yet",
+    "SOFTMAX_CROSS_ENTROPY_WITH_NEGATIVE_MINING": "is for DropoutNet, which is not supported yet",
+    "KL_DIVERGENCE_LOSS": "is for knowledge distillation, which is not supported yet",
+    "ORDER_CALIBRATE_LOSS": "is for multi-task models, which are not supported yet",
+    **dict.fromkeys(
+        ("OdpsInput", "OdpsInputV2", "OdpsInputV3", "OdpsRTPInput", "OdpsRTPInputV2", "DataHubInput"),
+        f"{_ALIBABA}; export the table to CSV or Parquet files and use CSVInput or ParquetInput",
+    ),
+    "HiveInput": "is not supported yet; use CSVInput on the table's files",
+    "HiveParquetInput": "is not supported yet; use ParquetInput on the table's files",
+}
+
+#: Fields that must not be set (to other than their default): what is wrong and what to do.
+REFUSED = {
+    "EasyRecConfig.kafka_train_input": f"{_NOT_YET}; use train_input_path",
+    "EasyRecConfig.kafka_eval_input": f"{_NOT_YET}; use eval_input_path",
+    "EasyRecConfig.datahub_train_input": f"{_ALIBABA}; use train_input_path",
+    "EasyRecConfig.datahub_eval_input": f"{_ALIBABA}; use eval_input_path",
+    "EasyRecConfig.hive_train_input": f"{_NOT_YET}; use train_input_path with the table's files",
+    "EasyRecConfig.hive_eval_input": f"{_NOT_YET}; use eval_input_path with the table's files",
+    "EasyRecConfig.binary_train_input": f"{_NOT_YET}; use train_input_path",
+    "EasyRecConfig.binary_eval_input": f"{_NOT_YET}; use eval_input_path",
+    "EasyRecConfig.fg_json_path": "fg.json files are not supported yet; write the features out in "
+    "feature_config",
+    "TrainConfig.freeze_gradient": f"{_NOT_YET}; remove it",
+    "TrainConfig.incr_save_config": f"{_NOT_YET}; remove it",
+    "TrainConfig.dead_line": f"{_NOT_YET}; limit training by num_steps or num_epochs",
+    "Optimizer.use_moving_average": f"{_NOT_YET}; set it to false",
+    "Optimizer.embedding_learning_rate_multiplier": f"{_NOT_YET}; remove it",
+    "ExportConfig.enable_early_stop": "early stopping is not supported yet; limit training by num_steps",
+    "DatasetConfig.extra_label_func": "labels computed by functions are not supported yet; "
+    "compute them in the data",
+    "DatasetConfig.negative_sampler": _SAMPLER,
+    "DatasetConfig.negative_sampler_v2": _SAMPLER,
+    "DatasetConfig.hard_negative_sampler": _SAMPLER,
+    "DatasetConfig.hard_negative_sampler_v2": _SAMPLER,
+    "DatasetConfig.negative_sampler_in_memory": _SAMPLER,
+    "DatasetConfig.Field.user_define_fn": "functions on columns are not supported; compute it in the data",
+    "FeatureConfig.ev_params": f"embedding variables: {_ALIBABA}; use hash_bucket_size",
+    "FeatureGroupConfig.sequence_features": f"target attention {_NOT_YET}; remove it",
+    "FeatureGroupConfig.negative_sampler": _SAMPLER,
+    "EasyRecModel.seq_att_groups": f"target attention {_NOT_YET}; remove it",
+    "EasyRecModel.ev_params": f"embedding variables: {_ALIBABA}; use hash_bucket_size",
+    "EasyRecModel.kd": f"knowledge distillation {_NOT_YET}; remove it",
+    "EasyRecModel.restore_filters": f"{_NOT_YET} (in EasyRec it fails); use fine_tune_ckpt_var_map",
+    "EasyRecModel.variational_dropout": f"{_NOT_YET}; remove it",
+    "EasyRecModel.backbone": f"{_NOT_YET}; use one of the model classes {', '.join(MODELS)}",
+    "MultiTower.din_towers": f"{_NOT_YET}; use towers",
+    "MultiTower.bst_towers": f"{_NOT_YET}; use towers",
+}
+
+#: Fields that are set aside with a warning where they are set (to other than their default).
+IGNORED = {
+    "EasyRecConfig.export_config": "exporting is not supported yet; training goes on without",
+    "TrainConfig.is_profiling": "profiling is not supported yet; training goes on without",
+    "TrainConfig.summary_model_vars": "is not supported yet; training goes on without",
+    "TrainConfig.enable_oss_stop_signal": "is not supported yet; stop the job by ending its processes",
+    "EvalConfig.eval_online": "is not supported yet; metrics are computed on the evaluation data only",
+    "DatasetConfig.pai_worker_queue": "has no effect; rows are always divided among the ranks",
+    "DatasetConfig.chief_redundant": "has no effect; every rank trains on rows of its own",
+    "FeatureConfigV2.embedding_on_cpu": "has no effect",
+    "FM.use_variant": "has no effect, as in EasyRec",
+}
+
+
+#: Values that change nothing though they aren't the default.
+NEUTRAL = {"Optimizer.embedding_learning_rate_multiplier": 1.0}
+
+
+class Range(NamedTuple):
+    """The values a number may have.
+
+    Attributes:
+        low: The least.
+        high: The greatest.
+        open_low: Whether `low` itself is out.
+        open_high: Whether `high` itself is out.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+
+    def __contains__(self, value: object) -> bool:
+        if not isinstance(value, int | float):
+            return False
+        above = value > self.low if self.open_low else value >= self.low
+        return above and (value < self.high if self.open_high else value <= self.high)
+
+    def __str__(self) -> str:
+        low = f"{'above' if self.open_low else 'at least'} {self.low:g}" if self.low > -math.inf else ""
+        high = f"{'below' if self.open_high else 'at most'} {self.high:g}" if self.high < math.inf else ""
+        return " and ".join(part for part in (low, high) if part)
+
+
+ANY_NUMBER = Range()
+_POSITIVE = Range(0, open_low=True)
+_AT_LEAST_0 = Range(0)
+_AT_LEAST_1 = Range(1)
+_FRACTION = Range(0, 1)
+_BELOW_1 = Range(0, 1, open_high=True)
+_RATIO = Range(0, 1, open_low=True)
+
+#: What numbers may be, where the field is set.
+RANGES = {
+    "TrainConfig.num_gpus_per_worker": _AT_LEAST_1,
+    "TrainConfig.inter_op_parallelism_threads": _AT_LEAST_0,
+    "TrainConfig.intra_op_parallelism_threads": _AT_LEAST_0,
+    "TrainConfig.log_step_count_steps": _AT_LEAST_1,
+    "TrainConfig.save_checkpoints_steps": _AT_LEAST_1,
+    "TrainConfig.save_checkpoints_secs": _AT_LEAST_1,
+    "DatasetConfig.batch_size": _AT_LEAST_1,
+    "DatasetConfig.eval_batch_size": _AT_LEAST_1,
+    "DatasetConfig.shuffle_buffer_size": _AT_LEAST_1,
+    "DatasetConfig.label_dim": _AT_LEAST_1,
+    "FeatureConfig.raw_input_dim": _AT_LEAST_1,
+    "EasyRecModel.num_class": _AT_LEAST_1,
+    "EasyRecModel.embedding_regularization": _AT_LEAST_0,
+    "WideAndDeep.wide_output_dim": _AT_LEAST_1,
+    "DeepFM.wide_output_dim": _AT_LEAST_1,
+    "CrossTower.cross_num": _AT_LEAST_1,
+    **{
+        f"{message}.l2_regularization": _AT_LEAST_0
+        for message in ("DeepFM", "WideAndDeep", "FM", "MultiTower", "DCN", "DLRM")
+    },
+    "DeepFM.dense_regularization": _AT_LEAST_0,
+    "DeepFM.wide_regularization": _AT_LEAST_0,
+    "DNN.dropout_ratio": _BELOW_1,
+    "Loss.weight": _AT_LEAST_0,
+    "F1ReweighedLoss.f1_beta_square": _POSITIVE,
+    "F1ReweighedLoss.label_smoothing": _FRACTION,
+    "BinaryFocalLoss.gamma": _AT_LEAST_0,
+    "BinaryFocalLoss.alpha": _FRACTION,
+    "BinaryFocalLoss.ohem_ratio": _RATIO,
+    "BinaryFocalLoss.label_smoothing": _FRACTION,
+    "PairwiseLoss.temperature": _POSITIVE,
+    "PairwiseFocalLoss.gamma": _AT_LEAST_0,
+    "PairwiseFocalLoss.alpha": _FRACTION,
+    "PairwiseFocalLoss.ohem_ratio": _RATIO,
+    "PairwiseFocalLoss.temperature": _POSITIVE,
+    "PairwiseLogisticLoss.ohem_ratio": _RATIO,
+    "PairwiseLogisticLoss.temperature": _POSITIVE,
+    "PairwiseHingeLoss.ohem_ratio": _RATIO,
+    "PairwiseHingeLoss.temperature": _POSITIVE,
+    "AUC.num_thresholds": Range(2),
+    "RecallAtTopK.topk": _AT_LEAST_1,
+    "TruncatedNormalInitializer.stddev": _AT_LEAST_0,
+    "RandomNormalInitializer.stddev": _AT_LEAST_0,
+    **{f"{m}.beta1": _BELOW_1 for m in ("AdamOptimizer", "AdamWOptimizer", "LazyAdamOptimizer")},
+    **{f"{m}.beta2": _BELOW_1 for m in ("AdamOptimizer", "AdamWOptimizer", "LazyAdamOptimizer")},
+    "AdamWOptimizer.weight_decay": _AT_LEAST_0,
+    "MomentumWOptimizer.weight_decay": _AT_LEAST_0,
+    "MomentumOptimizer.momentum_optimizer_value": _AT_LEAST_0,
+    "MomentumWOptimizer.momentum_optimizer_value": _AT_LEAST_0,
+    "RMSPropOptimizer.momentum_optimizer_value": _AT_LEAST_0,
+    "RMSPropOptimizer.decay": _BELOW_1,
+    "RMSPropOptimizer.epsilon": _AT_LEAST_0,
+    "AdagradOptimizer.initial_accumulator_value": _POSITIVE,
+    "FtrlOptimizer.learning_rate_power": Range(high=0),
+    "FtrlOptimizer.initial_accumulator_value": _AT_LEAST_0,
+    "FtrlOptimizer.l1_reg": _AT_LEAST_0,
+    "FtrlOptimizer.l2_reg": _AT_LEAST_0,
+    "FtrlOptimizer.l2_shrinkage_reg": _AT_LEAST_0,
+    "ConstantLearningRate.learning_rate": _AT_LEAST_0,
+    "ExponentialDecayLearningRate.initial_learning_rate": _AT_LEAST_0,
+    "ExponentialDecayLearningRate.decay_steps": _AT_LEAST_1,
+    "ExponentialDecayLearningRate.decay_factor": _POSITIVE,
+    "ExponentialDecayLearningRate.burnin_learning_rate": _AT_LEAST_0,
+    "ExponentialDecayLearningRate.min_learning_rate": _AT_LEAST_0,
+    "ManualStepLearningRate.initial_learning_rate": _AT_LEAST_0,
+    "ManualStepLearningRate.LearningRateSchedule.learning_rate": _AT_LEAST_0,
+    "CosineDecayLearningRate.learning_rate_base": _AT_LEAST_0,
+    "CosineDecayLearningRate.warmup_learning_rate": _AT_LEAST_0,
+    "PolyDecayLearningRate.learning_rate_base": _AT_LEAST_0,
+    "PolyDecayLearningRate.total_steps": _AT_LEAST_1,
+    "PolyDecayLearningRate.end_learning_rate": _AT_LEAST_0,
+    "TransformerLearningRate.learning_rate_base": _AT_LEAST_0,
+    "TransformerLearningRate.hidden_size": _AT_LEAST_1,
+    "TransformerLearningRate.warmup_steps": _AT_LEAST_1,
+    "TransformerLearningRate.step_scaling_rate": _POSITIVE,
+}
+
+
+def unsupported(name: str, supported: tuple[str, ...]) -> str | None:
+    """Why the enum value or oneof member `name` can't be had; None where it can."""
+    if name in supported:
+        return None
+    if name in REASONS:
+        return f"{name}: {REASONS[name]}"
+    return f"{name} is not supported yet; use one of {', '.join(supported)}"
