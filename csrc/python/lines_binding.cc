@@ -10,6 +10,7 @@
 
 #include "kernels/lines.h"
 #include "kernels/shuffle.h"
+#include "python/adopt.h"
 
 namespace py = pybind11;
 
@@ -17,20 +18,6 @@ namespace hvdrec {
 namespace {
 
 using Numbers = py::array_t<int32_t, py::array::c_style>;
-
-// A numpy array over memory that it owns from now on.
-template <typename T, typename Owner>
-py::array_t<T> Adopt(T* data, size_t size, Owner owner) {
-  py::capsule base(new Owner(std::move(owner)), [](void* p) { delete static_cast<Owner*>(p); });
-  return py::array_t<T>(static_cast<py::ssize_t>(size), data, base);
-}
-
-template <typename T>
-py::array_t<T> Adopt(std::vector<T> values) {
-  T* const data = values.data();
-  const size_t size = values.size();
-  return Adopt(data, size, std::move(values));
-}
 
 std::unique_ptr<LineBlock> ScanBlock(const py::buffer& buffer, size_t begin, size_t end, bool last,
                                      int32_t file, int64_t first_line) {

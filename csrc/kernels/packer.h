@@ -1,0 +1,114 @@
+// The packer: a feature plan, compiled, and run over one batch of Arrow columns at a time.
+
+#ifndef HVDREC_KERNELS_PACKER_H_
+#define HVDREC_KERNELS_PACKER_H_
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "kernels/cells.h"
+#include "kernels/feature.h"
+
+namespace hvdrec {
+
+// An id feature looked up in a table: where the ids go.
+struct LookupSpec {
+  int feature = 0;
+  int bank = 0;
+  int slot = 0;        // among the bank's single- or multi-valued slots
+  int32_t offset = 0;  // the table's first row within the bank
+};
+
+struct BankSpec {
+  int32_t rows = 0;
+  int singles = 0;
+  int multis = 0;
+};
+
+struct DenseSpec {
+  int feature = 0;
+  int position = 0;  // first column
+};
+
+struct LabelSpec {
+  int field = 0;
+  int dim = 1;
+  std::string separator;
+};
+
+struct PackerSpec {
+  std::vector<Field> fields;
+  std::vector<FeatureSpec> id_features;
+  std::vector<FeatureSpec> number_features;
+  std::vector<LookupSpec> lookups;
+  std::vector<BankSpec> banks;
+  std::vector<DenseSpec> dense;
+  int dense_dim = 0;
+  std::vector<LabelSpec> labels;
+  int weight_field = -1;
+  std::vector<int> id_fields;
+};
+
+// What hvdrec/data/batch.py describes.
+struct PackedBank {
+  std::vector<int32_t> rows;
+  std::vector<int32_t> index;
+  std::vector<int32_t> multi_index;
+  std::vector<int32_t> multi_segment;
+  std::vector<float> multi_weight;
+};
+
+struct Packed {
+  int64_t rows = 0;
+  std::vector<uint8_t> bad;  // per row, empty if there is none; nothing else is set then
+  std::vector<float> dense;
+  std::vector<PackedBank> banks;
+  std::vector<std::vector<float>> labels;
+  std::vector<float> weight;
+  std::vector<std::vector<int64_t>> ids;
+};
+
+class Packer {
+ public:
+  explicit Packer(PackerSpec spec);
+
+  // Packs a struct array whose children are the fields in order. One call at a time.
+  //
+  // Throws BadCell at the first cell that can't be used, or, with `collect`, returns which rows
+  // have one.
+  Packed Pack(const ArrowSchema& schema, const ArrowArray& array, bool collect);
+
+ private:
+  // Finds the distinct rows of a bank, in order of first appearance.
+  class Distinct {
+   public:
+    explicit Distinct(int32_t rows) : seen_(static_cast<size_t>(rows)), place_(seen_.size()) {}
+    void Begin();
+    // The place of a row plus one; a new row goes to the end of `rows`.
+    int32_t Place(int32_t row, std::vector<int32_t>* rows);
+
+   private:
+    uint32_t round_ = 0;
+    std::vector<uint32_t> seen_;
+    std::vector<int32_t> place_;
+  };
+
+  void PackLookups(const std::vector<IdValues>& values, Packed* out);
+  void PackSingle(const LookupSpec& lookup, const IdValues& values, Packed* out);
+  void PackMulti(const LookupSpec& lookup, const IdValues& values, Packed* out);
+  void PackLabels(Cells* cells, Packed* out) const;
+  void PackIds(Cells* cells, Packed* out) const;
+
+  const PackerSpec spec_;
+  std::vector<std::unique_ptr<IdFeature>> id_features_;
+  std::vector<std::unique_ptr<NumberFeature>> number_features_;
+  std::vector<Distinct> distinct_;
+  std::mutex one_call_;
+};
+
+}  // namespace hvdrec
+
+#endif  // HVDREC_KERNELS_PACKER_H_

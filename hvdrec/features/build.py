@@ -1,0 +1,238 @@
+"""Compiles a config into a feature plan."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from typing import Any
+
+from hvdrec.config.protos import dataset_pb2, feature_config_pb2
+from hvdrec.errors import ConfigError
+from hvdrec.features.column import Column, FeatureInput, IdColumn, feature_name
+from hvdrec.features.fields import FieldSet, id_names
+from hvdrec.features.groups import built_groups, is_wide, wide_dim
+from hvdrec.features.plan import Bank, FeaturePlan, Group, GroupFeature, Table
+from hvdrec.features.registry import FEATURE_TYPES
+
+_FIELD_TYPES = dataset_pb2.DatasetConfig.FieldType
+
+
+@dataclasses.dataclass
+class _Use:
+    """A feature as one group uses it."""
+
+    group: Any
+    config: Any
+    name: str
+    column: Column
+    dim: int
+    scope: str
+
+
+def build_plan(proto: Any) -> FeaturePlan:
+    """Compiles the features, groups and labels of an `EasyRecConfig`.
+
+    Raises:
+        ConfigError: A feature isn't supported or doesn't fit.
+    """
+    uses = _uses(proto)
+    tables = _tables(uses)
+    return _Layout(proto, uses, tables).plan()
+
+
+def _features(proto: Any) -> dict[str, Any]:
+    configs = list(proto.feature_configs) or list(proto.feature_config.features)
+    return {feature_name(config): config for config in configs}
+
+
+def _uses(proto: Any) -> list[_Use]:
+    """Every feature of every built group, in concatenation order."""
+    features = _features(proto)
+    text = frozenset(
+        f.input_name for f in proto.data_config.input_fields if f.input_type == _FIELD_TYPES.STRING
+    )
+    wide = wide_dim(proto.model_config)
+    uses = []
+    for number, group in enumerate(built_groups(proto.model_config)):
+        scope = "input_layer" if number == 0 else f"input_layer_{number}"
+        if group.sequence_features:
+            raise ConfigError(
+                f"model_config.feature_groups {group.group_name!r}: sequence_features are not supported yet"
+            )
+        for name in group.feature_names:
+            if name not in features:
+                raise ConfigError(
+                    f"model_config.feature_groups {group.group_name!r}: no feature is named {name!r}"
+                )
+            config = features[name]
+            dim = wide if is_wide(group) else int(config.embedding_dim)
+            column = _column(config, name, dim, text)
+            uses.append(_Use(group, config, name, column, dim, scope))
+    return uses
+
+
+def _column(config: Any, name: str, dim: int, text: frozenset[str]) -> Column:
+    kind = feature_config_pb2.FeatureConfig.FeatureType.Name(config.feature_type)
+    if kind not in FEATURE_TYPES:
+        raise ConfigError(f"feature {name!r}: feature_type {kind} is not supported yet")
+    if not config.input_names:
+        raise ConfigError(f"feature {name!r}: input_names is empty")
+    feature = FeatureInput(config, name, dim > 0, text)
+    column = FEATURE_TYPES[kind](feature)
+    if isinstance(column, IdColumn) and dim <= 0:
+        raise feature.error("embedding_dim", "must be above 0")
+    return column
+
+
+def _tables(uses: list[_Use]) -> dict[int, tuple[str, _Use]]:
+    """The table name of each embedded use (by position); shared tables come out alike.
+
+    A name that only one feature carries is no sharing, as in EasyRec.
+
+    Raises:
+        ConfigError: Features that share a table disagree about it.
+    """
+    carriers = collections.defaultdict(set)
+    for use in uses:
+        if use.config.embedding_name:
+            carriers[use.config.embedding_name].add(use.name)
+    names: dict[int, tuple[str, _Use]] = {}
+    first: dict[str, _Use] = {}
+    for i, use in enumerate(uses):
+        if not isinstance(use.column, IdColumn):
+            continue
+        shared = use.config.embedding_name
+        if shared and len(carriers[shared]) > 1:
+            suffix = f"{shared}_wide" if is_wide(use.group) else shared
+            name = f"input_layer/{suffix}/embedding_weights"
+        else:
+            name = f"{use.scope}/{use.column.suffix}/embedding_weights"
+        other = first.setdefault(name, use)
+        assert isinstance(other.column, IdColumn)
+        if (other.column.rows, other.dim) != (use.column.rows, use.dim):
+            raise ConfigError(
+                f"feature {use.name!r}: embedding_name {shared!r} is shared with {other.name!r}, which has "
+                f"{other.column.rows} ids x {other.dim}, not {use.column.rows} x {use.dim}"
+            )
+        names[i] = name, other
+    return names
+
+
+class _Layout:
+    """Gives every use its place in the packed batch."""
+
+    def __init__(self, proto: Any, uses: list[_Use], tables: dict[int, tuple[str, _Use]]) -> None:
+        self._proto = proto
+        self._uses = uses
+        self._table_of = tables
+        self._fields = FieldSet(proto.data_config)
+        self._dims = sorted({u.dim for i, u in enumerate(uses) if i in tables}, reverse=True)
+        self._tables: list[dict[str, Table]] = [{} for _ in self._dims]
+        self._rows = [0] * len(self._dims)
+        self._singles = [0] * len(self._dims)
+        self._multis = [0] * len(self._dims)
+        self._id_features: dict[str, int] = {}
+        self._number_features: dict[str, tuple[int, int]] = {}
+        self._native: dict[str, Any] = {"id_features": [], "number_features": [], "lookups": [], "dense": []}
+        self._dense_dim = 0
+
+    def plan(self) -> FeaturePlan:
+        """Lays everything out."""
+        features: dict[str, list[GroupFeature]] = collections.defaultdict(list)
+        for i, use in enumerate(self._uses):
+            features[use.group.group_name].append(self._place(i, use))
+        groups = {
+            name: Group(
+                name, is_wide(next(u.group for u in self._uses if u.group.group_name == name)), tuple(f)
+            )
+            for name, f in features.items()
+        }
+        banks = tuple(
+            Bank(dim, rows, tuple(tables.values()), singles, multis)
+            for dim, rows, tables, singles, multis in zip(
+                self._dims, self._rows, self._tables, self._singles, self._multis, strict=True
+            )
+        )
+        for dim, rows in zip(self._dims, self._rows, strict=True):
+            if rows >= 2**31:
+                raise ConfigError(
+                    f"feature_config: the tables of width {dim} have 2^31 rows or more together"
+                )
+        data = self._proto.data_config
+        label_dims = tuple(
+            data.label_dim[i] if i < len(data.label_dim) else 1 for i in range(len(data.label_fields))
+        )
+        ids = id_names(self._proto)
+        native = {
+            **self._native,
+            "banks": [{"rows": b.rows, "singles": b.singles, "multis": b.multis} for b in banks],
+            "dense_dim": self._dense_dim,
+            "labels": [
+                {
+                    "field": self._fields.index(name, "label_fields"),
+                    "dim": dim,
+                    "separator": data.label_sep[i] if i < len(data.label_sep) else ",",
+                }
+                for i, (name, dim) in enumerate(zip(data.label_fields, label_dims, strict=True))
+            ],
+            "weight_field": self._fields.index(data.sample_weight, "sample_weight")
+            if data.sample_weight
+            else -1,
+            "id_fields": [self._fields.index(field, name) for name, field in ids.items()],
+        }
+        fields = self._fields.used
+        native["fields"] = [{"name": f.name, "dtype": f.dtype, "default": f.default} for f in fields]
+        return FeaturePlan(
+            fields=fields,
+            banks=banks,
+            groups=groups,
+            dense_dim=self._dense_dim,
+            labels=tuple(data.label_fields),
+            label_dims=label_dims,
+            has_sample_weight=bool(data.sample_weight),
+            ids=tuple(ids),
+            native=native,
+        )
+
+    def _place(self, position: int, use: _Use) -> GroupFeature:
+        if isinstance(use.column, IdColumn):
+            return self._place_ids(position, use, use.column)
+        if use.name not in self._number_features:
+            self._number_features[use.name] = len(self._native["number_features"]), self._dense_dim
+            self._native["number_features"].append(self._spec(use.column.native, use.name))
+            self._native["dense"].append(
+                {"feature": self._number_features[use.name][0], "position": self._dense_dim}
+            )
+            self._dense_dim += use.column.dim
+        first = self._number_features[use.name][1]
+        return GroupFeature(use.name, "dense", -1, first, use.column.dim)
+
+    def _place_ids(self, position: int, use: _Use, column: IdColumn) -> GroupFeature:
+        bank = self._dims.index(use.dim)
+        name, owner = self._table_of[position]
+        if name not in self._tables[bank]:
+            initializer = owner.config.initializer if owner.config.HasField("initializer") else None
+            table = Table(name, column.rows, use.dim, initializer, bank, self._rows[bank])
+            self._tables[bank][name] = table
+            self._rows[bank] += column.rows
+        counts = self._multis if column.multi else self._singles
+        slot = counts[bank]
+        counts[bank] += 1
+        # One transform serves every table that takes its ids.
+        key = f"{use.name}/{column.native['type']}"
+        if key not in self._id_features:
+            self._id_features[key] = len(self._native["id_features"])
+            self._native["id_features"].append(self._spec(column.native, use.name))
+        self._native["lookups"].append(
+            {
+                "feature": self._id_features[key],
+                "bank": bank,
+                "slot": slot,
+                "offset": self._tables[bank][name].offset,
+            }
+        )
+        return GroupFeature(use.name, "multi" if column.multi else "single", bank, slot, use.dim)
+
+    def _spec(self, native: Any, name: str) -> dict[str, Any]:
+        inputs = [self._fields.index(i, f"feature {name!r}: input_names") for i in native["inputs"]]
+        return {**native, "inputs": inputs}

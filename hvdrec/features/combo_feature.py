@@ -1,0 +1,33 @@
+"""ComboFeature: several inputs crossed into one id."""
+
+from __future__ import annotations
+
+from hvdrec.features.column import Column, FeatureInput, IdColumn
+from hvdrec.features.vocabulary import id_space
+
+
+def build(feature: FeatureInput) -> Column:
+    """TensorFlow's hashed cross, or the hash of the texts joined by `combo_join_sep`.
+
+    Inputs with a separator in `combo_input_seps` are split first and give all combinations.
+
+    Raises:
+        ConfigError: There are fewer than two inputs, or no hash_bucket_size.
+    """
+    config = feature.config
+    if len(config.input_names) < 2:
+        raise feature.error("input_names", "a ComboFeature needs two or more")
+    if config.hash_bucket_size <= 0:
+        raise feature.error("hash_bucket_size", "a ComboFeature needs it")
+    separators = list(config.combo_input_seps)
+    if separators and len(separators) != len(config.input_names):
+        raise feature.error("combo_input_seps", "give one for each input (empty: not split)")
+    rows, ids = id_space(feature)
+    native = {
+        "type": "combo",
+        "inputs": list(config.input_names),
+        "join_separator": config.combo_join_sep,
+        "input_separators": separators,
+        **ids,
+    }
+    return IdColumn(rows, f"{feature.name}_embedding", any(separators), native)

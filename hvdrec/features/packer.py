@@ -1,0 +1,100 @@
+"""Runs a feature plan over batches of Arrow columns, in C++."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hvdrec.errors import DataError
+from hvdrec.features.plan import FeaturePlan
+from hvdrec.ops.native import load_native
+
+
+class Packer:
+    """Makes packed batches; one per thread.
+
+    Attributes:
+        bad_rows: Rows left out so far because of a cell that can't be used.
+    """
+
+    def __init__(self, plan: FeaturePlan, ignore_error: bool = False) -> None:
+        """Compiles the plan.
+
+        Args:
+            plan: The feature plan.
+            ignore_error: Leave bad rows out and count them, rather than stop at the first.
+        """
+        self._native = load_native()
+        self._packer = self._native.Packer(plan.native)
+        self._plan = plan
+        self._ignore_error = ignore_error
+        self._names = [f.name for f in plan.fields]
+        self.bad_rows = 0
+
+    def pack(
+        self, columns: pa.RecordBatch, locate: Callable[[int], str]
+    ) -> tuple[int, dict[str, np.ndarray]]:
+        """Packs some rows.
+
+        Args:
+            columns: The plan's fields in order, as binary, text, numbers or lists of these.
+            locate: Maps a row to words for an error message.
+
+        Returns:
+            The number of rows and the arrays that `hvdrec.data.batch.PackedBatch` describes.
+
+        Raises:
+            DataError: A cell can't be used; the text names file, row and column.
+        """
+        result = self._run(columns, locate)
+        bad = result[5]
+        if bad is not None:
+            self.bad_rows += int(bad.sum())
+            columns = columns.filter(pa.array(bad == 0))
+            result = self._run(columns, locate)
+        rows, arrays, labels, weight, ids, _ = result
+        for name, values in zip(self._plan.labels, labels, strict=True):
+            arrays[f"label/{name}"] = values
+        if weight is not None:
+            arrays["sample_weight"] = weight
+        for name, values in zip(self._plan.ids, ids, strict=True):
+            arrays[f"id/{name}"] = values
+        return rows, arrays
+
+    def _run(self, columns: pa.RecordBatch, locate: Callable[[int], str]) -> Any:
+        arrays = [_canonical(columns.column(i), name) for i, name in enumerate(self._names)]
+        whole = pa.StructArray.from_arrays(arrays, self._names) if arrays else None
+        if whole is None:
+            raise DataError("the config uses no column of the data")
+        schema, array = whole.__arrow_c_array__()
+        try:
+            return self._packer.pack(schema, array, self._ignore_error)
+        except self._native.BadCell as error:
+            row, text = error.args
+            raise DataError(f"{locate(row)}, {text}") from None
+
+
+def _canonical(array: pa.Array, name: str) -> pa.Array:
+    """Casts to one of the types the native packer takes: binary, int64, double or lists of them."""
+    wanted = _canonical_type(array.type, name)
+    return array if wanted.equals(array.type) else pc.cast(array, wanted)
+
+
+def _canonical_type(kind: pa.DataType, name: str) -> pa.DataType:
+    if pa.types.is_binary(kind) or pa.types.is_string(kind):
+        return kind
+    if pa.types.is_large_binary(kind) or pa.types.is_large_string(kind):
+        return pa.string() if pa.types.is_large_string(kind) else pa.binary()
+    if pa.types.is_dictionary(kind):
+        return _canonical_type(kind.value_type, name)
+    if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind):
+        return pa.int64()
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return pa.float64()
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return pa.list_(_canonical_type(kind.value_type, name))
+    raise DataError(f"column {name!r} has the type {kind}, which can't be used as a feature or label")

@@ -1,0 +1,15 @@
+"""Feature types by the name `feature_type` has in a config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hvdrec.features import combo_feature, id_feature, raw_feature, tag_feature
+from hvdrec.features.column import Column, FeatureInput
+
+FEATURE_TYPES: dict[str, Callable[[FeatureInput], Column]] = {
+    "IdFeature": id_feature.build,
+    "RawFeature": raw_feature.build,
+    "TagFeature": tag_feature.build,
+    "ComboFeature": combo_feature.build,
+}

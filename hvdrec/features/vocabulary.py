@@ -1,0 +1,49 @@
+"""How tokens become ids: hashing, a vocabulary, or numbers as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hvdrec.features.column import FeatureInput
+
+#: Ids are int32 in the packed batch.
+_MOST_IDS = 2**31 - 1
+
+
+def id_space(feature: FeatureInput) -> tuple[int, dict[str, Any]]:
+    """The number of ids and the native fields that give them.
+
+    `hash_bucket_size` goes before `vocab_list`, `vocab_file` and `num_buckets`, as in EasyRec.
+
+    Raises:
+        ConfigError: None of them is set, or the space is too large.
+    """
+    config = feature.config
+    if config.hash_bucket_size > 0:
+        return _checked(feature, int(config.hash_bucket_size)), {"hash_buckets": config.hash_bucket_size}
+    words = list(config.vocab_list) or _read_vocabulary(feature)
+    if words:
+        return len(words), {"vocabulary": words}
+    if config.num_buckets > 0:
+        return _checked(feature, int(config.num_buckets)), {"num_buckets": config.num_buckets}
+    raise feature.error("hash_bucket_size", "set it, or num_buckets, vocab_list or vocab_file")
+
+
+def _checked(feature: FeatureInput, count: int) -> int:
+    if count > _MOST_IDS:
+        raise feature.error("hash_bucket_size", f"{count} ids are more than a table can have ({_MOST_IDS})")
+    return count
+
+
+def _read_vocabulary(feature: FeatureInput) -> list[str]:
+    path = feature.config.vocab_file
+    if not path:
+        return []
+    try:
+        with open(path, encoding="utf-8") as file:
+            words = [line.rstrip("\r\n") for line in file]
+    except (OSError, UnicodeDecodeError) as error:
+        raise feature.error("vocab_file", f"can't read {path}: {error}") from error
+    if not words:
+        raise feature.error("vocab_file", f"{path} is empty")
+    return words
