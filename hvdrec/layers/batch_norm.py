@@ -47,24 +47,33 @@ class BatchNorm(tf.Module):
 
     def __call__(self, x: tf.Tensor, run: Pass) -> tf.Tensor:
         """Normalises [B, C]; B may be 0 (nothing is learnt from it then)."""
-        if not run.training:
-            mean, variance = tf.identity(self.moving_mean), tf.identity(self.moving_variance)
-        else:
-            mean, variance = _moments(x)
-            run.updates.append(MovingUpdate(self.moving_mean, mean, MOMENTUM))
-            run.updates.append(MovingUpdate(self.moving_variance, variance, MOMENTUM))
-        scale = tf.math.rsqrt(variance + self.epsilon)
+        if run.training:
+            return self._by_batch(x, run)
+        scale = tf.math.rsqrt(self.moving_variance + self.epsilon)
         if self.gamma is not None:
             scale *= self.gamma
-        shift = -mean * scale
+        shift = -self.moving_mean * scale
         if self.beta is not None:
             shift += self.beta
         return x * scale + shift
 
-
-def _moments(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Mean and population variance of each column; zeros where there is no row."""
-    inverse = 1.0 / tf.maximum(tf.cast(tf.shape(x)[0], tf.float32), 1.0)
-    mean = tf.reduce_sum(x, axis=0) * inverse
-    variance = tf.reduce_sum(tf.math.squared_difference(x, tf.stop_gradient(mean)), axis=0) * inverse
-    return mean, variance
+    def _by_batch(self, x: tf.Tensor, run: Pass) -> tf.Tensor:
+        """The fused kernel: half the time of the formula written out, forward and backward."""
+        width = x.shape[1]
+        fused = tf.raw_ops.FusedBatchNormV3(
+            x=tf.reshape(x, [-1, 1, 1, width]),
+            scale=tf.ones([width]) if self.gamma is None else tf.identity(self.gamma),
+            offset=tf.zeros([width]) if self.beta is None else tf.identity(self.beta),
+            mean=[],
+            variance=[],
+            epsilon=self.epsilon,
+            is_training=True,
+        )
+        rows = tf.cast(tf.shape(x)[0], tf.float32)
+        # The kernel divides by n - 1 (moving averages follow the population's n here), and gives
+        # NaN without rows.
+        variance = fused.batch_variance * tf.maximum(rows - 1.0, 1.0) / tf.maximum(rows, 1.0)
+        for moving, value in ((self.moving_mean, fused.batch_mean), (self.moving_variance, variance)):
+            value = tf.where(rows > 0.0, value, tf.zeros_like(value))
+            run.updates.append(MovingUpdate(moving, value, MOMENTUM))
+        return tf.reshape(fused.y, [-1, width])

@@ -2,47 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
 from hvdrec.errors import ConfigError
 from hvdrec.features.plan import FeaturePlan, Group, GroupFeature
+from hvdrec.layers.bank import lookup, lookup_combined
 
 
 class ModelInputs:
-    """The looked-up embeddings and numbers of one batch, by feature group."""
+    """One batch as models see it: feature groups, looked up when they're asked for.
+
+    Attributes:
+        squared: float32 scalar, half the squared embeddings of the groups asked for so far,
+            added over rows and features; `embedding_regularization` multiplies it.
+    """
 
     def __init__(
-        self,
-        plan: FeaturePlan,
-        single: Sequence[tf.Tensor],
-        multi: Sequence[tf.Tensor],
-        dense: tf.Tensor,
+        self, plan: FeaturePlan, batch: Mapping[str, tf.Tensor], touched: Sequence[tf.Tensor]
     ) -> None:
-        """Takes each bank's lookups.
+        """Takes a packed batch and, for each bank, the rows it touches.
 
         Args:
             plan: Says where each group's features lie.
-            single: For each bank float32 [B, S, D], its single-valued slots.
-            multi: For each bank float32 [M, B, D], its multi-valued slots.
-            dense: float32 [B, D], the numeric features.
+            batch: The arrays of `hvdrec.data.batch.PackedBatch`.
+            touched: For each bank float32 [U, D].
         """
         self._plan = plan
-        self._single = single
-        self._multi = multi
-        self._dense = dense
+        self._batch = batch
+        self._touched = touched
+        self._groups: dict[str, tf.Tensor] = {}
+        self._multi: dict[int, tf.Tensor] = {}
+        self.squared = tf.constant(0.0)
 
     def concat(self, name: str) -> tf.Tensor:
         """The group's features side by side, float32 [B, width]."""
-        parts: list[tf.Tensor] = []
-        for run in _runs(self._group(name).features):
-            parts.append(self._run(run))
-        return parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
-
-    def features(self, name: str) -> list[tf.Tensor]:
-        """The group's features one by one, each float32 [B, its width]."""
-        return [self._run([feature]) for feature in self._group(name).features]
+        if name not in self._groups:
+            group = group_of(self._plan, name)
+            parts = [self._run(run) for run in _runs(group.features)]
+            self._groups[name] = parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
+        return self._groups[name]
 
     def stacked(self, name: str) -> tf.Tensor:
         """The group's features as float32 [B, F, D].
@@ -50,7 +50,7 @@ class ModelInputs:
         Raises:
             ConfigError: They aren't all of one width.
         """
-        group = self._group(name)
+        group = group_of(self._plan, name)
         widths = {f.width for f in group.features}
         if len(widths) != 1:
             listed = ", ".join(f"{f.feature} ({f.width})" for f in group.features)
@@ -59,23 +59,34 @@ class ModelInputs:
             )
         return tf.reshape(self.concat(name), [-1, len(group.features), widths.pop()])
 
-    def width(self, name: str) -> int:
-        """Columns of `concat`."""
-        return self._group(name).width
-
-    def _group(self, name: str) -> Group:
-        return group_of(self._plan, name)
-
     def _run(self, run: Sequence[GroupFeature]) -> tf.Tensor:
         first, width = run[0], sum(f.width for f in run)
         if first.kind == "dense":
-            return self._dense[:, first.position : first.position + width]
+            return self._batch["dense"][:, first.position : first.position + width]
         if first.kind == "multi":
-            return self._multi[first.bank][first.position]
-        slots = self._single[first.bank]
-        if len(run) != slots.shape[1]:
-            slots = slots[:, first.position : first.position + len(run)]
-        return tf.reshape(slots, [-1, width])
+            values = self._multi_valued(first.bank)[first.position]
+        else:
+            index = self._batch[f"bank{first.bank}/index"]
+            # Slicing the index costs nothing to differentiate, unlike slicing the embeddings.
+            index = index[:, first.position : first.position + len(run)]
+            values = tf.reshape(lookup(self._touched[first.bank], index), [-1, width])
+        self.squared += tf.nn.l2_loss(values)
+        return values
+
+    def _multi_valued(self, bank: int) -> tf.Tensor:
+        """All multi-valued slots of a bank, float32 [M, B, D]."""
+        if bank not in self._multi:
+            slots = self._plan.banks[bank].multis
+            rows = tf.shape(self._batch["dense"])[0]
+            values = lookup_combined(
+                self._touched[bank],
+                self._batch[f"bank{bank}/multi_index"],
+                self._batch[f"bank{bank}/multi_weight"],
+                self._batch[f"bank{bank}/multi_segment"],
+                slots * rows,
+            )
+            self._multi[bank] = tf.reshape(values, [slots, rows, self._plan.banks[bank].dim])
+        return self._multi[bank]
 
 
 def group_of(plan: FeaturePlan, name: str) -> Group:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from hvdrec.features.plan import FeaturePlan
 from hvdrec.layers import initializers
-from hvdrec.layers.bank import BankTable, EmbeddingBank, lookup, lookup_combined
+from hvdrec.layers.bank import BankTable, EmbeddingBank
 from hvdrec.layers.context import Pass
 from hvdrec.layers.variables import VariableStore
 from hvdrec.losses.base import LossBatch
@@ -94,31 +94,11 @@ class Recommender(tf.Module):
 
     def forward(self, batch: Batch, touched: Sequence[tf.Tensor], run: Pass) -> Output:
         """Runs the model on a packed batch and the rows `touch` gave for it."""
-        single: list[Any] = []
-        multi: list[Any] = []
-        penalty = tf.constant(0.0)
-        for i, (bank, rows) in enumerate(zip(self.plan.banks, touched, strict=True)):
-            single.append(lookup(rows, batch[f"bank{i}/index"]) if bank.singles else None)
-            multi.append(self._multi(i, batch, rows) if bank.multis else None)
-            if self.embedding_regularization > 0.0:
-                penalty += sum(tf.nn.l2_loss(e) for e in (single[-1], multi[-1]) if e is not None)
-        inputs = ModelInputs(self.plan, single, multi, batch["dense"])
+        inputs = ModelInputs(self.plan, batch, touched)
         logits = self.model.forward(inputs, run)
         if self.num_class == 1:
             logits = tf.squeeze(logits, axis=1)
-        return Output(logits, self.embedding_regularization * penalty)
-
-    def _multi(self, index: int, batch: Batch, rows: tf.Tensor) -> tf.Tensor:
-        slots = self.plan.banks[index].multis
-        count = tf.shape(batch["dense"])[0]
-        values = lookup_combined(
-            rows,
-            batch[f"bank{index}/multi_index"],
-            batch[f"bank{index}/multi_weight"],
-            batch[f"bank{index}/multi_segment"],
-            slots * count,
-        )
-        return tf.reshape(values, [slots, count, self.plan.banks[index].dim])
+        return Output(logits, self.embedding_regularization * inputs.squared)
 
     def losses(self, batch: Batch, output: Output, training: bool, step: tf.Tensor) -> dict[str, tf.Tensor]:
         """The weighted losses by name, float32 scalars; their sum is the model's loss."""

@@ -1,0 +1,21 @@
+"""Trains a model: ``horovodrun -np N python -m hvdrec.train --pipeline_config_path X.config``."""
+
+from __future__ import annotations
+
+import sys
+
+from hvdrec.config.flags import TrainFlags, load_for_training, parse_train
+from hvdrec.trainer.main import main
+
+
+def run(flags: TrainFlags) -> None:
+    """Trains with the given flags on the ranks this process belongs to."""
+    # TensorFlow takes seconds to import: mistakes in flags and config are told before that.
+    config = load_for_training(flags)
+    from hvdrec.trainer.training import train
+
+    train(config, flags)
+
+
+if __name__ == "__main__":
+    sys.exit(main(parse_train, run, sys.argv[1:]))

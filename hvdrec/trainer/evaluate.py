@@ -1,0 +1,118 @@
+"""Evaluation: every rank takes its batches, the metrics are merged exactly."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from hvdrec.data.batch import PackedBatch
+from hvdrec.layers.context import Pass
+from hvdrec.metrics.base import EvalBatch, Metric
+from hvdrec.metrics.mean import Mean
+from hvdrec.models.recommender import Recommender
+from hvdrec.parallel.group import ReplicaGroup
+from hvdrec.trainer.feed import Feed, FeedCall, call_spec
+
+
+class Evaluator:
+    """Runs the model without training on packed batches."""
+
+    def __init__(self, recommender: Recommender, feed: Feed) -> None:
+        """Nothing is traced before the first batch."""
+        self._recommender = recommender
+        self._feed = feed
+        signature = [call_spec(feed.specs)]
+        self._evaluate = tf.function(self._evaluate_graph, input_signature=signature, autograph=False)
+        self._predict = tf.function(self._predict_graph, input_signature=signature, autograph=False)
+
+    def _forward(self, call: FeedCall) -> tuple[dict[str, tf.Tensor], Any]:
+        batch = self._feed.unpack(call, tf.constant(0))
+        return batch, self._recommender.forward(batch, self._recommender.touch(batch), Pass(training=False))
+
+    def _predict_graph(self, call: FeedCall) -> dict[str, tf.Tensor]:
+        _, output = self._forward(call)
+        return self._recommender.predictions(output)
+
+    def _evaluate_graph(self, call: FeedCall) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        batch, output = self._forward(call)
+        losses = self._recommender.losses(batch, output, False, tf.constant(0, tf.int64))
+        return self._recommender.predictions(output), losses
+
+    def predict(self, batch: PackedBatch) -> dict[str, np.ndarray]:
+        """EasyRec's prediction tensors of one batch, by name."""
+        return {name: t.numpy() for name, t in self._predict(self._feed.stack([batch])).items()}
+
+    def evaluate(
+        self,
+        batches: Iterable[PackedBatch],
+        metrics: Sequence[Metric],
+        group: ReplicaGroup,
+        limit: int | None = None,
+    ) -> dict[str, float]:
+        """Evaluates this rank's batches and merges with the other ranks (collective).
+
+        Args:
+            batches: This rank's share.
+            metrics: Fresh metrics.
+            group: The ranks.
+            limit: At most this many batches on this rank.
+
+        Returns:
+            Metrics and mean losses by EasyRec's names (``auc``, ``loss/loss/total_loss``, ...).
+        """
+        losses = {name: Mean() for name in (*self._recommender.loss_set.names, "total_loss")}
+        error: Exception | None = None
+        try:
+            for number, batch in enumerate(batches):
+                if limit is not None and number >= limit:
+                    break
+                if batch.rows:
+                    self._add(batch, metrics, losses)
+        except Exception as failure:
+            error = failure
+        gathered = group.gather_objects(
+            (str(error) if error else None, [m.state() for m in (*metrics, *losses.values())])
+        )
+        if error is not None:
+            raise error
+        failed = [(rank, text) for rank, (text, _) in enumerate(gathered) if text is not None]
+        if failed:
+            raise tf.errors.AbortedError(None, None, f"rank {failed[0][0]}: {failed[0][1]}")
+        for i, part in enumerate((*metrics, *losses.values())):
+            part.merge([states[i] for _, states in gathered])
+        result: dict[str, float] = {}
+        for metric in metrics:
+            result.update(metric.result())
+        for name, mean in losses.items():
+            result[f"loss/loss/{name}"] = mean.result()
+        result["loss"] = result["loss/loss/total_loss"]
+        return result
+
+    def _add(self, batch: PackedBatch, metrics: Sequence[Metric], losses: dict[str, Mean]) -> None:
+        predictions, values = self._evaluate(self._feed.stack([batch]))
+        numbers = {name: float(v) for name, v in values.items()}
+        for name, value in numbers.items():
+            losses[name].update(value)
+        losses["total_loss"].update(float(np.sum(np.asarray(list(numbers.values()), np.float32))))
+        evaluated = EvalBatch(
+            labels=batch.arrays[f"label/{self._recommender.label}"],
+            predictions={name: t.numpy() for name, t in predictions.items()},
+            ids={name[3:]: a for name, a in batch.arrays.items() if name.startswith("id/")},
+        )
+        for metric in metrics:
+            metric.update(evaluated)
+
+
+def write_result(path: str, result: dict[str, float], step: int) -> None:
+    """Writes an evaluation as EasyRec does: JSON, sorted, indented by two."""
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    temporary = f"{path}.tmp-{os.getpid()}"
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump({**result, "global_step": step}, file, indent=2, sort_keys=True)
+        file.write("\n")
+    os.replace(temporary, path)

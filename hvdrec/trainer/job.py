@@ -1,0 +1,272 @@
+"""Builds a job from a config: plan, model, optimizer, input, and the loop over them."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from hvdrec.checkpoint.finetune import fine_tune
+from hvdrec.checkpoint.names import Entry
+from hvdrec.checkpoint.store import Store
+from hvdrec.config import Config
+from hvdrec.data import open_source
+from hvdrec.data.batch import InputPosition, PackedBatch, RowBlock
+from hvdrec.data.loader import Loader
+from hvdrec.errors import CheckpointError
+from hvdrec.features import Packer, build_plan
+from hvdrec.features.plan import FeaturePlan, Field
+from hvdrec.metrics.registry import build_metrics
+from hvdrec.models.recommender import Recommender
+from hvdrec.optim.registry import build_optimizer
+from hvdrec.parallel.group import ReplicaGroup
+from hvdrec.trainer.evaluate import Evaluator
+from hvdrec.trainer.feed import Feed
+from hvdrec.trainer.log import RunLog, logger
+from hvdrec.trainer.loop import Loop, LoopParts
+from hvdrec.trainer.reduce import DENSE, GATHER, BankShape, Reducer, choose_mode
+from hvdrec.trainer.schedule import Schedule, steps_per_call
+from hvdrec.trainer.state import entries as state_entries
+from hvdrec.trainer.step import TrainStep
+
+
+def set_threads(train_config: Any, local_size: int) -> None:
+    """Shares the machine's cores between its ranks; must come before TensorFlow's first operation."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    own = max(1, cores // local_size)
+    tf.config.threading.set_intra_op_parallelism_threads(train_config.intra_op_parallelism_threads or own)
+    tf.config.threading.set_inter_op_parallelism_threads(train_config.inter_op_parallelism_threads or own)
+
+
+def open_batches(
+    proto: Any,
+    plan: FeaturePlan,
+    group: ReplicaGroup,
+    training: bool,
+    start: InputPosition | None = None,
+    raw_fields: Sequence[Field] | None = None,
+    paths: list[str] | None = None,
+) -> Loader:
+    """This rank's packed batches, read and packed by background threads.
+
+    Args:
+        proto: The config.
+        plan: Its feature plan.
+        group: The ranks the rows are dealt to.
+        training: Training input (shuffled, repeated) or evaluation input (once, in file order).
+        start: Where to go on.
+        raw_fields: Not None: each batch keeps its columns as read, these further ones included.
+        paths: Read these instead of the config's.
+
+    Returns:
+        The loader; close it when done.
+    """
+    packer = Packer(plan, ignore_error=proto.data_config.ignore_error)
+    needed = [f.name for f in plan.fields]
+    source = open_source(
+        proto,
+        paths=paths,
+        fields=(*plan.fields, *(raw_fields or ())),
+        rank=group.rank,
+        size=group.size,
+        training=training,
+        start=start or InputPosition(),
+        seed=proto.train_config.seed,
+    )
+
+    def pack(block: RowBlock) -> PackedBatch:
+        columns = block.columns.select(needed) if raw_fields is not None else block.columns
+        rows, arrays = packer.pack(columns, block.locate)
+        raw = block.columns if raw_fields is not None else None
+        return PackedBatch(rows, arrays, block.position, raw=raw, locate=block.locate)
+
+    return Loader(source, pack, proto.data_config.prefetch_size)
+
+
+class Job:
+    """One training job of this rank."""
+
+    def __init__(self, config: Config, group: ReplicaGroup) -> None:
+        """Makes the model's variables; nothing is read yet.
+
+        Raises:
+            ConfigError: The config doesn't fit together.
+        """
+        self.config, self.proto, self.group = config, config.proto, group
+        train = self.proto.train_config
+        self.plan = build_plan(self.proto)
+        self.recommender = Recommender(self.proto, self.plan, int(train.seed))
+        self.feed = Feed(self.plan)
+        self.optimizer = build_optimizer(train.optimizer_config[0])
+        banks = [b.variable for b in self.recommender.banks]
+        self.optimizer.create_slots([*banks, *self.recommender.dense_trainable])
+        self.global_step = tf.Variable(0, trainable=False, dtype=tf.int64, name="global_step")
+        self.store = Store(self.proto.model_dir, int(train.keep_checkpoint_max))
+
+    @property
+    def dense_weights(self) -> int:
+        """Numbers in the trained variables apart from the banks."""
+        return sum(math.prod(v.shape) for v in self.recommender.dense_trainable)
+
+    def train(self, continue_train: bool, verify: int) -> dict[str, float]:
+        """Trains to the end.
+
+        Args:
+            continue_train: Go on from the newest checkpoint of model_dir, if there is one.
+            verify: `--verify_replicas`, 0 = never.
+
+        Returns:
+            The last evaluation's result.
+        """
+        position = self._start(continue_train)
+        log = RunLog(self.proto.model_dir, self.group.rank, int(self.proto.train_config.num_steps) or None)
+        loader = open_batches(self.proto, self.plan, self.group, True, position)
+        try:
+            batches = iter(loader)
+            first = next(batches, None)
+            step = self._step(first)
+            loop = Loop(self._parts(step, _chain(first, batches), log, verify), position)
+            result = loop.run()
+            log.record("end", step=loop.now, samples=loop.samples, input=dataclasses.asdict(loader.stats()))
+            return result
+        finally:
+            loader.close()
+            log.close()
+
+    def _start(self, continue_train: bool) -> InputPosition:
+        """Restores or fine-tunes, and makes all ranks start alike."""
+        found = self.entries()
+        position = InputPosition()
+        if self.group.rank == 0:
+            position = self._restore(found, continue_train)
+        self.group.broadcast(_distinct(found))
+        position = self.group.gather_objects(position)[0]
+        return position
+
+    def _restore(self, found: list[Entry], continue_train: bool) -> InputPosition:
+        latest = self.store.latest()
+        if latest is not None and not continue_train:
+            raise CheckpointError(
+                f"{self.proto.model_dir} already holds checkpoints ({os.path.basename(latest)}); give "
+                "--continue_train to go on from there, or another --model_dir"
+            )
+        train = self.proto.train_config
+        if latest is not None:
+            logger.info("going on from %s", latest)
+            self.store.restore(latest, found)
+            extra = self.store.extra(latest)
+            return InputPosition(int(extra.get("epoch", 0)), int(extra.get("row", 0)))
+        if train.fine_tune_checkpoint:
+            report = fine_tune(
+                train.fine_tune_checkpoint,
+                found,
+                train.fine_tune_ckpt_var_map or None,
+                train.force_restore_shape_compatible,
+            )
+            logger.info("fine-tuning from %s: %s", train.fine_tune_checkpoint, report)
+        return InputPosition()
+
+    def entries(self) -> list[Entry]:
+        """All that a checkpoint of this job holds."""
+        return state_entries(self.recommender, self.optimizer, self.global_step)
+
+    def _step(self, first: PackedBatch | None) -> TrainStep:
+        train = self.proto.train_config
+        touched = [
+            0 if first is None else first.arrays[f"bank{i}/rows"].shape[0]
+            for i in range(len(self.plan.banks))
+        ]
+        most = [max(column) for column in zip(*self.group.gather_objects(touched), strict=True)]
+        shapes = []
+        for i, bank in enumerate(self.plan.banks):
+            mode = self._mode(bank.rows, bank.dim, most[i])
+            shapes.append(BankShape(bank.rows, bank.dim, mode))
+            if self.group.size > 1:
+                logger.info(
+                    "bank %d: %d rows x %d, a batch touches %d: gradient travels as %s",
+                    *(i, bank.rows, bank.dim, most[i], mode),
+                )
+        reducer = Reducer(self.group, shapes, train.allreduce_compression == train.FP16)
+        return TrainStep(
+            self.recommender,
+            self.optimizer,
+            self.group,
+            self.feed,
+            reducer,
+            self.global_step,
+            float(train.gradient_clipping_by_norm),
+            int(train.seed),
+        )
+
+    def _mode(self, rows: int, dim: int, touched: int) -> str:
+        train = self.proto.train_config
+        if self.optimizer.tells_rows_apart or train.sparse_reduce == train.GATHER:
+            return GATHER
+        if train.sparse_reduce == train.DENSE:
+            return DENSE
+        return choose_mode(rows, dim, touched, self.group.size)
+
+    def _parts(self, step: TrainStep, batches: Iterator[PackedBatch], log: RunLog, verify: int) -> LoopParts:
+        train = self.proto.train_config
+        by_time = train.HasField("save_checkpoints_secs")
+        evaluator = Evaluator(self.recommender, self.feed)
+        return LoopParts(
+            group=self.group,
+            step=step,
+            batches=batches,
+            store=self.store,
+            entries=self.entries(),
+            log=log,
+            evaluate=(lambda: self.evaluate(evaluator)) if has_eval_input(self.proto) else None,
+            schedule=Schedule(
+                last=int(train.num_steps),
+                save=0 if by_time else int(train.save_checkpoints_steps),
+                verify=verify,
+                per_call=steps_per_call(int(train.steps_per_call), int(self.proto.data_config.batch_size)),
+            ),
+            save_seconds=float(train.save_checkpoints_secs) if by_time else 0.0,
+            log_steps=int(train.log_step_count_steps),
+            summary_steps=int(train.save_summary_steps),
+            extra={"ranks": self.group.size, "config_sha256": _digest(self.proto)},
+        )
+
+    def evaluate(self, evaluator: Evaluator, paths: list[str] | None = None) -> dict[str, float]:
+        """Evaluates the current weights on the evaluation input (collective)."""
+        model = self.proto.model_config
+        evaluation = self.proto.eval_config
+        metrics = build_metrics(evaluation, self.recommender.loss_set.loss_types, int(model.num_class))
+        limit = None
+        if evaluation.num_examples > 0:
+            whole = -(-evaluation.num_examples // self.proto.data_config.batch_size)
+            # Batch j belongs to rank j modulo the number of ranks.
+            limit = len(range(self.group.rank, whole, self.group.size))
+        loader = open_batches(self.proto, self.plan, self.group, False, paths=paths)
+        try:
+            return evaluator.evaluate(loader, metrics, self.group, limit)
+        finally:
+            loader.close()
+
+
+def has_eval_input(proto: Any) -> bool:
+    """Whether the config names evaluation data."""
+    kind = proto.WhichOneof("eval_path")
+    return kind is not None and bool(getattr(proto, kind))
+
+
+def _chain(first: PackedBatch | None, rest: Iterator[PackedBatch]) -> Iterator[PackedBatch]:
+    if first is not None:
+        yield first
+    yield from rest
+
+
+def _distinct(found: list[Entry]) -> list[tf.Variable]:
+    return list({id(e.variable): e.variable for e in found}.values())
+
+
+def _digest(proto: Any) -> str:
+    return hashlib.sha256(proto.SerializePartialToString(deterministic=True)).hexdigest()

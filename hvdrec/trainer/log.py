@@ -1,0 +1,101 @@
+"""What a run shows and keeps: lines, a progress bar, TensorBoard scalars, JSON lines."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+logger = logging.getLogger("hvdrec")
+
+
+def set_up(rank: int, verbose: bool) -> None:
+    """Sends this process's log lines to standard error; ranks other than 0 only warn."""
+    handler = logging.StreamHandler(sys.stderr)
+    prefix = "" if rank == 0 else f"[rank {rank}] "
+    handler.setFormatter(logging.Formatter(f"%(asctime)s {prefix}%(message)s", "%H:%M:%S"))
+    logger.handlers[:] = [handler]
+    logger.propagate = False
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO if rank == 0 else logging.WARNING)
+
+
+class RunLog:
+    """The record of one rank's run.
+
+    Rank 0 prints and writes TensorBoard events; every rank writes ``logs/rank-<r>.jsonl``.
+    """
+
+    def __init__(self, model_dir: str, rank: int, total_steps: int | None) -> None:
+        """Opens the files.
+
+        Args:
+            model_dir: Where they go.
+            rank: This rank.
+            total_steps: Steps the run will have done at its end, None if the data decides.
+        """
+        folder = os.path.join(model_dir, "logs")
+        os.makedirs(folder, exist_ok=True)
+        self._lines = open(os.path.join(folder, f"rank-{rank}.jsonl"), "a", encoding="utf-8")  # noqa: SIM115
+        self._rank = rank
+        self._writers: dict[str, tf.summary.SummaryWriter] = {}
+        self._model_dir = model_dir
+        self._progress: Progress | None = None
+        if rank == 0 and sys.stderr.isatty():
+            self._progress = Progress(
+                TextColumn("step"),
+                MofNCompleteColumn(),
+                BarColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[loss]}"),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._task = self._progress.add_task("train", total=total_steps, rate="", loss="")
+            self._progress.start()
+
+    def record(self, kind: str, **values: Any) -> None:
+        """Adds a JSON line."""
+        self._lines.write(json.dumps({"time": round(time.time(), 3), "kind": kind, **values}) + "\n")
+        self._lines.flush()
+
+    def step_line(self, step: int, rate: float, learning_rate: float, losses: Mapping[str, float]) -> None:
+        """The line of `log_step_count_steps` (EasyRec's wording, with the rate of all ranks)."""
+        self.record("step", step=step, rate=round(rate, 1), lr=learning_rate, **losses)
+        text = ", ".join(f"{name} = {value:.6g}" for name, value in losses.items())
+        logger.info("global step %d: lr = %.6g, %s, %.0f samples/s", step, learning_rate, text, rate)
+
+    def progress(self, step: int, rate: float, loss: float) -> None:
+        """Moves the bar on a terminal."""
+        if self._progress is not None:
+            self._progress.update(
+                self._task, completed=step, rate=f"{rate:,.0f} samples/s", loss=f"loss {loss:.4f}"
+            )
+
+    def scalars(self, folder: str, step: int, values: Mapping[str, float]) -> None:
+        """Writes TensorBoard scalars below model_dir/`folder` (rank 0)."""
+        if self._rank != 0:
+            return
+        if folder not in self._writers:
+            path = os.path.join(self._model_dir, folder) if folder else self._model_dir
+            self._writers[folder] = tf.summary.create_file_writer(path)
+        with self._writers[folder].as_default():
+            for name, value in values.items():
+                tf.summary.scalar(name, value, step=step)
+        self._writers[folder].flush()
+
+    def close(self) -> None:
+        """Ends the bar and closes the files."""
+        if self._progress is not None:
+            self._progress.stop()
+        for writer in self._writers.values():
+            writer.close()
+        self._lines.close()

@@ -1,0 +1,48 @@
+"""How every entry point ends: what it prints and which exit code it gives."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hvdrec.errors import UserError
+
+# TensorFlow's own start-up lines say nothing a user can act on.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+
+def main(parse: Callable[[Sequence[str]], Any], run: Callable[[Any], None], arguments: Sequence[str]) -> int:
+    """Runs an entry point.
+
+    Args:
+        parse: Flags from arguments; has a `verbose` attribute.
+        run: The work.
+        arguments: What the user typed.
+
+    Returns:
+        0 when all went well, 2 after a mistake of the user's, 1 after any other failure.
+    """
+    verbose = "--verbose" in arguments
+    try:
+        run(parse(arguments))
+    except UserError as error:
+        return _fail(error, error.exit_code, verbose)
+    except KeyboardInterrupt:
+        print("stopped by the user", file=sys.stderr)
+        return 130
+    except Exception as error:
+        text = str(error).strip().splitlines()
+        message = f"{type(error).__name__}: {text[0] if text else ''}"
+        return _fail(error, 1, verbose, f"{message} (give --verbose for the stack trace)")
+    return 0
+
+
+def _fail(error: Exception, code: int, verbose: bool, message: str | None = None) -> int:
+    if verbose:
+        traceback.print_exception(error)
+    print(f"hvdrec: error: {message or error}", file=sys.stderr, flush=True)
+    return code

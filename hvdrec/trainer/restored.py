@@ -1,0 +1,43 @@
+"""A model with a checkpoint's weights, for evaluation and prediction."""
+
+from __future__ import annotations
+
+import os
+
+import tensorflow as tf
+
+from hvdrec.checkpoint.names import Entry
+from hvdrec.checkpoint.store import Store
+from hvdrec.config import Config
+from hvdrec.errors import CheckpointError
+from hvdrec.parallel.group import ReplicaGroup
+from hvdrec.trainer.job import Job
+from hvdrec.trainer.log import logger
+from hvdrec.trainer.state import model_entries
+
+
+def restore(config: Config, group: ReplicaGroup, checkpoint: str | None) -> tuple[Job, int]:
+    """Builds the model of `config` and restores its weights on every rank.
+
+    Args:
+        config: Whose model.
+        group: The ranks; each reads the checkpoint itself.
+        checkpoint: A prefix, a directory (its newest), or None for the newest of model_dir.
+
+    Returns:
+        The job and the checkpoint's step.
+
+    Raises:
+        CheckpointError: There is no such checkpoint, or it doesn't fit the model.
+    """
+    job = Job(config, group)
+    store = job.store
+    if checkpoint and os.path.isdir(checkpoint):
+        store, checkpoint = Store(checkpoint), None
+    prefix = checkpoint or store.latest()
+    if prefix is None:
+        raise CheckpointError(f"there is no checkpoint in {store.model_dir}")
+    step = tf.Variable(0, trainable=False, dtype=tf.int64)
+    store.restore(prefix, [*model_entries(job.recommender), Entry("global_step", step, None)])
+    logger.info("restored %s", prefix)
+    return job, int(step.numpy())

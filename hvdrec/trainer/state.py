@@ -1,0 +1,44 @@
+"""Everything a checkpoint holds, under the names EasyRec gives it."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from hvdrec.checkpoint.names import Entry
+from hvdrec.features.plan import Bank
+from hvdrec.layers.variables import variable_key
+from hvdrec.models.recommender import Recommender
+from hvdrec.optim.base import Optimizer
+
+
+def model_entries(recommender: Recommender) -> list[Entry]:
+    """The model's variables; each embedding table of a bank under its own name."""
+    found = [
+        entry
+        for bank, layout in zip(recommender.banks, recommender.plan.banks, strict=True)
+        for entry in _tables(layout, bank.variable, "")
+    ]
+    found.extend(Entry(name, v, None) for name, v in recommender.store.variables_by_name.items())
+    return found
+
+
+def entries(recommender: Recommender, optimizer: Optimizer, global_step: tf.Variable) -> list[Entry]:
+    """The model's variables, the optimizer's slots and scalars, and `global_step`."""
+    found = model_entries(recommender)
+    layouts = {
+        variable_key(bank.variable): layout
+        for bank, layout in zip(recommender.banks, recommender.plan.banks, strict=True)
+    }
+    for slot, by_variable in optimizer.slots.items():
+        for name, variable in by_variable.items():
+            if name in layouts:
+                found.extend(_tables(layouts[name], variable, f"/{slot}"))
+            else:
+                found.append(Entry(f"{name}/{slot}", variable, None))
+    found.extend(Entry(name, variable, None) for name, variable in optimizer.scalars.items())
+    found.append(Entry("global_step", global_step, None))
+    return found
+
+
+def _tables(bank: Bank, variable: tf.Variable, suffix: str) -> list[Entry]:
+    return [Entry(t.name + suffix, variable, (t.offset, t.offset + t.rows)) for t in bank.tables]

@@ -1,0 +1,213 @@
+"""The training step: forward, gradients, exchange, check, update, several times a call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from hvdrec.layers.context import Pass
+from hvdrec.models.recommender import Batch, Output, Recommender
+from hvdrec.optim.base import Gradient, Optimizer, RowGradient
+from hvdrec.optim.clip import clip_by_global_norm
+from hvdrec.parallel.group import ReplicaGroup
+from hvdrec.trainer.feed import Feed, FeedCall, call_spec
+from hvdrec.trainer.reduce import Reducer
+
+
+class CallResult(NamedTuple):
+    """What one call of several steps did.
+
+    Attributes:
+        steps: Steps done; fewer than asked when every rank ran out or a number wasn't finite.
+        finite: False when the step after the last one done met a number that isn't finite.
+        flags: float32 [F], the ranks' flags added up.
+        totals: int32 [K], rows of all ranks in each step.
+        report: float32 [K, names], the losses of each step over all ranks.
+    """
+
+    steps: tf.Tensor
+    finite: tf.Tensor
+    flags: tf.Tensor
+    totals: tf.Tensor
+    report: tf.Tensor
+
+
+class TrainStep(tf.Module):
+    """Trains a recommender on the batches of all ranks together.
+
+    A step's gradient is that of the concatenated batch for every loss that is a mean over rows:
+    each rank's is weighted by its share of the rows. A rank without rows takes part with weight 0.
+    """
+
+    def __init__(
+        self,
+        recommender: Recommender,
+        optimizer: Optimizer,
+        group: ReplicaGroup,
+        feed: Feed,
+        reducer: Reducer,
+        global_step: tf.Variable,
+        clip_norm: float,
+        seed: int,
+    ) -> None:
+        """Sets up the step; nothing is traced before the first call.
+
+        Args:
+            recommender: The model.
+            optimizer: Its slots are made already.
+            group: The ranks.
+            feed: Takes batches apart.
+            reducer: Exchanges gradients.
+            global_step: int64 variable, the updates done.
+            clip_norm: `gradient_clipping_by_norm`, 0 or less for none.
+            seed: Of dropout and of random loss weights.
+        """
+        super().__init__()
+        self.recommender = recommender
+        self.optimizer = optimizer
+        self.group = group
+        self.feed = feed
+        self.reducer = reducer
+        self.clip_norm = clip_norm
+        self.seed = seed
+        self.global_step = global_step
+        self.loss_names = self._loss_names()
+        self.run = tf.function(
+            self._run,
+            input_signature=[call_spec(feed.specs), tf.TensorSpec([None], tf.float32)],
+            autograph=False,
+        )
+
+    def _loss_names(self) -> tuple[str, ...]:
+        names = list(self.recommender.loss_set.names)
+        if self.recommender.store.regularized or self.recommender.embedding_regularization > 0.0:
+            names.append("regularization_loss")
+        return (*names, "total_loss")
+
+    def _run(self, call: FeedCall, flags: tf.Tensor) -> CallResult:
+        """Runs the steps of one call.
+
+        Args:
+            call: This rank's batches.
+            flags: float32 [F], added over the ranks; the first one being set stops the call
+                before its first step.
+        """
+        steps = tf.shape(call.rows)[0]
+        counts = tf.concat([flags, tf.cast(call.rows, tf.float32)], axis=0)
+        counts = self.group.sum(counts, "rows")
+        flags, totals = tf.split(counts, [tf.shape(flags)[0], steps])
+        limit = tf.where(flags[0] > 0.0, 0, steps)
+        report = tf.zeros([steps, len(self.loss_names)])
+
+        def going(k: tf.Tensor, finite: tf.Tensor, report: tf.Tensor) -> tf.Tensor:
+            more = tf.logical_and(k < limit, finite)
+            return tf.logical_and(more, totals[tf.minimum(k, steps - 1)] > 0.0)
+
+        def one(k: tf.Tensor, finite: tf.Tensor, report: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            share = tf.cast(call.rows[k], tf.float32) / totals[k]
+            finite, losses = self._step(self.feed.unpack(call, k), share)
+            report = tf.tensor_scatter_nd_update(report, [[k]], [losses])
+            return k + tf.cast(finite, tf.int32), finite, report
+
+        done, finite, report = tf.while_loop(
+            going,
+            one,
+            (tf.constant(0), tf.constant(True), report),
+            shape_invariants=(
+                tf.TensorShape([]),
+                tf.TensorShape([]),
+                tf.TensorShape([None, len(self.loss_names)]),
+            ),
+            # Collectives must be reached in the same order on every rank.
+            parallel_iterations=1,
+        )
+        return CallResult(done, finite, flags, tf.cast(totals, tf.int32), report)
+
+    def _step(self, batch: Batch, share: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """One step; gives whether all was finite (else nothing was updated) and the losses."""
+        step = tf.identity(self.global_step)
+        touched, dense, losses, run = self.gradients(batch, share, step)
+        statistics = [share * u.value for u in run.updates]
+        banks, dense, statistics = self.reducer(touched, dense, [*statistics, losses])
+        losses = statistics.pop()
+        variables = self.variables
+        gradients: list[Gradient] = [*banks, *dense]
+        if self.clip_norm > 0.0:
+            gradients, norm = clip_by_global_norm(gradients, self.clip_norm)
+        else:
+            norm = _squared_norm(gradients)
+        finite = tf.math.is_finite(norm + tf.reduce_sum(losses))
+
+        def update() -> tf.Tensor:
+            for moving, value in zip(run.updates, statistics, strict=True):
+                moving.variable.assign_sub((moving.variable - value) * (1.0 - moving.momentum))
+            self.optimizer.apply(list(zip(gradients, variables, strict=True)), step)
+            self.global_step.assign_add(1)
+            return tf.constant(True)
+
+        return tf.cond(finite, update, lambda: tf.constant(False)), losses
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """The trained variables: banks, then the rest."""
+        return [*(b.variable for b in self.recommender.banks), *self.recommender.dense_trainable]
+
+    def gradients(
+        self, batch: Batch, share: tf.Tensor, step: tf.Tensor
+    ) -> tuple[list[RowGradient], list[tf.Tensor], tf.Tensor, Pass]:
+        """This rank's part of the gradients and losses of one step.
+
+        Args:
+            batch: Its rows.
+            share: float32 scalar, its share of all ranks' rows.
+            step: int64 scalar, updates done before.
+
+        Returns:
+            Gradients of the touched bank rows and of the dense variables, the losses in the
+            order of `loss_names` (float32 [names]), and the pass with its moving averages.
+        """
+        model = self.recommender
+        run = Pass(training=True, seed=self._random_seed(step))
+        touched = model.touch(batch)
+        dense_variables = model.dense_trainable
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch([*touched, *dense_variables])
+            output = model.forward(batch, touched, run)
+            losses = model.losses(batch, output, True, step)
+            kernel = model.kernel_penalty()
+            # The embedding penalty is a sum over rows, so ranks add theirs up; the rest are means.
+            target = share * (tf.add_n(list(losses.values())) + kernel) + output.embedding_penalty
+        gradients = tape.gradient(
+            target, [*touched, *dense_variables], unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        rows = [
+            RowGradient(batch[f"bank{i}/rows"], g)
+            for i, g in enumerate(map(tf.convert_to_tensor, gradients[: len(touched)]))
+        ]
+        dense = [tf.convert_to_tensor(g) for g in gradients[len(touched) :]]
+        return rows, dense, self._report(losses, kernel, output, share, target), run
+
+    def _report(
+        self,
+        losses: dict[str, tf.Tensor],
+        kernel: tf.Tensor,
+        output: Output,
+        share: tf.Tensor,
+        target: tf.Tensor,
+    ) -> tf.Tensor:
+        values = [share * losses[name] for name in self.recommender.loss_set.names]
+        if "regularization_loss" in self.loss_names:
+            values.append(share * kernel + output.embedding_penalty)
+        return tf.stack([*values, target])
+
+    def _random_seed(self, step: tf.Tensor) -> tf.Tensor:
+        """int32 [2], another one for every step and rank."""
+        low = tf.cast(step % (1 << 20), tf.int32) * 1024 + self.group.rank % 1024
+        return tf.stack([low, tf.constant(self.seed & 0x3FFFFFFF, tf.int32)])
+
+
+def _squared_norm(gradients: Sequence[Gradient]) -> tf.Tensor:
+    values = [g.values if isinstance(g, RowGradient) else g for g in gradients]
+    return tf.add_n([tf.nn.l2_loss(v) for v in values])

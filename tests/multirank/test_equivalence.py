@@ -1,0 +1,140 @@
+"""The same rows in the same steps give the same weights on 1, 2, 3 and 8 ranks."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+from multirank.launch import start
+from small_job import SmallJob, write_data
+
+pytestmark = pytest.mark.multirank
+
+WORKER = str(pathlib.Path(__file__).with_name("worker.py"))
+GLOBAL_BATCH = 48
+STEPS = 50
+SGD = "sgd_optimizer { learning_rate { constant_learning_rate { learning_rate: 0.1 } } }"
+ADAGRAD = "adagrad_optimizer { learning_rate { constant_learning_rate { learning_rate: 0.05 } } }"
+
+
+def _jobs(folder: pathlib.Path, ranks: int) -> list[dict[str, object]]:
+    data, numbered = folder / "train.csv", folder / "numbered.csv"
+    if not data.exists():
+        write_data(data, 1500)
+        write_data(folder / "eval.csv", 700, seed=1)
+        rows = data.read_text().splitlines()
+        # 1,003 rows whose label is their number: who trained on which row can be read off.
+        numbered.write_text("".join(f"{i},{rows[i].split(',', 1)[1]}\n" for i in range(1003)))
+        write_data(folder / "few.csv", 5)
+    out = folder / f"np{ranks}"
+    out.mkdir(exist_ok=True)
+
+    def job(name: str, verify: int = 0, **changes: object) -> dict[str, object]:
+        values: dict[str, object] = {
+            "train": data,
+            "model_dir": out / f"model_{name}",
+            "batch_size": GLOBAL_BATCH // ranks,
+            "steps": STEPS,
+            "batch_norm": False,
+            **changes,
+        }
+        config = SmallJob(**values).write(out / f"{name}.config")  # type: ignore[arg-type]
+        return {"name": name, "config": str(config), "verify": verify}
+
+    clip = "gradient_clipping_by_norm: 0.05"
+    l2 = 'loss_type: L2_LOSS embedding_regularization: 1e-4'
+    jobs = [
+        job("adam_gather", train_extra="sparse_reduce: GATHER", evaluation=folder / "eval.csv"),
+        job("adam_dense", train_extra=f"sparse_reduce: DENSE {clip}"),
+        job("adagrad", optimizer=ADAGRAD, model="DLRM"),
+        job("rows", train=numbered, steps=0, model="FM", model_extra=l2, batch_size=16),
+        job("few", train=folder / "few.csv", steps=0, model="DCN", batch_size=4),
+        job("norm", batch_norm=True, model="MultiTower", verify=7, steps=21),
+        job("fp16", train_extra="allreduce_compression: FP16"),
+    ]
+    return jobs if ranks < 8 else [j for j in jobs if j["name"] in ("rows", "few", "adam_dense")]
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[int, pathlib.Path]:
+    """The folders with what 1, 2, 3 and 8 ranks made of the same jobs."""
+    folder = tmp_path_factory.mktemp("equivalence")
+    found = {}
+    for ranks, launcher in ((1, "plain"), (2, "horovodrun"), (3, "mpirun"), (8, "gloo")):
+        jobs = folder / f"jobs{ranks}.json"
+        specs = _jobs(folder, ranks)
+        out = folder / f"np{ranks}"
+        jobs = out / "jobs.json"
+        jobs.write_text(json.dumps(specs))
+        done = start(launcher, ranks, [WORKER, str(jobs)], timeout=400)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+        found[ranks] = out
+    return found
+
+
+def _weights(folder: pathlib.Path, name: str) -> dict[str, np.ndarray]:
+    with np.load(folder / f"{name}.npz") as file:
+        return dict(file)
+
+
+def _records(folder: pathlib.Path, name: str, ranks: int) -> list[dict[str, object]]:
+    return [json.loads((folder / f"{name}.rank{r}.json").read_text()) for r in range(ranks)]
+
+
+@pytest.mark.parametrize(
+    ("name", "ranks"),
+    [(n, r) for n in ("adam_gather", "adam_dense", "adagrad") for r in (2, 3, 8) if r < 8 or n == "adam_dense"],
+)
+def test_weights_do_not_depend_on_the_ranks(
+    outputs: dict[int, pathlib.Path], name: str, ranks: int
+) -> None:
+    alone, together = _weights(outputs[1], name), _weights(outputs[ranks], name)
+    assert alone.keys() == together.keys()
+    moved = 0.0
+    for key, value in alone.items():
+        np.testing.assert_allclose(together[key], value, rtol=0, atol=1e-5, err_msg=key)
+        moved = max(moved, float(np.abs(value).max()))
+    assert moved > 0.01
+    assert int(alone["global_step"]) == STEPS
+
+
+def test_gather_and_dense_reduce_agree(outputs: dict[int, pathlib.Path]) -> None:
+    """Clipping sees the summed gradient however it travelled."""
+    one, two = _weights(outputs[2], "adam_dense"), _weights(outputs[3], "adam_dense")
+    for key, value in one.items():
+        np.testing.assert_allclose(two[key], value, rtol=0, atol=1e-5, err_msg=key)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 8])
+def test_every_row_once(outputs: dict[int, pathlib.Path], ranks: int) -> None:
+    seen = sorted(i for record in _records(outputs[ranks], "rows", ranks) for i in record["ids"])
+    assert seen == list(range(1003))
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 8])
+def test_replicas_hold_the_same_bits(outputs: dict[int, pathlib.Path], ranks: int) -> None:
+    names = [p.stem for p in outputs[ranks].glob("*.npz")]
+    assert len(names) >= 3
+    for name in names:
+        records = _records(outputs[ranks], name, ranks)
+        assert all(r["checksums"] == records[0]["checksums"] for r in records), name
+
+
+def test_evaluation_does_not_depend_on_the_ranks(outputs: dict[int, pathlib.Path]) -> None:
+    """All ranks get the merged result; weights differ by rounding, so do losses."""
+    alone = _records(outputs[1], "adam_gather", 1)[0]["result"]
+    assert 0.5 < alone["auc"] <= 1.0
+    for ranks in (2, 3):
+        for record in _records(outputs[ranks], "adam_gather", ranks):
+            assert record["result"].keys() == alone.keys()
+            for key, value in alone.items():
+                assert record["result"][key] == pytest.approx(value, abs=2e-3), key
+
+
+def test_half_precision_stays_close(outputs: dict[int, pathlib.Path]) -> None:
+    exact, half = _weights(outputs[1], "fp16"), _weights(outputs[2], "fp16")
+    key = "deep_feature/dnn_0/kernel"
+    difference = np.abs(exact[key] - half[key]).max()
+    assert 0 < difference < 0.05

@@ -1,0 +1,162 @@
+"""A small job for tests: a generated file and the config that trains on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+import numpy as np
+
+MODELS = {
+    "DeepFM": (
+        ("deep", "wide"),
+        """deepfm { dnn { hidden_units: [16, 8] use_bn: %BN } final_dnn { hidden_units: [8] use_bn: %BN }
+           wide_output_dim: 4 l2_regularization: 1e-4 }""",
+    ),
+    "WideAndDeep": (
+        ("deep", "wide"),
+        "wide_and_deep { dnn { hidden_units: [16, 8] use_bn: %BN } l2_regularization: 1e-4 }",
+    ),
+    "MultiTower": (
+        ("user", "item"),
+        """multi_tower { towers { input: "user" dnn { hidden_units: [8] use_bn: %BN } }
+           towers { input: "item" dnn { hidden_units: [8] use_bn: %BN } }
+           final_dnn { hidden_units: [8] use_bn: %BN } l2_regularization: 1e-4 }""",
+    ),
+    "FM": (("deep_embedded", "wide"), "fm { l2_regularization: 1e-4 }"),
+    "DCN": (
+        ("all",),
+        """dcn { deep_tower { input: "all" dnn { hidden_units: [8] use_bn: %BN } }
+           cross_tower { input: "all" cross_num: 2 } final_dnn { hidden_units: [8] use_bn: %BN }
+           l2_regularization: 1e-4 }""",
+    ),
+    "DLRM": (
+        ("dense", "sparse"),
+        """dlrm { bot_dnn { hidden_units: [8, 4] use_bn: %BN } top_dnn { hidden_units: [8] use_bn: %BN }
+           l2_regularization: 1e-4 }""",
+    ),
+}
+
+_EMBEDDED = '["a", "b", "c", "tags", "a_x_b"]'
+_GROUPS = {
+    "deep": ("deep", "DEEP", _EMBEDDED),
+    "deep_embedded": ("deep", "DEEP", _EMBEDDED),
+    "wide": ("wide", "WIDE", _EMBEDDED),
+    "user": ("user", "DEEP", '["a", "tags", "x"]'),
+    "item": ("item", "DEEP", '["b", "c", "a_x_b", "y"]'),
+    "all": ("all", "DEEP", '["a", "b", "c", "tags", "a_x_b", "x", "y"]'),
+    "dense": ("dense", "DEEP", '["x", "y"]'),
+    "sparse": ("sparse", "DEEP", _EMBEDDED),
+}
+
+
+def write_data(path: pathlib.Path, rows: int, seed: int = 0) -> None:
+    """Writes label,a,b,c,tags,x,y,uid,weight; some cells are empty."""
+    rng = np.random.default_rng(seed)
+    lines = []
+    for i in range(rows):
+        a, b, c = rng.integers(0, 20), rng.integers(0, 30), rng.integers(-1, 12)
+        x, y = rng.normal(), rng.uniform(0, 100)
+        tags = "|".join(f"t{t}" for t in rng.integers(0, 9, rng.integers(0, 4)))
+        score = np.sin(a) + np.cos(3 * b) + 0.5 * x - 0.01 * y + rng.normal(0, 0.5)
+        cell_a = "" if i % 17 == 5 else f"a{a}"
+        lines.append(
+            f"{int(score > 0)},{cell_a},b{b},{c},{tags},{x:.4f},{y:.3f},u{i % 13},{rng.uniform(0.5, 2):.3f}"
+        )
+    path.write_text("".join(line + "\n" for line in lines))
+
+
+@dataclasses.dataclass
+class SmallJob:
+    """What varies between tests; `text` gives the config.
+
+    Attributes:
+        train: Training data.
+        model_dir: Where the run writes.
+        model: Model class.
+        evaluation: Evaluation data, if any.
+        batch_size: Rows of one rank's batch.
+        steps: num_steps, 0 = one epoch.
+        batch_norm: Whether the DNNs have it.
+        optimizer: Text of the optimizer message.
+        train_extra: More fields of train_config.
+        data_extra: More fields of data_config.
+        model_extra: More fields of model_config.
+    """
+
+    train: pathlib.Path
+    model_dir: pathlib.Path
+    model: str = "DeepFM"
+    evaluation: pathlib.Path | None = None
+    batch_size: int = 32
+    steps: int = 0
+    batch_norm: bool = True
+    optimizer: str = "adam_optimizer { learning_rate { constant_learning_rate { learning_rate: 0.01 } } }"
+    train_extra: str = ""
+    data_extra: str = "shuffle: false"
+    model_extra: str = "embedding_regularization: 1e-5"
+
+    def text(self) -> str:
+        """The config."""
+        groups, block = MODELS[self.model]
+        group_text = "\n".join(
+            f'  feature_groups {{ group_name: "{n}" wide_deep: {kind} feature_names: {names} }}'
+            for n, kind, names in (_GROUPS[g] for g in groups)
+        )
+        evaluation = f'eval_input_path: "{self.evaluation}"' if self.evaluation else ""
+        fields = "\n".join(
+            f'  input_fields {{ input_name: "{name}" input_type: {kind} default_val: "{default}" }}'
+            for name, kind, default in (
+                ("label", "INT32", "0"),
+                ("a", "STRING", ""),
+                ("b", "STRING", ""),
+                ("c", "INT32", "0"),
+                ("tags", "STRING", ""),
+                ("x", "DOUBLE", "0"),
+                ("y", "FLOAT", "0"),
+                ("uid", "STRING", ""),
+                ("weight", "FLOAT", "1"),
+            )
+        )
+        return f"""train_input_path: "{self.train}"
+{evaluation}
+model_dir: "{self.model_dir}"
+train_config {{
+  optimizer_config {{ {self.optimizer} }}
+  num_steps: {self.steps}
+  log_step_count_steps: 1
+  save_checkpoints_steps: 1000
+  sync_replicas: false
+  {self.train_extra}
+}}
+eval_config {{ metrics_set {{ auc {{}} }} metrics_set {{ gauc {{ uid_field: "uid" }} }} }}
+data_config {{
+{fields}
+  label_fields: "label"
+  input_type: CSVInput
+  batch_size: {self.batch_size}
+  num_epochs: {0 if self.steps else 1}
+  {self.data_extra}
+}}
+feature_config {{
+  features {{ input_names: "a" feature_type: IdFeature hash_bucket_size: 50 embedding_dim: 4 }}
+  features {{ input_names: "b" feature_type: IdFeature hash_bucket_size: 60 embedding_dim: 4 }}
+  features {{ input_names: "c" feature_type: IdFeature num_buckets: 10 embedding_dim: 4 }}
+  features {{ input_names: "tags" feature_type: TagFeature hash_bucket_size: 30 embedding_dim: 4 combiner: "mean" }}
+  features {{ feature_name: "a_x_b" input_names: ["a", "b"] feature_type: ComboFeature hash_bucket_size: 200
+             embedding_dim: 4 }}
+  features {{ input_names: "x" feature_type: RawFeature }}
+  features {{ input_names: "y" feature_type: RawFeature min_val: 0 max_val: 100 }}
+}}
+model_config {{
+  model_class: "{self.model}"
+{group_text}
+  {block.replace("%BN", "true" if self.batch_norm else "false")}
+  {self.model_extra}
+}}
+"""
+
+    def write(self, path: pathlib.Path) -> pathlib.Path:
+        """Writes the config to `path` and gives it back."""
+        path.write_text(self.text())
+        return path
