@@ -26,6 +26,7 @@ def check_features(report: Report) -> None:
     if not features:
         report.error(path, "is empty; declare the features")
     fields = {field.input_name: field for field in proto.data_config.input_fields}
+    used = {name for group in proto.model_config.feature_groups for name in group.feature_names}
     seen: dict[str, int] = {}
     for i, feature in enumerate(features):
         place, name = f"{path}[{i}]", feature_name(feature)
@@ -34,14 +35,19 @@ def check_features(report: Report) -> None:
                 place, f"a feature named {name!r} stands at {path}[{seen[name]}] already; set feature_name"
             )
         seen[name] = i
-        _check_feature(report, feature, place, fields)
+        refused = support.unsupported(enum_name(feature, "feature_type"), support.FEATURE_TYPES)
+        if refused and name not in used:
+            report.warn(f"{place}.feature_type", f"{refused}; {name!r} is in no group, so it is left out")
+        elif refused:
+            report.error(f"{place}.feature_type", refused)
+        else:
+            _check_feature(report, feature, place, fields)
     deep = _deep_names(proto)
     for name, i in seen.items():
         if name in deep and _needs_embedding(features[i]) and not features[i].embedding_dim:
             report.error(
                 f"{path}[{i}].embedding_dim", f"must be above 0: {name!r} is in group {deep[name]!r}"
             )
-    used = {n for g in proto.model_config.feature_groups for n in g.feature_names}
     _check_shared(report, features, path, used)
 
 
@@ -69,10 +75,6 @@ def is_bucketized(feature: Any) -> bool:
 
 def _check_feature(report: Report, feature: Any, path: str, fields: dict[str, Any]) -> None:
     kind = enum_name(feature, "feature_type")
-    refused = support.unsupported(kind, support.FEATURE_TYPES)
-    if refused:
-        report.error(f"{path}.feature_type", refused)
-        return
     if not feature.input_names:
         report.error(path, "input_names is missing")
         return

@@ -38,6 +38,7 @@ def _jobs(folder: pathlib.Path, ranks: int) -> list[dict[str, object]]:
             "batch_size": GLOBAL_BATCH // ranks,
             "steps": STEPS,
             "batch_norm": False,
+            "data_extra": "shuffle: false eval_batch_size: 64",
             **changes,
         }
         config = SmallJob(**values).write(out / f"{name}.config")  # type: ignore[arg-type]

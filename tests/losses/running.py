@@ -1,0 +1,71 @@
+"""Runs a loss on arrays."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf import text_format
+
+from hvdrec.config.protos import loss_pb2
+from hvdrec.losses import registry
+from hvdrec.losses.base import Loss, LossBatch
+
+#: Every loss with its plain and its unusual parameters, as they stand in a config.
+CONFIGS = (
+    "loss_type: CLASSIFICATION",
+    "loss_type: L2_LOSS",
+    "loss_type: SIGMOID_L2_LOSS",
+    "loss_type: CROSS_ENTROPY_LOSS",
+    "loss_type: BINARY_CROSS_ENTROPY_LOSS",
+    "loss_type: BINARY_FOCAL_LOSS",
+    "loss_type: BINARY_FOCAL_LOSS binary_focal_loss { gamma: 1.5 alpha: 0.25 label_smoothing: 0.1 }",
+    "loss_type: BINARY_FOCAL_LOSS binary_focal_loss { ohem_ratio: 0.3 }",
+    "loss_type: F1_REWEIGHTED_LOSS",
+    "loss_type: F1_REWEIGHTED_LOSS f1_reweighted_loss { f1_beta_square: 0.5 label_smoothing: 0.1 }",
+    "loss_type: PAIR_WISE_LOSS",
+    "loss_type: PAIR_WISE_LOSS pairwise_loss { margin: 0.5 temperature: 2 session_name: 'user' }",
+    "loss_type: PAIRWISE_LOGISTIC_LOSS",
+    "loss_type: PAIRWISE_LOGISTIC_LOSS pairwise_logistic_loss "
+    "{ session_name: 'user' ohem_ratio: 0.5 hinge_margin: 0.7 }",
+    "loss_type: PAIRWISE_FOCAL_LOSS",
+    "loss_type: PAIRWISE_FOCAL_LOSS pairwise_focal_loss "
+    "{ session_name: 'user' ohem_ratio: 0.5 hinge_margin: 1 alpha: 0.25 }",
+    "loss_type: PAIRWISE_HINGE_LOSS",
+    "loss_type: PAIRWISE_HINGE_LOSS pairwise_hinge_loss "
+    "{ session_name: 'user' ohem_ratio: 0.5 use_label_margin: false margin: 0.5 }",
+)
+
+
+def parse(text: str) -> loss_pb2.Loss:
+    return text_format.Parse(text, loss_pb2.Loss())
+
+
+def build(text: str, num_class: int = 1) -> Loss:
+    return registry.build(parse(text), num_class)
+
+
+def value_and_gradient(
+    loss: Loss,
+    logits: Any,
+    labels: Any,
+    weights: Any = None,
+    sessions: Any = None,
+    num_class: int = 1,
+) -> tuple[float, np.ndarray]:
+    """The loss and its gradient by the logits."""
+    tensor = tf.constant(logits, tf.float32)
+    batch = LossBatch(
+        logits=tensor,
+        labels=tf.constant(labels, tf.float32 if num_class == 1 else tf.int32),
+        weights=None if weights is None else tf.constant(weights, tf.float32),
+        session=lambda name: tf.constant(sessions, tf.int64),
+        num_class=num_class,
+    )
+    with tf.GradientTape() as tape:
+        tape.watch(tensor)
+        value = loss.compute(batch)
+    assert value.shape == ()
+    assert value.dtype == tf.float32
+    return float(value), tape.gradient(value, tensor).numpy()

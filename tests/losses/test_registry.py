@@ -1,0 +1,74 @@
+"""Configs that losses refuse."""
+
+from __future__ import annotations
+
+import pytest
+import tensorflow as tf
+
+from hvdrec.errors import ConfigError
+from hvdrec.losses import registry
+from hvdrec.losses.pair_wise import pair_wise_loss
+from losses import running
+
+
+def test_all_losses_are_tried_by_the_tests() -> None:
+    assert {running.parse(t).loss_type for t in running.CONFIGS} == {
+        running.parse(f"loss_type: {n}").loss_type for n in registry.names()
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("loss_type: CIRCLE_LOSS", "loss_type: CIRCLE_LOSS is not supported"),
+        ("loss_type: L2_LOSS pairwise_loss { }", "pairwise_loss: does not belong to L2_LOSS; it has no"),
+        (
+            "loss_type: PAIR_WISE_LOSS pairwise_logistic_loss { }",
+            "pairwise_logistic_loss: does not belong to PAIR_WISE_LOSS; its parameters go into pairwise_loss",
+        ),
+        (
+            "loss_type: PAIR_WISE_LOSS pairwise_loss { temperature: 0 }",
+            r"pairwise_loss\.temperature: 0 is not a number over 0",
+        ),
+        ("loss_type: PAIR_WISE_LOSS pairwise_loss { margin: nan }", r"pairwise_loss\.margin: nan"),
+        (
+            "loss_type: PAIRWISE_FOCAL_LOSS pairwise_focal_loss { ohem_ratio: 1.5 }",
+            r"pairwise_focal_loss\.ohem_ratio: 1.5 is not over 0 and at most 1",
+        ),
+        (
+            "loss_type: BINARY_FOCAL_LOSS binary_focal_loss { gamma: -1 }",
+            r"binary_focal_loss\.gamma: -1 is not a number of at least 0",
+        ),
+        (
+            "loss_type: BINARY_FOCAL_LOSS binary_focal_loss { alpha: 2 }",
+            r"binary_focal_loss\.alpha: 2 is not within 0 to 1",
+        ),
+        (
+            "loss_type: F1_REWEIGHTED_LOSS f1_reweighted_loss { f1_beta_square: 0 }",
+            r"f1_reweighted_loss\.f1_beta_square: 0",
+        ),
+        (
+            "loss_type: PAIRWISE_HINGE_LOSS pairwise_hinge_loss { use_exponent: true }",
+            r"pairwise_hinge_loss\.use_exponent: is not supported",
+        ),
+    ],
+)
+def test_refused(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match="^" + message):
+        running.build(text)
+
+
+@pytest.mark.parametrize("name", [n for n in registry.names() if n != "CLASSIFICATION"])
+def test_one_class_only(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} needs num_class: 1, but num_class is 2"):
+        running.build(f"loss_type: {name}", 2)
+
+
+def test_a_loss_is_registered_once() -> None:
+    with pytest.raises(ValueError, match="twice"):
+        registry.register("L2_LOSS", lambda config, num_class: running.build("loss_type: L2_LOSS"))
+
+
+def test_an_unknown_implementation() -> None:
+    with pytest.raises(ValueError, match="'fast' is not one of tensorflow"):
+        pair_wise_loss(tf.zeros([2]), tf.constant([0.0, 1.0]), impl="fast")
