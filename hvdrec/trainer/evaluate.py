@@ -16,6 +16,7 @@ from hvdrec.metrics.base import EvalBatch, Metric
 from hvdrec.metrics.mean import Mean
 from hvdrec.models.recommender import Recommender
 from hvdrec.parallel.group import ReplicaGroup
+from hvdrec.trainer.agree import PeerError
 from hvdrec.trainer.feed import Feed, FeedCall, call_spec
 
 
@@ -66,6 +67,7 @@ class Evaluator:
             Metrics and mean losses by EasyRec's names (``auc``, ``loss/loss/total_loss``, ...).
         """
         losses = {name: Mean() for name in (*self._recommender.loss_set.names, "total_loss")}
+        parts: list[Metric | Mean] = [*metrics, *losses.values()]
         error: Exception | None = None
         try:
             for number, batch in enumerate(batches):
@@ -75,15 +77,13 @@ class Evaluator:
                     self._add(batch, metrics, losses)
         except Exception as failure:
             error = failure
-        gathered = group.gather_objects(
-            (str(error) if error else None, [m.state() for m in (*metrics, *losses.values())])
-        )
+        gathered = group.gather_objects((str(error) if error else None, [part.state() for part in parts]))
         if error is not None:
             raise error
-        failed = [(rank, text) for rank, (text, _) in enumerate(gathered) if text is not None]
-        if failed:
-            raise tf.errors.AbortedError(None, None, f"rank {failed[0][0]}: {failed[0][1]}")
-        for i, part in enumerate((*metrics, *losses.values())):
+        for rank, (text, _) in enumerate(gathered):
+            if text is not None:
+                raise PeerError(f"rank {rank} failed: {text}")
+        for i, part in enumerate(parts):
             part.merge([states[i] for _, states in gathered])
         result: dict[str, float] = {}
         for metric in metrics:

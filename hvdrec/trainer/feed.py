@@ -77,7 +77,9 @@ class Feed:
 
     def empty(self) -> PackedBatch:
         """A batch without rows, for a rank that has run out."""
-        arrays = {s.name: np.zeros((0, s.width) if s.width else 0, s.dtype) for s in self.specs}
+        arrays: dict[str, np.ndarray] = {
+            s.name: np.zeros((0, s.width) if s.width else 0, s.dtype) for s in self.specs
+        }
         return PackedBatch(rows=0, arrays=arrays)
 
     def stack(self, batches: Sequence[PackedBatch]) -> FeedCall:

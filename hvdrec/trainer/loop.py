@@ -109,11 +109,11 @@ class Loop:
         if summed[0] > 0:
             raise_together(parts.group, error)
         done = int(result.steps)
-        if not bool(result.finite):
-            self._fail(batches[done])
         if done:
             self.position = max((b.position for b in batches[:done]), key=lambda p: (p.epoch, p.row))
             self._report(result, done)
+        if not bool(result.finite):
+            self._fail(batches[done])
         return done, bool(summed[1] > 0)
 
     def _take(self, count: int) -> tuple[list[PackedBatch], Exception | None]:
@@ -137,7 +137,7 @@ class Loop:
         texts = [t for t in group.gather_objects(text) if t is not None]
         raise TrainingError(
             f"step {self.now}: {' | '.join(texts) or 'the summed gradient is not finite'}; nothing was "
-            f"updated by this step; the last checkpoint is {self.parts.store.latest()}"
+            f"updated by this step; the last checkpoint is that of step {self._saved_step}"
         )
 
     def _report(self, result: CallResult, done: int) -> None:

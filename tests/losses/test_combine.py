@@ -100,7 +100,9 @@ def test_uncertainty() -> None:
         variables,
     )
     assert list(variables.made) == ["cross_entropy_loss_loss_weight", "error_loss_weight"]
-    assert set(found.trainable_variables) == set(variables.made.values()) or len(found.trainable_variables) == 2
+    assert (
+        set(found.trainable_variables) == set(variables.made.values()) or len(found.trainable_variables) == 2
+    )
     first = losses(found)
     assert first["cross_entropy_loss"] == pytest.approx(plain("CLASSIFICATION"))
     assert first["error"] == pytest.approx(0.5 * plain("L2_LOSS"))
@@ -136,7 +138,9 @@ def test_random_weights_follow_the_step_inside_a_graph() -> None:
 
     @tf.function(input_signature=[tf.TensorSpec([], tf.int64)], autograph=False)
     def run(step: tf.Tensor) -> dict[str, tf.Tensor]:
-        batch = LossBatch(tf.constant(LOGITS), tf.constant(LABELS), None, lambda n: tf.zeros([4], tf.int64), 1, step)
+        batch = LossBatch(
+            tf.constant(LOGITS), tf.constant(LABELS), None, lambda n: tf.zeros([4], tf.int64), 1, step
+        )
         return found(batch, True)
 
     for step in (0, 5):
@@ -191,7 +195,11 @@ def test_prediction_of_one_class() -> None:
     np.testing.assert_allclose(
         prediction(types("SIGMOID_L2_LOSS"), logits, 1)["y"], tf.sigmoid(logits), rtol=1e-6
     )
-    assert set(prediction(types("L2_LOSS", "BINARY_CROSS_ENTROPY_LOSS"), logits, 1)) == {"probs", "logits", "y"}
+    assert set(prediction(types("L2_LOSS", "BINARY_CROSS_ENTROPY_LOSS"), logits, 1)) == {
+        "probs",
+        "logits",
+        "y",
+    }
 
 
 @pytest.mark.parametrize("rows", [0, 2])

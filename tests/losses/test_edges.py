@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
+from losses import running
 
 from hvdrec.losses.base import Loss, LossBatch
-from losses import running
 
 PAIRWISE = [text for text in running.CONFIGS if "PAIR" in text]
 
@@ -18,9 +18,7 @@ def _traced(loss: Loss, num_class: int = 1) -> tf.types.experimental.GenericFunc
     labels = floats if num_class == 1 else tf.TensorSpec([None], tf.int32)
     w = tf.Variable(1.0 if num_class == 1 else [1.0] * num_class)
 
-    @tf.function(
-        input_signature=[floats, labels, floats, tf.TensorSpec([None], tf.int64)], autograph=False
-    )
+    @tf.function(input_signature=[floats, labels, floats, tf.TensorSpec([None], tf.int64)], autograph=False)
     def run(x: tf.Tensor, y: tf.Tensor, weights: tf.Tensor, ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             logits = w * x if num_class == 1 else w * x[:, tf.newaxis]
@@ -56,9 +54,7 @@ def test_weights_of_zero(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", PAIRWISE)
-@pytest.mark.parametrize(
-    ("labels", "sessions"), [([2.0, 2.0, 2.0], [1, 1, 1]), ([0.0, 1.0, 2.0], [1, 2, 3])]
-)
+@pytest.mark.parametrize(("labels", "sessions"), [([2.0, 2.0, 2.0], [1, 1, 1]), ([0.0, 1.0, 2.0], [1, 2, 3])])
 def test_no_pairs(text: str, labels: list[float], sessions: list[int]) -> None:
     if "session_name" not in text and len(set(labels)) > 1:
         pytest.skip("all rows are one session")

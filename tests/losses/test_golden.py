@@ -7,10 +7,10 @@ import pathlib
 from typing import Any
 
 import numpy as np
+from losses import running
 
 from hvdrec.config.protos import loss_pb2
 from hvdrec.losses import registry
-from losses import running
 
 
 def _config(case: dict[str, Any]) -> loss_pb2.Loss:

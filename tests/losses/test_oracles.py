@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from losses import oracles, running
 
 Rows = dict[str, np.ndarray]
@@ -28,7 +27,9 @@ def rows(draw: st.DrawFn, grades: int = 2, logits: st.SearchStrategy[float] = LO
     def column(values: st.SearchStrategy[Any], dtype: type) -> np.ndarray:
         return np.array(draw(st.lists(values, min_size=size, max_size=size)), dtype)
 
-    weights = st.one_of(st.sampled_from([0.0, 1.0, 2.0]), st.floats(0.0, 4.0, width=32, allow_subnormal=False))
+    weights = st.one_of(
+        st.sampled_from([0.0, 1.0, 2.0]), st.floats(0.0, 4.0, width=32, allow_subnormal=False)
+    )
     return {
         "logits": column(logits, np.float32),
         "labels": column(st.integers(0, grades - 1), np.float32),
@@ -100,7 +101,9 @@ def test_focal_of_the_hardest_rows(data: Rows, ratio: float) -> None:
 def test_softmax(data: st.DataObject, classes: int, size: int) -> None:
     flat = data.draw(st.lists(LOGITS, min_size=size * classes, max_size=size * classes))
     logits = np.array(flat, np.float32).reshape(size, classes)
-    labels = np.array(data.draw(st.lists(st.integers(0, classes - 1), min_size=size, max_size=size)), np.int32)
+    labels = np.array(
+        data.draw(st.lists(st.integers(0, classes - 1), min_size=size, max_size=size)), np.int32
+    )
     weights = np.array(data.draw(st.lists(st.sampled_from([0.0, 0.5, 3.0]), min_size=size, max_size=size)))
     loss = running.build("loss_type: CLASSIFICATION", classes)
     found = running.value_and_gradient(loss, logits, labels, weights, num_class=classes)
@@ -139,7 +142,11 @@ PAIRWISE: dict[str, tuple[Any, float, float]] = {
         0.5,
     ),
     "PAIRWISE_HINGE_LOSS pairwise_hinge_loss { %s }": (oracles.hinge_pair(None), 1.0, 1.0),
-    "PAIRWISE_HINGE_LOSS pairwise_hinge_loss { temperature: 2 %s }": (oracles.hinge_pair(None, 2.0), 2.0, 1.0),
+    "PAIRWISE_HINGE_LOSS pairwise_hinge_loss { temperature: 2 %s }": (
+        oracles.hinge_pair(None, 2.0),
+        2.0,
+        1.0,
+    ),
     "PAIRWISE_HINGE_LOSS pairwise_hinge_loss { temperature: 2 label_is_logits: false %s }": (
         oracles.hinge_pair(None),
         2.0,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import tensorflow as tf
+from losses import running
 
 from hvdrec.errors import ConfigError
 from hvdrec.losses import registry
 from hvdrec.losses.pair_wise import pair_wise_loss
-from losses import running
 
 
 def test_all_losses_are_tried_by_the_tests() -> None:

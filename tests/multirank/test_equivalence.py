@@ -45,7 +45,7 @@ def _jobs(folder: pathlib.Path, ranks: int) -> list[dict[str, object]]:
         return {"name": name, "config": str(config), "verify": verify}
 
     clip = "gradient_clipping_by_norm: 0.05"
-    l2 = 'loss_type: L2_LOSS embedding_regularization: 1e-4'
+    l2 = "loss_type: L2_LOSS embedding_regularization: 1e-4"
     jobs = [
         job("adam_gather", train_extra="sparse_reduce: GATHER", evaluation=folder / "eval.csv"),
         job("adam_dense", train_extra=f"sparse_reduce: DENSE {clip}"),
@@ -86,11 +86,14 @@ def _records(folder: pathlib.Path, name: str, ranks: int) -> list[dict[str, obje
 
 @pytest.mark.parametrize(
     ("name", "ranks"),
-    [(n, r) for n in ("adam_gather", "adam_dense", "adagrad") for r in (2, 3, 8) if r < 8 or n == "adam_dense"],
+    [
+        (n, r)
+        for n in ("adam_gather", "adam_dense", "adagrad")
+        for r in (2, 3, 8)
+        if r < 8 or n == "adam_dense"
+    ],
 )
-def test_weights_do_not_depend_on_the_ranks(
-    outputs: dict[int, pathlib.Path], name: str, ranks: int
-) -> None:
+def test_weights_do_not_depend_on_the_ranks(outputs: dict[int, pathlib.Path], name: str, ranks: int) -> None:
     alone, together = _weights(outputs[1], name), _weights(outputs[ranks], name)
     assert alone.keys() == together.keys()
     moved = 0.0

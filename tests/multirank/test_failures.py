@@ -86,7 +86,7 @@ def test_a_killed_rank_ends_the_job_within_seconds(job: SmallJob) -> None:
         launched.communicate(timeout=60)
         assert time.monotonic() - began < 30
         assert launched.returncode != 0
-    gone, alive = psutil.wait_procs(workers, timeout=10)
+    _, alive = psutil.wait_procs(workers, timeout=10)
     assert not alive
 
 
