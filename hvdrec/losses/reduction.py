@@ -40,6 +40,9 @@ def mean_of_hardest(values: tf.Tensor, count: tf.Tensor, ratio: float) -> tf.Ten
         float32 scalar.
     """
     number = tf.cast(tf.math.rint(count * ratio), tf.int32)
-    largest = tf.math.top_k(values, number, sorted=False).values
+    # One more 0 and at least one taken: top_k has no gradient for nothing at all.
+    padded = tf.concat([values, [0.0]], axis=0)
+    largest = tf.math.top_k(padded, tf.maximum(number, 1), sorted=False).values
+    largest *= tf.cast(number > 0, tf.float32)
     kept = tf.reduce_sum(tf.cast(largest > 0.0, tf.float32))
     return tf.math.divide_no_nan(tf.reduce_sum(tf.nn.relu(largest)), kept)
