@@ -251,6 +251,7 @@ def test_cmake_builds_a_module_and_ends_in_one_line_when_it_can_not(tmp_path: Pa
     for name in ("setup.py", "CMakeLists.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "hvdrec").mkdir()
+    (tmp_path / "hvdrec/__init__.py").touch()
     (tmp_path / "csrc/python").mkdir(parents=True)
     source = tmp_path / "csrc/python/module.cc"
     source.write_text('#include <pybind11/pybind11.h>\nPYBIND11_MODULE(_native, m) { m.attr("one") = 1; }\n')
