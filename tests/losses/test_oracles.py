@@ -36,12 +36,17 @@ def rows(draw: st.DrawFn, grades: int = 2, logits: st.SearchStrategy[float] = LO
     }
 
 
-def check(found: tuple[float, np.ndarray], expected: tuple[float, np.ndarray], gradient: bool = True) -> None:
+def check(
+    found: tuple[float, np.ndarray],
+    expected: tuple[float, np.ndarray],
+    gradient: bool = True,
+    rounding: float = 1e-9,
+) -> None:
     assert found[0] == pytest.approx(expected[0], rel=2e-5, abs=1e-7)
     assert np.isfinite(found[1]).all()
     if gradient and found[1].size:
         scale = np.abs(expected[1]).max()
-        np.testing.assert_allclose(found[1], expected[1], rtol=0, atol=2e-5 * scale + 1e-9)
+        np.testing.assert_allclose(found[1], expected[1], rtol=0, atol=2e-5 * scale + rounding)
 
 
 POINTWISE: dict[str, Callable[..., tuple[float, np.ndarray]]] = {
@@ -108,7 +113,8 @@ def test_softmax(data: st.DataObject, classes: int, size: int) -> None:
     weights = np.array(data.draw(st.lists(st.sampled_from([0.0, 0.5, 3.0]), min_size=size, max_size=size)))
     loss = running.build("loss_type: CLASSIFICATION", classes)
     found = running.value_and_gradient(loss, logits, labels, weights, num_class=classes)
-    check(found, oracles.softmax(logits, labels, weights))
+    # TensorFlow takes p - 1 in float32, which costs the digits that p and 1 share.
+    check(found, oracles.softmax(logits, labels, weights), rounding=4e-7)
 
 
 #: Parameters in a config -> the pair function, the temperature and the share of hardest pairs.
