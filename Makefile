@@ -26,7 +26,7 @@ CSRC   := $(shell find csrc -name '*.cc' -o -name '*.h' -o -name '*.cu')
 # What was built can be lost without its stamp (or moved to where its paths no longer hold): build it again.
 MOVED       := $(if $(filter $(CURDIR),$(shell cat $(STAMPS)/python 2>/dev/null)),,FORCE)
 LOST_PROTOS := $(if $(filter-out $(wildcard $(PB2)),$(PB2)),FORCE)
-LOST_NATIVE := $(if $(wildcard hvdrec/_native*.so),,FORCE)
+LOST_NATIVE := $(if $(and $(wildcard hvdrec/_native*.so),$(wildcard hvdrec/_ops.so)),,FORCE)
 
 .PHONY: help train test lint build bench doctor clean distclean FORCE
 FORCE:
@@ -64,7 +64,7 @@ doctor: ## Say what works here, and what to do about what doesn't
 	@$(if $(wildcard $(PY)),$(PY),python3) -m hvdrec.doctor
 
 clean: ## Remove what was generated and compiled here, but for .venv and runs
-	rm -rf build hvdrec/_native*.so hvdrec/config/protos/*_pb2.py hvdrec/config/protos/*_pb2.pyi
+	rm -rf build hvdrec/_native*.so hvdrec/_ops.so hvdrec/config/protos/*_pb2.py hvdrec/config/protos/*_pb2.pyi
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks
 	find hvdrec tests bench -name __pycache__ -prune -exec rm -rf {} +
 
@@ -89,6 +89,6 @@ $(STAMPS)/protos: $(PROTOS) setup.py $(STAMPS)/packages $(LOST_PROTOS)
 	@touch $@
 
 $(STAMPS)/native: $(CSRC) CMakeLists.txt setup.py $(STAMPS)/packages $(LOST_NATIVE)
-	@echo '[5/5] hvdrec._native from csrc'
+	@echo '[5/5] C++ libraries from csrc (about a minute on 2 cores)'
 	@$(PY) setup.py -q build_ext --inplace
 	@touch $@

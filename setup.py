@@ -1,7 +1,7 @@
-"""Builds what Python can't import as it stands: the C++ module (by CMakeLists.txt) and the proto modules.
+"""Builds what Python can't import as it stands: the C++ libraries (by CMakeLists.txt) and the proto modules.
 
-`python setup.py build_ext --inplace` writes hvdrec/_native*.so, `python setup.py build_protos` writes
-hvdrec/config/protos/*_pb2.py. Everything else about the package is in pyproject.toml.
+`python setup.py build_ext --inplace` writes hvdrec/_native*.so and hvdrec/_ops.so, `python setup.py
+build_protos` writes hvdrec/config/protos/*_pb2.py. Everything else about the package is in pyproject.toml.
 """
 
 from __future__ import annotations
@@ -33,11 +33,10 @@ def find_cmake() -> str:
 
 
 class CMakeBuild(build_ext):
-    """Hands each extension to CMake; HVDREC_CMAKE_ARGS adds arguments, CMAKE_BUILD_PARALLEL_LEVEL jobs."""
+    """Has CMake build all extensions; HVDREC_CMAKE_ARGS adds arguments, CMAKE_BUILD_PARALLEL_LEVEL jobs."""
 
-    def build_extension(self, ext: Extension) -> None:
-        """Configures and builds `ext` into the place that setuptools chose for it."""
-        target = Path(self.get_ext_fullpath(ext.name)).resolve()
+    def build_extensions(self) -> None:
+        """Configures and builds csrc, then puts each library where setuptools wants it."""
         # One build tree per environment: CMake remembers the Python that it was configured for.
         environment = hashlib.sha256(sys.prefix.encode()).hexdigest()[:8]
         tree = ROOT / "build" / f"cmake-{sys.implementation.cache_tag}-{environment}"
@@ -56,11 +55,17 @@ class CMakeBuild(build_ext):
         for command in (configure, [find_cmake(), "--build", str(tree), "-j", jobs]):
             if subprocess.run(command, stdout=out, env=env).returncode:
                 raise SystemExit("csrc did not build: CMake's and the compiler's messages are above")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # A new file under the old name: a running process keeps the library that it has mapped.
-        fresh = target.with_name(target.name + ".new")
-        shutil.copy2(output / target.name, fresh)
-        os.replace(fresh, target)
+        for extension in self.extensions:
+            target = Path(self.get_ext_fullpath(extension.name)).resolve()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # A new file under the old name: a running process keeps the library that it has mapped.
+            fresh = target.with_name(target.name + ".new")
+            shutil.copy2(output / target.name, fresh)
+            os.replace(fresh, target)
+
+    def get_ext_filename(self, name: str) -> str:
+        """The file of an extension; TensorFlow's ops know nothing of Python, so it isn't in their name."""
+        return name.replace(".", os.sep) + ".so" if name.endswith("_ops") else super().get_ext_filename(name)
 
 
 class BuildProtos(Command):
@@ -97,7 +102,8 @@ class BuildPy(build_py):
         super().run()
 
 
+libraries = ["hvdrec._native", *(["hvdrec._ops"] if (ROOT / "csrc" / "tensorflow").is_dir() else [])]
 setup(
-    ext_modules=[Extension("hvdrec._native", sources=[])],
+    ext_modules=[Extension(name, sources=[]) for name in libraries],
     cmdclass={"build_ext": CMakeBuild, "build_protos": BuildProtos, "build_py": BuildPy},
 )

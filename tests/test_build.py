@@ -90,6 +90,7 @@ def make_tree(tmp_path: Path) -> Path:
     (tree / "hvdrec/config/protos/dnn.proto").touch()
     (tree / "hvdrec/config/protos/dnn_pb2.py").touch()
     (tree / "hvdrec/_native.so").touch()
+    (tree / "hvdrec/_ops.so").touch()
     for path in tree.rglob("*"):
         os.utime(path, (1000, 1000))
     for age, stamp in enumerate(("python", "packages", "horovod", "protos", "native")):
@@ -126,7 +127,12 @@ def test_build_repeats_what_a_change_calls_for(tmp_path: Path, changed: str, exp
 
 
 @pytest.mark.parametrize(
-    ("lost", "expected"), [("hvdrec/_native.so", ["native"]), ("hvdrec/config/protos/dnn_pb2.py", ["protos"])]
+    ("lost", "expected"),
+    [
+        ("hvdrec/_native.so", ["native"]),
+        ("hvdrec/_ops.so", ["native"]),
+        ("hvdrec/config/protos/dnn_pb2.py", ["protos"]),
+    ],
 )
 def test_build_replaces_what_was_lost(tmp_path: Path, lost: str, expected: list[str]) -> None:
     tree = make_tree(tmp_path)
@@ -252,9 +258,13 @@ def test_cmake_builds_a_module_and_ends_in_one_line_when_it_can_not(tmp_path: Pa
         shutil.copy(ROOT / name, tmp_path)
     (tmp_path / "hvdrec").mkdir()
     (tmp_path / "hvdrec/__init__.py").touch()
-    (tmp_path / "csrc/python").mkdir(parents=True)
+    for folder in ("kernels", "python"):
+        (tmp_path / "csrc" / folder).mkdir(parents=True)
+    (tmp_path / "csrc/kernels/one.cc").write_text("int One() { return 1; }\n")
     source = tmp_path / "csrc/python/module.cc"
-    source.write_text('#include <pybind11/pybind11.h>\nPYBIND11_MODULE(_native, m) { m.attr("one") = 1; }\n')
+    source.write_text(
+        '#include <pybind11/pybind11.h>\nint One();\nPYBIND11_MODULE(_native, m) { m.attr("one") = One(); }\n'
+    )
     build = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
     done = run(build, tmp_path, HVDREC_CMAKE_ARGS="-DHVDREC_MARCH=none -DCMAKE_BUILD_TYPE=Debug")
     assert done.returncode == 0, done.stderr

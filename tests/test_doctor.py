@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 FAKE_TENSORFLOW = """
 __version__ = "2.18.1"
+load_op_library = print
 class test:
     is_built_with_cuda = staticmethod(lambda: {cuda})
 class config:
@@ -67,7 +68,8 @@ def fake(folder: Path, tensorflow: str | None = None, horovod: str | None = None
 def test_all_is_well_here(tmp_path: Path) -> None:
     code, report = run_doctor(tmp_path)
     assert (code, [what for what, mark in report.items() if mark.startswith("FAIL")]) == (0, [])
-    assert {"Python", "TensorFlow", "Horovod", "C++ library", "Proto modules", "mpirun"} <= set(report)
+    assert {"Python", "TensorFlow", "Horovod", "C++ library", "TensorFlow ops"} <= set(report)
+    assert {"Proto modules", "mpirun"} <= set(report)
 
 
 def test_missing_tensorflow(tmp_path: Path) -> None:
@@ -179,15 +181,15 @@ def test_library_older_than_its_sources(monkeypatch: pytest.MonkeyPatch, tmp_pat
     source.write_text("")
     monkeypatch.setattr(environment, "ROOT", tmp_path)
     os.utime(source, (1, 1))
-    assert environment._native({"file": str(library)}).remedy == ""
+    assert environment._library("C++ library", {"file": str(library)}).remedy == ""
     os.utime(library, (0, 0))
-    finding = environment._native({"file": str(library)})
+    finding = environment._library("C++ library", {"file": str(library)})
     assert "older" in finding.remedy
     assert not finding.fatal
 
 
 def test_library_of_another_processor() -> None:
-    finding = environment._native({"error": "loading it failed: ended by SIGILL"})
+    finding = environment._library("C++ library", {"error": "loading it failed: ended by SIGILL"})
     assert "another processor" in finding.remedy
 
 

@@ -1,7 +1,7 @@
 """What this machine and this Python offer to a training run; each check says what to do where it fails.
 
-Nothing heavy is imported here: TensorFlow, Horovod and the C++ library are loaded by a child process, so that
-one of them missing, broken or built for another processor ends the child and becomes a finding.
+Nothing heavy is imported here: TensorFlow, Horovod and the C++ libraries are loaded by a child process, so
+that one of them missing, broken or built for another processor ends the child and becomes a finding.
 """
 
 from __future__ import annotations
@@ -46,11 +46,15 @@ def tensorflow():
     import tensorflow as tf
     return {{"version": tf.__version__, "cuda": tf.test.is_built_with_cuda(),
              "gpus": [gpu.name for gpu in tf.config.list_physical_devices("GPU")]}}
+def ops():
+    from hvdrec.ops import library
+    library.load_ops()
+    return {{"file": str(library.PATH)}}
 def horovod():
     import horovod, horovod.tensorflow as hvd
     return {{"version": horovod.__version__, "MPI": bool(hvd.mpi_built()), "Gloo": bool(hvd.gloo_built()),
              "NCCL": bool(hvd.nccl_built())}}
-for part in (protos, native, tensorflow, horovod):
+for part in (protos, native, tensorflow, ops, horovod):
     tell(part.__name__, part)
 """
 
@@ -86,8 +90,9 @@ def examine() -> list[Finding]:
     return [
         *quick,
         _protos(parts["protos"]),
-        _native(parts["native"]),
+        _library("C++ library", parts["native"]),
         _tensorflow(parts["tensorflow"]),
+        _library("TensorFlow ops", parts["ops"]),
         _horovod(parts["horovod"]),
         *_gpu(parts["tensorflow"], parts["horovod"]),
         *launchers,
@@ -120,7 +125,7 @@ def _child_report(child: subprocess.Popen[str]) -> dict[str, dict[str, Any]]:
     for line in output.splitlines():
         with contextlib.suppress(ValueError, TypeError):  # what TensorFlow itself prints
             parts.update(json.loads(line))
-    for part in ("protos", "native", "tensorflow", "horovod"):
+    for part in ("protos", "native", "tensorflow", "ops", "horovod"):
         if part not in parts:
             parts[part] = {"error": f"loading it failed: {end}"}
             end = "the part before it could not be loaded"
@@ -222,16 +227,15 @@ def _protos(facts: dict[str, Any]) -> Finding:
     return Finding("Proto modules", "generated", stale, needed=False)
 
 
-def _native(facts: dict[str, Any]) -> Finding:
+def _library(what: str, facts: dict[str, Any]) -> Finding:
+    """A library built from csrc."""
     if "error" in facts:
         remedy = "run `make build`; if that doesn't help, `make clean build`"
         if "SIGILL" in facts["error"]:
             remedy = "built for another processor: run `make clean build` on this machine"
-        return Finding("C++ library", facts["error"], remedy)
+        return Finding(what, facts["error"], remedy)
     sources = (path for path in (ROOT / "csrc").rglob("*") if path.suffix in (".cc", ".h"))
-    return Finding(
-        "C++ library", Path(facts["file"]).name, _stale(sources, Path(facts["file"])), needed=False
-    )
+    return Finding(what, Path(facts["file"]).name, _stale(sources, Path(facts["file"])), needed=False)
 
 
 def _stale(sources: Iterable[Path], product: Path) -> str:
