@@ -1,0 +1,39 @@
+"""IdFeature: one id per row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from hvdrec.features.serving.cells import Cells
+from hvdrec.features.serving.ids import IdMap, Ids
+
+
+class SingleId(tf.Module):
+    """As csrc/kernels/id_feature.cc."""
+
+    multi = False
+
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        """Takes a native feature spec."""
+        super().__init__()
+        self._field = spec["inputs"][0]
+        self._precision = spec["precision"]
+        self._map = IdMap(spec)
+
+    def __call__(self, cells: Cells) -> Ids:
+        """The id of each row."""
+        if self._map.identity:
+            return Ids(self._identity(cells))
+        text = cells.text(self._field, self._precision)
+        return Ids(tf.where(tf.equal(text, ""), -1, self._map.tokens(text)))
+
+    def _identity(self, cells: Cells) -> tf.Tensor:
+        values = cells.integer(self._field)
+        ids = tf.where(tf.equal(values, -1), -1, self._map.numbers(values))
+        field, tensor = cells.field(self._field), cells.tensor(self._field)
+        if field.dtype == "STRING" and not field.default and tensor.dtype == tf.string:
+            ids = tf.where(tf.equal(tensor, ""), -1, ids)
+        return ids

@@ -1,0 +1,112 @@
+"""RawFeature: numbers as they are, in buckets, or as coefficients of learnt vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from hvdrec.features.serving.cells import Cells, parse_numbers
+from hvdrec.features.serving.ids import Ids, split
+
+_NORMALIZERS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+    "": tf.identity,
+    "abs": tf.abs,
+    "exp": tf.exp,
+    "expm1": tf.math.expm1,
+    "identity": tf.identity,
+    "log": tf.math.log,
+    "log1p": tf.math.log1p,
+    "sigmoid": tf.sigmoid,
+    "sign": tf.sign,
+    "sqrt": tf.sqrt,
+    "square": tf.square,
+    "tanh": tf.tanh,
+}
+
+
+class Raw(tf.Module):
+    """As csrc/kernels/raw_feature.cc: the numbers themselves."""
+
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        """Takes a native feature spec."""
+        super().__init__()
+        self._field = spec["inputs"][0]
+        self._separator = spec["separator"]
+        self.dim = int(spec["dim"])
+        self._scaled = spec["max"] > spec["min"]
+        self._min = np.float32(spec["min"])
+        self._span = np.float32(spec["max"] - spec["min"])
+        self._normalize = _NORMALIZERS[spec["normalizer"]]
+
+    def __call__(self, cells: Cells) -> tf.Tensor:
+        """The numbers of each row: float32 [B, dim]."""
+        values = self._read(cells)
+        if self._scaled:
+            values = (values - self._min) / self._span
+        return self._normalize(values)
+
+    def _read(self, cells: Cells) -> tf.Tensor:
+        if cells.is_list(self._field):
+            values = cells.tensor(self._field)
+            if values.dtype == tf.string:
+                values = parse_numbers(tf.where(tf.equal(values, ""), "0", values))
+            return self._fitted(tf.cast(values, tf.float32), cells)
+        if self.dim == 1:
+            return tf.cast(cells.number(self._field), tf.float32)[:, None]
+        tokens, rows = split(cells.text(self._field, 9), self._separator)
+        numbers = tf.cast(parse_numbers(tokens), tf.float32)
+        ragged = tf.RaggedTensor.from_value_rowids(numbers, rows, tf.cast(cells.rows, rows.dtype))
+        return self._fitted(ragged.to_tensor(), cells)
+
+    def _fitted(self, values: tf.Tensor, cells: Cells) -> tf.Tensor:
+        """Numbers missing at the end of a row are 0; too many are an error."""
+        name = cells.field(self._field).name
+        found = tf.shape(values)[1]
+        check = tf.debugging.assert_less_equal(found, self.dim, f"{name} has more than {self.dim} numbers")
+        with tf.control_dependencies([] if check is None else [check]):
+            padded = tf.pad(values, [[0, 0], [0, tf.maximum(0, self.dim - found)]])
+        return tf.ensure_shape(padded, [None, self.dim])
+
+
+class Bucket(tf.Module):
+    """The bucket each number falls into."""
+
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        """Takes a native feature spec."""
+        super().__init__()
+        self._raw = Raw(spec)
+        self._boundaries = list(spec["boundaries"])
+        self.multi = self._raw.dim > 1
+
+    def __call__(self, cells: Cells) -> Ids:
+        """Number k of a vector has its own buckets behind those of number k - 1."""
+        buckets = tf.raw_ops.Bucketize(input=self._raw(cells), boundaries=self._boundaries)
+        ids = buckets + tf.range(self._raw.dim) * (len(self._boundaries) + 1)
+        if not self.multi:
+            return Ids(ids[:, 0])
+        ids = tf.reshape(ids, [-1])
+        return Ids(ids, _rows(cells, self._raw.dim), tf.ones_like(ids, tf.float32))
+
+
+class Projected(tf.Module):
+    """Number k is the coefficient of learnt vector k."""
+
+    multi = True
+
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        """Takes a native feature spec."""
+        super().__init__()
+        self._raw = Raw(spec)
+
+    def __call__(self, cells: Cells) -> Ids:
+        """The ids are the same in every row."""
+        dim = self._raw.dim
+        ids = tf.tile(tf.range(dim), [cells.rows])
+        return Ids(ids, _rows(cells, dim), tf.reshape(self._raw(cells), [-1]))
+
+
+def _rows(cells: Cells, dim: int) -> tf.Tensor:
+    return tf.repeat(tf.range(cells.rows), dim)
