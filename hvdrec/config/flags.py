@@ -279,7 +279,7 @@ def load_for_eval(flags: EvalFlags) -> Config:
     config = _load_restoring(flags.model_dir, flags.pipeline_config_path, flags.ignored)
     _set_input(config, "eval", flags.eval_input_path)
     expand(config)
-    config.warnings += check(config, "eval")
+    check(config, "eval")
     return config
 
 
@@ -293,7 +293,7 @@ def load_for_predict(flags: PredictFlags) -> Config:
     _set(config, "data_config.selected_cols", flags.selected_cols, "--selected_cols")
     _set(config, "data_config.input_type", flags.input_type, "--input_type")
     expand(config)
-    config.warnings += check(config, "predict")
+    check(config, "predict")
     return config
 
 

@@ -21,7 +21,7 @@ def evaluate(config: Config, flags: Any) -> None:
     ``model_dir/eval`` and to standard output.
     """
     group = join_group()
-    log.set_up(group.rank, flags.verbose)
+    log.set_up(group.rank, flags.verbose, config.warnings)
     set_threads(config.proto.train_config, group.local_size)
     job, step = together(group, lambda: restore(config, group, flags.checkpoint_path))
     paths = list(flags.eval_input_path) if flags.eval_input_path else None

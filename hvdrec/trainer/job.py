@@ -148,13 +148,23 @@ class Job:
         position = self.group.gather_objects(position)[0]
         return position
 
-    def _restore(self, found: list[Entry], continue_train: bool) -> InputPosition:
+    def refuse_used_model_dir(self) -> None:
+        """Keeps another run's folder from being written to.
+
+        Raises:
+            CheckpointError: model_dir holds checkpoints.
+        """
         latest = self.store.latest()
-        if latest is not None and not continue_train:
+        if latest is not None:
             raise CheckpointError(
                 f"{self.proto.model_dir} already holds checkpoints ({os.path.basename(latest)}); give "
                 "--continue_train to go on from there, or another --model_dir"
             )
+
+    def _restore(self, found: list[Entry], continue_train: bool) -> InputPosition:
+        if not continue_train:
+            self.refuse_used_model_dir()
+        latest = self.store.latest()
         train = self.proto.train_config
         if latest is not None:
             logger.info("going on from %s", latest)

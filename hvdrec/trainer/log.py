@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -17,14 +17,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 logger = logging.getLogger("hvdrec")
 
 
-def set_up(rank: int, verbose: bool) -> None:
-    """Sends this process's log lines to standard error; ranks other than 0 only warn."""
+def set_up(rank: int, verbose: bool, warnings: Sequence[str] = ()) -> None:
+    """Sends this process's log lines to standard error; ranks other than 0 only warn.
+
+    Args:
+        rank: This rank.
+        verbose: Whether debugging lines are shown.
+        warnings: What the config's check found, the same on all ranks; rank 0 tells.
+    """
     handler = logging.StreamHandler(sys.stderr)
     prefix = "" if rank == 0 else f"[rank {rank}] "
     handler.setFormatter(logging.Formatter(f"%(asctime)s {prefix}%(message)s", "%H:%M:%S"))
     logger.handlers[:] = [handler]
     logger.propagate = False
     logger.setLevel(logging.DEBUG if verbose else logging.INFO if rank == 0 else logging.WARNING)
+    for warning in warnings if rank == 0 else ():
+        logger.warning("warning: %s", warning)
 
 
 class RunLog:

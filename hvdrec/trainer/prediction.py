@@ -32,7 +32,7 @@ def predict(config: Config, flags: Any) -> None:
     part; whole batches of `--batch_size` rows are dealt to the ranks in turn.
     """
     group = join_group()
-    log.set_up(group.rank, flags.verbose)
+    log.set_up(group.rank, flags.verbose, config.warnings)
     set_threads(config.proto.train_config, group.local_size)
     config.proto.data_config.batch_size = flags.batch_size
     config.proto.data_config.with_header = flags.with_header or config.proto.data_config.with_header

@@ -28,7 +28,7 @@ def train(config: Config, flags: Any) -> None:
     if mirrored and own_ranks > 1 and launched_size() == 1:
         relaunch(own_ranks, "hvdrec.train", sys.argv[1:])
     group = join_group()
-    log.set_up(group.rank, flags.verbose)
+    log.set_up(group.rank, flags.verbose, config.warnings)
     set_threads(train_config, group.local_size)
     if group.rank == 0:
         clear(config.proto.model_dir)
@@ -43,8 +43,7 @@ def train(config: Config, flags: Any) -> None:
 def _train(config: Config, flags: Any, group: ReplicaGroup) -> None:
     model_dir = config.proto.model_dir
     job = together(group, lambda: Job(config, group))
-    if group.rank == 0:
-        save(config, model_dir)
+    together(group, lambda: _claim(job, flags.continue_train))
     if group.rank == 0:
         log.logger.info(
             "%s on %d rank%s, %d embedding rows, %d dense weights",
@@ -61,3 +60,11 @@ def _train(config: Config, flags: Any, group: ReplicaGroup) -> None:
         print(f"evaluation: {', '.join(shown)}")
     print(f"checkpoint: {prefix}")
     print(f"next: {sys.executable} -m hvdrec.eval --model_dir {model_dir}", flush=True)
+
+
+def _claim(job: Job, continue_train: bool) -> None:
+    """Rank 0 leaves the config in model_dir, unless the folder is another run's."""
+    if job.group.rank == 0:
+        if not continue_train:
+            job.refuse_used_model_dir()
+        save(job.config, job.proto.model_dir)

@@ -117,9 +117,11 @@ sys.exit(main(parse_train, run, sys.argv[1:]))
 def test_checkpoints_in_the_way_are_not_overwritten(job: SmallJob) -> None:
     job.steps = 4
     assert _train(job, "plain", 1).returncode == 0
-    again = _train(job, "plain", 1)
+    before = (job.model_dir / "pipeline.config").read_bytes()
+    again = _train(job, "plain", 1, "--train_config.num_steps=6")
     assert again.returncode == 2
     assert "--continue_train" in again.stderr
+    assert (job.model_dir / "pipeline.config").read_bytes() == before
     more = _train(job, "plain", 1, "--continue_train", "--train_config.num_steps=6")
     assert more.returncode == 0, more.stderr
     assert (job.model_dir / "model.ckpt-6.index").exists()
