@@ -39,7 +39,8 @@ class FlagParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """See the class."""
-        raise ConfigError(message.removeprefix("argument "))
+        message = message.removeprefix("argument ")
+        raise ConfigError(message.replace("ignored explicit argument", "takes no value, found"))
 
     def add_ignored(self, name: str, takes_value: bool) -> None:
         """Adds a flag of EasyRec's that has no effect here."""
@@ -59,8 +60,12 @@ class FlagParser(argparse.ArgumentParser):
         values, rest = self.parse_known_args(list(arguments))
         if rest:
             name = rest[0].partition("=")[0]
+            if name.startswith(("\u2013", "\u2014", "\u2212")):
+                raise ConfigError(
+                    f"{name}: begins with a dash of typesetting; write --{name.lstrip(name[0])}"
+                )
             if not name.startswith("-"):
-                raise ConfigError(f"{rest[0]}: is not a flag")
+                raise ConfigError(f"{name!r} is not a flag; the flags are {', '.join(known)}")
             if path_edits:
                 known += [f"--{root}.<path>" for root in ("train_config", "data_config", "model_config")]
             raise ConfigError(f"{name}: there is no such flag; {hint(name, known)}")

@@ -94,17 +94,19 @@ def _fits(written: str, kind: str) -> bool:
 
 def _check_known(report: Report, path: str, name: str, fields: dict[str, Any]) -> None:
     if name not in fields:
-        report.error(path, f"{name!r} is not among data_config.input_fields; {hint(name, fields)}")
+        report.error(path, f"{name!r} is not among data_config.input_fields; {report.hint(name, fields)}")
 
 
 def _check_labels(report: Report, data: Any, fields: dict[str, Any]) -> None:
     if not data.label_fields:
         report.error(f"{_PATH}.label_fields", "is empty; name the label's column")
+    seen: set[str] = set()
     for i, name in enumerate(data.label_fields):
         path = f"{_PATH}.label_fields[{i}]"
         _check_known(report, path, name, fields)
-        if name in list(data.label_fields)[:i]:
+        if name in seen:
             report.error(path, f"{name!r} stands twice")
+        seen.add(name)
     for field in ("label_dim", "label_sep"):
         count = len(getattr(data, field))
         if count and count != len(data.label_fields):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from hvdrec.config import support
 from hvdrec.config.expand import feature_list, feature_list_path, feature_name
-from hvdrec.config.names import enum_name, hint
+from hvdrec.config.names import enum_name
 from hvdrec.config.report import Report
 
 _COMBINERS = ("sum", "mean", "sqrtn")
@@ -82,7 +83,7 @@ def _check_feature(report: Report, feature: Any, path: str, fields: dict[str, An
     for i, name in enumerate(feature.input_names):
         if name not in fields:
             known = False
-            near = hint(name, fields)
+            near = report.hint(name, fields)
             report.error(
                 f"{path}.input_names[{i}]", f"{name!r} is not among data_config.input_fields; {near}"
             )
@@ -110,10 +111,9 @@ def _check_buckets(report: Report, feature: Any, path: str) -> None:
     if feature.hash_bucket_size:
         _check_rows(report, feature.hash_bucket_size, f"{path}.hash_bucket_size")
     elif feature.vocab_list:
-        values = list(feature.vocab_list)
-        if len(values) > len(set(values)):
-            twice = next(v for v in values if values.count(v) > 1)
-            report.error(f"{path}.vocab_list", f"{twice!r} stands twice")
+        twice = [value for value, count in Counter(feature.vocab_list).items() if count > 1]
+        if twice:
+            report.error(f"{path}.vocab_list", f"{twice[0]!r} stands twice")
     elif feature.vocab_file:
         if not os.path.isfile(feature.vocab_file):
             report.error(f"{path}.vocab_file", f"there is no file {feature.vocab_file}")

@@ -66,7 +66,7 @@ def _refuse_class(report: Report, name: str) -> None:
 
 def _check_groups(report: Report, model: Any) -> dict[str, Any]:
     """Checks `feature_groups`; gives them by name."""
-    names = {feature_name(f) for f in feature_list(report.config.proto)}
+    names = dict.fromkeys(feature_name(f) for f in feature_list(report.config.proto))
     groups: dict[str, Any] = {}
     if not model.feature_groups:
         report.error(f"{_PATH}.feature_groups", "is empty; the model has no input")
@@ -85,7 +85,7 @@ def _check_groups(report: Report, model: Any) -> dict[str, Any]:
         for j, name in enumerate(group.feature_names):
             if name not in names:
                 report.error(
-                    f"{path}.feature_names[{j}]", f"no feature is named {name!r}; {hint(name, names)}"
+                    f"{path}.feature_names[{j}]", f"no feature is named {name!r}; {report.hint(name, names)}"
                 )
             elif counts.pop(name, 1) > 1:
                 report.warn(f"{path}.feature_names[{j}]", f"{name!r} stands twice in the group")
@@ -259,7 +259,7 @@ def _check_column(report: Report, name: str, path: str) -> None:
     names = {feature_name(f) for f in feature_list(proto)}
     names |= {f.input_name for f in proto.data_config.input_fields}
     if name not in names:
-        report.error(path, f"no feature or input field is named {name!r}; {hint(name, sorted(names))}")
+        report.error(path, f"no feature or input field is named {name!r}; {report.hint(name, sorted(names))}")
 
 
 def _check_metrics(report: Report, model: Any, losses: list[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from hvdrec.config.config import Config
 from hvdrec.config.json_source import parse
-from hvdrec.config.names import is_message, is_repeated
+from hvdrec.config.names import is_free_form, is_message, is_repeated, one_line
 from hvdrec.config.paths import PathError, Step, Target, parse_path, select, split_outside
 from hvdrec.config.values import FieldValueError, assign, merge_value, parse_message_text, shown, to_scalar
 from hvdrec.errors import ConfigError
@@ -52,10 +52,17 @@ def apply(config: Config, edits: Mapping[str, Any], origin: str = FLAG) -> None:
             for path, single in _pairs(written, value):
                 _apply_one(config, config.proto, "", path, single, origin)
         except (PathError, FieldValueError) as error:
-            place = origin if origin == f"--{written}" else f"{origin}: {written.strip()}"
-            raise ConfigError(f"{place}: {error}") from None
+            raise ConfigError(_at(origin, written.strip(), str(error))) from None
         except RecursionError:
             raise ConfigError(f"{origin}: values are nested too deeply") from None
+
+
+def _at(origin: str, written: str, problem: str) -> str:
+    """What is wrong with an edit, with its flag and path, each once and on one line."""
+    problem = problem.removeprefix(f"{written}: ")
+    if origin == f"--{written}" or not written:
+        return f"{origin}: {problem}"
+    return f"{origin}: {one_line(written)}: {problem}"
 
 
 def _pairs(written: str, value: Any) -> Iterator[tuple[str, Any]]:
@@ -121,7 +128,7 @@ def _value_of(target: Target) -> Any:
 def _apply_below(config: Config, target: Target, value: Mapping[str, Any], origin: str) -> None:
     """Applies a dictionary of edits to the message a path leads to."""
     message = _value_of(target)
-    if message.DESCRIPTOR.file.package == "google.protobuf":
+    if is_free_form(message.DESCRIPTOR):
         merge_value(message, value, target.path)
         config.changed(target.path, origin)
         return

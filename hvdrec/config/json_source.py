@@ -10,6 +10,7 @@ from typing import Any
 from hvdrec.config.config import join
 from hvdrec.config.names import find_field
 
+_MOST_DIGITS = 400
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+', re.DOTALL)
 
 
@@ -30,7 +31,12 @@ def parse(text: str) -> Any:
             )
         return values
 
-    return json.loads(text, object_pairs_hook=unique)
+    return json.loads(text, object_pairs_hook=unique, parse_int=_integer)
+
+
+def _integer(written: str) -> int | str:
+    """The number; what no field can hold stays as it is written, for the message that says so."""
+    return int(written) if len(written) < _MOST_DIGITS else written
 
 
 def _second(text: str, key: str) -> int:

@@ -45,19 +45,35 @@ def is_message(field: FieldDescriptor) -> bool:
     return field.message_type is not None
 
 
+def is_free_form(descriptor: Any) -> bool:
+    """Whether a message is a `Struct` of protobuf's own, which holds any JSON object."""
+    return descriptor.file.package == "google.protobuf"
+
+
 def type_name(field: FieldDescriptor) -> str:
     """What a value of the field (or an element of the list) is, in words."""
     if field.enum_type is not None:
-        return f"a {field.enum_type.name} ({listed(v.name for v in field.enum_type.values)})"
+        return f"{_with_article(field.enum_type.name)} ({listed(v.name for v in field.enum_type.values)})"
     if field.message_type is not None:
-        return f"a {field.message_type.name} message"
+        return f"{_with_article(field.message_type.name)} message"
     return _TYPE_NAMES.get(field.type, "a value")
+
+
+def _with_article(name: str) -> str:
+    return f"{'an' if name[0] in 'AEIO' else 'a'} {name}"
 
 
 def enum_name(message: Any, field_name: str) -> str:
     """The name of the enum value that a field holds."""
     enum = message.DESCRIPTOR.fields_by_name[field_name].enum_type
     return enum.values_by_number[getattr(message, field_name)].name
+
+
+def one_line(text: str) -> str:
+    """A text of the user's as it can stand in a message: on one line, shortened, printable."""
+    shown = " ".join(text.split())
+    shown = shown if len(shown) <= 200 else f"{shown[:200]}..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 
 
 def listed(names: Iterable[str], most: int = _MOST_LISTED) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 
 from hvdrec.config.config import join
-from hvdrec.config.names import find_field, hint, is_message, is_repeated, listed, type_name
+from hvdrec.config.names import find_field, hint, is_free_form, is_message, is_repeated, listed, type_name
 from hvdrec.config.values import shown, to_scalar
 
 _CLOSING = {"[": "]", "{": "}", "(": ")", "<": ">"}
@@ -139,6 +139,8 @@ def select(message: Any, steps: Sequence[Step], prefix: str = "") -> list[Target
 
 
 def _select_step(message: Any, step: Step, prefix: str) -> list[Target]:
+    if is_free_form(message.DESCRIPTOR):
+        raise PathError(f"{prefix} has no fields of its own; set the whole of it, with a JSON object")
     field = find_field(message.DESCRIPTOR, step.name)
     if field is None:
         names = hint(step.name, message.DESCRIPTOR.fields_by_name, "its fields are")
@@ -183,7 +185,7 @@ def _indices(elements: Sequence[Any], field: FieldDescriptor, selector: str, pat
 def _compare(elements: Sequence[Any], field: FieldDescriptor, selector: str, path: str) -> Sequence[int]:
     """The elements for which ``key=value`` (or another comparison) is true."""
     key, symbol, written = _split_comparison(selector)
-    if not symbol:
+    if not symbol or key.endswith("!") or written.startswith("="):
         raise PathError(f"{path}: [{selector}] is no selector; use {_SELECTORS}")
     if not is_message(field):
         raise PathError(f"{path}: its elements have no fields; use [3], [-1], [:] or [1:10]")
@@ -266,7 +268,10 @@ def _cast(field: FieldDescriptor, written: str) -> Any:
             FieldDescriptor.TYPE_STRING,
         ):
             raise
-        return float(written)
+        try:
+            return float(written)
+        except ValueError:
+            raise ValueError(f"expected a number, found {shown(written)}") from None
     if field.type == FieldDescriptor.TYPE_FLOAT:
         # A float32 field holds 0.9 as 0.899999976; so does the number it is compared with.
         return struct.unpack("<f", struct.pack("<f", value))[0]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from hvdrec.config.config import Config
+from hvdrec.config.names import hint, listed
 from hvdrec.errors import ConfigError
 
 _MOST_PROBLEMS = 30
+_MOST_HINTS = 100
 
 
 class Report:
@@ -16,6 +20,7 @@ class Report:
         self.config = config
         self.warnings: list[str] = []
         self._problems: dict[str, int] = {}
+        self._hints = 0
 
     def error(self, path: str, problem: str) -> None:
         """Notes that the config can't be used because of the field at `path`."""
@@ -24,6 +29,11 @@ class Report:
     def warn(self, path: str, problem: str) -> None:
         """Notes something the user should know."""
         self.warnings.append(f"{self.config.where(path)}: {problem}")
+
+    def hint(self, name: str, candidates: Collection[str], what: str = "there are") -> str:
+        """As `names.hint`; without its search, slow among thousands of names, once many were given."""
+        self._hints += 1
+        return hint(name, candidates, what) if self._hints <= _MOST_HINTS else f"{what}: {listed(candidates)}"
 
     def close(self) -> list[str]:
         """The warnings.

@@ -124,6 +124,7 @@ MODELS_TO_COME = (
 
 _NOT_YET = "is not supported yet"
 _ALIBABA = "exists only in Alibaba's cloud"
+_UNREAD = "has no effect, as in EasyRec"
 _SAMPLER = "negative sampling is not supported yet"
 
 #: Why a value of an enum or oneof can't be had, where there is more to say than "not supported yet".
@@ -176,6 +177,7 @@ REFUSED = {
     "DatasetConfig.hard_negative_sampler_v2": _SAMPLER,
     "DatasetConfig.negative_sampler_in_memory": _SAMPLER,
     "DatasetConfig.Field.user_define_fn": "functions on columns are not supported; compute it in the data",
+    "DatasetConfig.Field.ignore_val": "values to leave out are not supported; take them out of the data",
     "FeatureConfig.ev_params": f"embedding variables: {_ALIBABA}; use hash_bucket_size",
     "FeatureGroupConfig.sequence_features": f"target attention {_NOT_YET}; remove it",
     "FeatureGroupConfig.negative_sampler": _SAMPLER,
@@ -199,8 +201,50 @@ IGNORED = {
     "DatasetConfig.pai_worker_queue": "has no effect; rows are always divided among the ranks",
     "DatasetConfig.chief_redundant": "has no effect; every rank trains on rows of its own",
     "FeatureConfigV2.embedding_on_cpu": "has no effect",
-    "FM.use_variant": "has no effect, as in EasyRec",
+    "FM.use_variant": _UNREAD,
+    "TrainConfig.startup_delay_steps": _UNREAD,
+    "TrainConfig.protocol": _UNREAD,
+    "TrainConfig.tensor_fuse": _UNREAD,
+    "TrainConfig.sparse_accumulator_type": f"has no effect; it {_ALIBABA}",
+    "EvalConfig.eval_interval_secs": _UNREAD,
+    "EvalConfig.max_evals": _UNREAD,
+    "EvalConfig.save_graph": _UNREAD,
+    "DatasetConfig.shard": _UNREAD,
+    "DatasetConfig.Field.input_dim": _UNREAD,
+    "DatasetConfig.selected_col_types": f"has no effect; it {_ALIBABA}",
+    "DatasetConfig.pai_worker_slice_num": f"has no effect; it {_ALIBABA}",
+    "DatasetConfig.num_parallel_calls": "has no effect; files are read by one background thread of each rank",
+    "DatasetConfig.data_compression_type": "is for TFRecord files; CSV files go by their ending, .gz or .zst",
+    "DeepFM.wide_regularization": "is deprecated and has no effect; use l2_regularization",
 }
+
+#: Fields that may be set and that nothing reads: they only name something, ask for what is done
+#: anyway, or belong to an input or feature type, a loss or a field that is refused itself.
+SILENT = (
+    "EasyRecModel.model_name",
+    "TrainConfig.write_graph",
+    "Optimizer.moving_average_decay",
+    "DatasetConfig.rtp_separator",
+    "DatasetConfig.n_data_batch_tfrecord",
+    "DatasetConfig.feature_fields",
+    "DatasetConfig.Field.input_shape",
+    "DatasetConfig.Field.user_define_fn_path",
+    "DatasetConfig.Field.user_define_fn_res_type",
+    "FeatureConfig.expression",
+    "FeatureConfig.lookup_max_sel_elem_num",
+    "FeatureConfig.max_seq_len",
+    "FeatureConfig.sequence_combiner",
+    "FeatureConfig.sequence_length",
+    "FeatureConfig.sub_feature_type",
+    "EvalMetrics.precision_at_topk",
+    "Loss.softmax_loss",
+    "Loss.circle_loss",
+    "Loss.multi_simi_loss",
+    "Loss.jrc_loss",
+    "Loss.listwise_rank_loss",
+    "Loss.listwise_distill_loss",
+    "Loss.ziln_loss",
+)
 
 
 #: Values that change nothing though they aren't the default.

@@ -9,13 +9,19 @@ from typing import Any
 from google.protobuf import text_format
 
 from hvdrec.config.config import join
-from hvdrec.config.names import FIELD_ALIASES, hint, is_message, is_repeated
+from hvdrec.config.names import FIELD_ALIASES, hint, is_message, is_repeated, one_line
 
 _TOKEN = re.compile(r""" \#[^\n]* | "(?:[^"\\\n]|\\.)*" | '(?:[^'\\\n]|\\.)*' | [\w.+-]+ | \S """, re.VERBOSE)
 _ALIASED = re.compile("|".join(map(re.escape, FIELD_ALIASES)))
 _NO_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]*)"')
 _NO_VALUE = re.compile(r'Enum type "([\w.]+)" has no value named (.*)\.$', re.DOTALL)
 _FIELD_BEFORE = re.compile(r"([A-Za-z_]\w*)\s*:\s*[^:{}<>]*$")
+#: What a text that begins like this may have meant.
+_BEGINNINGS = {
+    "{": " (JSON goes into a file named .json)",
+    "/": " (a comment begins with #)",
+    "}": " (one } too many?)",
+}
 
 
 class TextError(ValueError):
@@ -47,11 +53,11 @@ def merge(text: str, message: Any) -> None:
     try:
         text_format.Merge(text, message)
     except text_format.ParseError as error:
-        raise _explained(error, text, message.DESCRIPTOR.file.pool) from None
+        raise _explained(error, text, message.DESCRIPTOR) from None
     except RecursionError:
         raise TextError(0, 0, "messages are nested too deeply") from None
     except (ValueError, TypeError, KeyError) as error:
-        raise TextError(0, 0, _one_line(str(error))) from None
+        raise TextError(0, 0, one_line(str(error))) from None
 
 
 def _replace_aliases(text: str) -> str:
@@ -59,13 +65,7 @@ def _replace_aliases(text: str) -> str:
     return _TOKEN.sub(lambda token: FIELD_ALIASES.get(token[0], token[0]), text)
 
 
-def _one_line(text: str) -> str:
-    shown = " ".join(text.split())
-    shown = shown if len(shown) <= 200 else f"{shown[:200]}..."
-    return shown.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _explained(error: text_format.ParseError, text: str, pool: Any) -> TextError:
+def _explained(error: text_format.ParseError, text: str, root: Any) -> TextError:
     """The parser's error without its noise, with the field it is about and the nearest right name."""
     line, column = error.GetLine() or 0, error.GetColumn() or 0
     lines = text.split("\n")
@@ -73,20 +73,47 @@ def _explained(error: text_format.ParseError, text: str, pool: Any) -> TextError
     problem = str(error).removeprefix(f"{line}:{column} : ")
     for quoted in (source, ""):
         problem = problem.removeprefix(f"'{quoted}': ")
+    return TextError(line, column, _clearer(problem, text, source[: max(0, column - 1)], root))
+
+
+def _clearer(problem: str, text: str, before: str, root: Any) -> str:
     missing, value = _NO_FIELD.search(problem), _NO_VALUE.search(problem)
     if missing is not None:
-        descriptor = pool.FindMessageTypeByName(missing[1])
-        names = hint(missing[2], descriptor.fields_by_name, "its fields are")
-        return TextError(line, column, f"{descriptor.name} has no field {_one_line(missing[2])!r}; {names}")
-    before = _FIELD_BEFORE.search(source[: max(0, column - 1)])
-    field = f"{before[1]}: " if before else ""
+        descriptor = root.file.pool.FindMessageTypeByName(missing[1])
+        advice = hint(missing[2], descriptor.fields_by_name, "its fields are")
+        if descriptor is not root and missing[2] in root.fields_by_name:
+            advice = f"it is a field of {root.name}: is a }} missing above?"
+        return f"{descriptor.name} has no field {one_line(missing[2])!r}; {advice}"
+    if problem.startswith("Expected identifier or number, got"):
+        return f"{one_line(problem)}{_BEGINNINGS.get(problem[35:36], '')}"
+    still_open = _still_open(text) if problem == 'Expected "}".' else ""
+    if still_open:
+        return f"the file ends inside {still_open}: a }} is missing"
+    field = _FIELD_BEFORE.search(before)
+    prefix = f"{field[1]}: " if field else ""
     if value is not None:
-        enum = pool.FindEnumTypeByName(value[1])
+        enum = root.file.pool.FindEnumTypeByName(value[1])
         names = hint(value[2], enum.values_by_name, "its values are")
-        problem = f"{enum.name} has no value {_one_line(value[2])!r}; {names}"
-    else:
-        problem = _one_line(problem.replace("hvdrec.protos.", ""))
-    return TextError(line, column, field + problem)
+        return f"{prefix}{enum.name} has no value {one_line(value[2])!r}; {names}"
+    return prefix + one_line(problem.replace(f"{root.file.package}.", ""))
+
+
+def _still_open(text: str) -> str:
+    """The innermost message whose brace isn't closed at the end of the text, with its line."""
+    opened: list[tuple[str, int]] = []
+    name = ""
+    for token in _TOKEN.finditer(text):
+        if token[0] in ("{", "<"):
+            opened.append((name, token.start()))
+        elif token[0] in ("}", ">") and opened:
+            opened.pop()
+        elif token[0] != ":" and not token[0].startswith("#"):
+            name = token[0]
+    if not opened:
+        return ""
+    name, offset = opened[-1]
+    line = text.count("\n", 0, offset) + 1
+    return f"{name} {{ (line {line})"
 
 
 class _Locator:

@@ -14,7 +14,7 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from hvdrec.config import text
 from hvdrec.config.config import join
-from hvdrec.config.names import find_field, hint, is_message, is_repeated, type_name
+from hvdrec.config.names import find_field, hint, is_free_form, is_message, is_repeated, one_line, type_name
 
 _INTEGER_RANGES = {
     FieldDescriptor.TYPE_INT32: (-(1 << 31), (1 << 31) - 1),
@@ -43,10 +43,10 @@ class FieldValueError(ValueError):
 def shown(value: Any) -> str:
     """A value as the user would write it, shortened."""
     try:
-        written = json.dumps(value)
+        written = json.dumps(value, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):
         written = ascii(value)
-    return written if len(written) <= 80 else f"{written[:80]}..."
+    return one_line(written if len(written) <= 80 else f"{written[:80]}...")
 
 
 def to_scalar(field: FieldDescriptor, value: Any) -> Any:
@@ -179,7 +179,10 @@ def _scalar_at(field: FieldDescriptor, value: Any, path: str) -> Any:
 
 def _assign_list(message: Any, field: FieldDescriptor, value: Any, path: str, allow_text: bool) -> None:
     if not isinstance(value, list):
-        raise FieldValueError(path, f"expected a list, each element {type_name(field)}, found {shown(value)}")
+        advice = "; put it in [ ]" if is_message(field) and isinstance(value, Mapping) else ""
+        raise FieldValueError(
+            path, f"expected a list, each element {type_name(field)}, found {shown(value)}{advice}"
+        )
     message.ClearField(field.name)
     elements = getattr(message, field.name)
     for i, element in enumerate(value):
@@ -202,7 +205,7 @@ def merge_value(message: Any, value: Any, path: str, allow_text: bool = False) -
         return
     if not isinstance(value, Mapping):
         raise FieldValueError(path, f"expected fields of {descriptor.name}, found {shown(value)}")
-    if descriptor.file.package == "google.protobuf":
+    if is_free_form(descriptor):
         _merge_struct(message, value, path)
         return
     chosen: dict[str, str] = {}
@@ -223,7 +226,7 @@ def merge_value(message: Any, value: Any, path: str, allow_text: bool = False) -
 def _merge_struct(message: Any, value: Any, path: str) -> None:
     try:
         json_format.ParseDict(value, message)
-    except (json_format.ParseError, ValueError, TypeError, RecursionError) as error:
+    except (json_format.ParseError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise FieldValueError(path, " ".join(str(error).split())[:200]) from None
 
 

@@ -14,6 +14,8 @@ from hvdrec.errors import UserError
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
+_LONGEST_LINE = 2000
+
 
 def main(parse: Callable[[Sequence[str]], Any], run: Callable[[Any], None], arguments: Sequence[str]) -> int:
     """Runs an entry point.
@@ -44,5 +46,12 @@ def main(parse: Callable[[Sequence[str]], Any], run: Callable[[Any], None], argu
 def _fail(error: Exception, code: int, verbose: bool, message: str | None = None) -> int:
     if verbose:
         traceback.print_exception(error)
-    print(f"hvdrec: error: {message or error}", file=sys.stderr, flush=True)
+    for line in (message or str(error)).split("\n"):
+        print(f"hvdrec: error: {_printable(line)}", file=sys.stderr, flush=True)
     return code
+
+
+def _printable(line: str) -> str:
+    """A line without what a terminal would obey, and not longer than one can read."""
+    shown = line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
