@@ -76,13 +76,16 @@ void AppendInteger(int64_t value, std::string* text) {
 void Column::Bind(const Field* field, const ArrowSchema& schema, const ArrowArray& array,
                   int64_t offset) {
   field_ = field;
-  offset_ = offset + array.offset;
-  validity_ = array.null_count == 0 ? nullptr : static_cast<const uint8_t*>(array.buffers[0]);
+  text_.first = offset + array.offset;
+  text_.validity = array.null_count == 0 ? nullptr : static_cast<const uint8_t*>(array.buffers[0]);
   const std::string_view format = schema.format;
   if (format == "z" || format == "u") {
     storage_ = Storage::kText;
-    offsets_ = static_cast<const int32_t*>(array.buffers[1]);
-    data_ = static_cast<const char*>(array.buffers[2]);
+    text_.offsets = static_cast<const int32_t*>(array.buffers[1]);
+    text_.data = static_cast<const char*>(array.buffers[2]);
+    words_ = field->type == FieldType::kString || field->type == FieldType::kBool;
+    written_integers_ = IsWhole(field->type);
+    written_decimals_ = !written_integers_ && field->type != FieldType::kBool;
   } else if (format == "l") {
     storage_ = Storage::kInteger;
     integers_ = static_cast<const int64_t*>(array.buffers[1]);
@@ -91,7 +94,7 @@ void Column::Bind(const Field* field, const ArrowSchema& schema, const ArrowArra
     numbers_ = static_cast<const double*>(array.buffers[1]);
   } else if (format == "+l") {
     storage_ = Storage::kList;
-    offsets_ = static_cast<const int32_t*>(array.buffers[1]);
+    text_.offsets = static_cast<const int32_t*>(array.buffers[1]);
     element_storage_.resize(1);
     element_storage_[0].Bind(field, *schema.children[0], *array.children[0], 0);
     elements_ = &element_storage_[0];
@@ -157,21 +160,21 @@ double Cells::ParseNumber(std::string_view text, const Field& field, int64_t row
   return value;
 }
 
-std::string_view Cells::Text(int index, int64_t row, std::string* scratch, int precision) {
-  const Column& column = columns_[index];
+std::string_view Cells::WrittenOut(const Column& column, int64_t row, std::string* scratch,
+                                   int precision) {
   const Field& field = column.field();
   scratch->clear();
   switch (column.storage()) {
     case Column::Storage::kText: {
       std::string_view text = column.Raw(row);
       if (text.empty()) text = field.default_text;
-      if (field.type == FieldType::kString || field.type == FieldType::kBool) return text;
       if (IsWhole(field.type)) {
         if (IsCanonicalInteger(text)) return text;
         AppendInteger(text.empty() ? 0 : ParseInteger(text, field, row), scratch);
         return *scratch;
       }
-      const double value = text.empty() ? 0.0 : ParseNumber(text, field, row);
+      double value = text.empty() ? 0.0 : ParseNumber(text, field, row);
+      if (field.type == FieldType::kFloat) value = static_cast<float>(value);
       char buffer[400];
       const int length = std::snprintf(buffer, sizeof(buffer), "%.*f", precision, value);
       scratch->assign(buffer, static_cast<size_t>(length));
@@ -196,8 +199,7 @@ std::string_view Cells::Text(int index, int64_t row, std::string* scratch, int p
   return {};
 }
 
-int64_t Cells::Integer(int index, int64_t row) {
-  const Column& column = columns_[index];
+int64_t Cells::AnyInteger(const Column& column, int64_t row) {
   const Field& field = column.field();
   if (column.storage() == Column::Storage::kInteger && !column.Null(row)) {
     return column.RawInteger(row);
@@ -221,8 +223,7 @@ int64_t Cells::Integer(int index, int64_t row) {
   return text.empty() ? 0 : ParseInteger(text, field, row);
 }
 
-double Cells::Number(int index, int64_t row) {
-  const Column& column = columns_[index];
+double Cells::AnyNumber(const Column& column, int64_t row) {
   const Field& field = column.field();
   if (column.storage() == Column::Storage::kNumber && !column.Null(row)) {
     return column.RawNumber(row);

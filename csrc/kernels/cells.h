@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kernels/arrow_abi.h"
+#include "kernels/decimal.h"
 
 namespace hvdrec {
 
@@ -31,6 +32,24 @@ class BadCell : public std::runtime_error {
   const int64_t row;
 };
 
+// Text by row, as an Arrow array of type binary or utf8 holds it. A null is empty.
+struct TextValues {
+  const int32_t* offsets = nullptr;
+  const char* data = nullptr;
+  const uint8_t* validity = nullptr;  // nullptr: no nulls
+  int64_t first = 0;                  // where row 0 is
+
+  bool IsNull(int64_t row) const {
+    const int64_t i = first + row;
+    return validity != nullptr && ((validity[i >> 3] >> (i & 7)) & 1) == 0;
+  }
+  std::string_view operator[](int64_t row) const {
+    if (IsNull(row)) return {};
+    const int32_t begin = offsets[first + row];
+    return {data + begin, static_cast<size_t>(offsets[first + row + 1] - begin)};
+  }
+};
+
 // One column of the batch. Everything is indexed by row of the batch; lists by element.
 class Column {
  public:
@@ -43,36 +62,34 @@ class Column {
 
   const Field& field() const { return *field_; }
   Storage storage() const { return storage_; }
+  // Whether cells are texts that mean themselves, or written whole numbers, or other numbers.
+  bool words() const { return words_; }
+  bool written_integers() const { return written_integers_; }
+  bool written_decimals() const { return written_decimals_; }
 
   // The cell's bytes; empty for a null. Only for text.
-  std::string_view Raw(int64_t row) const {
-    const int64_t i = offset_ + row;
-    if (IsNull(i)) return {};
-    return {data_ + offsets_[i], static_cast<size_t>(offsets_[i + 1] - offsets_[i])};
-  }
-  int64_t RawInteger(int64_t row) const { return integers_[offset_ + row]; }
-  double RawNumber(int64_t row) const { return numbers_[offset_ + row]; }
-  bool Null(int64_t row) const { return IsNull(offset_ + row); }
+  std::string_view Raw(int64_t row) const { return text_[row]; }
+  const TextValues& text() const { return text_; }
+  int64_t RawInteger(int64_t row) const { return integers_[text_.first + row]; }
+  double RawNumber(int64_t row) const { return numbers_[text_.first + row]; }
+  bool Null(int64_t row) const { return text_.IsNull(row); }
 
   // The elements [begin, end) of a list cell, to be read from `elements()`.
   void List(int64_t row, int64_t* begin, int64_t* end) const {
-    const int64_t i = offset_ + row;
-    *begin = IsNull(i) ? 0 : offsets_[i];
-    *end = IsNull(i) ? 0 : offsets_[i + 1];
+    const int64_t i = text_.first + row;
+    *begin = Null(row) ? 0 : text_.offsets[i];
+    *end = Null(row) ? 0 : text_.offsets[i + 1];
   }
   const Column& elements() const { return *elements_; }
 
  private:
-  bool IsNull(int64_t i) const {
-    return validity_ != nullptr && ((validity_[i >> 3] >> (i & 7)) & 1) == 0;
-  }
-
   const Field* field_ = nullptr;
   Storage storage_ = Storage::kText;
-  int64_t offset_ = 0;
-  const uint8_t* validity_ = nullptr;
-  const int32_t* offsets_ = nullptr;
-  const char* data_ = nullptr;
+  bool words_ = false;
+  bool written_integers_ = false;
+  bool written_decimals_ = false;
+  // Offsets, validity and first row serve all kinds of storage.
+  TextValues text_;
   const int64_t* integers_ = nullptr;
   const double* numbers_ = nullptr;
   std::vector<Column> element_storage_;
@@ -92,13 +109,62 @@ class Cells {
   // A cell as text: an empty one becomes the default, an integer its decimal form (that of a
   // field declared as integer is made canonical: "007" is "7"). `scratch` backs the view.
   // `precision` is the number of digits behind the point for fractional numbers.
-  std::string_view Text(int field, int64_t row, std::string* scratch, int precision = -1);
+  std::string_view Text(int field, int64_t row, std::string* scratch, int precision = -1) {
+    const Column& column = columns_[field];
+    if (column.words()) {
+      const std::string_view text = column.Raw(row);
+      return text.empty() ? std::string_view(column.field().default_text) : text;
+    }
+    return WrittenOut(column, row, scratch, precision);
+  }
 
   // A cell as a whole number.
-  int64_t Integer(int field, int64_t row);
+  int64_t Integer(int field, int64_t row) {
+    const Column& column = columns_[field];
+    int64_t value;
+    if (column.storage() == Column::Storage::kText && ReadShortInteger(column.Raw(row), &value)) {
+      return value;
+    }
+    return AnyInteger(column, row);
+  }
 
   // A cell as a number.
-  double Number(int field, int64_t row);
+  double Number(int field, int64_t row) {
+    const Column& column = columns_[field];
+    return column.storage() == Column::Storage::kText ? WrittenNumber(column, column.Raw(row), row)
+                                                      : AnyNumber(column, row);
+  }
+
+  // Calls use(row, text) for all rows, as `Text` gives it.
+  template <typename Use>
+  void EachText(int field, int precision, const Use& use) {
+    const Column& column = columns_[field];
+    if (!column.words()) {
+      std::string scratch;
+      for (int64_t row = 0; row < rows_; ++row) {
+        use(row, WrittenOut(column, row, &scratch, precision));
+      }
+      return;
+    }
+    const TextValues text = column.text();
+    const std::string_view otherwise = column.field().default_text;
+    for (int64_t row = 0; row < rows_; ++row) {
+      const std::string_view cell = text[row];
+      use(row, cell.empty() ? otherwise : cell);
+    }
+  }
+
+  // Calls use(row, number) for all rows, as `Number` gives it.
+  template <typename Use>
+  void EachNumber(int field, const Use& use) {
+    const Column& column = columns_[field];
+    if (column.storage() != Column::Storage::kText) {
+      for (int64_t row = 0; row < rows_; ++row) use(row, AnyNumber(column, row));
+      return;
+    }
+    const TextValues text = column.text();
+    for (int64_t row = 0; row < rows_; ++row) use(row, WrittenNumber(column, text[row], row));
+  }
 
   // Reads one token of a cell.
   int64_t ParseInteger(std::string_view text, const Field& field, int64_t row);
@@ -111,6 +177,20 @@ class Cells {
   const std::vector<uint8_t>& bad() const { return bad_; }
 
  private:
+  double WrittenNumber(const Column& column, std::string_view text, int64_t row) {
+    int64_t whole;
+    double number;
+    if (column.written_decimals() && ReadShortDecimal(text, &number)) return number;
+    if (column.written_integers() && ReadShortInteger(text, &whole)) {
+      return static_cast<double>(whole);
+    }
+    return AnyNumber(column, row);
+  }
+  std::string_view WrittenOut(const Column& column, int64_t row, std::string* scratch,
+                              int precision);
+  int64_t AnyInteger(const Column& column, int64_t row);
+  double AnyNumber(const Column& column, int64_t row);
+
   int64_t rows_;
   bool collect_;
   std::vector<Column> columns_;

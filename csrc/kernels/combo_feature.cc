@@ -25,6 +25,10 @@ class Combo : public IdFeature {
   bool multi() const override { return multi_; }
 
   void Run(Cells* cells, IdValues* out) override {
+    if (join_.empty() && !multi_) {
+      CrossWhole(cells, out);
+      return;
+    }
     for (int64_t row = 0; row < cells->rows(); ++row) {
       const size_t before = out->ids.size();
       Split(cells, row);
@@ -44,6 +48,23 @@ class Combo : public IdFeature {
   }
 
  private:
+  // One value of each input, and no id where one is empty: input by input over all rows.
+  void CrossWhole(Cells* cells, IdValues* out) {
+    hashes_.assign(static_cast<size_t>(cells->rows()), kCrossKey);
+    out->ids.assign(hashes_.size(), 0);
+    uint64_t* const hashes = hashes_.data();
+    int32_t* const ids = out->ids.data();
+    for (const int input : inputs_) {
+      cells->EachText(input, 6, [hashes, ids](int64_t row, std::string_view text) {
+        hashes[row] = FingerprintCat64(hashes[row], Fingerprint64(text));
+        if (text.empty()) ids[row] = -1;
+      });
+    }
+    for (size_t i = 0; i < hashes_.size(); ++i) {
+      if (ids[i] == 0) ids[i] = static_cast<int32_t>(buckets_(hashes[i]));
+    }
+  }
+
   void Split(Cells* cells, int64_t row) {
     for (size_t i = 0; i < inputs_.size(); ++i) {
       tokens_[i].clear();
@@ -60,7 +81,7 @@ class Combo : public IdFeature {
   // All combinations, the last input running fastest (sparse_cross_hashed).
   void Cross(size_t input, uint64_t hash, IdValues* out) {
     if (input == inputs_.size()) {
-      out->ids.push_back(static_cast<int32_t>(hash % buckets_));
+      out->ids.push_back(static_cast<int32_t>(buckets_(hash)));
       return;
     }
     for (const std::string_view token : tokens_[input]) {
@@ -70,7 +91,7 @@ class Combo : public IdFeature {
 
   void Join(size_t input, IdValues* out) {
     if (input == inputs_.size()) {
-      out->ids.push_back(static_cast<int32_t>(Fingerprint64(text_) % buckets_));
+      out->ids.push_back(static_cast<int32_t>(buckets_(Fingerprint64(text_))));
       return;
     }
     const size_t length = text_.size();
@@ -83,13 +104,14 @@ class Combo : public IdFeature {
   }
 
   const std::vector<int> inputs_;
-  const uint64_t buckets_;
+  const Modulo buckets_;
   const std::string join_;
   std::vector<std::string> separators_;
   bool multi_ = false;
   std::vector<std::string> scratch_;
   std::vector<std::vector<std::string_view>> tokens_;
   std::string text_;
+  std::vector<uint64_t> hashes_;
 };
 
 }  // namespace

@@ -13,7 +13,10 @@
 #include <unordered_map>
 #include <vector>
 
+#include "kernels/array.h"
 #include "kernels/cells.h"
+#include "kernels/fingerprint.h"
+#include "kernels/modulo.h"
 
 namespace hvdrec {
 
@@ -43,9 +46,15 @@ struct FeatureSpec {
 // The ids of a batch. Single-valued: one id per row, -1 for none. Multi-valued: the values of
 // row i are [ends[i - 1], ends[i]), each with its coefficient.
 struct IdValues {
-  std::vector<int32_t> ids;
-  std::vector<int64_t> ends;
-  std::vector<float> weights;
+  Array<int32_t> ids;
+  Array<int64_t> ends;
+  Array<float> weights;
+
+  void Clear() {
+    ids.clear();
+    ends.clear();
+    weights.clear();
+  }
 };
 
 // A feature that gives ids.
@@ -74,20 +83,25 @@ class IdMap {
   bool identity() const { return mode_ == Mode::kIdentity; }
 
   // The id of a token that isn't empty; identity maps need Number().
-  int32_t Token(std::string_view token) const;
+  int32_t Token(std::string_view token) const {
+    return mode_ == Mode::kHash ? static_cast<int32_t>(buckets_(Fingerprint64(token)))
+                                : Word(token);
+  }
 
   // The id of a number by an identity map: out of range becomes 0.
   int32_t Number(int64_t value) const {
-    return value >= 0 && value < static_cast<int64_t>(buckets_) ? static_cast<int32_t>(value) : 0;
+    return static_cast<uint64_t>(value) < buckets_.divisor() ? static_cast<int32_t>(value) : 0;
   }
 
  private:
   enum class Mode { kHash, kVocabulary, kIdentity };
   struct Hash {
-    size_t operator()(std::string_view text) const;
+    size_t operator()(std::string_view text) const { return Fingerprint64(text); }
   };
+  int32_t Word(std::string_view token) const;
+
   Mode mode_;
-  uint64_t buckets_;
+  Modulo buckets_;
   std::vector<std::string> words_;
   std::unordered_map<std::string_view, int32_t, Hash> ids_;
 };
@@ -98,8 +112,12 @@ template <typename Use>
 void ForEachToken(std::string_view text, std::string_view separators, const Use& use) {
   size_t begin = 0;
   while (begin <= text.size()) {
-    size_t end =
-        separators.empty() ? std::string_view::npos : text.find_first_of(separators, begin);
+    size_t end = std::string_view::npos;
+    if (separators.size() == 1) {
+      end = text.find(separators[0], begin);
+    } else if (!separators.empty()) {
+      end = text.find_first_of(separators, begin);
+    }
     if (end == std::string_view::npos) end = text.size();
     if (end > begin) use(text.substr(begin, end - begin));
     begin = end + 1;

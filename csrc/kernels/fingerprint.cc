@@ -1,63 +1,12 @@
 #include "kernels/fingerprint.h"
 
-#include <cstring>
 #include <utility>
 
 namespace hvdrec {
+namespace farmhash {
 namespace {
 
-constexpr uint64_t k0 = 0xc3a5c85c97cb3127ULL;
-constexpr uint64_t k1 = 0xb492b66fbe98f273ULL;
-constexpr uint64_t k2 = 0x9ae16a3b2f90404fULL;
-
 using Pair = std::pair<uint64_t, uint64_t>;
-
-inline uint64_t Fetch64(const char* p) {
-  uint64_t value;
-  std::memcpy(&value, p, sizeof(value));
-  return value;
-}
-
-inline uint64_t Fetch32(const char* p) {
-  uint32_t value;
-  std::memcpy(&value, p, sizeof(value));
-  return value;
-}
-
-inline uint64_t Rotate(uint64_t value, int shift) {
-  return (value >> shift) | (value << (64 - shift));
-}
-
-inline uint64_t ShiftMix(uint64_t value) { return value ^ (value >> 47); }
-
-inline uint64_t HashLength16(uint64_t u, uint64_t v, uint64_t mul) {
-  const uint64_t a = ShiftMix((u ^ v) * mul);
-  return ShiftMix((v ^ a) * mul) * mul;
-}
-
-inline uint64_t HashUpTo16(const char* s, size_t length) {
-  if (length >= 8) {
-    const uint64_t mul = k2 + length * 2;
-    const uint64_t a = Fetch64(s) + k2;
-    const uint64_t b = Fetch64(s + length - 8);
-    const uint64_t c = Rotate(b, 37) * mul + a;
-    const uint64_t d = (Rotate(a, 25) + b) * mul;
-    return HashLength16(c, d, mul);
-  }
-  if (length >= 4) {
-    const uint64_t mul = k2 + length * 2;
-    return HashLength16(length + (Fetch32(s) << 3), Fetch32(s + length - 4), mul);
-  }
-  if (length > 0) {
-    const uint32_t a = static_cast<uint8_t>(s[0]);
-    const uint32_t b = static_cast<uint8_t>(s[length >> 1]);
-    const uint32_t c = static_cast<uint8_t>(s[length - 1]);
-    const uint32_t y = a + (b << 8);
-    const uint32_t z = static_cast<uint32_t>(length) + (c << 2);
-    return ShiftMix(y * k2 ^ z * k0) * k2;
-  }
-  return k2;
-}
 
 inline uint64_t Hash17To32(const char* s, size_t length) {
   const uint64_t mul = k2 + length * 2;
@@ -96,8 +45,7 @@ inline Pair WeakHash32(const char* s, uint64_t a, uint64_t b) {
 
 }  // namespace
 
-uint64_t Fingerprint64(const char* s, size_t length) {
-  if (length <= 16) return HashUpTo16(s, length);
+uint64_t HashLong(const char* s, size_t length) {
   if (length <= 32) return Hash17To32(s, length);
   if (length <= 64) return Hash33To64(s, length);
   constexpr uint64_t seed = 81;
@@ -136,13 +84,5 @@ uint64_t Fingerprint64(const char* s, size_t length) {
                       HashLength16(v.second, w.second, mul) + x, mul);
 }
 
-uint64_t FingerprintCat64(uint64_t first, uint64_t second) {
-  constexpr uint64_t mul = 0xc6a4a7935bd1e995ULL;
-  uint64_t result = first ^ mul;
-  result ^= ShiftMix(second * mul) * mul;
-  result *= mul;
-  result = ShiftMix(result) * mul;
-  return ShiftMix(result);
-}
-
+}  // namespace farmhash
 }  // namespace hvdrec

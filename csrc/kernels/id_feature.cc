@@ -19,11 +19,9 @@ class SingleId : public IdFeature {
       RunIdentity(cells, ids);
       return;
     }
-    std::string scratch;
-    for (int64_t row = 0; row < cells->rows(); ++row) {
-      const std::string_view text = cells->Text(field_, row, &scratch, precision_);
+    cells->EachText(field_, precision_, [&](int64_t row, std::string_view text) {
       ids[row] = text.empty() ? -1 : map_.Token(text);
-    }
+    });
   }
 
  private:

@@ -18,28 +18,17 @@ std::unique_ptr<IdFeature> MakeFeature(const FeatureSpec& spec) {
   throw std::invalid_argument("no feature type is named " + spec.type);
 }
 
+void ReadNumbers(Cells* cells, int field, float* out) {
+  cells->EachNumber(field, [out](int64_t row, double x) { out[row] = static_cast<float>(x); });
+}
+
 }  // namespace
-
-void Packer::Distinct::Begin() {
-  if (++round_ == 0) {
-    std::fill(seen_.begin(), seen_.end(), 0);
-    round_ = 1;
-  }
-}
-
-int32_t Packer::Distinct::Place(int32_t row, std::vector<int32_t>* rows) {
-  if (seen_[row] != round_) {
-    seen_[row] = round_;
-    rows->push_back(row);
-    place_[row] = static_cast<int32_t>(rows->size());
-  }
-  return place_[row];
-}
 
 Packer::Packer(PackerSpec spec) : spec_(std::move(spec)) {
   for (const FeatureSpec& f : spec_.id_features) id_features_.push_back(MakeFeature(f));
   for (const FeatureSpec& f : spec_.number_features) number_features_.push_back(MakeRawFeature(f));
   for (const BankSpec& bank : spec_.banks) distinct_.emplace_back(bank.rows);
+  values_.resize(id_features_.size());
 }
 
 Packed Packer::Pack(const ArrowSchema& schema, const ArrowArray& array, bool collect) {
@@ -47,8 +36,10 @@ Packed Packer::Pack(const ArrowSchema& schema, const ArrowArray& array, bool col
   Cells cells(spec_.fields, schema, array, collect);
   Packed out;
   out.rows = cells.rows();
-  std::vector<IdValues> values(id_features_.size());
-  for (size_t i = 0; i < id_features_.size(); ++i) id_features_[i]->Run(&cells, &values[i]);
+  for (size_t i = 0; i < id_features_.size(); ++i) {
+    values_[i].Clear();
+    id_features_[i]->Run(&cells, &values_[i]);
+  }
   out.dense.resize(static_cast<size_t>(out.rows * spec_.dense_dim));
   for (const DenseSpec& d : spec_.dense) {
     number_features_[d.feature]->Run(&cells, out.dense.data() + d.position, spec_.dense_dim);
@@ -56,11 +47,11 @@ Packed Packer::Pack(const ArrowSchema& schema, const ArrowArray& array, bool col
   PackLabels(&cells, &out);
   PackIds(&cells, &out);
   out.bad = cells.bad();
-  if (out.bad.empty()) PackLookups(values, &out);
+  if (out.bad.empty()) PackLookups(&out);
   return out;
 }
 
-void Packer::PackLookups(const std::vector<IdValues>& values, Packed* out) {
+void Packer::PackLookups(Packed* out) {
   out->banks.resize(spec_.banks.size());
   for (size_t b = 0; b < spec_.banks.size(); ++b) {
     distinct_[b].Begin();
@@ -68,9 +59,9 @@ void Packer::PackLookups(const std::vector<IdValues>& values, Packed* out) {
   }
   for (const LookupSpec& lookup : spec_.lookups) {
     if (id_features_[lookup.feature]->multi()) {
-      PackMulti(lookup, values[lookup.feature], out);
+      PackMulti(lookup, values_[lookup.feature], out);
     } else {
-      PackSingle(lookup, values[lookup.feature], out);
+      PackSingle(lookup, values_[lookup.feature], out);
     }
   }
 }
@@ -81,7 +72,7 @@ void Packer::PackSingle(const LookupSpec& lookup, const IdValues& values, Packed
   const int stride = spec_.banks[lookup.bank].singles;
   int32_t* place = bank.index.data() + lookup.slot;
   for (const int32_t id : values.ids) {
-    *place = id < 0 ? 0 : distinct.Place(lookup.offset + id, &bank.rows);
+    *place = id < 0 ? 0 : distinct.Number(lookup.offset + id, &bank.rows);
     place += stride;
   }
 }
@@ -93,7 +84,7 @@ void Packer::PackMulti(const LookupSpec& lookup, const IdValues& values, Packed*
   int64_t begin = 0;
   for (int64_t row = 0; row < out->rows; ++row) {
     for (; begin < values.ends[row]; ++begin) {
-      bank.multi_index.push_back(distinct.Place(lookup.offset + values.ids[begin], &bank.rows));
+      bank.multi_index.push_back(distinct.Number(lookup.offset + values.ids[begin], &bank.rows));
       bank.multi_segment.push_back(static_cast<int32_t>(first + row));
       bank.multi_weight.push_back(values.weights[begin]);
     }
@@ -103,13 +94,15 @@ void Packer::PackMulti(const LookupSpec& lookup, const IdValues& values, Packed*
 void Packer::PackLabels(Cells* cells, Packed* out) const {
   std::string scratch;
   for (const LabelSpec& label : spec_.labels) {
-    std::vector<float> values(static_cast<size_t>(out->rows * label.dim));
+    Array<float> values(static_cast<size_t>(out->rows * label.dim));
     const Field& field = spec_.fields[label.field];
+    if (label.dim == 1) {
+      ReadNumbers(cells, label.field, values.data());
+      out->labels.push_back(std::move(values));
+      continue;
+    }
     for (int64_t row = 0; row < out->rows; ++row) {
-      if (label.dim == 1) {
-        values[row] = static_cast<float>(cells->Number(label.field, row));
-        continue;
-      }
+      std::fill_n(&values[row * label.dim], label.dim, 0.0f);
       const Field number{field.name, FieldType::kDouble, ""};
       int found = 0;
       ForEachToken(cells->Text(label.field, row, &scratch, 9), label.separator,
@@ -130,9 +123,7 @@ void Packer::PackLabels(Cells* cells, Packed* out) const {
   }
   if (spec_.weight_field >= 0) {
     out->weight.resize(static_cast<size_t>(out->rows));
-    for (int64_t row = 0; row < out->rows; ++row) {
-      out->weight[row] = static_cast<float>(cells->Number(spec_.weight_field, row));
-    }
+    ReadNumbers(cells, spec_.weight_field, out->weight.data());
   }
 }
 
@@ -141,7 +132,7 @@ void Packer::PackIds(Cells* cells, Packed* out) const {
   for (const int index : spec_.id_fields) {
     const FieldType type = spec_.fields[index].type;
     const bool whole = type == FieldType::kInt32 || type == FieldType::kInt64;
-    std::vector<int64_t> values(static_cast<size_t>(out->rows));
+    Array<int64_t> values(static_cast<size_t>(out->rows));
     for (int64_t row = 0; row < out->rows; ++row) {
       values[row] = whole
                         ? cells->Integer(index, row)

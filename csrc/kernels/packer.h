@@ -9,7 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "kernels/array.h"
 #include "kernels/cells.h"
+#include "kernels/distinct.h"
 #include "kernels/feature.h"
 
 namespace hvdrec {
@@ -54,21 +56,21 @@ struct PackerSpec {
 
 // What hvdrec/data/batch.py describes.
 struct PackedBank {
-  std::vector<int32_t> rows;
-  std::vector<int32_t> index;
-  std::vector<int32_t> multi_index;
-  std::vector<int32_t> multi_segment;
-  std::vector<float> multi_weight;
+  Array<int32_t> rows;
+  Array<int32_t> index;
+  Array<int32_t> multi_index;
+  Array<int32_t> multi_segment;
+  Array<float> multi_weight;
 };
 
 struct Packed {
   int64_t rows = 0;
   std::vector<uint8_t> bad;  // per row, empty if there is none; nothing else is set then
-  std::vector<float> dense;
+  Array<float> dense;
   std::vector<PackedBank> banks;
-  std::vector<std::vector<float>> labels;
-  std::vector<float> weight;
-  std::vector<std::vector<int64_t>> ids;
+  std::vector<Array<float>> labels;
+  Array<float> weight;
+  std::vector<Array<int64_t>> ids;
 };
 
 class Packer {
@@ -82,21 +84,7 @@ class Packer {
   Packed Pack(const ArrowSchema& schema, const ArrowArray& array, bool collect);
 
  private:
-  // Finds the distinct rows of a bank, in order of first appearance.
-  class Distinct {
-   public:
-    explicit Distinct(int32_t rows) : seen_(static_cast<size_t>(rows)), place_(seen_.size()) {}
-    void Begin();
-    // The place of a row plus one; a new row goes to the end of `rows`.
-    int32_t Place(int32_t row, std::vector<int32_t>* rows);
-
-   private:
-    uint32_t round_ = 0;
-    std::vector<uint32_t> seen_;
-    std::vector<int32_t> place_;
-  };
-
-  void PackLookups(const std::vector<IdValues>& values, Packed* out);
+  void PackLookups(Packed* out);
   void PackSingle(const LookupSpec& lookup, const IdValues& values, Packed* out);
   void PackMulti(const LookupSpec& lookup, const IdValues& values, Packed* out);
   void PackLabels(Cells* cells, Packed* out) const;
@@ -105,7 +93,8 @@ class Packer {
   const PackerSpec spec_;
   std::vector<std::unique_ptr<IdFeature>> id_features_;
   std::vector<std::unique_ptr<NumberFeature>> number_features_;
-  std::vector<Distinct> distinct_;
+  std::vector<IdValues> values_;    // by id feature, of the batch at hand
+  std::vector<Distinct> distinct_;  // by bank
   std::mutex one_call_;
 };
 

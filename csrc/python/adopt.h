@@ -18,8 +18,8 @@ pybind11::array_t<T> Adopt(T* data, size_t size, Owner owner) {
   return pybind11::array_t<T>(static_cast<pybind11::ssize_t>(size), data, base);
 }
 
-template <typename T>
-pybind11::array_t<T> Adopt(std::vector<T> values) {
+template <typename T, typename Allocator>
+pybind11::array_t<T> Adopt(std::vector<T, Allocator> values) {
   T* const data = values.data();
   const size_t size = values.size();
   return Adopt(data, size, std::move(values));

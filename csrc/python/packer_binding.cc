@@ -95,7 +95,7 @@ PackerSpec ParseSpec(const py::dict& from) {
 }
 
 template <typename T>
-py::array Matrix(std::vector<T> values, py::ssize_t rows, py::ssize_t columns) {
+py::array Matrix(Array<T> values, py::ssize_t rows, py::ssize_t columns) {
   return Adopt(std::move(values)).reshape(std::vector<py::ssize_t>{rows, columns});
 }
 

@@ -33,6 +33,9 @@ class Packer:
         self._plan = plan
         self._ignore_error = ignore_error
         self._names = [f.name for f in plan.fields]
+        self._schema: pa.Schema | None = None
+        self._taken: list[pa.DataType] = []
+        self._casts = False
         self.bad_rows = 0
 
     def pack(
@@ -66,22 +69,27 @@ class Packer:
         return rows, arrays
 
     def _run(self, columns: pa.RecordBatch, locate: Callable[[int], str]) -> Any:
-        arrays = [_canonical(columns.column(i), name) for i, name in enumerate(self._names)]
-        whole = pa.StructArray.from_arrays(arrays, self._names) if arrays else None
-        if whole is None:
-            raise DataError("the config uses no column of the data")
-        schema, array = whole.__arrow_c_array__()
+        schema, array = self._conform(columns).__arrow_c_array__()
         try:
             return self._packer.pack(schema, array, self._ignore_error)
         except self._native.BadCell as error:
             row, text = error.args
             raise DataError(f"{locate(row)}, {text}") from None
 
-
-def _canonical(array: pa.Array, name: str) -> pa.Array:
-    """Casts to one of the types the native packer takes: binary, int64, double or lists of them."""
-    wanted = _canonical_type(array.type, name)
-    return array if wanted.equals(array.type) else pc.cast(array, wanted)
+    def _conform(self, columns: pa.RecordBatch) -> pa.RecordBatch:
+        """Casts to the types the native packer takes: binary, int64, double or lists of them."""
+        if self._schema is None or not columns.schema.equals(self._schema):
+            self._schema = columns.schema
+            kinds = zip(self._names, columns.schema.types, strict=True)
+            self._taken = [_canonical_type(kind, name) for name, kind in kinds]
+            self._casts = self._taken != columns.schema.types
+        if not self._casts:
+            return columns
+        arrays = [
+            array if array.type == kind else pc.cast(array, kind)
+            for array, kind in zip(columns.columns, self._taken, strict=True)
+        ]
+        return pa.RecordBatch.from_arrays(arrays, self._names)
 
 
 def _canonical_type(kind: pa.DataType, name: str) -> pa.DataType:

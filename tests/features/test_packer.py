@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 from google.protobuf import text_format
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from small_job import SmallJob
 
@@ -62,6 +62,46 @@ def test_hash_is_tensorflows(texts: list[bytes]) -> None:
     native = load_native()
     expected = tf.strings.to_hash_bucket_fast(texts, 2**31 - 1).numpy()
     assert [native.fingerprint64(t) % (2**31 - 1) for t in texts] == expected.tolist()
+
+
+@given(texts=st.lists(st.binary(min_size=1, max_size=40), min_size=1), buckets=st.integers(1, 2**31 - 1))
+@example(texts=[b"x"], buckets=1)
+@example(texts=[b"x", b"y"], buckets=2**30)
+@settings(max_examples=60, deadline=None)
+def test_buckets_of_any_number_are_the_remainder(texts: list[bytes], buckets: int) -> None:
+    packer = _plan(f'features {{ input_names: "s" hash_bucket_size: {buckets} embedding_dim: 4 }}', ["s"])
+    native = load_native()
+    assert _ids(_pack(packer, s=texts)) == [native.fingerprint64(t) % buckets for t in texts]
+
+
+@pytest.mark.parametrize("buckets", [50, 60_000, 70_000, 2_000_000_000])
+def test_distinct_ids_are_numbered_by_first_appearance(buckets: int) -> None:
+    generator = np.random.default_rng(1)
+    packer = _plan(f'features {{ input_names: "n" num_buckets: {buckets} embedding_dim: 4 }}', ["n"])
+    for rows in (5000, 0, 5000, 10):
+        values = generator.integers(0, min(buckets, 4000), rows) * (buckets // min(buckets, 4000))
+        packed = _pack(packer, n=[str(v).encode() for v in values])
+        assert packed["bank0/rows"].tolist() == list(dict.fromkeys(values.tolist()))
+        assert _ids(packed) == values.tolist()
+
+
+@given(
+    text=st.from_regex(r"\A-?[0-9]{0,17}\.?[0-9]{0,17}\Z")
+    | st.floats(allow_nan=False, allow_infinity=False).map(repr)
+    | st.text("0123456789.-+e ", max_size=8)
+)
+@settings(max_examples=300, deadline=None)
+def test_numbers_are_the_nearest_to_what_is_written(text: str) -> None:
+    packer = _plan('features { input_names: "x" feature_type: RawFeature }', ["x"])
+    try:
+        with np.errstate(over="ignore"):
+            expected = np.float32(float(text or 0))
+    except ValueError:
+        with pytest.raises(DataError, match="is not a DOUBLE"):
+            _pack(packer, x=[text.encode()])
+        return
+    found = _pack(packer, x=[text.encode()])["dense"][0, 0]
+    assert found.tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize(("text", "bucket"), [(b"a", 39), (b"b", 22), (b"123", 31), (b"", 63)])
