@@ -116,8 +116,13 @@ Cells::Cells(const std::vector<Field>& fields, const ArrowSchema& schema, const 
 }
 
 void Cells::Bad(int64_t row, const Field& field, const std::string& what) {
-  if (!collect_) throw BadCell(row, field.name, what);
-  if (bad_.empty()) bad_.resize(static_cast<size_t>(rows_));
+  BadCell bad(row, field.name, what);
+  if (!collect_) throw bad;
+  if (bad_.empty()) {
+    bad_.resize(static_cast<size_t>(rows_));
+    first_bad_row_ = row;
+    first_bad_ = bad.what();
+  }
   bad_[static_cast<size_t>(row)] = 1;
 }
 

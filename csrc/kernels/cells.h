@@ -175,6 +175,9 @@ class Cells {
 
   // For each row whether it is bad; empty if none is.
   const std::vector<uint8_t>& bad() const { return bad_; }
+  // The bad cell found first: its row and what is wrong.
+  int64_t first_bad_row() const { return first_bad_row_; }
+  const std::string& first_bad() const { return first_bad_; }
 
  private:
   double WrittenNumber(const Column& column, std::string_view text, int64_t row) {
@@ -195,6 +198,8 @@ class Cells {
   bool collect_;
   std::vector<Column> columns_;
   std::vector<uint8_t> bad_;
+  int64_t first_bad_row_ = -1;
+  std::string first_bad_;
 };
 
 // Appends the decimal form of an integer.

@@ -47,6 +47,8 @@ Packed Packer::Pack(const ArrowSchema& schema, const ArrowArray& array, bool col
   PackLabels(&cells, &out);
   PackIds(&cells, &out);
   out.bad = cells.bad();
+  out.first_bad_row = cells.first_bad_row();
+  out.first_bad = cells.first_bad();
   if (out.bad.empty()) PackLookups(&out);
   return out;
 }

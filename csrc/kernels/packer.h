@@ -65,7 +65,11 @@ struct PackedBank {
 
 struct Packed {
   int64_t rows = 0;
-  std::vector<uint8_t> bad;  // per row, empty if there is none; nothing else is set then
+  // Per row whether it is bad, empty if none is. If one is, no arrays are set, but the place and
+  // the fault of the bad cell found first.
+  std::vector<uint8_t> bad;
+  int64_t first_bad_row = -1;
+  std::string first_bad;
   Array<float> dense;
   std::vector<PackedBank> banks;
   std::vector<Array<float>> labels;

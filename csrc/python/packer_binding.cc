@@ -129,8 +129,8 @@ class PythonPacker {
   // Packs the struct array behind the two capsules of `__arrow_c_array__`.
   //
   // Gives (rows, arrays, labels, weight or None, ids, None), or with bad rows and `collect`
-  // (rows, None, None, None, None, uint8 [rows]). A bad cell without `collect` is raised as
-  // BadCell(row, text).
+  // (rows, None, None, None, None, (uint8 [rows], row, text)). A bad cell without `collect` is
+  // raised as BadCell(row, text).
   py::tuple Pack(const py::capsule& schema, const py::capsule& array, bool collect) {
     const auto* arrow_schema =
         static_cast<ArrowSchema*>(PyCapsule_GetPointer(schema.ptr(), "arrow_schema"));
@@ -144,8 +144,9 @@ class PythonPacker {
     }
     const int64_t rows = packed.rows;
     if (!packed.bad.empty()) {
-      return py::make_tuple(rows, py::none(), py::none(), py::none(), py::none(),
-                            Adopt(std::move(packed.bad)));
+      return py::make_tuple(
+          rows, py::none(), py::none(), py::none(), py::none(),
+          py::make_tuple(Adopt(std::move(packed.bad)), packed.first_bad_row, packed.first_bad));
     }
     py::list labels, ids;
     for (size_t i = 0; i < packed.labels.size(); ++i) {

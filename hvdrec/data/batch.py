@@ -70,6 +70,9 @@ class PackedBatch:
         position: The input position once this batch has been consumed.
         raw: The columns as read, kept only when asked for (predict).
         locate: Maps a row of this batch to words for a message, as "train.csv, row 17".
+        bad_rows: Rows left out because a cell can't be used (`ignore_error`); all of the above is
+            without them.
+        first_bad: Where one of them is and what is wrong with it.
     """
 
     rows: int
@@ -77,3 +80,5 @@ class PackedBatch:
     position: InputPosition = InputPosition()
     raw: pa.RecordBatch | None = None
     locate: Callable[[int], str] | None = None
+    bad_rows: int = 0
+    first_bad: str | None = None

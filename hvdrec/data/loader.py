@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import threading
 import time
 import weakref
@@ -13,6 +14,7 @@ from typing import Any
 from hvdrec.data.batch import PackedBatch, RowBlock
 from hvdrec.data.source import RowSource
 
+_log = logging.getLogger(__name__)
 _MOST_BYTES = 256 << 20
 # A read that hangs (a dead network disk) must not keep the process from ending.
 _JOIN_SECONDS = 10.0
@@ -99,8 +101,8 @@ class LoaderStats:
     Attributes:
         rows: Rows handed to the consumer.
         batches: Batches handed to the consumer.
-        bad_rows: Rows left out because they couldn't be split.
-        first_bad: Where the first of them is and what is wrong with it.
+        bad_rows: Rows left out because of `ignore_error`.
+        first_bad: Where one of them is and what is wrong with it.
         wait_seconds: Time the consumer waited for a batch.
         read_seconds: Time the reading thread was at work.
         pack_seconds: Time the packing thread was at work.
@@ -122,12 +124,9 @@ class LoaderStats:
 class _Pipe:
     """What the threads share; it doesn't know the loader, so a forgotten loader can be collected."""
 
-    def __init__(
-        self, source: RowSource, pack: Callable[[RowBlock], PackedBatch], prefetch: int, keep_raw: bool
-    ) -> None:
+    def __init__(self, source: RowSource, pack: Callable[[RowBlock], PackedBatch], prefetch: int) -> None:
         self.source = source
         self.pack = pack
-        self.keep_raw = keep_raw
         # Of lists of blocks, each list split at once.
         self.runs = _Queue(2, _MOST_BYTES // 4)
         self.batches = _Queue(prefetch, _MOST_BYTES)
@@ -173,8 +172,6 @@ class _Pipe:
         batch = self.pack(block)
         batch.position = block.position
         batch.locate = batch.locate or block.locate
-        if self.keep_raw:
-            batch.raw = block.columns
         self.pack_seconds += time.perf_counter() - started
         return batch
 
@@ -198,7 +195,6 @@ class Loader:
         source: RowSource,
         pack: Callable[[RowBlock], PackedBatch],
         prefetch: int = 32,
-        keep_raw: bool = False,
     ) -> None:
         """Starts reading at once.
 
@@ -206,11 +202,12 @@ class Loader:
             source: Where blocks come from; the loader closes it.
             pack: Makes a batch of a block; called in a thread of its own.
             prefetch: Most batches kept ready (`data_config.prefetch_size`), at least 1.
-            keep_raw: Keep the columns as read in `PackedBatch.raw`.
         """
-        self._pipe = _Pipe(source, pack, max(1, prefetch), keep_raw)
+        self._pipe = _Pipe(source, pack, max(1, prefetch))
         self._rows = 0
         self._batches = 0
+        self._bad_rows = 0
+        self._first_bad: str | None = None
         for thread in self._pipe.threads:
             thread.start()
         self._finalizer = weakref.finalize(self, self._pipe.close)
@@ -227,6 +224,11 @@ class Loader:
             raise StopIteration
         self._rows += batch.rows
         self._batches += 1
+        self._bad_rows += batch.bad_rows
+        if self._first_bad is None:
+            self._first_bad = self._pipe.source.first_bad or batch.first_bad
+            if self._first_bad is not None:
+                _log.warning("ignore_error: leaving out %s; other such rows are counted", self._first_bad)
         return batch
 
     def stats(self) -> LoaderStats:
@@ -235,8 +237,8 @@ class Loader:
         return LoaderStats(
             rows=self._rows,
             batches=self._batches,
-            bad_rows=pipe.source.bad_rows,
-            first_bad=pipe.source.first_bad,
+            bad_rows=pipe.source.bad_rows + self._bad_rows,
+            first_bad=self._first_bad or pipe.source.first_bad,
             wait_seconds=pipe.batches.waited,
             read_seconds=pipe.read_seconds,
             pack_seconds=pipe.pack_seconds,

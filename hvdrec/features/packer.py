@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,24 +10,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hvdrec.data.batch import BEGINNING, PackedBatch, RowBlock
 from hvdrec.errors import DataError
 from hvdrec.features.plan import FeaturePlan
 from hvdrec.ops.native import load_native
 
 
 class Packer:
-    """Makes packed batches; one per thread.
-
-    Attributes:
-        bad_rows: Rows left out so far because of a cell that can't be used.
-    """
+    """Makes packed batches; one per thread."""
 
     def __init__(self, plan: FeaturePlan, ignore_error: bool = False) -> None:
         """Compiles the plan.
 
         Args:
             plan: The feature plan.
-            ignore_error: Leave bad rows out and count them, rather than stop at the first.
+            ignore_error: Leave bad rows out, rather than stop at the first.
         """
         self._native = load_native()
         self._packer = self._native.Packer(plan.native)
@@ -36,7 +34,6 @@ class Packer:
         self._schema: pa.Schema | None = None
         self._taken: list[pa.DataType] = []
         self._casts = False
-        self.bad_rows = 0
 
     def pack(
         self, columns: pa.RecordBatch, locate: Callable[[int], str]
@@ -53,20 +50,48 @@ class Packer:
         Raises:
             DataError: A cell can't be used; the text names file, row and column.
         """
-        result = self._run(columns, locate)
-        bad = result[5]
-        if bad is not None:
-            self.bad_rows += int(bad.sum())
-            columns = columns.filter(pa.array(bad == 0))
-            result = self._run(columns, locate)
-        rows, arrays, labels, weight, ids, _ = result
+        batch = self.pack_block(RowBlock(columns, locate, BEGINNING))
+        return batch.rows, batch.arrays
+
+    def pack_block(self, block: RowBlock, keep_raw: bool = False) -> PackedBatch:
+        """Packs a block, which holds the plan's fields and maybe others behind them.
+
+        Rows left out with `ignore_error` are missing in all parts of the batch alike.
+
+        Args:
+            block: The rows.
+            keep_raw: Keep all columns of the block in `PackedBatch.raw`.
+
+        Raises:
+            DataError: A cell can't be used; the text names file, row and column.
+        """
+        raw, locate, first_bad = block.columns, block.locate, None
+        result = self._run(raw, locate)
+        if result[5] is not None:
+            bad, row, text = result[5]
+            first_bad = f"{locate(row)}, {text}"
+            raw = raw.filter(pa.array(bad == 0))
+            locate = functools.partial(_locate_kept, locate, np.flatnonzero(bad == 0))
+            result = self._run(raw, locate)
+        return PackedBatch(
+            rows=result[0],
+            arrays=self._name(result),
+            position=block.position,
+            raw=raw if keep_raw else None,
+            locate=locate,
+            bad_rows=block.columns.num_rows - raw.num_rows,
+            first_bad=first_bad,
+        )
+
+    def _name(self, result: Any) -> dict[str, np.ndarray]:
+        _, arrays, labels, weight, ids, _ = result
         for name, values in zip(self._plan.labels, labels, strict=True):
             arrays[f"label/{name}"] = values
         if weight is not None:
             arrays["sample_weight"] = weight
         for name, values in zip(self._plan.ids, ids, strict=True):
             arrays[f"id/{name}"] = values
-        return rows, arrays
+        return arrays
 
     def _run(self, columns: pa.RecordBatch, locate: Callable[[int], str]) -> Any:
         schema, array = self._conform(columns).__arrow_c_array__()
@@ -78,6 +103,8 @@ class Packer:
 
     def _conform(self, columns: pa.RecordBatch) -> pa.RecordBatch:
         """Casts to the types the native packer takes: binary, int64, double or lists of them."""
+        if columns.num_columns > len(self._names):
+            columns = columns.select(self._names)
         if self._schema is None or not columns.schema.equals(self._schema):
             self._schema = columns.schema
             kinds = zip(self._names, columns.schema.types, strict=True)
@@ -90,6 +117,10 @@ class Packer:
             for array, kind in zip(columns.columns, self._taken, strict=True)
         ]
         return pa.RecordBatch.from_arrays(arrays, self._names)
+
+
+def _locate_kept(locate: Callable[[int], str], kept: np.ndarray, row: int) -> str:
+    return locate(int(kept[row]))
 
 
 def _canonical_type(kind: pa.DataType, name: str) -> pa.DataType:

@@ -27,6 +27,7 @@ from hvdrec.optim.registry import build_optimizer
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.evaluate import Evaluator
 from hvdrec.trainer.feed import Feed
+from hvdrec.trainer.left_out import tell_left_out
 from hvdrec.trainer.log import RunLog, logger
 from hvdrec.trainer.loop import Loop, LoopParts
 from hvdrec.trainer.reduce import DENSE, GATHER, BankShape, Reducer, choose_mode
@@ -67,7 +68,6 @@ def open_batches(
         The loader; close it when done.
     """
     packer = Packer(plan, ignore_error=proto.data_config.ignore_error)
-    needed = [f.name for f in plan.fields]
     source = open_source(
         proto,
         paths=paths,
@@ -80,10 +80,7 @@ def open_batches(
     )
 
     def pack(block: RowBlock) -> PackedBatch:
-        columns = block.columns.select(needed) if raw_fields is not None else block.columns
-        rows, arrays = packer.pack(columns, block.locate)
-        raw = block.columns if raw_fields is not None else None
-        return PackedBatch(rows, arrays, block.position, raw=raw, locate=block.locate)
+        return packer.pack_block(block, keep_raw=raw_fields is not None)
 
     return Loader(source, pack, proto.data_config.prefetch_size)
 
@@ -132,6 +129,7 @@ class Job:
             step = self._step(first)
             loop = Loop(self._parts(step, _chain(first, batches), log, verify), position)
             result = loop.run()
+            tell_left_out(self.proto, self.group, loader, "training")
             log.record("end", step=loop.now, samples=loop.samples, input=dataclasses.asdict(loader.stats()))
             return result
         finally:
@@ -257,7 +255,9 @@ class Job:
             limit = len(range(self.group.rank, whole, self.group.size))
         loader = open_batches(self.proto, self.plan, self.group, False, paths=paths)
         try:
-            return evaluator.evaluate(loader, metrics, self.group, limit)
+            result = evaluator.evaluate(loader, metrics, self.group, limit)
+            tell_left_out(self.proto, self.group, loader, "evaluation")
+            return result
         finally:
             loader.close()
 

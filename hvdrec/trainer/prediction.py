@@ -20,6 +20,7 @@ from hvdrec.trainer import log
 from hvdrec.trainer.agree import together
 from hvdrec.trainer.evaluate import Evaluator
 from hvdrec.trainer.job import open_batches, set_threads
+from hvdrec.trainer.left_out import tell_left_out
 from hvdrec.trainer.restored import restore
 
 _ALL = "ALL_COLUMNS"
@@ -49,6 +50,7 @@ def predict(config: Config, flags: Any) -> None:
 
     try:
         rows = sum(group.gather_objects(together(group, work)))
+        tell_left_out(config.proto, group, loader, "prediction")
     finally:
         loader.close()
     if group.rank == 0:
@@ -104,7 +106,7 @@ def _write(
                         heads = [*names, *(f.name for f in reserved)]
                         file.write(flags.output_sep.join(heads) + "\n")
                 columns = {name: predictions[name].tolist() for name in names}
-                kept = _kept(batch.raw, reserved, batch.rows)
+                kept = _kept(batch.raw, reserved)
                 _lines(file, columns, kept, flags)
                 count += batch.rows
         os.replace(temporary, path)
@@ -126,7 +128,7 @@ def _output_names(wanted: str, predictions: dict[str, np.ndarray]) -> list[str]:
     return names
 
 
-def _kept(raw: pa.RecordBatch | None, reserved: Sequence[Field], rows: int) -> dict[str, list[Any]]:
+def _kept(raw: pa.RecordBatch | None, reserved: Sequence[Field]) -> dict[str, list[Any]]:
     """The reserved columns as text (or numbers, from typed files)."""
     kept: dict[str, list[Any]] = {}
     for field in reserved:
@@ -134,8 +136,6 @@ def _kept(raw: pa.RecordBatch | None, reserved: Sequence[Field], rows: int) -> d
             raise ConfigError("--reserved_cols: the input's columns were not kept")
         values = raw.column(field.name).to_pylist()
         kept[field.name] = [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in values]
-        if len(values) != rows:
-            raise UserError("--reserved_cols can't be used with ignore_error: rows were left out")
     return kept
 
 

@@ -61,11 +61,6 @@ def test_batches_in_order_with_positions_and_places(source):
     assert (stats.rows, stats.batches, stats.bad_rows) == (1000, 4, 0)
 
 
-def test_keep_raw(source):
-    with Loader(source(300), pack, keep_raw=True) as loader:
-        assert next(loader).raw.column("at")[7].as_py() == b"0-7"
-
-
 def test_ranks_without_rows_get_empty_batches(source):
     with Loader(source(1000, rank=1, size=2, epochs=1), pack) as loader:
         assert [batch.rows for batch in loader] == [500]
@@ -81,6 +76,20 @@ def test_bad_rows_are_counted(tmp_path):
         assert sum(batch.rows for batch in loader) == 2
     assert loader.stats().bad_rows == 1
     assert loader.stats().first_bad.endswith("a.csv, row 2: 1 columns where 2 are expected")
+
+
+def test_rows_that_packing_leaves_out_are_counted_too(source, caplog):
+    def picky(block):
+        batch = pack(block)
+        if block.position.row == 500:
+            batch.bad_rows, batch.first_bad = 3, f"{block.locate(0)}, a bad cell"
+        return batch
+
+    with Loader(source(100), picky) as loader:
+        assert sum(1 for _ in loader) == 10
+    assert loader.stats().bad_rows == 3
+    assert loader.stats().first_bad.endswith("row 401, a bad cell")
+    assert "leaving out" in caplog.text
 
 
 def test_no_more_than_prefetch_batches_lie_ready(source):
