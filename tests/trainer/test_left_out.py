@@ -39,9 +39,9 @@ def job(tmp_path: pathlib.Path) -> SmallJob:
 
 def _predict(job: SmallJob, name: str) -> list[str]:
     out = job.model_dir.parent / f"{name}.out"
+    paths = ["--input_path", str(job.model_dir.parent / name), "--output_path", str(out)]
     flags = parse_predict(
-        ["--model_dir", str(job.model_dir), "--input_path", str(job.model_dir.parent / name)]
-        + ["--output_path", str(out), "--output_sep", ",", "--batch_size", "16"]
+        ["--model_dir", str(job.model_dir), *paths, "--output_sep", ",", "--batch_size", "16"]
     )
     predict(load_for_predict(flags), flags)
     return out.read_text().splitlines()
