@@ -14,6 +14,18 @@ from hvdrec.errors import ConfigError
 #: Parts of a config that ``--<part>.<path>=<value>`` may change.
 _ROOTS = tuple(pipeline_pb2.EasyRecConfig.DESCRIPTOR.fields_by_name)
 
+_NO_KEY_VALUE_STORE = "tables in a key-value store are not supported; a SavedModel holds its tables itself"
+_REDIS_FLAGS = (
+    "url",
+    "passwd",
+    "threads",
+    "batch_size",
+    "timeout",
+    "expire",
+    "embedding_version",
+    "write_kv",
+)
+_OSS_FLAGS = ("path", "endpoint", "ak", "sk", "threads", "timeout", "expire", "write_kv", "embedding_version")
 _ONLY_ALIBABA = "only has a meaning on Alibaba's platforms"
 
 #: EasyRec's flags that can't be given: name -> why.
@@ -23,9 +35,10 @@ _REFUSED = {
     "--hpo_param_path": "hyper-parameter files are not supported yet; use --edit_config_json",
     "--hpo_metric_save_path": "hyper-parameter search is not supported yet",
     "--is_on_ds": _ONLY_ALIBABA,
-    "--saved_model_dir": "exported models are not supported yet; use --model_dir or --checkpoint_path",
     "--fg_json_path": "fg.json files are not supported yet",
     "--ds_vector_recall": _ONLY_ALIBABA,
+    **dict.fromkeys((f"--redis_{n}" for n in _REDIS_FLAGS), _NO_KEY_VALUE_STORE),
+    **dict.fromkeys((f"--oss_{n}" for n in _OSS_FLAGS), _NO_KEY_VALUE_STORE),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from hvdrec.config import check_data, check_features, check_model, check_train, support
+from hvdrec.config import check_data, check_export, check_features, check_model, check_train, support
 from hvdrec.config.config import Config, join
 from hvdrec.config.names import is_message, is_repeated
 from hvdrec.config.protos import easy_rec_model_pb2
@@ -15,7 +15,7 @@ _PACKAGE = "hvdrec.protos."
 
 _MODEL_BLOCKS = {f.name for f in easy_rec_model_pb2.EasyRecModel.DESCRIPTOR.oneofs_by_name["model"].fields}
 
-TRAIN, EVAL, PREDICT = "train", "eval", "predict"
+TRAIN, EVAL, PREDICT, EXPORT = "train", "eval", "predict", "export"
 
 
 def check(config: Config, mode: str = TRAIN) -> list[str]:
@@ -23,7 +23,7 @@ def check(config: Config, mode: str = TRAIN) -> list[str]:
 
     Args:
         config: Expanded. It isn't changed.
-        mode: What it is to be used for: ``train``, ``eval`` or ``predict``; the input and the
+        mode: What it is to be used for: ``train``, ``eval``, ``predict`` or ``export``; the input and the
             length of training are only asked for where they are needed.
 
     Returns:
@@ -40,6 +40,7 @@ def check(config: Config, mode: str = TRAIN) -> list[str]:
     check_data.check_data(report, needs_train=mode == TRAIN, needs_eval=mode == EVAL)
     check_features.check_features(report)
     check_model.check_model(report)
+    check_export.check_export(report, mode == TRAIN)
     return report.close()
 
 

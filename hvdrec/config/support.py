@@ -193,7 +193,9 @@ REFUSED = {
 
 #: Fields that are set aside with a warning where they are set (to other than their default).
 IGNORED = {
-    "EasyRecConfig.export_config": "exporting is not supported yet; training goes on without",
+    "ExportConfig.batch_size": "has no effect, as in EasyRec; an exported model takes any number of rows",
+    "ExportConfig.export_features": "is not supported; exporting goes on without",
+    "ExportConfig.export_rtp_outputs": "exists only in Alibaba's cloud; exporting goes on without",
     "TrainConfig.is_profiling": "profiling is not supported yet; training goes on without",
     "TrainConfig.summary_model_vars": "is not supported yet; training goes on without",
     "TrainConfig.enable_oss_stop_signal": "is not supported yet; stop the job by ending its processes",

@@ -1,0 +1,20 @@
+"""Exports a checkpoint as a SavedModel: ``python -m hvdrec.export --model_dir M --export_dir E``."""
+
+from __future__ import annotations
+
+import sys
+
+from hvdrec.config.flags import ExportFlags, load_for_export, parse_export
+from hvdrec.trainer.main import main
+
+
+def run(flags: ExportFlags) -> None:
+    """Exports with the given flags."""
+    config = load_for_export(flags)
+    from hvdrec.trainer.exporting import export
+
+    export(config, flags)
+
+
+if __name__ == "__main__":
+    sys.exit(main(parse_export, run, sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Exported models: their inputs and outputs, and how they are written."""

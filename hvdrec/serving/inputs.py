@@ -1,0 +1,138 @@
+"""What an exported model asks for: one tensor for each input field, or one with all of them joined."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from hvdrec.config.protos import dataset_pb2, feature_config_pb2
+from hvdrec.errors import ConfigError
+from hvdrec.features.fields import id_names
+from hvdrec.features.plan import FeaturePlan
+
+_TYPES = {
+    "STRING": tf.string,
+    "INT32": tf.int32,
+    "INT64": tf.int64,
+    "FLOAT": tf.float32,
+    "DOUBLE": tf.float64,
+    "BOOL": tf.bool,
+}
+_NODE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+
+#: The name of the one input of `multi_placeholder: false`.
+JOINED = "features"
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """One input of the serving signature.
+
+    Attributes:
+        name: Its key in the signature, the field's name.
+        node: Its placeholder in the graph.
+        argument: Its name where TensorFlow allows identifiers only.
+        dtype: Its type.
+        several: Whether each row has several values ([B, K]; empty text and -1 for none).
+    """
+
+    name: str
+    node: str
+    argument: str
+    dtype: tf.DType
+    several: bool = False
+
+    @property
+    def spec(self) -> tf.TensorSpec:
+        """Its shape and type."""
+        return tf.TensorSpec([None, None] if self.several else [None], self.dtype, self.argument)
+
+
+def request_inputs(proto: Any, plan: FeaturePlan) -> list[Input]:
+    """The inputs of a model by `export_config`, in the order of the input fields.
+
+    Raises:
+        ConfigError: `multi_value_fields` names a field that can't have several values.
+    """
+    if not proto.export_config.multi_placeholder:
+        return [Input(JOINED, JOINED, JOINED, tf.string)]
+    several = _several(proto)
+    _check_several(plan, several)
+    names = [f.input_name for f in proto.data_config.input_fields]
+    inputs = []
+    for name in request_fields(proto):
+        number = names.index(name)
+        kind = dataset_pb2.DatasetConfig.FieldType.Name(proto.data_config.input_fields[number].input_type)
+        own = _NODE_NAME.fullmatch(name) is not None
+        node = name if own and proto.export_config.placeholder_named_by_input else f"input_{number}"
+        argument = name if own else _free(f"input_{number}", names)
+        dtype = several.get(name) or _TYPES[kind]
+        inputs.append(Input(name, node, argument, dtype, name in several))
+    return inputs
+
+
+def request_fields(proto: Any) -> list[str]:
+    """The fields a request has: those of features and metrics, or with `filter_inputs: false` all.
+
+    Labels and the sample weight are never among them.
+    """
+    data = proto.data_config
+    names = [f.input_name for f in data.input_fields]
+    if proto.export_config.filter_inputs:
+        wanted = {name for config in _features(proto) for name in config.input_names}
+        wanted |= set(id_names(proto).values())
+    else:
+        wanted = set(names) - set(data.label_fields)
+    return [name for name in names if name in wanted and name != data.sample_weight]
+
+
+def split_joined(features: tf.Tensor, fields: Sequence[str], separator: str) -> Mapping[str, tf.Tensor]:
+    """The columns of rows with separators between: string [B] -> string [B] for each field."""
+    cells = tf.strings.split(features, separator)
+    wrong = f"{JOINED} must have {len(fields)} columns with {separator!r} between: {', '.join(fields)}"
+    check = tf.debugging.assert_equal(cells.row_lengths(), tf.constant(len(fields), tf.int64), wrong)
+    with tf.control_dependencies([] if check is None else [check]):
+        columns = tf.reshape(cells.flat_values, [-1, len(fields)])
+    return dict(zip(fields, tf.unstack(columns, axis=1), strict=True))
+
+
+def _features(proto: Any) -> Sequence[Any]:
+    return list(proto.feature_configs) or list(proto.feature_config.features)
+
+
+def _free(name: str, taken: Sequence[str]) -> str:
+    return _free(f"{name}_", taken) if name in taken else name
+
+
+def _several(proto: Any) -> dict[str, tf.DType | None]:
+    """Fields with several values per row, with their types; None for that of the field."""
+    natural: dict[str, tf.DType | None] = {}
+    for config in _features(proto):
+        if config.feature_type == feature_config_pb2.FeatureConfig.TagFeature:
+            text = config.hash_bucket_size or config.vocab_list or config.vocab_file
+            natural[config.input_names[0]] = tf.string if text else tf.int64
+            natural.update(dict.fromkeys(config.input_names[1:], tf.float32))
+        elif config.feature_type == feature_config_pb2.FeatureConfig.RawFeature and config.raw_input_dim > 1:
+            natural[config.input_names[0]] = tf.float32
+    export = proto.export_config
+    if export.auto_multi_value:
+        return natural
+    return {name: natural.get(name) for name in export.multi_value_fields.input_name}
+
+
+def _check_several(plan: FeaturePlan, several: Mapping[str, Any]) -> None:
+    """Sees to it that features that take one value don't get several."""
+    for spec in (*plan.native["id_features"], *plan.native["number_features"]):
+        if spec["type"] == "tag" or spec.get("dim", 1) > 1:
+            continue
+        for index in spec["inputs"]:
+            if plan.fields[index].name in several:
+                raise ConfigError(
+                    f"export_config.multi_value_fields: {plan.fields[index].name!r} is read by a feature "
+                    "that has one value a row; only inputs of a TagFeature or of a RawFeature with "
+                    "raw_input_dim over 1 can have several"
+                )

@@ -1,0 +1,51 @@
+"""A trained model with the serving graph in front of it: raw inputs in, predictions out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from hvdrec.features.serving import ServingGraph
+from hvdrec.layers.context import Pass
+from hvdrec.models.recommender import Recommender
+from hvdrec.serving.inputs import JOINED, request_fields, request_inputs, split_joined
+
+
+class ServingModule(tf.Module):
+    """What is exported: the recommender's own variables, without optimizer slots.
+
+    It stays valid while training goes on; each export holds the weights of its moment.
+    """
+
+    def __init__(self, proto: Any, recommender: Recommender) -> None:
+        """Builds the graph; nothing is traced before the first use.
+
+        Args:
+            proto: The `EasyRecConfig` message.
+            recommender: The model.
+
+        Raises:
+            ConfigError: A feature of the model can't be exported.
+        """
+        super().__init__()
+        self._recommender = recommender
+        self._graph = ServingGraph(recommender.plan)
+        self._separator = proto.data_config.separator
+        self._fields = tuple(request_fields(proto))
+        self._joined = not proto.export_config.multi_placeholder
+        self.inputs = request_inputs(proto, recommender.plan)
+        self.serve = tf.function(
+            self._serve, input_signature=[i.spec for i in self.inputs], autograph=False, jit_compile=False
+        )
+
+    def _serve(self, *tensors: tf.Tensor) -> dict[str, tf.Tensor]:
+        """EasyRec's prediction tensors of a request, by name."""
+        named = {i.name: t for i, t in zip(self.inputs, tensors, strict=True)}
+        if self._joined:
+            named = dict(split_joined(named[JOINED], self._fields, self._separator))
+        batch = self._graph(named)
+        model = self._recommender
+        output = model.forward(batch, model.touch(batch), Pass(training=False))
+        # Without an operation of its own, an output that is another's input would share its name.
+        return {name: tf.identity(t) for name, t in model.predictions(output).items()}
