@@ -25,3 +25,12 @@ class TrainingError(UserError):
     """Training can't go on (a loss isn't finite, replicas differ, a rank failed)."""
 
     exit_code = 1
+
+
+class StoppedError(UserError):
+    """The run was asked to stop and has saved; the text says where it can go on."""
+
+    def __init__(self, text: str, signal_number: int) -> None:
+        """Keeps the exit code shells give to a process that the signal ended."""
+        super().__init__(text)
+        self.exit_code = 128 + signal_number

@@ -80,3 +80,14 @@ def link_or_copy(source: Path, target: Path) -> None:
 def remove_tree(path: Path) -> None:
     """Removes a directory and what is in it, if it is there."""
     shutil.rmtree(path, ignore_errors=True)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -17,21 +17,24 @@ from hvdrec.errors import CheckpointError
 
 SUFFIX = ".manifest.json"
 _FORMAT = 1
+#: How a checkpoint is committed: `commit` of a manifest.
+RENAME, MARKER = "rename", "marker"
 
 
-def describe(prefix: Path, step: int, extra: Mapping[str, Any]) -> str:
+def describe(prefix: Path, step: int, extra: Mapping[str, Any], commit: str = RENAME) -> str:
     """The manifest of the files written under `prefix`.
 
     Args:
         prefix: Path without `.index`.
         step: `global_step`.
         extra: JSON values, numpy numbers and arrays among them.
+        commit: `RENAME`, or `MARKER`: it only counts once its marker is there.
 
     Returns:
         JSON text.
     """
     files = {p.name: {"bytes": p.stat().st_size, "sha256": sha256(p)} for p in tensor_files(prefix)}
-    body = {"format": _FORMAT, "step": step, "files": files, "extra": dict(extra)}
+    body = {"format": _FORMAT, "step": step, "commit": commit, "files": files, "extra": dict(extra)}
     # Through JSON once: the checksum must be that of what a reader will parse.
     body = json.loads(json.dumps(body, default=_plain))
     return json.dumps({**body, "checksum": _checksum(body)}, indent=1, sort_keys=True) + "\n"
@@ -40,7 +43,26 @@ def describe(prefix: Path, step: int, extra: Mapping[str, Any]) -> str:
 def tensor_files(prefix: Path) -> list[Path]:
     """The index and the data files under `prefix`, sorted."""
     found = prefix.parent.glob(f"{glob.escape(prefix.name)}.data-*-of-*")
-    return sorted([*found, prefix.with_name(prefix.name + ".index")])
+    return sorted([*found, index_path(prefix)])
+
+
+def index_path(prefix: Path) -> Path:
+    """Where the index of a checkpoint is."""
+    return prefix.with_name(prefix.name + ".index")
+
+
+def marker_path(prefix: Path) -> Path:
+    """Where the marker is that commits a checkpoint of kind `MARKER`."""
+    return prefix.with_name(prefix.name + ".committed")
+
+
+def marker_text(prefix: Path) -> str:
+    """What the marker of a checkpoint has to hold: the checksum of its manifest.
+
+    Raises:
+        CheckpointError: The manifest is damaged.
+    """
+    return _checksum(read(prefix) or {}) + "\n"
 
 
 def manifest_path(prefix: Path) -> Path:
@@ -82,6 +104,8 @@ def damage(prefix: Path) -> str | None:
             for name in reader.shapes:
                 reader.read(name)
             return None
+        if body.get("commit") == MARKER and not _is_marked(prefix):
+            return "its commit marker is missing: the save was never finished"
         for name, wanted in body["files"].items():
             path = prefix.with_name(name)
             if not path.is_file():
@@ -93,6 +117,13 @@ def damage(prefix: Path) -> str | None:
     except (CheckpointError, OSError) as error:
         return str(error)
     return None
+
+
+def _is_marked(prefix: Path) -> bool:
+    try:
+        return marker_path(prefix).read_text(encoding="utf-8") == marker_text(prefix)
+    except (FileNotFoundError, UnicodeDecodeError):
+        return False
 
 
 def _checksum(body: Mapping[str, Any]) -> str:

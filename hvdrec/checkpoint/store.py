@@ -8,13 +8,14 @@ import os
 import re
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from hvdrec.checkpoint import files, manifest
+from hvdrec.checkpoint.commit import Commit, RenameCommit
 from hvdrec.checkpoint.names import Entry
 from hvdrec.checkpoint.restore import RestoreReport, restore_exactly
 from hvdrec.errors import CheckpointError
@@ -22,26 +23,39 @@ from hvdrec.errors import CheckpointError
 logger = logging.getLogger(__name__)
 
 _INDEX = re.compile(r"model\.ckpt-(\d+)\.index$")
-_PIECE = re.compile(r"model\.ckpt-(\d+)\.(data-.*|manifest\.json|meta)$")
+_PIECE = re.compile(r"model\.ckpt-(\d+)\.(data-.*|manifest\.json|committed|meta)$")
 _STALE_SECONDS = 86400.0
 
 
-def snapshot(entries: Sequence[Entry]) -> dict[str, tf.Tensor]:
-    """The values of `entries` now, on the host; later updates of the variables don't reach them.
+class Snapshot(Mapping[str, tf.Tensor]):
+    """The values of entries at one moment, on the host; later updates don't reach them.
 
     On a CPU nothing is copied until a variable is updated: TensorFlow updates a buffer that
     somebody holds in a new one.
     """
-    whole: dict[int, tf.Tensor] = {}
-    tensors = {}
-    with tf.device("/CPU:0"):
-        for entry in entries:
-            key = id(entry.variable)
-            if key not in whole:
-                whole[key] = tf.identity(entry.variable.read_value())
-            value = whole[key]
-            tensors[entry.name] = value if entry.rows is None else value[entry.rows[0] : entry.rows[1]]
-    return tensors
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        """Takes the values; a table is cut out of its bank when it is asked for."""
+        self._entries = {entry.name: entry for entry in entries}
+        self._whole: dict[int, tf.Tensor] = {}
+        with tf.device("/CPU:0"):
+            for entry in entries:
+                if id(entry.variable) not in self._whole:
+                    self._whole[id(entry.variable)] = tf.identity(entry.variable.read_value())
+
+    def __getitem__(self, name: str) -> tf.Tensor:
+        entry = self._entries[name]
+        value = self._whole[id(entry.variable)]
+        if entry.rows is None:
+            return value
+        with tf.device("/CPU:0"):
+            return value[entry.rows[0] : entry.rows[1]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
 
 class Store:
@@ -51,15 +65,17 @@ class Store:
     before. The state file `checkpoint`, which `tf.train.latest_checkpoint` reads, comes last.
     """
 
-    def __init__(self, model_dir: str, keep_max: int = 10) -> None:
+    def __init__(self, model_dir: str, keep_max: int = 10, commit: Commit | None = None) -> None:
         """Opens it; nothing is made before the first save.
 
         Args:
             model_dir: The directory.
             keep_max: `keep_checkpoint_max`: how many stay, the newest first; 0 = all.
+            commit: How files come to their places; by renames unless given.
         """
         self.model_dir = Path(model_dir)
         self.keep_max = keep_max
+        self._commit = commit or RenameCommit()
         self._intact: dict[str, tuple] = {}
 
     def save(self, step: int, entries: Sequence[Entry], extra: Mapping[str, Any]) -> str:
@@ -76,19 +92,18 @@ class Store:
         Raises:
             CheckpointError: It can't be written; the older ones are as they were.
         """
-        return self.write(step, snapshot(entries), extra)
+        return self.write(step, Snapshot(entries), extra)
 
     def write(self, step: int, tensors: Mapping[str, tf.Tensor], extra: Mapping[str, Any]) -> str:
-        """Saves values taken earlier by `snapshot`; otherwise as `save`."""
+        """Saves values taken earlier in a `Snapshot`; otherwise as `save`."""
         prefix = self._prefix(step)
-        staging = self.model_dir / f".tmp-{step}-{socket.gethostname()}-{os.getpid()}"
         with files.explained(f"can't save {prefix}"):
             self.model_dir.mkdir(parents=True, exist_ok=True)
             self._sweep()
+            staging = self._commit.staging(self.model_dir, step)
             try:
-                staging.mkdir()
                 self._stage(staging / prefix.name, step, tensors, extra)
-                self._commit(staging / prefix.name, step)
+                self._publish(staging / prefix.name, step)
             except (OSError, tf.errors.OpError):
                 files.remove_tree(staging)
                 raise
@@ -129,7 +144,7 @@ class Store:
         reasons = []
         for step in sorted({*steps, *self._replaced()}, reverse=True):
             for prefix in (self._prefix(step), self._aside(step) / self._prefix(step).name):
-                if not prefix.with_name(prefix.name + ".index").exists():
+                if not manifest.index_path(prefix).exists():
                     continue
                 why = self._damage(prefix)
                 if why is None:
@@ -176,29 +191,22 @@ class Store:
             )
         for path in manifest.tensor_files(prefix):
             files.sync_file(path)
-        files.write_synced(manifest.manifest_path(prefix), manifest.describe(prefix, step, extra))
+        text = manifest.describe(prefix, step, extra, self._commit.kind)
+        files.write_synced(manifest.manifest_path(prefix), text)
         files.sync_directory(prefix.parent)
 
-    def _commit(self, staged: Path, step: int) -> None:
-        """Renames a staged checkpoint into its place, its index last."""
+    def _publish(self, staged: Path, step: int) -> None:
+        """Puts a staged checkpoint into its place, another one of that step out of it."""
         target = self._prefix(step)
-        index = target.with_name(target.name + ".index")
-        if index.exists():
-            if self._same(staged, target):
+        if manifest.index_path(target).exists():
+            if self._same(staged, target) and self._commit.renames:
                 os.replace(manifest.manifest_path(staged), manifest.manifest_path(target))
                 files.sync_directory(self.model_dir)
                 return
             if self._damage(target) is None:
                 self._set_aside(step)
-            else:
-                os.unlink(index)
-        *data, staged_index = manifest.tensor_files(staged)
-        for path in (*data, manifest.manifest_path(staged)):
-            os.replace(path, self.model_dir / path.name)
-        # The index must not be there before what it stands for.
-        files.sync_directory(self.model_dir)
-        os.replace(staged_index, index)
-        files.sync_directory(self.model_dir)
+            self._commit.withdraw(target)
+        self._commit.publish(staged, target)
         files.remove_tree(self._aside(step))
 
     def _same(self, staged: Path, target: Path) -> bool:
@@ -217,9 +225,9 @@ class Store:
         aside.mkdir()
         target = self._prefix(step)
         *data, index = manifest.tensor_files(target)
-        described = manifest.manifest_path(target)
-        for path in (*data, *([described] if described.exists() else []), index):
-            files.link_or_copy(path, aside / path.name)
+        kept = [p for p in (manifest.manifest_path(target), manifest.marker_path(target)) if p.exists()]
+        for path in (*data, *kept, index):
+            self._commit.copy(path, aside / path.name)
         files.sync_directory(aside)
         files.sync_directory(self.model_dir)
 
@@ -245,13 +253,12 @@ class Store:
     def _write_state(self, step: int, kept: Sequence[int]) -> None:
         paths = [f'model_checkpoint_path: "{self._prefix(step).name}"']
         paths += [f'all_model_checkpoint_paths: "{self._prefix(s).name}"' for s in kept if s <= step]
-        files.write_atomically(self.model_dir / "checkpoint", "\n".join(paths) + "\n")
+        self._commit.replace_text(self.model_dir / "checkpoint", "\n".join(paths) + "\n")
 
     def _rotate(self, step: int, kept: Sequence[int]) -> None:
         """Removes older checkpoints, each index first, and pieces that no index belongs to."""
         for old in set(self.steps()) - set(kept):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(f"{self._prefix(old)}.index")
+            self._commit.withdraw(self._prefix(old))
         whole = set(self.steps())
         for name in os.listdir(self.model_dir):
             found = _PIECE.fullmatch(name)
@@ -265,32 +272,23 @@ class Store:
         for path in self.model_dir.glob(".tmp-*"):
             owner, _, pid = path.name.rpartition("-")
             if owner.endswith(f"-{host}") and pid.isdigit():
-                gone = int(pid) == os.getpid() or not _alive(int(pid))
+                gone = int(pid) == os.getpid() or not files.is_alive(int(pid))
             else:
                 gone = time.time() - path.stat().st_mtime > _STALE_SECONDS
             if gone:
                 files.remove_tree(path)
         for step in self._replaced():
             prefix = self._prefix(step)
-            if prefix.with_name(prefix.name + ".index").exists() and self._damage(prefix) is None:
+            if manifest.index_path(prefix).exists() and self._damage(prefix) is None:
                 files.remove_tree(self._aside(step))
 
 
 def _signature(prefix: Path) -> tuple:
     """Changes whenever a file of the checkpoint does."""
     stats = []
-    for path in (*manifest.tensor_files(prefix), manifest.manifest_path(prefix)):
+    described = (manifest.manifest_path(prefix), manifest.marker_path(prefix))
+    for path in (*manifest.tensor_files(prefix), *described):
         with contextlib.suppress(OSError):
             stat = path.stat()
             stats.append((path.name, stat.st_size, stat.st_mtime_ns, stat.st_ino))
     return tuple(stats)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

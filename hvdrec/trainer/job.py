@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
+import itertools
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from hvdrec.checkpoint.finetune import fine_tune
+from hvdrec.checkpoint.background import BackgroundSaver
+from hvdrec.checkpoint.commit import COMMITS
 from hvdrec.checkpoint.names import Entry
 from hvdrec.checkpoint.store import Store
 from hvdrec.config import Config
+from hvdrec.config.names import enum_name
 from hvdrec.data import open_source
 from hvdrec.data.batch import InputPosition, PackedBatch, RowBlock
 from hvdrec.data.loader import Loader
-from hvdrec.errors import CheckpointError
 from hvdrec.features import Packer, build_plan
 from hvdrec.features.plan import FeaturePlan, Field
 from hvdrec.metrics.registry import build_metrics
 from hvdrec.models.recommender import Recommender
 from hvdrec.optim.registry import build_optimizer
 from hvdrec.parallel.group import ReplicaGroup
+from hvdrec.trainer.ending import endings
 from hvdrec.trainer.evaluate import Evaluator
 from hvdrec.trainer.feed import Feed
 from hvdrec.trainer.left_out import tell_left_out
 from hvdrec.trainer.log import RunLog, logger
 from hvdrec.trainer.loop import Loop, LoopParts
+from hvdrec.trainer.options import RunOptions
 from hvdrec.trainer.reduce import DENSE, GATHER, BankShape, Reducer, choose_mode
 from hvdrec.trainer.schedule import Schedule, steps_per_call
+from hvdrec.trainer.start import Start, begin, describe_positions, identity
 from hvdrec.trainer.state import entries as state_entries
 from hvdrec.trainer.step import TrainStep
 
@@ -103,81 +109,82 @@ class Job:
         banks = [b.variable for b in self.recommender.banks]
         self.optimizer.create_slots([*banks, *self.recommender.dense_trainable])
         self.global_step = tf.Variable(0, trainable=False, dtype=tf.int64, name="global_step")
-        self.store = Store(self.proto.model_dir, int(train.keep_checkpoint_max))
+        commit = COMMITS[enum_name(train, "checkpoint_commit").lower()]()
+        self.store = Store(self.proto.model_dir, int(train.keep_checkpoint_max), commit)
 
     @property
     def dense_weights(self) -> int:
         """Numbers in the trained variables apart from the banks."""
         return sum(math.prod(v.shape) for v in self.recommender.dense_trainable)
 
-    def train(self, continue_train: bool, verify: int) -> dict[str, float]:
+    def train(self, continue_train: bool, verify: int, options: RunOptions | None = None) -> dict[str, float]:
         """Trains to the end.
 
         Args:
             continue_train: Go on from the newest checkpoint of model_dir, if there is one.
             verify: `--verify_replicas`, 0 = never.
+            options: Other flags.
 
         Returns:
             The last evaluation's result.
         """
-        position = self._start(continue_train)
+        options = options or RunOptions()
+        start = begin(self.proto, self.store, self.entries(), self.group, continue_train, options)
         log = RunLog(self.proto.model_dir, self.group.rank, int(self.proto.train_config.num_steps) or None)
-        loader = open_batches(self.proto, self.plan, self.group, True, position)
+        saver = BackgroundSaver(self.store)
+        assembled = functools.partial(self._parts, log=log, saver=saver, verify=verify, options=options)
         try:
-            batches = iter(loader)
-            first = next(batches, None)
-            step = self._step(first)
-            loop = Loop(self._parts(step, _chain(first, batches), log, verify), position)
-            result = loop.run()
-            tell_left_out(self.proto, self.group, loader, "training")
-            log.record("end", step=loop.now, samples=loop.samples, input=dataclasses.asdict(loader.stats()))
+            result: dict[str, float] = {}
+            kept = start.kept
+            if start.fit_from is None or not options.fit_on_eval:
+                result, kept = self._train(start.position, assembled)
+            if options.fit_on_eval:
+                self._fit_on_eval(start, kept, options.fit_on_eval_steps, assembled)
             return result
         finally:
-            loader.close()
+            # What is being saved stays worth having when the run fails.
+            saver.close()
             log.close()
 
-    def _start(self, continue_train: bool) -> InputPosition:
-        """Restores or fine-tunes, and makes all ranks start alike."""
-        found = self.entries()
-        position = InputPosition()
-        if self.group.rank == 0:
-            position = self._restore(found, continue_train)
-        self.group.broadcast(_distinct(found))
-        position = self.group.gather_objects(position)[0]
-        return position
+    def _train(
+        self, position: InputPosition, assembled: Callable[..., LoopParts]
+    ) -> tuple[dict[str, float], dict[str, Any]]:
+        """Trains on the training data; gives the last evaluation and what a checkpoint keeps."""
+        own = bool(self.proto.data_config.file_shard)
+        same = {"config_sha256": _digest(self.proto), **identity(self.proto, self.group)}
 
-    def refuse_used_model_dir(self) -> None:
-        """Keeps another run's folder from being written to.
+        def extra(positions: Sequence[InputPosition]) -> dict[str, Any]:
+            return {**same, **describe_positions(positions, own)}
 
-        Raises:
-            CheckpointError: model_dir holds checkpoints.
-        """
-        latest = self.store.latest()
-        if latest is not None:
-            raise CheckpointError(
-                f"{self.proto.model_dir} already holds checkpoints ({os.path.basename(latest)}); give "
-                "--continue_train to go on from there, or another --model_dir"
+        with open_batches(self.proto, self.plan, self.group, True, position) as loader:
+            parts = assembled(loader, extra)
+            loop = Loop(parts, position)
+            result = loop.run()
+            tell_left_out(self.proto, self.group, loader, "training")
+            parts.log.record(
+                "end", step=loop.now, samples=loop.samples, input=dataclasses.asdict(loader.stats())
             )
+        return result, extra(self.group.gather_objects(loop.position))
 
-    def _restore(self, found: list[Entry], continue_train: bool) -> InputPosition:
-        if not continue_train:
-            self.refuse_used_model_dir()
-        latest = self.store.latest()
-        train = self.proto.train_config
-        if latest is not None:
-            logger.info("going on from %s", latest)
-            self.store.restore(latest, found)
-            extra = self.store.extra(latest)
-            return InputPosition(int(extra.get("epoch", 0)), int(extra.get("row", 0)))
-        if train.fine_tune_checkpoint:
-            report = fine_tune(
-                train.fine_tune_checkpoint,
-                found,
-                train.fine_tune_ckpt_var_map or None,
-                train.force_restore_shape_compatible,
-            )
-            logger.info("fine-tuning from %s: %s", train.fine_tune_checkpoint, report)
-        return InputPosition()
+    def _fit_on_eval(
+        self, start: Start, kept: Mapping[str, Any], steps: int, assembled: Callable[..., LoopParts]
+    ) -> None:
+        """Trains on the evaluation data, as `--fit_on_eval` asks."""
+        first = int(self.global_step.numpy()) if start.fit_from is None else start.fit_from
+        own = bool(self.proto.data_config.file_shard)
+        logger.info("training on the evaluation data from step %d on", first)
+
+        def extra(positions: Sequence[InputPosition]) -> dict[str, Any]:
+            return {**kept, "fit_on_eval": {"from": first, **describe_positions(positions, own)}}
+
+        path = str(getattr(self.proto, self.proto.WhichOneof("eval_path")))
+        with open_batches(
+            self.proto, self.plan, self.group, True, start.fit_position, paths=[path]
+        ) as loader:
+            parts = assembled(loader, extra)
+            schedule = dataclasses.replace(parts.schedule, last=first + steps if steps else 0)
+            parts = dataclasses.replace(parts, evaluate=None, schedule=schedule)
+            Loop(parts, start.fit_position).run()
 
     def entries(self) -> list[Entry]:
         """All that a checkpoint of this job holds."""
@@ -219,18 +226,33 @@ class Job:
             return DENSE
         return choose_mode(rows, dim, touched, self.group.size)
 
-    def _parts(self, step: TrainStep, batches: Iterator[PackedBatch], log: RunLog, verify: int) -> LoopParts:
+    def _parts(
+        self,
+        batches: Iterator[PackedBatch],
+        extra: Callable[[Sequence[InputPosition]], dict[str, Any]],
+        *,
+        log: RunLog,
+        saver: BackgroundSaver,
+        verify: int,
+        options: RunOptions,
+    ) -> LoopParts:
         train = self.proto.train_config
         by_time = train.HasField("save_checkpoints_secs")
+        first = next(batches, None)
+        step = self._step(first)
         evaluator = Evaluator(self.recommender, self.feed)
+
+        def evaluate() -> dict[str, float]:
+            return self.evaluate(evaluator, stopped=lambda: options.signals.received != 0)
+
         return LoopParts(
             group=self.group,
             step=step,
-            batches=batches,
-            store=self.store,
+            batches=_chain(first, batches),
+            saver=saver,
             entries=self.entries(),
             log=log,
-            evaluate=(lambda: self.evaluate(evaluator)) if has_eval_input(self.proto) else None,
+            evaluate=evaluate if has_eval_input(self.proto) else None,
             schedule=Schedule(
                 last=int(train.num_steps),
                 save=0 if by_time else int(train.save_checkpoints_steps),
@@ -240,11 +262,25 @@ class Job:
             save_seconds=float(train.save_checkpoints_secs) if by_time else 0.0,
             log_steps=int(train.log_step_count_steps),
             summary_steps=int(train.save_summary_steps),
-            extra={"ranks": self.group.size, "config_sha256": _digest(self.proto)},
+            extra=extra,
+            own_positions=bool(self.proto.data_config.file_shard),
+            signals=options.signals,
+            endings=endings(self.proto) if self.group.rank == 0 else (),
         )
 
-    def evaluate(self, evaluator: Evaluator, paths: list[str] | None = None) -> dict[str, float]:
-        """Evaluates the current weights on the evaluation input (collective)."""
+    def evaluate(
+        self,
+        evaluator: Evaluator,
+        paths: list[str] | None = None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> dict[str, float]:
+        """Evaluates the current weights on the evaluation input (collective).
+
+        Args:
+            evaluator: Runs the model.
+            paths: Read these instead of the config's.
+            stopped: Whether to cut it short; the result is then of no use.
+        """
         model = self.proto.model_config
         evaluation = self.proto.eval_config
         metrics = build_metrics(evaluation, self.recommender.loss_set.loss_types, int(model.num_class))
@@ -255,7 +291,8 @@ class Job:
             limit = len(range(self.group.rank, whole, self.group.size))
         loader = open_batches(self.proto, self.plan, self.group, False, paths=paths)
         try:
-            result = evaluator.evaluate(loader, metrics, self.group, limit)
+            batches = itertools.takewhile(lambda _: not stopped(), loader)
+            result = evaluator.evaluate(batches, metrics, self.group, limit)
             tell_left_out(self.proto, self.group, loader, "evaluation")
             return result
         finally:

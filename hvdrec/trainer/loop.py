@@ -3,23 +3,48 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
+import signal
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
+from hvdrec.checkpoint.background import BackgroundSaver, Saved
 from hvdrec.checkpoint.names import Entry
-from hvdrec.checkpoint.store import Store
 from hvdrec.data.batch import InputPosition, PackedBatch
-from hvdrec.errors import TrainingError
+from hvdrec.errors import StoppedError, TrainingError
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.agree import raise_together, together
 from hvdrec.trainer.diagnose import explain
+from hvdrec.trainer.ending import Ending
+from hvdrec.trainer.feed import FeedCall
 from hvdrec.trainer.log import RunLog, logger
 from hvdrec.trainer.schedule import Schedule
+from hvdrec.trainer.signals import StopSignals
 from hvdrec.trainer.step import CallResult, TrainStep
 from hvdrec.trainer.verify import verify_replicas
+
+
+class Watcher(Protocol):
+    """Looks at the call of steps that begins when it is due.
+
+    Attributes:
+        period: Every how many steps.
+    """
+
+    period: int
+
+    def before(self, step: int, call: FeedCall) -> None:
+        """Called on every rank before the call whose first step is due."""
+
+    def after(self, step: int) -> None:
+        """Called after that call, with the steps done then."""
+
+
+#: Called on every rank after an evaluation with the step and its result; why to end training, or None.
+AfterEvaluation = Callable[[int, dict[str, float]], "str | None"]
 
 
 @dataclasses.dataclass
@@ -30,7 +55,7 @@ class LoopParts:
         group: The ranks.
         step: The training step.
         batches: This rank's packed batches; ends when the data does.
-        store: The checkpoints.
+        saver: Saves checkpoints (rank 0).
         entries: What a checkpoint holds.
         log: The record of the run.
         evaluate: Evaluates the current weights (collective) and gives the result.
@@ -38,13 +63,19 @@ class LoopParts:
         save_seconds: `save_checkpoints_secs`, 0 = by steps.
         log_steps: `log_step_count_steps`.
         summary_steps: `save_summary_steps`.
-        extra: Kept with every checkpoint.
+        extra: What is kept with a checkpoint, by the input position of each rank (of all ranks
+            together where `own_positions` is False).
+        own_positions: Whether each rank has an input position of its own (`file_shard`).
+        signals: Which signal has asked to stop.
+        endings: What else may end training early.
+        after_evaluation: Called after every evaluation.
+        watchers: Look at single calls.
     """
 
     group: ReplicaGroup
     step: TrainStep
     batches: Iterator[PackedBatch]
-    store: Store
+    saver: BackgroundSaver
     entries: list[Entry]
     log: RunLog
     evaluate: Callable[[], dict[str, float]] | None
@@ -52,11 +83,27 @@ class LoopParts:
     save_seconds: float
     log_steps: int
     summary_steps: int
-    extra: dict[str, Any]
+    extra: Callable[[Sequence[InputPosition]], dict[str, Any]]
+    own_positions: bool = False
+    signals: StopSignals = dataclasses.field(default_factory=StopSignals)
+    endings: Sequence[Ending] = ()
+    after_evaluation: Sequence[AfterEvaluation] = ()
+    watchers: Sequence[Watcher] = ()
+
+
+class _Flag(enum.IntEnum):
+    """What ranks tell each other before the steps of a call; HALT keeps the call from any step."""
+
+    HALT = 0
+    FAILED = 1
+    SAVE = 2
+    END = 3
+    SIGTERM = 4
+    SIGINT = 5
 
 
 class Loop:
-    """Runs calls of several steps until the steps or the data end."""
+    """Runs calls of several steps until the steps or the data end, or something asks to stop."""
 
     def __init__(self, parts: LoopParts, position: InputPosition) -> None:
         """Starts at the step and input position the variables were restored to."""
@@ -65,6 +112,8 @@ class Loop:
         self.now = int(parts.step.global_step.numpy())
         self.samples = 0
         self.result: dict[str, float] = {}
+        self._signal = 0
+        self._end: str | None = None
         self._saved_step = -1
         self._saved_time = time.monotonic()
         self._rate_time, self._rate_samples, self._rate = time.monotonic(), 0, 0.0
@@ -76,48 +125,89 @@ class Loop:
             The last evaluation's result (empty without evaluation data).
 
         Raises:
+            StoppedError: A signal asked to stop; the state is saved.
             TrainingError: A loss or gradient wasn't finite, or replicas differ.
             DataError: A row can't be used (any rank's error stops every rank).
         """
         parts = self.parts
         self._save()
         while count := parts.schedule.next_call(self.now):
-            done, save = self._call(count)
+            done, flags = self._call(count)
+            if flags[_Flag.HALT]:
+                break
             if parts.schedule.due(parts.schedule.verify, self.now) and done:
                 verify_replicas(parts.group, parts.entries, self.now)
-            if (parts.schedule.due(parts.schedule.save, self.now) and done) or save:
+            if (parts.schedule.due(parts.schedule.save, self.now) and done) or flags[_Flag.SAVE]:
                 self._save()
                 self._evaluate()
             if done < count:
                 break
         if self._saved_step != self.now:
             self._save()
+            self.result = {}
+        if self._signal:
+            self._stop()
+        if not self.result:
             self._evaluate()
-        elif not self.result:
-            self._evaluate()
+            if self._signal:
+                self._stop()
+        together(parts.group, lambda: self._report_saves(parts.saver.wait()))
         return self.result
 
-    def _call(self, count: int) -> tuple[int, bool]:
-        """Runs up to `count` steps; gives the steps done and whether a checkpoint is due by time."""
+    def _call(self, count: int) -> tuple[int, np.ndarray]:
+        """Runs up to `count` steps; gives the steps done and the flags of all ranks, added up."""
         parts = self.parts
-        batches, error = self._take(count)
-        elapsed = time.monotonic() - self._saved_time
-        due = parts.group.rank == 0 and 0 < parts.save_seconds <= elapsed
-        flags = np.asarray([error is not None, due], np.float32)
-        result = parts.step.run(parts.step.feed.stack(batches), flags)
-        summed = result.flags.numpy()
-        if summed[0] > 0:
+        flags, error = self._flags()
+        batches: list[PackedBatch] = []
+        if not flags[_Flag.HALT]:
+            batches, error = self._take(count)
+            flags[_Flag.HALT] = flags[_Flag.FAILED] = error is not None
+        empty = parts.step.feed.empty()
+        batches += [empty] * (count - len(batches))
+        call = parts.step.feed.stack(batches)
+        watchers = [w for w in parts.watchers if self.now % w.period == 0]
+        for watcher in watchers:
+            watcher.before(self.now, call)
+        result = parts.step.run(call, flags)
+        done, summed = int(result.steps), result.flags.numpy()
+        for watcher in watchers:
+            watcher.after(self.now + done)
+        if summed[_Flag.FAILED]:
             raise_together(parts.group, error)
-        done = int(result.steps)
+        self._signal = signal.SIGTERM if summed[_Flag.SIGTERM] else signal.SIGINT * bool(summed[_Flag.SIGINT])
         if done:
-            self.position = max((b.position for b in batches[:done]), key=lambda p: (p.epoch, p.row))
+            positions = [self.position, *(b.position for b in batches[:done])]
+            self.position = max(positions, key=lambda p: (p.epoch, p.row))
             self._report(result, done)
         if not bool(result.finite):
             self._fail(batches[done])
-        return done, bool(summed[1] > 0)
+        return done, summed
+
+    def _flags(self) -> tuple[np.ndarray, Exception | None]:
+        """What this rank has to tell, and the error if a save has failed."""
+        parts = self.parts
+        flags = np.zeros(len(_Flag), np.float32)
+        error: Exception | None = None
+        if parts.group.rank == 0:
+            try:
+                self._report_saves(parts.saver.poll())
+            except Exception as failure:
+                error = failure
+            elapsed = time.monotonic() - self._saved_time
+            flags[_Flag.SAVE] = 0 < parts.save_seconds <= elapsed
+            self._end = self._end or next((why for e in parts.endings if (why := e())), None)
+            if self._end:
+                logger.warning("ending at step %d: %s", self.now, self._end)
+        received = parts.signals.received
+        flags[_Flag.FAILED] = error is not None
+        flags[_Flag.END] = self._end is not None
+        flags[_Flag.SIGTERM] = received == signal.SIGTERM
+        flags[_Flag.SIGINT] = received == signal.SIGINT
+        flags[_Flag.HALT] = error is not None or self._end is not None or received != 0
+        return flags, error
 
     def _take(self, count: int) -> tuple[list[PackedBatch], Exception | None]:
-        """The next batches; empty ones once this rank has run out or its input failed."""
+        """The next batches; fewer once this rank has run out or its input failed."""
         batches: list[PackedBatch] = []
         error: Exception | None = None
         try:
@@ -128,8 +218,7 @@ class Loop:
                 batches.append(batch)
         except Exception as failure:
             error = failure
-        empty = self.parts.step.feed.empty()
-        return batches + [empty] * (count - len(batches)), error
+        return batches, error
 
     def _fail(self, batch: PackedBatch) -> None:
         group = self.parts.group
@@ -138,6 +227,16 @@ class Loop:
         raise TrainingError(
             f"step {self.now}: {' | '.join(texts) or 'the summed gradient is not finite'}; nothing was "
             f"updated by this step; the last checkpoint is that of step {self._saved_step}"
+        )
+
+    def _stop(self) -> None:
+        """Ends the run after a signal, once all is on the disk."""
+        parts = self.parts
+        together(parts.group, lambda: self._report_saves(parts.saver.wait()))
+        raise StoppedError(
+            f"stopped by {signal.Signals(self._signal).name} at step {self.now}, which is saved; give "
+            "--continue_train to go on from there",
+            self._signal,
         )
 
     def _report(self, result: CallResult, done: int) -> None:
@@ -172,33 +271,44 @@ class Loop:
         return float(self.parts.step.optimizer.learning_rate(np.int64(step)))
 
     def _save(self) -> None:
-        """Rank 0 saves; if it can't, every rank stops."""
+        """Rank 0 begins to save; if that fails, every rank stops at its next call."""
         parts = self.parts
-        start = time.monotonic()
+        positions = parts.group.gather_objects(self.position) if parts.own_positions else [self.position]
 
-        def save() -> str | None:
-            if parts.group.rank != 0:
-                return None
-            extra = {**parts.extra, "epoch": self.position.epoch, "row": self.position.row}
-            return parts.store.save(self.now, parts.entries, extra)
+        def save() -> None:
+            if parts.group.rank == 0:
+                parts.saver.start(self.now, parts.entries, parts.extra(positions))
 
-        prefix = together(parts.group, save)
-        if prefix:
-            seconds = time.monotonic() - start
-            logger.info("saved %s (%.2f s)", prefix, seconds)
-            parts.log.record("save", step=self.now, prefix=prefix, seconds=round(seconds, 3))
+        together(parts.group, save)
         self._saved_step, self._saved_time = self.now, time.monotonic()
+
+    def _report_saves(self, finished: Sequence[Saved]) -> None:
+        for saved in finished:
+            logger.info(
+                "saved %s (training held for %.3f s, written in %.2f s)",
+                *(saved.prefix, saved.held, saved.written),
+            )
+            times = {"held": round(saved.held, 4), "seconds": round(saved.written, 3)}
+            self.parts.log.record("save", step=saved.step, prefix=saved.prefix, **times)
 
     def _evaluate(self) -> None:
         parts = self.parts
         if parts.evaluate is None:
             return
         start = time.monotonic()
-        self.result = parts.evaluate()
+        result = parts.evaluate()
+        received = parts.group.gather_objects(parts.signals.received)
+        if any(received):
+            # Cut short on some rank, so it isn't one of all rows.
+            self._signal = signal.SIGTERM if signal.SIGTERM in received else signal.SIGINT
+            return
+        self.result = result
         seconds = time.monotonic() - start
         text = ", ".join(f"{name} = {value:.6g}" for name, value in sorted(self.result.items()))
         logger.info("evaluated step %d (%.1f s): %s", self.now, seconds, text)
         parts.log.record("eval", step=self.now, **self.result)
         parts.log.scalars("eval_val", self.now, self.result)
+        for hook in parts.after_evaluation:
+            self._end = self._end or hook(self.now, self.result)
         # Time spent here isn't training time.
         self._rate_time += time.monotonic() - start

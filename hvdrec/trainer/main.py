@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hvdrec.errors import UserError
+from hvdrec.errors import StoppedError, UserError
 
 # TensorFlow's own start-up lines say nothing a user can act on.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -26,11 +26,15 @@ def main(parse: Callable[[Sequence[str]], Any], run: Callable[[Any], None], argu
         arguments: What the user typed.
 
     Returns:
-        0 when all went well, 2 after a mistake of the user's, 1 after any other failure.
+        0 when all went well, 2 after a mistake of the user's, 143 (SIGTERM) or 130 (SIGINT) when
+        a signal stopped the run and it has saved, 1 after any other failure.
     """
     verbose = "--verbose" in arguments
     try:
         run(parse(arguments))
+    except StoppedError as stopped:
+        print(f"hvdrec: {stopped}", file=sys.stderr, flush=True)
+        return stopped.exit_code
     except UserError as error:
         return _fail(error, error.exit_code, verbose)
     except KeyboardInterrupt:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
+from hvdrec.checkpoint.lock import DirectoryLock
 from hvdrec.config import Config, save
 from hvdrec.config.protos import train_pb2
+from hvdrec.errors import StoppedError
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.launch import join_group, launched_size, relaunch
 from hvdrec.trainer import log
@@ -15,6 +19,9 @@ from hvdrec.trainer.agree import together
 from hvdrec.trainer.evaluate import write_result
 from hvdrec.trainer.failure import clear, stop_all
 from hvdrec.trainer.job import Job, set_threads
+from hvdrec.trainer.options import RunOptions
+from hvdrec.trainer.signals import StopSignals
+from hvdrec.trainer.start import refuse_used_model_dir
 
 
 def train(config: Config, flags: Any) -> None:
@@ -27,20 +34,47 @@ def train(config: Config, flags: Any) -> None:
     mirrored = train_config.train_distribute == train_pb2.MirroredStrategy
     if mirrored and own_ranks > 1 and launched_size() == 1:
         relaunch(own_ranks, "hvdrec.train", sys.argv[1:])
-    group = join_group()
-    log.set_up(group.rank, flags.verbose, config.warnings)
-    set_threads(train_config, group.local_size)
-    if group.rank == 0:
-        clear(config.proto.model_dir)
+    signals = StopSignals()
+    with signals.watching():
+        group = join_group()
+        log.set_up(group.rank, flags.verbose, config.warnings)
+        set_threads(train_config, group.local_size)
+        model_dir = config.proto.model_dir
+        with _locked(model_dir, group, signals):
+            try:
+                _train(config, flags, group, signals)
+            except StoppedError:
+                group.close()
+                raise
+            except BaseException as error:
+                stop_all(group, model_dir, error)
+                raise
+        group.close()
+
+
+@contextlib.contextmanager
+def _locked(model_dir: str, group: ReplicaGroup, signals: StopSignals) -> Iterator[None]:
+    """Keeps other runs out of model_dir; where one is in it, all ranks leave (collective)."""
+    lock = DirectoryLock(model_dir)
+
+    def acquire() -> None:
+        if group.rank == 0:
+            lock.acquire(lambda: signals.received != 0)
+            clear(model_dir)
+
     try:
-        _train(config, flags, group)
-    except BaseException as error:
-        stop_all(group, config.proto.model_dir, error)
+        together(group, acquire)
+    except Exception:
+        lock.release()
+        group.close()
         raise
-    group.close()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-def _train(config: Config, flags: Any, group: ReplicaGroup) -> None:
+def _train(config: Config, flags: Any, group: ReplicaGroup, signals: StopSignals) -> None:
     model_dir = config.proto.model_dir
     job = together(group, lambda: Job(config, group))
     together(group, lambda: _claim(job, flags.continue_train))
@@ -50,7 +84,8 @@ def _train(config: Config, flags: Any, group: ReplicaGroup) -> None:
             *(config.proto.model_config.model_class, group.size, "" if group.size == 1 else "s"),
             *(sum(b.rows for b in job.plan.banks), job.dense_weights),
         )
-    result = job.train(flags.continue_train, flags.verify_replicas)
+    options = RunOptions(ignore_fine_tune_errors=flags.ignore_finetune_ckpt_error, signals=signals)
+    result = job.train(flags.continue_train, flags.verify_replicas, options)
     if group.rank != 0:
         return
     prefix = job.store.latest()
@@ -66,5 +101,5 @@ def _claim(job: Job, continue_train: bool) -> None:
     """Rank 0 leaves the config in model_dir, unless the folder is another run's."""
     if job.group.rank == 0:
         if not continue_train:
-            job.refuse_used_model_dir()
+            refuse_used_model_dir(job.store)
         save(job.config, job.proto.model_dir)

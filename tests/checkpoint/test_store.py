@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from hvdrec.checkpoint.names import Entry
-from hvdrec.checkpoint.store import Store, snapshot
+from hvdrec.checkpoint.store import Snapshot, Store
 from hvdrec.errors import CheckpointError
 
 
@@ -118,7 +118,7 @@ def test_saving_a_step_again_with_other_values_replaces_it(tmp_path, state, othe
 def test_a_snapshot_is_not_reached_by_later_updates(state):
     """What a save in the background would write."""
     wanted = state.values()
-    taken = snapshot(state.entries)
+    taken = Snapshot(state.entries)
     bank = state.entries[0].variable
 
     @tf.function(autograph=False)

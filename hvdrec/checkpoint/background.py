@@ -1,0 +1,106 @@
+"""Saves without holding training: the values are taken at once and written by a thread."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hvdrec.checkpoint.names import Entry
+from hvdrec.checkpoint.store import Snapshot, Store
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """A finished save.
+
+    Attributes:
+        step: `global_step`.
+        prefix: Where it is.
+        held: Seconds that training was held: waiting for the save before, and taking the values.
+        written: Seconds the thread then took to write them.
+    """
+
+    step: int
+    prefix: str
+    held: float
+    written: float
+
+
+class BackgroundSaver:
+    """Saves into a store, one at a time, in a thread.
+
+    What a save fails with is raised by the next call of any method here.
+    """
+
+    def __init__(self, store: Store) -> None:
+        """Nothing is saved yet."""
+        self.store = store
+        self._thread: threading.Thread | None = None
+        self._saved: list[Saved] = []
+        self._error: Exception | None = None
+
+    def start(self, step: int, entries: Sequence[Entry], extra: Mapping[str, Any]) -> None:
+        """Takes the current values and begins to write them; waits for the save before this one.
+
+        Args:
+            step: `global_step`.
+            entries: What to save.
+            extra: JSON values kept beside it.
+
+        Raises:
+            CheckpointError: The save before failed.
+        """
+        began = time.monotonic()
+        self._join()
+        tensors = Snapshot(entries)
+        held = time.monotonic() - began
+        # Not a daemon: if the program ends without `close`, the interpreter still waits for it.
+        self._thread = threading.Thread(
+            target=self._write, args=(step, tensors, extra, held), name="hvdrec-save"
+        )
+        self._thread.start()
+
+    def poll(self) -> list[Saved]:
+        """The saves that have finished since the last call; doesn't wait.
+
+        Raises:
+            CheckpointError: One has failed.
+        """
+        if self._thread is not None and not self._thread.is_alive():
+            self._join()
+        saved, self._saved = self._saved, []
+        return saved
+
+    def wait(self) -> list[Saved]:
+        """As `poll`, once no save is under way any more."""
+        self._join()
+        return self.poll()
+
+    def close(self) -> None:
+        """Waits for the save under way; if it fails, that is logged."""
+        try:
+            self.wait()
+        except Exception as error:
+            logger.error("%s", error)
+
+    def _join(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    def _write(self, step: int, tensors: Snapshot, extra: Mapping[str, Any], held: float) -> None:
+        began = time.monotonic()
+        try:
+            prefix = self.store.write(step, tensors, extra)
+            self._saved.append(Saved(step, prefix, held, time.monotonic() - began))
+        except Exception as error:
+            self._error = error

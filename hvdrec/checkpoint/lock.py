@@ -1,0 +1,158 @@
+"""One run at a time in a model_dir."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import json
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hvdrec.checkpoint.reader import message
+from hvdrec.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+FILE_NAME = ".lock"
+_BEAT_SECONDS = 5.0
+#: Beats that may be missed before another machine's lock counts as forgotten.
+_MISSED = 6
+#: What file systems without locks answer.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+
+
+class DirectoryLock:
+    """Keeps a second run out of a directory, as long as this process lives.
+
+    On one machine the kernel's lock on the file decides, which ends with its process, so what a
+    killed run left is never in the way. Another machine's run is known by its beats: it writes a
+    new number into the file every few seconds. A lock whose number doesn't move is taken over.
+    """
+
+    def __init__(self, directory: str, beat_seconds: float = _BEAT_SECONDS) -> None:
+        """Nothing is locked yet.
+
+        Args:
+            directory: What to lock; made if it isn't there.
+            beat_seconds: Time between two beats.
+        """
+        self._path = Path(directory) / FILE_NAME
+        self._beat_seconds = beat_seconds
+        self._descriptor = -1
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._owner = {"host": socket.gethostname(), "process": os.getpid(), "since": round(time.time(), 3)}
+
+    def acquire(self, stopped: Callable[[], bool] = lambda: False) -> None:
+        """Takes the lock; waits half a minute where another machine's run may still be alive.
+
+        Args:
+            stopped: Asked while waiting; ends the waiting early.
+
+        Raises:
+            CheckpointError: Another run has it, or the file can't be written.
+        """
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._open()
+            self._wait_for_beats(stopped)
+            self._beat(0)
+        except OSError as error:
+            self._close()
+            raise CheckpointError(f"{self._path}: can't be written: {message(error)}") from error
+        except CheckpointError:
+            self._close()
+            raise
+        self._thread = threading.Thread(target=self._keep_beating, name="hvdrec-lock", daemon=True)
+        self._thread.start()
+
+    def release(self) -> None:
+        """Gives the lock back, if it was taken."""
+        if self._thread is None:
+            return
+        self._ended.set()
+        self._thread.join()
+        self._thread = None
+        # While it is still locked: afterwards the file may be another run's.
+        with contextlib.suppress(OSError):
+            os.unlink(self._path)
+        self._close()
+
+    def __enter__(self) -> DirectoryLock:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+
+    def _open(self) -> None:
+        """Opens the file and takes the kernel's lock on it."""
+        while True:
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise CheckpointError(self._refusal(self._read())) from None
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+                return
+            # A run that ended in between has removed the file: this lock would be on no name.
+            try:
+                if os.stat(self._path).st_ino == os.fstat(self._descriptor).st_ino:
+                    return
+            except FileNotFoundError:
+                pass
+            self._close()
+
+    def _wait_for_beats(self, stopped: Callable[[], bool]) -> None:
+        """Returns once the owner in the file is known to be gone."""
+        seen = self._read()
+        if not seen:
+            return
+        if seen.get("host") == self._owner["host"]:
+            # The kernel's lock would still be held.
+            logger.info("%s was left by process %s, which has ended", self._path, seen.get("process"))
+            return
+        logger.warning("%s: waiting to see whether that run is alive", self._refusal(seen))
+        for _ in range(_MISSED * 5):
+            time.sleep(self._beat_seconds / 5)
+            if self._read() != seen:
+                raise CheckpointError(self._refusal(self._read() or seen))
+            if stopped():
+                break
+        logger.warning("%s: that run gives no sign of life; taking over", self._path)
+
+    def _refusal(self, owner: dict[str, Any]) -> str:
+        who = f"process {owner['process']} on {owner['host']}" if owner else "another process"
+        return f"{self._path.parent} is in use by {who} ({self._path}); give another --model_dir"
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            owner = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return owner if isinstance(owner, dict) and {"host", "process"} <= owner.keys() else {}
+
+    def _beat(self, number: int) -> None:
+        # In place: a rename would leave the kernel's lock on a file without a name.
+        text = json.dumps({**self._owner, "beat": number}).ljust(200) + "\n"
+        os.pwrite(self._descriptor, text.encode(), 0)
+
+    def _keep_beating(self) -> None:
+        number = 0
+        while not self._ended.wait(self._beat_seconds):
+            number += 1
+            with contextlib.suppress(OSError):
+                self._beat(number)
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

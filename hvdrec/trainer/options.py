@@ -1,0 +1,26 @@
+"""What the command line says about a run, apart from the config."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from hvdrec.trainer.signals import StopSignals
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """Flags of `hvdrec.train` that aren't in the config.
+
+    Attributes:
+        ignore_fine_tune_errors: `--ignore_finetune_ckpt_error`.
+        fit_on_eval: Train on the evaluation data once training is over.
+        fit_on_eval_steps: At most this many steps of it; 0 = until the data ends.
+        allow_user_code: Import what `early_stop_func` names.
+        signals: Which signal has asked to stop.
+    """
+
+    ignore_fine_tune_errors: bool = False
+    fit_on_eval: bool = False
+    fit_on_eval_steps: int = 0
+    allow_user_code: bool = False
+    signals: StopSignals = dataclasses.field(default_factory=StopSignals)

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from hvdrec.checkpoint.lock import DirectoryLock
+from hvdrec.errors import CheckpointError
+
+#: A process that takes the lock, says so, and waits.
+HOLDER = """
+import sys, time
+from hvdrec.checkpoint.lock import DirectoryLock
+lock = DirectoryLock(sys.argv[1])
+lock.acquire()
+print("locked", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "locked\n"
+        yield process
+        process.kill()
+
+
+def test_a_second_run_is_refused_and_a_killed_one_is_not_in_the_way(tmp_path, holder):
+    with pytest.raises(CheckpointError, match=rf"is in use by process {holder.pid} on .*--model_dir"):
+        DirectoryLock(str(tmp_path)).acquire()
+    holder.kill()
+    holder.wait()
+    assert (tmp_path / ".lock").exists()
+    with DirectoryLock(str(tmp_path)) as lock:
+        lock.acquire()
+        assert json.loads((tmp_path / ".lock").read_text())["process"] == os.getpid()
+    assert not (tmp_path / ".lock").exists()
+
+
+def test_two_in_one_process(tmp_path):
+    with DirectoryLock(str(tmp_path)) as first:
+        first.acquire()
+        with pytest.raises(CheckpointError, match="is in use"):
+            DirectoryLock(str(tmp_path)).acquire()
+    with DirectoryLock(str(tmp_path)) as second:
+        second.acquire()
+
+
+def other_machine(path, beat: int) -> None:
+    path.write_text(json.dumps({"host": "another-machine", "process": 7, "since": 0.0, "beat": beat}))
+
+
+def test_another_machines_run_that_beats_is_refused(tmp_path):
+    path = tmp_path / ".lock"
+    other_machine(path, 0)
+    ended = threading.Event()
+
+    def beat() -> None:
+        number = 0
+        while not ended.wait(0.02):
+            number += 1
+            other_machine(path, number)
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    try:
+        with pytest.raises(CheckpointError, match="is in use by process 7 on another-machine"):
+            DirectoryLock(str(tmp_path), beat_seconds=0.5).acquire()
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_another_machines_run_that_does_not_beat_is_forgotten(tmp_path, caplog):
+    other_machine(tmp_path / ".lock", 3)
+    with DirectoryLock(str(tmp_path), beat_seconds=0.02) as lock:
+        lock.acquire()
+        assert "no sign of life" in caplog.text
+        assert json.loads((tmp_path / ".lock").read_text())["process"] == os.getpid()
+
+
+def test_it_beats(tmp_path):
+    with DirectoryLock(str(tmp_path), beat_seconds=0.01) as lock:
+        lock.acquire()
+        deadline = time.monotonic() + 20
+        while json.loads((tmp_path / ".lock").read_text())["beat"] < 2:
+            assert time.monotonic() < deadline
+
+
+def test_without_locks_of_the_kernel_the_beats_decide(tmp_path, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    other_machine(tmp_path / ".lock", 3)
+    with DirectoryLock(str(tmp_path), beat_seconds=0.02) as lock:
+        lock.acquire()
+
+
+def test_a_directory_that_can_not_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match=r"\.lock: can't be written"):
+        DirectoryLock(str(tmp_path / "file" / "model")).acquire()

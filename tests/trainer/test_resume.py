@@ -1,0 +1,57 @@
+"""A run that was stopped and went on ends with the bits of one that never stopped."""
+
+from __future__ import annotations
+
+import pathlib
+import signal
+
+import pytest
+from small_job import SmallJob, write_data
+from trainer.stopping import assert_same_bits, train
+
+from hvdrec.parallel.single import SingleReplica
+
+DECAY = """learning_rate { exponential_decay_learning_rate { initial_learning_rate: 0.01 decay_steps: 7
+           decay_factor: 0.8 burnin_steps: 5 burnin_learning_rate: 0.001 } }"""
+SHUFFLED = "shuffle: true shuffle_buffer_size: 100"
+TERM, INT = signal.SIGTERM, signal.SIGINT
+
+
+def _pair(folder: pathlib.Path, dropout: bool = False, **changes: object) -> list[str]:
+    """The same job with two model_dirs."""
+    if not (folder / "train.csv").exists():
+        write_data(folder / "train.csv", 900)
+    paths = []
+    for name in ("whole", "stopped"):
+        job = SmallJob(folder / "train.csv", folder / name, data_extra=SHUFFLED, **changes)  # type: ignore[arg-type]
+        path = job.write(folder / f"{name}.config")
+        if dropout:
+            text = path.read_text()
+            path.write_text(text.replace("[16, 8]", "[16, 8] dropout_ratio: [0.3, 0.2]"))
+        paths.append(str(path))
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("model", "optimizer", "stops"),
+    [
+        ("DeepFM", f"adam_optimizer {{ {DECAY} }}", [(7, 0, TERM), (7, 0, INT), (29, 0, TERM)]),
+        ("MultiTower", f"lazy_adam_optimizer {{ {DECAY} }}", [(1, 0, TERM), (39, 0, INT)]),
+        ("WideAndDeep", f"rms_prop_optimizer {{ {DECAY} }}", [(13, 0, TERM)]),
+    ],
+)
+def test_same_bits(tmp_path: pathlib.Path, model: str, optimizer: str, stops: list) -> None:
+    """Over an epoch's end (28 steps), with shuffling, dropout, batch norm, a schedule and slots."""
+    whole, stopped = _pair(
+        tmp_path,
+        dropout=model != "MultiTower",
+        model=model,
+        optimizer=optimizer,
+        steps=40,
+        train_extra="steps_per_call: 3",
+    )
+    seen, _ = train(whole, SingleReplica())
+    again, codes = train(stopped, SingleReplica(), stops)
+    assert codes == [128 + number for _, _, number in stops]
+    assert again == seen
+    assert_same_bits(str(tmp_path / "whole/model.ckpt-40"), str(tmp_path / "stopped/model.ckpt-40"))
