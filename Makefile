@@ -10,6 +10,7 @@ NP        ?= 2
 CONFIG    ?= configs/deepfm_adult.config
 MODEL_DIR ?= runs/$(basename $(notdir $(CONFIG)))-$(shell date +%Y%m%d-%H%M%S)
 ARGS      ?=
+KILLS     ?= 1000
 export GPU PYTHON
 # TensorFlow's start-up remarks; its warnings and errors still show.
 export TF_CPP_MIN_LOG_LEVEL ?= 1
@@ -28,7 +29,7 @@ MOVED       := $(if $(filter $(CURDIR),$(shell cat $(STAMPS)/python 2>/dev/null)
 LOST_PROTOS := $(if $(filter-out $(wildcard $(PB2)),$(PB2)),FORCE)
 LOST_NATIVE := $(if $(and $(wildcard hvdrec/_native*.so),$(wildcard hvdrec/_ops.so)),,FORCE)
 
-.PHONY: help train test lint build bench doctor clean distclean FORCE
+.PHONY: help train test soak lint build bench doctor clean distclean FORCE
 FORCE:
 
 help: ## Show this list
@@ -43,6 +44,9 @@ train: build ## Set up what is missing, then train CONFIG on NP ranks of this ma
 
 test: build lint ## Set up what is missing, then run lint, types, import contracts and all tests
 	$(PY) -m pytest $(ARGS)
+
+soak: build ## Kill 1,000 saves between two system calls, and runs at any moment (KILLS=1000; minutes)
+	$(PY) -m pytest tests/checkpoint/test_kills.py tests/trainer/test_killed_run.py --kills $(KILLS) $(ARGS)
 
 lint: $(STAMPS)/packages $(STAMPS)/protos ## Check style, types and the order of the floors
 	$(VENV)/bin/ruff check .

@@ -10,6 +10,11 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds the length of the fault-injection tests (`make soak`)."""
+    parser.addoption("--kills", type=int, default=60, help="how often saves are killed")
+
+
 @pytest.fixture(scope="session")
 def shared() -> pathlib.Path:
     """The folder with golden files and real data, beside the project; skips where it is absent."""

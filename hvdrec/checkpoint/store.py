@@ -259,6 +259,9 @@ class Store:
         """Removes older checkpoints, each index first, and pieces that no index belongs to."""
         for old in set(self.steps()) - set(kept):
             self._commit.withdraw(self._prefix(old))
+        for old in self._replaced():
+            if old <= step:
+                files.remove_tree(self._aside(old))
         whole = set(self.steps())
         for name in os.listdir(self.model_dir):
             found = _PIECE.fullmatch(name)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from hvdrec.checkpoint.commit import MarkerCommit
 from hvdrec.checkpoint.names import Entry
 from hvdrec.checkpoint.store import Snapshot, Store
 from hvdrec.errors import CheckpointError
@@ -270,6 +271,27 @@ def test_no_space_leaves_what_is_there(tmp_path, state, other, monkeypatch):
     assert sorted(os.listdir(tmp_path)) == before
     store.restore(store.latest(), other.entries)
     assert other.holds(10)
+
+
+def test_a_store_without_renames(tmp_path, state, other, monkeypatch):
+    """As an object store behind a mount: the marker commits."""
+
+    def refuse(*_: object) -> None:
+        raise OSError("no renames and links here")
+
+    for name in ("replace", "rename", "link"):
+        monkeypatch.setattr(os, name, refuse)
+    store = Store(str(tmp_path), 2, MarkerCommit())
+    save(store, state, 10, 20, 20, 30)
+    assert store.steps() == [20, 30]
+    assert (tmp_path / "model.ckpt-30.committed").exists()
+    assert len(os.listdir(tmp_path)) == 2 * 4 + 1
+    assert tf.train.latest_checkpoint(str(tmp_path)) == str(tmp_path / "model.ckpt-30")
+    (tmp_path / "model.ckpt-30.committed").unlink()
+    latest = Store(str(tmp_path)).latest()  # whoever reads it knows by the manifest
+    assert latest == str(tmp_path / "model.ckpt-20")
+    store.restore(latest, other.entries)
+    assert other.holds(20)
 
 
 def test_the_manifest_lists_its_files(tmp_path, state):
