@@ -82,6 +82,7 @@ class SmallJob:
         train_extra: More fields of train_config.
         data_extra: More fields of data_config.
         model_extra: More fields of model_config.
+        export: The fields of export_config.
     """
 
     train: pathlib.Path
@@ -95,6 +96,7 @@ class SmallJob:
     train_extra: str = ""
     data_extra: str = "shuffle: false"
     model_extra: str = "embedding_regularization: 1e-5"
+    export: str = 'exporter_type: "none"'
 
     def text(self) -> str:
         """The config."""
@@ -130,6 +132,7 @@ train_config {{
   {self.train_extra}
 }}
 eval_config {{ metrics_set {{ auc {{}} }} metrics_set {{ gauc {{ uid_field: "uid" }} }} }}
+export_config {{ {self.export} }}
 data_config {{
 {fields}
   label_fields: "label"

@@ -82,6 +82,14 @@ class BackgroundSaver:
         self._join()
         return self.poll()
 
+    def settle(self) -> None:
+        """Waits until no save is under way; `poll` still tells of it.
+
+        Raises:
+            CheckpointError: It has failed.
+        """
+        self._join()
+
     def close(self) -> None:
         """Waits for the save under way; if it fails, that is logged."""
         try:

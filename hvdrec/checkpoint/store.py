@@ -117,6 +117,33 @@ class Store:
             logger.warning("an older checkpoint can't be removed: %s", error)
         return str(prefix)
 
+    def adopt(self, source: Store, step: int) -> str:
+        """Keeps a whole checkpoint of another store here too, whatever becomes of it there.
+
+        It costs no space where the file system gives a file two names.
+
+        Args:
+            source: The other store.
+            step: Which one.
+
+        Returns:
+            The prefix here.
+
+        Raises:
+            CheckpointError: It isn't there, or can't be copied.
+        """
+        prefix = self._prefix(step)
+        with files.explained(f"can't keep {prefix}"):
+            self.model_dir.mkdir(parents=True, exist_ok=True)
+            self._commit.withdraw(prefix)
+            for path in self.model_dir.glob(f"{prefix.name}.*"):
+                os.unlink(path)
+            source._copy(step, self.model_dir)
+            kept = self._kept(step)
+            self._write_state(step, kept)
+            self._rotate(step, kept)
+        return str(prefix)
+
     def steps(self) -> list[int]:
         """The steps that have a checkpoint, whole or damaged, ascending.
 
@@ -223,13 +250,17 @@ class Store:
         if aside.exists():
             files.remove_tree(aside)
         aside.mkdir()
+        self._copy(step, aside)
+        files.sync_directory(self.model_dir)
+
+    def _copy(self, step: int, folder: Path) -> None:
+        """Copies a checkpoint, its index last."""
         target = self._prefix(step)
         *data, index = manifest.tensor_files(target)
         kept = [p for p in (manifest.manifest_path(target), manifest.marker_path(target)) if p.exists()]
         for path in (*data, *kept, index):
-            self._commit.copy(path, aside / path.name)
-        files.sync_directory(aside)
-        files.sync_directory(self.model_dir)
+            self._commit.copy(path, folder / path.name)
+        files.sync_directory(folder)
 
     def _damage(self, prefix: Path) -> str | None:
         if self._intact.get(str(prefix)) == _signature(prefix):

@@ -24,12 +24,15 @@ from hvdrec.data.batch import InputPosition, PackedBatch, RowBlock
 from hvdrec.data.loader import Loader
 from hvdrec.features import Packer, build_plan
 from hvdrec.features.plan import FeaturePlan, Field
+from hvdrec.metrics.base import Metric
 from hvdrec.metrics.registry import build_metrics
 from hvdrec.models.recommender import Recommender
 from hvdrec.optim.registry import build_optimizer
 from hvdrec.parallel.group import ReplicaGroup
+from hvdrec.trainer.agree import together
 from hvdrec.trainer.ending import endings
 from hvdrec.trainer.evaluate import Evaluator
+from hvdrec.trainer.exporters import RunExports, export_after_evaluation
 from hvdrec.trainer.feed import Feed
 from hvdrec.trainer.left_out import tell_left_out
 from hvdrec.trainer.log import RunLog, logger
@@ -40,6 +43,7 @@ from hvdrec.trainer.schedule import Schedule, steps_per_call
 from hvdrec.trainer.start import Start, begin, describe_positions, identity
 from hvdrec.trainer.state import entries as state_entries
 from hvdrec.trainer.step import TrainStep
+from hvdrec.trainer.throttle import EvalThrottle
 
 
 def set_threads(train_config: Any, local_size: int) -> None:
@@ -111,6 +115,7 @@ class Job:
         self.global_step = tf.Variable(0, trainable=False, dtype=tf.int64, name="global_step")
         commit = COMMITS[enum_name(train, "checkpoint_commit").lower()]()
         self.store = Store(self.proto.model_dir, int(train.keep_checkpoint_max), commit)
+        self.exports: RunExports | None = None
 
     @property
     def dense_weights(self) -> int:
@@ -129,6 +134,7 @@ class Job:
             The last evaluation's result.
         """
         options = options or RunOptions()
+        together(self.group, self._prepare_exports)
         start = begin(self.proto, self.store, self.entries(), self.group, continue_train, options)
         log = RunLog(self.proto.model_dir, self.group.rank, int(self.proto.train_config.num_steps) or None)
         saver = BackgroundSaver(self.store)
@@ -145,6 +151,13 @@ class Job:
             # What is being saved stays worth having when the run fails.
             saver.close()
             log.close()
+
+    def _prepare_exports(self) -> None:
+        """Rank 0 finds out before training whether it can export as the config asks."""
+        losses = (*self.recommender.loss_set.names, "total_loss")
+        names = [*(name for m in self._metrics() for name in m.result()), *(f"loss/loss/{n}" for n in losses)]
+        if self.group.rank == 0:
+            self.exports = RunExports(self.config, self.recommender, self.store, [*names, "loss"])
 
     def _train(
         self, position: InputPosition, assembled: Callable[..., LoopParts]
@@ -245,6 +258,7 @@ class Job:
         def evaluate() -> dict[str, float]:
             return self.evaluate(evaluator, stopped=lambda: options.signals.received != 0)
 
+        throttle = EvalThrottle(self.proto.eval_config)
         return LoopParts(
             group=self.group,
             step=step,
@@ -266,7 +280,13 @@ class Job:
             own_positions=bool(self.proto.data_config.file_shard),
             signals=options.signals,
             endings=endings(self.proto) if self.group.rank == 0 else (),
+            after_evaluation=(export_after_evaluation(self.exports, self.group, saver),),
+            throttle=None if throttle.unlimited else throttle,
         )
+
+    def _metrics(self) -> list[Metric]:
+        num_class = int(self.proto.model_config.num_class)
+        return build_metrics(self.proto.eval_config, self.recommender.loss_set.loss_types, num_class)
 
     def evaluate(
         self,
@@ -281,9 +301,7 @@ class Job:
             paths: Read these instead of the config's.
             stopped: Whether to cut it short; the result is then of no use.
         """
-        model = self.proto.model_config
         evaluation = self.proto.eval_config
-        metrics = build_metrics(evaluation, self.recommender.loss_set.loss_types, int(model.num_class))
         limit = None
         if evaluation.num_examples > 0:
             whole = -(-evaluation.num_examples // self.proto.data_config.batch_size)
@@ -292,7 +310,7 @@ class Job:
         loader = open_batches(self.proto, self.plan, self.group, False, paths=paths)
         try:
             batches = itertools.takewhile(lambda _: not stopped(), loader)
-            result = evaluator.evaluate(batches, metrics, self.group, limit)
+            result = evaluator.evaluate(batches, self._metrics(), self.group, limit)
             tell_left_out(self.proto, self.group, loader, "evaluation")
             return result
         finally:

@@ -24,6 +24,7 @@ from hvdrec.trainer.log import RunLog, logger
 from hvdrec.trainer.schedule import Schedule
 from hvdrec.trainer.signals import StopSignals
 from hvdrec.trainer.step import CallResult, TrainStep
+from hvdrec.trainer.throttle import EvalThrottle
 from hvdrec.trainer.verify import verify_replicas
 
 
@@ -70,6 +71,7 @@ class LoopParts:
         endings: What else may end training early.
         after_evaluation: Called after every evaluation.
         watchers: Look at single calls.
+        throttle: Keeps evaluations apart, None if every checkpoint is evaluated.
     """
 
     group: ReplicaGroup
@@ -89,6 +91,7 @@ class LoopParts:
     endings: Sequence[Ending] = ()
     after_evaluation: Sequence[AfterEvaluation] = ()
     watchers: Sequence[Watcher] = ()
+    throttle: EvalThrottle | None = None
 
 
 class _Flag(enum.IntEnum):
@@ -139,7 +142,7 @@ class Loop:
                 verify_replicas(parts.group, parts.entries, self.now)
             if (parts.schedule.due(parts.schedule.save, self.now) and done) or flags[_Flag.SAVE]:
                 self._save()
-                self._evaluate()
+                self._evaluate_if_due()
             if done < count:
                 break
         if self._saved_step != self.now:
@@ -291,6 +294,13 @@ class Loop:
             times = {"held": round(saved.held, 4), "seconds": round(saved.written, 3)}
             self.parts.log.record("save", step=saved.step, prefix=saved.prefix, **times)
 
+    def _evaluate_if_due(self) -> None:
+        throttle = self.parts.throttle
+        if throttle is None or self.parts.group.gather_objects(throttle.passes())[0]:
+            self._evaluate()
+        else:
+            self.result = {}
+
     def _evaluate(self) -> None:
         parts = self.parts
         if parts.evaluate is None:
@@ -308,7 +318,8 @@ class Loop:
         logger.info("evaluated step %d (%.1f s): %s", self.now, seconds, text)
         parts.log.record("eval", step=self.now, **self.result)
         parts.log.scalars("eval_val", self.now, self.result)
-        for hook in parts.after_evaluation:
-            self._end = self._end or hook(self.now, self.result)
+        # Every hook is called on every rank: the ranks may meet in one.
+        reasons = [hook(self.now, self.result) for hook in parts.after_evaluation]
+        self._end = self._end or next((why for why in reasons if why), None)
         # Time spent here isn't training time.
         self._rate_time += time.monotonic() - start

@@ -86,6 +86,7 @@ def _train(config: Config, flags: Any, group: ReplicaGroup, signals: StopSignals
         )
     options = RunOptions(ignore_fine_tune_errors=flags.ignore_finetune_ckpt_error, signals=signals)
     result = job.train(flags.continue_train, flags.verify_replicas, options)
+    exported = together(group, lambda: job.exports.at_end() if job.exports else None)
     if group.rank != 0:
         return
     prefix = job.store.latest()
@@ -94,6 +95,8 @@ def _train(config: Config, flags: Any, group: ReplicaGroup, signals: StopSignals
         shown = [f"{n} {v:.4f}" for n, v in sorted(result.items()) if not n.startswith("loss/")]
         print(f"evaluation: {', '.join(shown)}")
     print(f"checkpoint: {prefix}")
+    if exported:
+        print(f"exported: {exported}")
     print(f"next: {sys.executable} -m hvdrec.eval --model_dir {model_dir}", flush=True)
 
 

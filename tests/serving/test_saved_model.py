@@ -40,10 +40,8 @@ def _rows(path: pathlib.Path) -> dict[str, list[str]]:
 
 
 def _config(tmp_path: pathlib.Path, model: str = "DeepFM", export: str = "", **more: str) -> Config:
-    job = SmallJob(tmp_path / "rows.csv", tmp_path / "model", model=model, **more)
-    path = job.write(tmp_path / f"{model}.config")
-    path.write_text(path.read_text() + f"export_config {{ {export} }}\n")
-    return load(str(path))
+    job = SmallJob(tmp_path / "rows.csv", tmp_path / "model", model=model, export=export, **more)
+    return load(str(job.write(tmp_path / f"{model}.config")))
 
 
 def _export(config: Config, folder: pathlib.Path) -> tuple[Job, pathlib.Path]:
