@@ -7,6 +7,7 @@ import tensorflow as tf
 from hvdrec.layers import initializers
 from hvdrec.layers.context import MovingUpdate, Pass
 from hvdrec.layers.variables import VariableStore
+from hvdrec.ops.dense_layer import normalise
 
 MOMENTUM = 0.99
 EPSILON = 1e-3
@@ -58,17 +59,11 @@ class BatchNorm(tf.Module):
         return x * scale + shift
 
     def _by_batch(self, x: tf.Tensor, run: Pass) -> tf.Tensor:
-        """Written out as TF1 has it.
+        y, mean, variance = normalise(x, self.gamma, self.beta, self.epsilon)
+        self.follow(mean, variance, run)
+        return y
 
-        The fused kernel is faster but noisier: the bias in front of a batch norm has a gradient of
-        rounding noise alone, which Adam turns into whole steps.
-        """
-        some = tf.shape(x)[0] > 0
-        mean, variance = (tf.where(some, m, tf.zeros_like(m)) for m in tf.nn.moments(x, axes=[0]))
+    def follow(self, mean: tf.Tensor, variance: tf.Tensor, run: Pass) -> None:
+        """Has the moving averages follow a batch's statistics, float32 [C]."""
         run.updates.append(MovingUpdate(self.moving_mean, mean, MOMENTUM))
         run.updates.append(MovingUpdate(self.moving_variance, variance, MOMENTUM))
-        scale = tf.math.rsqrt(variance + self.epsilon)
-        if self.gamma is not None:
-            scale *= self.gamma
-        shift = -mean * scale if self.beta is None else self.beta - mean * scale
-        return x * scale + shift

@@ -32,11 +32,13 @@ class Pass:
         seed: int32 [2], new for every step and rank; dropout draws from it.
         updates: Moving averages the step must apply, filled by the layers. They're left to the
             step because ranks average them, which keeps replicas equal to the bit.
+        impl: Which implementation of the dense layers trains (`hvdrec.ops.dense_layer`).
     """
 
     training: bool
     seed: tf.Tensor | None = None
     updates: list[MovingUpdate] = dataclasses.field(default_factory=list)
+    impl: str = "tensorflow"
 
     def seed_for(self, name: str) -> tf.Tensor:
         """The random seed (int32 [2]) of the layer `name` in this pass."""

@@ -11,6 +11,7 @@ from hvdrec.layers.batch_norm import BatchNorm
 from hvdrec.layers.context import Pass
 from hvdrec.layers.dense import Dense
 from hvdrec.layers.variables import VariableStore
+from hvdrec.ops.dense_layer import Norm, dense_layer
 
 
 class DNN(tf.Module):
@@ -28,24 +29,57 @@ class DNN(tf.Module):
         """
         super().__init__()
         self.outputs = inputs
-        self._layers: list[tuple[Dense, BatchNorm | None, activations.Activation, float, str]] = []
+        self._layers: list[_Layer] = []
         units = [] if list(config.hidden_units) == [0] else list(config.hidden_units)
         for i, width in enumerate(units):
             scope = f"{name}/dnn_{i}"
-            dense = Dense(store, scope, self.outputs, width, l2)
-            norm = BatchNorm(store, f"{scope}/bn", width) if config.use_bn else None
-            activation = activations.build(config.activation, store, scope, width)
             dropout = config.dropout_ratio[i] if config.dropout_ratio else 0.0
-            self._layers.append((dense, norm, activation, dropout, scope))
+            self._layers.append(
+                _Layer(store, scope, (self.outputs, width), config.use_bn, config.activation, dropout, l2)
+            )
             self.outputs = width
 
     def __call__(self, x: tf.Tensor, run: Pass) -> tf.Tensor:
         """Maps [B, inputs] to [B, outputs]."""
-        for dense, norm, activation, dropout, scope in self._layers:
-            x = dense(x)
-            if norm is not None:
-                x = norm(x, run)
-            x = activation(x, run)
-            if dropout > 0.0 and run.training:
-                x = tf.nn.experimental.stateless_dropout(x, dropout, seed=run.seed_for(scope))
+        for layer in self._layers:
+            x = layer(x, run)
         return x
+
+
+class _Layer(tf.Module):
+    def __init__(
+        self,
+        store: VariableStore,
+        scope: str,
+        shape: tuple[int, int],
+        use_bn: bool,
+        activation: str,
+        dropout: float,
+        l2: float,
+    ) -> None:
+        super().__init__()
+        self._scope, self._dropout = scope, dropout
+        self._dense = Dense(store, scope, *shape, l2)
+        self._norm = BatchNorm(store, f"{scope}/bn", shape[1]) if use_bn else None
+        self._relu = activations.canonical(activation) == "relu"
+        self._activation = activations.build(activation, store, scope, shape[1])
+
+    def __call__(self, x: tf.Tensor, run: Pass) -> tf.Tensor:
+        if run.training:
+            x = self._train(x, run)
+        else:
+            x = self._dense(x)
+            if self._norm is not None:
+                x = self._norm(x, run)
+            x = self._activation(x, run)
+        if self._dropout > 0.0 and run.training:
+            x = tf.nn.experimental.stateless_dropout(x, self._dropout, seed=run.seed_for(self._scope))
+        return x
+
+    def _train(self, x: tf.Tensor, run: Pass) -> tf.Tensor:
+        norm = self._norm
+        weights = None if norm is None else Norm(norm.gamma, norm.beta, norm.epsilon)
+        out = dense_layer(x, self._dense.kernel, self._dense.bias, weights, self._relu, impl=run.impl)
+        if norm is not None:
+            norm.follow(out.mean, out.variance, run)
+        return out.y if self._relu else self._activation(out.y, run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,8 +19,12 @@ from hvdrec.losses.combine import LossSet, prediction
 from hvdrec.models.base import ModelBuild
 from hvdrec.models.inputs import ModelInputs
 from hvdrec.models.registry import build_model
+from hvdrec.ops.library import default_implementation, named_implementation
 
 Batch = Mapping[str, tf.Tensor]
+
+#: From so many dense weights on a model trains by the native dense layers.
+_LARGE = 32_768
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +84,19 @@ class Recommender(tf.Module):
         self.num_class = int(config.num_class)
         self.label = config.label_name or plan.labels[0]
         self.embedding_regularization = float(config.embedding_regularization)
+
+    @property
+    def layer_implementation(self) -> str:
+        """Which implementation of the dense layers trains this model.
+
+        A small model costs little and trains in EasyRec's own order of rounding, so that its runs
+        can be held against EasyRec's step by step: a ReLU whose input is 0 but for rounding makes
+        two runs part for good. HVDREC_OPS decides otherwise.
+        """
+        weights = sum(math.prod(v.shape) for v in self.dense_trainable)
+        if weights < _LARGE and not named_implementation():
+            return "tensorflow"
+        return default_implementation()
 
     def _loss_variable(self, name: str, shape: tuple[int, ...], value: float) -> tf.Variable:
         return self.store.create(name, shape, initializers.constant(value))

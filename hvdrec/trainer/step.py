@@ -169,7 +169,7 @@ class TrainStep(tf.Module):
             order of `loss_names` (float32 [names]), and the pass with its moving averages.
         """
         model = self.recommender
-        run = Pass(training=True, seed=self._random_seed(step))
+        run = Pass(training=True, seed=self._random_seed(step), impl=model.layer_implementation)
         touched = model.touch(batch)
         dense_variables = model.dense_trainable
         with tf.GradientTape(watch_accessed_variables=False) as tape:

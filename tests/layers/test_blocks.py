@@ -42,8 +42,9 @@ def test_hidden_units_zero_is_the_identity() -> None:
 
 def test_dropout_keeps_the_mean_and_depends_on_the_seed() -> None:
     config = dnn_pb2.DNN(hidden_units=[1], use_bn=False, dropout_ratio=[0.25])
-    layer = DNN(VariableStore(seed=1), "d", config, 1)
-    layer._layers[0][0].kernel.assign([[1.0]])
+    store = VariableStore(seed=1)
+    layer = DNN(store, "d", config, 1)
+    store.variables_by_name["d/dnn_0/kernel"].assign([[1.0]])
     x = tf.ones([20000, 1])
 
     def run(seed: int) -> np.ndarray:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from hvdrec.checkpoint.finetune import fine_tune
 from hvdrec.config import load
 from hvdrec.parallel.single import SingleReplica
 from hvdrec.trainer.evaluate import Evaluator
@@ -46,8 +47,13 @@ def test_logits_and_metrics_from_checkpoint_120(
         assert found[name] == pytest.approx(expected[name], rel=1e-5), name
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_training_from_checkpoint_0(shared: pathlib.Path, tmp_path: pathlib.Path, run: str) -> None:
+@pytest.mark.parametrize(
+    ("run", "ops"), [*((run, "") for run in RUNS), *((run, "native") for run in RUNS[:2])]
+)
+def test_training_from_checkpoint_0(
+    shared: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, run: str, ops: str
+) -> None:
+    monkeypatch.setenv("HVDREC_OPS", ops)
     golden = shared / "golden" / run
     config = _config(shared, run, tmp_path / "model")
     config.proto.ClearField("eval_path")
@@ -78,6 +84,37 @@ def test_training_from_checkpoint_0(shared: pathlib.Path, tmp_path: pathlib.Path
         # elements lie a little beyond 1e-3.
         assert np.quantile(difference / allowed, 0.9) < 1.0, name
         assert difference.max() < 5e-3, name
+
+
+def test_native_layers_update_as_tensorflow_does(
+    shared: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Step by step, from the same weights.
+
+    A whole run of this config can't be compared so: in its tenth step a ReLU's input is 2e-7, and
+    on which side of 0 it falls parts two runs for good.
+    """
+    run = RUNS[2]
+    jobs = {}
+    for ops in ("tensorflow", "native"):
+        config = _config(shared, run, tmp_path / ops)
+        jobs[ops] = Job(config, SingleReplica())
+        fine_tune(str(shared / "golden" / run / "model.ckpt-0"), jobs[ops].entries(), None, False)
+    one, two = jobs.values()
+    with open_batches(config.proto, one.plan, SingleReplica(), True) as batches:
+        taken = [next(batches) for _ in range(20)]
+    steps = {ops: job._step(taken[0]) for ops, job in jobs.items()}
+    variables = [(a.variable, b.variable) for a, b in zip(one.entries(), two.entries(), strict=True)]
+    names = {e.name for e in one.entries()}
+    for batch in taken:
+        for a, b in variables:
+            b.assign(a)
+        for ops, step in steps.items():
+            monkeypatch.setenv("HVDREC_OPS", ops)
+            step.run(step.feed.stack([batch]), np.zeros(2, np.float32))
+        for entry, (a, b) in zip(one.entries(), variables, strict=True):
+            if not _without_effect(entry.name.split("/Adam")[0], names):
+                np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5, err_msg=entry.name)
 
 
 def _without_effect(name: str, names: set[str]) -> bool:

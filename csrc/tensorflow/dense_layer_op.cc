@@ -1,0 +1,192 @@
+#include <stdexcept>
+#include <string>
+
+#include "kernels/dense_layer.h"
+#include "tensorflow/adapter.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/shape_inference.h"
+
+namespace hvdrec {
+namespace tf = ::tensorflow;
+using tf::shape_inference::InferenceContext;
+
+REGISTER_OP("HvdrecDenseLayer")
+    .Input("x: float")
+    .Input("kernel: float")
+    .Input("bias: float")
+    .Input("gamma: float")
+    .Input("beta: float")
+    .Output("y: float")
+    .Output("mean: float")
+    .Output("variance: float")
+    .Output("linear: float")
+    .Attr("norm: bool")
+    .Attr("relu: bool")
+    .Attr("epsilon: float")
+    .SetShapeFn([](InferenceContext* c) {
+      tf::shape_inference::ShapeHandle x, kernel;
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &x));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 2, &kernel));
+      const auto rows = c->Dim(x, 0);
+      const auto width = c->Dim(kernel, 1);
+      bool norm = false;
+      TF_RETURN_IF_ERROR(c->GetAttr("norm", &norm));
+      c->set_output(0, c->Matrix(rows, width));
+      c->set_output(1, norm ? c->Vector(width) : c->Vector(0));
+      c->set_output(2, norm ? c->Vector(width) : c->Vector(0));
+      c->set_output(3, norm ? c->Matrix(rows, width) : c->Matrix(0, 0));
+      return absl::OkStatus();
+    })
+    .Doc(R"(
+relu(gamma * (linear - mean) / sqrt(variance + epsilon) + beta) with linear = x kernel + bias.
+
+x: [B, I].
+kernel: [I, O].
+bias: [O].
+gamma: [O] with `norm`, else empty.
+beta: Likewise.
+y: [B, O].
+mean: [O], of each column of `linear`; empty without `norm`, as the outputs below.
+variance: [O], the population's.
+linear: [B, O], kept for the gradient.
+norm: Without it y is relu(linear).
+relu: Without it y is what stands within.
+)");
+
+REGISTER_OP("HvdrecDenseLayerGrad")
+    .Input("upstream: float")
+    .Input("x: float")
+    .Input("kernel: float")
+    .Input("gamma: float")
+    .Input("y: float")
+    .Input("mean: float")
+    .Input("variance: float")
+    .Input("linear: float")
+    .Output("x_gradient: float")
+    .Output("kernel_gradient: float")
+    .Output("bias_gradient: float")
+    .Output("gamma_gradient: float")
+    .Output("beta_gradient: float")
+    .Attr("norm: bool")
+    .Attr("relu: bool")
+    .Attr("epsilon: float")
+    .SetShapeFn([](InferenceContext* c) {
+      tf::shape_inference::ShapeHandle kernel;
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(2), 2, &kernel));
+      c->set_output(0, c->input(1));
+      c->set_output(1, kernel);
+      c->set_output(2, c->Vector(c->Dim(kernel, 1)));
+      c->set_output(3, c->input(3));
+      c->set_output(4, c->input(3));
+      return absl::OkStatus();
+    })
+    .Doc("Gradients of HvdrecDenseLayer from that of its y; its other outputs have none.");
+
+namespace {
+
+const float* Data(const tf::Tensor& tensor, int64_t size, const char* name) {
+  if (tensor.NumElements() != size) {
+    throw std::invalid_argument(std::string(name) + " has " + std::to_string(tensor.NumElements()) +
+                                " elements, not " + std::to_string(size));
+  }
+  return tensor.flat<float>().data();
+}
+
+}  // namespace
+
+// What both ops share: the attributes and the shapes.
+class DenseLayerBase : public tf::OpKernel {
+ public:
+  explicit DenseLayerBase(tf::OpKernelConstruction* context) : tf::OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("norm", &attributes_.norm));
+    OP_REQUIRES_OK(context, context->GetAttr("relu", &attributes_.relu));
+    OP_REQUIRES_OK(context, context->GetAttr("epsilon", &attributes_.epsilon));
+  }
+
+ protected:
+  DenseLayer Shaped(const tf::Tensor& x, const tf::Tensor& kernel) const {
+    if (x.dims() != 2 || kernel.dims() != 2 || x.dim_size(1) != kernel.dim_size(0)) {
+      throw std::invalid_argument("x " + x.shape().DebugString() + " and kernel " +
+                                  kernel.shape().DebugString() + " don't fit together");
+    }
+    DenseLayer layer = attributes_;
+    layer.rows = x.dim_size(0);
+    layer.inputs = x.dim_size(1);
+    layer.outputs = kernel.dim_size(1);
+    return layer;
+  }
+
+ private:
+  DenseLayer attributes_{};
+};
+
+class DenseLayerOp final : public DenseLayerBase {
+ public:
+  using DenseLayerBase::DenseLayerBase;
+
+  void Compute(tf::OpKernelContext* context) override {
+    RunKernel(context, [&] { Run(context); });
+  }
+
+ private:
+  void Run(tf::OpKernelContext* context) const {
+    const tf::Tensor& x = context->input(0);
+    const tf::Tensor& kernel = context->input(1);
+    const DenseLayer layer = Shaped(x, kernel);
+    const int64_t columns = layer.norm ? layer.outputs : 0;
+    const DenseWeights weights{
+        kernel.flat<float>().data(), Data(context->input(2), layer.outputs, "bias"),
+        Data(context->input(3), columns, "gamma"), Data(context->input(4), columns, "beta")};
+    tf::Tensor *y, *mean, *variance, *linear;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {layer.rows, layer.outputs}, &y));
+    OP_REQUIRES_OK(context, context->allocate_output(1, {columns}, &mean));
+    OP_REQUIRES_OK(context, context->allocate_output(2, {columns}, &variance));
+    OP_REQUIRES_OK(context,
+                   context->allocate_output(3, {layer.norm ? layer.rows : 0, columns}, &linear));
+    DenseLayerForward(layer, x.flat<float>().data(), weights,
+                      {y->flat<float>().data(), linear->flat<float>().data(),
+                       mean->flat<float>().data(), variance->flat<float>().data()},
+                      DeviceThreads(context));
+  }
+};
+
+class DenseLayerGradOp final : public DenseLayerBase {
+ public:
+  using DenseLayerBase::DenseLayerBase;
+
+  void Compute(tf::OpKernelContext* context) override {
+    RunKernel(context, [&] { Run(context); });
+  }
+
+ private:
+  void Run(tf::OpKernelContext* context) const {
+    const tf::Tensor& x = context->input(1);
+    const tf::Tensor& kernel = context->input(2);
+    const DenseLayer layer = Shaped(x, kernel);
+    const int64_t columns = layer.norm ? layer.outputs : 0;
+    const int64_t size = layer.rows * layer.outputs;
+    const float* const upstream = Data(context->input(0), size, "upstream");
+    const DenseWeights weights{kernel.flat<float>().data(), nullptr,
+                               Data(context->input(3), columns, "gamma"), nullptr};
+    const DenseKept kept{
+        Data(context->input(4), size, "y"), Data(context->input(7), layer.rows * columns, "linear"),
+        Data(context->input(5), columns, "mean"), Data(context->input(6), columns, "variance")};
+    tf::Tensor* out[5];
+    const tf::TensorShape shapes[5] = {
+        x.shape(), kernel.shape(), {layer.outputs}, {columns}, {columns}};
+    for (int i = 0; i < 5; ++i) {
+      OP_REQUIRES_OK(context, context->allocate_output(i, shapes[i], &out[i]));
+    }
+    tf::Tensor scratch;
+    OP_REQUIRES_OK(context, context->allocate_temp(tf::DT_FLOAT, {size}, &scratch));
+    const auto data = [&](int i) { return out[i]->flat<float>().data(); };
+    DenseLayerBackward(layer, upstream, x.flat<float>().data(), weights, kept,
+                       scratch.flat<float>().data(), {data(0), data(1), data(2), data(3), data(4)},
+                       DeviceThreads(context));
+  }
+};
+
+REGISTER_KERNEL_BUILDER(Name("HvdrecDenseLayer").Device(tf::DEVICE_CPU), DenseLayerOp);
+REGISTER_KERNEL_BUILDER(Name("HvdrecDenseLayerGrad").Device(tf::DEVICE_CPU), DenseLayerGradOp);
+
+}  // namespace hvdrec

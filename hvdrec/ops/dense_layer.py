@@ -1,0 +1,132 @@
+"""A fully connected layer with batch normalisation and ReLU, as one op each way."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from hvdrec.ops.library import implementation, load_ops
+
+
+class Norm(NamedTuple):
+    """Batch normalisation: gamma and beta, float32 [O], and what is added to the variance."""
+
+    gamma: tf.Tensor
+    beta: tf.Tensor
+    epsilon: float
+
+
+class DenseOutput(NamedTuple):
+    """What the layer gives.
+
+    Attributes:
+        y: float32 [B, O].
+        mean: float32 [O], of the linear part's columns; has no gradient. None without a norm.
+        variance: The same of their population variance. Both are 0 where B is 0.
+    """
+
+    y: tf.Tensor
+    mean: tf.Tensor | None
+    variance: tf.Tensor | None
+
+
+def dense_layer(
+    x: tf.Tensor,
+    kernel: tf.Tensor,
+    bias: tf.Tensor,
+    norm: Norm | None,
+    relu: bool,
+    *,
+    impl: str = "native",
+) -> DenseOutput:
+    """relu(norm(x kernel + bias)) with the statistics of the batch (Ioffe and Szegedy 2015).
+
+    Args:
+        x: float32 [B, I].
+        kernel: float32 [I, O].
+        bias: float32 [O]. With a norm its gradient is exactly 0, as the mean takes it out again.
+        norm: None leaves it out.
+        relu: False leaves it out.
+        impl: ``native`` works through blocks of rows, each while it is in the cache, and gives
+            the same bits for any number of threads; ``tensorflow`` is TensorFlow 1's arithmetic,
+            in which the bias's gradient is rounding noise.
+
+    Returns:
+        The layer's output and the batch's statistics.
+    """
+    return implementation(_IMPLEMENTATIONS, impl)(x, kernel, bias, norm, relu)
+
+
+def _native(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, norm: Norm | None, relu: bool) -> DenseOutput:
+    none = tf.zeros([0])
+    out = load_ops().hvdrec_dense_layer(
+        x=x,
+        kernel=kernel,
+        bias=bias,
+        gamma=none if norm is None else norm.gamma,
+        beta=none if norm is None else norm.beta,
+        norm=norm is not None,
+        relu=relu,
+        epsilon=0.0 if norm is None else norm.epsilon,
+    )
+    return DenseOutput(out.y, None, None) if norm is None else DenseOutput(out.y, out.mean, out.variance)
+
+
+@tf.RegisterGradient("HvdrecDenseLayer")
+def _gradient(op: tf.Operation, upstream: tf.Tensor, *_: tf.Tensor) -> list[tf.Tensor]:
+    x, kernel, _, gamma, _ = op.inputs
+    y, mean, variance, linear = op.outputs
+    out = load_ops().hvdrec_dense_layer_grad(
+        upstream=upstream,
+        x=x,
+        kernel=kernel,
+        gamma=gamma,
+        y=y,
+        mean=mean,
+        variance=variance,
+        linear=linear,
+        norm=op.get_attr("norm"),
+        relu=op.get_attr("relu"),
+        epsilon=op.get_attr("epsilon"),
+    )
+    return list(out)
+
+
+def _tensorflow(
+    x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, norm: Norm | None, relu: bool
+) -> DenseOutput:
+    y = tf.nn.bias_add(tf.matmul(x, kernel), bias)
+    mean = variance = None
+    if norm is not None:
+        y, mean, variance = normalise(y, norm.gamma, norm.beta, norm.epsilon)
+    return DenseOutput(tf.nn.relu(y) if relu else y, mean, variance)
+
+
+def normalise(
+    x: tf.Tensor, gamma: tf.Tensor | None, beta: tf.Tensor | None, epsilon: float
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Batch normalisation written out as TF1 has it.
+
+    TensorFlow's fused kernel is faster but noisier: the bias in front of a batch norm has a
+    gradient of rounding noise alone, which Adam turns into whole steps.
+
+    Args:
+        x: float32 [B, C]; B may be 0.
+        gamma: float32 [C], None for 1.
+        beta: float32 [C], None for 0.
+        epsilon: Added to the variance.
+
+    Returns:
+        float32 [B, C], and the columns' mean and population variance.
+    """
+    some = tf.shape(x)[0] > 0
+    mean, variance = (tf.where(some, m, tf.zeros_like(m)) for m in tf.nn.moments(x, axes=[0]))
+    scale = tf.math.rsqrt(variance + epsilon)
+    if gamma is not None:
+        scale *= gamma
+    shift = -mean * scale if beta is None else beta - mean * scale
+    return x * scale + shift, mean, variance
+
+
+_IMPLEMENTATIONS = {"native": _native, "tensorflow": _tensorflow}

@@ -1,0 +1,138 @@
+"""The dense layer against its formula in float64, both implementations."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hvdrec.ops.dense_layer import Norm, dense_layer
+
+ROOT = Path(__file__).resolve().parents[2]
+IMPLEMENTATIONS = ("native", "tensorflow")
+EPSILON = 1e-3
+
+BITS = """
+import sys, zlib
+import numpy as np, tensorflow as tf
+tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[1]))
+from hvdrec.ops.dense_layer import Norm, dense_layer
+rng = np.random.default_rng(1)
+x, w = (tf.constant(rng.normal(size=s).astype(np.float32)) for s in [(1003, 70), (70, 150)])
+b, g, h = (tf.constant(rng.normal(size=150).astype(np.float32)) for _ in range(3))
+with tf.GradientTape() as tape:
+    tape.watch([x, w, b, g, h])
+    out = dense_layer(x, w, b, Norm(g, h, 1e-3), True)
+    loss = tf.reduce_sum(tf.sin(out.y))
+values = [*out, *tape.gradient(loss, [x, w, b, g, h])]
+print([zlib.crc32(v.numpy().tobytes()) for v in values])
+"""
+
+
+class Oracle:
+    """The layer in float64 and its gradient of sum(weight * y), by hand."""
+
+    def __init__(self, values: list[np.ndarray], norm: bool, relu: bool, weight: np.ndarray) -> None:
+        x, kernel, bias, gamma, beta = (v.astype(np.float64) for v in values)
+        linear = x @ kernel + bias
+        self.mean, self.variance = linear.mean(0), linear.var(0)
+        inverse = 1.0 / np.sqrt(self.variance + EPSILON)
+        center = (linear - self.mean) * inverse
+        before = gamma * center + beta if norm else linear
+        self.y = np.maximum(before, 0.0) if relu else before
+        g = weight * (before > 0.0) if relu else weight.astype(np.float64)
+        if norm:
+            self.gamma, self.beta = (g * center).sum(0), g.sum(0)
+            g = gamma * inverse * (g - g.mean(0) - center * (g * center).mean(0))
+        self.x, self.kernel, self.bias = g @ kernel.T, x.T @ g, g.sum(0)
+
+
+@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
+@pytest.mark.parametrize("relu", [True, False])
+@pytest.mark.parametrize("norm", [True, False])
+@pytest.mark.parametrize("shape", [(1, 1, 1), (7, 3, 5), (300, 65, 40), (129, 70, 200)])
+def test_values_and_gradients(shape: tuple[int, int, int], norm: bool, relu: bool, impl: str) -> None:
+    rows, inputs, outputs = shape
+    rng = np.random.default_rng(rows)
+    sizes = [(rows, inputs), (inputs, outputs), (outputs,), (outputs,), (outputs,)]
+    values = [rng.normal(0.5, 1.0, size).astype(np.float32) for size in sizes]
+    weight = rng.normal(size=(rows, outputs)).astype(np.float32)
+    expected = Oracle(values, norm, relu, weight)
+    tensors = [tf.constant(v) for v in values]
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        part = Norm(tensors[3], tensors[4], EPSILON) if norm else None
+        out = dense_layer(*tensors[:3], part, relu, impl=impl)
+        target = tf.reduce_sum(weight * out.y)
+    gradients = tape.gradient(target, tensors)
+
+    def close(found: tf.Tensor, wanted: np.ndarray) -> None:
+        np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=2e-4 * max(1.0, np.abs(wanted).max()))
+
+    close(out.y, expected.y)
+    close(gradients[0], expected.x)
+    close(gradients[1], expected.kernel)
+    close(gradients[2], np.zeros(outputs) if norm else expected.bias)
+    if norm:
+        close(out.mean, expected.mean)
+        close(out.variance, expected.variance)
+        close(gradients[3], expected.gamma)
+        close(gradients[4], expected.beta)
+    else:
+        assert out.mean is None
+        assert out.variance is None
+
+
+def test_a_bias_before_a_norm_has_no_gradient_at_all() -> None:
+    rng = np.random.default_rng(0)
+    x, kernel = (tf.constant(rng.normal(size=s).astype(np.float32)) for s in [(50, 8), (8, 6)])
+    bias = tf.ones([6])
+    with tf.GradientTape() as tape:
+        tape.watch(bias)
+        out = dense_layer(x, kernel, bias, Norm(tf.ones([6]), tf.zeros([6]), EPSILON), True)
+        target = tf.reduce_sum(out.y**3)
+    np.testing.assert_array_equal(tape.gradient(target, bias), np.zeros(6))
+
+
+@pytest.mark.parametrize("impl", IMPLEMENTATIONS)
+@pytest.mark.parametrize("norm", [True, False])
+def test_no_rows(norm: bool, impl: str) -> None:
+    tensors = [tf.zeros([0, 3]), tf.ones([3, 2]), tf.ones([2]), tf.ones([2]), tf.ones([2])]
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        part = Norm(tensors[3], tensors[4], EPSILON) if norm else None
+        out = dense_layer(*tensors[:3], part, True, impl=impl)
+        target = tf.reduce_sum(out.y)
+    for gradient in tape.gradient(target, tensors, unconnected_gradients=tf.UnconnectedGradients.ZERO):
+        np.testing.assert_array_equal(gradient, np.zeros(gradient.shape))
+    if norm:
+        np.testing.assert_array_equal(out.mean, [0.0, 0.0])
+        np.testing.assert_array_equal(out.variance, [0.0, 0.0])
+
+
+def test_far_from_zero_the_variance_keeps_its_digits() -> None:
+    rng = np.random.default_rng(2)
+    x = (1000.0 + rng.normal(size=(1000, 1))).astype(np.float32)
+    out = dense_layer(x, tf.ones([1, 1]), tf.zeros([1]), Norm(tf.ones([1]), tf.zeros([1]), EPSILON), False)
+    assert float(out.variance[0]) == pytest.approx(x.astype(np.float64).var(), rel=1e-4)
+
+
+def test_shapes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(tf.errors.InvalidArgumentError, match="don't fit together"):
+        dense_layer(tf.zeros([4, 3]), tf.zeros([2, 5]), tf.zeros([5]), None, True)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="bias has 4 elements, not 5"):
+        dense_layer(tf.zeros([4, 2]), tf.zeros([2, 5]), tf.zeros([4]), None, True)
+
+
+def test_the_same_bits_for_any_number_of_threads() -> None:
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", BITS, str(threads)], capture_output=True, text=True, check=True, cwd=ROOT
+        ).stdout
+        for threads in (1, 2, 3)
+    }
+    assert len(found) == 1
