@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from hvdrec.config.names import hint
+from hvdrec.config.names import hint, one_line
 from hvdrec.config.paths import PathError, split_outside
 from hvdrec.config.protos import pipeline_pb2
 from hvdrec.errors import ConfigError
@@ -72,7 +72,7 @@ class FlagParser(argparse.ArgumentParser):
                 raise ConfigError(f"{name}: {_REFUSED[name]}")
         values, rest = self.parse_known_args(list(arguments))
         if rest:
-            name = rest[0].partition("=")[0]
+            name = one_line(rest[0].partition("=")[0])
             if name.startswith(("\u2013", "\u2014", "\u2212")):
                 raise ConfigError(
                     f"{name}: begins with a dash of typesetting; write --{name.lstrip(name[0])}"

@@ -137,6 +137,7 @@ def _check_raw(report: Report, feature: Any, path: str, kinds: Sequence[str]) ->
         if before == after:
             report.error(f"{path}.boundaries", f"{after:g} stands twice")
             break
+    _check_normalizer(report, feature.normalizer_fn, f"{path}.normalizer_fn")
     both = feature.HasField("min_val") and feature.HasField("max_val")
     if both and feature.max_val <= feature.min_val:
         report.warn(f"{path}.max_val", "isn't above min_val, so numbers are not normalised")
@@ -144,6 +145,13 @@ def _check_raw(report: Report, feature: Any, path: str, kinds: Sequence[str]) ->
         report.error(
             f"{path}.raw_input_dim", f"several numbers in one cell need a STRING input field, is {kinds[0]}"
         )
+
+
+def _check_normalizer(report: Report, name: str, path: str) -> None:
+    short = name.rpartition(".")[2]
+    if name and not (short in support.NORMALIZERS and name.startswith((short, "tf.", "math."))):
+        listed = ", ".join(f"tf.math.{n}" for n in support.NORMALIZERS if n != "identity")
+        report.error(path, f"{name!r} would run code from a config, which is refused; use one of {listed}")
 
 
 def _check_tag(report: Report, feature: Any, path: str, kinds: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ _PATH = "model_config"
 _MULTI_CLASS = ("CLASSIFICATION",)
 _PREFIXES = ("tf.nn.", "tf.math.", "tf.keras.activations.", "tf.")
 _RANKING_METRICS = ("auc", "gauc", "session_auc", "max_f1", "precision", "recall")
+_ERROR_METRICS = ("mean_absolute_error", "mean_squared_error", "root_mean_squared_error")
 _ERROR_LOSSES = ("L2_LOSS", "SIGMOID_L2_LOSS")
 _REDUCTIONS = ("mean", "mean_by_sample_num", "mean_by_positive_num")
 _PARAMETERS = {
@@ -192,7 +193,9 @@ def _check_dlrm(report: Report, model: Any, block: Any, path: str, groups: dict[
         report.error(f"{_PATH}.num_class", f"DLRM has one output, is {model.num_class}")
     if block.arch_interaction_op not in ("dot", "cat"):
         report.error(f"{path}.arch_interaction_op", f"use 'dot' or 'cat', is {block.arch_interaction_op!r}")
-    if block.arch_interaction_op == "dot" and "sparse" in groups and block.bot_dnn.hidden_units:
+    if "sparse" in groups and enum_name(groups["sparse"], "wide_deep") == "WIDE":
+        report.error(f"{_PATH}.feature_groups", "DLRM needs group 'sparse' with wide_deep: DEEP")
+    elif block.arch_interaction_op == "dot" and "sparse" in groups and block.bot_dnn.hidden_units:
         last = block.bot_dnn.hidden_units[-1]
         wrong = {n: w for n, w in _widths(report, groups["sparse"]).items() if w != last}
         if wrong and last:
@@ -230,13 +233,15 @@ def _check_losses(report: Report, model: Any) -> list[str]:
         names.append(name)
         block = loss.WhichOneof("loss_param")
         if block is not None and block != _PARAMETERS.get(kind):
-            report.warn(f"{path}.{block}", f"has no effect on {kind}")
+            own = _PARAMETERS.get(kind)
+            advice = f"its parameters go into {own}" if own else "it has no parameters; remove it"
+            report.error(f"{path}.{block}", f"does not belong to {kind}; {advice}")
         elif block is not None:
             _check_session(report, getattr(loss, block), f"{path}.{block}")
         if loss.learn_loss_weight and not uncertain:
-            report.warn(
-                f"{path}.learn_loss_weight", "has no effect without loss_weight_strategy: Uncertainty"
-            )
+            report.error(f"{path}.learn_loss_weight", "needs loss_weight_strategy: Uncertainty")
+    if set(kinds) >= set(_ERROR_LOSSES):
+        report.error(f"{_PATH}.losses", f"{listed(_ERROR_LOSSES)} give y two meanings; keep one of them")
     return kinds
 
 
@@ -254,15 +259,16 @@ def _check_session(report: Report, parameters: Any, path: str) -> None:
 
 
 def _check_column(report: Report, name: str, path: str) -> None:
-    """An id may be a feature or an input field."""
+    """An id may be an input field, or a feature, whose first input is meant."""
     proto = report.config.proto
-    names = {feature_name(f) for f in feature_list(proto)}
-    names |= {f.input_name for f in proto.data_config.input_fields}
+    names = {f.input_name for f in proto.data_config.input_fields}
+    names |= {feature_name(f) for f in feature_list(proto) if {*f.input_names[:1]} & names}
     if name not in names:
         report.error(path, f"no feature or input field is named {name!r}; {report.hint(name, sorted(names))}")
 
 
 def _check_metrics(report: Report, model: Any, losses: list[str]) -> None:
+    first: dict[str, Any] = {}
     for i, metric in enumerate(report.config.proto.eval_config.metrics_set):
         path, name = f"eval_config.metrics_set[{i}]", metric.WhichOneof("metric")
         if name is None:
@@ -274,10 +280,21 @@ def _check_metrics(report: Report, model: Any, losses: list[str]) -> None:
             report.error(path, refused)
             continue
         _check_metric(report, getattr(metric, name), name, path)
-        if name in _RANKING_METRICS and all(kind in _ERROR_LOSSES for kind in losses):
+        of_probabilities = name in _RANKING_METRICS or (name == "accuracy" and model.num_class == 1)
+        if of_probabilities and all(kind in _ERROR_LOSSES for kind in losses):
             report.error(path, f"needs a loss that gives probabilities, found {listed(losses)}")
-        if name in ("recall_at_topk", "accuracy") and model.num_class < 2:
+        if name == "recall_at_topk" and model.num_class < 2:
             report.error(path, f"needs num_class above 1, is {model.num_class}")
+        if name == "recall_at_topk" and metric.recall_at_topk.topk > model.num_class > 1:
+            report.error(
+                f"{path}.topk", f"is {metric.recall_at_topk.topk}, above num_class {model.num_class}"
+            )
+        if name in _RANKING_METRICS and model.num_class > 2:
+            report.error(path, f"needs num_class 1 or 2, is {model.num_class}")
+        if name in _ERROR_METRICS and model.num_class > 1:
+            report.error(path, f"needs num_class 1, is {model.num_class}")
+        if first.setdefault(name, metric) != metric:
+            report.error(path, "stands twice, with other parameters: both results would have one name")
 
 
 def _check_metric(report: Report, metric: Any, name: str, path: str) -> None:

@@ -73,6 +73,21 @@ ACTIVATIONS = (
     "prelu",
 )
 
+#: What `normalizer_fn` may name, by the last part of the dotted path (tf.math.log1p is log1p).
+NORMALIZERS = (
+    "abs",
+    "exp",
+    "expm1",
+    "identity",
+    "log",
+    "log1p",
+    "sigmoid",
+    "sign",
+    "sqrt",
+    "square",
+    "tanh",
+)
+
 
 class ModelSupport(NamedTuple):
     """A supported model class.
@@ -301,6 +316,7 @@ RANGES = {
     "DatasetConfig.shuffle_buffer_size": _AT_LEAST_1,
     "DatasetConfig.label_dim": _AT_LEAST_1,
     "FeatureConfig.raw_input_dim": _AT_LEAST_1,
+    "FeatureConfig.boundaries": Range(-3.4e38, 3.4e38),
     "EasyRecModel.num_class": _AT_LEAST_1,
     "EasyRecModel.embedding_regularization": _AT_LEAST_0,
     "WideAndDeep.wide_output_dim": _AT_LEAST_1,

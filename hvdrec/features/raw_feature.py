@@ -6,22 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from hvdrec.config.support import NORMALIZERS
 from hvdrec.features.column import Column, FeatureInput, IdColumn, NumberColumn
-
-#: What `normalizer_fn` may name, by the last part of the dotted path (tf.math.log1p is log1p).
-NORMALIZERS = (
-    "abs",
-    "exp",
-    "expm1",
-    "identity",
-    "log",
-    "log1p",
-    "sigmoid",
-    "sign",
-    "sqrt",
-    "square",
-    "tanh",
-)
 
 
 def build(feature: FeatureInput) -> Column:
