@@ -18,22 +18,6 @@ std::string_view Trim(std::string_view text) {
   return text;
 }
 
-// A cell's bytes for a message: short, and printable.
-std::string Quoted(std::string_view text) {
-  std::string out = "'";
-  for (size_t i = 0; i < text.size() && i < 40; ++i) {
-    const unsigned char c = static_cast<unsigned char>(text[i]);
-    if (c >= 32 && c < 127) {
-      out += static_cast<char>(c);
-    } else {
-      char escaped[8];
-      std::snprintf(escaped, sizeof(escaped), "\\x%02x", c);
-      out += escaped;
-    }
-  }
-  return out + (text.size() > 40 ? "...'" : "'");
-}
-
 const char* TypeName(FieldType type) {
   switch (type) {
     case FieldType::kString:
@@ -52,7 +36,30 @@ const char* TypeName(FieldType type) {
   return "";
 }
 
+// As printf's "%.*f"; six digits behind the point where `precision` is below 0.
+void AppendFixed(double value, int precision, std::string* text) {
+  char buffer[400];
+  const int length = std::snprintf(buffer, sizeof(buffer), "%.*f", precision, value);
+  if (static_cast<size_t>(length) < sizeof(buffer)) {
+    text->append(buffer, static_cast<size_t>(length));
+    return;
+  }
+  std::string long_text(static_cast<size_t>(length) + 1, '\0');
+  std::snprintf(long_text.data(), long_text.size(), "%.*f", precision, value);
+  text->append(long_text, 0, static_cast<size_t>(length));
+}
+
 bool IsWhole(FieldType type) { return type == FieldType::kInt32 || type == FieldType::kInt64; }
+
+// A null is an empty cell: the default, and without one, 0 where the field is declared a number.
+std::string_view TextOfNull(const Field& field, int precision, std::string* scratch) {
+  if (!field.default_text.empty() || field.type == FieldType::kString) return field.default_text;
+  if (field.type == FieldType::kFloat || field.type == FieldType::kDouble) {
+    AppendFixed(0.0, precision, scratch);
+    return *scratch;
+  }
+  return "0";
+}
 
 // Whether the text is already what printing the parsed integer would give.
 bool IsCanonicalInteger(std::string_view text) {
@@ -66,6 +73,21 @@ bool IsCanonicalInteger(std::string_view text) {
 }
 
 }  // namespace
+
+std::string Quoted(std::string_view text) {
+  std::string out = "'";
+  for (size_t i = 0; i < text.size() && i < 40; ++i) {
+    const unsigned char c = static_cast<unsigned char>(text[i]);
+    if (c >= 32 && c < 127) {
+      out += static_cast<char>(c);
+    } else {
+      char escaped[8];
+      std::snprintf(escaped, sizeof(escaped), "\\x%02x", c);
+      out += escaped;
+    }
+  }
+  return out + (text.size() > 40 ? "...'" : "'");
+}
 
 void AppendInteger(int64_t value, std::string* text) {
   char buffer[24];
@@ -83,7 +105,7 @@ void Column::Bind(const Field* field, const ArrowSchema& schema, const ArrowArra
     storage_ = Storage::kText;
     text_.offsets = static_cast<const int32_t*>(array.buffers[1]);
     text_.data = static_cast<const char*>(array.buffers[2]);
-    words_ = field->type == FieldType::kString || field->type == FieldType::kBool;
+    words_ = field->type == FieldType::kString;
     written_integers_ = IsWhole(field->type);
     written_decimals_ = !written_integers_ && field->type != FieldType::kBool;
   } else if (format == "l") {
@@ -173,30 +195,26 @@ std::string_view Cells::WrittenOut(const Column& column, int64_t row, std::strin
     case Column::Storage::kText: {
       std::string_view text = column.Raw(row);
       if (text.empty()) text = field.default_text;
+      if (field.type == FieldType::kString) return text;
       if (IsWhole(field.type)) {
         if (IsCanonicalInteger(text)) return text;
         AppendInteger(text.empty() ? 0 : ParseInteger(text, field, row), scratch);
         return *scratch;
       }
       double value = text.empty() ? 0.0 : ParseNumber(text, field, row);
+      if (field.type == FieldType::kBool) return value != 0.0 ? "1" : "0";
       if (field.type == FieldType::kFloat) value = static_cast<float>(value);
-      char buffer[400];
-      const int length = std::snprintf(buffer, sizeof(buffer), "%.*f", precision, value);
-      scratch->assign(buffer, static_cast<size_t>(length));
+      AppendFixed(value, precision, scratch);
       return *scratch;
     }
     case Column::Storage::kInteger:
-      if (column.Null(row)) return field.default_text;
+      if (column.Null(row)) return TextOfNull(field, precision, scratch);
       AppendInteger(column.RawInteger(row), scratch);
       return *scratch;
-    case Column::Storage::kNumber: {
-      if (column.Null(row)) return field.default_text;
-      char buffer[400];
-      const int length =
-          std::snprintf(buffer, sizeof(buffer), "%.*f", precision, column.RawNumber(row));
-      scratch->assign(buffer, static_cast<size_t>(length));
+    case Column::Storage::kNumber:
+      if (column.Null(row)) return TextOfNull(field, precision, scratch);
+      AppendFixed(column.RawNumber(row), precision, scratch);
       return *scratch;
-    }
     case Column::Storage::kList:
       Bad(row, field, "a list can't be used here");
       return {};
@@ -225,7 +243,9 @@ int64_t Cells::AnyInteger(const Column& column, int64_t row) {
   std::string_view text =
       column.storage() == Column::Storage::kText ? column.Raw(row) : std::string_view();
   if (text.empty()) text = field.default_text;
-  return text.empty() ? 0 : ParseInteger(text, field, row);
+  if (text.empty()) return 0;
+  return field.type == FieldType::kBool ? static_cast<int64_t>(ParseNumber(text, field, row))
+                                        : ParseInteger(text, field, row);
 }
 
 double Cells::AnyNumber(const Column& column, int64_t row) {

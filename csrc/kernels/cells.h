@@ -202,6 +202,9 @@ class Cells {
   std::string first_bad_;
 };
 
+// A cell's bytes for a message: short, and printable.
+std::string Quoted(std::string_view text);
+
 // Appends the decimal form of an integer.
 void AppendInteger(int64_t value, std::string* text);
 

@@ -9,6 +9,8 @@ namespace {
 // tf.feature_column.crossed_column's hash key.
 constexpr uint64_t kCrossKey = 0xDECAFCAFFEULL;
 
+constexpr int kMostCombinations = 1000000;
+
 class Combo : public IdFeature {
  public:
   explicit Combo(const FeatureSpec& spec)
@@ -32,6 +34,7 @@ class Combo : public IdFeature {
     for (int64_t row = 0; row < cells->rows(); ++row) {
       const size_t before = out->ids.size();
       Split(cells, row);
+      if (TooMany(cells, row)) continue;
       if (join_.empty()) {
         Cross(0, kCrossKey, out);
       } else {
@@ -76,6 +79,17 @@ class Combo : public IdFeature {
         tokens_[i].push_back(text);
       }
     }
+  }
+
+  // A few long cells must not make more ids than memory holds.
+  bool TooMany(Cells* cells, int64_t row) const {
+    double combinations = 1.0;
+    for (const auto& tokens : tokens_) combinations *= static_cast<double>(tokens.size());
+    if (combinations <= kMostCombinations) return false;
+    cells->Bad(row, cells->column(inputs_[0]).field(),
+               "crossed with the other inputs, it gives more than " +
+                   std::to_string(kMostCombinations) + " combinations");
+    return true;
   }
 
   // All combinations, the last input running fastest (sparse_cross_hashed).

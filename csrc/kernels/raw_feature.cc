@@ -117,10 +117,13 @@ class Reader {
         case Column::Storage::kInteger:
           out[i] = static_cast<float>(elements.RawInteger(begin + i));
           break;
-        default: {
+        case Column::Storage::kText: {
           const Field number{column.field().name, FieldType::kDouble, ""};
           out[i] = static_cast<float>(cells->ParseNumber(elements.Raw(begin + i), number, row));
+          break;
         }
+        case Column::Storage::kList:
+          cells->Bad(row, column.field(), "a list of lists can't be used here");
       }
     }
     Check(cells, column, row, end - begin);

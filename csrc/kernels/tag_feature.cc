@@ -68,8 +68,7 @@ class Tag : public IdFeature {
     if (!kv_separator_.empty()) {
       const size_t at = token.find(kv_separator_);
       if (at == std::string_view::npos) {
-        cells->Bad(row, field,
-                   "'" + std::string(token) + "' has no '" + kv_separator_ + "' before a weight");
+        cells->Bad(row, field, Quoted(token) + " has no '" + kv_separator_ + "' before a weight");
         return;
       }
       weight = Weight(cells, row, token.substr(at + kv_separator_.size()), field);
@@ -108,6 +107,10 @@ class Tag : public IdFeature {
       column.List(row, &first, &last);
       const Column& elements = column.elements();
       for (int64_t i = first; i < last; ++i) {
+        if (elements.Null(i)) {
+          cells->Bad(row, column.field(), "a weight is null");
+          continue;
+        }
         switch (elements.storage()) {
           case Column::Storage::kNumber:
             take(static_cast<float>(elements.RawNumber(i)));
@@ -115,8 +118,11 @@ class Tag : public IdFeature {
           case Column::Storage::kInteger:
             take(static_cast<float>(elements.RawInteger(i)));
             break;
-          default:
+          case Column::Storage::kText:
             take(Weight(cells, row, elements.Raw(i), column.field()));
+            break;
+          case Column::Storage::kList:
+            cells->Bad(row, column.field(), "a list of lists can't be used here");
         }
       }
     } else {
@@ -136,18 +142,21 @@ class Tag : public IdFeature {
   void Combine(size_t begin, IdValues* out) {
     if (combiner_ == Combiner::kSum) return;
     size_t kept = begin;
-    float total = 0.0f;
+    // In double precision, where squares of small weights aren't zero.
+    double total = 0.0;
     for (size_t i = begin; i < out->ids.size(); ++i) {
       const float w = out->weights[i];
       if (!(w > 0.0f)) continue;
       out->ids[kept] = out->ids[i];
       out->weights[kept++] = w;
-      total += combiner_ == Combiner::kMean ? w : w * w;
+      total += combiner_ == Combiner::kMean ? w : static_cast<double>(w) * w;
     }
     out->ids.resize(kept);
     out->weights.resize(kept);
-    const float divisor = combiner_ == Combiner::kMean ? total : std::sqrt(total);
-    for (size_t i = begin; i < kept; ++i) out->weights[i] /= divisor;
+    const double divisor = combiner_ == Combiner::kMean ? total : std::sqrt(total);
+    for (size_t i = begin; i < kept; ++i) {
+      out->weights[i] = static_cast<float>(out->weights[i] / divisor);
+    }
   }
 
   const std::vector<int> inputs_;

@@ -113,14 +113,21 @@ class Packer:
         if not self._casts:
             return columns
         arrays = [
-            array if array.type == kind else pc.cast(array, kind)
-            for array, kind in zip(columns.columns, self._taken, strict=True)
+            array if array.type == kind else _cast(array, kind, name)
+            for array, kind, name in zip(columns.columns, self._taken, self._names, strict=True)
         ]
         return pa.RecordBatch.from_arrays(arrays, self._names)
 
 
 def _locate_kept(locate: Callable[[int], str], kept: np.ndarray, row: int) -> str:
     return locate(int(kept[row]))
+
+
+def _cast(array: pa.Array, kind: pa.DataType, name: str) -> pa.Array:
+    try:
+        return pc.cast(array, kind)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(f"column {name!r}: its {array.type} values can't be used: {error}") from error
 
 
 def _canonical_type(kind: pa.DataType, name: str) -> pa.DataType:
@@ -130,6 +137,9 @@ def _canonical_type(kind: pa.DataType, name: str) -> pa.DataType:
         return pa.string() if pa.types.is_large_string(kind) else pa.binary()
     if pa.types.is_dictionary(kind):
         return _canonical_type(kind.value_type, name)
+    if pa.types.is_uint64(kind):
+        # As text: the upper half doesn't fit int64.
+        return pa.string()
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind):
         return pa.int64()
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):

@@ -8,52 +8,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow as tf
-from google.protobuf import text_format
+from features.packing import ids, pack, packer_for
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from small_job import SmallJob
 
 from hvdrec.config import load
-from hvdrec.config.protos import pipeline_pb2
 from hvdrec.errors import ConfigError, DataError
 from hvdrec.features import Packer, build_plan
 from hvdrec.ops.native import load_native
-
-CELLS = {
-    "label": "INT32",
-    "s": "STRING",
-    "t": "STRING",
-    "n": "INT32",
-    "x": "DOUBLE",
-    "v": "STRING",
-}
-
-
-def _plan(features: str, names: list[str]) -> Packer:
-    fields = "\n".join(f'input_fields {{ input_name: "{n}" input_type: {t} }}' for n, t in CELLS.items())
-    text = f"""data_config {{ {fields} label_fields: "label" input_type: CSVInput }}
-    feature_config {{ {features} }}
-    model_config {{ model_class: "DCN" feature_groups {{ group_name: "all" feature_names: {names} }} dcn {{}} }}
-    """
-    plan = build_plan(text_format.Parse(text.replace("'", '"'), pipeline_pb2.EasyRecConfig()))
-    packer = Packer(plan)
-    packer.plan = plan  # type: ignore[attr-defined]
-    return packer
-
-
-def _pack(packer: Packer, **columns: list[bytes]) -> dict[str, np.ndarray]:
-    fields = packer.plan.fields  # type: ignore[attr-defined]
-    rows = len(next(iter(columns.values())))
-    arrays = [pa.array(columns.get(f.name, [b""] * rows), pa.binary()) for f in fields]
-    batch = pa.RecordBatch.from_arrays(arrays, [f.name for f in fields])
-    found, packed = packer.pack(batch, lambda i: f"f.csv, row {i + 1}")
-    assert found == rows
-    return packed
-
-
-def _ids(packed: dict[str, np.ndarray], slot: int = 0) -> list[int]:
-    index = packed["bank0/index"][:, slot]
-    return [int(packed["bank0/rows"][i - 1]) if i else -1 for i in index]
 
 
 @given(texts=st.lists(st.binary(max_size=200), min_size=1, max_size=30))
@@ -69,20 +32,22 @@ def test_hash_is_tensorflows(texts: list[bytes]) -> None:
 @example(texts=[b"x", b"y"], buckets=2**30)
 @settings(max_examples=60, deadline=None)
 def test_buckets_of_any_number_are_the_remainder(texts: list[bytes], buckets: int) -> None:
-    packer = _plan(f'features {{ input_names: "s" hash_bucket_size: {buckets} embedding_dim: 4 }}', ["s"])
+    packer = packer_for(
+        f'features {{ input_names: "s" hash_bucket_size: {buckets} embedding_dim: 4 }}', ["s"]
+    )
     native = load_native()
-    assert _ids(_pack(packer, s=texts)) == [native.fingerprint64(t) % buckets for t in texts]
+    assert ids(pack(packer, s=texts)) == [native.fingerprint64(t) % buckets for t in texts]
 
 
 @pytest.mark.parametrize("buckets", [50, 60_000, 70_000, 2_000_000_000])
 def test_distinct_ids_are_numbered_by_first_appearance(buckets: int) -> None:
     generator = np.random.default_rng(1)
-    packer = _plan(f'features {{ input_names: "n" num_buckets: {buckets} embedding_dim: 4 }}', ["n"])
+    packer = packer_for(f'features {{ input_names: "n" num_buckets: {buckets} embedding_dim: 4 }}', ["n"])
     for rows in (5000, 0, 5000, 10):
         values = generator.integers(0, min(buckets, 4000), rows) * (buckets // min(buckets, 4000))
-        packed = _pack(packer, n=[str(v).encode() for v in values])
+        packed = pack(packer, n=[str(v).encode() for v in values])
         assert packed["bank0/rows"].tolist() == list(dict.fromkeys(values.tolist()))
-        assert _ids(packed) == values.tolist()
+        assert ids(packed) == values.tolist()
 
 
 @given(
@@ -92,15 +57,15 @@ def test_distinct_ids_are_numbered_by_first_appearance(buckets: int) -> None:
 )
 @settings(max_examples=300, deadline=None)
 def test_numbers_are_the_nearest_to_what_is_written(text: str) -> None:
-    packer = _plan('features { input_names: "x" feature_type: RawFeature }', ["x"])
+    packer = packer_for('features { input_names: "x" feature_type: RawFeature }', ["x"])
     try:
         with np.errstate(over="ignore"):
             expected = np.float32(float(text or 0))
     except ValueError:
         with pytest.raises(DataError, match="is not a DOUBLE"):
-            _pack(packer, x=[text.encode()])
+            pack(packer, x=[text.encode()])
         return
-    found = _pack(packer, x=[text.encode()])["dense"][0, 0]
+    found = pack(packer, x=[text.encode()])["dense"][0, 0]
     assert found.tobytes() == expected.tobytes()
 
 
@@ -110,49 +75,49 @@ def test_known_hashes(text: bytes, bucket: int) -> None:
 
 
 def test_hashed_ids_and_canonical_integers() -> None:
-    packer = _plan(
+    packer = packer_for(
         'features { input_names: "s" hash_bucket_size: 100 embedding_dim: 4 }'
         'features { input_names: "n" hash_bucket_size: 100 embedding_dim: 4 }',
         ["s", "n"],
     )
-    packed = _pack(packer, s=[b"a", b"", b"b"], n=[b"007", b"7", b"+7"])
-    assert _ids(packed) == [39, -1, 22]
+    packed = pack(packer, s=[b"a", b"", b"b"], n=[b"007", b"7", b"+7"])
+    assert ids(packed) == [39, -1, 22]
     seven = 100 + int(tf.strings.to_hash_bucket_fast("7", 100))
-    assert _ids(packed, 1) == [seven] * 3
+    assert ids(packed, 1) == [seven] * 3
     assert sorted(packed["bank0/rows"]) == sorted({39, 22, seven})
 
 
 def test_identity_and_vocabulary() -> None:
-    packer = _plan(
+    packer = packer_for(
         'features { input_names: "n" num_buckets: 10 embedding_dim: 4 }'
         'features { input_names: "s" vocab_list: ["x", "y"] embedding_dim: 4 }',
         ["n", "s"],
     )
-    packed = _pack(packer, n=[b"3", b"-1", b"10", b""], s=[b"y", b"z", b"", b"x"])
-    assert _ids(packed) == [3, -1, 0, 0]
-    assert _ids(packed, 1) == [11, 10, -1, 10]
+    packed = pack(packer, n=[b"3", b"-1", b"10", b""], s=[b"y", b"z", b"", b"x"])
+    assert ids(packed) == [3, -1, 0, 0]
+    assert ids(packed, 1) == [11, 10, -1, 10]
 
 
 @given(x=st.lists(st.floats(-100, 100, width=32, allow_subnormal=False), min_size=1, max_size=20))
 @settings(max_examples=40, deadline=None)
 def test_buckets_are_tensorflows(x: list[float]) -> None:
     bounds = [-5.0, 0.0, 2.5, 50.0]
-    packer = _plan(
+    packer = packer_for(
         f'features {{ input_names: "x" feature_type: RawFeature boundaries: {bounds} embedding_dim: 2 }}',
         ["x"],
     )
-    packed = _pack(packer, x=[repr(v).encode() for v in x])
+    packed = pack(packer, x=[repr(v).encode() for v in x])
     expected = tf.raw_ops.Bucketize(input=tf.constant(x, tf.float32), boundaries=bounds)
-    assert _ids(packed) == expected.numpy().tolist()
+    assert ids(packed) == expected.numpy().tolist()
 
 
 def test_numbers_are_scaled_and_normalised() -> None:
-    packer = _plan(
+    packer = packer_for(
         'features { input_names: "x" feature_type: RawFeature min_val: 1 max_val: 5 normalizer_fn: "tf.math.log1p" }'
         'features { input_names: "v" feature_type: RawFeature raw_input_dim: 3 }',
         ["x", "v"],
     )
-    packed = _pack(packer, x=[b"3", b""], v=[b"1|2|3", b"4"])
+    packed = pack(packer, x=[b"3", b""], v=[b"1|2|3", b"4"])
     np.testing.assert_allclose(
         packed["dense"], [[np.log1p(0.5), 1, 2, 3], [np.log1p(-0.25), 4, 0, 0]], rtol=1e-6
     )
@@ -160,7 +125,7 @@ def test_numbers_are_scaled_and_normalised() -> None:
 
 def test_normalizers_from_anywhere_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"os\.system"):
-        _plan('features { input_names: "x" feature_type: RawFeature normalizer_fn: "os.system" }', ["x"])
+        packer_for('features { input_names: "x" feature_type: RawFeature normalizer_fn: "os.system" }', ["x"])
 
 
 @pytest.mark.parametrize(
@@ -168,12 +133,12 @@ def test_normalizers_from_anywhere_are_refused() -> None:
     [("sum", [1.0, 2.0, -1.0]), ("mean", [1 / 3, 2 / 3]), ("sqrtn", [1 / 5**0.5, 2 / 5**0.5])],
 )
 def test_weighted_tags(combiner: str, weights: list[float]) -> None:
-    packer = _plan(
+    packer = packer_for(
         f"""features {{ input_names: "t" feature_type: TagFeature separator: "|" kv_separator: ":"
         hash_bucket_size: 50 embedding_dim: 4 combiner: "{combiner}" }}""",
         ["t"],
     )
-    packed = _pack(packer, t=[b"", b"a:1|b:2||c:-1", b""])
+    packed = pack(packer, t=[b"", b"a:1|b:2||c:-1", b""])
     np.testing.assert_allclose(packed["bank0/multi_weight"], weights, rtol=1e-6)
     assert packed["bank0/multi_segment"].tolist() == [1] * len(weights)
     expected = tf.strings.to_hash_bucket_fast(["a", "b", "c"][: len(weights)], 50).numpy()
@@ -183,12 +148,12 @@ def test_weighted_tags(combiner: str, weights: list[float]) -> None:
 @given(pairs=st.lists(st.tuples(st.text("abc", min_size=1), st.integers(-99, 99)), min_size=1, max_size=20))
 @settings(max_examples=30, deadline=None)
 def test_crosses_are_tensorflows(pairs: list[tuple[str, int]]) -> None:
-    packer = _plan(
+    packer = packer_for(
         """features { feature_name: "c" input_names: ["s", "n"] feature_type: ComboFeature
         hash_bucket_size: 1000 embedding_dim: 4 }""",
         ["c"],
     )
-    packed = _pack(packer, s=[a.encode() for a, _ in pairs], n=[str(b).encode() for _, b in pairs])
+    packed = pack(packer, s=[a.encode() for a, _ in pairs], n=[str(b).encode() for _, b in pairs])
     rows = len(pairs)
     places = tf.constant([[i, 0] for i in range(rows)], tf.int64)
     crossed = tf.raw_ops.SparseCross(
@@ -202,13 +167,13 @@ def test_crosses_are_tensorflows(pairs: list[tuple[str, int]]) -> None:
         out_type=tf.int64,
         internal_type=tf.string,
     )
-    assert _ids(packed) == crossed.output_values.numpy().tolist()
+    assert ids(packed) == crossed.output_values.numpy().tolist()
 
 
 def test_a_bad_cell_names_its_place() -> None:
-    packer = _plan('features { input_names: "n" num_buckets: 10 embedding_dim: 4 }', ["n"])
+    packer = packer_for('features { input_names: "n" num_buckets: 10 embedding_dim: 4 }', ["n"])
     with pytest.raises(DataError, match=r"f.csv, row 2, column 'n': 'abc' is not an INT32"):
-        _pack(packer, n=[b"1", b"abc"])
+        pack(packer, n=[b"1", b"abc"])
 
 
 def test_no_rows_and_slices(tmp_path: pathlib.Path) -> None:

@@ -108,7 +108,8 @@ _INTEGER = st.builds(
     _SPACES,
 )
 _FRACTION = st.one_of(
-    st.floats(-9, 9, width=32).map(lambda x: repr(x).encode()),
+    # TensorFlow takes subnormal numbers, and squares that come out so, for zero.
+    st.floats(-9, 9, width=32).filter(lambda x: x == 0 or abs(x) > 1e-9).map(lambda x: repr(x).encode()),
     st.sampled_from([b"0", b"+1.5", b" 2. ", b".25", b"-1e-3", b"1e3"]),
 )
 _WORD = st.text("abc :", min_size=0, max_size=3).map(str.encode)

@@ -54,11 +54,11 @@ class Cells:
             precision: Digits behind the point where the field has fractions; below 0 means six.
         """
         kind = self._fields[index].dtype
-        if self.tensor(index).dtype == tf.string and kind in ("STRING", "BOOL"):
+        if self.tensor(index).dtype == tf.string and kind == "STRING":
             return self.filled(index)
         if self.tensor(index).dtype == tf.bool:
             return tf.where(self.tensor(index), "1", "0")
-        if self.tensor(index).dtype.is_integer or kind in ("INT32", "INT64"):
+        if self.tensor(index).dtype.is_integer or kind in ("INT32", "INT64", "BOOL"):
             return tf.strings.as_string(self.integer(index))
         return tf.strings.as_string(self.number(index), precision=precision)
 
@@ -67,6 +67,8 @@ class Cells:
         tensor = self.tensor(index)
         if tensor.dtype != tf.string:
             return tf.cast(tensor, tf.int64)
+        if self._fields[index].dtype == "BOOL":
+            return tf.cast(self.number(index), tf.int64)
         return parse_integers(self._zero_for_empty(index), narrow=self._fields[index].dtype == "INT32")
 
     def number(self, index: int) -> tf.Tensor:
