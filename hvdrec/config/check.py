@@ -15,7 +15,7 @@ _PACKAGE = "hvdrec.protos."
 
 _MODEL_BLOCKS = {f.name for f in easy_rec_model_pb2.EasyRecModel.DESCRIPTOR.oneofs_by_name["model"].fields}
 
-TRAIN, EVAL, PREDICT, EXPORT = "train", "eval", "predict", "export"
+TRAIN, EVAL, PREDICT, EXPORT, SERVED = "train", "eval", "predict", "export", "served"
 
 
 def check(config: Config, mode: str = TRAIN) -> list[str]:
@@ -23,8 +23,9 @@ def check(config: Config, mode: str = TRAIN) -> list[str]:
 
     Args:
         config: Expanded. It isn't changed.
-        mode: What it is to be used for: ``train``, ``eval``, ``predict`` or ``export``; the input and the
-            length of training are only asked for where they are needed.
+        mode: What it is to be used for: ``train``, ``eval``, ``predict``, ``export``, or ``served``
+            for an exported model, of which only the data matter; the input and the length of
+            training are only asked for where they are needed.
 
     Returns:
         Warnings, one line each.
@@ -33,6 +34,10 @@ def check(config: Config, mode: str = TRAIN) -> list[str]:
         ConfigError: It can't be used; one line for each problem, each with file, line and field.
     """
     report = Report(config)
+    if mode == SERVED:
+        _check_fields(report, config.proto.data_config, "data_config")
+        check_data.check_data(report, needs_train=False, needs_eval=False)
+        return report.close()
     _check_fields(report, config.proto, "")
     if not config.proto.model_dir:
         report.error("model_dir", "is missing; set it, or give --model_dir")

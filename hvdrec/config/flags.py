@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -96,6 +97,7 @@ class PredictFlags:
         pipeline_config_path: The config, where model_dir has none.
         checkpoint_path: A prefix or folder; None for the newest checkpoint of model_dir.
         model_dir: Its pipeline.config is used; also where checkpoints are looked for.
+        saved_model_dir: An exported model to predict with in place of a checkpoint.
         reserved_cols: Input columns to copy, with commas between.
         output_cols: Predictions to write, with commas between.
         output_sep: Between the columns of CSV output.
@@ -113,6 +115,7 @@ class PredictFlags:
     pipeline_config_path: str | None = None
     checkpoint_path: str | None = None
     model_dir: str | None = None
+    saved_model_dir: str | None = None
     reserved_cols: str = "ALL_COLUMNS"
     output_cols: str = "ALL_COLUMNS"
     output_sep: str = "\x01"
@@ -244,8 +247,11 @@ def parse_predict(arguments: Sequence[str]) -> PredictFlags:
     Raises:
         ConfigError: They aren't right.
     """
-    parser = FlagParser("hvdrec.predict", "Predicts with a checkpoint.")
+    parser = FlagParser("hvdrec.predict", "Predicts with a checkpoint or an exported model.")
     _add_restoring_flags(parser)
+    parser.add_argument(
+        "--saved_model_dir", metavar="DIR", help="an exported model, or the folder with its versions"
+    )
     parser.add_argument("--input_path", metavar="PATH", help="rows to predict for")
     parser.add_argument("--output_path", metavar="PATH", help="where the predictions go")
     parser.add_argument("--batch_size", type=count(1), default=1024, help="rows predicted at a time")
@@ -264,6 +270,8 @@ def parse_predict(arguments: Sequence[str]) -> PredictFlags:
     for name in ("input_path", "output_path"):
         if not values[name]:
             raise ConfigError(f"--{name}: is missing")
+    if values["saved_model_dir"] and values["checkpoint_path"]:
+        raise ConfigError("--saved_model_dir: can't be given together with --checkpoint_path")
     values["output_sep"] = _SEPARATORS.get(values["output_sep"], values["output_sep"])
     return PredictFlags(**values)
 
@@ -342,12 +350,15 @@ def load_for_eval(flags: EvalFlags) -> Config:
 
 
 def load_for_predict(flags: PredictFlags) -> Config:
-    """The config to predict by: model_dir's own, or `--pipeline_config_path`.
+    """The config to predict by: the exported model's, model_dir's own, or `--pipeline_config_path`.
 
     Raises:
         ConfigError: There is none, or it is wrong.
     """
-    config = _load_restoring(flags.model_dir, flags.pipeline_config_path, flags.ignored)
+    path = flags.pipeline_config_path
+    if flags.saved_model_dir:
+        path = path or _served_config(flags.saved_model_dir)
+    config = _load_restoring(None if flags.saved_model_dir else flags.model_dir, path, flags.ignored)
     _set(config, "data_config.selected_cols", flags.selected_cols, "--selected_cols")
     _set(config, "data_config.input_type", flags.input_type, "--input_type")
     expand(config)
@@ -367,6 +378,35 @@ def load_for_export(flags: ExportFlags) -> Config:
     expand(config)
     config.warnings += check(config, "export")
     return config
+
+
+def newest_version(saved_model_dir: str) -> str:
+    """An exported model's folder: the given one, or the newest version in it.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if not os.path.isdir(saved_model_dir):
+        raise ConfigError(f"--saved_model_dir: there is no folder {saved_model_dir}")
+    if os.path.exists(os.path.join(saved_model_dir, "saved_model.pb")):
+        return saved_model_dir
+    found = [name for name in os.listdir(saved_model_dir) if name.isdigit()]
+    if not found:
+        raise ConfigError(f"--saved_model_dir: there is no exported model in {saved_model_dir}")
+    return newest_version(os.path.join(saved_model_dir, max(found, key=int)))
+
+
+def _served_config(saved_model_dir: str) -> str:
+    """The one config that lies in an exported model."""
+    folder = newest_version(saved_model_dir)
+    found = sorted(str(path) for path in pathlib.Path(folder).rglob("*.config"))
+    if len(found) != 1:
+        listed = f": {', '.join(found)}" if found else ""
+        raise ConfigError(
+            f"--saved_model_dir: {len(found)} config files are in {folder}{listed}; "
+            "give --pipeline_config_path"
+        )
+    return found[0]
 
 
 def _load_restoring(model_dir: str | None, path: str | None, ignored: Sequence[str]) -> Config:

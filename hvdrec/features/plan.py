@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 
@@ -127,7 +128,33 @@ class FeaturePlan:
     ids: tuple[str, ...]
     native: dict[str, Any]
 
+    def for_prediction(self) -> FeaturePlan:
+        """The same plan without labels, weights and ids, whose columns then needn't be there."""
+        native = {**self.native, "labels": [], "weight_field": -1, "id_fields": []}
+        # Fields are numbered in the order they're asked for, those of features first.
+        count = 1 + max(_input_numbers(native), default=-1)
+        native["fields"] = native["fields"][:count]
+        return dataclasses.replace(
+            self,
+            fields=self.fields[:count],
+            labels=(),
+            label_dims=(),
+            has_sample_weight=False,
+            ids=(),
+            native=native,
+        )
+
     @property
     def tables(self) -> tuple[Table, ...]:
         """All tables, bank by bank."""
         return tuple(t for bank in self.banks for t in bank.tables)
+
+
+def _input_numbers(native: Any) -> Iterator[int]:
+    """The fields that anything in a native plan reads as `inputs`."""
+    if isinstance(native, Mapping):
+        yield from native.get("inputs", ())
+        native = list(native.values())
+    if isinstance(native, list):
+        for part in native:
+            yield from _input_numbers(part)

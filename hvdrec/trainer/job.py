@@ -20,10 +20,10 @@ from hvdrec.checkpoint.store import Store
 from hvdrec.config import Config
 from hvdrec.config.names import enum_name
 from hvdrec.data import open_source
-from hvdrec.data.batch import InputPosition, PackedBatch, RowBlock
+from hvdrec.data.batch import InputPosition, PackedBatch
 from hvdrec.data.loader import Loader
 from hvdrec.features import Packer, build_plan
-from hvdrec.features.plan import FeaturePlan, Field
+from hvdrec.features.plan import FeaturePlan
 from hvdrec.metrics.base import Metric
 from hvdrec.metrics.registry import build_metrics
 from hvdrec.models.recommender import Recommender
@@ -60,7 +60,6 @@ def open_batches(
     group: ReplicaGroup,
     training: bool,
     start: InputPosition | None = None,
-    raw_fields: Sequence[Field] | None = None,
     paths: list[str] | None = None,
 ) -> Loader:
     """This rank's packed batches, read and packed by background threads.
@@ -71,7 +70,6 @@ def open_batches(
         group: The ranks the rows are dealt to.
         training: Training input (shuffled, repeated) or evaluation input (once, in file order).
         start: Where to go on.
-        raw_fields: Not None: each batch keeps its columns as read, these further ones included.
         paths: Read these instead of the config's.
 
     Returns:
@@ -81,7 +79,7 @@ def open_batches(
     source = open_source(
         proto,
         paths=paths,
-        fields=(*plan.fields, *(raw_fields or ())),
+        fields=plan.fields,
         rank=group.rank,
         size=group.size,
         training=training,
@@ -89,10 +87,7 @@ def open_batches(
         seed=proto.train_config.seed,
     )
 
-    def pack(block: RowBlock) -> PackedBatch:
-        return packer.pack_block(block, keep_raw=raw_fields is not None)
-
-    return Loader(source, pack, proto.data_config.prefetch_size)
+    return Loader(source, packer.pack_block, proto.data_config.prefetch_size)
 
 
 class Job:

@@ -66,9 +66,11 @@ def test_rows_left_out_are_told_and_the_others_keep_their_places(
 
     (job.model_dir / "pipeline.config").write_text(job.text())
     kept = _predict(job, "train.csv")
-    assert "prediction: 3 of 100 rows were left out" in capsys.readouterr().err
-    assert len(kept) == 98
+    # A label that can't be used is no reason to leave a row out of a prediction.
+    assert "prediction: 2 of 100 rows were left out" in capsys.readouterr().err
+    assert len(kept) == 99
     columns = kept[0].split(",")
+    assert kept.pop(10).split(",")[-9:] == BAD[10].split(",")
     clean = (job.model_dir.parent / "clean.csv").read_text().splitlines()
     assert [line.split(",")[-9:] for line in kept[1:]] == [line.split(",") for line in clean]
     scores = [float(line.split(",")[columns.index("logits")]) for line in kept[1:]]

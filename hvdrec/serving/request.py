@@ -1,0 +1,141 @@
+"""Rows of a file as a request to an exported model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+
+from hvdrec.errors import DataError
+
+Locate = Callable[[int], str]
+_TRUE, _FALSE = (b"1", b"true", b"True", b"TRUE"), (b"0", b"false", b"False", b"FALSE")
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """An input of an exported model and the column that goes into it.
+
+    Attributes:
+        name: The column.
+        dtype: The tensor's type.
+        several: Whether the tensor is [B, K].
+        default: Text that stands for an empty cell.
+        separator: Between the values of a cell.
+    """
+
+    name: str
+    dtype: tf.DType
+    several: bool = False
+    default: str = ""
+    separator: str = "|"
+
+
+def request(columns: pa.RecordBatch, wanted: Sequence[Wanted], locate: Locate) -> dict[str, np.ndarray]:
+    """Columns as the tensors of a request.
+
+    Args:
+        columns: Text (empty for a missing value) or numbers, or lists of them.
+        wanted: The inputs.
+        locate: Maps a row to words for an error message.
+
+    Raises:
+        DataError: A cell is not what the input needs; the text names file, row and column.
+    """
+    return {w.name: _tensor(columns.column(w.name), w, locate) for w in wanted}
+
+
+def joined(columns: pa.RecordBatch, wanted: Sequence[Wanted], separator: str) -> np.ndarray:
+    """The columns' texts with `separator` between: what a model with one input takes.
+
+    Empty cells stay empty: the model knows the defaults.
+    """
+    texts = [[cell.decode("utf-8", "surrogateescape") for cell in _texts(columns, w)] for w in wanted]
+    rows = [separator.join(row).encode("utf-8", "surrogateescape") for row in zip(*texts, strict=True)]
+    return np.asarray(rows, object)
+
+
+def _texts(columns: pa.RecordBatch, wanted: Wanted) -> list[bytes]:
+    cells = columns.column(wanted.name).to_pylist()
+    return [_text(cell, wanted.separator) for cell in cells]
+
+
+def _text(cell: Any, separator: str) -> bytes:
+    if cell is None:
+        return b""
+    if isinstance(cell, bytes):
+        return cell
+    if isinstance(cell, list):
+        return separator.encode().join(_text(part, separator) for part in cell)
+    return str(int(cell) if isinstance(cell, bool) else cell).encode()
+
+
+def _tensor(column: pa.Array, wanted: Wanted, locate: Locate) -> np.ndarray:
+    if wanted.several:
+        return _matrix(column, wanted, locate)
+    if not _is_number(column.type) or wanted.dtype == tf.string:
+        texts = [_text(cell, wanted.separator) for cell in column.to_pylist()]
+        return _parsed(texts, wanted, locate)
+    filled = column if column.null_count == 0 else column.fill_null(pa.scalar(_default(wanted), column.type))
+    return filled.to_numpy(zero_copy_only=False).astype(wanted.dtype.as_numpy_dtype)
+
+
+def _matrix(column: pa.Array, wanted: Wanted, locate: Locate) -> np.ndarray:
+    """Cells with several values, filled up with what stands for none."""
+    rows = []
+    for cell in column.to_pylist():
+        parts = cell if isinstance(cell, list) else _text(cell, "").split(wanted.separator.encode())
+        rows.append([text for part in parts if (text := _text(part, "")) != b""])
+    width = max((len(row) for row in rows), default=0)
+    none = {tf.string: b""}.get(wanted.dtype, b"-1" if wanted.dtype.is_integer else b"0")
+    flat = [text for row in rows for text in (*row, *[none] * (width - len(row)))]
+    values = _parsed(flat, wanted, lambda i: locate(i // max(1, width)))
+    return values.reshape(len(rows), width)
+
+
+def _parsed(texts: list[bytes], wanted: Wanted, locate: Locate) -> np.ndarray:
+    default = wanted.default.encode()
+    filled = [text or default for text in texts]
+    if wanted.dtype == tf.string:
+        return np.asarray(filled, object)
+    values = np.empty(len(filled), wanted.dtype.as_numpy_dtype)
+    parse = _bool if wanted.dtype == tf.bool else int if wanted.dtype.is_integer else float
+    for i, text in enumerate(filled):
+        try:
+            # Python's own forms of numbers, as 1_000, aren't those of data files.
+            values[i] = parse(b"0" if not text else text.strip() if b"_" not in text else b"_")
+        except (ValueError, OverflowError):
+            shown = text.decode("utf-8", "backslashreplace")
+            raise DataError(
+                f"{locate(i)}, column {wanted.name!r}: {shown!r} is not of the type {wanted.dtype.name}"
+            ) from None
+    return values
+
+
+def _bool(text: bytes) -> bool:
+    if text not in (*_TRUE, *_FALSE):
+        raise ValueError(text)
+    return text in _TRUE
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+
+
+def _default(wanted: Wanted) -> float:
+    return float(wanted.default or 0)
+
+
+def defaults(proto: Any) -> Mapping[str, tuple[str, str]]:
+    """For each declared field what stands for an empty cell, and what is between its values."""
+    separators = {}
+    for config in list(proto.feature_configs) or list(proto.feature_config.features):
+        separators.update(dict.fromkeys(config.input_names, config.separator))
+    return {
+        f.input_name: (f.default_val, separators.get(f.input_name, "|"))
+        for f in proto.data_config.input_fields
+    }
