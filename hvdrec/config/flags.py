@@ -20,6 +20,9 @@ from hvdrec.errors import ConfigError
 
 _SEPARATORS = {r"\t": "\t", r"\001": "\x01", r"\x01": "\x01", r"\002": "\x02", r"\x02": "\x02"}
 
+#: Who evaluates new checkpoints during training; see TrainFlags.
+EVAL_METHODS = ("master", "separate", "none")
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainFlags:
@@ -38,6 +41,8 @@ class TrainFlags:
         path_edits: From ``--train_config.x=y`` and the like: path -> (value, the flag as written).
         seed: Replaces `train_config.seed`.
         verify_replicas: Steps between two comparisons of the replicas; 0 = none.
+        eval_method: Who evaluates: `master` (the ranks that train, together), `separate` (the last
+            rank, which doesn't train then) or `none`.
         gpu: The visible devices, as CUDA_VISIBLE_DEVICES has them.
         verbose: Show stack traces and more log lines.
         ignored: Flags given that have no effect here.
@@ -55,6 +60,7 @@ class TrainFlags:
     path_edits: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
     seed: int | None = None
     verify_replicas: int = 0
+    eval_method: str = EVAL_METHODS[0]
     gpu: str | None = None
     verbose: bool = False
     ignored: tuple[str, ...] = ()
@@ -182,6 +188,12 @@ def parse_train(arguments: Sequence[str]) -> TrainFlags:
     parser.add_argument("--seed", type=count(0), help="replaces train_config.seed")
     parser.add_argument(
         "--verify_replicas", type=count(0), default=0, metavar="N", help="compare the replicas every N steps"
+    )
+    parser.add_argument(
+        "--eval_method",
+        choices=EVAL_METHODS,
+        default=EVAL_METHODS[0],
+        help="who evaluates new checkpoints: the ranks that train, the last rank alone, or nobody",
     )
     parser.add_argument("--gpu", metavar="IDS", help="the visible devices, as CUDA_VISIBLE_DEVICES has them")
     parser.add_ignored("--check_mode", takes_value=False)

@@ -20,12 +20,14 @@ class ReplicaGroup(abc.ABC):
         size: Number of processes.
         local_rank: This process among those of its machine.
         local_size: Number of processes on its machine.
+        trains: False for the group of a process that only evaluates.
     """
 
     rank: int
     size: int
     local_rank: int
     local_size: int
+    trains: bool = True
 
     @abc.abstractmethod
     def sum(self, value: tf.Tensor, name: str) -> tf.Tensor:

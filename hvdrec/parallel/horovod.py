@@ -9,13 +9,17 @@ import tensorflow as tf
 
 from hvdrec.errors import UserError
 from hvdrec.parallel.group import ReplicaGroup
+from hvdrec.parallel.launch import launched_size
 
 
 class HorovodReplicas(ReplicaGroup):
-    """The processes that horovodrun or mpirun started together."""
+    """The processes that horovodrun or mpirun started together, or the part of them that trains."""
 
-    def __init__(self) -> None:
+    def __init__(self, separate: bool = False) -> None:
         """Joins the group (collective).
+
+        Args:
+            separate: The last process is a group of its own, which doesn't train.
 
         Raises:
             UserError: Horovod isn't installed or can't start.
@@ -23,14 +27,19 @@ class HorovodReplicas(ReplicaGroup):
         try:
             import horovod.tensorflow as hvd
 
-            hvd.init()
+            last = launched_size() - 1
+            sets = [hvd.ProcessSet(range(last)), hvd.ProcessSet([last])] if separate else []
+            hvd.init(process_sets=sets or None)
         except (ImportError, ValueError, RuntimeError) as error:
             raise UserError(
                 f"several processes were started but Horovod can't be used: {error}; "
                 "`python -m hvdrec.doctor` says what is missing"
             ) from error
         self._hvd = hvd
-        self.rank, self.size = hvd.rank(), hvd.size()
+        self._processes = next((part for part in sets if part.included()), hvd.global_process_set)
+        self.rank, self.size = self._processes.rank(), self._processes.size()
+        self._root = hvd.rank() - self.rank
+        self.trains = not separate or hvd.rank() < hvd.size() - 1
         self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
         gpus = tf.config.list_physical_devices("GPU")
         if gpus:
@@ -40,19 +49,19 @@ class HorovodReplicas(ReplicaGroup):
 
     def sum(self, value: tf.Tensor, name: str) -> tf.Tensor:
         """Adds `value` over the ranks."""
-        return self._hvd.allreduce(value, op=self._hvd.Sum, name=name)
+        return self._hvd.allreduce(value, op=self._hvd.Sum, name=name, process_set=self._processes)
 
     def concat(self, value: tf.Tensor, name: str) -> tf.Tensor:
         """Stacks the ranks' values along axis 0."""
-        return self._hvd.allgather(value, name=name)
+        return self._hvd.allgather(value, name=name, process_set=self._processes)
 
     def broadcast(self, variables: Sequence[tf.Variable]) -> None:
         """Gives every rank the values of rank 0."""
-        self._hvd.broadcast_variables(list(variables), root_rank=0)
+        self._hvd.broadcast_variables(list(variables), root_rank=self._root, process_set=self._processes)
 
     def gather_objects(self, value: Any) -> list[Any]:
         """Every rank's `value` in rank order."""
-        return list(self._hvd.allgather_object(value))
+        return list(self._hvd.allgather_object(value, process_set=self._processes))
 
     def close(self) -> None:
         """Shuts Horovod down; ranks still waiting in a collective get an error."""

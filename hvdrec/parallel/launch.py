@@ -7,9 +7,12 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hvdrec.errors import UserError
-from hvdrec.parallel.group import ReplicaGroup
+
+if TYPE_CHECKING:
+    from hvdrec.parallel.group import ReplicaGroup
 
 #: Number of processes, as horovodrun --gloo, Open MPI, MPICH and MVAPICH put it.
 _SIZE_VARIABLES = ("HOROVOD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
@@ -24,21 +27,30 @@ def launched_size(environment: Mapping[str, str] = os.environ) -> int:
     return 1
 
 
-def join_group() -> ReplicaGroup:
+def join_group(separate: bool = False) -> ReplicaGroup:
     """The group this process was started in.
 
     Horovod is imported only when there is more than one process.
 
-    Raises:
-        UserError: Horovod is needed and can't be used.
-    """
-    if launched_size() == 1:
-        from hvdrec.parallel.single import SingleReplica
+    Args:
+        separate: Leave the last process out of training, as a group of its own.
 
+    Raises:
+        UserError: Horovod is needed and can't be used, or there is no process to leave out.
+    """
+    if separate and launched_size() == 1:
+        raise UserError("--eval_method separate: leaves one process out of training; start two or more")
+    from hvdrec.parallel.single import SingleReplica
+
+    if launched_size() == 1:
         return SingleReplica()
     from hvdrec.parallel.horovod import HorovodReplicas
 
-    return HorovodReplicas()
+    group = HorovodReplicas(separate)
+    if group.size > 1:
+        return group
+    # Horovod ends for all processes when the first ones leave: whoever is alone does without it.
+    return SingleReplica(group)
 
 
 def launch_command(ranks: int, module: str, arguments: Sequence[str]) -> list[str]:

@@ -13,9 +13,16 @@ from hvdrec.parallel.group import ReplicaGroup
 class SingleReplica(ReplicaGroup):
     """One process alone: nothing is exchanged and Horovod isn't imported."""
 
-    def __init__(self) -> None:
-        """Rank 0 of 1."""
+    def __init__(self, among: ReplicaGroup | None = None) -> None:
+        """Rank 0 of 1.
+
+        Args:
+            among: The processes it was started with, if there are others.
+        """
         self.rank, self.size, self.local_rank, self.local_size = 0, 1, 0, 1
+        if among is not None:
+            self.local_rank, self.local_size = among.local_rank, among.local_size
+            self.trains = among.trains
 
     def sum(self, value: tf.Tensor, name: str) -> tf.Tensor:
         """`value` itself."""

@@ -126,7 +126,7 @@ class Job:
             options: Other flags.
 
         Returns:
-            The last evaluation's result.
+            The last evaluation's result, empty if there was none.
         """
         options = options or RunOptions()
         together(self.group, self._prepare_exports)
@@ -261,7 +261,7 @@ class Job:
             saver=saver,
             entries=self.entries(),
             log=log,
-            evaluate=evaluate if has_eval_input(self.proto) else None,
+            evaluate=evaluate if options.evaluates and has_eval_input(self.proto) else None,
             schedule=Schedule(
                 last=int(train.num_steps),
                 save=0 if by_time else int(train.save_checkpoints_steps),

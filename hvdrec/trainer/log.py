@@ -41,22 +41,23 @@ class RunLog:
     Rank 0 prints and writes TensorBoard events; every rank writes ``logs/rank-<r>.jsonl``.
     """
 
-    def __init__(self, model_dir: str, rank: int, total_steps: int | None) -> None:
+    def __init__(self, model_dir: str, rank: int, total_steps: int | None, name: str = "") -> None:
         """Opens the files.
 
         Args:
             model_dir: Where they go.
             rank: This rank.
             total_steps: Steps the run will have done at its end, None if the data decides.
+            name: Of a process that doesn't train: of its lines' file, and no bar is shown.
         """
         folder = os.path.join(model_dir, "logs")
         os.makedirs(folder, exist_ok=True)
-        self._lines = open(os.path.join(folder, f"rank-{rank}.jsonl"), "a", encoding="utf-8")  # noqa: SIM115
+        self._lines = open(os.path.join(folder, f"{name or f'rank-{rank}'}.jsonl"), "a", encoding="utf-8")  # noqa: SIM115
         self._rank = rank
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
         self._model_dir = model_dir
         self._progress: Progress | None = None
-        if rank == 0 and sys.stderr.isatty():
+        if rank == 0 and not name and sys.stderr.isatty():
             self._progress = Progress(
                 TextColumn("step"),
                 MofNCompleteColumn(),
@@ -99,6 +100,13 @@ class RunLog:
             for name, value in values.items():
                 tf.summary.scalar(name, value, step=step)
         self._writers[folder].flush()
+
+    def evaluated(self, step: int, seconds: float, result: Mapping[str, float]) -> None:
+        """An evaluation during training: a line, a JSON line and scalars in ``eval_val``."""
+        text = ", ".join(f"{name} = {value:.6g}" for name, value in sorted(result.items()))
+        logger.info("evaluated step %d (%.1f s): %s", step, seconds, text)
+        self.record("eval", step=step, **result)
+        self.scalars("eval_val", step, result)
 
     def close(self) -> None:
         """Ends the bar and closes the files."""

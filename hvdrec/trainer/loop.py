@@ -313,11 +313,7 @@ class Loop:
             self._signal = signal.SIGTERM if signal.SIGTERM in received else signal.SIGINT
             return
         self.result = result
-        seconds = time.monotonic() - start
-        text = ", ".join(f"{name} = {value:.6g}" for name, value in sorted(self.result.items()))
-        logger.info("evaluated step %d (%.1f s): %s", self.now, seconds, text)
-        parts.log.record("eval", step=self.now, **self.result)
-        parts.log.scalars("eval_val", self.now, self.result)
+        parts.log.evaluated(self.now, time.monotonic() - start, self.result)
         # Every hook is called on every rank: the ranks may meet in one.
         reasons = [hook(self.now, self.result) for hook in parts.after_evaluation]
         self._end = self._end or next((why for why in reasons if why), None)

@@ -15,6 +15,7 @@ class RunOptions:
         ignore_fine_tune_errors: `--ignore_finetune_ckpt_error`.
         fit_on_eval: Train on the evaluation data once training is over.
         fit_on_eval_steps: At most this many steps of it; 0 = until the data ends.
+        evaluates: Evaluate after each checkpoint, where there is data for it.
         allow_user_code: Import what `early_stop_func` names.
         signals: Which signal has asked to stop.
     """
@@ -22,5 +23,6 @@ class RunOptions:
     ignore_fine_tune_errors: bool = False
     fit_on_eval: bool = False
     fit_on_eval_steps: int = 0
+    evaluates: bool = True
     allow_user_code: bool = False
     signals: StopSignals = dataclasses.field(default_factory=StopSignals)

@@ -10,6 +10,7 @@ from typing import Any
 
 from hvdrec.checkpoint.lock import DirectoryLock
 from hvdrec.config import Config, save
+from hvdrec.config.flags import EVAL_METHODS
 from hvdrec.config.protos import train_pb2
 from hvdrec.errors import StoppedError
 from hvdrec.parallel.group import ReplicaGroup
@@ -18,6 +19,7 @@ from hvdrec.trainer import log
 from hvdrec.trainer.agree import together
 from hvdrec.trainer.evaluate import write_result
 from hvdrec.trainer.failure import clear, stop_all
+from hvdrec.trainer.follow import follow, mark_done, time_of
 from hvdrec.trainer.job import Job, set_threads
 from hvdrec.trainer.options import RunOptions
 from hvdrec.trainer.signals import StopSignals
@@ -36,10 +38,15 @@ def train(config: Config, flags: Any) -> None:
         relaunch(own_ranks, "hvdrec.train", sys.argv[1:])
     signals = StopSignals()
     with signals.watching():
-        group = join_group()
+        model_dir = config.proto.model_dir
+        separate = flags.eval_method == "separate"
+        before = time_of(model_dir) if separate else 0
+        group = join_group(separate)
         log.set_up(group.rank, flags.verbose, config.warnings)
         set_threads(train_config, group.local_size)
-        model_dir = config.proto.model_dir
+        if not group.trains:
+            _show(follow(config, group, signals, before))
+            return
         with _locked(model_dir, group, signals):
             try:
                 _train(config, flags, group, signals)
@@ -84,20 +91,29 @@ def _train(config: Config, flags: Any, group: ReplicaGroup, signals: StopSignals
             *(config.proto.model_config.model_class, group.size, "" if group.size == 1 else "s"),
             *(sum(b.rows for b in job.plan.banks), job.dense_weights),
         )
-    options = RunOptions(ignore_fine_tune_errors=flags.ignore_finetune_ckpt_error, signals=signals)
+    options = RunOptions(
+        ignore_fine_tune_errors=flags.ignore_finetune_ckpt_error,
+        evaluates=flags.eval_method == EVAL_METHODS[0],
+        signals=signals,
+    )
     result = job.train(flags.continue_train, flags.verify_replicas, options)
     exported = together(group, lambda: job.exports.at_end() if job.exports else None)
     if group.rank != 0:
         return
+    mark_done(model_dir)
     prefix = job.store.latest()
     if result:
         write_result(os.path.join(model_dir, "eval_result.txt"), result, job.store.steps()[-1])
-        shown = [f"{n} {v:.4f}" for n, v in sorted(result.items()) if not n.startswith("loss/")]
-        print(f"evaluation: {', '.join(shown)}")
+        _show(result)
     print(f"checkpoint: {prefix}")
     if exported:
         print(f"exported: {exported}")
     print(f"next: {sys.executable} -m hvdrec.eval --model_dir {model_dir}", flush=True)
+
+
+def _show(result: dict[str, float]) -> None:
+    shown = [f"{n} {v:.4f}" for n, v in sorted(result.items()) if not n.startswith("loss/")]
+    print(f"evaluation: {', '.join(shown)}", flush=True)
 
 
 def _claim(job: Job, continue_train: bool) -> None:

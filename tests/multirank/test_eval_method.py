@@ -1,0 +1,75 @@
+"""Who evaluates during training: the ranks that train, the last rank alone, or nobody."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from multirank.launch import start
+from small_job import SmallJob, write_data
+
+pytestmark = pytest.mark.multirank
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("eval_method")
+    write_data(folder / "train.csv", 400)
+    write_data(folder / "eval.csv", 200, seed=1)
+    return folder
+
+
+def _train(data: pathlib.Path, name: str, launcher: str, ranks: int, method: str) -> pathlib.Path:
+    job = SmallJob(data / "train.csv", data / name, evaluation=data / "eval.csv", batch_size=16, steps=12)
+    job.train_extra = "steps_per_call: 3"
+    text = job.text().replace("save_checkpoints_steps: 1000", "save_checkpoints_steps: 4")
+    (data / f"{name}.config").write_text(text)
+    flags = ["--pipeline_config_path", str(data / f"{name}.config"), "--eval_method", method]
+    done = start(launcher, ranks, ["-m", "hvdrec.train", *flags])
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert ("evaluation: auc" in done.stdout) == (method != "none")
+    return data / name
+
+
+def _evaluated(path: pathlib.Path) -> dict[int, float]:
+    records = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return {record["step"]: record["auc"] for record in records if record["kind"] == "eval"}
+
+
+@pytest.mark.parametrize(("launcher", "ranks"), [("gloo", 2), ("horovodrun", 3)])
+def test_a_separate_rank_evaluates_each_checkpoint(data: pathlib.Path, launcher: str, ranks: int) -> None:
+    """The others train as if they were alone, and evaluation by them finds the same."""
+    separate = _train(data, f"separate{ranks}", launcher, ranks, "separate")
+    alone = "plain" if ranks == 2 else "mpirun"
+    together = _train(data, f"master{ranks}", alone, ranks - 1, "master")
+    found = _evaluated(separate / "logs" / "evaluator.jsonl")
+    expected = _evaluated(together / "logs" / "rank-0.jsonl")
+    assert list(expected) == [4, 8, 12]
+    assert list(found) == [0, 4, 8, 12]
+    for step, auc in expected.items():
+        assert found[step] == pytest.approx(auc, abs=1e-3)
+    assert _evaluated(separate / "logs" / "rank-0.jsonl") == {}
+    assert json.loads((separate / "eval_result.txt").read_text())["global_step"] == 12
+    one, other = (tf.train.load_checkpoint(str(d / "model.ckpt-12")) for d in (separate, together))
+    for name in one.get_variable_to_shape_map():
+        np.testing.assert_allclose(one.get_tensor(name), other.get_tensor(name), atol=1e-5, err_msg=name)
+
+
+def test_nobody_evaluates(data: pathlib.Path) -> None:
+    folder = _train(data, "none", "plain", 1, "none")
+    assert _evaluated(folder / "logs" / "rank-0.jsonl") == {}
+    assert not (folder / "eval_result.txt").exists()
+
+
+def test_one_process_has_none_to_spare(data: pathlib.Path) -> None:
+    config = SmallJob(data / "train.csv", data / "lone", evaluation=data / "eval.csv").write(
+        data / "lone.config"
+    )
+    done = start(
+        "plain", 1, ["-m", "hvdrec.train", "--pipeline_config_path", str(config), "--eval_method=separate"]
+    )
+    assert done.returncode == 2
+    assert "start two or more" in done.stderr
