@@ -1,0 +1,47 @@
+"""Starts runs in the forms that schedulers know: ``python -m hvdrec.launch local -np 2 ...``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from hvdrec.config.names import hint
+from hvdrec.errors import ConfigError
+from hvdrec.launcher import emr, local, pai
+from hvdrec.launcher.run import processes, render
+from hvdrec.launcher.start import become
+from hvdrec.trainer.main import main
+
+FORMS = {"local": local.parse, "pai": pai.parse, "emr": emr.parse}
+_USAGE = f"usage: python -m hvdrec.launch {{{','.join(FORMS)}}} [--print] ...  (docs/distributed.md)"
+
+
+def parse(arguments: Sequence[str]) -> list[str]:
+    """The arguments themselves; each form reads its own.
+
+    Raises:
+        ConfigError: The form is missing or unknown.
+    """
+    if not arguments or arguments[0] in ("-h", "--help"):
+        raise ConfigError(_USAGE)
+    if arguments[0] not in FORMS:
+        raise ConfigError(f"{arguments[0]}: there is no such form; {hint(arguments[0], FORMS)}")
+    return list(arguments)
+
+
+def run(arguments: list[str]) -> None:
+    """Starts the run, or prints its commands with ``--print`` right after the form's name."""
+    form, rest = arguments[0], arguments[1:]
+    only_print = rest[:1] == ["--print"]
+    described = FORMS[form](rest[1:] if only_print else rest)
+    started = processes(described)
+    if only_print:
+        print(render(described, started))
+        return
+    for text in described.ignored:
+        print(f"hvdrec.launch: ignored: {text}", file=sys.stderr)
+    become(started[0])
+
+
+if __name__ == "__main__":
+    sys.exit(main(parse, run, sys.argv[1:]))

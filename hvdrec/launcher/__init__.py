@@ -1,0 +1,1 @@
+"""From the command forms of schedulers to the processes of a run."""

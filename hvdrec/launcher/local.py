@@ -1,0 +1,22 @@
+"""`local -np N -- flags`: N ranks of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hvdrec.config.arguments import FlagParser, count
+from hvdrec.launcher.run import TRAIN, Run
+
+
+def parse(arguments: Sequence[str]) -> Run:
+    """The run of ``local -np N [hvdrec.train's flags]``.
+
+    Raises:
+        ConfigError: The number of ranks is wrong.
+    """
+    parser = FlagParser("hvdrec.launch local", "Trains on N ranks of this machine (horovodrun).")
+    parser.add_argument("-np", type=count(1), default=1, metavar="N", help="ranks")
+    values, rest = parser.parse_known_args(list(arguments))
+    flags = rest[1:] if rest[:1] == ["--"] else rest
+    verbose = ("--verbose",) if values.verbose else ()
+    return Run(TRAIN, (*flags, *verbose), ranks=values.np)

@@ -1,0 +1,238 @@
+"""`pai -Dconfig=... -Dcmd=train ...`: the form of Alibaba's PAI."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl
+
+from hvdrec.config.flags import EVAL_METHODS
+from hvdrec.config.names import hint, listed
+from hvdrec.errors import ConfigError
+from hvdrec.launcher.run import Run
+
+#: -Dcmd -> entry point.
+_COMMANDS = {
+    "train": "hvdrec.train",
+    "evaluate": "hvdrec.eval",
+    "predict": "hvdrec.predict",
+    "export": "hvdrec.export",
+}
+#: -D parameter -> flag, for each command; those of `_CONTROL` are read by this module.
+_FLAGS = {
+    "train": {
+        "config": "--pipeline_config_path",
+        "model_dir": "--model_dir",
+        "train_tables": "--train_input_path",
+        "eval_tables": "--eval_input_path",
+        "selected_cols": "--selected_cols",
+        "edit_config_json": "--edit_config_json",
+        "fine_tune_checkpoint": "--fine_tune_checkpoint",
+    },
+    "evaluate": {
+        "config": "--pipeline_config_path",
+        "model_dir": "--model_dir",
+        "eval_tables": "--eval_input_path",
+        "tables": "--eval_input_path",
+        "checkpoint_path": "--checkpoint_path",
+        "eval_result_path": "--eval_result_path",
+    },
+    "predict": {
+        "config": "--pipeline_config_path",
+        "model_dir": "--model_dir",
+        "input_table": "--input_path",
+        "tables": "--input_path",
+        "output_table": "--output_path",
+        "checkpoint_path": "--checkpoint_path",
+        "saved_model_dir": "--saved_model_dir",
+        "batch_size": "--batch_size",
+        "reserved_cols": "--reserved_cols",
+        "output_cols": "--output_cols",
+        "selected_cols": "--selected_cols",
+    },
+    "export": {
+        "config": "--pipeline_config_path",
+        "model_dir": "--model_dir",
+        "export_dir": "--export_dir",
+        "checkpoint_path": "--checkpoint_path",
+        "asset_files": "--asset_files",
+    },
+}
+_CONTROL = ("cmd", "cluster", "eval_method", "continue_train", "num_gpus_per_worker", "distribute_strategy")
+#: Read by PAI itself; here they only say where Alibaba's storage is.
+_STORAGE = ("arn", "buckets", "ossHost")
+#: EasyRec's other parameters -> why they can't be had.
+_REFUSED = {
+    "fg_json_path": "fg.json files are not supported yet; write the features out in feature_config",
+    "sampler_table": "negative sampling is not supported yet",
+    "boundary_table": "boundaries come from feature_config here",
+    "hpo_param_path": "hyper-parameter files are not supported yet; use -Dedit_config_json",
+    "place_embedding_on_cpu": "has no meaning here",
+    "clear_model": "remove model_dir by hand",
+}
+#: -Ddistribute_strategy -> `train_distribute`.
+_STRATEGIES = {
+    "mirrored": "MirroredStrategy",
+    "collective": "MultiWorkerMirroredStrategy",
+    "ps": "PSStrategy",
+}
+
+
+def parse(arguments: Sequence[str]) -> Run:
+    """The run that PAI's parameters ask for.
+
+    Raises:
+        ConfigError: A parameter is unknown, wrong or can't be had here.
+    """
+    values = _parameters(arguments)
+    command = values.get("cmd", "train")
+    if command not in _COMMANDS:
+        raise ConfigError(f"-Dcmd={command}: is not supported; use one of {', '.join(_COMMANDS)}")
+    _check_names(values, command)
+    flags: list[str] = []
+    for name, flag in _FLAGS[command].items():
+        if values.get(name):
+            flags += _flag(name, flag, values[name])
+    ranks, servers, ignored = _cluster(values.get("cluster", ""))
+    if command == "train":
+        flags += _train_flags(values, ranks, servers)
+    else:
+        servers = 0
+    return Run(_COMMANDS[command], tuple(flags), ranks, servers, (*_storage(values), *ignored))
+
+
+def _parameters(arguments: Sequence[str]) -> dict[str, str]:
+    """Values of -Dname=value; ``-name X`` and ``-project X`` are PAI's own and say nothing here."""
+    values: dict[str, str] = {}
+    waiting = list(arguments)
+    while waiting:
+        argument = waiting.pop(0)
+        if argument in ("-name", "-project") and waiting:
+            waiting.pop(0)
+            continue
+        name, separator, value = argument[2:].partition("=")
+        if not argument.startswith("-D") or not separator or not name:
+            raise ConfigError(f"{argument}: PAI's form has parameters as -Dname=value")
+        if name in values:
+            raise ConfigError(f"-D{name}: is given twice")
+        values[name] = value
+    return values
+
+
+def _check_names(values: Mapping[str, str], command: str) -> None:
+    known = (*_FLAGS[command], *_CONTROL, *_STORAGE)
+    for name in values:
+        if name in _REFUSED:
+            raise ConfigError(f"-D{name}: {_REFUSED[name]}")
+        if name not in known:
+            raise ConfigError(f"-D{name}: -Dcmd={command} has no such parameter; {hint(name, known)}")
+
+
+def _flag(name: str, flag: str, value: str) -> list[str]:
+    if not name.endswith(("tables", "_table")):
+        return [flag, value]
+    tables = [table.strip() for table in value.split(",") if table.strip()]
+    for table in tables:
+        if table.startswith("odps://"):
+            raise ConfigError(
+                f"-D{name}: {table} is a MaxCompute table, which can't be read here; export it to CSV or "
+                f"Parquet files and give their paths"
+            )
+    if flag in ("--input_path", "--output_path"):
+        return [flag, ",".join(tables)]
+    return [flag, *tables]
+
+
+def _train_flags(values: Mapping[str, str], ranks: int, servers: int) -> list[str]:
+    flags = []
+    if _boolean("continue_train", values.get("continue_train", "true")):
+        flags.append("--continue_train")
+    method = values.get("eval_method", EVAL_METHODS[0])
+    if method not in EVAL_METHODS:
+        raise ConfigError(f"-Deval_method={method}: use one of {', '.join(EVAL_METHODS)}")
+    if method == "separate" and ranks < 2:
+        raise ConfigError("-Deval_method=separate: takes one worker for evaluation; -Dcluster has only one")
+    if method != EVAL_METHODS[0]:
+        flags += ["--eval_method", method]
+    strategy = values.get("distribute_strategy", "")
+    if strategy and strategy not in _STRATEGIES:
+        raise ConfigError(f"-Ddistribute_strategy={strategy}: use one of {', '.join(_STRATEGIES)}")
+    if servers:
+        flags += ["--train_config.train_distribute", "PSStrategy"]
+    elif strategy == "ps":
+        raise ConfigError("-Ddistribute_strategy=ps: -Dcluster has no ps")
+    elif strategy:
+        flags += ["--train_config.train_distribute", _STRATEGIES[strategy]]
+    if values.get("num_gpus_per_worker"):
+        flags += ["--train_config.num_gpus_per_worker", values["num_gpus_per_worker"]]
+    return flags
+
+
+def _boolean(name: str, value: str) -> bool:
+    if value.lower() not in ("true", "false", "1", "0"):
+        raise ConfigError(f"-D{name}={value}: expected true or false")
+    return value.lower() in ("true", "1")
+
+
+def _cluster(written: str) -> tuple[int, int, tuple[str, ...]]:
+    """Workers, servers, and the limits that a plain machine can't set."""
+    if not written:
+        return 1, 0, ()
+    cluster = _json("cluster", written)
+    ignored = []
+    counts = {"worker": 1, "ps": 0}
+    for role, wanted in cluster.items():
+        if role not in counts:
+            raise ConfigError(f"-Dcluster: {role!r} is no role; {hint(role, counts)}")
+        if not isinstance(wanted, dict):
+            raise ConfigError(f'-Dcluster: {role} should be an object, as {{"count": 1}}')
+        for name, value in wanted.items():
+            if name not in ("count", "cpu", "gpu", "memory"):
+                known = ("count", "cpu", "gpu", "memory")
+                raise ConfigError(f"-Dcluster: {role}.{name} is no resource; {hint(name, known)}")
+            if (
+                isinstance(value, bool)
+                or not isinstance(value, int)
+                or value < (role == "worker" and name == "count")
+            ):
+                raise ConfigError(f"-Dcluster: {role}.{name} should be a number, found {json.dumps(value)}")
+            if name != "count":
+                ignored.append(f"{role}.{name}={value}: this launcher sets no such limit")
+        counts[role] = wanted.get("count", counts[role])
+    return counts["worker"], counts["ps"], tuple(ignored)
+
+
+def _json(name: str, written: str) -> dict[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [key for key, _ in pairs]
+        double = sorted({key for key in names if names.count(key) > 1})
+        if double:
+            raise ValueError(f"{listed(double)} given twice")
+        return dict(pairs)
+
+    try:
+        value = json.loads(written, object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"-D{name}: is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ConfigError(f"-D{name}: should be a JSON object, found {written[:40]}")
+    return value
+
+
+def _storage(values: Mapping[str, str]) -> tuple[str, ...]:
+    """Where Alibaba's storage is: only what an OSS path would need, and no secret is among it."""
+    ignored = []
+    for name in _STORAGE:
+        if not values.get(name):
+            continue
+        if name == "buckets":
+            for bucket in values[name].split(","):
+                place, _, query = bucket.partition("?")
+                if not place.startswith("oss://"):
+                    raise ConfigError(f"-Dbuckets: {place or bucket!r} should begin with oss://")
+                for key, _ in parse_qsl(query):
+                    if key not in ("role_arn", "host"):
+                        raise ConfigError(f"-Dbuckets: {key} is unknown; {hint(key, ('role_arn', 'host'))}")
+        ignored.append(f"{name}: paths are read from this machine")
+    return tuple(ignored)

@@ -1,0 +1,42 @@
+"""`python -m hvdrec.launch`: what it prints and what it starts."""
+
+from __future__ import annotations
+
+import pathlib
+import shlex
+import subprocess
+import sys
+
+from small_job import SmallJob, write_data
+
+
+def _launch(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hvdrec.launch", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_print_shows_the_command_and_runs_nothing(tmp_path: pathlib.Path) -> None:
+    done = _launch("local", "--print", "-np", "2", "--pipeline_config_path", str(tmp_path / "a b.config"))
+    assert done.returncode == 0, done.stderr
+    words = shlex.split(done.stdout)
+    assert words[0].endswith("horovodrun")
+    assert words[1:3] == ["-np", "2"]
+    assert words[-4:] == ["-m", "hvdrec.train", "--pipeline_config_path", str(tmp_path / "a b.config")]
+
+
+def test_a_form_trains(tmp_path: pathlib.Path) -> None:
+    write_data(tmp_path / "train.csv", 64)
+    job = SmallJob(tmp_path / "train.csv", tmp_path / "model", batch_size=8, steps=3)
+    config = job.write(tmp_path / "job.config")
+    done = _launch("pai", f"-Dconfig={config}", '-Dcluster={"worker":{"count":1,"cpu":100}}')
+    assert done.returncode == 0, done.stderr
+    assert "ignored: worker.cpu=100" in done.stderr
+    assert (tmp_path / "model" / "model.ckpt-3.index").exists()
+
+
+def test_mistakes_end_with_exit_code_2() -> None:
+    for arguments in ((), ("emrr",), ("pai", "-Dx=1"), ("local", "-np", "0"), ("emr", "-t", "standalone")):
+        done = _launch(*arguments)
+        assert done.returncode == 2, arguments
+        assert done.stderr.startswith("hvdrec: error: ")
+        assert "Traceback" not in done.stderr

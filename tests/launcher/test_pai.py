@@ -1,0 +1,93 @@
+"""PAI's parameters become flags of the entry points."""
+
+from __future__ import annotations
+
+import pytest
+
+from hvdrec.errors import ConfigError
+from hvdrec.launcher.pai import parse
+
+CLUSTER = '-Dcluster={"worker":{"count":3,"cpu":1000,"gpu":100,"memory":40000}}'
+
+
+def test_the_documented_command() -> None:
+    run = parse(
+        [
+            *("-name", "easy_rec_ext", "-project", "algo_public"),
+            *("-Dconfig=x.config", "-Dcmd=train", "-Dtrain_tables=a.csv, b.csv", "-Deval_tables=c.csv"),
+            *(CLUSTER, "-Darn=acs:ram::1:role/x", "-DossHost=host", "-Deval_method=separate"),
+            *("-Dselected_cols=a,b", '-Dedit_config_json={"train_config.num_steps": 5}', "-Dmodel_dir=m"),
+            "-Dbuckets=oss://b/?role_arn=acs:ram::1:role/x&host=h,oss://c/",
+        ]
+    )
+    assert run.module == "hvdrec.train"
+    assert run.ranks == 3
+    assert run.servers == 0
+    words = " ".join(run.arguments)
+    for part in (
+        "--pipeline_config_path x.config",
+        "--train_input_path a.csv b.csv",
+        "--eval_input_path c.csv",
+        "--selected_cols a,b",
+        '--edit_config_json {"train_config.num_steps": 5}',
+        "--model_dir m",
+        "--continue_train",
+        "--eval_method separate",
+    ):
+        assert part in words
+    assert {text.split(":")[0].split("=")[0] for text in run.ignored} == {
+        *("worker.cpu", "worker.gpu", "worker.memory", "arn", "ossHost", "buckets")
+    }
+    assert "role/x" not in "".join(run.ignored)
+
+
+def test_servers_make_a_parameter_server_run() -> None:
+    run = parse(["-Dconfig=x", '-Dcluster={"ps":{"count":1,"cpu":1000},"worker":{"count":2}}'])
+    assert (run.ranks, run.servers) == (2, 1)
+    assert "--train_config.train_distribute" in run.arguments
+    assert "PSStrategy" in run.arguments
+
+
+def test_other_commands() -> None:
+    run = parse(["-Dcmd=evaluate", "-Dmodel_dir=m", "-Dtables=a,b", "-Dcheckpoint_path=c"])
+    assert run.module == "hvdrec.eval"
+    assert run.arguments == ("--model_dir", "m", "--eval_input_path", "a", "b", "--checkpoint_path", "c")
+    run = parse(["-Dcmd=predict", "-Dmodel_dir=m", "-Dinput_table=a", "-Doutput_table=o", "-Dbatch_size=9"])
+    assert run.module == "hvdrec.predict"
+    assert run.arguments[-6:] == ("--input_path", "a", "--output_path", "o", "--batch_size", "9")
+
+
+def test_continue_train_is_the_default_and_can_be_turned_off() -> None:
+    assert "--continue_train" in parse(["-Dconfig=x"]).arguments
+    assert "--continue_train" not in parse(["-Dconfig=x", "-Dcontinue_train=false"]).arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-Dconfg=x"], "did you mean config"),
+        (["--config=x"], "-Dname=value"),
+        (["-Dcmd=check"], "train, evaluate"),
+        (["-Dconfig=x", "-Dconfig=y"], "given twice"),
+        (["-Dtrain_tables=odps://p/tables/t"], "CSV or Parquet"),
+        (["-Dcluster={"], "not JSON"),
+        (["-Dcluster=[1]"], "JSON object"),
+        (['-Dcluster={"worker":{"count":0}}'], "worker.count"),
+        (['-Dcluster={"worker":{"count":true}}'], "worker.count"),
+        (['-Dcluster={"worker":{"count":1,"count":2}}'], "twice"),
+        (['-Dcluster={"wrker":{"count":1}}'], "did you mean worker"),
+        (['-Dcluster={"worker":{"cpus":1}}'], "did you mean cpu"),
+        (["-Deval_method=seperate"], "separate"),
+        (["-Deval_method=separate"], "only one"),
+        (["-Dbuckets=s3://b"], "oss://"),
+        (["-Dbuckets=oss://b?rolearn=x"], "role_arn"),
+        (["-Dfg_json_path=x"], "feature_config"),
+        (["-Ddistribute_strategy=ps"], "no ps"),
+        (["-Dcontinue_train=maybe"], "true or false"),
+    ],
+)
+def test_mistakes_have_one_clear_line(arguments: list[str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(arguments)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
