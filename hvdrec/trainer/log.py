@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 import tensorflow as tf
 from rich.console import Console
@@ -25,7 +25,7 @@ def set_up(rank: int, verbose: bool, warnings: Sequence[str] = ()) -> None:
         verbose: Whether debugging lines are shown.
         warnings: What the config's check found, the same on all ranks; rank 0 tells.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _StandardError()
     prefix = "" if rank == 0 else f"[rank {rank}] "
     handler.setFormatter(logging.Formatter(f"%(asctime)s {prefix}%(message)s", "%H:%M:%S"))
     logger.handlers[:] = [handler]
@@ -33,6 +33,19 @@ def set_up(rank: int, verbose: bool, warnings: Sequence[str] = ()) -> None:
     logger.setLevel(logging.DEBUG if verbose else logging.INFO if rank == 0 else logging.WARNING)
     for warning in warnings if rank == 0 else ():
         logger.warning("warning: %s", warning)
+
+
+class _StandardError(logging.StreamHandler):
+    """Writes to what standard error is at the time: a progress bar puts lines above itself by that."""
+
+    @property
+    def stream(self) -> TextIO:
+        """Standard error."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, stream: TextIO) -> None:
+        """Not to be changed; the base class wants to."""
 
 
 class RunLog:
