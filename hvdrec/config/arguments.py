@@ -79,8 +79,8 @@ class FlagParser(argparse.ArgumentParser):
                 )
             if not name.startswith("-"):
                 raise ConfigError(f"{name!r} is not a flag; the flags are {', '.join(known)}")
-            if path_edits:
-                known += [f"--{root}.<path>" for root in ("train_config", "data_config", "model_config")]
+            if path_edits and "." in name:
+                known = [f"--{root}.<path>" for root in _ROOTS]
             raise ConfigError(f"{name}: there is no such flag; {hint(name, known)}")
         return {"ignored": (), **vars(values)}
 
@@ -137,13 +137,14 @@ def take_path_edits(arguments: Sequence[str]) -> tuple[dict[str, tuple[str, str]
             continue
         try:
             path, *value = split_outside(argument[2:], "=")
-        except PathError as error:
-            raise ConfigError(str(error)) from None
+        except PathError:
+            raise ConfigError(f"{one_line(argument)}: a ] or a quote is missing") from None
         if not value:
             if not waiting or waiting[0].startswith("--"):
-                raise ConfigError(f"{argument}: its value is missing; write {argument}=VALUE")
+                name = one_line(argument)
+                raise ConfigError(f"{name}: its value is missing; write {name}=VALUE")
             value = [waiting.pop(0)]
-        edits[path.strip()] = (_bare("=".join(value)), f"--{path.strip()}")
+        edits[path.strip()] = (_bare("=".join(value)), f"--{one_line(path)}")
     return edits, others
 
 

@@ -59,7 +59,7 @@ def apply(config: Config, edits: Mapping[str, Any], origin: str = FLAG) -> None:
 
 def _at(origin: str, written: str, problem: str) -> str:
     """What is wrong with an edit, with its flag and path, each once and on one line."""
-    problem = problem.removeprefix(f"{written}: ")
+    problem = one_line(problem.removeprefix(f"{written}: "), 2000)
     if origin == f"--{written}" or not written:
         return f"{origin}: {problem}"
     return f"{origin}: {one_line(written)}: {problem}"

@@ -69,10 +69,10 @@ def enum_name(message: Any, field_name: str) -> str:
     return enum.values_by_number[getattr(message, field_name)].name
 
 
-def one_line(text: str) -> str:
+def one_line(text: str, most: int = 200) -> str:
     """A text of the user's as it can stand in a message: on one line, shortened, printable."""
     shown = " ".join(text.split())
-    shown = shown if len(shown) <= 200 else f"{shown[:200]}..."
+    shown = shown if len(shown) <= most else f"{shown[:most]}..."
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 
 

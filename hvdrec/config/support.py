@@ -239,6 +239,8 @@ IGNORED = {
 #: anyway, or belong to an input or feature type, a loss or a field that is refused itself.
 SILENT = (
     "EasyRecModel.model_name",
+    "ExportConfig.max_check_steps",
+    "ExportConfig.early_stop_params",
     "TrainConfig.write_graph",
     "Optimizer.moving_average_decay",
     "DatasetConfig.rtp_separator",

@@ -1,0 +1,234 @@
+"""What the check refuses and warns about: each with file, line and field."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from hvdrec.config import support
+from hvdrec.errors import ConfigError
+
+FEATURE_B = 'features { input_names: "b" feature_type: IdFeature hash_bucket_size: 60 embedding_dim: 4 }'
+
+#: (old text, new text) -> field path and what the error must say about it.
+REFUSED = {
+    ("num_steps: 0", ""): None,
+    ("num_epochs: 1", ""): ("train_config.num_steps", "set num_steps, or data_config.num_epochs, above 0"),
+    ("sync_replicas: false", "save_checkpoints_secs: 60"): (
+        "train_config.save_checkpoints_secs",
+        "save_checkpoints_steps is set too; remove one of them",
+    ),
+    ("sync_replicas: false", "train_distribute: PSStrategy"): (
+        "train_config.train_distribute",
+        "use HorovodStrategy",
+    ),
+    ("sync_replicas: false", "train_distribute: ExascaleStrategy"): (
+        "train_config.train_distribute",
+        "exists only in Alibaba's cloud; use HorovodStrategy",
+    ),
+    ("log_step_count_steps: 1", "log_step_count_steps: 0"): (
+        "train_config.log_step_count_steps",
+        "must be at least 1, is 0",
+    ),
+    ("sync_replicas: false", "gradient_clipping_by_norm: 1e99"): (
+        "train_config.gradient_clipping_by_norm",
+        "must be a finite number, is inf",
+    ),
+    ("adam_optimizer", "adam_async_optimizer"): (
+        "train_config.optimizer_config[0].adam_async_optimizer",
+        "use adam_optimizer or lazy_adam_optimizer",
+    ),
+    ("constant_learning_rate { learning_rate: 0.01 }", ""): (
+        "train_config.optimizer_config[0].adam_optimizer.learning_rate",
+        "no schedule is set",
+    ),
+    ("input_type: CSVInput", "input_type: OdpsInput"): (
+        "data_config.input_type",
+        "export the table to CSV or Parquet files and use CSVInput or ParquetInput",
+    ),
+    ('train_input_path: "rows.csv"', ""): (
+        "train_input_path",
+        "is missing; set it, or give --train_input_path",
+    ),
+    ('train_input_path: "rows.csv"', 'kafka_train_input { server: "x" }'): (
+        "kafka_train_input",
+        "use train_input_path",
+    ),
+    ('model_dir: "run"', ""): ("model_dir", "is missing; set it, or give --model_dir"),
+    ('label_fields: "label"', 'label_fields: "lable"'): (
+        "data_config.label_fields[0]",
+        "did you mean label?",
+    ),
+    ('"c" input_type: INT32 default_val: "0"', '"c" input_type: INT32 default_val: "1.5"'): (
+        "data_config.input_fields[3].default_val",
+        "'1.5' is no INT32",
+    ),
+    ("shuffle: false", 'sample_weight: "weigth"'): ("data_config.sample_weight", "did you mean weight?"),
+    (FEATURE_B, FEATURE_B.replace('"b"', '"bb"')): (
+        "feature_config.features[1].input_names[0]",
+        "'bb' is not among data_config.input_fields; did you mean b?",
+    ),
+    (FEATURE_B, FEATURE_B.replace("hash_bucket_size: 60", "")): (
+        "feature_config.features[1]",
+        "set one of hash_bucket_size, num_buckets, vocab_list and vocab_file",
+    ),
+    (FEATURE_B, FEATURE_B.replace("hash_bucket_size: 60", 'vocab_list: ["q", "r", "q"]')): (
+        "feature_config.features[1].vocab_list",
+        "'q' stands twice",
+    ),
+    (FEATURE_B, FEATURE_B.replace("embedding_dim: 4", "")): (
+        "feature_config.features[1].embedding_dim",
+        "must be above 0: 'b' is in group 'deep'",
+    ),
+    (FEATURE_B, FEATURE_B.replace("IdFeature", "LookupFeature")): (
+        "feature_config.features[1].feature_type",
+        "LookupFeature is not supported yet; use one of IdFeature",
+    ),
+    ('"y" feature_type: RawFeature', '"y" normalizer_fn: "os.system" feature_type: RawFeature'): (
+        "feature_config.features[6].normalizer_fn",
+        "would run code from a config",
+    ),
+    ('model_class: "DeepFM"', 'model_class: "DeepMF"'): ("model_config.model_class", "did you mean DeepFM?"),
+    ('model_class: "DeepFM"', 'model_class: "CMBF"'): (
+        "model_config.model_class",
+        "CMBF is not supported yet",
+    ),
+    ('model_class: "DeepFM"', 'model_class: "FM"'): ("model_config", "needs a block fm {}, found deepfm"),
+    ('group_name: "wide"', 'group_name: "wild"'): (
+        "model_config.feature_groups",
+        "needs a group { group_name: 'wide'",
+    ),
+    ('["a", "b", "c", "tags", "a_x_b"]', '["a", "b", "cc", "tags", "a_x_b"]'): (
+        "model_config.feature_groups[0].feature_names[2]",
+        "no feature is named 'cc'",
+    ),
+    ("hidden_units: [16, 8]", "hidden_units: [16, 8] dropout_ratio: 0.5"): (
+        "model_config.deepfm.dnn.dropout_ratio",
+        "has 1 values for 2 layers",
+    ),
+    ("hidden_units: [16, 8]", 'hidden_units: [16, 8] activation: "relo"'): (
+        "model_config.deepfm.dnn.activation",
+        "did you mean relu",
+    ),
+    ("embedding_regularization: 1e-5", "loss_type: KL_DIVERGENCE_LOSS"): (
+        "model_config.loss_type",
+        "is for knowledge distillation",
+    ),
+    ("embedding_regularization: 1e-5", "losses { pairwise_loss {} }"): (
+        "model_config.losses[0].pairwise_loss",
+        "does not belong to CLASSIFICATION; it has no parameters; remove it",
+    ),
+    ("embedding_regularization: 1e-5", "losses { learn_loss_weight: true }"): (
+        "model_config.losses[0].learn_loss_weight",
+        "needs loss_weight_strategy: Uncertainty",
+    ),
+    (
+        "embedding_regularization: 1e-5",
+        "losses { loss_type: L2_LOSS } losses { loss_type: SIGMOID_L2_LOSS }",
+    ): (
+        "model_config.losses",
+        "give y two meanings",
+    ),
+    ("embedding_regularization: 1e-5", "num_class: 3 loss_type: BINARY_FOCAL_LOSS"): (
+        "model_config.loss_type",
+        "is for num_class: 1, is 3",
+    ),
+    ("embedding_regularization: 1e-5", "num_class: 3"): (
+        "eval_config.metrics_set[0].auc",
+        "needs num_class 1 or 2, is 3",
+    ),
+    ('uid_field: "uid"', 'uid_field: "uuid"'): (
+        "eval_config.metrics_set[1].gauc.uid_field",
+        "did you mean uid?",
+    ),
+    ("auc {}", "auc {} } metrics_set { auc { num_thresholds: 9 }"): (
+        "eval_config.metrics_set[1].auc",
+        "stands twice, with other parameters",
+    ),
+    ("auc {}", "recall_at_topk {}"): (
+        "eval_config.metrics_set[0].recall_at_topk",
+        "needs num_class above 1, is 1",
+    ),
+    ("auc {}", "auc { num_thresholds: 1 }"): (
+        "eval_config.metrics_set[0].auc.num_thresholds",
+        "must be at least 2",
+    ),
+}
+
+
+@pytest.mark.parametrize("change", REFUSED, ids=lambda c: c[1][:40] or c[0][:40])
+def test_what_is_refused(checked, example, change):
+    old, new = change
+    assert old in example
+    expected = REFUSED[change]
+    text = example.replace(old, new, 1)
+    if expected is None:
+        checked(text)
+        return
+    path, problem = expected
+    with pytest.raises(ConfigError) as error:
+        checked(text)
+    place = rf".*x\.config(:\d+)?: {re.escape(path)}: .*{re.escape(problem)}"
+    assert any(re.fullmatch(f"{place}.*", line) for line in str(error.value).split("\n")), error.value
+
+
+def test_the_line_is_that_of_the_field(checked, example):
+    text = example.replace('label_fields: "label"', '\n\n  label_fields: "lable"')
+    line = text[: text.index('"lable"')].count("\n") + 1
+    with pytest.raises(ConfigError, match=rf"x\.config:{line}: data_config\.label_fields\[0\]"):
+        checked(text)
+
+
+def test_all_problems_are_told_at_once_in_the_files_order(checked, example):
+    text = example.replace('"c" feature_type', '"cc" feature_type').replace('"label"', '"lable"')
+    with pytest.raises(ConfigError) as error:
+        checked(text)
+    lines = [int(re.search(r"config:(\d+)", line)[1]) for line in str(error.value).split("\n")]
+    assert len(lines) > 1
+    assert lines == sorted(lines)
+
+
+def test_very_many_problems_are_told_shortly(checked, example):
+    wrong = "".join(
+        f'features {{ input_names: "n{i}" feature_type: IdFeature hash_bucket_size: 1 }}' for i in range(500)
+    )
+    with pytest.raises(ConfigError, match="and 470 more problems"):
+        checked(example.replace("feature_config {", f"feature_config {{ {wrong}"))
+
+
+def test_each_refused_field_is_refused_where_it_is_set(read, checked, example):
+    text = example.replace("sync_replicas: false", 'freeze_gradient: "x" dead_line: "20260101 00:00:00"')
+    found = [name for name in ("freeze_gradient", "dead_line") if f"TrainConfig.{name}" in support.REFUSED]
+    if not found:
+        checked(text)
+        return
+    with pytest.raises(ConfigError) as error:
+        checked(text)
+    for name in found:
+        assert f": train_config.{name}: {support.REFUSED[f'TrainConfig.{name}']}" in str(error.value)
+
+
+def test_what_is_ignored_is_warned_about(checked, example):
+    config = checked(example.replace("sync_replicas: false", "\nis_profiling: true protocol: 'grpc'"))
+    assert len(config.warnings) == 3
+    assert re.fullmatch(
+        r".*x\.config:\d+: train_config\.protocol: has no effect, as in EasyRec", config.warnings[1]
+    )
+    assert "eval_input_path: is missing" in config.warnings[2]
+
+
+def test_defaults_written_out_and_blocks_out_of_force_are_fine(checked, example):
+    text = example.replace("sync_replicas: false", "is_profiling: false")
+    text = text.replace("optimizer_config {", "optimizer_config { use_moving_average: false ")
+    text = text.replace("model_config {", "feature_configs { feature_type: LookupFeature } model_config {")
+    config = checked(text.replace("feature_configs { feature_type: LookupFeature }", ""))
+    assert len(config.warnings) == 1
+
+
+def test_eval_and_predict_ask_for_less(checked, example):
+    text = example.replace('train_input_path: "rows.csv"', "").replace("num_epochs: 1", "")
+    with pytest.raises(ConfigError, match="eval_input_path: is missing"):
+        checked(text, mode="eval")
+    checked(text, mode="predict")
+    checked(f'eval_input_path: "rows.csv"\n{text}', mode="eval")

@@ -1,0 +1,189 @@
+"""The flags, and the config they lead to."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import pytest
+from small_job import SmallJob
+
+from hvdrec.config import save
+from hvdrec.config.flags import (
+    load_for_eval,
+    load_for_predict,
+    load_for_training,
+    parse_eval,
+    parse_predict,
+    parse_train,
+)
+from hvdrec.errors import ConfigError
+
+
+@pytest.fixture
+def path(tmp_path: pathlib.Path) -> str:
+    return str(SmallJob(pathlib.Path("rows.csv"), tmp_path / "run").write(tmp_path / "x.config"))
+
+
+def trained(path: str, *flags: str):
+    return load_for_training(parse_train(["--pipeline_config_path", path, *flags])).proto
+
+
+def test_flags_replace_fields(path):
+    proto = trained(
+        path,
+        *("--model_dir", "m", "--train_input_path", "a", "b", "--eval_input_path", "c"),
+        *("--selected_cols", "label,a", "--fine_tune_checkpoint", "f/model.ckpt-5", "--seed", "7"),
+    )
+    assert (proto.model_dir, proto.train_input_path, proto.eval_input_path) == ("m", "a,b", "c")
+    assert proto.data_config.selected_cols == "label,a"
+    assert (proto.train_config.fine_tune_checkpoint, proto.train_config.seed) == ("f/model.ckpt-5", 7)
+
+
+def test_input_paths_go_where_the_config_has_them(path):
+    parquet = ("--data_config.input_type=ParquetInput", '--edit_config_json={"parquet_train_input": "x"}')
+    assert (
+        trained(path, "--data_config.input_type=ParquetInput").WhichOneof("train_path") == "train_input_path"
+    )
+    assert trained(path, *parquet).parquet_train_input == "x"
+    text = pathlib.Path(path).read_text().replace("train_input_path", "parquet_train_input")
+    pathlib.Path(path).write_text(text.replace("CSVInput", "ParquetInput"))
+    assert trained(path, "--train_input_path", "a", "b").parquet_train_input == "a,b"
+    pathlib.Path(path).write_text(
+        text.replace('parquet_train_input: "rows.csv"', 'kafka_train_input { server: "k" }')
+    )
+    proto = trained(path, "--train_input_path", "a")
+    assert (proto.WhichOneof("train_path"), proto.train_input_path) == ("train_input_path", "a")
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--train_config.num_steps=9"],
+        ["--train_config.num_steps", "9"],
+        ["--train_config.num_steps", '"9"'],
+        ["--train_config.num_steps= 9 "],
+        ["--train_config.num_steps=8", "--train_config.num_steps=9"],
+        ["--edit_config_json", '{"train_config.num_steps": 8}', "--train_config.num_steps=9"],
+        ["--train_config.num_steps=9", "--edit_config_json", '{"train_config.num_steps": 8}'],
+    ],
+    ids=" ".join,
+)
+def test_fields_as_flags(path, flags):
+    assert trained(path, *flags).train_config.num_steps == 9
+
+
+def test_fields_as_flags_take_selectors_and_any_value(path):
+    selector = "--feature_config.features[input_names[0]=y].max_val=5"
+    assert trained(path, selector).feature_config.features[6].max_val == 5
+    assert trained(path, "--data_config.separator=;").data_config.separator == ";"
+    assert trained(path, "--data_config.separator", "' '").data_config.separator == " "
+    assert trained(path, "--model_dir=a=b").model_dir == "a=b"
+    assert trained(path, "--eval_config.num_examples=5").eval_config.num_examples == 5
+
+
+def test_edits_beat_flags(path):
+    proto = trained(path, "--model_dir", "m", "--edit_config_json", '{"model_dir": "n"}')
+    assert proto.model_dir == "n"
+
+
+def test_both_save_fields(path):
+    with pytest.raises(ConfigError, match="save_checkpoints_steps is set too"):
+        trained(path, "--train_config.save_checkpoints_secs=60")
+    edits = '{"train_config.save_checkpoints_secs": 60, "train_config.save_checkpoints_steps": null}'
+    train_config = trained(path, "--edit_config_json", edits).train_config
+    assert train_config.save_checkpoints_secs == 60
+    assert not train_config.HasField("save_checkpoints_steps")
+    assert train_config.save_checkpoints_steps == 1000
+
+
+def test_the_written_config_leads_to_the_same(path, tmp_path):
+    flags = ["--pipeline_config_path", path, "--train_config.num_steps=9", "--model_dir", str(tmp_path / "m")]
+    config = load_for_training(parse_train(flags))
+    written = save(config, config.proto.model_dir)
+    assert written == str(tmp_path / "m" / "pipeline.config")
+    again = load_for_training(parse_train(["--pipeline_config_path", written]))
+    assert again.proto == config.proto
+    assert os.listdir(tmp_path / "m") == ["pipeline.config"]
+
+
+def test_a_config_that_cant_be_written(path, tmp_path):
+    config = load_for_training(parse_train(["--pipeline_config_path", path]))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"model_dir: .*file/pipeline\.config can't be written"):
+        save(config, tmp_path / "file")
+
+
+WRONG = {
+    "": "--pipeline_config_path: is missing",
+    "--modl_dir x": "--modl_dir: there is no such flag; did you mean --model_dir?",
+    "--train_confg.num_steps=3": "did you mean --train_config.<path>?",
+    "--continue_train=true": "--continue_train: takes no value, found 'true'",
+    "--seed x": "--seed: expected an integer of at least 0, found 'x'",
+    "--model_dir": "--model_dir: expected one argument",
+    "x": "'x' is not a flag",
+    chr(0x2013) + "model_dir x": "write --model_dir",
+    "--train_config.num_steps": "its value is missing; write --train_config.num_steps=VALUE",
+    "--train_config.num_steps[=3": "a ] or a quote is missing",
+    "--pipeline_config_path x --edit_config_json {": "--edit_config_json: isn't JSON",
+    "--is_on_ds": "--is_on_ds: only has a meaning on Alibaba's platforms",
+}
+
+
+@pytest.mark.parametrize("arguments", WRONG)
+def test_wrong_flags(arguments):
+    with pytest.raises(ConfigError) as error:
+        parse_train(arguments.split(" ") if arguments else [])
+    assert WRONG[arguments] in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_empty_argument_is_told():
+    with pytest.raises(ConfigError, match="'' is not a flag"):
+        parse_train([""])
+
+
+def test_flags_without_effect_are_warned_about(path):
+    config = load_for_training(
+        parse_train(["--pipeline_config_path", path, "--check_mode", "--odps_config", "x"])
+    )
+    assert "--check_mode: has no effect here" in config.warnings
+    assert "--odps_config: has no effect here" in config.warnings
+
+
+def test_a_missing_fine_tune_checkpoint_is_left_out_when_allowed(path, tmp_path):
+    flags = ["--fine_tune_checkpoint", str(tmp_path / "none"), "--ignore_finetune_ckpt_error"]
+    config = load_for_training(parse_train(["--pipeline_config_path", path, *flags]))
+    assert config.proto.train_config.fine_tune_checkpoint == ""
+    assert any("training starts from scratch" in warning for warning in config.warnings)
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none" / "model.ckpt-1.index").write_text("")
+    config = load_for_training(parse_train(["--pipeline_config_path", path, *flags]))
+    assert config.proto.train_config.fine_tune_checkpoint == str(tmp_path / "none")
+
+
+def test_eval_and_predict_take_model_dirs_own_config(path, tmp_path):
+    model_dir = tmp_path / "model"
+    save(
+        load_for_training(parse_train(["--pipeline_config_path", path, "--eval_input_path", "e"])), model_dir
+    )
+    flags = parse_eval(
+        ["--model_dir", str(model_dir), "--pipeline_config_path", path, "--eval_input_path", "f", "g"]
+    )
+    proto = load_for_eval(flags).proto
+    assert (proto.model_dir, proto.eval_input_path) == (str(model_dir), "f,g")
+    rest = ["--input_path", "i", "--output_path", "o", "--input_type", "CSVInputV2"]
+    config = load_for_predict(parse_predict(["--model_dir", str(model_dir), *rest]))
+    assert config.proto.data_config.input_type == 11
+    assert load_for_eval(
+        parse_eval(["--pipeline_config_path", path, "--eval_input_path", "e"])
+    ).proto.eval_input_path
+
+
+def test_eval_and_predict_need_a_config(tmp_path):
+    with pytest.raises(ConfigError, match="--model_dir: is missing"):
+        load_for_eval(parse_eval([]))
+    with pytest.raises(ConfigError, match=r"pipeline\.config: can't be read"):
+        load_for_eval(parse_eval(["--model_dir", str(tmp_path)]))
+    with pytest.raises(ConfigError, match="--input_path: is missing"):
+        parse_predict(["--output_path", "o"])

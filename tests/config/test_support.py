@@ -1,0 +1,128 @@
+"""The tables of what configs may use, against the protos and the code."""
+
+from __future__ import annotations
+
+import importlib
+import pathlib
+import re
+
+import pytest
+
+from hvdrec.config import protos, support
+from hvdrec.config.protos import (
+    dataset_pb2,
+    easy_rec_model_pb2,
+    eval_pb2,
+    feature_config_pb2,
+    loss_pb2,
+    optimizer_pb2,
+    pipeline_pb2,
+    train_pb2,
+)
+
+ROOT = pathlib.Path(__file__).resolve().parents[2] / "hvdrec"
+_PACKAGE = "hvdrec.protos."
+#: Read by a name that the code puts together.
+_COMPOSED = {"parquet_train_input", "parquet_eval_input"}
+
+
+def messages() -> dict:
+    found = {}
+
+    def add(descriptor) -> None:
+        found[descriptor.full_name.removeprefix(_PACKAGE)] = descriptor
+        for nested in descriptor.nested_types:
+            add(nested)
+
+    for path in pathlib.Path(protos.__file__).parent.glob("*.proto"):
+        file = importlib.import_module(f"{protos.__name__}.{path.stem}_pb2").DESCRIPTOR
+        for descriptor in file.message_types_by_name.values():
+            add(descriptor)
+    return found
+
+
+MESSAGES = messages()
+
+
+@pytest.mark.parametrize("table", ["REFUSED", "IGNORED", "SILENT", "RANGES", "NEUTRAL"])
+def test_the_tables_name_fields_that_there_are(table):
+    for name in getattr(support, table):
+        message, _, field = name.rpartition(".")
+        assert field in MESSAGES[message].fields_by_name, name
+
+
+def test_no_field_is_in_two_tables():
+    tables = [set(support.REFUSED), set(support.IGNORED), set(support.SILENT)]
+    assert len(set().union(*tables)) == sum(map(len, tables))
+
+
+def oneof(message, name: str) -> set[str]:
+    return {f.name for f in message.DESCRIPTOR.oneofs_by_name[name].fields}
+
+
+def test_values_and_reasons_are_names_that_there_are():
+    known = {
+        "INPUT_TYPES": set(dataset_pb2.DatasetConfig.InputType.keys()),
+        "FEATURE_TYPES": set(feature_config_pb2.FeatureConfig.FeatureType.keys()),
+        "STRATEGIES": set(train_pb2.DistributionStrategy.keys()),
+        "LOSSES": set(loss_pb2.LossType.keys()),
+        "OPTIMIZERS": oneof(optimizer_pb2.Optimizer, "optimizer"),
+        "SCHEDULES": oneof(optimizer_pb2.LearningRate, "learning_rate"),
+        "METRICS": oneof(eval_pb2.EvalMetrics, "metric"),
+    }
+    for table, names in known.items():
+        assert set(getattr(support, table)) <= names, table
+    assert set(support.REASONS) <= set().union(*known.values())
+    blocks = oneof(easy_rec_model_pb2.EasyRecModel, "model")
+    assert {m.block for m in support.MODELS.values()} <= blocks
+    assert not set(support.MODELS) & set(support.MODELS_TO_COME)
+
+
+def reachable() -> list:
+    """Every field that a config in use can set: not below one that is refused or without effect."""
+    listed = {*support.REFUSED, *support.IGNORED, *support.SILENT}
+    blocks = oneof(easy_rec_model_pb2.EasyRecModel, "model")
+    unused = blocks - {m.block for m in support.MODELS.values()}
+    found, seen = [], set()
+
+    def enter(descriptor) -> None:
+        name = descriptor.full_name.removeprefix(_PACKAGE)
+        if name in seen or not descriptor.full_name.startswith(_PACKAGE):
+            return
+        seen.add(name)
+        for field in descriptor.fields:
+            if f"{name}.{field.name}" in listed or (name == "EasyRecModel" and field.name in unused):
+                continue
+            found.append(field)
+            if field.message_type is not None:
+                enter(field.message_type)
+
+    enter(pipeline_pb2.EasyRecConfig.DESCRIPTOR)
+    return found
+
+
+def test_every_field_is_read_or_listed():
+    """A field that no code names would be passed over without a word."""
+    paths = [p for p in ROOT.rglob("*.py") if not p.name.endswith("_pb2.py") and p.name != "support.py"]
+    words = set(re.findall(r"\w+", "\n".join(p.read_text(encoding="utf-8") for p in paths))) | _COMPOSED
+    fields = reachable()
+    assert len(fields) > 200
+    unread = [f.full_name.removeprefix(_PACKAGE) for f in fields if f.name not in words]
+    assert unread == [], "list these in config/support.py: REFUSED, IGNORED or SILENT"
+
+
+@pytest.mark.parametrize(
+    ("bounds", "inside", "outside", "words"),
+    [
+        (support.Range(), [-1e300, 0], [], ""),
+        (support.Range(0), [0, 5], [-1e-9], "at least 0"),
+        (support.Range(0, open_low=True), [1e-9], [0], "above 0"),
+        (support.Range(0, 1, open_high=True), [0, 0.99], [1, -1], "at least 0 and below 1"),
+        (support.Range(high=0), [0, -5], [1], "at most 0"),
+    ],
+)
+def test_ranges(bounds, inside, outside, words):
+    assert all(value in bounds for value in inside)
+    assert not any(value in bounds for value in outside)
+    assert "a" not in bounds
+    assert str(bounds) == words
