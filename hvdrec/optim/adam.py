@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from hvdrec.config.protos import optimizer_pb2
+from hvdrec.ops.adam import AdamStep, Moments, apply_adam, apply_adam_rows
+from hvdrec.ops.library import default_implementation
 from hvdrec.optim.base import Optimizer, RowGradient, Schedule
 from hvdrec.optim.schedules.registry import build_schedule
 
@@ -23,9 +25,9 @@ class Adam(Optimizer):
         variable -= rate * sqrt(1 - beta2^(t+1)) / (1 - beta1^(t+1)) * m / (sqrt(v) + 1e-8)
 
     Rows without a gradient count as rows with gradient 0: their moments decay and they move on,
-    as in TensorFlow 1. So an update costs one pass over the whole table and its two moments, in
-    time and memory traffic, however few rows a batch touches; `lazy_adam_optimizer` costs the
-    touched rows only.
+    as in TensorFlow 1. So an update costs one pass over the moments of the whole table, and over
+    the rows that were ever touched, however few rows a batch touches; `lazy_adam_optimizer` costs
+    the touched rows only.
     """
 
     def __init__(
@@ -52,26 +54,28 @@ class Adam(Optimizer):
 
     def apply_dense(self, gradient: tf.Tensor, variable: tf.Variable, rate: tf.Tensor) -> None:
         """One fused pass."""
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=self.slot(self.first, variable).handle,
-            v=self.slot(self.second, variable).handle,
-            beta1_power=self.scalars["beta1_power"].read_value(),
-            beta2_power=self.scalars["beta2_power"].read_value(),
-            lr=rate,
-            beta1=self.beta1,
-            beta2=self.beta2,
-            epsilon=EPSILON,
-            grad=gradient,
+        self.apply_all_dense([(gradient, variable)], rate)
+
+    def apply_all_dense(self, gradients: Sequence[tuple[tf.Tensor, tf.Variable]], rate: tf.Tensor) -> None:
+        """One fused pass over each variable, all in one op."""
+        apply_adam(
+            self._step(rate),
+            [self._moments(variable) for _, variable in gradients],
+            [gradient for gradient, _ in gradients],
+            impl=default_implementation(),
         )
 
     def apply_rows(self, gradient: RowGradient, variable: tf.Variable, rate: tf.Tensor) -> None:
-        """Every row moves, so the gradient is made dense and the fused pass taken.
+        """Every row moves; one whose moments are still 0 has nowhere to go and is passed over."""
+        step, moments = self._step(rate), self._moments(variable)
+        apply_adam_rows(step, moments, gradient.rows, gradient.values, impl=default_implementation())
 
-        TensorFlow's own sparse path makes about five passes over the table and takes three times
-        as long (docs/optimizers.md has the figures).
-        """
-        self.apply_dense(gradient.densify(variable), variable, rate)
+    def _step(self, rate: tf.Tensor) -> AdamStep:
+        first, second = (self.scalars[name].read_value() for name in ("beta1_power", "beta2_power"))
+        return AdamStep(first, second, rate, self.beta1, self.beta2, EPSILON)
+
+    def _moments(self, variable: tf.Variable) -> Moments:
+        return Moments(variable, self.slot(self.first, variable), self.slot(self.second, variable))
 
     def finish(self) -> None:
         """Multiplies the powers of both betas."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from hvdrec.config.protos import optimizer_pb2
@@ -34,15 +36,16 @@ class AdamW(Adam):
         super().__init__(schedule, beta1, beta2, name="AdamW")
         self.weight_decay = weight_decay
 
-    def apply_dense(self, gradient: tf.Tensor, variable: tf.Variable, rate: tf.Tensor) -> None:
+    def apply_all_dense(self, gradients: Sequence[tuple[tf.Tensor, tf.Variable]], rate: tf.Tensor) -> None:
         """Decays, then updates."""
-        decay(variable, self.weight_decay)
-        super().apply_dense(gradient, variable, rate)
+        for _, variable in gradients:
+            decay(variable, self.weight_decay)
+        super().apply_all_dense(gradients, rate)
 
     def apply_rows(self, gradient: RowGradient, variable: tf.Variable, rate: tf.Tensor) -> None:
         """Decays the touched rows, then moves all."""
         decay_rows(gradient, variable, self.weight_decay)
-        super().apply_dense(gradient.densify(variable), variable, rate)
+        super().apply_rows(gradient, variable, rate)
 
 
 def build(config: optimizer_pb2.AdamWOptimizer) -> AdamW:

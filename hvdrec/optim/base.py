@@ -97,12 +97,19 @@ class Optimizer(tf.Module, abc.ABC):
             step: int64 scalar, `global_step` before the update.
         """
         rate = self.learning_rate(step)
+        dense: list[tuple[tf.Tensor, tf.Variable]] = []
         for gradient, variable in gradients:
             if isinstance(gradient, RowGradient):
                 self.apply_rows(gradient, variable, rate)
             else:
-                self.apply_dense(gradient, variable, rate)
+                dense.append((gradient, variable))
+        self.apply_all_dense(dense, rate)
         self.finish()
+
+    def apply_all_dense(self, gradients: Sequence[tuple[tf.Tensor, tf.Variable]], rate: tf.Tensor) -> None:
+        """Updates the variables whose gradients are dense; for those who can do it at one go."""
+        for gradient, variable in gradients:
+            self.apply_dense(gradient, variable, rate)
 
     def slot(self, name: str, variable: tf.Variable) -> tf.Variable:
         """The slot `name` of `variable`."""

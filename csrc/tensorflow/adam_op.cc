@@ -1,0 +1,150 @@
+#include <cmath>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "kernels/adam.h"
+#include "tensorflow/adapter.h"
+#include "tensorflow/core/framework/common_shape_fns.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/variable.h"
+
+namespace hvdrec {
+namespace tf = ::tensorflow;
+
+REGISTER_OP("HvdrecAdam")
+    .Input("beta1_power: float")
+    .Input("beta2_power: float")
+    .Input("rate: float")
+    .Input("variables: N * resource")
+    .Input("first: N * resource")
+    .Input("second: N * resource")
+    .Input("gradients: N * float")
+    .Attr("N: int >= 1")
+    .Attr("beta1: float")
+    .Attr("beta2: float")
+    .Attr("epsilon: float")
+    .SetIsStateful()
+    .SetShapeFn(tf::shape_inference::NoOutputs)
+    .Doc(R"(
+Updates variables by Adam, as ResourceApplyAdam does one.
+
+beta1_power: Scalar, beta1 to the power of the updates with this one; beta2_power likewise.
+rate: Scalar, the learning rate.
+variables: Float variables.
+first: Their first moments.
+second: Their second moments.
+gradients: Each of its variable's shape.
+)");
+
+REGISTER_OP("HvdrecAdamRows")
+    .Input("beta1_power: float")
+    .Input("beta2_power: float")
+    .Input("rate: float")
+    .Input("variable: resource")
+    .Input("first: resource")
+    .Input("second: resource")
+    .Input("rows: int32")
+    .Input("gradient: float")
+    .Attr("beta1: float")
+    .Attr("beta2: float")
+    .Attr("epsilon: float")
+    .SetIsStateful()
+    .SetShapeFn(tf::shape_inference::NoOutputs)
+    .Doc(R"(
+Updates a variable [R, D] by Adam; rows without a gradient count as rows with gradient 0.
+
+rows: [U], distinct.
+gradient: [U, D].
+)");
+
+// What both ops share: the betas, and the scalars among the inputs.
+class AdamBase : public tf::OpKernel {
+ public:
+  explicit AdamBase(tf::OpKernelConstruction* context) : tf::OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("beta1", &beta1_));
+    OP_REQUIRES_OK(context, context->GetAttr("beta2", &beta2_));
+    OP_REQUIRES_OK(context, context->GetAttr("epsilon", &epsilon_));
+  }
+
+  void Compute(tf::OpKernelContext* context) override {
+    RunKernel(context, [&] {
+      const float power1 = context->input(0).scalar<float>()();
+      const float power2 = context->input(1).scalar<float>()();
+      const float rate = context->input(2).scalar<float>()();
+      const float corrected = rate * std::sqrt(1.0F - power2) / (1.0F - power1);
+      Update(context, {corrected, 1.0F - beta1_, 1.0F - beta2_, epsilon_}, DeviceThreads(context));
+    });
+  }
+
+ protected:
+  virtual void Update(tf::OpKernelContext* context, const AdamStep& step,
+                      const Parallel& parallel) = 0;
+
+  static void RequireSize(int64_t found, int64_t needed, const char* what) {
+    if (found != needed) {
+      throw std::invalid_argument(std::string(what) + " has " + std::to_string(found) +
+                                  " elements, not " + std::to_string(needed));
+    }
+  }
+
+ private:
+  float beta1_ = 0;
+  float beta2_ = 0;
+  float epsilon_ = 0;
+};
+
+class AdamOp final : public AdamBase {
+ public:
+  using AdamBase::AdamBase;
+
+ private:
+  void Update(tf::OpKernelContext* context, const AdamStep& step,
+              const Parallel& parallel) override {
+    const int count = (context->num_inputs() - 3) / 4;
+    for (int i = 0; i < count; ++i) {
+      LockedVariable value(context, 3 + i);
+      LockedVariable m(context, 3 + count + i);
+      LockedVariable v(context, 3 + 2 * count + i);
+      const tf::Tensor& gradient = context->input(3 + 3 * count + i);
+      RequireSize(m.size(), value.size(), "a first moment");
+      RequireSize(v.size(), value.size(), "a second moment");
+      RequireSize(gradient.NumElements(), value.size(), "a gradient");
+      AdamDense(step, gradient.flat<float>().data(), value.size(),
+                {value.data(), m.data(), v.data()}, parallel);
+    }
+  }
+};
+
+class AdamRowsOp final : public AdamBase {
+ public:
+  using AdamBase::AdamBase;
+
+ private:
+  void Update(tf::OpKernelContext* context, const AdamStep& step,
+              const Parallel& parallel) override {
+    LockedVariable value(context, 3);
+    LockedVariable m(context, 4);
+    LockedVariable v(context, 5);
+    const tf::Tensor& rows = context->input(6);
+    const tf::Tensor& gradient = context->input(7);
+    if (value.shape().dims() != 2) throw std::invalid_argument("the variable is not a matrix");
+    const int64_t dim = value.shape().dim_size(1);
+    RequireSize(m.size(), value.size(), "the first moment");
+    RequireSize(v.size(), value.size(), "the second moment");
+    RequireSize(gradient.NumElements(), rows.NumElements() * dim, "the gradient");
+    const tf::mutex_lock lock(mutex_);
+    place_.resize(static_cast<size_t>(value.shape().dim_size(0)));
+    AdamRows(step, rows.flat<int32_t>().data(), rows.NumElements(), gradient.flat<float>().data(),
+             value.shape().dim_size(0), dim, {value.data(), m.data(), v.data()}, place_.data(),
+             parallel);
+  }
+
+  tf::mutex mutex_;
+  std::vector<int32_t> place_;
+};
+
+REGISTER_KERNEL_BUILDER(Name("HvdrecAdam").Device(tf::DEVICE_CPU), AdamOp);
+REGISTER_KERNEL_BUILDER(Name("HvdrecAdamRows").Device(tf::DEVICE_CPU), AdamRowsOp);
+
+}  // namespace hvdrec
