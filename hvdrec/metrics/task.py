@@ -31,6 +31,11 @@ class Task:
         """Whether the model predicts probabilities."""
         return Output.PROBABILITY in outputs(self.loss_types)
 
+    @property
+    def has_one_probability(self) -> bool:
+        """Whether each row has one probability of being positive."""
+        return self.has_probability and self.num_class <= 2
+
     def need_probability(self) -> None:
         """Sees to it that rows have one probability of being positive.
 

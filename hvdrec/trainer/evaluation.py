@@ -25,7 +25,8 @@ def evaluate(config: Config, flags: Any) -> None:
     set_threads(config.proto.train_config, group.local_size)
     job, step = together(group, lambda: restore(config, group, flags.checkpoint_path))
     paths = list(flags.eval_input_path) if flags.eval_input_path else None
-    result = job.evaluate(Evaluator(job.recommender, job.feed), paths)
+    pictures = job.pictures()
+    result = job.evaluate(Evaluator(job.recommender, job.feed), paths, pictures)
     if group.rank == 0:
         model_dir = config.proto.model_dir
         path = os.path.join(model_dir, flags.eval_result_path)
@@ -33,6 +34,7 @@ def evaluate(config: Config, flags: Any) -> None:
         record = log.RunLog(model_dir, 0, None)
         record.record("eval", step=step, **result)
         record.scalars("eval", step, result)
+        pictures.write(record, "eval", step)
         record.close()
         for name, value in sorted(result.items()):
             print(f"{name} = {value:.6g}")

@@ -26,6 +26,7 @@ from hvdrec.features import Packer, build_plan
 from hvdrec.features.plan import FeaturePlan
 from hvdrec.metrics.base import Metric
 from hvdrec.metrics.registry import build_metrics
+from hvdrec.metrics.task import Task
 from hvdrec.models.recommender import Recommender
 from hvdrec.optim.registry import build_optimizer
 from hvdrec.parallel.group import ReplicaGroup
@@ -38,6 +39,7 @@ from hvdrec.trainer.left_out import tell_left_out
 from hvdrec.trainer.log import RunLog, logger
 from hvdrec.trainer.loop import Loop, LoopParts
 from hvdrec.trainer.options import RunOptions
+from hvdrec.trainer.pictures import Pictures
 from hvdrec.trainer.reduce import DENSE, GATHER, BankShape, Reducer, choose_mode
 from hvdrec.trainer.schedule import Schedule, steps_per_call
 from hvdrec.trainer.start import Start, begin, describe_positions, identity
@@ -251,8 +253,13 @@ class Job:
         evaluator = Evaluator(self.recommender, self.feed)
 
         def evaluate() -> dict[str, float]:
-            return self.evaluate(evaluator, stopped=lambda: options.signals.received != 0)
+            return self.evaluate(evaluator, None, pictures, lambda: options.signals.received != 0)
 
+        def draw(now: int, result: dict[str, float]) -> None:
+            if self.group.rank == 0:
+                pictures.write(log, "eval_val", now)
+
+        pictures = self.pictures()
         throttle = EvalThrottle(self.proto.eval_config)
         return LoopParts(
             group=self.group,
@@ -275,9 +282,17 @@ class Job:
             own_positions=bool(self.proto.data_config.file_shard),
             signals=options.signals,
             endings=endings(self.proto) if self.group.rank == 0 else (),
-            after_evaluation=(export_after_evaluation(self.exports, self.group, saver),),
+            after_evaluation=(
+                draw,
+                export_after_evaluation(self.exports, self.group, saver),
+            ),
             throttle=None if throttle.unlimited else throttle,
         )
+
+    def pictures(self) -> Pictures:
+        """What is drawn of an evaluation."""
+        task = Task(tuple(self.recommender.loss_set.loss_types), int(self.proto.model_config.num_class))
+        return Pictures(self.recommender, task.has_one_probability)
 
     def _metrics(self) -> list[Metric]:
         num_class = int(self.proto.model_config.num_class)
@@ -287,6 +302,7 @@ class Job:
         self,
         evaluator: Evaluator,
         paths: list[str] | None = None,
+        pictures: Pictures | None = None,
         stopped: Callable[[], bool] = lambda: False,
     ) -> dict[str, float]:
         """Evaluates the current weights on the evaluation input (collective).
@@ -294,6 +310,7 @@ class Job:
         Args:
             evaluator: Runs the model.
             paths: Read these instead of the config's.
+            pictures: Collects what it draws.
             stopped: Whether to cut it short; the result is then of no use.
         """
         evaluation = self.proto.eval_config
@@ -305,7 +322,8 @@ class Job:
         loader = open_batches(self.proto, self.plan, self.group, False, paths=paths)
         try:
             batches = itertools.takewhile(lambda _: not stopped(), loader)
-            result = evaluator.evaluate(batches, self._metrics(), self.group, limit)
+            metrics = [*self._metrics(), *(pictures.metrics() if pictures else ())]
+            result = evaluator.evaluate(batches, metrics, self.group, limit)
             tell_left_out(self.proto, self.group, loader, "evaluation")
             return result
         finally:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 import tensorflow as tf
@@ -106,12 +107,18 @@ class RunLog:
         """Writes TensorBoard scalars below model_dir/`folder` (rank 0)."""
         if self._rank != 0:
             return
+        with self.events(folder):
+            for name, value in values.items():
+                tf.summary.scalar(name, value, step=step)
+
+    @contextlib.contextmanager
+    def events(self, folder: str) -> Iterator[None]:
+        """What is written with `tf.summary` in here goes below model_dir/`folder`."""
         if folder not in self._writers:
             path = os.path.join(self._model_dir, folder) if folder else self._model_dir
             self._writers[folder] = tf.summary.create_file_writer(path)
         with self._writers[folder].as_default():
-            for name, value in values.items():
-                tf.summary.scalar(name, value, step=step)
+            yield
         self._writers[folder].flush()
 
     def evaluated(self, step: int, seconds: float, result: Mapping[str, float]) -> None:
