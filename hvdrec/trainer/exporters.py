@@ -80,13 +80,20 @@ class Best:
             return False
         return best is None or (value > best if self._bigger else value < best)
 
-    def keep(self, step: int, value: float) -> None:
-        """Keeps the checkpoint of `step`, which must be whole on the disk."""
+    def keep(self, step: int) -> None:
+        """Keeps the checkpoint of `step`, which must be whole on the disk.
+
+        Raises:
+            CheckpointError: It isn't.
+        """
         prefix = self._store.adopt(self._checkpoints, step)
+        logger.info("best %s so far; the checkpoint is kept as %s", self.metric, prefix)
+
+    def remember(self, step: int, value: float) -> None:
+        """Makes `value` the one to beat."""
         record = {"metric": self.metric, "bigger": self._bigger, "step": step, "value": value}
         with files.explained(f"can't write {self._path}"):
             files.write_atomically(self._path, json.dumps(record) + "\n")
-        logger.info("best %s so far: %.6g; its checkpoint is kept as %s", self.metric, value, prefix)
 
     def _best(self, step: int) -> float | None:
         try:
@@ -134,22 +141,29 @@ class RunExports:
         if self._kind != "none":
             self._exporter = self._unless_unasked(lambda: Exporter(config, recommender))
 
-    def after_evaluation(self, step: int, result: dict[str, float], saver: BackgroundSaver) -> None:
+    def after_evaluation(
+        self, step: int, result: dict[str, float], settle: Callable[[], object] = lambda: None
+    ) -> None:
         """Exports where this evaluation is a reason to.
 
         Args:
             step: The step evaluated.
             result: The evaluation.
-            saver: What saves the run's checkpoints, that of `step` maybe just now.
+            settle: Waits until the checkpoint of `step` is on the disk.
+
+        Raises:
+            CheckpointError: That checkpoint isn't there, or nothing can be written.
         """
         if self._exporter is None:
             return
         if self._kind == "latest":
             self._exporter.export(self._keep)
         if self._best is not None and self._best.is_better(step, result):
+            settle()
+            self._best.keep(step)
             self._exporter.export(self._keep)
-            saver.settle()
-            self._best.keep(step, result[self._best.metric])
+            # Last: a run that is stopped before this exports again.
+            self._best.remember(step, result[self._best.metric])
 
     def at_end(self) -> Path | None:
         """Exports at the end of training; gives where."""
@@ -177,7 +191,7 @@ def export_after_evaluation(
     def hook(step: int, result: dict[str, float]) -> None:
         def work() -> None:
             if exports is not None:
-                exports.after_evaluation(step, result, saver)
+                exports.after_evaluation(step, result, saver.settle)
 
         together(group, work)
 

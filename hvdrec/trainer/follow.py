@@ -13,8 +13,9 @@ from hvdrec.config import Config
 from hvdrec.errors import CheckpointError, ConfigError, StoppedError
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.evaluate import Evaluator, write_result
+from hvdrec.trainer.exporters import RunExports
 from hvdrec.trainer.job import Job, has_eval_input
-from hvdrec.trainer.log import RunLog
+from hvdrec.trainer.log import RunLog, logger
 from hvdrec.trainer.signals import StopSignals
 from hvdrec.trainer.state import model_entries
 
@@ -67,6 +68,8 @@ def follow(config: Config, group: ReplicaGroup, signals: StopSignals, since: int
         raise ConfigError("--eval_method separate: the config has no eval_input_path to evaluate on")
     model_dir = config.proto.model_dir
     job = Job(config, group)
+    job.prepare_exports()
+    pictures = job.pictures()
     step = tf.Variable(0, trainable=False, dtype=tf.int64)
     entries = [*model_entries(job.recommender), Entry("global_step", step, None)]
     evaluator = Evaluator(job.recommender, job.feed)
@@ -94,8 +97,21 @@ def follow(config: Config, group: ReplicaGroup, signals: StopSignals, since: int
                     raise
                 continue  # Rotated away: training is faster than evaluation.
             start = time.monotonic()
-            result = job.evaluate(evaluator)
+            result = job.evaluate(evaluator, pictures=pictures)
             log.evaluated(seen, time.monotonic() - start, result)
+            pictures.write(log, "eval_val", seen)
             write_result(os.path.join(model_dir, "eval_result.txt"), result, seen)
+            # EasyRec doesn't export the first values either.
+            if job.exports is not None and seen > 0:
+                _export(job.exports, seen, result, prefix)
     finally:
         log.close()
+
+
+def _export(exports: RunExports, step: int, result: dict[str, float], prefix: str) -> None:
+    try:
+        exports.after_evaluation(step, result)
+    except CheckpointError:
+        if os.path.exists(f"{prefix}.index"):
+            raise
+        logger.warning("%s was the best so far, but is rotated away already", prefix)

@@ -131,7 +131,7 @@ class Job:
             The last evaluation's result, empty if there was none.
         """
         options = options or RunOptions()
-        together(self.group, self._prepare_exports)
+        together(self.group, self.prepare_exports)
         start = begin(self.proto, self.store, self.entries(), self.group, continue_train, options)
         log = RunLog(self.proto.model_dir, self.group.rank, int(self.proto.train_config.num_steps) or None)
         saver = BackgroundSaver(self.store)
@@ -149,8 +149,8 @@ class Job:
             saver.close()
             log.close()
 
-    def _prepare_exports(self) -> None:
-        """Rank 0 finds out before training whether it can export as the config asks."""
+    def prepare_exports(self) -> None:
+        """Rank 0 finds out before anything runs whether it can export as the config asks."""
         losses = (*self.recommender.loss_set.names, "total_loss")
         names = [*(name for m in self._metrics() for name in m.result()), *(f"loss/loss/{n}" for n in losses)]
         if self.group.rank == 0:

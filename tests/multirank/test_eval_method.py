@@ -25,6 +25,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def _train(data: pathlib.Path, name: str, launcher: str, ranks: int, method: str) -> pathlib.Path:
     job = SmallJob(data / "train.csv", data / name, evaluation=data / "eval.csv", batch_size=16, steps=12)
     job.train_extra = "steps_per_call: 3"
+    job.export = 'exporter_type: "best"'
     text = job.text().replace("save_checkpoints_steps: 1000", "save_checkpoints_steps: 4")
     (data / f"{name}.config").write_text(text)
     flags = ["--pipeline_config_path", str(data / f"{name}.config"), "--eval_method", method]
@@ -51,6 +52,11 @@ def test_a_separate_rank_evaluates_each_checkpoint(data: pathlib.Path, launcher:
     assert list(found) == [0, 4, 8, 12]
     for step, auc in expected.items():
         assert found[step] == pytest.approx(auc, abs=1e-3)
+    for folder, aucs in ((separate, {s: a for s, a in found.items() if s}), (together, expected)):
+        best = max(aucs, key=lambda step: (aucs[step], -step))
+        assert json.loads((folder / "best_ckpt" / "best.json").read_text())["step"] == best
+        assert tf.train.latest_checkpoint(str(folder / "best_ckpt")).endswith(f"model.ckpt-{best}")
+        assert len(list((folder / "export" / "best").iterdir())) == 1
     assert _evaluated(separate / "logs" / "rank-0.jsonl") == {}
     assert json.loads((separate / "eval_result.txt").read_text())["global_step"] == 12
     one, other = (tf.train.load_checkpoint(str(d / "model.ckpt-12")) for d in (separate, together))

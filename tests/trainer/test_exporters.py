@@ -95,12 +95,13 @@ def test_the_best_so_far_survives_a_restart(tmp_path: pathlib.Path) -> None:
     best = Best(export, checkpoints)
     assert best.is_better(3, {"auc": 0.7})
     assert not best.is_better(3, {"auc": float("nan")})
-    best.keep(3, 0.7)
+    best.keep(3)
+    best.remember(3, 0.7)
     again = Best(export, checkpoints)
     assert not again.is_better(5, {"auc": 0.7})
     assert again.is_better(5, {"auc": 0.71})
-    again.keep(5, 0.71)
-    again.keep(5, 0.71)
+    again.keep(5)
+    again.keep(5)
     assert Store(str(tmp_path / "best_ckpt")).steps() == [5]
     assert Store(str(tmp_path / "best_ckpt")).latest() is not None
     smaller = Best(export_pb2.ExportConfig(best_exporter_metric="loss", metric_bigger=False), checkpoints)
