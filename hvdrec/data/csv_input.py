@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from hvdrec.data.files import InputFile
 from hvdrec.data.rows import BadRow, Block, FieldLike, Gathered, RowRefs
+from hvdrec.data.share import ReadShare
 from hvdrec.errors import ConfigError, DataError
 from hvdrec.ops.native import load_native
 
@@ -57,6 +58,7 @@ class CsvFormat:
         if not separator or any(c in separator for c in '\r\n"'):
             raise ConfigError(f'data_config.separator: {separator!r} is empty or has a newline or a " in it')
         self.files = files
+        self._share = ReadShare(files)
         self._native = load_native()
         self._separator = separator.encode()
         self._quoting = quoting
@@ -123,17 +125,28 @@ class CsvFormat:
 
     def blocks(self, files: list[int]) -> Iterator[Block]:
         """See `Format.blocks`."""
+        self._share.begin(files)
         for number in files:
             reader = _TextReader(self._native, self.files[number], number, self._block_bytes)
             try:
                 if self._with_header:
                     header = reader.header()
                     if header is None:
+                        self._share.end_file(number)
                         continue
                     self._lay_out(number, header)
-                yield from reader.blocks()
+                for block in reader.blocks():
+                    if not self.files[number].compressed:
+                        self._share.within(reader.read / max(1, self._share.size(number)))
+                    yield block
             finally:
                 reader.close()
+            self._share.end_file(number)
+
+    @property
+    def share_read(self) -> float:
+        """See `Format.share_read`."""
+        return self._share.value
 
     def gather(self, rows: RowRefs) -> Gathered:
         """See `Format.gather`."""
@@ -172,7 +185,11 @@ class CsvFormat:
 
 
 class _TextReader:
-    """Reads one file in large pieces, cut at the last newline in each."""
+    """Reads one file in large pieces, cut at the last newline in each.
+
+    Attributes:
+        read: Bytes of text in the blocks so far.
+    """
 
     def __init__(self, native: ModuleType, file: InputFile, number: int, block_bytes: int) -> None:
         self._native = native
@@ -181,6 +198,7 @@ class _TextReader:
         self._block_bytes = max(block_bytes, len(_BOM))
         self._stream = file.open_stream()
         self._next_line = 1
+        self.read = 0
         self._begin = 0
         self._ended = False
         self._text = np.empty(0, np.uint8)
@@ -237,6 +255,7 @@ class _TextReader:
                 self._text, self._begin, self._end, self._ended, self._number, self._next_line
             )
             self._next_line += block.lines
+            self.read += block.consumed - self._begin
             self._begin = block.consumed
             if block.rows:
                 yield block

@@ -46,6 +46,18 @@ class InputFile:
     filesystem: pafs.FileSystem
     path: str
 
+    @property
+    def compressed(self) -> bool:
+        """Whether `open_stream` decompresses it."""
+        return self.path.endswith(tuple(_CODECS))
+
+    def size(self) -> int:
+        """Its bytes as they are stored, 0 where that can't be known."""
+        try:
+            return self.filesystem.get_file_info(self.path).size or 0
+        except (OSError, pa.ArrowException):
+            return 0
+
     def open_stream(self) -> pa.NativeFile:
         """Opens the file for one pass, decompressing ``.gz`` and ``.zst``.
 

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from hvdrec.data.batch import PackedBatch, RowBlock
+from hvdrec.data.batch import InputPosition, PackedBatch, RowBlock
 from hvdrec.data.source import RowSource
 
 _log = logging.getLogger(__name__)
@@ -230,6 +230,10 @@ class Loader:
             if self._first_bad is not None:
                 _log.warning("ignore_error: leaving out %s; other such rows are counted", self._first_bad)
         return batch
+
+    def batches_after(self, position: InputPosition) -> int | None:
+        """How many batches come after that one; a guess, see `RowSource.blocks_after`."""
+        return self._pipe.source.blocks_after(position)
 
     def stats(self) -> LoaderStats:
         """Returns counts and times so far."""

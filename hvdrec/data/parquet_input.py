@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from hvdrec.data.files import InputFile
 from hvdrec.data.rows import FieldLike, Gathered, RowRefs
+from hvdrec.data.share import ReadShare
 from hvdrec.errors import DataError
 
 _BLOCK_ROWS = 1 << 15
@@ -47,6 +48,7 @@ class ParquetFormat:
         block_rows: int = _BLOCK_ROWS,
     ) -> None:
         self.files = files
+        self._share = ReadShare(files)
         self._block_rows = block_rows
         self._names = list(dict.fromkeys(field.name for field in fields))
         schema = self._open(0).schema_arrow
@@ -70,6 +72,7 @@ class ParquetFormat:
 
     def blocks(self, files: list[int]) -> Iterator[ParquetBlock]:
         """See `Format.blocks`."""
+        self._share.begin(files)
         for number in files:
             file = self._open(number)
             self._check(number, file.schema_arrow)
@@ -78,8 +81,16 @@ class ParquetFormat:
                 rows = file.metadata.row_group(group).num_rows
                 reader = _RowGroup(self, number, file, group)
                 for start in range(0, rows, self._block_rows):
-                    yield reader.add_block(first + start, min(self._block_rows, rows - start))
+                    block = reader.add_block(first + start, min(self._block_rows, rows - start))
+                    self._share.within((first + start + block.rows) / file.metadata.num_rows)
+                    yield block
                 first += rows
+            self._share.end_file(number)
+
+    @property
+    def share_read(self) -> float:
+        """See `Format.share_read`."""
+        return self._share.value
 
     def decode(self, number: int, file: pq.ParquetFile, group: int) -> Iterator[pa.Table]:
         """Decodes a row group piece by piece, in the types of the first file."""

@@ -98,6 +98,10 @@ class Format(Protocol):
     def files(self) -> Sequence[InputFile]:
         """The files, in listed order."""
 
+    @property
+    def share_read(self) -> float:
+        """How much of the files of the latest `blocks` has been gone through, 0 (or unknown) to 1."""
+
     def blocks(self, files: list[int]) -> Iterator[Block]:
         """Goes through the rows of these files (by number), block by block."""
 

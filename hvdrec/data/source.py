@@ -95,6 +95,21 @@ class RowSource:
         """The most rows that this source has held in memory at once."""
         return max(self._peak_rows, self._pass.peak_rows)
 
+    def blocks_after(self, position: InputPosition) -> int | None:
+        """How many blocks of this rank come after a position of its blocks.
+
+        Returns:
+            A guess from the files' sizes during the first pass, exact later; None if it can't be
+            guessed yet or there is no end.
+        """
+        rows, share = self._epoch_rows, self._format.share_read
+        if rows is None and share > 0:
+            rows = int(self._pass.arrived / share)
+        if not rows or not self._plan.epochs:
+            return None
+        left = rows * (self._plan.epochs - position.epoch) - position.row
+        return max(0, -(-left // self._step))
+
     def __iter__(self) -> Iterator[RowBlock]:
         return itertools.chain.from_iterable(self.runs())
 

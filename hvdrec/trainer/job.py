@@ -238,7 +238,7 @@ class Job:
 
     def _parts(
         self,
-        batches: Iterator[PackedBatch],
+        batches: Loader,
         extra: Callable[[Sequence[InputPosition]], dict[str, Any]],
         *,
         log: RunLog,
@@ -286,6 +286,7 @@ class Job:
                 draw,
                 export_after_evaluation(self.exports, self.group, saver),
             ),
+            steps_left=batches.batches_after,
             throttle=None if throttle.unlimited else throttle,
         )
 

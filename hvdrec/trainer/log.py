@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 import tensorflow as tf
@@ -68,6 +68,7 @@ class RunLog:
         os.makedirs(folder, exist_ok=True)
         self._lines = open(os.path.join(folder, f"{name or f'rank-{rank}'}.jsonl"), "a", encoding="utf-8")  # noqa: SIM115
         self._rank = rank
+        self._total_steps = total_steps
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
         self._model_dir = model_dir
         self._progress: Progress | None = None
@@ -96,12 +97,26 @@ class RunLog:
         text = ", ".join(f"{name} = {value:.6g}" for name, value in losses.items())
         logger.info("global step %d: lr = %.6g, %s, %.0f samples/s", step, learning_rate, text, rate)
 
-    def progress(self, step: int, rate: float, loss: float) -> None:
-        """Moves the bar on a terminal."""
-        if self._progress is not None:
-            self._progress.update(
-                self._task, completed=step, rate=f"{rate:,.0f} samples/s", loss=f"loss {loss:.4f}"
-            )
+    def progress(self, step: int, rate: float, loss: float, left: Callable[[], int | None]) -> None:
+        """Moves the bar on a terminal.
+
+        Args:
+            step: Steps done.
+            rate: Samples a second of all ranks.
+            loss: Of the latest step.
+            left: Gives the steps until the data ends, None if that isn't known.
+        """
+        if self._progress is None:
+            return
+        more = left()
+        ends = [self._total_steps, None if more is None else step + more]
+        self._progress.update(
+            self._task,
+            completed=step,
+            total=min((end for end in ends if end is not None), default=None),
+            rate=f"{rate:,.0f} samples/s",
+            loss=f"loss {loss:.4f}",
+        )
 
     def scalars(self, folder: str, step: int, values: Mapping[str, float]) -> None:
         """Writes TensorBoard scalars below model_dir/`folder` (rank 0)."""

@@ -71,6 +71,7 @@ class LoopParts:
         endings: What else may end training early.
         after_evaluation: Called after every evaluation.
         watchers: Look at single calls.
+        steps_left: Steps until the data ends, by the input position; None if that isn't known.
         throttle: Keeps evaluations apart, None if every checkpoint is evaluated.
     """
 
@@ -91,6 +92,7 @@ class LoopParts:
     endings: Sequence[Ending] = ()
     after_evaluation: Sequence[AfterEvaluation] = ()
     watchers: Sequence[Watcher] = ()
+    steps_left: Callable[[InputPosition], int | None] = lambda position: None
     throttle: EvalThrottle | None = None
 
 
@@ -260,7 +262,10 @@ class Loop:
                 values["samples_per_second"] = self._rate
                 parts.log.scalars("", step, values)
         self.now += done
-        parts.log.progress(self.now, self._rate, float(report[done - 1][-1]))
+        parts.log.progress(self.now, self._rate, float(report[done - 1][-1]), self._steps_left)
+
+    def _steps_left(self) -> int | None:
+        return self.parts.steps_left(self.position)
 
     def _update_rate(self) -> None:
         """Samples a second over about the last second, as one call is too short to judge by."""
