@@ -35,6 +35,10 @@ MODELS = {
         """dlrm { bot_dnn { hidden_units: [8, 4] use_bn: %BN } top_dnn { hidden_units: [8] use_bn: %BN }
            l2_regularization: 1e-4 }""",
     ),
+    "CoMetricLearningI2I": (
+        ("all",),
+        """metric_learning { input: "all" dnn { hidden_units: [16, 8] use_bn: %BN } l2_regularization: 1e-4 }""",
+    ),
 }
 
 _EMBEDDED = '["a", "b", "c", "tags", "a_x_b"]'
@@ -83,6 +87,7 @@ class SmallJob:
         data_extra: More fields of data_config.
         model_extra: More fields of model_config.
         export: The fields of export_config.
+        metrics: The fields of eval_config.
     """
 
     train: pathlib.Path
@@ -97,6 +102,7 @@ class SmallJob:
     data_extra: str = "shuffle: false"
     model_extra: str = "embedding_regularization: 1e-5"
     export: str = 'exporter_type: "none"'
+    metrics: str = 'metrics_set { auc {} } metrics_set { gauc { uid_field: "uid" } }'
 
     def text(self) -> str:
         """The config."""
@@ -131,7 +137,7 @@ train_config {{
   sync_replicas: false
   {self.train_extra}
 }}
-eval_config {{ metrics_set {{ auc {{}} }} metrics_set {{ gauc {{ uid_field: "uid" }} }} }}
+eval_config {{ {self.metrics} }}
 export_config {{ {self.export} }}
 data_config {{
 {fields}

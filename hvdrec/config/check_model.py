@@ -6,6 +6,13 @@ from collections import Counter
 from typing import Any
 
 from hvdrec.config import support
+from hvdrec.config.check_embedding import (
+    EMBEDDING_METRICS,
+    EMBEDDING_MODELS,
+    check_embedding_loss,
+    check_embedding_metric,
+    check_metric_learning,
+)
 from hvdrec.config.expand import feature_list, feature_name
 from hvdrec.config.names import enum_name, hint, is_message, is_repeated, listed
 from hvdrec.config.report import Report
@@ -212,11 +219,14 @@ _MODEL_CHECKS = {
     "FM": _check_fm,
     "MultiTower": _check_multi_tower,
     "DLRM": _check_dlrm,
+    "CoMetricLearningI2I": check_metric_learning,
 }
 
 
 def _check_losses(report: Report, model: Any) -> list[str]:
     """Checks the loss or losses; gives their types."""
+    if model.model_class in EMBEDDING_MODELS:
+        return check_embedding_loss(report, model)
     if not model.losses:
         kind = enum_name(model, "loss_type")
         _check_loss_type(report, model, kind, f"{_PATH}.loss_type")
@@ -278,6 +288,9 @@ def _check_metrics(report: Report, model: Any, losses: list[str]) -> None:
         refused = support.unsupported(name, support.METRICS)
         if refused:
             report.error(path, refused)
+            continue
+        if model.model_class in EMBEDDING_MODELS or name in EMBEDDING_METRICS:
+            check_embedding_metric(report, model, name, path)
             continue
         _check_metric(report, getattr(metric, name), name, path)
         of_probabilities = name in _RANKING_METRICS or (name == "accuracy" and model.num_class == 1)

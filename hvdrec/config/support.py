@@ -23,6 +23,8 @@ LOSSES = (
     "F1_REWEIGHTED_LOSS",
     "PAIR_WISE_LOSS",
 )
+#: Losses of models of embeddings, with their members of the oneof `loss` in the model's block.
+EMBEDDING_LOSSES = {"CIRCLE_LOSS": "circle_loss", "MULTI_SIMILARITY_LOSS": "multi_similarity_loss"}
 OPTIMIZERS = (
     "adam_optimizer",
     "lazy_adam_optimizer",
@@ -54,6 +56,7 @@ METRICS = (
     "mean_squared_error",
     "root_mean_squared_error",
     "recall_at_topk",
+    "precision_at_topk",
 )
 ACTIVATIONS = (
     "relu",
@@ -108,6 +111,7 @@ MODELS = {
     "MultiTower": ModelSupport("multi_tower", {}),
     "DCN": ModelSupport("dcn", {"all": False}),
     "DLRM": ModelSupport("dlrm", {"dense": False, "sparse": False}),
+    "CoMetricLearningI2I": ModelSupport("metric_learning", {}),
 }
 
 #: Model classes of EasyRec that are still to come.
@@ -132,7 +136,6 @@ MODELS_TO_COME = (
     "MultiTowerRecall",
     "MatchModel",
     "DropoutNet",
-    "CoMetricLearningI2I",
     "PDN",
     "DummyModel",
 )
@@ -151,10 +154,9 @@ REASONS = {
     "EmbeddingParallelStrategy": "tables split over the ranks are not supported yet; use HorovodStrategy",
     "adam_async_optimizer": f"{_ALIBABA}; use adam_optimizer or lazy_adam_optimizer",
     "adam_asyncw_optimizer": f"{_ALIBABA}; use adamw_optimizer",
-    "precision_at_topk": "is for CoMetricLearningI2I, which is not supported yet",
     "SOFTMAX_CROSS_ENTROPY": "is for matching models, which are not supported yet",
-    "CIRCLE_LOSS": "is for CoMetricLearningI2I, which is not supported yet",
-    "MULTI_SIMILARITY_LOSS": "is for CoMetricLearningI2I, which is not supported yet",
+    "CIRCLE_LOSS": "is for model class CoMetricLearningI2I, as its loss_type",
+    "MULTI_SIMILARITY_LOSS": "is for model class CoMetricLearningI2I, as its loss_type",
     "SOFTMAX_CROSS_ENTROPY_WITH_NEGATIVE_MINING": "is for DropoutNet, which is not supported yet",
     "KL_DIVERGENCE_LOSS": "is for knowledge distillation, which is not supported yet",
     "ORDER_CALIBRATE_LOSS": "is for multi-task models, which are not supported yet",
@@ -219,6 +221,12 @@ IGNORED = {
     "DatasetConfig.chief_redundant": "has no effect; every rank trains on rows of its own",
     "FeatureConfigV2.embedding_on_cpu": "has no effect",
     "FM.use_variant": _UNREAD,
+    "CoMetricLearningI2I.item_id": _UNREAD,
+    "CoMetricLearningI2I.sample_id": "has no effect; keep columns by hvdrec.predict's --reserved_cols",
+    "HighWayTower.activation": _UNREAD,
+    "HighWayTower.dropout_rate": _UNREAD,
+    "HighWayTower.init_gate_bias": _UNREAD,
+    "HighWayTower.num_layers": _UNREAD,
     "TrainConfig.startup_delay_steps": _UNREAD,
     "TrainConfig.protocol": _UNREAD,
     "TrainConfig.tensor_fuse": _UNREAD,
@@ -326,7 +334,7 @@ RANGES = {
     "CrossTower.cross_num": _AT_LEAST_1,
     **{
         f"{message}.l2_regularization": _AT_LEAST_0
-        for message in ("DeepFM", "WideAndDeep", "FM", "MultiTower", "DCN", "DLRM")
+        for message in ("DeepFM", "WideAndDeep", "FM", "MultiTower", "DCN", "DLRM", "CoMetricLearningI2I")
     },
     "DeepFM.dense_regularization": _AT_LEAST_0,
     "DeepFM.wide_regularization": _AT_LEAST_0,
@@ -349,6 +357,11 @@ RANGES = {
     "PairwiseHingeLoss.temperature": _POSITIVE,
     "AUC.num_thresholds": Range(2),
     "RecallAtTopK.topk": _AT_LEAST_1,
+    "AvgPrecisionAtTopK.topk": _AT_LEAST_1,
+    "CircleLoss.gamma": _POSITIVE,
+    "MultiSimilarityLoss.alpha": _POSITIVE,
+    "MultiSimilarityLoss.beta": _POSITIVE,
+    "HighWayTower.emb_size": _AT_LEAST_1,
     "TruncatedNormalInitializer.stddev": _AT_LEAST_0,
     "RandomNormalInitializer.stddev": _AT_LEAST_0,
     **{f"{m}.beta1": _BELOW_1 for m in ("AdamOptimizer", "AdamWOptimizer", "LazyAdamOptimizer")},

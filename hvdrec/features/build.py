@@ -9,7 +9,7 @@ from typing import Any
 from hvdrec.config.protos import dataset_pb2, feature_config_pb2
 from hvdrec.errors import ConfigError
 from hvdrec.features.column import Column, FeatureInput, IdColumn, feature_name
-from hvdrec.features.fields import FieldSet, id_names
+from hvdrec.features.fields import FieldSet, class_fields, id_names
 from hvdrec.features.groups import built_groups, is_wide, wide_dim
 from hvdrec.features.plan import Bank, FeaturePlan, Group, GroupFeature, Table
 from hvdrec.features.registry import FEATURE_TYPES
@@ -159,10 +159,10 @@ class _Layout:
                     f"feature_config: the tables of width {dim} have 2^31 rows or more together"
                 )
         data = self._proto.data_config
-        label_dims = tuple(
-            data.label_dim[i] if i < len(data.label_dim) else 1 for i in range(len(data.label_fields))
-        )
-        ids = id_names(self._proto)
+        classes = class_fields(self._proto)
+        labels = () if classes else tuple(data.label_fields)
+        label_dims = tuple(data.label_dim[i] if i < len(data.label_dim) else 1 for i in range(len(labels)))
+        ids = {**id_names(self._proto), **{name: name for name in classes}}
         native = {
             **self._native,
             "banks": [{"rows": b.rows, "singles": b.singles, "multis": b.multis} for b in banks],
@@ -173,7 +173,7 @@ class _Layout:
                     "dim": dim,
                     "separator": data.label_sep[i] if i < len(data.label_sep) else ",",
                 }
-                for i, (name, dim) in enumerate(zip(data.label_fields, label_dims, strict=True))
+                for i, (name, dim) in enumerate(zip(labels, label_dims, strict=True))
             ],
             "weight_field": self._fields.index(data.sample_weight, "sample_weight")
             if data.sample_weight
@@ -187,7 +187,7 @@ class _Layout:
             banks=banks,
             groups=groups,
             dense_dim=self._dense_dim,
-            labels=tuple(data.label_fields),
+            labels=labels,
             label_dims=label_dims,
             has_sample_weight=bool(data.sample_weight),
             ids=tuple(ids),

@@ -40,6 +40,18 @@ class FieldSet:
         return tuple(self._used.values())
 
 
+def class_fields(proto: Any) -> tuple[str, ...]:
+    """What tells the classes of a metric learning model apart: a label field, and a session's if any.
+
+    They are packed as ids, as only their equality means anything; empty for other models.
+    """
+    if proto.model_config.WhichOneof("model") != "metric_learning":
+        return ()
+    session = proto.model_config.metric_learning.session_id
+    labels = [name for name in proto.data_config.label_fields if name != session]
+    return (*labels[:1], session) if session else tuple(labels[:1])
+
+
 def id_names(proto: Any) -> dict[str, str]:
     """Session and user ids the losses and metrics need: name as they ask for it -> input field.
 

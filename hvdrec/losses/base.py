@@ -9,17 +9,40 @@ import tensorflow as tf
 
 
 @dataclasses.dataclass(frozen=True)
+class Replicas:
+    """The ranks that train together, for a loss over the rows of all of them.
+
+    Attributes:
+        rank: This process, counted from 0.
+        concat: Stacks the ranks' tensors of that name along axis 0, in rank order.
+        sum: Adds the ranks' tensors of that name.
+        share: float32 scalar, this rank's share of the step's rows. The step adds up the ranks'
+            losses and gradients, each times its share.
+    """
+
+    rank: int
+    concat: Callable[[tf.Tensor, str], tf.Tensor]
+    sum: Callable[[tf.Tensor, str], tf.Tensor]
+    share: tf.Tensor
+
+
+@dataclasses.dataclass(frozen=True)
 class LossBatch:
     """The rows a loss is computed over: those of one rank and one step, possibly none.
 
     Attributes:
-        logits: float32 [B], or [B, C] where `num_class` is over 1: the model's raw output.
-        labels: float32 [B], or int32 [B] in 0..C-1 where `num_class` is over 1.
+        logits: float32 [B], or [B, C] where `num_class` is over 1: the model's raw output. The
+            embeddings, float32 [B, D], where the loss is one of embeddings.
+        labels: float32 [B], or int32 [B] in 0..C-1 where `num_class` is over 1; int64 [B] where
+            the loss is one of embeddings, and only their equality means anything.
         weights: float32 [B] sample weights; None means that all are 1.
         session: Gives the int64 [B] ids of the feature or field of that name; only their
             equality means anything.
         num_class: C.
         step: int64 scalar, the global step; needed only where loss weights are random.
+        row_sessions: int64 [B] sessions for losses of embeddings, if the model names any.
+        replicas: The ranks, in training on several; None: this rank's rows are all there are.
+        with_gradient: Whether the losses will be differentiated.
     """
 
     logits: tf.Tensor
@@ -28,6 +51,9 @@ class LossBatch:
     session: Callable[[str], tf.Tensor]
     num_class: int = 1
     step: tf.Tensor | None = None
+    row_sessions: tf.Tensor | None = None
+    replicas: Replicas | None = None
+    with_gradient: bool = True
 
     def sessions(self, name: str | None) -> tf.Tensor | None:
         """The session ids of that name, None where there is no name (all rows are one session)."""

@@ -55,7 +55,7 @@ class LossSet(tf.Module):
         self.num_class = int(model_config.num_class)
         if self.num_class < 1:
             raise ConfigError("model_config.num_class: must be at least 1")
-        configs = list(model_config.losses) or [loss_pb2.Loss(loss_type=model_config.loss_type)]
+        configs = list(model_config.losses) or [single_loss(model_config)]
         paths = [f"losses[{i}]." for i in range(len(configs))] if model_config.losses else [""]
         self._strategy = model_config.loss_weight_strategy if model_config.losses else EasyRecModel.Fixed
         self._losses = []
@@ -124,6 +124,19 @@ class LossSet(tf.Module):
             raise ValueError("loss_weight_strategy Random needs the step")
         seed = tf.stack([tf.constant(RANDOM_SEED, tf.int64), tf.cast(batch.step, tf.int64)])
         return tf.nn.softmax(tf.random.stateless_normal([count], seed))
+
+
+def single_loss(model_config: EasyRecModel) -> loss_pb2.Loss:
+    """The loss of a model without `losses`; metric learning models keep its parameters in their block."""
+    loss = loss_pb2.Loss(loss_type=model_config.loss_type)
+    if model_config.WhichOneof("model") == "metric_learning":
+        block = model_config.metric_learning
+        given = block.WhichOneof("loss")
+        if given == "circle_loss":
+            loss.circle_loss.CopyFrom(block.circle_loss)
+        elif given == "multi_similarity_loss":
+            loss.multi_simi_loss.CopyFrom(block.multi_similarity_loss)
+    return loss
 
 
 def _names(configs: Sequence[loss_pb2.Loss]) -> tuple[str, ...]:

@@ -10,11 +10,13 @@ from typing import Any
 from hvdrec.config.protos import loss_pb2
 from hvdrec.errors import ConfigError
 from hvdrec.losses import (
+    circle,
     classification,
     cross_entropy,
     f1_reweighted,
     focal,
     l2,
+    multi_similarity,
     pair_wise,
     pairwise_focal,
     pairwise_hinge,
@@ -29,6 +31,7 @@ class Output(enum.Enum):
     PROBABILITY = "probs"
     VALUE = "y"
     SIGMOID_VALUE = "sigmoid y"
+    EMBEDDING = "embedding"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +84,14 @@ register("PAIR_WISE_LOSS", pair_wise.build, param_field="pairwise_loss")
 register("PAIRWISE_LOGISTIC_LOSS", pairwise_logistic.build, param_field="pairwise_logistic_loss")
 register("PAIRWISE_FOCAL_LOSS", pairwise_focal.build, param_field="pairwise_focal_loss")
 register("PAIRWISE_HINGE_LOSS", pairwise_hinge.build, param_field="pairwise_hinge_loss")
+register("CIRCLE_LOSS", circle.build, param_field="circle_loss", output=Output.EMBEDDING)
+register(
+    "MULTI_SIMILARITY_LOSS",
+    multi_similarity.build,
+    param_field="multi_simi_loss",
+    name="ms_loss",
+    output=Output.EMBEDDING,
+)
 
 
 def names() -> tuple[str, ...]:

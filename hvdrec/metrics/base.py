@@ -16,7 +16,7 @@ class EvalBatch:
     """One evaluated batch, possibly without rows.
 
     Attributes:
-        labels: float32 [B].
+        labels: float32 [B]; int64 [B] class ids for a model of embeddings.
         predictions: What the model predicts by EasyRec's names: ``probs`` and ``logits`` (float32
             [B] or [B, C]), ``y`` ([B]), ...
         ids: int64 [B] by feature or field; equal ids mean equal values, on all ranks.

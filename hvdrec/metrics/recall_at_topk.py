@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from hvdrec.errors import ConfigError
-from hvdrec.metrics.base import EvalBatch
+from hvdrec.metrics import neighbours
+from hvdrec.metrics.base import EvalBatch, Metric
 from hvdrec.metrics.counts import RowShare
 from hvdrec.metrics.inputs import finite
 from hvdrec.metrics.task import Task
@@ -38,8 +39,10 @@ class RecallAtTopK(RowShare):
         return inside & (np.count_nonzero(before, axis=1) < self._topk), np.ones_like(inside)
 
 
-def build(config: Any, task: Task) -> RecallAtTopK:
-    """Builds it from a `RecallAtTopK` message."""
+def build(config: Any, task: Task) -> Metric:
+    """Builds it from a `RecallAtTopK` message: of classes, or of neighbours for embeddings."""
+    if task.has_embedding:
+        return neighbours.build_recall(config, task)
     task.need_classes()
     if not 0 < config.topk <= task.num_class:
         raise ConfigError(f"topk: {config.topk} is not within 1 to num_class, {task.num_class}")

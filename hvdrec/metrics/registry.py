@@ -7,7 +7,7 @@ from typing import Any
 
 from hvdrec.config.protos import eval_pb2
 from hvdrec.errors import ConfigError
-from hvdrec.metrics import auc, classification, grouped_auc, max_f1, recall_at_topk, regression
+from hvdrec.metrics import auc, classification, grouped_auc, max_f1, neighbours, recall_at_topk, regression
 from hvdrec.metrics.base import Metric
 from hvdrec.metrics.task import Task
 
@@ -20,6 +20,7 @@ BUILDERS: dict[str, Callable[[Any, Task], Metric]] = {
     "precision": classification.build_precision,
     "recall": classification.build_recall,
     "recall_at_topk": recall_at_topk.build,
+    "precision_at_topk": neighbours.build_precision,
     "mean_absolute_error": regression.build_absolute,
     "mean_squared_error": regression.build_squared,
     "root_mean_squared_error": regression.build_root,
@@ -50,8 +51,10 @@ def build_metrics(config: eval_pb2.EvalConfig, loss_types: Sequence[int], num_cl
             raise ConfigError(f"{path}: no metric is set; set one of {', '.join(BUILDERS)}")
         if name not in BUILDERS:
             raise ConfigError(f"{path}.{name}: is not supported; take one of {', '.join(BUILDERS)}")
-        if seen.setdefault(name, element) is not element:
-            if seen[name] != element:
+        # Metrics of neighbours carry k in their names.
+        key = f"{name} {getattr(element, name)}" if task.has_embedding else name
+        if seen.setdefault(key, element) is not element:
+            if seen[key] != element:
                 raise ConfigError(f"{path}.{name}: is there twice, and both results would have one name")
             continue
         try:

@@ -36,6 +36,20 @@ class Task:
         """Whether each row has one probability of being positive."""
         return self.has_probability and self.num_class <= 2
 
+    @property
+    def has_embedding(self) -> bool:
+        """Whether the model gives embeddings."""
+        return Output.EMBEDDING in outputs(self.loss_types)
+
+    def need_embedding(self) -> None:
+        """Sees to it that the model gives embeddings.
+
+        Raises:
+            ConfigError: It doesn't.
+        """
+        if not self.has_embedding:
+            raise ConfigError(f"needs a model of embeddings; the model has {self._loss_names}")
+
     def need_probability(self) -> None:
         """Sees to it that rows have one probability of being positive.
 
@@ -62,6 +76,8 @@ class Task:
         Raises:
             ConfigError: There are several classes.
         """
+        if self.has_embedding:
+            raise ConfigError(f"needs a loss of one output; the model has {self._loss_names}")
         if self.num_class > 1:
             raise ConfigError(f"needs num_class: 1, but num_class is {self.num_class}")
         regression = outputs(self.loss_types) & {Output.VALUE, Output.SIGMOID_VALUE}

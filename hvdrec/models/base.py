@@ -66,3 +66,15 @@ class RankModel(tf.Module, abc.ABC):
     @abc.abstractmethod
     def forward(self, inputs: ModelInputs, run: Pass) -> tf.Tensor:
         """The raw outputs, float32 [B, num_class]."""
+
+
+class EmbeddingModel(RankModel):
+    """A model that gives each row an embedding, for losses and metrics of similarity."""
+
+    @abc.abstractmethod
+    def forward(self, inputs: ModelInputs, run: Pass) -> tf.Tensor:
+        """The embeddings, float32 [B, D]."""
+
+    @abc.abstractmethod
+    def predictions(self, embeddings: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Prediction tensors by EasyRec's names; ``float_emb`` (float32 [B, D]) is among them."""

@@ -7,16 +7,18 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
+from hvdrec.features.fields import class_fields
 from hvdrec.features.plan import FeaturePlan
 from hvdrec.layers import initializers
 from hvdrec.layers.bank import BankTable, EmbeddingBank
 from hvdrec.layers.context import Pass
 from hvdrec.layers.variables import VariableStore
-from hvdrec.losses.base import LossBatch
+from hvdrec.losses.base import LossBatch, Replicas
 from hvdrec.losses.combine import LossSet, prediction
-from hvdrec.models.base import ModelBuild
+from hvdrec.models.base import EmbeddingModel, ModelBuild
 from hvdrec.models.inputs import ModelInputs
 from hvdrec.models.registry import build_model
 from hvdrec.ops.library import default_implementation, named_implementation
@@ -32,7 +34,7 @@ class Output:
     """What a forward pass gives.
 
     Attributes:
-        logits: float32 [B] (one class) or [B, C].
+        logits: float32 [B] (one class) or [B, C]; the embeddings [B, D] of an `EmbeddingModel`.
         embedding_penalty: float32 scalar, `embedding_regularization` / 2 times the squared
             embeddings the rows looked up, added over the rows.
     """
@@ -82,7 +84,8 @@ class Recommender(tf.Module):
         self.model = build_model(ModelBuild(config, plan, self.store))
         self.loss_set = LossSet(config, self._loss_variable)
         self.num_class = int(config.num_class)
-        self.label = config.label_name or plan.labels[0]
+        self.classes = class_fields(proto)
+        self.label = "" if self.classes else config.label_name or plan.labels[0]
         self.embedding_regularization = float(config.embedding_regularization)
 
     @property
@@ -114,14 +117,25 @@ class Recommender(tf.Module):
         """Runs the model on a packed batch and the rows `touch` gave for it."""
         inputs = ModelInputs(self.plan, batch, touched)
         logits = self.model.forward(inputs, run)
-        if self.num_class == 1:
+        if self.num_class == 1 and not isinstance(self.model, EmbeddingModel):
             logits = tf.squeeze(logits, axis=1)
         return Output(logits, self.embedding_regularization * inputs.squared)
 
-    def losses(self, batch: Batch, output: Output, training: bool, step: tf.Tensor) -> dict[str, tf.Tensor]:
-        """The weighted losses by name, float32 scalars; their sum is the model's loss."""
-        labels = batch[f"label/{self.label}"]
-        if self.num_class > 1:
+    def losses(
+        self,
+        batch: Batch,
+        output: Output,
+        training: bool,
+        step: tf.Tensor,
+        replicas: Replicas | None = None,
+    ) -> dict[str, tf.Tensor]:
+        """The weighted losses by name, float32 scalars; their sum is the model's loss.
+
+        With `replicas` losses that ask for it are computed over the rows of all ranks.
+        """
+        classes = [batch[f"id/{name}"] for name in self.classes]
+        labels = classes[0] if classes else batch[f"label/{self.label}"]
+        if self.num_class > 1 and not classes:
             labels = tf.cast(labels, tf.int32)
         return self.loss_set(
             LossBatch(
@@ -131,9 +145,19 @@ class Recommender(tf.Module):
                 session=lambda name: batch[f"id/{name}"],
                 num_class=self.num_class,
                 step=step,
+                row_sessions=classes[1] if len(classes) > 1 else None,
+                replicas=replicas,
+                with_gradient=training,
             ),
             training,
         )
+
+    def evaluated_labels(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        """What metrics compare predictions with: the label [B], or ids of classes (int64 [B])."""
+        if not self.classes:
+            return arrays[f"label/{self.label}"]
+        columns = np.stack([arrays[f"id/{name}"] for name in self.classes], axis=1)
+        return np.unique(columns, axis=0, return_inverse=True)[1].reshape(-1)
 
     def kernel_penalty(self) -> tf.Tensor:
         """`l2_regularization` / 2 times the squared kernels, float32 scalar."""
@@ -142,4 +166,6 @@ class Recommender(tf.Module):
 
     def predictions(self, output: Output) -> dict[str, tf.Tensor]:
         """EasyRec's prediction tensors by name (probs, logits, y, ...)."""
+        if isinstance(self.model, EmbeddingModel):
+            return self.model.predictions(output.logits)
         return prediction(self.loss_set.loss_types, output.logits, self.num_class)

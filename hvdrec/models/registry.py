@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hvdrec.errors import ConfigError
 from hvdrec.models.base import ModelBuild, RankModel
+from hvdrec.models.co_metric_learning_i2i import CoMetricLearningI2I
 from hvdrec.models.dcn import DCN
 from hvdrec.models.deepfm import DeepFM
 from hvdrec.models.dlrm import DLRM
@@ -12,6 +13,7 @@ from hvdrec.models.multi_tower import MultiTower
 from hvdrec.models.wide_and_deep import WideAndDeep
 
 MODELS: dict[str, type[RankModel]] = {
+    "CoMetricLearningI2I": CoMetricLearningI2I,
     "DCN": DCN,
     "DLRM": DLRM,
     "DeepFM": DeepFM,

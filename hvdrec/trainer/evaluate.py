@@ -100,7 +100,7 @@ class Evaluator:
             losses[name].update(value)
         losses["total_loss"].update(float(np.sum(np.asarray(list(numbers.values()), np.float32))))
         evaluated = EvalBatch(
-            labels=batch.arrays[f"label/{self._recommender.label}"],
+            labels=self._recommender.evaluated_labels(batch.arrays),
             predictions={name: t.numpy() for name, t in predictions.items()},
             ids={name[3:]: a for name, a in batch.arrays.items() if name.startswith("id/")},
         )

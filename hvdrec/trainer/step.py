@@ -8,6 +8,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from hvdrec.layers.context import Pass
+from hvdrec.losses.base import Replicas
 from hvdrec.models.recommender import Batch, Output, Recommender
 from hvdrec.optim.base import Gradient, Optimizer, RowGradient
 from hvdrec.optim.clip import clip_by_global_norm
@@ -128,7 +129,7 @@ class TrainStep(tf.Module):
     def _step(self, batch: Batch, share: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """One step; gives whether all was finite (else nothing was updated) and the losses."""
         step = tf.identity(self.global_step)
-        touched, dense, losses, run = self.gradients(batch, share, step)
+        touched, dense, losses, run = self.gradients(batch, share, step, self._replicas(share))
         statistics = [share * u.value for u in run.updates]
         banks, dense, statistics = self.reducer(touched, dense, [*statistics, losses])
         losses = statistics.pop()
@@ -154,8 +155,13 @@ class TrainStep(tf.Module):
         """The trained variables: banks, then the rest."""
         return [*(b.variable for b in self.recommender.banks), *self.recommender.dense_trainable]
 
+    def _replicas(self, share: tf.Tensor) -> Replicas | None:
+        if self.group.size == 1:
+            return None
+        return Replicas(self.group.rank, self.group.concat, self.group.sum, share)
+
     def gradients(
-        self, batch: Batch, share: tf.Tensor, step: tf.Tensor
+        self, batch: Batch, share: tf.Tensor, step: tf.Tensor, replicas: Replicas | None = None
     ) -> tuple[list[RowGradient], list[tf.Tensor], tf.Tensor, Pass]:
         """This rank's part of the gradients and losses of one step.
 
@@ -163,6 +169,7 @@ class TrainStep(tf.Module):
             batch: Its rows.
             share: float32 scalar, its share of all ranks' rows.
             step: int64 scalar, updates done before.
+            replicas: The ranks, for losses over the rows of all; None: each rank on its own.
 
         Returns:
             Gradients of the touched bank rows and of the dense variables, the losses in the
@@ -175,7 +182,7 @@ class TrainStep(tf.Module):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch([*touched, *dense_variables])
             output = model.forward(batch, touched, run)
-            losses = model.losses(batch, output, True, step)
+            losses = model.losses(batch, output, True, step, replicas)
             kernel = model.kernel_penalty()
             # The embedding penalty is a sum over rows, so ranks add theirs up; the rest are means.
             target = share * (tf.add_n(list(losses.values())) + kernel) + output.embedding_penalty

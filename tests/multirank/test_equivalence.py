@@ -17,6 +17,18 @@ GLOBAL_BATCH = 48
 STEPS = 50
 SGD = "sgd_optimizer { learning_rate { constant_learning_rate { learning_rate: 0.1 } } }"
 ADAGRAD = "adagrad_optimizer { learning_rate { constant_learning_rate { learning_rate: 0.05 } } }"
+#: Losses over the rows of all ranks; labels are classes within sessions.
+EMBEDDING: dict[str, object] = {
+    "model": "CoMetricLearningI2I",
+    "steps": 20,
+    "optimizer": SGD,
+    "data_extra": 'shuffle: false eval_batch_size: 64 label_fields: "uid"',
+    "metrics": "metrics_set { recall_at_topk { topk: 1 } } metrics_set { precision_at_topk { topk: 5 } }",
+}
+CIRCLE = """loss_type: CIRCLE_LOSS metric_learning {
+  session_id: "uid" circle_loss { margin: 0.25 gamma: 8 cross_replica: true } }"""
+MULTI_SIMILARITY = """loss_type: MULTI_SIMILARITY_LOSS metric_learning { session_id: "uid" multi_similarity_loss {
+  alpha: 2 beta: 10 lamb: 0.5 eps: 0.3 mining: true cross_replica: true } }"""
 
 
 def _jobs(folder: pathlib.Path, ranks: int) -> list[dict[str, object]]:
@@ -50,10 +62,19 @@ def _jobs(folder: pathlib.Path, ranks: int) -> list[dict[str, object]]:
         job("adam_gather", train_extra="sparse_reduce: GATHER", evaluation=folder / "eval.csv"),
         job("adam_dense", train_extra=f"sparse_reduce: DENSE {clip}"),
         job("adagrad", optimizer=ADAGRAD, model="DLRM"),
-        job("rows", train=numbered, steps=0, model="FM", model_extra=l2, batch_size=16),
+        job("rows", train=numbered, steps=0, model="FM", model_extra=l2, batch_size=16, metrics=""),
         job("few", train=folder / "few.csv", steps=0, model="DCN", batch_size=4),
         job("norm", batch_norm=True, model="MultiTower", verify=7, steps=21),
         job("fp16", train_extra="allreduce_compression: FP16"),
+        job("circle", **EMBEDDING, model_extra=CIRCLE, evaluation=folder / "eval.csv"),
+        job("multi_similarity", **EMBEDDING, model_extra=MULTI_SIMILARITY),
+        job(
+            "few_circle",
+            **{**EMBEDDING, "steps": 0},
+            model_extra=CIRCLE,
+            train=folder / "few.csv",
+            batch_size=4,
+        ),
     ]
     return jobs if ranks < 8 else [j for j in jobs if j["name"] in ("rows", "few", "adam_dense")]
 
@@ -102,6 +123,26 @@ def test_weights_do_not_depend_on_the_ranks(outputs: dict[int, pathlib.Path], na
         moved = max(moved, float(np.abs(value).max()))
     assert moved > 0.01
     assert int(alone["global_step"]) == STEPS
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+@pytest.mark.parametrize("name", ["circle", "multi_similarity", "few_circle"])
+def test_losses_over_all_ranks_are_those_of_one(
+    outputs: dict[int, pathlib.Path], name: str, ranks: int
+) -> None:
+    """A rank may have no row: then it only takes part in the exchange."""
+    alone, together = _weights(outputs[1], name), _weights(outputs[ranks], name)
+    assert alone.keys() == together.keys()
+    for key, value in alone.items():
+        if name == "few_circle":
+            # One rank takes the rows in other steps than several do.
+            assert np.isfinite(together[key]).all()
+        else:
+            np.testing.assert_allclose(together[key], value, rtol=0, atol=1e-5, err_msg=key)
+    if name == "circle":
+        result, other = (_records(outputs[r], name, r)[0]["result"] for r in (1, ranks))
+        assert 0.0 < result["recall@1"] < 1.0
+        assert {"recall@1", "MAP@5", "loss/loss/circle_loss"} <= other.keys()
 
 
 def test_gather_and_dense_reduce_agree(outputs: dict[int, pathlib.Path]) -> None:

@@ -51,7 +51,7 @@ def _count_rows(job: Job) -> list[int]:
         batches, error = original(self, count)
         for batch in batches:
             # The label column carries a row number in the jobs that count rows.
-            seen.extend(int(v) for v in batch.arrays["label/label"])
+            seen.extend(int(v) for v in batch.arrays.get("label/label", ()))
         return batches, error
 
     Loop._take = take  # type: ignore[method-assign,assignment]

@@ -1,0 +1,81 @@
+"""What the losses of embeddings share: unit vectors, and the rows of all ranks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from hvdrec.losses.base import Loss, LossBatch, Replicas
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbeddedRows:
+    """The rows a loss of embeddings is computed over.
+
+    Attributes:
+        embeddings: float32 [N, D], of norm 1.
+        labels: int64 [N].
+        sessions: int64 [N], or None where all rows are one session.
+        anchors: The first of them that is an anchor, and how many are (int64 scalars); None: all.
+        with_gradient: Whether the loss will be differentiated.
+    """
+
+    embeddings: tf.Tensor
+    labels: tf.Tensor
+    sessions: tf.Tensor | None
+    anchors: tuple[tf.Tensor, tf.Tensor] | None
+    with_gradient: bool
+
+
+def embedding_loss(compute: Callable[[EmbeddedRows], tf.Tensor], cross_replica: bool) -> Loss:
+    """A loss of unit vectors.
+
+    Args:
+        compute: Gives the sum over the anchors divided by the number of rows, float32 scalar.
+        cross_replica: Whether each rank's anchors meet the rows of all ranks. Then the step's
+            loss and gradient are those of the ranks' batches put together.
+
+    Returns:
+        The loss; it takes embeddings of any norm.
+    """
+
+    def of_batch(batch: LossBatch) -> tf.Tensor:
+        unit = tf.math.l2_normalize(batch.logits, axis=1)
+        if not cross_replica or batch.replicas is None:
+            return compute(EmbeddedRows(unit, batch.labels, batch.row_sessions, None, batch.with_gradient))
+        part = compute(_of_all_ranks(unit, batch, batch.replicas))
+        # The step multiplies by the share, but the parts are to be added up as they are.
+        return tf.math.divide_no_nan(part, batch.replicas.share)
+
+    return Loss(of_batch)
+
+
+def _of_all_ranks(unit: tf.Tensor, batch: LossBatch, replicas: Replicas) -> EmbeddedRows:
+    rows = tf.shape(unit, tf.int64)[0]
+    counts = replicas.concat(rows[tf.newaxis], "loss/rows")
+    first = tf.reduce_sum(counts[: replicas.rank])
+    sessions = batch.row_sessions
+    return EmbeddedRows(
+        embeddings=_gather(unit, first, replicas),
+        labels=replicas.concat(batch.labels, "loss/labels"),
+        sessions=None if sessions is None else replicas.concat(sessions, "loss/sessions"),
+        anchors=(first, rows),
+        with_gradient=batch.with_gradient,
+    )
+
+
+def _gather(unit: tf.Tensor, first: tf.Tensor, replicas: Replicas) -> tf.Tensor:
+    """All ranks' rows; their gradients are added up over the ranks and each takes its own."""
+    rows = tf.shape(unit, tf.int64)[0]
+
+    @tf.custom_gradient
+    def gather(own: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        def back(upstream: tf.Tensor) -> tf.Tensor:
+            whole = replicas.sum(upstream, "loss/embedding_gradient")
+            return tf.slice(whole, [first, 0], [rows, -1])
+
+        return replicas.concat(own, "loss/embeddings"), back
+
+    return gather(unit)

@@ -1,0 +1,84 @@
+"""Circle loss of a batch of embeddings."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from hvdrec.ops.library import implementation, load_ops
+from hvdrec.ops.similarity import masked_logsumexp, mean_over_anchors, op_arguments, pairs
+
+
+def circle_loss(
+    embeddings: tf.Tensor,
+    labels: tf.Tensor,
+    *,
+    sessions: tf.Tensor | None = None,
+    margin: float = 0.25,
+    gamma: float = 32.0,
+    anchors: tuple[tf.Tensor, tf.Tensor] | None = None,
+    gradient: bool = True,
+    impl: str = "native",
+) -> tf.Tensor:
+    """Mean over anchors of softplus(LSE_n g a_n (s_n - m) + LSE_p -g a_p (s_p - 1 + m)).
+
+    Circle loss (Sun et al., CVPR 2020, equation 6) with every row as anchor: s are the dot
+    products with the anchor's positives p (rows of its label and session) and negatives n (all
+    others), g = gamma, m = margin. The weights a_p = [1 + m - s_p]_+ and a_n = [s_n + m]_+ are
+    held constant in the gradient. An anchor without positives or without negatives counts as 0.
+
+    Args:
+        embeddings: float32 or float64 [N, D], as a rule of norm 1.
+        labels: int64 [N].
+        sessions: int64 [N]; None: all rows are one session.
+        margin: m.
+        gamma: g.
+        anchors: First row that is an anchor, and their number; None: all rows are. The sum over
+            them is divided by N all the same.
+        gradient: Whether a gradient will be wanted.
+        impl: ``native`` takes O(N^2 D) time and O(N D) memory; ``tensorflow`` holds [N, N]
+            matrices.
+
+    Returns:
+        Scalar, 0 for fewer than two rows; NaN if an embedding isn't finite.
+    """
+    chosen = implementation(_IMPLEMENTATIONS, impl)
+    return chosen(embeddings, labels, sessions, margin, gamma, anchors, gradient)
+
+
+def _native(
+    embeddings: tf.Tensor,
+    labels: tf.Tensor,
+    sessions: tf.Tensor | None,
+    margin: float,
+    gamma: float,
+    anchors: tuple[tf.Tensor, tf.Tensor] | None,
+    gradient: bool,
+) -> tf.Tensor:
+    arguments = op_arguments(labels, sessions, anchors)
+    loss, _ = load_ops().hvdrec_circle_loss(
+        embeddings, **arguments, margin=margin, gamma=gamma, with_gradient=gradient
+    )
+    return loss
+
+
+def _tensorflow(
+    embeddings: tf.Tensor,
+    labels: tf.Tensor,
+    sessions: tf.Tensor | None,
+    margin: float,
+    gamma: float,
+    anchors: tuple[tf.Tensor, tf.Tensor] | None,
+    gradient: bool,
+) -> tf.Tensor:
+    del gradient
+    positive, negative = pairs(labels, sessions)
+    s = tf.matmul(embeddings, embeddings, transpose_b=True)
+    constant = tf.stop_gradient(s)
+    positive_logits = -gamma * tf.nn.relu(1.0 + margin - constant) * (s - (1.0 - margin))
+    negative_logits = gamma * tf.nn.relu(constant + margin) * (s - margin)
+    joint = masked_logsumexp(positive_logits, positive) + masked_logsumexp(negative_logits, negative)
+    losses = tf.nn.softplus(joint)
+    return mean_over_anchors(losses, anchors)
+
+
+_IMPLEMENTATIONS = {"native": _native, "tensorflow": _tensorflow}

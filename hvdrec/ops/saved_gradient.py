@@ -1,0 +1,28 @@
+"""The gradient of ops that compute it along with their value."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+@tf.custom_gradient
+def scale_saved(upstream: tf.Tensor, saved: tf.Tensor) -> tuple[tf.Tensor, object]:
+    """`upstream` times a gradient that an op has saved.
+
+    Args:
+        upstream: Scalar.
+        saved: Any shape, of the same type.
+
+    Returns:
+        Of the shape of `saved`.
+
+    Raises:
+        NotImplementedError: When the product itself is differentiated.
+    """
+
+    def refuse(*_: tf.Tensor) -> None:
+        raise NotImplementedError(
+            "this op has no second derivative; use impl='tensorflow' where one is needed"
+        )
+
+    return upstream * saved, refuse

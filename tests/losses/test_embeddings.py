@@ -1,0 +1,118 @@
+"""CIRCLE_LOSS and MULTI_SIMILARITY_LOSS as models use them."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from google.protobuf import text_format
+
+from hvdrec.config.protos import easy_rec_model_pb2
+from hvdrec.errors import ConfigError
+from hvdrec.losses.base import LossBatch, Replicas
+from hvdrec.losses.combine import LossSet
+
+CIRCLE = "loss_type: CIRCLE_LOSS metric_learning { circle_loss { %s } }"
+MULTI = "loss_type: MULTI_SIMILARITY_LOSS metric_learning { multi_similarity_loss { %s } }"
+
+
+def _losses(text: str) -> LossSet:
+    config = easy_rec_model_pb2.EasyRecModel()
+    text_format.Parse(text, config)
+    return LossSet(config, lambda *_: pytest.fail("no variable is needed"))
+
+
+def _batch(e: Any, labels: np.ndarray, sessions: np.ndarray | None, **more: Any) -> LossBatch:
+    return LossBatch(
+        e, labels, None, lambda _: pytest.fail("no id is asked for"), row_sessions=sessions, **more
+    )
+
+
+def test_golden_values(shared: pathlib.Path) -> None:
+    golden = json.loads((shared / "golden" / "losses.json").read_text())
+    done = 0
+    for case in golden["cases"]:
+        if case["name"] not in ("CIRCLE_LOSS", "MULTI_SIMILARITY_LOSS"):
+            continue
+        p = case["params"]
+        if case["name"] == "CIRCLE_LOSS":
+            losses = _losses(CIRCLE % f"margin: {p['margin']} gamma: {p['gamma']}")
+        else:
+            mining = "" if p["mining_eps"] is None else f"mining: true eps: {p['mining_eps']}"
+            losses = _losses(MULTI % f"alpha: {p['alpha']} beta: {p['beta']} lamb: {p['lamb']} {mining}")
+        arrays = {name: np.array(golden["inputs"][name]) for name in case["inputs"]}
+        sessions = None
+        if "session" in arrays:
+            sessions = np.unique(arrays["session"], return_inverse=True)[1]
+        e = tf.Variable(arrays["embeddings"], dtype=tf.float32)
+        with tf.GradientTape() as tape:
+            found = losses(_batch(e, arrays["classes"].astype(np.int64), sessions), True)
+        assert list(found) == ["circle_loss" if case["name"] == "CIRCLE_LOSS" else "ms_loss"]
+        (value,) = found.values()
+        assert float(value) == pytest.approx(case["loss"], rel=1e-5)
+        expected = np.array(case["grad"]["embeddings"])
+        difference = np.abs(tape.gradient(value, e).numpy() - expected).max()
+        assert difference < 1e-4 * np.abs(expected).max()
+        done += 1
+    assert done == 5
+
+
+@pytest.mark.parametrize("text", [CIRCLE, MULTI])
+def test_ranks_together_are_one_batch(text: str) -> None:
+    """Three ranks played one after the other, the second without rows."""
+    generator = np.random.default_rng(0)
+    e = generator.normal(size=(50, 6)).astype(np.float32)
+    labels, sessions = generator.integers(0, 5, 50), generator.integers(0, 2, 50)
+    losses = _losses(text % "cross_replica: true")
+    variable = tf.Variable(e)
+    with tf.GradientTape() as tape:
+        (whole,) = losses(_batch(variable, labels, sessions), True).values()
+    gradient = tape.gradient(whole, variable).numpy()
+    parts = [slice(0, 20), slice(20, 20), slice(20, 50)]
+    kept = {
+        "loss/rows": tf.constant([20, 0, 30], tf.int64),
+        "loss/labels": tf.constant(labels),
+        "loss/sessions": tf.constant(sessions),
+        "loss/embeddings": tf.math.l2_normalize(tf.constant(e), axis=1),
+    }
+
+    def step(summed: tf.Tensor | None) -> tuple[list[np.ndarray], float, list[np.ndarray]]:
+        contributions, total, gradients = [], 0.0, []
+
+        def add(value: tf.Tensor, name: str) -> tf.Tensor:
+            contributions.append(value.numpy())
+            return value if summed is None else summed
+
+        for rank, part in enumerate(parts):
+            share = tf.constant((part.stop - part.start) / 50.0)
+            replicas = Replicas(rank, lambda _, name: kept[name], add, share)
+            own = tf.Variable(e[part])
+            with tf.GradientTape() as tape:
+                batch = _batch(own, labels[part], sessions[part], replicas=replicas)
+                (value,) = losses(batch, True).values()
+                target = share * value
+            total += float(target)
+            gradients.append(tape.gradient(target, own).numpy())
+        return contributions, total, gradients
+
+    contributions, _, _ = step(None)
+    _, total, gradients = step(tf.constant(np.sum(contributions, axis=0)))
+    assert total == pytest.approx(float(whole), rel=1e-6)
+    # Rounding of a similarity counts gamma times, and gamma is 32.
+    np.testing.assert_allclose(np.concatenate(gradients), gradient, rtol=0, atol=5e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (CIRCLE % "gamma: 0", r"circle_loss\.gamma: 0 is not a number over 0"),
+        (MULTI % "alpha: -1", r"multi_simi_loss\.alpha: -1"),
+    ],
+)
+def test_parameters_are_checked(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        _losses(text)

@@ -1,0 +1,76 @@
+"""recall@k and MAP@k of embeddings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from google.protobuf import text_format
+
+from hvdrec.config.protos import eval_pb2, loss_pb2
+from hvdrec.errors import ConfigError
+from hvdrec.metrics.base import EvalBatch
+from hvdrec.metrics.registry import build_metrics
+
+CONFIG = """metrics_set { recall_at_topk { topk: 1 } } metrics_set { recall_at_topk { topk: 5 } }
+            metrics_set { precision_at_topk { topk: 5 } }"""
+
+
+def _config(text: str) -> eval_pb2.EvalConfig:
+    return text_format.Parse(text, eval_pb2.EvalConfig())
+
+
+def _batch(seed: int, rows: int) -> EvalBatch:
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, 8, rows)
+    e = generator.normal(size=(rows, 4)) + np.eye(8, 4)[labels] * 2
+    return EvalBatch(labels, {"float_emb": e.astype(np.float32)}, {})
+
+
+def _by_hand(batches: list[EvalBatch], k: int) -> tuple[float, float]:
+    hits = possible = 0
+    precisions = []
+    for batch in batches:
+        e = batch.predictions["float_emb"].astype(np.float64)
+        e /= np.linalg.norm(e, axis=1, keepdims=True)
+        for i in range(len(e)):
+            others = [j for j in np.argsort(-(e @ e[i]), kind="stable") if j != i]
+            same = [batch.labels[j] == batch.labels[i] for j in others]
+            if not any(same):
+                continue
+            top, could = same[:k], min(k, sum(same))
+            hits, possible = hits + sum(top), possible + could
+            precisions.append(sum(sum(top[: r + 1]) / (r + 1) for r in range(len(top)) if top[r]) / could)
+    return hits / possible, float(np.mean(precisions))
+
+
+@pytest.mark.parametrize("sizes", [(700, 30), (9, 2, 1)])
+def test_against_their_definitions(sizes: tuple[int, ...]) -> None:
+    batches = [_batch(i, rows) for i, rows in enumerate(sizes)]
+    parts = []
+    for batch in batches:
+        metrics = build_metrics(_config(CONFIG), [loss_pb2.CIRCLE_LOSS], 1)
+        for metric in metrics:
+            metric.update(batch)
+        parts.append([m.state() for m in metrics])
+    merged = build_metrics(_config(CONFIG), [loss_pb2.CIRCLE_LOSS], 1)
+    result = {}
+    for i, metric in enumerate(merged):
+        metric.merge([part[i] for part in parts])
+        result.update(metric.result())
+    recall_1, _ = _by_hand(batches, 1)
+    recall_5, precision_5 = _by_hand(batches, 5)
+    expected = {"recall@1": recall_1, "recall@5": recall_5, "MAP@5": precision_5}
+    assert result == pytest.approx(expected, abs=1e-12)
+
+
+def test_without_rows() -> None:
+    for metric in build_metrics(_config(CONFIG), [loss_pb2.CIRCLE_LOSS], 1):
+        assert set(metric.result().values()) == {0.0}
+
+
+def test_models_without_embeddings_are_refused() -> None:
+    with pytest.raises(ConfigError, match="precision_at_topk: needs a model of embeddings"):
+        build_metrics(_config(CONFIG.split("\n")[1]), [loss_pb2.CLASSIFICATION], 1)
+    for name in ("auc {}", "mean_squared_error {}"):
+        with pytest.raises(ConfigError, match="the model has CIRCLE_LOSS"):
+            build_metrics(_config(f"metrics_set {{ {name} }}"), [loss_pb2.CIRCLE_LOSS], 1)
