@@ -29,7 +29,7 @@ MOVED       := $(if $(filter $(CURDIR),$(shell cat $(STAMPS)/python 2>/dev/null)
 LOST_PROTOS := $(if $(filter-out $(wildcard $(PB2)),$(PB2)),FORCE)
 LOST_NATIVE := $(if $(and $(wildcard hvdrec/_native*.so),$(wildcard hvdrec/_ops.so)),,FORCE)
 
-.PHONY: help train test soak lint build bench doctor clean distclean FORCE
+.PHONY: help train test soak lint docs build bench doctor clean distclean FORCE
 FORCE:
 
 help: ## Show this list
@@ -53,7 +53,11 @@ lint: $(STAMPS)/packages $(STAMPS)/protos ## Check style, types and the order of
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-logo 2>/dev/null || $(VENV)/bin/lint-imports
+	$(PY) build_support/config_tables.py --check
 	find csrc -name '*.cc' -o -name '*.h' -o -name '*.cu' | xargs -r $(VENV)/bin/clang-format --dry-run -Werror
+
+docs: $(STAMPS)/packages $(STAMPS)/protos ## Write docs/config_support.md from the tables in hvdrec/config/support.py
+	$(PY) build_support/config_tables.py
 
 build: $(STAMPS)/horovod $(STAMPS)/protos $(STAMPS)/native ## Set up .venv and compile what has changed
 

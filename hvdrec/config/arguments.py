@@ -32,8 +32,7 @@ _ONLY_ALIBABA = "only has a meaning on Alibaba's platforms"
 _REFUSED = {
     "--fit_on_eval": "training on the evaluation data is not supported yet",
     "--fit_on_eval_steps": "training on the evaluation data is not supported yet",
-    "--hpo_param_path": "hyper-parameter files are not supported yet; use --edit_config_json",
-    "--hpo_metric_save_path": "hyper-parameter search is not supported yet",
+    "--hpo_metric_save_path": "is not supported yet; the metrics are in model_dir/logs/rank-0.jsonl",
     "--is_on_ds": _ONLY_ALIBABA,
     "--fg_json_path": "fg.json files are not supported yet",
     "--ds_vector_recall": _ONLY_ALIBABA,

@@ -33,6 +33,32 @@ def parse_edits(written: str) -> dict[str, Any]:
     return edits
 
 
+def read_parameters(path: str, flag: str) -> dict[str, Any]:
+    """Reads the edits of a file ``{"param": {path: value}}``, as hyper-parameter searches write it.
+
+    Args:
+        path: Of the file.
+        flag: That names it.
+
+    Raises:
+        ConfigError: It can't be read, or holds something else.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            value = parse(file.read())
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{flag}: {path}:{error.lineno}:{error.colno}: {error.msg}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{flag}: {path}: can't be read: {reason}") from None
+    edits = value.get("param") if isinstance(value, dict) else None
+    if not isinstance(edits, dict):
+        raise ConfigError(
+            f'{flag}: {path}: expected {{"param": {{"path": value, ...}}}}, found {shown(value)}'
+        )
+    return edits
+
+
 def apply(config: Config, edits: Mapping[str, Any], origin: str = FLAG) -> None:
     """Changes a config, edit by edit, in order.
 

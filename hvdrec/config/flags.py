@@ -38,6 +38,7 @@ class TrainFlags:
         fine_tune_checkpoint: Replaces `train_config.fine_tune_checkpoint`.
         ignore_finetune_ckpt_error: Train from scratch where that checkpoint is missing.
         edits: From `--edit_config_json`.
+        hpo_param_path: A JSON file ``{"param": {path: value}}`` with further edits.
         path_edits: From ``--train_config.x=y`` and the like: path -> (value, the flag as written).
         seed: Replaces `train_config.seed`.
         verify_replicas: Steps between two comparisons of the replicas; 0 = none.
@@ -58,6 +59,7 @@ class TrainFlags:
     ignore_finetune_ckpt_error: bool = False
     edits: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     path_edits: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+    hpo_param_path: str | None = None
     seed: int | None = None
     verify_replicas: int = 0
     eval_method: str = EVAL_METHODS[0]
@@ -184,6 +186,9 @@ def parse_train(arguments: Sequence[str]) -> TrainFlags:
     )
     parser.add_argument(
         "--edit_config_json", metavar="JSON", help='changes, as {"train_config.num_steps": 9}'
+    )
+    parser.add_argument(
+        "--hpo_param_path", metavar="FILE", help='more changes, from a JSON file {"param": {...}}'
     )
     parser.add_argument("--seed", type=count(0), help="replaces train_config.seed")
     parser.add_argument(
@@ -323,7 +328,7 @@ def load_for_training(flags: TrainFlags) -> Config:
     """The config to train by: read, changed by the flags, expanded and checked.
 
     In EasyRec's order: `--selected_cols`, `--model_dir`, input paths, `--fine_tune_checkpoint`,
-    then `--edit_config_json`, then ``--train_config.x=y``.
+    then `--edit_config_json`, ``--train_config.x=y`` and `--hpo_param_path`.
 
     Raises:
         ConfigError: The config or a flag is wrong.
@@ -340,6 +345,9 @@ def load_for_training(flags: TrainFlags) -> Config:
     edit.apply(config, {k: v for k, v in flags.edits.items() if k not in flags.path_edits})
     for path, (value, flag) in flags.path_edits.items():
         edit.apply(config, {path: value}, origin=flag)
+    if flags.hpo_param_path:
+        flag = "--hpo_param_path"
+        edit.apply(config, edit.read_parameters(flags.hpo_param_path, flag), origin=flag)
     _warn_ignored(config, flags.ignored)
     if flags.ignore_finetune_ckpt_error:
         _drop_missing_checkpoint(config)

@@ -87,6 +87,25 @@ def test_edits_beat_flags(path):
     assert proto.model_dir == "n"
 
 
+def test_a_file_of_parameters_comes_last(path, tmp_path):
+    file = tmp_path / "hpo.json"
+    file.write_text('{"param": {"train_config.num_steps": 7, "feature_config.features[0].embedding_dim": 4}}')
+    assert (
+        trained(path, "--train_config.num_steps=9", "--hpo_param_path", str(file)).train_config.num_steps == 7
+    )
+    for written, problem in {
+        '{"param":\n {"train_config.num_stepz": 7}}': "--hpo_param_path: train_config.num_stepz: TrainConfig has no",
+        '{"param":\n': r"hpo\.json:2:1: Expecting value",
+        "[]": r"hpo\.json: expected .* found \[\]",
+        '{"param": 5}': "expected .* found",
+    }.items():
+        file.write_text(written)
+        with pytest.raises(ConfigError, match=problem):
+            trained(path, "--hpo_param_path", str(file))
+    with pytest.raises(ConfigError, match=r"none\.json: can't be read: No such file"):
+        trained(path, "--hpo_param_path", str(tmp_path / "none.json"))
+
+
 def test_both_save_fields(path):
     with pytest.raises(ConfigError, match="save_checkpoints_steps is set too"):
         trained(path, "--train_config.save_checkpoints_secs=60")

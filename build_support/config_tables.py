@@ -1,0 +1,111 @@
+"""Writes docs/config_support.md from the tables the check of a config goes by; ``--check`` compares."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+import sys
+from collections.abc import Iterable, Sequence
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from hvdrec.config import support  # noqa: E402
+from hvdrec.config.protos import (  # noqa: E402
+    dataset_pb2,
+    eval_pb2,
+    feature_config_pb2,
+    loss_pb2,
+    optimizer_pb2,
+    train_pb2,
+)
+
+PAGE = ROOT / "docs" / "config_support.md"
+_HEAD = """# What of EasyRec's config is supported
+
+Written by `make docs` from `hvdrec/config/support.py`; change it there. How configs are read and edited is in
+[config.md](config.md).
+
+Every field of EasyRec's protos is read. What stands in no table below is supported. A field in force that
+isn't is refused, or told in a warning, with its file and line, before anything else runs. A field that holds
+its default is let pass, and so is a block that isn't in force: of another model class than `model_class`, or
+`feature_config` beside `feature_configs`.
+"""
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def _code(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _oneof(message: type, name: str) -> list[str]:
+    return [f.name for f in message.DESCRIPTOR.oneofs_by_name[name].fields]  # type: ignore[attr-defined]
+
+
+def _values() -> str:
+    kinds = {
+        "`data_config.input_type`": (support.INPUT_TYPES, dataset_pb2.DatasetConfig.InputType.keys()),
+        "`feature_type`": (support.FEATURE_TYPES, feature_config_pb2.FeatureConfig.FeatureType.keys()),
+        "`train_distribute`": (support.STRATEGIES, train_pb2.DistributionStrategy.keys()),
+        "`loss_type`": (support.LOSSES, loss_pb2.LossType.keys()),
+        "`optimizer_config`": (support.OPTIMIZERS, _oneof(optimizer_pb2.Optimizer, "optimizer")),
+        "`learning_rate`": (support.SCHEDULES, _oneof(optimizer_pb2.LearningRate, "learning_rate")),
+        "`metrics_set`": (support.METRICS, _oneof(eval_pb2.EvalMetrics, "metric")),
+        "`model_class`": (tuple(support.MODELS), (*support.MODELS, *support.MODELS_TO_COME)),
+    }
+    rows = [
+        (where, _code(names), _code(n for n in every if n not in names) or "none")
+        for where, (names, every) in kinds.items()
+    ]
+    usable = {name for names, _ in kinds.values() for name in names}
+    reasons = sorted(item for item in support.REASONS.items() if item[0] not in usable)
+    return "\n\n".join(
+        (
+            "## Values",
+            _table(("where", "supported", "refused"), rows),
+            "Of those that are refused there is more to say about:",
+            _table(("value", "why, and what to use"), [(f"`{n}`", why) for n, why in reasons]),
+        )
+    )
+
+
+def _fields() -> str:
+    def rows(table: dict[str, str]) -> list[tuple[str, str]]:
+        return [(f"`{name}`", why) for name, why in sorted(table.items())]
+
+    ranges = [(f"`{name}`", str(allowed)) for name, allowed in sorted(support.RANGES.items())]
+    return "\n\n".join(
+        (
+            "## Fields that are refused",
+            _table(("field", "why, and what to do"), rows(support.REFUSED)),
+            "## Fields that are set aside with a warning",
+            _table(("field", "why"), rows(support.IGNORED)),
+            "## Fields that nothing reads",
+            "They only name something, ask for what is done anyway, or belong to a value or field above:",
+            f"{_code(sorted(support.SILENT))}.",
+            "## What numbers may be",
+            _table(("field", "must be"), ranges),
+        )
+    )
+
+
+def main() -> int:
+    """Writes the page, or says that it must be written again."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="fail where the page isn't up to date")
+    written = f"{_HEAD}\n{_values()}\n\n{_fields()}\n"
+    if not parser.parse_args().check:
+        PAGE.write_text(written, encoding="utf-8")
+        return 0
+    if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != written:
+        print(f"{PAGE.relative_to(ROOT)} is behind hvdrec/config/support.py: run make docs", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
