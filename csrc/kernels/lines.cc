@@ -6,6 +6,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "kernels/array.h"
+
 #if defined(__AVX2__)
 #include <immintrin.h>
 #endif
@@ -212,8 +214,8 @@ SplitRows LineSplitter::Split(const std::vector<const LineBlock*>& blocks, const
   out.lines.reserve(rows);
   std::deque<std::string> unquoted;
   // First where each value lies, field by field; then, all sizes known, one copy.
-  std::vector<const char*> begin(fields_ * rows);
-  std::vector<uint32_t> size(fields_ * rows);
+  Array<const char*> begin(fields_ * rows);
+  Array<uint32_t> size(fields_ * rows);
   size_t good = 0;
   for (size_t i = 0; i < rows; ++i) {
     if (i + 2 * kAhead < rows) blocks[block[i + 2 * kAhead]]->PrefetchPlace(index[i + 2 * kAhead]);
