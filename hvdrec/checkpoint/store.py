@@ -117,6 +117,19 @@ class Store:
             logger.warning("an older checkpoint can't be removed: %s", error)
         return str(prefix)
 
+    def beside(self, folder: str, keep_max: int) -> Store:
+        """A store in a folder of this one's, which brings files to their places as this one does."""
+        return Store(str(self.model_dir / folder), keep_max, self._commit)
+
+    def replace_text(self, name: str, text: str) -> None:
+        """Replaces a small text file beside the checkpoints.
+
+        Raises:
+            CheckpointError: It can't be written.
+        """
+        with files.explained(f"can't write {self.model_dir / name}"):
+            self._commit.replace_text(self.model_dir / name, text)
+
     def adopt(self, source: Store, step: int) -> str:
         """Keeps a whole checkpoint of another store here too, whatever becomes of it there.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import tensorflow as tf
 
 from hvdrec.errors import DataError
@@ -77,11 +78,29 @@ def _text(cell: Any, separator: str) -> bytes:
 def _tensor(column: pa.Array, wanted: Wanted, locate: Locate) -> np.ndarray:
     if wanted.several:
         return _matrix(column, wanted, locate)
-    if not _is_number(column.type) or wanted.dtype == tf.string:
-        texts = [_text(cell, wanted.separator) for cell in column.to_pylist()]
-        return _parsed(texts, wanted, locate)
-    filled = column if column.null_count == 0 else column.fill_null(pa.scalar(_default(wanted), column.type))
-    return filled.to_numpy(zero_copy_only=False).astype(wanted.dtype.as_numpy_dtype)
+    if _is_number(column.type) and wanted.dtype != tf.string:
+        default = pa.scalar(float(wanted.default or 0), column.type)
+        filled = column.fill_null(default) if column.null_count else column
+        return filled.to_numpy(zero_copy_only=False).astype(wanted.dtype.as_numpy_dtype)
+    if not pa.types.is_binary(column.type):
+        column = pa.array([_text(cell, wanted.separator) for cell in column.to_pylist()], pa.binary())
+    text = wanted.default.encode() or (b"" if wanted.dtype == tf.string else b"0")
+    filled = pc.if_else(pc.equal(pc.binary_length(column), 0), text, column).fill_null(text)
+    if wanted.dtype == tf.string:
+        return filled.to_numpy(zero_copy_only=False)
+    try:
+        exact = pa.int64() if wanted.dtype.is_integer else pa.float64()
+        numbers = (
+            filled.cast(pa.string()).cast(exact).cast(_arrow_type(wanted.dtype), safe=wanted.dtype.is_integer)
+        )
+        return numbers.to_numpy(zero_copy_only=False)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        # Spaces and signs that Arrow doesn't take, a BOOL, or a mistake to be told.
+        return _parsed(filled.to_pylist(), wanted, locate)
+
+
+def _arrow_type(dtype: tf.DType) -> pa.DataType:
+    return pa.from_numpy_dtype(dtype.as_numpy_dtype)
 
 
 def _matrix(column: pa.Array, wanted: Wanted, locate: Locate) -> np.ndarray:
@@ -124,10 +143,6 @@ def _bool(text: bytes) -> bool:
 
 def _is_number(kind: pa.DataType) -> bool:
     return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-
-
-def _default(wanted: Wanted) -> float:
-    return float(wanted.default or 0)
 
 
 def defaults(proto: Any) -> Mapping[str, tuple[str, str]]:

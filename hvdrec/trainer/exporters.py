@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from hvdrec.checkpoint import files
 from hvdrec.checkpoint.background import BackgroundSaver
 from hvdrec.checkpoint.store import Store
 from hvdrec.config import Config
@@ -68,9 +67,7 @@ class Best:
         self.metric = export_config.best_exporter_metric
         self._bigger = bool(export_config.metric_bigger)
         self._checkpoints = checkpoints
-        folder = checkpoints.model_dir / BEST_FOLDER
-        self._store = Store(str(folder), max(1, int(export_config.exports_to_keep)))
-        self._path = folder / _BEST_FILE
+        self._store = checkpoints.beside(BEST_FOLDER, max(1, int(export_config.exports_to_keep)))
 
     def is_better(self, step: int, result: dict[str, float]) -> bool:
         """Whether this evaluation is strictly better than all before it."""
@@ -92,12 +89,11 @@ class Best:
     def remember(self, step: int, value: float) -> None:
         """Makes `value` the one to beat."""
         record = {"metric": self.metric, "bigger": self._bigger, "step": step, "value": value}
-        with files.explained(f"can't write {self._path}"):
-            files.write_atomically(self._path, json.dumps(record) + "\n")
+        self._store.replace_text(_BEST_FILE, json.dumps(record) + "\n")
 
     def _best(self, step: int) -> float | None:
         try:
-            record = json.loads(self._path.read_text(encoding="utf-8"))
+            record = json.loads((self._store.model_dir / _BEST_FILE).read_text(encoding="utf-8"))
             if (record["metric"], record["bigger"]) == (self.metric, self._bigger):
                 return float(record["value"])
         except (OSError, ValueError, KeyError, TypeError):

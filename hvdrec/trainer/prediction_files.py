@@ -6,11 +6,12 @@ import contextlib
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from hvdrec.data.batch import PackedBatch
 from hvdrec.errors import ConfigError, UserError
@@ -107,7 +108,7 @@ def write(path: str, batches: Iterable[PackedBatch], predictor: Predictor, layou
     temporary = f"{path}.tmp-{os.getpid()}"
     try:
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
+        with open(temporary, "wb") as file:
             count = _write_rows(file, batches, predictor, layout)
         os.replace(temporary, path)
     except OSError as error:
@@ -118,7 +119,7 @@ def write(path: str, batches: Iterable[PackedBatch], predictor: Predictor, layou
     return count
 
 
-def _write_rows(file: IO[str], batches: Iterable[PackedBatch], predictor: Predictor, layout: Layout) -> int:
+def _write_rows(file: IO[bytes], batches: Iterable[PackedBatch], predictor: Predictor, layout: Layout) -> int:
     count = 0
     outputs: list[str] | None = None
     kept: list[str] = []
@@ -129,18 +130,27 @@ def _write_rows(file: IO[str], batches: Iterable[PackedBatch], predictor: Predic
         if outputs is None:
             outputs, kept = layout.outputs(predictions), layout.reserved(batch.raw)
             if layout.output_format == "csv":
-                file.write(layout.separator.join([*outputs, *kept]) + "\n")
-        columns = [predictions[name].tolist() for name in outputs]
-        columns += [[_plain(v) for v in batch.raw.column(name).to_pylist()] for name in kept]
-        names = [*outputs, *kept]
-        for row in zip(*columns, strict=True):
-            if layout.output_format == "jsonl":
-                named = {n: _plain(v) for n, v in zip(names, row, strict=True)}
-                file.write(json.dumps(named, ensure_ascii=False) + "\n")
-            else:
-                file.write(layout.separator.join(_cell(v, layout.separator) for v in row) + "\n")
+                file.write((layout.separator.join([*outputs, *kept]) + "\n").encode())
+        columns = {name: _column(predictions[name]) for name in outputs}
+        columns |= {name: batch.raw.column(name) for name in kept}
+        file.write(_json_lines(columns) if layout.output_format == "jsonl" else _csv_lines(columns, layout))
         count += batch.rows
     return count
+
+
+def _column(values: np.ndarray) -> pa.Array:
+    """Predictions as an Arrow column, several values a row as lists."""
+    if values.ndim == 1:
+        return pa.array(values)
+    flat = pa.array(values.reshape(-1))
+    width = int(np.prod(values.shape[1:]))
+    return pa.ListArray.from_arrays(np.arange(len(values) + 1, dtype=np.int32) * width, flat)
+
+
+def _json_lines(columns: Mapping[str, pa.Array]) -> bytes:
+    rows = zip(*(column.to_pylist() for column in columns.values()), strict=True)
+    named = ({n: _plain(v) for n, v in zip(columns, row, strict=True)} for row in rows)
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in named).encode()
 
 
 def _plain(value: Any) -> Any:
@@ -152,13 +162,31 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
-def _cell(value: Any, separator: str) -> str:
-    """A value as a cell of CSV; quoted where the cell would fall apart otherwise."""
-    value = _plain(value)
-    if isinstance(value, list):
-        text = ",".join(_cell(v, "\0") for v in value)
-    else:
-        text = repr(value) if isinstance(value, float) else "" if value is None else str(value)
-    if separator in text or "\n" in text or "\r" in text:
-        return '"' + text.replace('"', '""') + '"'
-    return text
+def _csv_lines(columns: Mapping[str, pa.Array], layout: Layout) -> bytes:
+    """Lines of CSV; bytes of the input stay as they are."""
+    separator = layout.separator.encode()
+    cells = [_quoted(_texts(column), separator) for column in columns.values()]
+    lines = pc.binary_join_element_wise(*cells, pa.scalar(separator, pa.binary())).to_pylist()
+    return b"\n".join([*lines, b""])
+
+
+def _texts(column: pa.Array) -> pa.Array:
+    """A column's values as text, in as many digits as tell them apart; nothing for a null."""
+    if pa.types.is_list(column.type):
+        parts = pa.ListArray.from_arrays(column.offsets, _texts(column.values))
+        column = pc.binary_join(parts, pa.scalar(b",", pa.binary()))
+    elif not pa.types.is_binary(column.type):
+        column = column.cast(pa.string()).cast(pa.binary())
+    return column.fill_null(b"") if column.null_count else column
+
+
+def _quoted(texts: pa.Array, separator: bytes) -> pa.Array:
+    """Quotes the cells that would fall apart otherwise."""
+    apart = pc.or_(
+        pc.match_substring(texts, separator),
+        pc.or_(pc.match_substring(texts, b"\n"), pc.match_substring(texts, b"\r")),
+    )
+    if not pc.any(apart).as_py():
+        return texts
+    cells = zip(texts.to_pylist(), apart.to_pylist(), strict=True)
+    return pa.array([b'"' + t.replace(b'"', b'""') + b'"' if q else t for t, q in cells], pa.binary())

@@ -34,7 +34,10 @@ def predict(path):
         signature = tf.saved_model.load(model["folder"]).signatures["serving_default"]
         inputs = np.load(model["inputs"], allow_pickle=False)
         outputs = signature(**{n: tf.constant(inputs[n]) for n in inputs.files})
-        np.savez(model["outputs"], **{n: t.numpy() for n, t in outputs.items()})
+        found = {n: t.numpy() for n, t in outputs.items()}
+        # Text as bytes of one width: arrays of objects would be pickled.
+        found = {n: v.astype(np.bytes_) if v.dtype == object else v for n, v in found.items()}
+        np.savez(model["outputs"], **found)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

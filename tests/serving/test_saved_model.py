@@ -79,6 +79,10 @@ def test_every_model_gives_the_trainers_logits(tmp_path: pathlib.Path) -> None:
     for name, predictions in expected.items():
         assert found[name].keys() == predictions.keys()
         for output, values in predictions.items():
+            if values.dtype == object:
+                # Text of other outputs.
+                assert len(found[name][output]) == len(values)
+                continue
             assert np.ptp(values) > 0.0, output
             np.testing.assert_allclose(
                 found[name][output], values, rtol=1e-6, atol=1e-6, err_msg=f"{name} {output}"
