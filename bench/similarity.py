@@ -1,0 +1,239 @@
+"""Circle, multi-similarity and in-batch softmax loss: time, memory and error beside others.
+
+    .venv/bin/pip install -e .[bench]        # PyTorch and pytorch-metric-learning, for two more rows
+    .venv/bin/python bench/similarity.py --rows 1024,4096 --threads 1,2 --out similarity.json
+
+Each loss is computed forward and backward on unit embeddings with 4 rows a class. `gemm` is what no
+method with whole matrices can do without: three matrix products, one forward and two backward, in
+numpy's BLAS. Every measurement is a process of its own, so that its peak of memory, over what it held
+before, is its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from bench.machine import describe
+
+LOSSES = ("circle", "multi_similarity", "multi_similarity_mined", "in_batch_softmax")
+CONTENDERS = ("gemm", "native", "tensorflow", "pytorch_metric_learning")
+CIRCLE = {"margin": 0.25, "gamma": 32.0}
+MULTI = {"alpha": 2.0, "beta": 50.0, "lamb": 0.5}
+EPS = 0.1
+TEMPERATURE = 0.05
+#: Matrices of all pairs of more rows don't fit everywhere.
+LARGEST_MATRIX = 16_384
+#: float64 references of more rows take long.
+LARGEST_REFERENCE = 4_096
+
+Run = Callable[[], tuple[float, np.ndarray]]
+
+
+def data(rows: int, dim: int, dtype: type = np.float32) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Embeddings of norm 1, items of norm 1, and classes of 4 rows that lie a little together."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(rows) // 4
+    generator.shuffle(labels)
+    centres = generator.normal(size=(rows // 4 + 1, dim))
+    e = centres[labels] + 1.5 * generator.normal(size=(rows, dim))
+    v = e + generator.normal(size=(rows, dim))
+    unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (e, v)]
+    return unit[0].astype(dtype), unit[1].astype(dtype), labels.astype(np.int64)
+
+
+def native(loss: str, rows: int, dim: int, threads: int, dtype: type = np.float32) -> Run:
+    from hvdrec.ops.native import load_native
+
+    kernels = load_native()
+    e, v, labels = data(rows, dim, dtype)
+    if loss == "circle":
+        return lambda: kernels.circle_loss(e, labels, threads=threads, **CIRCLE)
+    if loss == "in_batch_softmax":
+        return lambda: kernels.in_batch_softmax(e, v, temperature=TEMPERATURE, threads=threads)[:2]
+    eps = EPS if loss == "multi_similarity_mined" else None
+    return lambda: kernels.multi_similarity_loss(e, labels, mining_eps=eps, threads=threads, **MULTI)
+
+
+def tensorflow(loss: str, rows: int, dim: int, threads: int) -> Run:
+    import tensorflow as tf
+
+    from hvdrec.ops.circle import circle_loss
+    from hvdrec.ops.in_batch_softmax import in_batch_softmax
+    from hvdrec.ops.multi_similarity import multi_similarity_loss
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    e, v, labels = map(tf.constant, data(rows, dim))
+
+    @tf.function(autograph=False)
+    def run() -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch([e, v])
+            if loss == "circle":
+                value = circle_loss(e, labels, impl="tensorflow", **CIRCLE)
+            elif loss == "in_batch_softmax":
+                value = in_batch_softmax(e, v, temperature=TEMPERATURE, impl="tensorflow")
+            else:
+                eps = EPS if loss == "multi_similarity_mined" else None
+                value = multi_similarity_loss(e, labels, mining_eps=eps, impl="tensorflow", **MULTI)
+        wanted = [e, v] if loss == "in_batch_softmax" else [e]
+        return value, tape.gradient(value, wanted)[0]
+
+    def call() -> tuple[float, np.ndarray]:
+        value, gradient = run()
+        return float(value), gradient.numpy()
+
+    return call
+
+
+def pytorch_metric_learning(loss: str, rows: int, dim: int, threads: int) -> Run:
+    import torch
+    from pytorch_metric_learning import losses, miners
+
+    torch.set_num_threads(threads)
+    values, items, classes = data(rows, dim)
+    e = torch.tensor(values, requires_grad=True)
+    labels = torch.tensor(classes)
+    miner = None
+    if loss == "circle":
+        function = losses.CircleLoss(m=CIRCLE["margin"], gamma=CIRCLE["gamma"])
+    elif loss == "in_batch_softmax":
+        v = torch.tensor(items, requires_grad=True)
+    else:
+        function = losses.MultiSimilarityLoss(alpha=MULTI["alpha"], beta=MULTI["beta"], base=MULTI["lamb"])
+        miner = miners.MultiSimilarityMiner(epsilon=EPS) if loss == "multi_similarity_mined" else None
+
+    def call() -> tuple[float, np.ndarray]:
+        e.grad = None
+        if loss == "in_batch_softmax":
+            value = torch.nn.functional.cross_entropy(e @ v.T / TEMPERATURE, torch.arange(rows))
+        else:
+            value = function(e, labels, miner(e, labels) if miner else None)
+        value.backward()
+        return float(value.detach()), e.grad.numpy()
+
+    return call
+
+
+def gemm(loss: str, rows: int, dim: int, threads: int) -> Run:
+    e, v, _ = data(rows, dim)
+    other = v if loss == "in_batch_softmax" else e
+    s, g, h = np.empty((rows, rows), np.float32), np.empty_like(e), np.empty_like(e)
+
+    def call() -> tuple[float, np.ndarray]:
+        np.matmul(e, other.T, out=s)
+        np.matmul(s, other, out=g)
+        np.matmul(s.T, e, out=h)
+        return float("nan"), g
+
+    return call
+
+
+def kilobytes(field: str) -> int:
+    """A size out of /proc/self/status."""
+    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(field)).split()[1])
+
+
+def forget_peak() -> int:
+    """Makes VmHWM start again from what is held now, which it gives in kilobytes."""
+    pathlib.Path("/proc/self/clear_refs").write_text("5")
+    return kilobytes("VmRSS")
+
+
+def measure(contender: str, loss: str, rows: int, dim: int, threads: int) -> dict[str, Any]:
+    """The best time of some repetitions, the peak of memory and the error; in this process."""
+    run = globals()[contender](loss, rows, dim, threads)
+    before = forget_peak()
+    best, started = float("inf"), time.perf_counter()
+    while best == float("inf") or time.perf_counter() - started < 1.0:
+        start = time.perf_counter()
+        value, gradient = run()
+        best = min(best, time.perf_counter() - start)
+    found: dict[str, Any] = {
+        "milliseconds": round(1e3 * best, 2),
+        "megabytes": round((kilobytes("VmHWM") - before) / 1024, 1),
+    }
+    if contender != "gemm" and rows <= LARGEST_REFERENCE:
+        expected, reference = native(loss, rows, dim, 1, np.float64)()
+        found["loss_error"] = abs(value - expected) / abs(expected)
+        # pytorch-metric-learning brings embeddings to norm 1 itself, which keeps of the gradient what
+        # is at right angles to them.
+        e = data(rows, dim, np.float64)[0]
+        off, whole = (x - np.sum(x * e, axis=1, keepdims=True) * e for x in (gradient - reference, reference))
+        found["gradient_error"] = float(np.abs(off).max() / np.abs(whole).max())
+    return found
+
+
+def apart(contender: str, loss: str, rows: int, dim: int, threads: int) -> dict[str, Any]:
+    """`measure` in a process of its own."""
+    arguments = [contender, loss, str(rows), str(dim), str(threads)]
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [sys.executable, __file__, "--measure", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        return {"failed": done.stderr.strip().splitlines()[-1][:200] if done.stderr else str(done.returncode)}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rows", default="1024,4096")
+    parser.add_argument("--dim", type=int, default=128)
+    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--losses", default=",".join(LOSSES))
+    parser.add_argument("--contenders", default=",".join(CONTENDERS))
+    parser.add_argument("--out", type=pathlib.Path)
+    parser.add_argument("--measure", nargs=5, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        contender, loss, *numbers = arguments.measure
+        print(json.dumps(measure(contender, loss, *map(int, numbers))))
+        return
+    contenders = arguments.contenders.split(",")
+    packages = ["numpy", "tensorflow-cpu"]
+    if importlib.util.find_spec("pytorch_metric_learning") is None:
+        contenders = [name for name in contenders if name != "pytorch_metric_learning"]
+    else:
+        packages += ["torch", "pytorch-metric-learning"]
+    results = []
+    for rows in map(int, arguments.rows.split(",")):
+        for threads in map(int, arguments.threads.split(",")):
+            for loss in arguments.losses.split(","):
+                bare = None
+                for contender in contenders:
+                    if rows > LARGEST_MATRIX and contender != "native":
+                        continue
+                    found = apart(contender, loss, rows, arguments.dim, threads)
+                    bare = found.get("milliseconds") if contender == "gemm" else bare
+                    if bare and "milliseconds" in found:
+                        found["of_gemm"] = round(found["milliseconds"] / bare, 2)
+                    entry = {"loss": loss, "by": contender, "rows": rows, "threads": threads, **found}
+                    print(json.dumps(entry), flush=True)
+                    results.append(entry)
+    if arguments.out:
+        report = {**describe(*packages), "dim": arguments.dim, "results": results}
+        arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
