@@ -150,8 +150,10 @@ def _check_dnn(report: Report, dnn: Any, path: str) -> None:
 
 
 def _widths(report: Report, group: Any) -> dict[str, int]:
-    """The `embedding_dim` of each feature of a group."""
-    dims = {feature_name(f): int(f.embedding_dim) for f in feature_list(report.config.proto)}
+    """The numbers each feature of a group gives: its `embedding_dim`, or those of its cells."""
+    dims = {
+        feature_name(f): int(f.embedding_dim or f.raw_input_dim) for f in feature_list(report.config.proto)
+    }
     return {name: dims[name] for name in group.feature_names if name in dims}
 
 
@@ -202,10 +204,11 @@ def _check_dlrm(report: Report, model: Any, block: Any, path: str, groups: dict[
         report.error(f"{path}.arch_interaction_op", f"use 'dot' or 'cat', is {block.arch_interaction_op!r}")
     if "sparse" in groups and enum_name(groups["sparse"], "wide_deep") == "WIDE":
         report.error(f"{_PATH}.feature_groups", "DLRM needs group 'sparse' with wide_deep: DEEP")
-    elif block.arch_interaction_op == "dot" and "sparse" in groups and block.bot_dnn.hidden_units:
-        last = block.bot_dnn.hidden_units[-1]
+    elif block.arch_interaction_op == "dot" and {"sparse", "dense"} <= groups.keys():
+        units = [u for u in block.bot_dnn.hidden_units if u]
+        last = units[-1] if units else sum(_widths(report, groups["dense"]).values())
         wrong = {n: w for n, w in _widths(report, groups["sparse"]).items() if w != last}
-        if wrong and last:
+        if wrong:
             name, width = next(iter(wrong.items()))
             report.error(
                 f"{path}.bot_dnn.hidden_units",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
 
 import pytest
+from small_job import SmallJob
 
 from hvdrec.config import support
 from hvdrec.errors import ConfigError
@@ -171,6 +173,16 @@ def test_what_is_refused(checked, example, change):
         checked(text)
     place = rf".*x\.config(:\d+)?: {re.escape(path)}: .*{re.escape(problem)}"
     assert any(re.fullmatch(f"{place}.*", line) for line in str(error.value).split("\n")), error.value
+
+
+@pytest.mark.parametrize(("bottom", "last"), [("[8, 5]", 5), ("[0]", 2), ("[]", 2)])
+def test_dlrms_embeddings_have_the_width_of_its_bottom(checked, bottom, last):
+    text = SmallJob(pathlib.Path("rows.csv"), pathlib.Path("run"), model="DLRM").text()
+    checked(text)
+    with pytest.raises(
+        ConfigError, match=rf"bot_dnn.hidden_units: the last width \({last}\) must be .*; a has 4"
+    ):
+        checked(text.replace("bot_dnn { hidden_units: [8, 4]", f"bot_dnn {{ hidden_units: {bottom}"))
 
 
 def test_the_line_is_that_of_the_field(checked, example):
