@@ -3,6 +3,7 @@
 #include <sched.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -13,6 +14,9 @@
 
 namespace hvdrec {
 namespace {
+
+// How long a thread waits awake for the others.
+constexpr std::chrono::microseconds kSpin(100);
 
 // The pieces of one Run. Tasks that begin after all pieces are taken touch nothing but this.
 struct Pieces {
@@ -33,8 +37,19 @@ struct Pieces {
     }
     if (finished == 0) return;
     const std::lock_guard<std::mutex> lock(mutex);
-    done += finished;
-    if (done == count) all_done.notify_all();
+    done.store(done.load(std::memory_order_relaxed) + finished, std::memory_order_release);
+    if (Done()) all_done.notify_all();
+  }
+
+  bool Done() const { return done.load(std::memory_order_acquire) == count; }
+
+  // The pieces still at work end soon, mostly: falling asleep and being woken would take longer.
+  void Wait() {
+    const auto began = std::chrono::steady_clock::now();
+    while (!Done() && std::chrono::steady_clock::now() - began < kSpin) {
+    }
+    std::unique_lock<std::mutex> lock(mutex);
+    all_done.wait(lock, [this] { return Done(); });
   }
 
   const int64_t count;
@@ -42,7 +57,7 @@ struct Pieces {
   std::atomic<bool> failed{false};
   std::mutex mutex;
   std::condition_variable all_done;
-  int64_t done = 0;
+  std::atomic<int64_t> done{0};
   std::exception_ptr error;
 };
 
@@ -97,8 +112,7 @@ void Parallel::Run(int64_t count, const std::function<void(int64_t)>& body) cons
     Schedule([pieces, &body] { pieces->Work(body); });
   }
   pieces->Work(body);
-  std::unique_lock<std::mutex> lock(pieces->mutex);
-  pieces->all_done.wait(lock, [&] { return pieces->done == pieces->count; });
+  pieces->Wait();
   if (pieces->error) std::rethrow_exception(pieces->error);
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,14 @@ import tensorflow as tf
 from hvdrec.errors import UserError
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.launch import launched_size
+
+#: Read when Horovod and Open MPI start; what the user sets stays.
+_SETTINGS = {
+    # A step is a few milliseconds, and Horovod's own rest between two rounds is one of them.
+    "HOROVOD_CYCLE_TIME": "0.3",
+    # A rank that waits for a message mustn't keep the core from its own computing threads.
+    "OMPI_MCA_mpi_yield_when_idle": "1",
+}
 
 
 class HorovodReplicas(ReplicaGroup):
@@ -24,6 +33,8 @@ class HorovodReplicas(ReplicaGroup):
         Raises:
             UserError: Horovod isn't installed or can't start.
         """
+        for name, value in _SETTINGS.items():
+            os.environ.setdefault(name, value)
         try:
             import horovod.tensorflow as hvd
 

@@ -10,6 +10,8 @@ import tensorflow as tf
 from hvdrec.layers.context import Pass
 from hvdrec.losses.base import Replicas
 from hvdrec.models.recommender import Batch, Output, Recommender
+from hvdrec.ops.library import default_implementation
+from hvdrec.ops.sum_of_squares import sum_of_squares
 from hvdrec.optim.base import Gradient, Optimizer, RowGradient
 from hvdrec.optim.clip import clip_by_global_norm
 from hvdrec.parallel.group import ReplicaGroup
@@ -139,7 +141,7 @@ class TrainStep(tf.Module):
             gradients, norm = clip_by_global_norm(gradients, self.clip_norm)
         else:
             norm = _squared_norm(gradients)
-        finite = tf.math.is_finite(norm + tf.reduce_sum(losses))
+        finite = tf.logical_and(tf.math.is_finite(norm), tf.math.is_finite(tf.reduce_sum(losses)))
 
         def update() -> tf.Tensor:
             for moving, value in zip(run.updates, statistics, strict=True):
@@ -217,4 +219,4 @@ class TrainStep(tf.Module):
 
 def _squared_norm(gradients: Sequence[Gradient]) -> tf.Tensor:
     values = [g.values if isinstance(g, RowGradient) else g for g in gradients]
-    return tf.add_n([tf.nn.l2_loss(v) for v in values])
+    return sum_of_squares(values, impl=default_implementation())

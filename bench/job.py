@@ -1,0 +1,208 @@
+"""Samples per second of a whole training job, and where its time goes.
+
+    python bench/job.py [--steps 1500] [--variants np1,np2,...] [--out FILE.json]
+
+Generates a file of MovieLens-1M's shape (665,000 rows, 8 columns) and trains a DeepFM 256-128-64 with
+16-wide tables by Adam on it, batch 1024 per rank: reading, hashing, packing, forward, backward, exchange,
+update, logging. Counted from the end of the first call (which traces the graph) to the end of the last.
+For rank 0: `input` is waiting for a batch, `feed` laying batches end to end, `communication` the time in
+collectives, waiting for the other ranks included, `compute` the rest of the steps, `other` the loop around.
+Variants: np1, np1-tensorflow (stock operations only), np2 (MPI), np2-gloo, np2-fp16. Results as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ml1m
+from machine import describe
+
+BATCH = 1024
+BIN = pathlib.Path(sys.executable).parent
+#: Variant -> ranks, flags of horovodrun, environment, lines of train_config.
+VARIANTS: dict[str, tuple[int, list[str], dict[str, str], str]] = {
+    "np1": (1, [], {}, ""),
+    "np1-tensorflow": (1, [], {"HVDREC_OPS": "tensorflow"}, ""),
+    "np2": (2, [], {}, ""),
+    "np2-gloo": (2, ["--gloo"], {}, ""),
+    "np2-fp16": (2, [], {}, "allreduce_compression: FP16"),
+}
+
+
+def launch(name: str, data: pathlib.Path, folder: pathlib.Path, steps: int) -> dict[str, Any]:
+    """Runs a variant in processes of its own."""
+    ranks, flags, environment, extra = VARIANTS[name]
+    config = folder / f"{name}.config"
+    text = ml1m.config_text(data, folder / name, BATCH, steps)
+    config.write_text(text.replace("train_config {", f"train_config {{\n  {extra}", 1))
+    out = folder / f"{name}.json"
+    program = [sys.executable, __file__, "--worker", str(config), "--out", str(out)]
+    command = program if ranks == 1 else [str(BIN / "horovodrun"), *flags, "-np", str(ranks), *program]
+    began = time.perf_counter()
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{name}: {done.stdout[-2000:]}{done.stderr[-4000:]}")
+    result = json.loads(out.read_text())
+    result["seconds_with_start_and_end"] = round(time.perf_counter() - began, 2)
+    return result
+
+
+class Clock:
+    """Seconds spent in functions it has wrapped, once it runs."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.running = False
+
+    def wrap(
+        self, name: str, function: Callable[..., Any], after: Callable[[Any], None] | None = None
+    ) -> Any:
+        def timed(*args: Any) -> Any:
+            began = time.perf_counter()
+            result = function(*args)
+            if after:
+                after(result)
+            if self.running:
+                self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
+            return result
+
+        return timed
+
+
+def time_collectives(group: Any) -> Callable[[], float]:
+    """Times the collectives of a group inside the graph; gives their seconds so far."""
+    import tensorflow as tf
+
+    spent = tf.Variable(0.0, dtype=tf.float64)
+
+    def timed(collective: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+        def call(value: tf.Tensor, name: str) -> tf.Tensor:
+            with tf.control_dependencies([value]):
+                began = tf.timestamp()
+            with tf.control_dependencies([began]):
+                result = collective(tf.identity(value), name)
+            with tf.control_dependencies([result]):
+                spent.assign_add(tf.timestamp() - began)
+            return result
+
+        return call
+
+    if group.size > 1:
+        group.sum, group.concat = timed(group.sum), timed(group.concat)
+    return lambda: float(spent.numpy())
+
+
+def work(config_path: str, out: pathlib.Path) -> None:
+    """One rank: trains, and on rank 0 writes what was measured."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from hvdrec.config import load
+    from hvdrec.parallel.launch import join_group
+    from hvdrec.trainer import loop, step
+    from hvdrec.trainer.feed import Feed
+    from hvdrec.trainer.job import Job, set_threads
+
+    config = load(config_path)
+    group = join_group()
+    set_threads(config.proto.train_config, group.local_size)
+    communication = time_collectives(group)
+    clock = Clock()
+    loop.Loop._take = clock.wrap("input", loop.Loop._take)
+    Feed.stack = clock.wrap("feed", Feed.stack)
+    marks: list[tuple[float, float, float, int]] = []
+    make = step.TrainStep.__init__
+
+    def init(self: Any, *args: Any) -> None:
+        make(self, *args)
+        self.run = clock.wrap("steps", self.run, lambda result: result.report.numpy())
+
+    report = loop.Loop._report
+
+    def mark(self: Any, *args: Any) -> None:
+        report(self, *args)
+        marks.append((time.perf_counter(), time.process_time(), communication(), self.samples))
+        clock.running = True
+
+    step.TrainStep.__init__, loop.Loop._report = init, mark
+    Job(config, group).train(False, 0)
+    first, last = marks[0], marks[-1]
+    if group.rank == 0:
+        wall, cpu, exchanged, samples = (b - a for a, b in zip(first, last, strict=True))
+        spent = clock.seconds
+        parts = {
+            "input": spent["input"],
+            "feed": spent["feed"],
+            "compute": spent["steps"] - exchanged,
+            "communication": exchanged,
+        }
+        parts["other"] = wall - sum(parts.values())
+        steps = samples / BATCH / group.size
+        result = {
+            "ranks": group.size,
+            "samples_per_second": round(samples / wall),
+            "milliseconds_per_step": round(1000 * wall / steps, 3),
+            "of_which": {name: round(1000 * value / steps, 3) for name, value in parts.items()},
+            "cpu_milliseconds_per_step_of_rank_0": round(1000 * cpu / steps, 3),
+        }
+        out.write_text(json.dumps(result))
+    group.close()
+
+
+def show(name: str, result: dict[str, Any]) -> None:
+    """One line about a variant."""
+    parts = ", ".join(f"{part} {value:.2f}" for part, value in result["of_which"].items())
+    print(
+        f"{name}: {result['samples_per_second']:,} samples/s; {result['milliseconds_per_step']:.2f} ms a step: "
+        f"{parts}; {result['cpu_milliseconds_per_step_of_rank_0']:.2f} ms of CPU time on rank 0",
+        flush=True,
+    )
+
+
+def bench(names: Sequence[str], steps: int, times: int) -> dict[str, Any]:
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        data = pathlib.Path(folder, "ml1m.csv")
+        ml1m.write_data(data)
+        for turn in range(times):
+            for name in names:
+                result = launch(name, data, pathlib.Path(tempfile.mkdtemp(dir=folder)), steps)
+                show(name, result)
+                if turn == 0 or result["samples_per_second"] > results[name]["samples_per_second"]:
+                    results[name] = result
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--times", type=int, default=1, help="runs of each variant; the best one counts")
+    parser.add_argument("--variants", default=",".join(VARIANTS))
+    parser.add_argument("--out", type=pathlib.Path)
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        work(args.worker, args.out)
+        return
+    result = {
+        "benchmark": "job",
+        **describe("tensorflow-cpu", "horovod", "numpy"),
+        "batch_size": BATCH,
+        "steps": args.steps,
+        "results": bench(args.variants.split(","), args.steps, args.times),
+    }
+    text = json.dumps(result, indent=2)
+    print(text)
+    if args.out:
+        args.out.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
