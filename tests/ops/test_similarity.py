@@ -322,6 +322,24 @@ def test_second_derivatives_are_refused() -> None:
             outer.gradient(norm, variable)
 
 
+def _kilobytes(field: str) -> int:
+    lines = pathlib.Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(field)).split()[1])
+
+
+def test_memory_grows_with_the_rows_alone() -> None:
+    """A matrix of all pairs would take 1 GB."""
+    e, labels, _ = _rows(0, 16_384, 8, 1000, dtype=np.float32)
+    try:
+        pathlib.Path("/proc/self/clear_refs").write_text("5")
+    except OSError as error:
+        pytest.skip(f"the peak of memory can't be read here: {error}")
+    before = _kilobytes("VmRSS")
+    load_native().circle_loss(e, labels, threads=2)
+    load_native().in_batch_softmax(e, e, threads=2)
+    assert _kilobytes("VmHWM") - before < 64 * 1024
+
+
 def test_the_interpreter_goes_on_meanwhile() -> None:
     """The lock of the interpreter is given up: a thread gets on while a kernel works."""
     e, labels, _ = _rows(0, 3000, 64, 100, dtype=np.float32)
