@@ -1,6 +1,8 @@
 #include "kernels/packer.h"
 
 #include <algorithm>
+#include <cmath>
+#include <sstream>
 #include <stdexcept>
 #include <utility>
 
@@ -93,6 +95,20 @@ void Packer::PackMulti(const LookupSpec& lookup, const IdValues& values, Packed*
   }
 }
 
+void Packer::CheckClasses(Cells* cells, const LabelSpec& label, const float* values,
+                          int64_t rows) const {
+  for (int64_t row = 0; row < rows; ++row) {
+    const float value = values[row];
+    if (value >= 0.0f && value < static_cast<float>(label.classes) && value == std::floor(value)) {
+      continue;
+    }
+    std::ostringstream text;
+    text << "label " << value << " where num_class is " << label.classes
+         << "; use whole numbers from 0 to " << label.classes - 1;
+    cells->Bad(row, spec_.fields[label.field], text.str());
+  }
+}
+
 void Packer::PackLabels(Cells* cells, Packed* out) const {
   std::string scratch;
   for (const LabelSpec& label : spec_.labels) {
@@ -100,6 +116,7 @@ void Packer::PackLabels(Cells* cells, Packed* out) const {
     const Field& field = spec_.fields[label.field];
     if (label.dim == 1) {
       ReadNumbers(cells, label.field, values.data());
+      if (label.classes > 0) CheckClasses(cells, label, values.data(), out->rows);
       out->labels.push_back(std::move(values));
       continue;
     }

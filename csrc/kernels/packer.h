@@ -39,6 +39,7 @@ struct LabelSpec {
   int field = 0;
   int dim = 1;
   std::string separator;
+  int classes = 0;  // above 0: only whole numbers below it are labels
 };
 
 struct PackerSpec {
@@ -92,6 +93,7 @@ class Packer {
   void PackSingle(const LookupSpec& lookup, const IdValues& values, Packed* out);
   void PackMulti(const LookupSpec& lookup, const IdValues& values, Packed* out);
   void PackLabels(Cells* cells, Packed* out) const;
+  void CheckClasses(Cells* cells, const LabelSpec& label, const float* values, int64_t rows) const;
   void PackIds(Cells* cells, Packed* out) const;
 
   const PackerSpec spec_;

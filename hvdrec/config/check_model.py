@@ -1,4 +1,4 @@
-"""Checks `model_config` and `eval_config`."""
+"""Checks `model_config`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from typing import Any
 
 from hvdrec.config import support
 from hvdrec.config.check_embedding import (
-    EMBEDDING_METRICS,
     EMBEDDING_MODELS,
     check_embedding_loss,
-    check_embedding_metric,
     check_metric_learning,
 )
+from hvdrec.config.check_metrics import ERROR_LOSSES, check_id_column, check_metrics
 from hvdrec.config.expand import feature_list, feature_name
 from hvdrec.config.names import enum_name, hint, is_message, is_repeated, listed
 from hvdrec.config.report import Report
@@ -20,10 +19,6 @@ from hvdrec.config.report import Report
 _PATH = "model_config"
 _MULTI_CLASS = ("CLASSIFICATION",)
 _PREFIXES = ("tf.nn.", "tf.math.", "tf.keras.activations.", "tf.")
-_RANKING_METRICS = ("auc", "gauc", "session_auc", "max_f1", "precision", "recall")
-_ERROR_METRICS = ("mean_absolute_error", "mean_squared_error", "root_mean_squared_error")
-_ERROR_LOSSES = ("L2_LOSS", "SIGMOID_L2_LOSS")
-_REDUCTIONS = ("mean", "mean_by_sample_num", "mean_by_positive_num")
 _PARAMETERS = {
     "F1_REWEIGHTED_LOSS": "f1_reweighted_loss",
     "BINARY_FOCAL_LOSS": "binary_focal_loss",
@@ -36,7 +31,11 @@ _PARAMETERS = {
     "LISTWISE_DISTILL_LOSS": "listwise_distill_loss",
     "ZILN_LOSS": "ziln_loss",
 }
-_DEFAULT_NAMES = {"CLASSIFICATION": "cross_entropy_loss", "L2_LOSS": "l2_loss"}
+_DEFAULT_NAMES = {
+    "CLASSIFICATION": "cross_entropy_loss",
+    "L2_LOSS": "l2_loss",
+    "SIGMOID_L2_LOSS": "l2_loss",
+}
 
 
 def check_model(report: Report) -> None:
@@ -61,7 +60,7 @@ def check_model(report: Report) -> None:
         if check_one is not None:
             check_one(report, model, block, path, groups)
     losses = _check_losses(report, model)
-    _check_metrics(report, model, losses)
+    check_metrics(report, model, losses)
 
 
 def _refuse_class(report: Report, name: str) -> None:
@@ -245,16 +244,19 @@ def _check_losses(report: Report, model: Any) -> list[str]:
         kinds.append(kind)
         names.append(name)
         block = loss.WhichOneof("loss_param")
-        if block is not None and block != _PARAMETERS.get(kind):
-            own = _PARAMETERS.get(kind)
-            advice = f"its parameters go into {own}" if own else "it has no parameters; remove it"
-            report.error(f"{path}.{block}", f"does not belong to {kind}; {advice}")
+        wanted = _PARAMETERS.get(kind)
+        if block is not None and wanted is None:
+            report.warn(f"{path}.{block}", f"has no effect on {kind}")
+        elif block is not None and block != wanted:
+            report.error(f"{path}.{block}", f"does not belong to {kind}; its parameters go into {wanted}")
         elif block is not None:
             _check_session(report, getattr(loss, block), f"{path}.{block}")
         if loss.learn_loss_weight and not uncertain:
-            report.error(f"{path}.learn_loss_weight", "needs loss_weight_strategy: Uncertainty")
-    if set(kinds) >= set(_ERROR_LOSSES):
-        report.error(f"{_PATH}.losses", f"{listed(_ERROR_LOSSES)} give y two meanings; keep one of them")
+            report.warn(
+                f"{path}.learn_loss_weight", "has no effect without loss_weight_strategy: Uncertainty"
+            )
+    if set(kinds) >= set(ERROR_LOSSES):
+        report.error(f"{_PATH}.losses", f"{listed(ERROR_LOSSES)} give y two meanings; keep one of them")
     return kinds
 
 
@@ -268,58 +270,4 @@ def _check_loss_type(report: Report, model: Any, kind: str, path: str) -> None:
 
 def _check_session(report: Report, parameters: Any, path: str) -> None:
     if "session_name" in parameters.DESCRIPTOR.fields_by_name and parameters.session_name:
-        _check_column(report, parameters.session_name, f"{path}.session_name")
-
-
-def _check_column(report: Report, name: str, path: str) -> None:
-    """An id may be an input field, or a feature, whose first input is meant."""
-    proto = report.config.proto
-    names = {f.input_name for f in proto.data_config.input_fields}
-    names |= {feature_name(f) for f in feature_list(proto) if {*f.input_names[:1]} & names}
-    if name not in names:
-        report.error(path, f"no feature or input field is named {name!r}; {report.hint(name, sorted(names))}")
-
-
-def _check_metrics(report: Report, model: Any, losses: list[str]) -> None:
-    first: dict[str, Any] = {}
-    for i, metric in enumerate(report.config.proto.eval_config.metrics_set):
-        path, name = f"eval_config.metrics_set[{i}]", metric.WhichOneof("metric")
-        if name is None:
-            report.error(path, f"is empty; set one of {', '.join(support.METRICS)}")
-            continue
-        path = f"{path}.{name}"
-        refused = support.unsupported(name, support.METRICS)
-        if refused:
-            report.error(path, refused)
-            continue
-        if model.model_class in EMBEDDING_MODELS or name in EMBEDDING_METRICS:
-            check_embedding_metric(report, model, name, path)
-            continue
-        _check_metric(report, getattr(metric, name), name, path)
-        of_probabilities = name in _RANKING_METRICS or (name == "accuracy" and model.num_class == 1)
-        if of_probabilities and all(kind in _ERROR_LOSSES for kind in losses):
-            report.error(path, f"needs a loss that gives probabilities, found {listed(losses)}")
-        if name == "recall_at_topk" and model.num_class < 2:
-            report.error(path, f"needs num_class above 1, is {model.num_class}")
-        if name == "recall_at_topk" and metric.recall_at_topk.topk > model.num_class > 1:
-            report.error(
-                f"{path}.topk", f"is {metric.recall_at_topk.topk}, above num_class {model.num_class}"
-            )
-        if name in _RANKING_METRICS and model.num_class > 2:
-            report.error(path, f"needs num_class 1 or 2, is {model.num_class}")
-        if name in _ERROR_METRICS and model.num_class > 1:
-            report.error(path, f"needs num_class 1, is {model.num_class}")
-        if first.setdefault(name, metric) != metric:
-            report.error(path, "stands twice, with other parameters: both results would have one name")
-
-
-def _check_metric(report: Report, metric: Any, name: str, path: str) -> None:
-    for field in ("uid_field", "session_id_field"):
-        if field not in metric.DESCRIPTOR.fields_by_name:
-            continue
-        if not getattr(metric, field):
-            report.error(f"{path}.{field}", "is missing")
-        else:
-            _check_column(report, getattr(metric, field), f"{path}.{field}")
-    if name in ("gauc", "session_auc") and metric.reduction not in _REDUCTIONS:
-        report.error(f"{path}.reduction", f"use one of {', '.join(_REDUCTIONS)}, is {metric.reduction!r}")
+        check_id_column(report, parameters.session_name, f"{path}.session_name")

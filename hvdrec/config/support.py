@@ -362,6 +362,8 @@ RANGES = {
     "MultiSimilarityLoss.alpha": _POSITIVE,
     "MultiSimilarityLoss.beta": _POSITIVE,
     "HighWayTower.emb_size": _AT_LEAST_1,
+    "Precision.threshold": _FRACTION,
+    "Recall.threshold": _FRACTION,
     "TruncatedNormalInitializer.stddev": _AT_LEAST_0,
     "RandomNormalInitializer.stddev": _AT_LEAST_0,
     **{f"{m}.beta1": _BELOW_1 for m in ("AdamOptimizer", "AdamWOptimizer", "LazyAdamOptimizer")},

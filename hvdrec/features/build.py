@@ -172,6 +172,7 @@ class _Layout:
                     "field": self._fields.index(name, "label_fields"),
                     "dim": dim,
                     "separator": data.label_sep[i] if i < len(data.label_sep) else ",",
+                    "classes": self._classes(name),
                 }
                 for i, (name, dim) in enumerate(zip(labels, label_dims, strict=True))
             ],
@@ -193,6 +194,12 @@ class _Layout:
             ids=tuple(ids),
             native=native,
         )
+
+    def _classes(self, label: str) -> int:
+        """How many classes a label has; 0 where it may be any number."""
+        model = self._proto.model_config
+        used = label == (model.label_name or self._proto.data_config.label_fields[0])
+        return int(model.num_class) if used and model.num_class > 1 else 0
 
     def _place(self, position: int, use: _Use) -> GroupFeature:
         if isinstance(use.column, IdColumn):

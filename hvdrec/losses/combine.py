@@ -79,12 +79,8 @@ class LossSet(tf.Module):
     def _create_uncertainties(
         self, configs: Sequence[loss_pb2.Loss], create_variable: CreateVariable
     ) -> list[tf.Variable | None]:
-        learned = [bool(c.learn_loss_weight) for c in configs]
-        if any(learned) and self._strategy != EasyRecModel.Uncertainty:
-            raise ConfigError(
-                f"model_config.losses[{learned.index(True)}].learn_loss_weight: needs "
-                "loss_weight_strategy: Uncertainty"
-            )
+        uncertain = self._strategy == EasyRecModel.Uncertainty
+        learned = [uncertain and c.learn_loss_weight for c in configs]
         return [
             create_variable(f"{name}_loss_weight", (), 0.0) if learn else None
             for name, learn in zip(self.names, learned, strict=True)

@@ -131,13 +131,12 @@ def build(config: loss_pb2.Loss, num_class: int) -> Loss:
     if num_class > 1 and not found.many_classes:
         raise ConfigError(f"loss_type: {type_name} needs num_class: 1, but num_class is {num_class}")
     given = config.WhichOneof("loss_param")
-    if given is not None and given != found.param_field:
-        wanted = (
-            f"its parameters go into {found.param_field}" if found.param_field else "it has no parameters"
-        )
-        raise ConfigError(f"{given}: does not belong to {type_name}; {wanted}")
     if found.param_field is None:
         return found.build(None, num_class)
+    if given is not None and given != found.param_field:
+        raise ConfigError(
+            f"{given}: does not belong to {type_name}; its parameters go into {found.param_field}"
+        )
     try:
         return found.build(getattr(config, found.param_field), num_class)
     except ConfigError as error:

@@ -6,13 +6,19 @@ from typing import Any
 
 import numpy as np
 
+from hvdrec.losses.parameters import fraction
 from hvdrec.metrics.base import EvalBatch
 from hvdrec.metrics.counts import RowShare
 from hvdrec.metrics.inputs import finite, positives, probabilities
 from hvdrec.metrics.task import Task
 
-#: A row is predicted positive where its probability is above this.
+#: A row is predicted positive where its probability is above this, unless a metric says otherwise.
 THRESHOLD = 0.5
+
+
+def _name(metric: str, threshold: float) -> str:
+    """The name of a result: with the threshold where it isn't the usual one."""
+    return metric if threshold == THRESHOLD else f"{metric}_at_{threshold:g}"
 
 
 class ClassAccuracy(RowShare):
@@ -39,23 +45,31 @@ class BinaryAccuracy(RowShare):
 
 
 class Precision(RowShare):
-    """The share of positive rows among those with probability > 0.5."""
+    """The share of positive rows among those with a probability above a threshold."""
 
-    name = "precision"
+    def __init__(self, threshold: float = THRESHOLD) -> None:
+        """Starts with no rows."""
+        super().__init__()
+        self.name = _name("precision", threshold)
+        self._threshold = np.float32(threshold)
 
     def hits(self, batch: EvalBatch) -> tuple[np.ndarray, np.ndarray]:
         """Positive rows, among those predicted positive."""
-        return positives(batch), probabilities(batch) > THRESHOLD
+        return positives(batch), probabilities(batch) > self._threshold
 
 
 class Recall(RowShare):
-    """The share of rows with probability > 0.5 among the positive ones."""
+    """The share of rows with a probability above a threshold among the positive ones."""
 
-    name = "recall"
+    def __init__(self, threshold: float = THRESHOLD) -> None:
+        """Starts with no rows."""
+        super().__init__()
+        self.name = _name("recall", threshold)
+        self._threshold = np.float32(threshold)
 
     def hits(self, batch: EvalBatch) -> tuple[np.ndarray, np.ndarray]:
         """Rows predicted positive, among the positive ones."""
-        return probabilities(batch) > THRESHOLD, positives(batch)
+        return probabilities(batch) > self._threshold, positives(batch)
 
 
 def build_accuracy(config: Any, task: Task) -> RowShare:
@@ -67,12 +81,12 @@ def build_accuracy(config: Any, task: Task) -> RowShare:
 
 
 def build_precision(config: Any, task: Task) -> Precision:
-    """Builds precision; it has no parameters."""
+    """Builds it from a `Precision` message."""
     task.need_probability()
-    return Precision()
+    return Precision(fraction("threshold", config.threshold))
 
 
 def build_recall(config: Any, task: Task) -> Recall:
-    """Builds recall; it has no parameters."""
+    """Builds it from a `Recall` message."""
     task.need_probability()
-    return Recall()
+    return Recall(fraction("threshold", config.threshold))

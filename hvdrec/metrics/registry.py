@@ -51,14 +51,13 @@ def build_metrics(config: eval_pb2.EvalConfig, loss_types: Sequence[int], num_cl
             raise ConfigError(f"{path}: no metric is set; set one of {', '.join(BUILDERS)}")
         if name not in BUILDERS:
             raise ConfigError(f"{path}.{name}: is not supported; take one of {', '.join(BUILDERS)}")
-        # Metrics of neighbours carry k in their names.
-        key = f"{name} {getattr(element, name)}" if task.has_embedding else name
-        if seen.setdefault(key, element) is not element:
-            if seen[key] != element:
-                raise ConfigError(f"{path}.{name}: is there twice, and both results would have one name")
-            continue
         try:
-            metrics.append(BUILDERS[name](getattr(element, name), task))
+            metric = BUILDERS[name](getattr(element, name), task)
         except ConfigError as error:
             raise ConfigError(f"{path}.{name}: {error}") from None
+        (result,) = metric.result()
+        if seen.setdefault(result, element) is element:
+            metrics.append(metric)
+        elif seen[result] != element:
+            raise ConfigError(f"{path}.{name}: is there twice, and both results would have one name")
     return metrics

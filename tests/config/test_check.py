@@ -117,13 +117,9 @@ REFUSED = {
         "model_config.loss_type",
         "is for knowledge distillation",
     ),
-    ("embedding_regularization: 1e-5", "losses { pairwise_loss {} }"): (
+    ("embedding_regularization: 1e-5", "losses { loss_type: F1_REWEIGHTED_LOSS pairwise_loss {} }"): (
         "model_config.losses[0].pairwise_loss",
-        "does not belong to CLASSIFICATION; it has no parameters; remove it",
-    ),
-    ("embedding_regularization: 1e-5", "losses { learn_loss_weight: true }"): (
-        "model_config.losses[0].learn_loss_weight",
-        "needs loss_weight_strategy: Uncertainty",
+        "does not belong to F1_REWEIGHTED_LOSS; its parameters go into f1_reweighted_loss",
     ),
     (
         "embedding_regularization: 1e-5",

@@ -9,11 +9,13 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 from features.packing import ids, pack, packer_for
+from google.protobuf import text_format
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from small_job import SmallJob
 
 from hvdrec.config import load
+from hvdrec.config.protos import pipeline_pb2
 from hvdrec.errors import ConfigError, DataError
 from hvdrec.features import Packer, build_plan
 from hvdrec.ops.native import load_native
@@ -200,3 +202,20 @@ def test_table_names_are_those_of_easyrec(shared: pathlib.Path, run: str) -> Non
     ).get_variable_to_shape_map()
     expected = {n: s for n, s in names.items() if n.endswith("/embedding_weights")}
     assert {t.name: [t.rows, t.dim] for t in plan.tables} == expected
+
+
+@pytest.mark.parametrize("label", [b"3", b"-1", b"1.5", b"nan"])
+def test_a_label_that_is_no_class_is_named(label: bytes) -> None:
+    fields = 'input_fields { input_name: "label" input_type: DOUBLE } input_fields { input_name: "s" }'
+    text = f"""data_config {{ {fields} label_fields: "label" input_type: CSVInput }}
+    feature_config {{ features {{ input_names: "s" hash_bucket_size: 5 embedding_dim: 4 }} }}
+    model_config {{ model_class: "DCN" num_class: 3 feature_groups {{ group_name: "all" feature_names: "s" }}
+      dcn {{}} }}"""
+    plan = build_plan(text_format.Parse(text, pipeline_pb2.EasyRecConfig()))
+    names = [f.name for f in plan.fields]
+    columns = {"label": [b"0", b"2", label], "s": [b"a", b"b", b"c"]}
+    batch = pa.RecordBatch.from_arrays([pa.array(columns[n], pa.binary()) for n in names], names)
+    with pytest.raises(DataError, match=r"row 3, .*label"):
+        Packer(plan).pack(batch, lambda i: f"f.csv, row {i + 1}")
+    kept = Packer(plan, ignore_error=True).pack(batch, lambda i: f"f.csv, row {i + 1}")
+    assert kept[1]["label/label"].tolist() == [0.0, 2.0]

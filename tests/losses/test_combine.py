@@ -112,6 +112,15 @@ def test_uncertainty() -> None:
     assert second["pair_wise_loss"] == pytest.approx(0.25 * plain("PAIR_WISE_LOSS"))
 
 
+def test_what_has_no_effect_is_left_alone_as_in_easyrec() -> None:
+    variables = Variables()
+    found = loss_set(
+        "losses { loss_type: CLASSIFICATION learn_loss_weight: true weight: 2 pairwise_loss { } }", variables
+    )
+    assert variables.made == {}
+    assert losses(found)["cross_entropy_loss"] == pytest.approx(2 * plain("CLASSIFICATION"))
+
+
 def test_random_weights() -> None:
     found = loss_set(
         "loss_weight_strategy: Random losses { loss_type: CLASSIFICATION weight: 9 } losses { loss_type: PAIR_WISE_LOSS }"
@@ -156,10 +165,6 @@ def test_random_weights_follow_the_step_inside_a_graph() -> None:
         (
             'losses { loss_type: CLASSIFICATION } losses { loss_type: L2_LOSS loss_name: "cross_entropy_loss" }',
             "two losses are named cross_entropy_loss",
-        ),
-        (
-            "losses { loss_type: CLASSIFICATION learn_loss_weight: true }",
-            r"losses\[0\]\.learn_loss_weight: needs loss_weight_strategy: Uncertainty",
         ),
         (
             "losses { loss_type: CLASSIFICATION } losses { loss_type: PAIR_WISE_LOSS pairwise_loss { temperature: -1 } }",

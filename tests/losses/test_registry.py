@@ -22,7 +22,6 @@ def test_all_losses_are_tried_by_the_tests() -> None:
     ("text", "message"),
     [
         ("loss_type: ZILN_LOSS", "loss_type: ZILN_LOSS is not supported"),
-        ("loss_type: L2_LOSS pairwise_loss { }", "pairwise_loss: does not belong to L2_LOSS; it has no"),
         (
             "loss_type: PAIR_WISE_LOSS pairwise_logistic_loss { }",
             "pairwise_logistic_loss: does not belong to PAIR_WISE_LOSS; its parameters go into pairwise_loss",
