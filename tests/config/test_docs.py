@@ -7,7 +7,7 @@ import pathlib
 import re
 
 import pytest
-from test_support import MESSAGES
+from config.test_support import MESSAGES
 
 from hvdrec.config import edit
 from hvdrec.config.flags import load_for_training, parse_train

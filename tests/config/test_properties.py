@@ -8,7 +8,7 @@ import pathlib
 import re
 
 import pytest
-from generate import messages, mutilated, mutilated_values, odd_values, paths
+from config.generate import messages, mutilated, mutilated_values, odd_values, paths
 from google.protobuf import json_format, text_format
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from generate import messages
+from config.generate import messages
 from google.protobuf import text_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
