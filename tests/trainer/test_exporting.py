@@ -13,6 +13,7 @@ from small_job import SmallJob, write_data
 from hvdrec.config import load, save
 from hvdrec.config.flags import parse_export
 from hvdrec.errors import ConfigError
+from hvdrec.serving.assets import asset_files
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +48,8 @@ def test_flags_and_files(model_dir: pathlib.Path, tmp_path: pathlib.Path) -> Non
     assert set(tf.saved_model.load(str(version)).signatures) == {"serving_default"}
 
 
-def test_mistakes_are_told(model_dir: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    flags = ["--model_dir", str(model_dir), "--export_dir", str(tmp_path / "out")]
-    failed = start("plain", 1, ["-m", "hvdrec.export", *flags, "--asset_files", "nowhere.txt"])
-    assert (failed.returncode, failed.stderr.splitlines()[-1]) == (
-        2,
-        "hvdrec: error: asset_files: there is no file nowhere.txt",
-    )
+def test_mistakes_are_told() -> None:
+    flags = ["--model_dir", "m", "--export_dir", "out"]
     for arguments, message in (
         (["--model_dir", "m"], "--export_dir: is missing"),
         ([*flags, "--export_done_file", "a/b"], "--export_done_file: give a name without folders"),
@@ -61,3 +57,10 @@ def test_mistakes_are_told(model_dir: pathlib.Path, tmp_path: pathlib.Path) -> N
     ):
         with pytest.raises(ConfigError, match=message):
             parse_export(arguments)
+    for listed, message in (
+        (["nowhere.txt"], "there is no file nowhere.txt"),
+        (["../out:nowhere.txt"], "must be a name below assets"),
+        (["/abs:nowhere.txt"], "must be a name below assets"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            asset_files(listed)
