@@ -56,8 +56,7 @@ def _check_fields(report: Report, message: Any, prefix: str) -> None:
         name, path = f"{kind}.{field.name}", join(prefix, field.name)
         if _is_without_effect(report.config.proto, name):
             continue
-        neutral = support.NEUTRAL.get(name, field.default_value)
-        if not is_repeated(field) and not is_message(field) and value == neutral:
+        if not is_repeated(field) and not is_message(field) and value == field.default_value:
             pass
         elif name in support.REFUSED:
             report.error(path, support.REFUSED[name])

@@ -6,8 +6,10 @@ import itertools
 from typing import Any
 
 from hvdrec.config import support
+from hvdrec.config.dead_line import parse_dead_line
 from hvdrec.config.names import enum_name, listed
 from hvdrec.config.report import Report
+from hvdrec.config.variables import MOST_OPTIMIZERS, pattern_problem
 
 _PATH = "train_config"
 
@@ -32,15 +34,31 @@ def check_train(report: Report, training: bool) -> None:
     if refused:
         report.error(f"{_PATH}.train_distribute", refused)
     _check_optimizers(report, train)
+    for i, pattern in enumerate(train.freeze_gradient):
+        problem = pattern_problem(pattern)
+        if problem:
+            report.error(f"{_PATH}.freeze_gradient[{i}]", problem)
+    if train.dead_line and parse_dead_line(train.dead_line) is None:
+        report.error(
+            f"{_PATH}.dead_line",
+            f"expected 'YYYYmmdd HH:MM:SS' or 10 digits (seconds since 1970), found {train.dead_line!r}",
+        )
 
 
 def _check_optimizers(report: Report, train: Any) -> None:
     path = f"{_PATH}.optimizer_config"
     if not train.optimizer_config:
         report.error(path, f"is missing; set one of {', '.join(support.OPTIMIZERS)} in it")
-    if len(train.optimizer_config) > 1:
-        report.error(f"{path}[1]", "several optimizers are not supported yet; keep one optimizer_config")
+    model = report.config.proto.model_config.model_class
+    most = MOST_OPTIMIZERS.get(model, 2)
+    if len(train.optimizer_config) > most:
+        report.error(f"{path}[{most}]", f"{model} takes at most {most} optimizers; remove it")
     for i, optimizer in enumerate(train.optimizer_config):
+        if i and optimizer.HasField("embedding_learning_rate_multiplier"):
+            report.error(
+                f"{path}[{i}].embedding_learning_rate_multiplier",
+                "is only read from the first optimizer_config, for all embeddings; move it there",
+            )
         name = optimizer.WhichOneof("optimizer")
         if name is None:
             report.error(f"{path}[{i}]", f"no optimizer is set; set one of {', '.join(support.OPTIMIZERS)}")

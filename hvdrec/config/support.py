@@ -180,11 +180,7 @@ REFUSED = {
     "EasyRecConfig.binary_eval_input": f"{_NOT_YET}; use eval_input_path",
     "EasyRecConfig.fg_json_path": "fg.json files are not supported yet; write the features out in "
     "feature_config",
-    "TrainConfig.freeze_gradient": f"{_NOT_YET}; remove it",
     "TrainConfig.incr_save_config": f"{_NOT_YET}; remove it",
-    "TrainConfig.dead_line": f"{_NOT_YET}; limit training by num_steps or num_epochs",
-    "Optimizer.use_moving_average": f"{_NOT_YET}; set it to false",
-    "Optimizer.embedding_learning_rate_multiplier": f"{_NOT_YET}; remove it",
     "ExportConfig.enable_early_stop": "early stopping is not supported yet; limit training by num_steps",
     "DatasetConfig.extra_label_func": "labels computed by functions are not supported yet; "
     "compute them in the data",
@@ -201,7 +197,6 @@ REFUSED = {
     "EasyRecModel.seq_att_groups": f"target attention {_NOT_YET}; remove it",
     "EasyRecModel.ev_params": f"embedding variables: {_ALIBABA}; use hash_bucket_size",
     "EasyRecModel.kd": f"knowledge distillation {_NOT_YET}; remove it",
-    "EasyRecModel.restore_filters": f"{_NOT_YET} (in EasyRec it fails); use fine_tune_ckpt_var_map",
     "EasyRecModel.variational_dropout": f"{_NOT_YET}; remove it",
     "EasyRecModel.backbone": f"{_NOT_YET}; use one of the model classes {', '.join(MODELS)}",
     "MultiTower.din_towers": f"{_NOT_YET}; use towers",
@@ -215,7 +210,6 @@ IGNORED = {
     "ExportConfig.export_rtp_outputs": "exists only in Alibaba's cloud; exporting goes on without",
     "TrainConfig.is_profiling": "profiling is not supported yet; training goes on without",
     "TrainConfig.summary_model_vars": "is not supported yet; training goes on without",
-    "TrainConfig.enable_oss_stop_signal": "is not supported yet; stop the job by ending its processes",
     "EvalConfig.eval_online": "is not supported yet; metrics are computed on the evaluation data only",
     "DatasetConfig.pai_worker_queue": "has no effect; rows are always divided among the ranks",
     "DatasetConfig.chief_redundant": "has no effect; every rank trains on rows of its own",
@@ -272,10 +266,6 @@ SILENT = (
     "Loss.listwise_distill_loss",
     "Loss.ziln_loss",
 )
-
-
-#: Values that change nothing though they aren't the default.
-NEUTRAL = {"Optimizer.embedding_learning_rate_multiplier": 1.0}
 
 
 class Range(NamedTuple):
@@ -368,6 +358,8 @@ RANGES = {
     "RandomNormalInitializer.stddev": _AT_LEAST_0,
     **{f"{m}.beta1": _BELOW_1 for m in ("AdamOptimizer", "AdamWOptimizer", "LazyAdamOptimizer")},
     **{f"{m}.beta2": _BELOW_1 for m in ("AdamOptimizer", "AdamWOptimizer", "LazyAdamOptimizer")},
+    "Optimizer.moving_average_decay": _BELOW_1,
+    "Optimizer.embedding_learning_rate_multiplier": _AT_LEAST_0,
     "AdamWOptimizer.weight_decay": _AT_LEAST_0,
     "MomentumWOptimizer.weight_decay": _AT_LEAST_0,
     "MomentumOptimizer.momentum_optimizer_value": _AT_LEAST_0,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from typing import Any
+from typing import Any, NamedTuple
 
 from hvdrec.config.protos import dataset_pb2, feature_config_pb2
+from hvdrec.config.variables import is_frozen, optimizer_index
 from hvdrec.errors import ConfigError
 from hvdrec.features.column import Column, FeatureInput, IdColumn, feature_name
 from hvdrec.features.fields import FieldSet, class_fields, id_names
@@ -27,6 +28,14 @@ class _Use:
     column: Column
     dim: int
     scope: str
+
+
+class _Kind(NamedTuple):
+    """What tables of one bank have in common."""
+
+    dim: int
+    optimizer: int
+    frozen: bool
 
 
 def build_plan(proto: Any) -> FeaturePlan:
@@ -126,11 +135,12 @@ class _Layout:
         self._uses = uses
         self._table_of = tables
         self._fields = FieldSet(proto.data_config)
-        self._dims = sorted({u.dim for i, u in enumerate(uses) if i in tables}, reverse=True)
-        self._tables: list[dict[str, Table]] = [{} for _ in self._dims]
-        self._rows = [0] * len(self._dims)
-        self._singles = [0] * len(self._dims)
-        self._multis = [0] * len(self._dims)
+        #: Tables of one bank have the width in common, the optimizer, and whether they are frozen.
+        self._kinds = sorted({self._kind(i) for i in tables}, key=lambda kind: (-kind.dim, *kind))
+        self._tables: list[dict[str, Table]] = [{} for _ in self._kinds]
+        self._rows = [0] * len(self._kinds)
+        self._singles = [0] * len(self._kinds)
+        self._multis = [0] * len(self._kinds)
         self._id_features: dict[str, int] = {}
         self._number_features: dict[str, tuple[int, int]] = {}
         self._native: dict[str, Any] = {"id_features": [], "number_features": [], "lookups": [], "dense": []}
@@ -148,15 +158,15 @@ class _Layout:
             for name, f in features.items()
         }
         banks = tuple(
-            Bank(dim, rows, tuple(tables.values()), singles, multis)
-            for dim, rows, tables, singles, multis in zip(
-                self._dims, self._rows, self._tables, self._singles, self._multis, strict=True
+            Bank(kind.dim, rows, tuple(tables.values()), singles, multis, kind.frozen, kind.optimizer)
+            for kind, rows, tables, singles, multis in zip(
+                self._kinds, self._rows, self._tables, self._singles, self._multis, strict=True
             )
         )
-        for dim, rows in zip(self._dims, self._rows, strict=True):
+        for kind, rows in zip(self._kinds, self._rows, strict=True):
             if rows >= 2**31:
                 raise ConfigError(
-                    f"feature_config: the tables of width {dim} have 2^31 rows or more together"
+                    f"feature_config: the tables of width {kind.dim} have 2^31 rows or more together"
                 )
         data = self._proto.data_config
         classes = class_fields(self._proto)
@@ -201,6 +211,10 @@ class _Layout:
         used = label == (model.label_name or self._proto.data_config.label_fields[0])
         return int(model.num_class) if used and model.num_class > 1 else 0
 
+    def _kind(self, position: int) -> _Kind:
+        name, use = self._table_of[position]
+        return _Kind(use.dim, optimizer_index(self._proto, name), is_frozen(self._proto, name))
+
     def _place(self, position: int, use: _Use) -> GroupFeature:
         if isinstance(use.column, IdColumn):
             return self._place_ids(position, use, use.column)
@@ -215,7 +229,7 @@ class _Layout:
         return GroupFeature(use.name, "dense", -1, first, use.column.dim)
 
     def _place_ids(self, position: int, use: _Use, column: IdColumn) -> GroupFeature:
-        bank = self._dims.index(use.dim)
+        bank = self._kinds.index(self._kind(position))
         name, owner = self._table_of[position]
         if name not in self._tables[bank]:
             initializer = owner.config.initializer if owner.config.HasField("initializer") else None

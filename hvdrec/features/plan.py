@@ -46,7 +46,7 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Bank:
-    """All tables of one width, kept in one variable.
+    """Tables of one width that are trained alike, kept in one variable.
 
     Attributes:
         dim: Width.
@@ -54,6 +54,8 @@ class Bank:
         tables: In order of offset.
         singles: Number of single-valued slots, the S of ``bank{b}/index``.
         multis: Number of multi-valued slots.
+        frozen: Whether `freeze_gradient` keeps the tables as they are.
+        optimizer: Which `optimizer_config` trains them.
     """
 
     dim: int
@@ -61,6 +63,8 @@ class Bank:
     tables: tuple[Table, ...]
     singles: int
     multis: int
+    frozen: bool = False
+    optimizer: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -32,17 +32,23 @@ class VariableStore(tf.Module):
     So every rank starts from the same numbers whatever the order in which a model is built.
     """
 
-    def __init__(self, seed: int) -> None:
-        """Starts empty; `seed` is `train_config.seed`."""
+    def __init__(self, seed: int, is_frozen: Callable[[str], bool] = lambda name: False) -> None:
+        """Starts empty.
+
+        Args:
+            seed: `train_config.seed`.
+            is_frozen: Whether a variable of this name isn't to be trained.
+        """
         super().__init__(name="variables")
         self.seed = seed
+        self._is_frozen = is_frozen
         self.variables_by_name: dict[str, tf.Variable] = {}
         self.regularized: list[Regularized] = []
         self._trainable: list[tf.Variable] = []
 
     @property
     def dense_trainable(self) -> list[tf.Variable]:
-        """Trainable variables in the order they were made, embedding banks left out."""
+        """Variables to train in the order they were made, embedding banks left out."""
         return self._trainable
 
     def create(
@@ -70,7 +76,7 @@ class VariableStore(tf.Module):
         value = initializer(tuple(shape), self.generator(name))
         variable = tf.Variable(value, trainable=trainable, name=name, dtype=tf.float32)
         self.variables_by_name[name] = variable
-        if trainable:
+        if trainable and not self._is_frozen(name):
             self._trainable.append(variable)
         if l2 > 0.0:
             self.regularized.append(Regularized(variable, l2))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from hvdrec.config.variables import is_frozen
 from hvdrec.features.fields import class_fields
 from hvdrec.features.plan import FeaturePlan
 from hvdrec.layers import initializers
@@ -47,7 +48,7 @@ class Recommender(tf.Module):
     """Banks, model and losses of one config.
 
     A training step calls `touch`, watches what it gives, calls `forward` and `losses`, and asks
-    for the gradients of the touched rows and of `dense_trainable`.
+    for the gradients of the touched rows of `trained_banks` and of `dense_trainable`.
     """
 
     def __init__(self, proto: Any, plan: FeaturePlan, seed: int) -> None:
@@ -64,7 +65,7 @@ class Recommender(tf.Module):
         super().__init__()
         config = proto.model_config
         self.plan = plan
-        self.store = VariableStore(seed)
+        self.store = VariableStore(seed, lambda name: is_frozen(proto, name))
         self.banks = [
             EmbeddingBank(
                 self.store,
@@ -103,6 +104,11 @@ class Recommender(tf.Module):
 
     def _loss_variable(self, name: str, shape: tuple[int, ...], value: float) -> tf.Variable:
         return self.store.create(name, shape, initializers.constant(value))
+
+    @property
+    def trained_banks(self) -> list[int]:
+        """The banks that are trained, by index; the others are frozen."""
+        return [i for i, bank in enumerate(self.plan.banks) if not bank.frozen]
 
     @property
     def dense_trainable(self) -> list[tf.Variable]:

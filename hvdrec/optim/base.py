@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 import tensorflow as tf
@@ -88,6 +89,19 @@ class Optimizer(tf.Module, abc.ABC):
     def learning_rate(self, step: tf.Variable | tf.Tensor | int) -> tf.Tensor:
         """The learning rate, float32 scalar, of the update after `step` updates."""
         return self._schedule(tf.cast(step, tf.int64))
+
+    def learning_rates(self, step: tf.Variable | tf.Tensor | int) -> list[tf.Tensor]:
+        """The learning rates of all optimizers that this one is made of."""
+        return [self.learning_rate(step)]
+
+    def tells_apart(self, variable: tf.Variable) -> bool:
+        """`tells_rows_apart` of the optimizer that updates `variable`."""
+        return self.tells_rows_apart
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Evaluates in this block with averaged weights, where the optimizer keeps averages."""
+        yield
 
     def apply(self, gradients: Sequence[tuple[Gradient, tf.Variable]], step: tf.Variable | tf.Tensor) -> None:
         """Updates every variable once; made for the inside of a `tf.function`.

@@ -27,14 +27,15 @@ def clip_by_global_norm(gradients: Sequence[Gradient], clip_norm: float) -> tupl
     norm = tf.sqrt(2.0 * tf.add_n([tf.nn.l2_loss(_values(g)) for g in gradients]))
     scale = clip_norm * tf.minimum(1.0 / norm, 1.0 / clip_norm)
     scale += norm - norm
-    return [_scaled(g, scale) for g in gradients], norm
+    return [scaled(g, scale) for g in gradients], norm
 
 
 def _values(gradient: Gradient) -> tf.Tensor:
     return gradient.values if isinstance(gradient, RowGradient) else gradient
 
 
-def _scaled(gradient: Gradient, scale: tf.Tensor) -> Gradient:
+def scaled(gradient: Gradient, scale: tf.Tensor | float) -> Gradient:
+    """The gradient times a number."""
     if isinstance(gradient, RowGradient):
         return RowGradient(gradient.rows, gradient.values * scale)
     return gradient * scale

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import tensorflow as tf
 
 from hvdrec.config.protos import optimizer_pb2
 from hvdrec.errors import ConfigError
 from hvdrec.optim import adagrad, adam, adamw, ftrl, lazy_adam, momentum, momentumw, rms_prop, sgd
 from hvdrec.optim.base import Optimizer
+from hvdrec.optim.grouped import Grouped
+from hvdrec.optim.moving_average import MovingAverage
 
 BUILDERS: dict[str, Callable[[Any], Optimizer]] = {
     "adam_optimizer": adam.build,
@@ -48,13 +52,24 @@ def build_optimizer(config: optimizer_pb2.Optimizer) -> Optimizer:
         raise ConfigError(
             f"optimizer_config.{name}: exists only in PAI's TensorFlow; use {REFUSED[name]} instead"
         )
-    if config.use_moving_average:
-        raise ConfigError("optimizer_config.use_moving_average: is not supported; set it to false")
-    if config.HasField("embedding_learning_rate_multiplier") and (
-        config.embedding_learning_rate_multiplier != 1.0
-    ):
-        raise ConfigError("optimizer_config.embedding_learning_rate_multiplier: is not supported; remove it")
     try:
-        return BUILDERS[name](getattr(config, name))
+        optimizer = BUILDERS[name](getattr(config, name))
     except ConfigError as error:
         raise ConfigError(f"optimizer_config.{name}.{error}") from None
+    return MovingAverage(optimizer, config.moving_average_decay) if config.use_moving_average else optimizer
+
+
+def build_optimizers(
+    configs: Sequence[optimizer_pb2.Optimizer], index_of: Callable[[tf.Variable], int]
+) -> Optimizer:
+    """Builds what all of `optimizer_config` asks for.
+
+    Args:
+        configs: One, or several that divide the variables.
+        index_of: Which of several trains a variable.
+
+    Raises:
+        ConfigError: As `build_optimizer`.
+    """
+    built = [build_optimizer(config) for config in configs]
+    return built[0] if len(built) == 1 else Grouped(built, index_of)

@@ -28,7 +28,7 @@ def explain(step: TrainStep, batch: PackedBatch, rank: int) -> str | None:
     now = tf.identity(step.global_step)
     touched, dense, losses, _ = step.gradients(arrays, tf.constant(1.0), now)
     bad = [f"loss {n}" for n, v in zip(step.loss_names, losses.numpy(), strict=True) if not np.isfinite(v)]
-    for i, gradient in enumerate(touched):
+    for i, gradient in zip(step.recommender.trained_banks, touched, strict=True):
         bad.extend(_bad_tables(step, i, gradient.rows.numpy(), gradient.values.numpy()))
     for variable, gradient in zip(step.recommender.dense_trainable, dense, strict=True):
         if not np.isfinite(gradient.numpy()).all():

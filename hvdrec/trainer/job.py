@@ -19,16 +19,18 @@ from hvdrec.checkpoint.names import Entry
 from hvdrec.checkpoint.store import Store
 from hvdrec.config import Config
 from hvdrec.config.names import enum_name
+from hvdrec.config.variables import optimizer_index
 from hvdrec.data import open_source
 from hvdrec.data.batch import InputPosition, PackedBatch
 from hvdrec.data.loader import Loader
 from hvdrec.features import Packer, build_plan
 from hvdrec.features.plan import FeaturePlan
+from hvdrec.layers.variables import variable_key
 from hvdrec.metrics.base import Metric
 from hvdrec.metrics.registry import build_metrics
 from hvdrec.metrics.task import Task
 from hvdrec.models.recommender import Recommender
-from hvdrec.optim.registry import build_optimizer
+from hvdrec.optim.registry import build_optimizers
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.agree import together
 from hvdrec.trainer.ending import endings
@@ -106,13 +108,20 @@ class Job:
         self.plan = build_plan(self.proto)
         self.recommender = Recommender(self.proto, self.plan, int(train.seed))
         self.feed = Feed(self.plan)
-        self.optimizer = build_optimizer(train.optimizer_config[0])
-        banks = [b.variable for b in self.recommender.banks]
+        optimizer_of = self._optimizer_of()
+        self.optimizer = build_optimizers(train.optimizer_config, lambda v: optimizer_of[variable_key(v)])
+        banks = [self.recommender.banks[i].variable for i in self.recommender.trained_banks]
         self.optimizer.create_slots([*banks, *self.recommender.dense_trainable])
         self.global_step = tf.Variable(0, trainable=False, dtype=tf.int64, name="global_step")
         commit = COMMITS[enum_name(train, "checkpoint_commit").lower()]()
         self.store = Store(self.proto.model_dir, int(train.keep_checkpoint_max), commit)
         self.exports: RunExports | None = None
+
+    def _optimizer_of(self) -> dict[str, int]:
+        """Which `optimizer_config` trains each variable, by its name in TensorFlow."""
+        dense = {name: optimizer_index(self.proto, name) for name in self.recommender.store.variables_by_name}
+        banks = zip(self.recommender.banks, self.plan.banks, strict=True)
+        return {**dense, **{variable_key(bank.variable): layout.optimizer for bank, layout in banks}}
 
     @property
     def dense_weights(self) -> int:
@@ -208,8 +217,9 @@ class Job:
         ]
         most = [max(column) for column in zip(*self.group.gather_objects(touched), strict=True)]
         shapes = []
-        for i, bank in enumerate(self.plan.banks):
-            mode = self._mode(bank.rows, bank.dim, most[i])
+        for i in self.recommender.trained_banks:
+            bank = self.plan.banks[i]
+            mode = self._mode(i, most[i])
             shapes.append(BankShape(bank.rows, bank.dim, mode))
             if self.group.size > 1:
                 logger.info(
@@ -217,6 +227,8 @@ class Job:
                     *(i, bank.rows, bank.dim, most[i], mode),
                 )
         reducer = Reducer(self.group, shapes, train.allreduce_compression == train.FP16)
+        optimizer = train.optimizer_config[0]
+        scaled = optimizer.HasField("embedding_learning_rate_multiplier")
         return TrainStep(
             self.recommender,
             self.optimizer,
@@ -226,15 +238,16 @@ class Job:
             self.global_step,
             float(train.gradient_clipping_by_norm),
             int(train.seed),
+            float(optimizer.embedding_learning_rate_multiplier) if scaled else 1.0,
         )
 
-    def _mode(self, rows: int, dim: int, touched: int) -> str:
-        train = self.proto.train_config
-        if self.optimizer.tells_rows_apart or train.sparse_reduce == train.GATHER:
+    def _mode(self, index: int, touched: int) -> str:
+        train, bank = self.proto.train_config, self.plan.banks[index]
+        if self.optimizer.tells_apart(self.recommender.banks[index].variable):
             return GATHER
-        if train.sparse_reduce == train.DENSE:
-            return DENSE
-        return choose_mode(rows, dim, touched, self.group.size)
+        if train.sparse_reduce != train.AUTO:
+            return DENSE if train.sparse_reduce == train.DENSE else GATHER
+        return choose_mode(bank.rows, bank.dim, touched, self.group.size)
 
     def _parts(
         self,
@@ -253,7 +266,8 @@ class Job:
         evaluator = Evaluator(self.recommender, self.feed)
 
         def evaluate() -> dict[str, float]:
-            return self.evaluate(evaluator, None, pictures, lambda: options.signals.received != 0)
+            with self.optimizer.averaged():
+                return self.evaluate(evaluator, None, pictures, lambda: options.signals.received != 0)
 
         def draw(now: int, result: dict[str, float]) -> None:
             if self.group.rank == 0:

@@ -259,6 +259,9 @@ class Loop:
             if parts.summary_steps and step % parts.summary_steps == 0 and parts.group.rank == 0:
                 values = {f"loss/{n}": float(v) for n, v in zip(names, report[i], strict=True)}
                 values["learning_rate"] = self._learning_rate(step)
+                rates = parts.step.optimizer.learning_rates(np.int64(step))
+                if len(rates) > 1:
+                    values.update({f"learning_rate_{i}": float(rate) for i, rate in enumerate(rates)})
                 values["samples_per_second"] = self._rate
                 parts.log.scalars("", step, values)
         self.now += done

@@ -7,9 +7,11 @@ import os
 import tensorflow as tf
 
 from hvdrec.checkpoint.names import Entry
+from hvdrec.checkpoint.reader import Reader
 from hvdrec.checkpoint.store import Store
 from hvdrec.config import Config
 from hvdrec.errors import CheckpointError
+from hvdrec.optim.moving_average import SLOT as AVERAGE
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.job import Job
 from hvdrec.trainer.log import logger
@@ -37,7 +39,18 @@ def restore(config: Config, group: ReplicaGroup, checkpoint: str | None) -> tupl
     prefix = checkpoint or store.latest()
     if prefix is None:
         raise CheckpointError(f"there is no checkpoint in {store.model_dir}")
+    found = model_entries(job.recommender)
+    if any(o.use_moving_average for o in job.proto.train_config.optimizer_config):
+        found = _averaged(found, prefix)
     step = tf.Variable(0, trainable=False, dtype=tf.int64)
-    store.restore(prefix, [*model_entries(job.recommender), Entry("global_step", step, None)])
+    store.restore(prefix, [*found, Entry("global_step", step, None)])
     logger.info("restored %s", prefix)
     return job, int(step.numpy())
+
+
+def _averaged(entries: list[Entry], prefix: str) -> list[Entry]:
+    """The same entries under the names of their moving averages, where the checkpoint has these."""
+    reader = Reader(prefix)
+    names = {e.name: f"{e.name}/{AVERAGE}" for e in entries}
+    logger.info("taking the moving averages of the weights")
+    return [Entry(names[e.name], e.variable, e.rows) if names[e.name] in reader else e for e in entries]

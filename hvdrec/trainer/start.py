@@ -11,9 +11,11 @@ import tensorflow as tf
 
 from hvdrec.checkpoint.finetune import fine_tune
 from hvdrec.checkpoint.names import Entry
+from hvdrec.checkpoint.restore import RestoreReport
 from hvdrec.checkpoint.store import Store
 from hvdrec.data.batch import BEGINNING, InputPosition
 from hvdrec.errors import CheckpointError
+from hvdrec.optim.moving_average import SLOT as AVERAGE
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.agree import together
 from hvdrec.trainer.log import logger
@@ -151,9 +153,23 @@ def _restore(
             proto.model_config.restore_filters,
             options.ignore_fine_tune_errors,
         )
+        _begin_averages(entries, report)
         for line in report.lines():
             logger.info("fine-tuning: %s", line)
     return {}
+
+
+def _begin_averages(entries: Sequence[Entry], report: RestoreReport) -> None:
+    """Lets averages that the checkpoint didn't have begin at the values of their variables."""
+    by_name = {e.name: e for e in entries}
+    for name, entry in by_name.items():
+        variable = by_name.get(name.removesuffix(f"/{AVERAGE}"))
+        if variable is None or variable is entry or name in report.restored:
+            continue
+        first, last = entry.rows or (0, None)
+        value = entry.variable.numpy()
+        value[first:last] = variable.variable.numpy()[first:last]
+        entry.variable.assign(value)
 
 
 def _position(proto: Any, kept: Mapping[str, Any], group: ReplicaGroup) -> InputPosition:

@@ -13,7 +13,7 @@ from hvdrec.models.recommender import Batch, Output, Recommender
 from hvdrec.ops.library import default_implementation
 from hvdrec.ops.sum_of_squares import sum_of_squares
 from hvdrec.optim.base import Gradient, Optimizer, RowGradient
-from hvdrec.optim.clip import clip_by_global_norm
+from hvdrec.optim.clip import clip_by_global_norm, scaled
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.feed import Feed, FeedCall, call_spec
 from hvdrec.trainer.reduce import Reducer
@@ -54,6 +54,7 @@ class TrainStep(tf.Module):
         global_step: tf.Variable,
         clip_norm: float,
         seed: int,
+        embedding_multiplier: float = 1.0,
     ) -> None:
         """Sets up the step; nothing is traced before the first call.
 
@@ -66,6 +67,7 @@ class TrainStep(tf.Module):
             global_step: int64 variable, the updates done.
             clip_norm: `gradient_clipping_by_norm`, 0 or less for none.
             seed: Of dropout and of random loss weights.
+            embedding_multiplier: `embedding_learning_rate_multiplier`, for the banks' gradients.
         """
         super().__init__()
         self.recommender = recommender
@@ -75,6 +77,7 @@ class TrainStep(tf.Module):
         self.reducer = reducer
         self.clip_norm = clip_norm
         self.seed = seed
+        self.embedding_multiplier = embedding_multiplier
         self.global_step = global_step
         self.loss_names = self._loss_names()
         self.run = tf.function(
@@ -136,6 +139,8 @@ class TrainStep(tf.Module):
         banks, dense, statistics = self.reducer(touched, dense, [*statistics, losses])
         losses = statistics.pop()
         variables = self.variables
+        if self.embedding_multiplier != 1.0:
+            banks = [scaled(g, self.embedding_multiplier) for g in banks]
         gradients: list[Gradient] = [*banks, *dense]
         if self.clip_norm > 0.0:
             gradients, norm = clip_by_global_norm(gradients, self.clip_norm)
@@ -155,7 +160,8 @@ class TrainStep(tf.Module):
     @property
     def variables(self) -> list[tf.Variable]:
         """The trained variables: banks, then the rest."""
-        return [*(b.variable for b in self.recommender.banks), *self.recommender.dense_trainable]
+        model = self.recommender
+        return [*(model.banks[i].variable for i in model.trained_banks), *model.dense_trainable]
 
     def _replicas(self, share: tf.Tensor) -> Replicas | None:
         if self.group.size == 1:
@@ -174,28 +180,27 @@ class TrainStep(tf.Module):
             replicas: The ranks, for losses over the rows of all; None: each rank on its own.
 
         Returns:
-            Gradients of the touched bank rows and of the dense variables, the losses in the
+            Gradients of the trained banks' touched rows and of the dense variables, the losses in the
             order of `loss_names` (float32 [names]), and the pass with its moving averages.
         """
         model = self.recommender
         run = Pass(training=True, seed=self._random_seed(step), impl=model.layer_implementation)
         touched = model.touch(batch)
-        dense_variables = model.dense_trainable
+        trained, dense_variables = model.trained_banks, model.dense_trainable
+        watched = [*(touched[i] for i in trained), *dense_variables]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch([*touched, *dense_variables])
+            tape.watch(watched)
             output = model.forward(batch, touched, run)
             losses = model.losses(batch, output, True, step, replicas)
             kernel = model.kernel_penalty()
             # The embedding penalty is a sum over rows, so ranks add theirs up; the rest are means.
             target = share * (tf.add_n(list(losses.values())) + kernel) + output.embedding_penalty
-        gradients = tape.gradient(
-            target, [*touched, *dense_variables], unconnected_gradients=tf.UnconnectedGradients.ZERO
-        )
+        gradients = tape.gradient(target, watched, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         rows = [
-            RowGradient(batch[f"bank{i}/rows"], g)
-            for i, g in enumerate(map(tf.convert_to_tensor, gradients[: len(touched)]))
+            RowGradient(batch[f"bank{i}/rows"], tf.convert_to_tensor(g))
+            for i, g in zip(trained, gradients, strict=False)
         ]
-        dense = [tf.convert_to_tensor(g) for g in gradients[len(touched) :]]
+        dense = [tf.convert_to_tensor(g) for g in gradients[len(trained) :]]
         return rows, dense, self._report(losses, kernel, output, share, target), run
 
     def _report(

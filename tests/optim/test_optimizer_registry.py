@@ -39,11 +39,6 @@ def test_optimizers_of_pai_are_refused(build, name):
     [
         ("", "no optimizer is set"),
         ("adam_optimizer {}", r"adam_optimizer\.learning_rate: no schedule is set"),
-        (f"adam_optimizer {{ {RATE} }} use_moving_average: true", "use_moving_average: is not supported"),
-        (
-            f"adam_optimizer {{ {RATE} }} embedding_learning_rate_multiplier: 2",
-            "embedding_learning_rate_multiplier: is not supported",
-        ),
         (
             f"adagrad_optimizer {{ {RATE} initial_accumulator_value: 0 }}",
             r"adagrad_optimizer\.initial_accumulator_value: must be above 0",

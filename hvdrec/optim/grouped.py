@@ -1,0 +1,68 @@
+"""Several optimizers, each with variables of its own."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+
+import tensorflow as tf
+
+from hvdrec.optim.base import Gradient, Optimizer, RowGradient
+
+
+class Grouped(Optimizer):
+    """Two optimizers or more, as EasyRec's `MultiOptimizer`.
+
+    Slots keep the names they have with one optimizer. Scalars that several have (`beta1_power`)
+    are told apart as a TensorFlow 1 graph does: `beta1_power`, `beta1_power_1`, ...
+    """
+
+    def __init__(self, optimizers: Sequence[Optimizer], index_of: Callable[[tf.Variable], int]) -> None:
+        """Joins them.
+
+        Args:
+            optimizers: In the order of `optimizer_config`.
+            index_of: Which of them has a variable.
+        """
+        super().__init__(lambda step: optimizers[-1].learning_rate(step))
+        self.optimizers = list(optimizers)
+        self._index_of = index_of
+
+    def create_slots(self, variables: Sequence[tf.Variable]) -> None:
+        """Makes the slots of each."""
+        for i, optimizer in enumerate(self.optimizers):
+            optimizer.create_slots([v for v in variables if self._index_of(v) == i])
+            for name, by_variable in optimizer.slots.items():
+                self.slots.setdefault(name, {}).update(by_variable)
+            for name, scalar in optimizer.scalars.items():
+                before = sum(name in earlier.scalars for earlier in self.optimizers[:i])
+                self.scalars[f"{name}_{before}" if before else name] = scalar
+
+    def apply(self, gradients: Sequence[tuple[Gradient, tf.Variable]], step: tf.Variable | tf.Tensor) -> None:
+        """Each updates its own variables."""
+        for i, optimizer in enumerate(self.optimizers):
+            optimizer.apply([(g, v) for g, v in gradients if self._index_of(v) == i], step)
+
+    def apply_dense(self, gradient: tf.Tensor, variable: tf.Variable, rate: tf.Tensor) -> None:
+        """Its optimizer does."""
+        self.optimizers[self._index_of(variable)].apply_dense(gradient, variable, rate)
+
+    def apply_rows(self, gradient: RowGradient, variable: tf.Variable, rate: tf.Tensor) -> None:
+        """Its optimizer does."""
+        self.optimizers[self._index_of(variable)].apply_rows(gradient, variable, rate)
+
+    def learning_rates(self, step: tf.Variable | tf.Tensor | int) -> list[tf.Tensor]:
+        """Those of all, in order; `learning_rate` is the last one's, as in EasyRec's log."""
+        return [o.learning_rate(step) for o in self.optimizers]
+
+    def tells_apart(self, variable: tf.Variable) -> bool:
+        """Whether the variable's own optimizer does."""
+        return self.optimizers[self._index_of(variable)].tells_apart(variable)
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """As each that keeps averages."""
+        with contextlib.ExitStack() as stack:
+            for optimizer in self.optimizers:
+                stack.enter_context(optimizer.averaged())
+            yield

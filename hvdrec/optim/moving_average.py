@@ -1,0 +1,68 @@
+"""Averages of the variables over the steps (`use_moving_average`)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import tensorflow as tf
+
+from hvdrec.layers.variables import variable_key
+from hvdrec.optim.base import Gradient, Optimizer, RowGradient
+
+SLOT = "ExponentialMovingAverage"
+
+
+class MovingAverage(Optimizer):
+    """An optimizer that also keeps ``average -= (1 - decay) * (average - variable)`` after each step.
+
+    Polyak and Juditsky (1992), as `tf.train.ExponentialMovingAverage`; an average starts at its
+    variable's first value. All rows of a table are averaged at each step.
+    """
+
+    def __init__(self, optimizer: Optimizer, decay: float) -> None:
+        """Wraps `optimizer`; `decay` is `moving_average_decay`, at least 0 and below 1."""
+        super().__init__(optimizer.learning_rate)
+        self.optimizer, self.decay = optimizer, decay
+        self._averaged: list[tf.Variable] = []
+
+    def create_slots(self, variables: Sequence[tf.Variable]) -> None:
+        """Makes the optimizer's slots, and the averages."""
+        self.optimizer.create_slots(variables)
+        self.slots, self.scalars = dict(self.optimizer.slots), self.optimizer.scalars
+        self.slots[SLOT] = {
+            variable_key(v): tf.Variable(v.read_value(), trainable=False, name=f"{variable_key(v)}/{SLOT}")
+            for v in variables
+        }
+        self._averaged = list(variables)
+
+    def apply(self, gradients: Sequence[tuple[Gradient, tf.Variable]], step: tf.Variable | tf.Tensor) -> None:
+        """Updates, then averages."""
+        self.optimizer.apply(gradients, step)
+        for variable in self._averaged:
+            average = self.slot(SLOT, variable)
+            average.assign_sub((average - variable) * (1.0 - self.decay))
+
+    def apply_dense(self, gradient: tf.Tensor, variable: tf.Variable, rate: tf.Tensor) -> None:
+        """As the optimizer."""
+        self.optimizer.apply_dense(gradient, variable, rate)
+
+    def apply_rows(self, gradient: RowGradient, variable: tf.Variable, rate: tf.Tensor) -> None:
+        """As the optimizer."""
+        self.optimizer.apply_rows(gradient, variable, rate)
+
+    def tells_apart(self, variable: tf.Variable) -> bool:
+        """As the optimizer."""
+        return self.optimizer.tells_apart(variable)
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Puts the averages in the place of the variables until the end of the block."""
+        kept = [tf.identity(v.read_value()) for v in self._averaged]
+        for variable in self._averaged:
+            variable.assign(self.slot(SLOT, variable))
+        try:
+            yield
+        finally:
+            for variable, value in zip(self._averaged, kept, strict=True):
+                variable.assign(value)
