@@ -273,6 +273,12 @@ class Job:
             if self.group.rank == 0:
                 pictures.write(log, "eval_val", now)
 
+        exported = export_after_evaluation(self.exports, self.group, saver)
+
+        def export(now: int, result: dict[str, float]) -> None:
+            with self.optimizer.averaged():
+                exported(now, result)
+
         pictures = self.pictures()
         throttle = EvalThrottle(self.proto.eval_config)
         return LoopParts(
@@ -296,10 +302,7 @@ class Job:
             own_positions=bool(self.proto.data_config.file_shard),
             signals=options.signals,
             endings=endings(self.proto) if self.group.rank == 0 else (),
-            after_evaluation=(
-                draw,
-                export_after_evaluation(self.exports, self.group, saver),
-            ),
+            after_evaluation=(draw, export),
             steps_left=batches.batches_after,
             throttle=None if throttle.unlimited else throttle,
         )

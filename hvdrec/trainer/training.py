@@ -97,7 +97,8 @@ def _train(config: Config, flags: Any, group: ReplicaGroup, signals: StopSignals
         signals=signals,
     )
     result = job.train(flags.continue_train, flags.verify_replicas, options)
-    exported = together(group, lambda: job.exports.at_end() if job.exports else None)
+    with job.optimizer.averaged():
+        exported = together(group, lambda: job.exports.at_end() if job.exports else None)
     if group.rank != 0:
         return
     mark_done(model_dir)

@@ -44,7 +44,7 @@ def messages() -> dict:
 MESSAGES = messages()
 
 
-@pytest.mark.parametrize("table", ["REFUSED", "IGNORED", "SILENT", "RANGES", "NEUTRAL"])
+@pytest.mark.parametrize("table", ["REFUSED", "IGNORED", "SILENT", "RANGES"])
 def test_the_tables_name_fields_that_there_are(table):
     for name in getattr(support, table):
         message, _, field = name.rpartition(".")
