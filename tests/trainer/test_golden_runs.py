@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from hvdrec.parallel.single import SingleReplica
 from hvdrec.trainer.evaluate import Evaluator
 from hvdrec.trainer.job import Job, open_batches
 from hvdrec.trainer.restored import restore
+from hvdrec.trainer.state import model_entries
 
 RUNS = ("deepfm_adult", "wide_and_deep_adult", "multi_tower_two_losses_adult")
 
@@ -125,3 +127,56 @@ def _without_effect(name: str, names: set[str]) -> bool:
     """
     before_norm = name.endswith("/bias") and name.removesuffix("bias") + "bn/beta" in names
     return before_norm or name.endswith(("_fea_bn/beta", "/bn/moving_mean"))
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_going_on_from_checkpoint_120(shared: pathlib.Path, tmp_path: pathlib.Path, run: str) -> None:
+    """EasyRec's slots, on the rows that follow, give the losses of a run from checkpoint 0."""
+    golden = shared / "golden" / run
+    steps = {}
+    for name, first in (("whole", 0), ("resumed", 120)):
+        config = _config(shared, run, tmp_path / name)
+        config.proto.ClearField("eval_path")
+        config.proto.train_config.num_steps = 200
+        (tmp_path / name).mkdir()
+        for path in golden.glob(f"model.ckpt-{first}.*"):
+            shutil.copy(path, tmp_path / name / path.name)
+        if first:
+            rows = pathlib.Path(config.proto.train_input_path).read_text().splitlines(keepends=True)
+            rest = tmp_path / "rest.csv"
+            rest.write_text("".join(rows[first * 256 :]))
+            config.proto.train_input_path = str(rest)
+        Job(config, SingleReplica()).train(True, 0)
+        lines = (tmp_path / name / "logs" / "rank-0.jsonl").read_text().splitlines()
+        records = [r for r in map(json.loads, lines) if r["kind"] == "step"]
+        steps[name] = {r["step"]: r["total_loss"] for r in records if r["step"] >= 120}
+    # The rows of one epoch end in step 127.
+    assert list(steps["resumed"]) == list(steps["whole"]) == list(range(120, 128))
+    for step, loss in steps["whole"].items():
+        assert steps["resumed"][step] == pytest.approx(loss, rel=2e-3), step
+
+
+@pytest.mark.parametrize("run", RUNS[:2])
+def test_a_variable_map_brings_renamed_variables_back(
+    shared: pathlib.Path, tmp_path: pathlib.Path, run: str
+) -> None:
+    golden = tf.train.load_checkpoint(str(shared / "golden" / run / "model.ckpt-120"))
+    values = {name: golden.get_tensor(name) for name in golden.get_variable_to_shape_map()}
+    names = sorted(values)
+    renamed = [n if n.endswith("_power") or n == "global_step" else f"old/{n}" for n in names]
+    tensors = [values[n] for n in names]
+    prefix = str(tmp_path / "model.ckpt-120")
+    tf.raw_ops.SaveV2(
+        prefix=prefix, tensor_names=renamed, shape_and_slices=[""] * len(names), tensors=tensors
+    )
+    job = Job(_config(shared, run, tmp_path / "model"), SingleReplica())
+    weights = [e.name for e in model_entries(job.recommender)]
+    path = tmp_path / "map"
+    path.write_text("".join(f"{name}\told/{name}\n" for name in weights))
+    report = fine_tune(prefix, job.entries(), str(path))
+    assert report.skipped == {}
+    for entry in job.entries():
+        if entry.name != "global_step":
+            value = entry.variable.numpy()
+            found = value if entry.rows is None else value[slice(*entry.rows)]
+            np.testing.assert_array_equal(found, values[entry.name], err_msg=entry.name)
