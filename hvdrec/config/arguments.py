@@ -30,8 +30,6 @@ _ONLY_ALIBABA = "only has a meaning on Alibaba's platforms"
 
 #: EasyRec's flags that can't be given: name -> why.
 _REFUSED = {
-    "--fit_on_eval": "training on the evaluation data is not supported yet",
-    "--fit_on_eval_steps": "training on the evaluation data is not supported yet",
     "--hpo_metric_save_path": "is not supported yet; the metrics are in model_dir/logs/rank-0.jsonl",
     "--is_on_ds": _ONLY_ALIBABA,
     "--fg_json_path": "fg.json files are not supported yet",

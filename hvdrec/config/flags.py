@@ -37,6 +37,8 @@ class TrainFlags:
         selected_cols: Replaces `data_config.selected_cols`.
         fine_tune_checkpoint: Replaces `train_config.fine_tune_checkpoint`.
         ignore_finetune_ckpt_error: Train from scratch where that checkpoint is missing.
+        fit_on_eval: Train on the evaluation data too, once training is over.
+        fit_on_eval_steps: At most this many steps of it; 0 = until the data ends.
         edits: From `--edit_config_json`.
         hpo_param_path: A JSON file ``{"param": {path: value}}`` with further edits.
         path_edits: From ``--train_config.x=y`` and the like: path -> (value, the flag as written).
@@ -57,6 +59,8 @@ class TrainFlags:
     selected_cols: str | None = None
     fine_tune_checkpoint: str | None = None
     ignore_finetune_ckpt_error: bool = False
+    fit_on_eval: bool = False
+    fit_on_eval_steps: int = 0
     edits: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     path_edits: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
     hpo_param_path: str | None = None
@@ -183,6 +187,12 @@ def parse_train(arguments: Sequence[str]) -> TrainFlags:
         "--ignore_finetune_ckpt_error",
         action="store_true",
         help="train from scratch where that checkpoint is missing",
+    )
+    parser.add_argument(
+        "--fit_on_eval", action="store_true", help="train on the evaluation data too, at the end"
+    )
+    parser.add_argument(
+        "--fit_on_eval_steps", type=count(0), default=0, metavar="N", help="at most N steps of that"
     )
     parser.add_argument(
         "--edit_config_json", metavar="JSON", help='changes, as {"train_config.num_steps": 9}'
@@ -353,7 +363,17 @@ def load_for_training(flags: TrainFlags) -> Config:
         _drop_missing_checkpoint(config)
     expand(config)
     config.warnings += check(config, "train")
+    if flags.fit_on_eval:
+        _check_fit_on_eval(config, flags.fit_on_eval_steps)
     return config
+
+
+def _check_fit_on_eval(config: Config, steps: int) -> None:
+    kind = config.proto.WhichOneof("eval_path")
+    if kind is None or not getattr(config.proto, kind):
+        raise ConfigError("--fit_on_eval: the config names no evaluation data; give --eval_input_path")
+    if not steps and not config.proto.data_config.num_epochs:
+        raise ConfigError("--fit_on_eval: num_epochs is 0, without end; give --fit_on_eval_steps")
 
 
 def load_for_eval(flags: EvalFlags) -> Config:

@@ -94,6 +94,8 @@ def _train(config: Config, flags: Any, group: ReplicaGroup, signals: StopSignals
     options = RunOptions(
         ignore_fine_tune_errors=flags.ignore_finetune_ckpt_error,
         evaluates=flags.eval_method == EVAL_METHODS[0],
+        fit_on_eval=flags.fit_on_eval,
+        fit_on_eval_steps=flags.fit_on_eval_steps,
         signals=signals,
     )
     result = job.train(flags.continue_train, flags.verify_replicas, options)
