@@ -29,7 +29,7 @@ MOVED       := $(if $(filter $(CURDIR),$(shell cat $(STAMPS)/python 2>/dev/null)
 LOST_PROTOS := $(if $(filter-out $(wildcard $(PB2)),$(PB2)),FORCE)
 LOST_NATIVE := $(if $(and $(wildcard hvdrec/_native*.so),$(wildcard hvdrec/_ops.so)),,FORCE)
 
-.PHONY: help train test soak lint docs build bench doctor clean distclean FORCE
+.PHONY: help train test soak sanitize lint docs build bench doctor clean distclean FORCE
 FORCE:
 
 help: ## Show this list
@@ -47,6 +47,18 @@ test: build lint ## Set up what is missing, then run lint, types, import contrac
 
 soak: build ## Kill 1,000 saves between two system calls, and runs at any moment (KILLS=1000; minutes)
 	$(PY) -m pytest tests/checkpoint/test_kills.py tests/trainer/test_killed_run.py --kills $(KILLS) $(ARGS)
+
+# SANITIZE=thread looks for races. The short form is part of the tests (tests/ops/test_sanitize.py).
+SANITIZE ?= address,undefined
+comma := ,
+SANITIZED := build/sanitize/pairwise_test-$(subst $(comma),-,$(SANITIZE))
+sanitize: $(SANITIZED) ## Run the pairwise kernels under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(SANITIZED) $(ARGS)
+
+$(SANITIZED): csrc/tests/pairwise_test.cc $(wildcard csrc/kernels/pair*) csrc/kernels/parallel.cc csrc/kernels/parallel.h csrc/kernels/vector_math.h
+	@mkdir -p $(@D)
+	$(or $(CXX),g++) -std=c++17 -O1 -g -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -ffp-contract=off -Wno-psabi \
+	  -Icsrc $(filter %.cc,$^) -o $@ -lpthread
 
 lint: $(STAMPS)/packages $(STAMPS)/protos ## Check style, types and the order of the floors
 	$(VENV)/bin/ruff check .

@@ -4,6 +4,7 @@
 namespace hvdrec {
 void bind_lines(pybind11::module_& m);
 void bind_packer(pybind11::module_& m);
+void bind_pairwise(pybind11::module_& m);
 void bind_similarity(pybind11::module_& m);
 }  // namespace hvdrec
 
@@ -11,5 +12,6 @@ PYBIND11_MODULE(_native, m) {
   m.doc() = "C++ kernels of hvdrec; their definitions are in the headers of csrc/kernels.";
   hvdrec::bind_lines(m);
   hvdrec::bind_packer(m);
+  hvdrec::bind_pairwise(m);
   hvdrec::bind_similarity(m);
 }

@@ -22,6 +22,9 @@ LOSSES = (
     "BINARY_FOCAL_LOSS",
     "F1_REWEIGHTED_LOSS",
     "PAIR_WISE_LOSS",
+    "PAIRWISE_LOGISTIC_LOSS",
+    "PAIRWISE_FOCAL_LOSS",
+    "PAIRWISE_HINGE_LOSS",
 )
 #: Losses of models of embeddings, with their members of the oneof `loss` in the model's block.
 EMBEDDING_LOSSES = {"CIRCLE_LOSS": "circle_loss", "MULTI_SIMILARITY_LOSS": "multi_similarity_loss"}

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from hvdrec.losses.base import Loss, LossBatch
 from hvdrec.losses.parameters import fraction, not_negative, ratio
-from hvdrec.losses.reduction import mean_of_hardest, weighted_mean
+from hvdrec.losses.reduction import weighted_mean
+from hvdrec.ops.hardest import mean_of_hardest
 
 #: Probabilities are held this far from 0 and 1.
 EPSILON = 1e-7

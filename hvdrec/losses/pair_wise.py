@@ -7,8 +7,8 @@ from typing import Any
 import tensorflow as tf
 
 from hvdrec.losses.base import Loss, LossBatch
-from hvdrec.losses.pairs import differences, implementation, mean_over_pairs, ordered_pairs
 from hvdrec.losses.parameters import finite, positive
+from hvdrec.ops.pairwise import pairwise
 
 
 def pair_wise_loss(
@@ -19,7 +19,7 @@ def pair_wise_loss(
     weights: tf.Tensor | None = None,
     margin: float = 0.0,
     temperature: float = 1.0,
-    impl: str = "tensorflow",
+    impl: str = "native",
 ) -> tf.Tensor:
     """Mean of log(1 + exp(-(s_i - s_j - margin))) over pairs with y_i > y_j, s = logit / temperature.
 
@@ -32,27 +32,21 @@ def pair_wise_loss(
         weights: float32 [B]; a pair weighs what its higher-labelled row weighs.
         margin: By how much the higher-labelled row should lead.
         temperature: Divides the logits.
-        impl: ``tensorflow`` holds [B, B] matrices: time and memory grow with B^2.
+        impl: As for `hvdrec.ops.pairwise.pairwise`.
 
     Returns:
         float32 scalar, 0 without pairs.
     """
-    return implementation(IMPLEMENTATIONS, impl)(logits, labels, sessions, weights, margin, temperature)
-
-
-def _tensorflow(
-    logits: tf.Tensor,
-    labels: tf.Tensor,
-    sessions: tf.Tensor | None,
-    weights: tf.Tensor | None,
-    margin: float,
-    temperature: float,
-) -> tf.Tensor:
-    lead = differences(logits / temperature) - margin
-    return mean_over_pairs(tf.nn.softplus(-lead), ordered_pairs(labels, sessions), weights)
-
-
-IMPLEMENTATIONS = {"tensorflow": _tensorflow}
+    return pairwise(
+        logits,
+        labels,
+        "logistic",
+        weights=weights,
+        sessions=sessions,
+        temperature=temperature,
+        margin=margin,
+        impl=impl,
+    ).loss
 
 
 def build(config: Any, num_class: int) -> Loss:

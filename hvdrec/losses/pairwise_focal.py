@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import tensorflow as tf
 
 from hvdrec.losses.base import Loss, LossBatch
-from hvdrec.losses.focal import modulation
-from hvdrec.losses.pairs import (
-    differences,
-    flat_weighted,
-    implementation,
-    mean_over_pairs,
-    ordered_pairs,
-    pair_count,
-)
 from hvdrec.losses.parameters import finite, fraction, not_negative, positive, ratio
-from hvdrec.losses.reduction import mean_of_hardest
+from hvdrec.ops.pairwise import pairwise
 
 
 def pairwise_focal_loss(
@@ -31,7 +23,7 @@ def pairwise_focal_loss(
     hinge_margin: float | None = None,
     ohem_ratio: float = 1.0,
     temperature: float = 1.0,
-    impl: str = "tensorflow",
+    impl: str = "native",
 ) -> tf.Tensor:
     """Mean of (1 - p)^gamma * alpha * -log p over ordered pairs, p = sigmoid(d).
 
@@ -47,40 +39,24 @@ def pairwise_focal_loss(
         hinge_margin: Only pairs with d below it count, also in the divisor; None for all.
         ohem_ratio: Below 1, the mean is over this share of the pairs, the hardest.
         temperature: Divides the logits.
-        impl: ``tensorflow`` holds [B, B] matrices: time and memory grow with B^2.
+        impl: As for `hvdrec.ops.pairwise.pairwise`.
 
     Returns:
         float32 scalar, 0 without pairs.
     """
-    return implementation(IMPLEMENTATIONS, impl)(
-        logits, labels, sessions, weights, gamma, alpha, hinge_margin, ohem_ratio, temperature
-    )
-
-
-def _tensorflow(
-    logits: tf.Tensor,
-    labels: tf.Tensor,
-    sessions: tf.Tensor | None,
-    weights: tf.Tensor | None,
-    gamma: float,
-    alpha: float | None,
-    hinge_margin: float | None,
-    ohem_ratio: float,
-    temperature: float,
-) -> tf.Tensor:
-    lead = differences(logits / temperature)
-    pairs = ordered_pairs(labels, sessions)
-    if hinge_margin is not None:
-        pairs = pairs & (lead < hinge_margin)
-    losses = modulation(tf.sigmoid(-lead), gamma) * tf.nn.softplus(-lead)
-    if alpha is not None:
-        weights = alpha * (tf.ones_like(logits) if weights is None else weights)
-    if ohem_ratio == 1.0:
-        return mean_over_pairs(losses, pairs, weights)
-    return mean_of_hardest(flat_weighted(losses, pairs, weights), pair_count(pairs), ohem_ratio)
-
-
-IMPLEMENTATIONS = {"tensorflow": _tensorflow}
+    loss = pairwise(
+        logits,
+        labels,
+        "focal",
+        weights=weights,
+        sessions=sessions,
+        temperature=temperature,
+        gamma=gamma,
+        limit=math.inf if hinge_margin is None else hinge_margin,
+        hardest=ohem_ratio,
+        impl=impl,
+    ).loss
+    return loss if alpha is None else alpha * loss
 
 
 def build(config: Any, num_class: int) -> Loss:

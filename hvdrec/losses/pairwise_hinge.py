@@ -8,16 +8,8 @@ import tensorflow as tf
 
 from hvdrec.errors import ConfigError
 from hvdrec.losses.base import Loss, LossBatch
-from hvdrec.losses.pairs import (
-    differences,
-    flat_weighted,
-    implementation,
-    mean_over_pairs,
-    ordered_pairs,
-    pair_count,
-)
 from hvdrec.losses.parameters import finite, positive, ratio
-from hvdrec.losses.reduction import mean_of_hardest
+from hvdrec.ops.pairwise import pairwise
 
 
 def pairwise_hinge_loss(
@@ -31,7 +23,7 @@ def pairwise_hinge_loss(
     use_label_margin: bool = True,
     label_is_logits: bool = True,
     ohem_ratio: float = 1.0,
-    impl: str = "tensorflow",
+    impl: str = "native",
 ) -> tf.Tensor:
     """Mean of max(0, m - d) over pairs with y_i > y_j, d = (logit_i - logit_j) / temperature.
 
@@ -47,38 +39,26 @@ def pairwise_hinge_loss(
         use_label_margin: It should lead by the difference of labels.
         label_is_logits: The labels are a teacher's logits.
         ohem_ratio: Below 1, the mean is over this share of the pairs, the hardest.
-        impl: ``tensorflow`` holds [B, B] matrices: time and memory grow with B^2.
+        impl: As for `hvdrec.ops.pairwise.pairwise`.
 
     Returns:
         float32 scalar, 0 without pairs.
     """
-    return implementation(IMPLEMENTATIONS, impl)(
-        logits, labels, sessions, weights, temperature, margin, use_label_margin, label_is_logits, ohem_ratio
-    )
-
-
-def _tensorflow(
-    logits: tf.Tensor,
-    labels: tf.Tensor,
-    sessions: tf.Tensor | None,
-    weights: tf.Tensor | None,
-    temperature: float,
-    margin: float,
-    use_label_margin: bool,
-    label_is_logits: bool,
-    ohem_ratio: float,
-) -> tf.Tensor:
-    wanted: tf.Tensor | float = margin
+    label_scale = 0.0
     if use_label_margin:
-        wanted = differences(labels / temperature if label_is_logits else labels)
-    losses = tf.nn.relu(wanted - differences(logits / temperature))
-    pairs = ordered_pairs(labels, sessions)
-    if ohem_ratio == 1.0:
-        return mean_over_pairs(losses, pairs, weights)
-    return mean_of_hardest(flat_weighted(losses, pairs, weights), pair_count(pairs), ohem_ratio)
-
-
-IMPLEMENTATIONS = {"tensorflow": _tensorflow}
+        label_scale = 1.0 / temperature if label_is_logits else 1.0
+    return pairwise(
+        logits,
+        labels,
+        "hinge",
+        weights=weights,
+        sessions=sessions,
+        temperature=temperature,
+        margin=0.0 if use_label_margin else margin,
+        label_scale=label_scale,
+        hardest=ohem_ratio,
+        impl=impl,
+    ).loss
 
 
 def build(config: Any, num_class: int) -> Loss:

@@ -7,16 +7,8 @@ from typing import Any
 import tensorflow as tf
 
 from hvdrec.losses.base import Loss, LossBatch
-from hvdrec.losses.pairs import (
-    differences,
-    flat_weighted,
-    implementation,
-    mean_over_pairs,
-    ordered_pairs,
-    pair_count,
-)
 from hvdrec.losses.parameters import finite, positive, ratio
-from hvdrec.losses.reduction import mean_of_hardest
+from hvdrec.ops.pairwise import pairwise
 
 
 def pairwise_logistic_loss(
@@ -29,7 +21,7 @@ def pairwise_logistic_loss(
     hinge_margin: float | None = None,
     use_label_margin: bool = False,
     ohem_ratio: float = 1.0,
-    impl: str = "tensorflow",
+    impl: str = "native",
 ) -> tf.Tensor:
     """Mean of log(1 + exp(-(d - m))) over pairs with y_i > y_j, d = (logit_i - logit_j) / temperature.
 
@@ -45,39 +37,23 @@ def pairwise_logistic_loss(
         hinge_margin: By how much the higher-labelled row should lead; None for 0.
         use_label_margin: It should lead by the difference of labels; `hinge_margin` is ignored.
         ohem_ratio: Below 1, the mean is over this share of the pairs, the hardest.
-        impl: ``tensorflow`` holds [B, B] matrices: time and memory grow with B^2.
+        impl: As for `hvdrec.ops.pairwise.pairwise`.
 
     Returns:
         float32 scalar, 0 without pairs.
     """
-    return implementation(IMPLEMENTATIONS, impl)(
-        logits, labels, sessions, weights, temperature, hinge_margin, use_label_margin, ohem_ratio
-    )
-
-
-def _tensorflow(
-    logits: tf.Tensor,
-    labels: tf.Tensor,
-    sessions: tf.Tensor | None,
-    weights: tf.Tensor | None,
-    temperature: float,
-    hinge_margin: float | None,
-    use_label_margin: bool,
-    ohem_ratio: float,
-) -> tf.Tensor:
-    lead = differences(logits / temperature)
-    if use_label_margin:
-        lead -= differences(labels / temperature)
-    elif hinge_margin is not None:
-        lead -= hinge_margin
-    losses = tf.nn.softplus(-lead)
-    pairs = ordered_pairs(labels, sessions)
-    if ohem_ratio == 1.0:
-        return mean_over_pairs(losses, pairs, weights)
-    return mean_of_hardest(flat_weighted(losses, pairs, weights), pair_count(pairs), ohem_ratio)
-
-
-IMPLEMENTATIONS = {"tensorflow": _tensorflow}
+    return pairwise(
+        logits,
+        labels,
+        "logistic",
+        weights=weights,
+        sessions=sessions,
+        temperature=temperature,
+        margin=0.0 if use_label_margin or hinge_margin is None else hinge_margin,
+        label_scale=1.0 / temperature if use_label_margin else 0.0,
+        hardest=ohem_ratio,
+        impl=impl,
+    ).loss
 
 
 def build(config: Any, num_class: int) -> Loss:

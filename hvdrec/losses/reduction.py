@@ -23,26 +23,3 @@ def weighted_mean(values: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
         return tf.math.divide_no_nan(tf.reduce_sum(values), count)
     count = tf.reduce_sum(tf.cast(tf.not_equal(weights, 0.0), tf.float32))
     return tf.math.divide_no_nan(tf.reduce_sum(weights * values), count)
-
-
-def mean_of_hardest(values: tf.Tensor, count: tf.Tensor, ratio: float) -> tf.Tensor:
-    """Mean of the largest values (online hard example mining, Shrivastava et al., 2016).
-
-    The `round(count * ratio)` largest are taken (a half goes to the even number), those that are
-    over 0 are kept, and their plain mean is given; 0 where none is kept.
-
-    Args:
-        values: float32 [N], at least 0; values that don't take part are 0.
-        count: float32 scalar, how many of the N take part.
-        ratio: The share to take, over 0 and at most 1.
-
-    Returns:
-        float32 scalar.
-    """
-    number = tf.cast(tf.math.rint(count * ratio), tf.int32)
-    # One more 0 and at least one taken: top_k has no gradient for nothing at all.
-    padded = tf.concat([values, [0.0]], axis=0)
-    largest = tf.math.top_k(padded, tf.maximum(number, 1), sorted=False).values
-    largest *= tf.cast(number > 0, tf.float32)
-    kept = tf.reduce_sum(tf.cast(largest > 0.0, tf.float32))
-    return tf.math.divide_no_nan(tf.reduce_sum(tf.nn.relu(largest)), kept)

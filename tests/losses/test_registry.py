@@ -70,5 +70,5 @@ def test_a_loss_is_registered_once() -> None:
 
 
 def test_an_unknown_implementation() -> None:
-    with pytest.raises(ValueError, match="'fast' is not one of tensorflow"):
+    with pytest.raises(ValueError, match="'fast' is not one of native, tensorflow"):
         pair_wise_loss(tf.zeros([2]), tf.constant([0.0, 1.0]), impl="fast")

@@ -1,0 +1,260 @@
+#include "kernels/pair_plan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+#include <utility>
+
+namespace hvdrec {
+namespace {
+
+constexpr int kDigitBits = 11;
+constexpr int64_t kDigits = 1 << kDigitBits;
+constexpr int64_t kSortChunk = 1 << 16;
+
+struct Keyed {
+  uint32_t key;
+  int32_t row;
+};
+
+// Stable; least significant digit first, only as many digits as `bits` has.
+void RadixSort(std::vector<Keyed>* items, int bits, const Parallel& parallel) {
+  const auto n = static_cast<int64_t>(items->size());
+  const int64_t chunks = ChunkCount(n, kSortChunk);
+  std::vector<Keyed> other(items->size());
+  std::vector<int64_t> starts(static_cast<size_t>(chunks * kDigits));
+  for (int shift = 0; shift < bits; shift += kDigitBits) {
+    const int64_t digits = std::min(kDigits, int64_t{1} << (bits - shift));
+    std::fill(starts.begin(), starts.end(), 0);
+    const auto digit = [&](const Keyed& item) { return (item.key >> shift) & (kDigits - 1); };
+    ForChunks(parallel, n, kSortChunk, [&](int64_t chunk, int64_t begin, int64_t end) {
+      int64_t* const counts = &starts[static_cast<size_t>(chunk * kDigits)];
+      for (int64_t i = begin; i < end; ++i) ++counts[digit((*items)[static_cast<size_t>(i)])];
+    });
+    int64_t sum = 0;
+    for (int64_t d = 0; d < digits; ++d) {
+      for (int64_t c = 0; c < chunks; ++c) {
+        sum += std::exchange(starts[static_cast<size_t>(c * kDigits + d)], sum);
+      }
+    }
+    ForChunks(parallel, n, kSortChunk, [&](int64_t chunk, int64_t begin, int64_t end) {
+      int64_t* const to = &starts[static_cast<size_t>(chunk * kDigits)];
+      for (int64_t i = begin; i < end; ++i) {
+        const Keyed& item = (*items)[static_cast<size_t>(i)];
+        other[static_cast<size_t>(to[digit(item)]++)] = item;
+      }
+    });
+    items->swap(other);
+  }
+}
+
+// Unsigned numbers in the order of the floats.
+uint32_t OrderedBits(float value) {
+  uint32_t bits;
+  value += 0.0f;  // -0 and 0 are equal
+  std::memcpy(&bits, &value, sizeof(bits));
+  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
+
+// Sorts by panel; false, with nothing done, where the panels are too many for that to pay.
+bool SortByPanel(const double* scores, double width, std::vector<Keyed>* items,
+                 const Parallel& parallel) {
+  const auto n = static_cast<int64_t>(items->size());
+  const auto [low, high] = std::minmax_element(scores, scores + n);
+  const double first = std::floor(*low / width);
+  const double range = std::floor(*high / width) - first;
+  if (!(range < (1 << 22))) return false;
+  const double inverse = 1 / width;
+  ForChunks(parallel, n, kSortChunk, [&](int64_t, int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      (*items)[static_cast<size_t>(i)] = {
+          static_cast<uint32_t>(std::floor(scores[i] * inverse) - first), static_cast<int32_t>(i)};
+    }
+  });
+  int bits = 0;
+  while (range >= std::ldexp(1.0, bits)) ++bits;
+  RadixSort(items, bits, parallel);
+  return true;
+}
+
+void SortByScore(const double* scores, std::vector<Keyed>* items, const Parallel& parallel) {
+  const auto n = static_cast<int64_t>(items->size());
+  ForChunks(parallel, n, kSortChunk, [&](int64_t, int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      (*items)[static_cast<size_t>(i)] = {OrderedBits(static_cast<float>(scores[i])),
+                                          static_cast<int32_t>(i)};
+    }
+  });
+  RadixSort(items, 32, parallel);
+  // Scores that are one float may be several doubles.
+  for (auto run = items->begin(); run != items->end();) {
+    auto end = run + 1;
+    bool several = false;
+    for (; end != items->end() && end->key == run->key; ++end) {
+      several = several || scores[end->row] != scores[run->row];
+    }
+    if (several) {
+      std::stable_sort(
+          run, end, [&](const Keyed& a, const Keyed& b) { return scores[a.row] < scores[b.row]; });
+    }
+    run = end;
+  }
+}
+
+struct Group {
+  int64_t begin, end;
+};
+
+// Gathers the rows of each session, which keep their order, and gives where each begins and ends.
+std::vector<Group> GroupBySession(const int64_t* sessions, std::vector<int32_t>* rows) {
+  const size_t n = rows->size();
+  size_t size = 16;
+  while (size < 2 * n) size *= 2;
+  std::vector<int32_t> table(size, -1);  // the number of the session in that place
+  std::vector<int64_t> ids, counts;
+  std::vector<int32_t> number(n);
+  for (size_t i = 0; i < n; ++i) {
+    const int64_t id = sessions[(*rows)[i]];
+    uint64_t hash = static_cast<uint64_t>(id) * 0x9E3779B97F4A7C15u;
+    hash ^= hash >> 32;
+    size_t place = hash & (size - 1);
+    while (table[place] >= 0 && ids[static_cast<size_t>(table[place])] != id) {
+      place = (place + 1) & (size - 1);
+    }
+    if (table[place] < 0) {
+      table[place] = static_cast<int32_t>(ids.size());
+      ids.push_back(id);
+      counts.push_back(0);
+    }
+    number[i] = table[place];
+    ++counts[static_cast<size_t>(table[place])];
+  }
+  std::vector<Group> groups(ids.size());
+  int64_t sum = 0;
+  for (size_t g = 0; g < groups.size(); ++g) {
+    groups[g] = {sum, sum + counts[g]};
+    sum = groups[g].end;
+    counts[g] = groups[g].begin;
+  }
+  std::vector<int32_t> sorted(n);
+  for (size_t i = 0; i < n; ++i) {
+    sorted[static_cast<size_t>(counts[static_cast<size_t>(number[i])]++)] = (*rows)[i];
+  }
+  rows->swap(sorted);
+  return groups;
+}
+
+template <typename T>
+class Splitter {
+ public:
+  Splitter(const T* labels, int64_t leaf_size, PairPlan* plan)
+      : labels_(labels), leaf_size_(leaf_size), plan_(plan) {}
+
+  void Run(std::vector<int32_t> rows, std::vector<Group> groups) {
+    while (!groups.empty()) {
+      PairLevel level;
+      std::vector<Group> next;
+      for (const Group& group : groups) Take(rows.data() + group.begin, group, &level, &next);
+      if (level.splits.empty()) return;
+      plan_->levels.push_back(std::move(level));
+      rows = plan_->levels.back().rows;
+      groups = std::move(next);
+    }
+  }
+
+ private:
+  void Take(const int32_t* rows, const Group& group, PairLevel* level, std::vector<Group>* next) {
+    const int64_t count = group.end - group.begin;
+    T low = labels_[rows[0]], high = low;
+    for (int64_t i = 1; i < count; ++i) {
+      low = std::min(low, labels_[rows[i]]);
+      high = std::max(high, labels_[rows[i]]);
+    }
+    if (low == high) return;
+    if (count <= leaf_size_) {
+      AddLeaf(rows, count);
+      return;
+    }
+    const T pivot = Pivot(rows, count, low, high);
+    const auto begin = static_cast<int64_t>(level->rows.size());
+    level->rows.resize(static_cast<size_t>(begin + count));
+    int32_t* const out = level->rows.data() + begin;
+    int64_t lower = 0;
+    for (int64_t i = 0; i < count; ++i) lower += labels_[rows[i]] < pivot;
+    int64_t to_lower = 0, to_upper = lower;
+    for (int64_t i = 0; i < count; ++i) {
+      const bool below = labels_[rows[i]] < pivot;
+      out[below ? to_lower : to_upper] = rows[i];
+      to_lower += below;
+      to_upper += !below;
+    }
+    const PairSplit split{begin, begin + lower, begin + count};
+    level->splits.push_back(split);
+    next->push_back({split.begin, split.middle});
+    next->push_back({split.middle, split.end});
+  }
+
+  // A label above `low` that splits the rows as evenly as the median does.
+  T Pivot(const int32_t* rows, int64_t count, T low, T high) {
+    bool two = true;
+    for (int64_t i = 0; i < count && two; ++i) {
+      two = labels_[rows[i]] == low || labels_[rows[i]] == high;
+    }
+    if (two) return high;
+    scratch_.resize(static_cast<size_t>(count));
+    for (int64_t i = 0; i < count; ++i) scratch_[static_cast<size_t>(i)] = labels_[rows[i]];
+    const auto middle = scratch_.begin() + count / 2;
+    std::nth_element(scratch_.begin(), middle, scratch_.end());
+    if (*middle > low) return *middle;
+    T pivot = high;
+    for (const T label : scratch_) {
+      if (label > low) pivot = std::min(pivot, label);
+    }
+    return pivot;
+  }
+
+  void AddLeaf(const int32_t* rows, int64_t count) {
+    std::vector<int32_t>& all = plan_->leaf_rows;
+    const auto begin = static_cast<int64_t>(all.size());
+    all.insert(all.end(), rows, rows + count);
+    std::stable_sort(all.begin() + begin, all.end(),
+                     [this](int32_t a, int32_t b) { return labels_[a] < labels_[b]; });
+    plan_->leaves.push_back({begin, begin + count});
+  }
+
+  const T* const labels_;
+  const int64_t leaf_size_;
+  PairPlan* const plan_;
+  std::vector<T> scratch_;
+};
+
+}  // namespace
+
+template <typename T>
+PairPlan PlanPairs(const double* scores, const T* labels, const int64_t* sessions, int64_t n,
+                   const PairPlanOptions& options, const Parallel& parallel) {
+  PairPlan plan;
+  if (n < 2) return plan;
+  std::vector<int32_t> rows(static_cast<size_t>(n));
+  if (n <= options.leaf_size) {
+    std::iota(rows.begin(), rows.end(), 0);
+  } else {
+    std::vector<Keyed> items(static_cast<size_t>(n));
+    if (!(options.panel_width > 0 && SortByPanel(scores, options.panel_width, &items, parallel))) {
+      SortByScore(scores, &items, parallel);
+    }
+    for (size_t i = 0; i < items.size(); ++i) rows[i] = items[i].row;
+  }
+  std::vector<Group> groups{{0, n}};
+  if (sessions != nullptr) groups = GroupBySession(sessions, &rows);
+  Splitter<T>(labels, options.leaf_size, &plan).Run(std::move(rows), std::move(groups));
+  return plan;
+}
+
+template PairPlan PlanPairs<float>(const double*, const float*, const int64_t*, int64_t,
+                                   const PairPlanOptions&, const Parallel&);
+template PairPlan PlanPairs<double>(const double*, const double*, const int64_t*, int64_t,
+                                    const PairPlanOptions&, const Parallel&);
+
+}  // namespace hvdrec

@@ -1,0 +1,333 @@
+#include "kernels/pairwise.h"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <vector>
+
+#include "kernels/pair_hardest.h"
+#include "kernels/pair_panels.h"
+#include "kernels/pair_plan.h"
+#include "kernels/pair_sweep.h"
+#include "kernels/pair_table.h"
+#include "kernels/pair_tiles.h"
+
+namespace hvdrec {
+namespace {
+
+constexpr int64_t kChunk = 1 << 14;
+// Groups up to this size go pair by pair (measured: see docs/performance.md).
+constexpr int64_t kLeafRows = 192;
+// Splits from this size on use several threads inside; smaller ones run side by side.
+constexpr int64_t kLargeSplit = 1 << 14;
+constexpr int64_t kBatchRows = 1 << 12;
+
+bool IsSmooth(PairLoss loss) { return loss == PairLoss::kLogistic || loss == PairLoss::kFocal; }
+
+void Check(const PairwiseOptions& o) {
+  if (!(o.temperature > 0 && std::isfinite(o.temperature))) {
+    throw std::invalid_argument("temperature must be a number over 0");
+  }
+  if (!std::isfinite(o.margin) || !std::isfinite(o.label_scale)) {
+    throw std::invalid_argument("margin must be a number");
+  }
+  if (!(o.gamma >= 0 && o.gamma <= 32)) {
+    throw std::invalid_argument("gamma must be a number of 0 to 32");
+  }
+  if (!(o.hardest > 0 && o.hardest <= 1)) {
+    throw std::invalid_argument("the share of hardest pairs must be over 0 and at most 1");
+  }
+  if (std::isnan(o.limit)) throw std::invalid_argument("limit must be a number");
+  if (!IsSmooth(o.loss) && std::isfinite(o.limit)) {
+    throw std::invalid_argument("limit is for the logistic and the focal loss");
+  }
+  if (o.hardest < 1 && (o.loss == PairLoss::kSquare || o.loss == PairLoss::kSquaredHinge)) {
+    throw std::invalid_argument("the square losses don't take a share of hardest pairs");
+  }
+}
+
+// The rows of a plan's level, side by side.
+struct Lined {
+  std::vector<double> scores, weights, gradient;
+};
+
+struct Total {
+  double loss = 0;
+  double pairs = 0;
+
+  void operator+=(const Total& other) {
+    loss += other.loss;
+    pairs += other.pairs;
+  }
+};
+
+template <typename T>
+class Run {
+ public:
+  Run(const PairwiseRows<T>& rows, const PairwiseOptions& options, const Parallel& parallel)
+      : rows_(rows),
+        options_(options),
+        parallel_(parallel),
+        function_{options.loss, options.margin,
+                  options.loss == PairLoss::kFocal ? options.gamma : 0.0},
+        tolerance_(sizeof(T) == sizeof(float) ? 1e-8 : 1e-12) {}
+
+  PairwiseResult Sum(T* gradient) {
+    PairwiseResult result;
+    const int64_t n = rows_.count;
+    result.bad_row = Prepare();
+    if (result.bad_row >= 0) {
+      std::fill(gradient, gradient + n, std::numeric_limits<T>::quiet_NaN());
+      result.loss = result.pairs = std::numeric_limits<double>::quiet_NaN();
+      return result;
+    }
+    gradient_.assign(static_cast<size_t>(n), 0.0);
+    const bool cut = std::isfinite(options_.limit) || options_.hardest < 1;
+    const Total total = cut ? SumCut() : SumAll();
+    const double scale = total.pairs > 0 ? 1 / total.pairs : 0;
+    result.pairs = total.pairs;
+    result.loss = total.loss * scale;
+    ForChunks(parallel_, n, kChunk, [&](int64_t, int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        gradient[i] =
+            static_cast<T>(gradient_[static_cast<size_t>(i)] * (scale / options_.temperature));
+      }
+    });
+    return result;
+  }
+
+ private:
+  // Fills scores_; the first row with a number that isn't finite, or -1.
+  int64_t Prepare() {
+    const int64_t n = rows_.count;
+    scores_.resize(static_cast<size_t>(n));
+    std::vector<int64_t> bad(static_cast<size_t>(ChunkCount(n, kChunk)), -1);
+    ForChunks(parallel_, n, kChunk, [&](int64_t chunk, int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        double& score = scores_[static_cast<size_t>(i)];
+        score = rows_.scores[i] / options_.temperature - options_.label_scale * rows_.labels[i];
+        const bool fine = std::isfinite(score) && std::isfinite(rows_.labels[i]) &&
+                          (rows_.weights == nullptr || std::isfinite(rows_.weights[i]));
+        if (!fine && bad[static_cast<size_t>(chunk)] < 0) bad[static_cast<size_t>(chunk)] = i;
+      }
+    });
+    for (const int64_t row : bad) {
+      if (row >= 0) return row;
+    }
+    return -1;
+  }
+
+  Lined Line(const PairLevel& level) const {
+    Lined lined;
+    const auto n = static_cast<int64_t>(level.rows.size());
+    lined.scores.resize(level.rows.size());
+    if (rows_.weights != nullptr) lined.weights.resize(level.rows.size());
+    lined.gradient.resize(level.rows.size());
+    ForChunks(parallel_, n, kChunk, [&](int64_t, int64_t begin, int64_t end) {
+      for (int64_t k = begin; k < end; ++k) {
+        const auto at = static_cast<size_t>(k);
+        const auto row = static_cast<size_t>(level.rows[at]);
+        lined.scores[at] = scores_[row];
+        if (rows_.weights != nullptr) lined.weights[at] = rows_.weights[row];
+      }
+    });
+    return lined;
+  }
+
+  void AddGradient(const PairLevel& level, const Lined& lined) {
+    const auto n = static_cast<int64_t>(level.rows.size());
+    ForChunks(parallel_, n, kChunk, [&](int64_t, int64_t begin, int64_t end) {
+      for (int64_t k = begin; k < end; ++k) {
+        const auto at = static_cast<size_t>(k);
+        gradient_[static_cast<size_t>(level.rows[at])] += lined.gradient[at];
+      }
+    });
+  }
+
+  static PairSide Side(Lined* lined, int64_t begin, int64_t end) {
+    return {lined->scores.data() + begin,
+            lined->weights.empty() ? nullptr : lined->weights.data() + begin,
+            lined->gradient.data() + begin, end - begin};
+  }
+
+  // Without a cut.
+  Total SumAll() {
+    PairPlanOptions options;
+    if (IsSmooth(options_.loss)) {
+      options.leaf_size = kLeafRows;
+      if (rows_.count > kLeafRows) {
+        table_ = GetPairTable(function_, tolerance_);
+        options.panel_width = table_->width;
+      }
+    }
+    const PairPlan plan =
+        PlanPairs(scores_.data(), rows_.labels, rows_.sessions, rows_.count, options, parallel_);
+    Total total = SumLeaves(plan);
+    for (const PairLevel& level : plan.levels) {
+      Lined lined = Line(level);
+      total += SumSplits(level.splits, &lined);
+      AddGradient(level, lined);
+    }
+    return total;
+  }
+
+  // Calls body(item, parallel) for items of `size(item)` rows: large ones one by one, the others
+  // side by side.
+  template <typename Size, typename Body>
+  void ForItems(int64_t count, const Size& size, const Body& body) const {
+    std::vector<int64_t> batches{0};
+    int64_t rows = 0;
+    for (int64_t item = 0; item < count; ++item) {
+      rows += size(item);
+      if (rows >= kBatchRows || item + 1 == count) {
+        batches.push_back(item + 1);
+        rows = 0;
+      }
+    }
+    parallel_.Run(static_cast<int64_t>(batches.size()) - 1, [&](int64_t b) {
+      for (int64_t item = batches[static_cast<size_t>(b)];
+           item < batches[static_cast<size_t>(b + 1)]; ++item) {
+        if (size(item) < kLargeSplit) body(item, Serial());
+      }
+    });
+    for (int64_t item = 0; item < count; ++item) {
+      if (size(item) >= kLargeSplit) body(item, parallel_);
+    }
+  }
+
+  Total SumSplits(const std::vector<PairSplit>& splits, Lined* lined) const {
+    std::vector<Total> totals(splits.size());
+    const auto size = [&](int64_t s) {
+      return splits[static_cast<size_t>(s)].end - splits[static_cast<size_t>(s)].begin;
+    };
+    ForItems(static_cast<int64_t>(splits.size()), size, [&](int64_t s, const Parallel& parallel) {
+      const PairSplit& split = splits[static_cast<size_t>(s)];
+      const PairSide lower = Side(lined, split.begin, split.middle);
+      const PairSide upper = Side(lined, split.middle, split.end);
+      int64_t weighing = upper.count;
+      if (upper.weights != nullptr) {
+        weighing -= std::count(upper.weights, upper.weights + upper.count, 0.0);
+      }
+      totals[static_cast<size_t>(s)] = {
+          SumSplit(upper, lower, parallel),
+          static_cast<double>(weighing) * static_cast<double>(lower.count)};
+    });
+    Total total;
+    for (const Total& part : totals) total += part;
+    return total;
+  }
+
+  double SumSplit(const PairSide& upper, const PairSide& lower, const Parallel& parallel) const {
+    switch (options_.loss) {
+      case PairLoss::kLogistic:
+      case PairLoss::kFocal:
+        return SumOverPanels(function_, *table_, upper, lower, parallel);
+      case PairLoss::kHinge:
+        return SweepHinge(options_.margin, 1, upper, lower);
+      case PairLoss::kSquaredHinge:
+        return SweepHinge(options_.margin, 2, upper, lower);
+      case PairLoss::kSquare:
+        return SumSquares(options_.margin, upper, lower);
+    }
+    throw std::logic_error("no such loss");
+  }
+
+  Total SumLeaves(const PairPlan& plan) {
+    const std::vector<PairLeaf>& leaves = plan.leaves;
+    std::vector<Total> totals(leaves.size());
+    const auto size = [&](int64_t l) {
+      return leaves[static_cast<size_t>(l)].end - leaves[static_cast<size_t>(l)].begin;
+    };
+    ForItems(static_cast<int64_t>(leaves.size()), size, [&](int64_t l, const Parallel&) {
+      const int32_t* const places =
+          &plan.leaf_rows[static_cast<size_t>(leaves[static_cast<size_t>(l)].begin)];
+      totals[static_cast<size_t>(l)] = SumLeaf(places, size(l));
+    });
+    Total total;
+    for (const Total& part : totals) total += part;
+    return total;
+  }
+
+  Total SumLeaf(const int32_t* places, int64_t count) {
+    double scores[kLeafRows] = {}, weights[kLeafRows] = {}, gradient[kLeafRows] = {};
+    T labels[kLeafRows] = {};
+    for (int64_t k = 0; k < count; ++k) {
+      scores[k] = scores_[static_cast<size_t>(places[k])];
+      labels[k] = rows_.labels[places[k]];
+      weights[k] = rows_.weights == nullptr ? 1.0 : rows_.weights[places[k]];
+    }
+    const TileSum sum = SumOverLeaf(function_, scores, labels, weights, gradient, count);
+    for (int64_t k = 0; k < count; ++k) gradient_[static_cast<size_t>(places[k])] += gradient[k];
+    return {sum.loss, static_cast<double>(sum.pairs)};
+  }
+
+  // With `limit` or `hardest`.
+  Total SumCut() {
+    const PairPlan plan =
+        PlanPairs(scores_.data(), rows_.labels, rows_.sessions, rows_.count, {}, parallel_);
+    std::vector<Lined> lined;
+    std::vector<PairCut> cuts;
+    for (const PairLevel& level : plan.levels) {
+      lined.push_back(Line(level));
+      for (const PairSplit& split : level.splits) {
+        cuts.push_back({Side(&lined.back(), split.middle, split.end),
+                        Side(&lined.back(), split.begin, split.middle),
+                        std::vector<PairRun>(static_cast<size_t>(split.end - split.middle))});
+      }
+    }
+    if (std::isfinite(options_.limit)) CutAtLead(options_.limit, &cuts, parallel_);
+    Total total;
+    double share = 0;
+    if (options_.hardest < 1) {
+      const HardestPairs hardest =
+          KeepHardest(function_, Share(CountPairs(cuts, false)), &cuts, parallel_);
+      total.pairs = static_cast<double>(hardest.kept);
+      share = hardest.share;
+    } else {
+      total.pairs = static_cast<double>(CountPairs(cuts, true));
+    }
+    for (const PairCut& cut : cuts) {
+      total.loss += options_.loss == PairLoss::kHinge
+                        ? SweepHingeRuns(options_.margin, cut.upper, cut.lower, cut.runs, share)
+                        : SumOverRuns(function_, cut.upper, cut.lower, cut.runs, share, parallel_);
+    }
+    for (size_t l = 0; l < plan.levels.size(); ++l) AddGradient(plan.levels[l], lined[l]);
+    return total;
+  }
+
+  // round(pairs * hardest), a half to the even number; as EasyRec in float32 where that is exact
+  // for the number of pairs.
+  int64_t Share(int64_t pairs) const {
+    if (pairs < (1 << 24)) {
+      return std::llrint(static_cast<float>(pairs) * static_cast<float>(options_.hardest));
+    }
+    return std::llrint(static_cast<double>(pairs) * options_.hardest);
+  }
+
+  const PairwiseRows<T>& rows_;
+  const PairwiseOptions& options_;
+  const Parallel& parallel_;
+  const PairFunction function_;
+  const double tolerance_;
+  std::shared_ptr<const PairTable> table_;
+  std::vector<double> scores_, gradient_;
+};
+
+}  // namespace
+
+template <typename T>
+PairwiseResult Pairwise(const PairwiseRows<T>& rows, const PairwiseOptions& options,
+                        const Parallel& parallel, T* gradient) {
+  Check(options);
+  if (rows.count > std::numeric_limits<int32_t>::max()) {
+    throw std::invalid_argument("more than 2^31 - 1 rows");
+  }
+  return Run<T>(rows, options, parallel).Sum(gradient);
+}
+
+template PairwiseResult Pairwise<float>(const PairwiseRows<float>&, const PairwiseOptions&,
+                                        const Parallel&, float*);
+template PairwiseResult Pairwise<double>(const PairwiseRows<double>&, const PairwiseOptions&,
+                                         const Parallel&, double*);
+
+}  // namespace hvdrec

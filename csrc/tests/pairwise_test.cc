@@ -1,0 +1,157 @@
+// Runs the pairwise kernels over a grid of inputs and holds them against all pairs in plain loops.
+// Made for sanitizers (`make sanitize`): a buffer's end or an overflow shows here as an error.
+
+#include "kernels/pairwise.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <vector>
+
+namespace hvdrec {
+namespace {
+
+struct Case {
+  int64_t rows;
+  int64_t grades;
+  int64_t sessions;  // 0: none
+  bool weighted;
+  double scale;
+  PairwiseOptions options;
+};
+
+double Softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); }
+
+void Pair(const PairwiseOptions& o, double t, double* value, double* slope) {
+  const double x = o.margin - t, reach = std::max(x, 0.0);
+  const double miss = std::exp(-Softplus(-x)), factor = std::pow(miss, o.gamma);
+  switch (o.loss) {
+    case PairLoss::kLogistic:
+      *value = Softplus(x);
+      *slope = -miss;
+      return;
+    case PairLoss::kFocal:
+      *value = factor * Softplus(x);
+      *slope = -factor * (o.gamma * (1 - miss) * Softplus(x) + miss);
+      return;
+    case PairLoss::kHinge:
+      *value = reach;
+      *slope = x > 0 ? -1 : 0;
+      return;
+    case PairLoss::kSquaredHinge:
+      *value = reach * reach;
+      *slope = -2 * reach;
+      return;
+    case PairLoss::kSquare:
+      *value = x * x;
+      *slope = -2 * x;
+      return;
+  }
+}
+
+template <typename T>
+bool Holds(const Case& c) {
+  std::mt19937_64 random(static_cast<uint64_t>(c.rows * 31 + c.grades));
+  std::normal_distribution<double> normal;
+  const auto n = static_cast<size_t>(c.rows);
+  // Allocated to the very size, so that reading past an end shows.
+  std::vector<T> scores(n), labels(n), weights(n), gradient(n);
+  std::vector<int64_t> sessions(n);
+  for (size_t i = 0; i < n; ++i) {
+    scores[i] = static_cast<T>(normal(random) * c.scale);
+    labels[i] = static_cast<T>(random() % static_cast<uint64_t>(c.grades));
+    weights[i] = static_cast<T>(random() % 4) / 2;
+    sessions[i] =
+        c.sessions > 0 ? static_cast<int64_t>(random() % static_cast<uint64_t>(c.sessions)) : 0;
+  }
+  const PairwiseRows<T> rows{scores.data(), labels.data(), c.weighted ? weights.data() : nullptr,
+                             c.sessions > 0 ? sessions.data() : nullptr, c.rows};
+  const PairwiseResult found = Pairwise<T>(rows, c.options, OwnThreads(3), gradient.data());
+  if (c.options.hardest < 1) return std::isfinite(found.loss);
+  std::vector<double> expected(n);
+  double loss = 0, pairs = 0;
+  const PairwiseOptions& o = c.options;
+  for (size_t i = 0; i < n; ++i) {
+    const double weight = c.weighted ? static_cast<double>(weights[i]) : 1.0;
+    for (size_t j = 0; weight != 0 && j < n; ++j) {
+      if (!(labels[i] > labels[j]) || sessions[i] != sessions[j]) continue;
+      const double t = scores[i] / o.temperature - o.label_scale * labels[i] -
+                       (scores[j] / o.temperature - o.label_scale * labels[j]);
+      if (!(t < o.limit)) continue;
+      double value, slope;
+      Pair(o, t, &value, &slope);
+      loss += weight * value;
+      pairs += 1;
+      expected[i] += weight * slope / o.temperature;
+      expected[j] -= weight * slope / o.temperature;
+    }
+  }
+  const double scale = pairs > 0 ? 1 / pairs : 0;
+  double largest = 1e-30, worst = 0;
+  for (size_t i = 0; i < n; ++i) {
+    largest = std::max(largest, std::abs(expected[i] * scale));
+    worst = std::max(worst, std::abs(expected[i] * scale - static_cast<double>(gradient[i])));
+  }
+  const bool holds = found.pairs == pairs && worst <= 1e-6 * largest &&
+                     std::abs(found.loss - loss * scale) <= 1e-7 * loss * scale + 1e-15;
+  if (!holds) {
+    std::printf(
+        "rows %ld grades %ld sessions %ld weighted %d scale %g loss %d: %g for %g, gradient off by "
+        "%g\n",
+        static_cast<long>(c.rows), static_cast<long>(c.grades), static_cast<long>(c.sessions),
+        c.weighted, c.scale, static_cast<int>(o.loss), found.loss, loss * scale, worst / largest);
+  }
+  return holds;
+}
+
+int Run(bool small) {
+  std::vector<PairwiseOptions> options;
+  for (const PairLoss loss : {PairLoss::kLogistic, PairLoss::kFocal, PairLoss::kHinge,
+                              PairLoss::kSquaredHinge, PairLoss::kSquare}) {
+    PairwiseOptions o;
+    o.loss = loss;
+    options.push_back(o);
+    o.margin = 0.7;
+    o.temperature = 2;
+    o.label_scale = 0.3;
+    options.push_back(o);
+    if (loss == PairLoss::kLogistic || loss == PairLoss::kFocal) {
+      o.limit = 0.5;
+      options.push_back(o);
+    }
+    if (loss == PairLoss::kSquare || loss == PairLoss::kSquaredHinge) continue;
+    o.hardest = 0.3;
+    options.push_back(o);
+  }
+  const std::vector<int64_t> sizes =
+      small ? std::vector<int64_t>{0, 1, 2, 5, 193, 700}
+            : std::vector<int64_t>{0, 1, 2, 3, 7, 191, 192, 193, 1000, 4099};
+  int64_t cases = 0, failed = 0;
+  for (const PairwiseOptions& o : options) {
+    for (const int64_t rows : sizes) {
+      for (const double scale : {0.0, 2.0, 1e5}) {
+        for (const bool weighted : {false, true}) {
+          for (const int64_t sessions : {int64_t{0}, int64_t{3}, rows / 4}) {
+            for (const int64_t grades : {2, 5, 1000}) {
+              const Case c{rows, grades, sessions, weighted, scale, o};
+              failed += grades == 5 ? !Holds<double>(c) : !Holds<float>(c);
+              ++cases;
+            }
+          }
+        }
+      }
+    }
+  }
+  std::printf("pairwise: %ld cases, %ld failed\n", static_cast<long>(cases),
+              static_cast<long>(failed));
+  return failed > 0;
+}
+
+}  // namespace
+}  // namespace hvdrec
+
+int main(int argc, char** argv) {
+  return hvdrec::Run(argc > 1 && std::strcmp(argv[1], "--short") == 0);
+}

@@ -1,0 +1,28 @@
+"""The mean of the largest values: hard example mining."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+def mean_of_hardest(values: tf.Tensor, count: tf.Tensor, ratio: float) -> tf.Tensor:
+    """Mean of the largest values (online hard example mining, Shrivastava et al., 2016).
+
+    The `round(count * ratio)` largest are taken (a half goes to the even number), those that are
+    over 0 are kept, and their plain mean is given; 0 where none is kept.
+
+    Args:
+        values: float32 or float64 [N], at least 0; values that don't take part are 0.
+        count: Scalar of the same type, how many of the N take part.
+        ratio: The share to take, over 0 and at most 1.
+
+    Returns:
+        Scalar of the same type.
+    """
+    number = tf.cast(tf.math.rint(tf.cast(count, tf.float32) * ratio), tf.int32)
+    # One more 0 and at least one taken: top_k has no gradient for nothing at all.
+    padded = tf.concat([values, tf.zeros([1], values.dtype)], axis=0)
+    largest = tf.math.top_k(padded, tf.maximum(number, 1), sorted=False).values
+    largest *= tf.cast(number > 0, values.dtype)
+    kept = tf.reduce_sum(tf.cast(largest > 0.0, values.dtype))
+    return tf.math.divide_no_nan(tf.reduce_sum(tf.nn.relu(largest)), kept)
