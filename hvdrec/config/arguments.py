@@ -30,7 +30,6 @@ _ONLY_ALIBABA = "only has a meaning on Alibaba's platforms"
 
 #: EasyRec's flags that can't be given: name -> why.
 _REFUSED = {
-    "--hpo_metric_save_path": "is not supported yet; the metrics are in model_dir/logs/rank-0.jsonl",
     "--is_on_ds": _ONLY_ALIBABA,
     "--fg_json_path": "fg.json files are not supported yet",
     "--ds_vector_recall": _ONLY_ALIBABA,

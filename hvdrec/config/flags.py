@@ -41,6 +41,7 @@ class TrainFlags:
         fit_on_eval_steps: At most this many steps of it; 0 = until the data ends.
         edits: From `--edit_config_json`.
         hpo_param_path: A JSON file ``{"param": {path: value}}`` with further edits.
+        hpo_metric_save_path: Where a line of JSON per evaluation goes.
         path_edits: From ``--train_config.x=y`` and the like: path -> (value, the flag as written).
         seed: Replaces `train_config.seed`.
         verify_replicas: Steps between two comparisons of the replicas; 0 = none.
@@ -64,6 +65,7 @@ class TrainFlags:
     edits: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     path_edits: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
     hpo_param_path: str | None = None
+    hpo_metric_save_path: str | None = None
     seed: int | None = None
     verify_replicas: int = 0
     eval_method: str = EVAL_METHODS[0]
@@ -199,6 +201,9 @@ def parse_train(arguments: Sequence[str]) -> TrainFlags:
     )
     parser.add_argument(
         "--hpo_param_path", metavar="FILE", help='more changes, from a JSON file {"param": {...}}'
+    )
+    parser.add_argument(
+        "--hpo_metric_save_path", metavar="FILE", help="where a line of JSON per evaluation goes"
     )
     parser.add_argument("--seed", type=count(0), help="replaces train_config.seed")
     parser.add_argument(

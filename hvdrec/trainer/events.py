@@ -9,19 +9,26 @@ import tensorflow as tf
 
 
 def read_scalars(folder: str, name: str) -> dict[int, float]:
-    """The values of one scalar by step; the last one written counts.
+    """The values of one scalar by step; the last one written counts."""
+    return {step: values[name] for step, values in read_all_scalars(folder).items() if name in values}
+
+
+def read_all_scalars(folder: str) -> dict[int, dict[str, float]]:
+    """Every scalar's values by step and name; the last one written counts.
 
     A file that is cut off, as after a crash, is read up to there.
     """
-    found: dict[int, float] = {}
+    found: dict[int, dict[str, float]] = {}
     for path in sorted(glob.glob(os.path.join(glob.escape(folder), "*tfevents*"))):
         try:
             for event in tf.compat.v1.train.summary_iterator(path):
                 for value in event.summary.value:
-                    if value.tag == name and value.HasField("simple_value"):
-                        found[event.step] = float(value.simple_value)
-                    elif value.tag == name and value.HasField("tensor"):
-                        found[event.step] = float(tf.make_ndarray(value.tensor))
+                    if value.HasField("simple_value"):
+                        found.setdefault(event.step, {})[value.tag] = float(value.simple_value)
+                    elif value.HasField("tensor") and value.tensor.dtype == tf.float32.as_datatype_enum:
+                        array = tf.make_ndarray(value.tensor)
+                        if array.ndim == 0:
+                            found.setdefault(event.step, {})[value.tag] = float(array)
         except tf.errors.DataLossError:
             continue
     return found

@@ -13,6 +13,7 @@ from hvdrec.config import Config
 from hvdrec.errors import CheckpointError, ConfigError, StoppedError
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.evaluate import Evaluator, write_result
+from hvdrec.trainer.evaluations import MetricFile
 from hvdrec.trainer.exporters import RunExports
 from hvdrec.trainer.job import Job, has_eval_input
 from hvdrec.trainer.log import RunLog, logger
@@ -47,7 +48,9 @@ def _is_done(model_dir: str, since: int) -> bool:
         return False
 
 
-def follow(config: Config, group: ReplicaGroup, signals: StopSignals, since: int) -> dict[str, float]:
+def follow(
+    config: Config, group: ReplicaGroup, signals: StopSignals, since: int, metric_file: str | None = None
+) -> dict[str, float]:
     """Evaluates checkpoints as they appear, until training has ended and the last one is evaluated.
 
     Args:
@@ -55,6 +58,7 @@ def follow(config: Config, group: ReplicaGroup, signals: StopSignals, since: int
         group: This process alone.
         signals: Which signal has asked to stop.
         since: `time_of` the model_dir before any process of this run began to train.
+        metric_file: `--hpo_metric_save_path`.
 
     Returns:
         The last checkpoint's result.
@@ -72,6 +76,7 @@ def follow(config: Config, group: ReplicaGroup, signals: StopSignals, since: int
     pictures = job.pictures()
     step = tf.Variable(0, trainable=False, dtype=tf.int64)
     entries = [*model_entries(job.recommender), Entry("global_step", step, None)]
+    metrics = MetricFile(metric_file, model_dir) if metric_file else None
     evaluator = Evaluator(job.recommender, job.feed)
     log = RunLog(model_dir, group.rank, None, name="evaluator")
     result: dict[str, float] = {}
@@ -100,6 +105,8 @@ def follow(config: Config, group: ReplicaGroup, signals: StopSignals, since: int
             result = job.evaluate(evaluator, pictures=pictures)
             log.evaluated(seen, time.monotonic() - start, result)
             pictures.write(log, "eval_val", seen)
+            if metrics is not None:
+                metrics.add(seen, result)
             write_result(os.path.join(model_dir, "eval_result.txt"), result, seen)
             # EasyRec doesn't export the first values either.
             if job.exports is not None and seen > 0:

@@ -35,11 +35,12 @@ from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.agree import together
 from hvdrec.trainer.ending import endings
 from hvdrec.trainer.evaluate import Evaluator
+from hvdrec.trainer.evaluations import MetricFile
 from hvdrec.trainer.exporters import RunExports, export_after_evaluation
 from hvdrec.trainer.feed import Feed
 from hvdrec.trainer.left_out import tell_left_out
 from hvdrec.trainer.log import RunLog, logger
-from hvdrec.trainer.loop import Loop, LoopParts
+from hvdrec.trainer.loop import AfterEvaluation, Loop, LoopParts
 from hvdrec.trainer.options import RunOptions
 from hvdrec.trainer.pictures import Pictures
 from hvdrec.trainer.reduce import DENSE, GATHER, BankShape, Reducer, choose_mode
@@ -116,6 +117,8 @@ class Job:
         commit = COMMITS[enum_name(train, "checkpoint_commit").lower()]()
         self.store = Store(self.proto.model_dir, int(train.keep_checkpoint_max), commit)
         self.exports: RunExports | None = None
+        #: The step of the result that `train` gives.
+        self.evaluated_step = 0
 
     def _optimizer_of(self) -> dict[str, int]:
         """Which `optimizer_config` trains each variable, by its name in TensorFlow."""
@@ -179,6 +182,7 @@ class Job:
             parts = assembled(loader, extra)
             loop = Loop(parts, position)
             result = loop.run()
+            self.evaluated_step = loop.now
             tell_left_out(self.proto, self.group, loader, "training")
             parts.log.record(
                 "end", step=loop.now, samples=loop.samples, input=dataclasses.asdict(loader.stats())
@@ -279,6 +283,9 @@ class Job:
             with self.optimizer.averaged():
                 exported(now, result)
 
+        hooks: list[AfterEvaluation] = [draw, export]
+        if options.hpo_metric_save_path:
+            hooks.append(self._on_rank_0(MetricFile(options.hpo_metric_save_path, self.proto.model_dir).add))
         pictures = self.pictures()
         throttle = EvalThrottle(self.proto.eval_config)
         return LoopParts(
@@ -302,10 +309,19 @@ class Job:
             own_positions=bool(self.proto.data_config.file_shard),
             signals=options.signals,
             endings=endings(self.proto) if self.group.rank == 0 else (),
-            after_evaluation=(draw, export),
+            after_evaluation=hooks,
             steps_left=batches.batches_after,
             throttle=None if throttle.unlimited else throttle,
         )
+
+    def _on_rank_0(self, work: Callable[[int, dict[str, float]], str | None]) -> AfterEvaluation:
+        """Rank 0 works after an evaluation, and what it finds is what every rank finds."""
+
+        def hook(step: int, result: dict[str, float]) -> str | None:
+            found = together(self.group, lambda: work(step, result) if self.group.rank == 0 else None)
+            return self.group.gather_objects(found)[0]
+
+        return hook
 
     def pictures(self) -> Pictures:
         """What is drawn of an evaluation."""

@@ -17,6 +17,7 @@ class RunOptions:
         fit_on_eval_steps: At most this many steps of it; 0 = until the data ends.
         evaluates: Evaluate after each checkpoint, where there is data for it.
         allow_user_code: Import what `early_stop_func` names.
+        hpo_metric_save_path: Where a line of JSON per evaluation goes, if anywhere.
         signals: Which signal has asked to stop.
     """
 
@@ -25,4 +26,5 @@ class RunOptions:
     fit_on_eval_steps: int = 0
     evaluates: bool = True
     allow_user_code: bool = False
+    hpo_metric_save_path: str | None = None
     signals: StopSignals = dataclasses.field(default_factory=StopSignals)

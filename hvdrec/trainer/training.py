@@ -45,7 +45,7 @@ def train(config: Config, flags: Any) -> None:
         log.set_up(group.rank, flags.verbose, config.warnings)
         set_threads(train_config, group.local_size)
         if not group.trains:
-            _show(follow(config, group, signals, before))
+            _show(follow(config, group, signals, before, flags.hpo_metric_save_path))
             return
         with _locked(model_dir, group, signals):
             try:
@@ -96,6 +96,7 @@ def _train(config: Config, flags: Any, group: ReplicaGroup, signals: StopSignals
         evaluates=flags.eval_method == EVAL_METHODS[0],
         fit_on_eval=flags.fit_on_eval,
         fit_on_eval_steps=flags.fit_on_eval_steps,
+        hpo_metric_save_path=flags.hpo_metric_save_path,
         signals=signals,
     )
     result = job.train(flags.continue_train, flags.verify_replicas, options)
@@ -106,7 +107,7 @@ def _train(config: Config, flags: Any, group: ReplicaGroup, signals: StopSignals
     mark_done(model_dir)
     prefix = job.store.latest()
     if result:
-        write_result(os.path.join(model_dir, "eval_result.txt"), result, job.store.steps()[-1])
+        write_result(os.path.join(model_dir, "eval_result.txt"), result, job.evaluated_step)
         _show(result)
     print(f"checkpoint: {prefix}")
     if exported:
