@@ -26,6 +26,8 @@ def check_export(report: Report, training: bool) -> None:
         report.error(
             f"{_PATH}.exporter_type", f"{export.exporter_type} needs evaluation data; set eval_input_path"
         )
+    if training and export.enable_early_stop and proto.WhichOneof("eval_path") is None:
+        report.error(f"{_PATH}.enable_early_stop", "needs evaluation data; set eval_input_path")
     declared = {f.input_name for f in proto.data_config.input_fields}
     for i, name in enumerate(export.multi_value_fields.input_name):
         if name not in declared:

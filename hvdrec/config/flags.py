@@ -42,6 +42,7 @@ class TrainFlags:
         edits: From `--edit_config_json`.
         hpo_param_path: A JSON file ``{"param": {path: value}}`` with further edits.
         hpo_metric_save_path: Where a line of JSON per evaluation goes.
+        allow_user_code: Import and run what `export_config.early_stop_func` names.
         path_edits: From ``--train_config.x=y`` and the like: path -> (value, the flag as written).
         seed: Replaces `train_config.seed`.
         verify_replicas: Steps between two comparisons of the replicas; 0 = none.
@@ -66,6 +67,7 @@ class TrainFlags:
     path_edits: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
     hpo_param_path: str | None = None
     hpo_metric_save_path: str | None = None
+    allow_user_code: bool = False
     seed: int | None = None
     verify_replicas: int = 0
     eval_method: str = EVAL_METHODS[0]
@@ -204,6 +206,9 @@ def parse_train(arguments: Sequence[str]) -> TrainFlags:
     )
     parser.add_argument(
         "--hpo_metric_save_path", metavar="FILE", help="where a line of JSON per evaluation goes"
+    )
+    parser.add_argument(
+        "--allow_user_code", action="store_true", help="run the function that early_stop_func names"
     )
     parser.add_argument("--seed", type=count(0), help="replaces train_config.seed")
     parser.add_argument(
@@ -370,6 +375,11 @@ def load_for_training(flags: TrainFlags) -> Config:
     config.warnings += check(config, "train")
     if flags.fit_on_eval:
         _check_fit_on_eval(config, flags.fit_on_eval_steps)
+    if config.proto.export_config.enable_early_stop and flags.eval_method != EVAL_METHODS[0]:
+        where = config.where("export_config.enable_early_stop")
+        raise ConfigError(
+            f"{where}: needs --eval_method {EVAL_METHODS[0]}, as the ranks that train must know"
+        )
     return config
 
 

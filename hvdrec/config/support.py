@@ -184,7 +184,6 @@ REFUSED = {
     "EasyRecConfig.fg_json_path": "fg.json files are not supported yet; write the features out in "
     "feature_config",
     "TrainConfig.incr_save_config": f"{_NOT_YET}; remove it",
-    "ExportConfig.enable_early_stop": "early stopping is not supported yet; limit training by num_steps",
     "DatasetConfig.extra_label_func": "labels computed by functions are not supported yet; "
     "compute them in the data",
     "DatasetConfig.negative_sampler": _SAMPLER,
@@ -244,8 +243,6 @@ IGNORED = {
 #: anyway, or belong to an input or feature type, a loss or a field that is refused itself.
 SILENT = (
     "EasyRecModel.model_name",
-    "ExportConfig.max_check_steps",
-    "ExportConfig.early_stop_params",
     "TrainConfig.write_graph",
     "Optimizer.moving_average_decay",
     "DatasetConfig.rtp_separator",
@@ -309,6 +306,7 @@ _RATIO = Range(0, 1, open_low=True)
 #: What numbers may be, where the field is set.
 RANGES = {
     "TrainConfig.num_gpus_per_worker": _AT_LEAST_1,
+    "ExportConfig.max_check_steps": _AT_LEAST_1,
     "TrainConfig.inter_op_parallelism_threads": _AT_LEAST_0,
     "TrainConfig.intra_op_parallelism_threads": _AT_LEAST_0,
     "TrainConfig.log_step_count_steps": _AT_LEAST_1,

@@ -33,6 +33,7 @@ from hvdrec.models.recommender import Recommender
 from hvdrec.optim.registry import build_optimizers
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.agree import together
+from hvdrec.trainer.early_stop import EarlyStop, Rule, find_rule
 from hvdrec.trainer.ending import endings
 from hvdrec.trainer.evaluate import Evaluator
 from hvdrec.trainer.evaluations import MetricFile
@@ -117,6 +118,7 @@ class Job:
         commit = COMMITS[enum_name(train, "checkpoint_commit").lower()]()
         self.store = Store(self.proto.model_dir, int(train.keep_checkpoint_max), commit)
         self.exports: RunExports | None = None
+        self._stop_rule: Rule | None = None
         #: The step of the result that `train` gives.
         self.evaluated_step = 0
 
@@ -143,7 +145,7 @@ class Job:
             The last evaluation's result, empty if there was none.
         """
         options = options or RunOptions()
-        together(self.group, self.prepare_exports)
+        together(self.group, lambda: self.prepare_exports(options))
         start = begin(self.proto, self.store, self.entries(), self.group, continue_train, options)
         log = RunLog(self.proto.model_dir, self.group.rank, int(self.proto.train_config.num_steps) or None)
         saver = BackgroundSaver(self.store)
@@ -161,12 +163,14 @@ class Job:
             saver.close()
             log.close()
 
-    def prepare_exports(self) -> None:
-        """Rank 0 finds out before anything runs whether it can export as the config asks."""
+    def prepare_exports(self, options: RunOptions | None = None) -> None:
+        """Rank 0 finds out before anything runs whether it can export and end as the config asks."""
         losses = (*self.recommender.loss_set.names, "total_loss")
         names = [*(name for m in self._metrics() for name in m.result()), *(f"loss/loss/{n}" for n in losses)]
         if self.group.rank == 0:
             self.exports = RunExports(self.config, self.recommender, self.store, [*names, "loss"])
+            if options is not None:
+                self._stop_rule = find_rule(self.config, [*names, "loss"], options.allow_user_code)
 
     def _train(
         self, position: InputPosition, assembled: Callable[..., LoopParts]
@@ -286,6 +290,9 @@ class Job:
         hooks: list[AfterEvaluation] = [draw, export]
         if options.hpo_metric_save_path:
             hooks.append(self._on_rank_0(MetricFile(options.hpo_metric_save_path, self.proto.model_dir).add))
+        if self.proto.export_config.enable_early_stop:
+            stop = EarlyStop(self._stop_rule, self.proto.model_dir) if self._stop_rule else _never
+            hooks.append(self._on_rank_0(stop))
         pictures = self.pictures()
         throttle = EvalThrottle(self.proto.eval_config)
         return LoopParts(
@@ -374,6 +381,10 @@ def _chain(first: PackedBatch | None, rest: Iterator[PackedBatch]) -> Iterator[P
     if first is not None:
         yield first
     yield from rest
+
+
+def _never(step: int, result: dict[str, float]) -> str | None:
+    return None
 
 
 def _distinct(found: list[Entry]) -> list[tf.Variable]:
