@@ -49,7 +49,7 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
         return {"name": name, "config": str(config), "stops": stops}
 
     shards = ",".join(map(str, files))
-    rows = {"model": "FM", "model_extra": l2, "train_extra": "steps_per_call: 1"}
+    rows = {"model": "FM", "model_extra": l2, "metrics": "", "train_extra": "steps_per_call: 1"}
     jobs = [
         job("whole", [], steps=40, train_extra="steps_per_call: 3"),
         job("stopped", [(7, 1, TERM), (31, 0, INT)], steps=40, train_extra="steps_per_call: 3"),
