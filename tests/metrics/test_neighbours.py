@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from google.protobuf import text_format
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hvdrec.config.protos import eval_pb2, loss_pb2
-from hvdrec.errors import ConfigError
+from hvdrec.errors import ConfigError, TrainingError
 from hvdrec.metrics.base import EvalBatch
 from hvdrec.metrics.registry import build_metrics
 
@@ -61,6 +63,31 @@ def test_against_their_definitions(sizes: tuple[int, ...]) -> None:
     recall_5, precision_5 = _by_hand(batches, 5)
     expected = {"recall@1": recall_1, "recall@5": recall_5, "MAP@5": precision_5}
     assert result == pytest.approx(expected, abs=1e-12)
+
+
+@given(rows=st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), min_size=2, max_size=12))
+@settings(max_examples=30, deadline=None)
+def test_of_equal_cosines_the_earlier_row_is_nearer(rows: list[tuple[int, int]]) -> None:
+    labels, directions = np.asarray(rows).T
+    batch = EvalBatch(labels, {"float_emb": np.eye(4, dtype=np.float32)[directions]}, {})
+    metrics = build_metrics(_config(CONFIG), [loss_pb2.CIRCLE_LOSS], 1)
+    result = {}
+    for metric in metrics:
+        metric.update(batch)
+        result.update(metric.result())
+    if len(set(labels)) == len(labels):
+        assert set(result.values()) == {0.0}
+        return
+    recall_5, precision_5 = _by_hand([batch], 5)
+    expected = {"recall@1": _by_hand([batch], 1)[0], "recall@5": recall_5, "MAP@5": precision_5}
+    assert result == pytest.approx(expected, abs=1e-12)
+
+
+def test_an_embedding_that_is_no_number() -> None:
+    batch = EvalBatch(np.array([1, 1]), {"float_emb": np.array([[1.0], [np.nan]], np.float32)}, {})
+    for metric in build_metrics(_config(CONFIG), [loss_pb2.CIRCLE_LOSS], 1):
+        with pytest.raises(TrainingError, match=r"a prediction \(float_emb\) is not a finite number"):
+            metric.update(batch)
 
 
 def test_without_rows() -> None:
