@@ -41,9 +41,10 @@ from hvdrec.trainer.exporters import RunExports, export_after_evaluation
 from hvdrec.trainer.feed import Feed
 from hvdrec.trainer.left_out import tell_left_out
 from hvdrec.trainer.log import RunLog, logger
-from hvdrec.trainer.loop import AfterEvaluation, Loop, LoopParts
+from hvdrec.trainer.loop import AfterEvaluation, Loop, LoopParts, Watcher
 from hvdrec.trainer.options import RunOptions
 from hvdrec.trainer.pictures import Pictures
+from hvdrec.trainer.profiling import Profiler
 from hvdrec.trainer.reduce import DENSE, GATHER, BankShape, Reducer, choose_mode
 from hvdrec.trainer.schedule import Schedule, steps_per_call
 from hvdrec.trainer.start import Start, begin, describe_positions, identity
@@ -293,6 +294,10 @@ class Job:
         if self.proto.export_config.enable_early_stop:
             stop = EarlyStop(self._stop_rule, self.proto.model_dir) if self._stop_rule else _never
             hooks.append(self._on_rank_0(stop))
+        # Every rank has them, so that calls begin alike.
+        watchers: list[Watcher] = []
+        if train.is_profiling:
+            watchers.append(Profiler(self.proto.model_dir, int(train.log_step_count_steps)))
         pictures = self.pictures()
         throttle = EvalThrottle(self.proto.eval_config)
         return LoopParts(
@@ -303,11 +308,13 @@ class Job:
             entries=self.entries(),
             log=log,
             evaluate=evaluate if options.evaluates and has_eval_input(self.proto) else None,
+            watchers=watchers if self.group.rank == 0 else (),
             schedule=Schedule(
                 last=int(train.num_steps),
                 save=0 if by_time else int(train.save_checkpoints_steps),
                 verify=verify,
                 per_call=steps_per_call(int(train.steps_per_call), int(self.proto.data_config.batch_size)),
+                watch=tuple(watcher.period for watcher in watchers),
             ),
             save_seconds=float(train.save_checkpoints_secs) if by_time else 0.0,
             log_steps=int(train.log_step_count_steps),

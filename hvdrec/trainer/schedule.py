@@ -18,19 +18,21 @@ class Schedule:
         save: `save_checkpoints_steps`.
         verify: `--verify_replicas`.
         per_call: Steps of one call at most.
+        watch: Periods at which a call begins, for whoever looks at single calls.
     """
 
     last: int
     save: int
     verify: int
     per_call: int
+    watch: tuple[int, ...] = ()
 
     def next_call(self, step: int) -> int:
         """Steps to run from `step` on; 0 when training is over."""
         count = self.per_call
         if self.last:
             count = min(count, max(0, self.last - step))
-        for period in (self.save, self.verify):
+        for period in (self.save, self.verify, *self.watch):
             if period:
                 count = min(count, period - step % period)
         return count

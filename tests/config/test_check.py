@@ -218,7 +218,7 @@ def test_each_refused_field_is_refused_where_it_is_set(read, checked, example):
 
 
 def test_what_is_ignored_is_warned_about(checked, example):
-    config = checked(example.replace("sync_replicas: false", "\nis_profiling: true protocol: 'grpc'"))
+    config = checked(example.replace("sync_replicas: false", "\nstartup_delay_steps: 5 protocol: 'grpc'"))
     assert len(config.warnings) == 3
     assert re.fullmatch(
         r".*x\.config:\d+: train_config\.protocol: has no effect, as in EasyRec", config.warnings[1]

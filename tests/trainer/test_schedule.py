@@ -14,16 +14,19 @@ from hvdrec.trainer.schedule import Schedule, steps_per_call
     save=st.integers(0, 50),
     verify=st.integers(0, 50),
     per_call=st.integers(1, 20),
+    watch=st.lists(st.integers(1, 50), max_size=2),
     start=st.integers(0, 100),
 )
-def test_calls_end_on_what_is_due(last: int, save: int, verify: int, per_call: int, start: int) -> None:
-    schedule = Schedule(last, save, verify, per_call)
+def test_calls_end_on_what_is_due(
+    last: int, save: int, verify: int, per_call: int, watch: list[int], start: int
+) -> None:
+    schedule = Schedule(last, save, verify, per_call, tuple(watch))
     step, ends = start, set()
     while (count := schedule.next_call(step)) and step < 320:
         assert 1 <= count <= per_call
         step += count
         ends.add(step)
-    for period in (save, verify):
+    for period in (save, verify, *watch):
         if period:
             stop = min(step, last) if last else step
             assert {s for s in range(start + 1, stop + 1) if s % period == 0} <= ends
