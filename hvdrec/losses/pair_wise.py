@@ -19,7 +19,7 @@ def pair_wise_loss(
     weights: tf.Tensor | None = None,
     margin: float = 0.0,
     temperature: float = 1.0,
-    impl: str = "native",
+    impl: str | None = None,
 ) -> tf.Tensor:
     """Mean of log(1 + exp(-(s_i - s_j - margin))) over pairs with y_i > y_j, s = logit / temperature.
 

@@ -23,7 +23,7 @@ def pairwise_focal_loss(
     hinge_margin: float | None = None,
     ohem_ratio: float = 1.0,
     temperature: float = 1.0,
-    impl: str = "native",
+    impl: str | None = None,
 ) -> tf.Tensor:
     """Mean of (1 - p)^gamma * alpha * -log p over ordered pairs, p = sigmoid(d).
 

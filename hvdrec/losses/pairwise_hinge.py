@@ -23,7 +23,7 @@ def pairwise_hinge_loss(
     use_label_margin: bool = True,
     label_is_logits: bool = True,
     ohem_ratio: float = 1.0,
-    impl: str = "native",
+    impl: str | None = None,
 ) -> tf.Tensor:
     """Mean of max(0, m - d) over pairs with y_i > y_j, d = (logit_i - logit_j) / temperature.
 

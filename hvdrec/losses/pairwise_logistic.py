@@ -21,7 +21,7 @@ def pairwise_logistic_loss(
     hinge_margin: float | None = None,
     use_label_margin: bool = False,
     ohem_ratio: float = 1.0,
-    impl: str = "native",
+    impl: str | None = None,
 ) -> tf.Tensor:
     """Mean of log(1 + exp(-(d - m))) over pairs with y_i > y_j, d = (logit_i - logit_j) / temperature.
 

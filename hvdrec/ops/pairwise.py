@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from hvdrec.ops.library import implementation, load_ops
+from hvdrec.ops.library import implementation, load_ops, named_implementation
 from hvdrec.ops.pairwise_tensorflow import pairwise_tensorflow
 
 
@@ -36,7 +36,7 @@ def pairwise(
     gamma: float = 2.0,
     limit: float = math.inf,
     hardest: float = 1.0,
-    impl: str = "native",
+    impl: str | None = None,
 ) -> PairwiseLoss:
     """Mean of w_i f(u_i - u_j) over pairs with y_i > y_j, u = score / temperature - label_scale * y.
 
@@ -59,12 +59,13 @@ def pairwise(
             of them over 0 (not the squares). Pairs tied for the last places share them.
         impl: ``native`` never makes the pairs: csrc/kernels/pairwise.h tells time and memory, at
             most about B log B without `limit` and `hardest`. It has no second derivative.
-            ``tensorflow`` holds [B, B] matrices.
+            ``tensorflow`` holds [B, B] matrices, in EasyRec's order of rounding. None: what
+            HVDREC_OPS names, else ``native``.
 
     Returns:
         The loss, NaN where a number isn't finite, and the number of pairs.
     """
-    compute = implementation(_IMPLEMENTATIONS, impl)
+    compute = implementation(_IMPLEMENTATIONS, impl or named_implementation() or "native")
     weights = None if weights is None else tf.cast(weights, scores.dtype)
     loss, pairs = compute(
         *(scores, tf.cast(labels, scores.dtype), kind, weights, sessions),
