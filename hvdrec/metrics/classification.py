@@ -9,7 +9,7 @@ import numpy as np
 from hvdrec.losses.parameters import fraction
 from hvdrec.metrics.base import EvalBatch
 from hvdrec.metrics.counts import RowShare
-from hvdrec.metrics.inputs import finite, positives, probabilities
+from hvdrec.metrics.inputs import finite, labels, positives, probabilities
 from hvdrec.metrics.task import Task
 
 #: A row is predicted positive where its probability is above this, unless a metric says otherwise.
@@ -29,7 +29,7 @@ class ClassAccuracy(RowShare):
     def hits(self, batch: EvalBatch) -> tuple[np.ndarray, np.ndarray]:
         """Rows with the right class, among all."""
         finite("probs", batch.predictions["probs"])
-        hit = batch.predictions["y"] == np.trunc(batch.labels).astype(np.int64)
+        hit = batch.predictions["y"] == np.trunc(labels(batch)).astype(np.int64)
         return hit, np.ones_like(hit)
 
 

@@ -9,8 +9,23 @@ from hvdrec.metrics.base import EvalBatch
 
 
 def positives(batch: EvalBatch) -> np.ndarray:
-    """Which rows are positive, bool [B]: the label's whole part isn't 0, as in EasyRec."""
-    return np.trunc(batch.labels) != 0.0
+    """Which rows are positive, bool [B]: the label's whole part isn't 0, as in EasyRec.
+
+    Raises:
+        TrainingError: A label isn't a finite number.
+    """
+    return np.trunc(labels(batch)) != 0.0
+
+
+def labels(batch: EvalBatch) -> np.ndarray:
+    """The labels [B], which must be numbers: a NaN would count as a positive row.
+
+    Raises:
+        TrainingError: One isn't finite.
+    """
+    if not np.isfinite(batch.labels).all():
+        raise TrainingError("evaluation: a label is not a finite number")
+    return batch.labels
 
 
 def probabilities(batch: EvalBatch) -> np.ndarray:

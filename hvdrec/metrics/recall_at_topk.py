@@ -10,7 +10,7 @@ from hvdrec.errors import ConfigError
 from hvdrec.metrics import neighbours
 from hvdrec.metrics.base import EvalBatch, Metric
 from hvdrec.metrics.counts import RowShare
-from hvdrec.metrics.inputs import finite
+from hvdrec.metrics.inputs import finite, labels
 from hvdrec.metrics.task import Task
 
 
@@ -30,7 +30,7 @@ class RecallAtTopK(RowShare):
     def hits(self, batch: EvalBatch) -> tuple[np.ndarray, np.ndarray]:
         """Rows whose label has fewer than k classes before it, among all."""
         logits = finite("logits", batch.predictions["logits"])
-        label = np.trunc(batch.labels).astype(np.int64)
+        label = np.trunc(labels(batch)).astype(np.int64)
         inside = (label >= 0) & (label < logits.shape[1])
         label = np.where(inside, label, 0)[:, np.newaxis]
         own = np.take_along_axis(logits, label, axis=1)

@@ -10,7 +10,7 @@ import numpy as np
 
 from hvdrec.metrics.base import EvalBatch, Metric, State
 from hvdrec.metrics.exact import ExactMean
-from hvdrec.metrics.inputs import finite
+from hvdrec.metrics.inputs import finite, labels
 from hvdrec.metrics.task import Task
 
 
@@ -31,7 +31,7 @@ class MeanError(Metric):
     def update(self, batch: EvalBatch) -> None:
         """Adds the errors of the rows."""
         predicted = finite(self._prediction, batch.predictions[self._prediction])
-        self._mean.add(self.error(predicted.astype(np.float64) - batch.labels))
+        self._mean.add(self.error(predicted.astype(np.float64) - labels(batch)))
 
     @staticmethod
     def error(difference: np.ndarray) -> np.ndarray:

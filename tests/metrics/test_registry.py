@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from metrics.cases import build, results
 
 from hvdrec.config.protos import eval_pb2
-from hvdrec.errors import ConfigError
+from hvdrec.errors import ConfigError, TrainingError
+from hvdrec.metrics.base import EvalBatch
 from hvdrec.metrics.registry import BUILDERS
 
 #: Result, loss and number of classes by what a metrics_set holds.
@@ -37,6 +39,19 @@ def sets(*metrics: str) -> str:
 def test_names_of_results(metric: str) -> None:
     name, loss, num_class = NAMES[metric]
     assert results(build(sets(metric), loss, num_class)) == {name: 0.0}
+
+
+@pytest.mark.parametrize("metric", [m for m, (_, loss, _) in NAMES.items() if loss != "CIRCLE_LOSS"])
+@pytest.mark.parametrize("label", [np.nan, np.inf, -np.inf])
+def test_a_label_that_is_no_number(metric: str, label: float) -> None:
+    _, loss, num_class = NAMES[metric]
+    scores = np.full((2, num_class), 0.5, np.float32)
+    names = {"probs": scores, "logits": scores, "y": scores.argmax(axis=1) if num_class > 1 else scores}
+    predictions = {name: values if num_class > 1 else values[:, 0] for name, values in names.items()}
+    ids = dict.fromkeys(("user", "session"), np.zeros(2, np.int64))
+    (built,) = build(sets(metric), loss, num_class)
+    with pytest.raises(TrainingError, match="evaluation: a label is not a finite number"):
+        built.update(EvalBatch(np.asarray([1, label], np.float32), predictions, ids))
 
 
 def test_every_metric_of_the_config_is_here() -> None:
