@@ -16,7 +16,8 @@ namespace hvdrec {
 namespace {
 
 constexpr int64_t kChunk = 1 << 14;
-// Groups up to this size go pair by pair (measured: see docs/performance.md).
+// Groups up to this size go pair by pair. A bound that was estimated: docs/performance.md has what
+// groups below and above it cost, by which panels would already pay somewhat earlier.
 constexpr int64_t kLeafRows = 192;
 // Splits from this size on use several threads inside; smaller ones run side by side.
 constexpr int64_t kLargeSplit = 1 << 14;
