@@ -210,7 +210,6 @@ IGNORED = {
     "ExportConfig.batch_size": "has no effect, as in EasyRec; an exported model takes any number of rows",
     "ExportConfig.export_features": "is not supported; exporting goes on without",
     "ExportConfig.export_rtp_outputs": "exists only in Alibaba's cloud; exporting goes on without",
-    "TrainConfig.summary_model_vars": "is not supported yet; training goes on without",
     "EvalConfig.eval_online": "is not supported yet; metrics are computed on the evaluation data only",
     "DatasetConfig.pai_worker_queue": "has no effect; rows are always divided among the ranks",
     "DatasetConfig.chief_redundant": "has no effect; every rank trains on rows of its own",

@@ -39,6 +39,7 @@ from hvdrec.trainer.evaluate import Evaluator
 from hvdrec.trainer.evaluations import MetricFile
 from hvdrec.trainer.exporters import RunExports, export_after_evaluation
 from hvdrec.trainer.feed import Feed
+from hvdrec.trainer.gradient_summaries import GradientSummaries
 from hvdrec.trainer.left_out import tell_left_out
 from hvdrec.trainer.log import RunLog, logger
 from hvdrec.trainer.loop import AfterEvaluation, Loop, LoopParts, Watcher
@@ -49,6 +50,7 @@ from hvdrec.trainer.reduce import DENSE, GATHER, BankShape, Reducer, choose_mode
 from hvdrec.trainer.schedule import Schedule, steps_per_call
 from hvdrec.trainer.start import Start, begin, describe_positions, identity
 from hvdrec.trainer.state import entries as state_entries
+from hvdrec.trainer.state import model_entries
 from hvdrec.trainer.step import TrainStep
 from hvdrec.trainer.throttle import EvalThrottle
 
@@ -294,10 +296,14 @@ class Job:
         if self.proto.export_config.enable_early_stop:
             stop = EarlyStop(self._stop_rule, self.proto.model_dir) if self._stop_rule else _never
             hooks.append(self._on_rank_0(stop))
-        # Every rank has them, so that calls begin alike.
         watchers: list[Watcher] = []
         if train.is_profiling:
-            watchers.append(Profiler(self.proto.model_dir, int(train.log_step_count_steps)))
+            watchers.append(
+                Profiler(self.proto.model_dir, int(train.log_step_count_steps), self.group.rank == 0)
+            )
+        if train.summary_model_vars and train.save_summary_steps:
+            trained = model_entries(self.recommender)
+            watchers.append(GradientSummaries(step, trained, log, int(train.save_summary_steps)))
         pictures = self.pictures()
         throttle = EvalThrottle(self.proto.eval_config)
         return LoopParts(
@@ -308,7 +314,7 @@ class Job:
             entries=self.entries(),
             log=log,
             evaluate=evaluate if options.evaluates and has_eval_input(self.proto) else None,
-            watchers=watchers if self.group.rank == 0 else (),
+            watchers=watchers,
             schedule=Schedule(
                 last=int(train.num_steps),
                 save=0 if by_time else int(train.save_checkpoints_steps),

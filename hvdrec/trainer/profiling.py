@@ -25,9 +25,16 @@ class Profiler:
         period: Every how many steps.
     """
 
-    def __init__(self, model_dir: str, period: int) -> None:
-        """Nothing is traced yet."""
+    def __init__(self, model_dir: str, period: int, active: bool = True) -> None:
+        """Nothing is traced yet.
+
+        Args:
+            model_dir: Where traces go.
+            period: Every how many steps.
+            active: Whether this rank is traced; the others only begin their calls at the same steps.
+        """
         self.period = period
+        self._active = active
         self._model_dir = Path(model_dir)
         self._warm = False
         self._folder: str | None = None
@@ -35,7 +42,7 @@ class Profiler:
 
     def before(self, step: int, call: FeedCall) -> None:
         """Begins a trace."""
-        if not self._warm:
+        if not self._warm or not self._active:
             self._warm = True
             return
         self._step = step

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from hvdrec.layers.context import Pass
+from hvdrec.layers.context import MovingUpdate, Pass
 from hvdrec.losses.base import Replicas
 from hvdrec.models.recommender import Batch, Output, Recommender
 from hvdrec.ops.library import default_implementation
@@ -35,6 +35,22 @@ class CallResult(NamedTuple):
     flags: tf.Tensor
     totals: tf.Tensor
     report: tf.Tensor
+
+
+class Exchanged(NamedTuple):
+    """What a step knows before it updates anything.
+
+    Attributes:
+        gradients: Over all ranks, of `TrainStep.variables`, multiplied and clipped.
+        norm: Scalar that is finite where all of them are.
+        losses: float32 [names], over all ranks.
+        moving: New values for the moving averages, with where they go.
+    """
+
+    gradients: list[Gradient]
+    norm: tf.Tensor
+    losses: tf.Tensor
+    moving: list[tuple[MovingUpdate, tf.Tensor]]
 
 
 class TrainStep(tf.Module):
@@ -134,11 +150,30 @@ class TrainStep(tf.Module):
     def _step(self, batch: Batch, share: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """One step; gives whether all was finite (else nothing was updated) and the losses."""
         step = tf.identity(self.global_step)
+        gradients, norm, losses, updates = self.exchange(batch, share, step)
+        finite = tf.logical_and(tf.math.is_finite(norm), tf.math.is_finite(tf.reduce_sum(losses)))
+
+        def update() -> tf.Tensor:
+            for moving, value in updates:
+                moving.variable.assign_sub((moving.variable - value) * (1.0 - moving.momentum))
+            self.optimizer.apply(list(zip(gradients, self.variables, strict=True)), step)
+            self.global_step.assign_add(1)
+            return tf.constant(True)
+
+        return tf.cond(finite, update, lambda: tf.constant(False)), losses
+
+    def exchange(self, batch: Batch, share: tf.Tensor, step: tf.Tensor) -> Exchanged:
+        """Gradients and losses of one step over all ranks (collective); nothing is updated.
+
+        Args:
+            batch: This rank's rows.
+            share: float32 scalar, their share of all ranks' rows.
+            step: int64 scalar, updates done before.
+        """
         touched, dense, losses, run = self.gradients(batch, share, step, self._replicas(share))
         statistics = [share * u.value for u in run.updates]
         banks, dense, statistics = self.reducer(touched, dense, [*statistics, losses])
         losses = statistics.pop()
-        variables = self.variables
         if self.embedding_multiplier != 1.0:
             banks = [scaled(g, self.embedding_multiplier) for g in banks]
         gradients: list[Gradient] = [*banks, *dense]
@@ -146,16 +181,7 @@ class TrainStep(tf.Module):
             gradients, norm = clip_by_global_norm(gradients, self.clip_norm)
         else:
             norm = _squared_norm(gradients)
-        finite = tf.logical_and(tf.math.is_finite(norm), tf.math.is_finite(tf.reduce_sum(losses)))
-
-        def update() -> tf.Tensor:
-            for moving, value in zip(run.updates, statistics, strict=True):
-                moving.variable.assign_sub((moving.variable - value) * (1.0 - moving.momentum))
-            self.optimizer.apply(list(zip(gradients, variables, strict=True)), step)
-            self.global_step.assign_add(1)
-            return tf.constant(True)
-
-        return tf.cond(finite, update, lambda: tf.constant(False)), losses
+        return Exchanged(gradients, norm, losses, list(zip(run.updates, statistics, strict=True)))
 
     @property
     def variables(self) -> list[tf.Variable]:
