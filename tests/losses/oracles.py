@@ -23,7 +23,8 @@ def softplus(x: float) -> float:
 
 
 def bce(s: float, y: float) -> tuple[float, float]:
-    return softplus(s) - s * y, sigmoid(s) - y
+    # Not softplus(s) - s * y, which is 0 where a row of label 1 has a logit over 37.
+    return y * softplus(-s) + (1 - y) * softplus(s), sigmoid(s) - y
 
 
 def mean_rows(rows: list[tuple[float, float]], weights: Array | None) -> Found:
