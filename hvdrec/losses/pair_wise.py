@@ -63,6 +63,7 @@ def build(config: Any, num_class: int) -> Loss:
             weights=batch.weights,
             margin=margin,
             temperature=temperature,
+            impl=batch.pairs_impl,
         )
 
     return Loss(compute, session_name)

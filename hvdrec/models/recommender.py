@@ -28,6 +28,8 @@ Batch = Mapping[str, tf.Tensor]
 
 #: From so many dense weights on a model trains by the native dense layers.
 _LARGE = 32_768
+#: Batches of more rows never make their pairs.
+_FEW_ROWS = 512
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +89,7 @@ class Recommender(tf.Module):
         self.num_class = int(config.num_class)
         self.classes = class_fields(proto)
         self.label = "" if self.classes else config.label_name or plan.labels[0]
+        self._batch_size = int(proto.data_config.batch_size)
         self.embedding_regularization = float(config.embedding_regularization)
 
     @property
@@ -101,6 +104,11 @@ class Recommender(tf.Module):
         if weights < _LARGE and not named_implementation():
             return "tensorflow"
         return default_implementation()
+
+    @property
+    def _few_pairs(self) -> bool:
+        """Whether PAIR_WISE_LOSS makes its pairs, in EasyRec's order of rounding like the layers."""
+        return self._batch_size <= _FEW_ROWS and self.layer_implementation == "tensorflow"
 
     def _loss_variable(self, name: str, shape: tuple[int, ...], value: float) -> tf.Variable:
         return self.store.create(name, shape, initializers.constant(value))
@@ -154,6 +162,7 @@ class Recommender(tf.Module):
                 row_sessions=classes[1] if len(classes) > 1 else None,
                 replicas=replicas,
                 with_gradient=training,
+                pairs_impl="tensorflow" if self._few_pairs else None,
             ),
             training,
         )
