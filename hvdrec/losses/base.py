@@ -15,7 +15,7 @@ class Replicas:
     Attributes:
         rank: This process, counted from 0.
         concat: Stacks the ranks' tensors of that name along axis 0, in rank order.
-        sum: Adds the ranks' tensors of that name.
+        sum: Adds the ranks' tensors of that name; no two in one step may have the same.
         share: float32 scalar, this rank's share of the step's rows. The step adds up the ranks'
             losses and gradients, each times its share.
     """
@@ -24,6 +24,14 @@ class Replicas:
     concat: Callable[[tf.Tensor, str], tf.Tensor]
     sum: Callable[[tf.Tensor, str], tf.Tensor]
     share: tf.Tensor
+
+    def named(self, loss: str) -> Replicas:
+        """The same ranks for the loss of that name, whose tensors go by names of their own."""
+        return dataclasses.replace(
+            self,
+            concat=lambda value, name: self.concat(value, f"loss/{loss}/{name}"),
+            sum=lambda value, name: self.sum(value, f"loss/{loss}/{name}"),
+        )
 
 
 @dataclasses.dataclass(frozen=True)

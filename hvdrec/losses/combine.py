@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
@@ -96,7 +97,9 @@ class LossSet(tf.Module):
         Returns:
             The weighted losses by name, float32 scalars. Their sum is the model's loss.
         """
-        values = [loss.compute(batch) for loss in self._losses]
+        values = [
+            loss.compute(_named(batch, name)) for name, loss in zip(self.names, self._losses, strict=True)
+        ]
         if self._strategy == EasyRecModel.Random:
             factors = self._random_weights(batch, training)
             return {n: factors[i] * v for i, (n, v) in enumerate(zip(self.names, values, strict=True))}
@@ -120,6 +123,12 @@ class LossSet(tf.Module):
             raise ValueError("loss_weight_strategy Random needs the step")
         seed = tf.stack([tf.constant(RANDOM_SEED, tf.int64), tf.cast(batch.step, tf.int64)])
         return tf.nn.softmax(tf.random.stateless_normal([count], seed))
+
+
+def _named(batch: LossBatch, name: str) -> LossBatch:
+    if batch.replicas is None:
+        return batch
+    return dataclasses.replace(batch, replicas=batch.replicas.named(name))
 
 
 def single_loss(model_config: EasyRecModel) -> loss_pb2.Loss:

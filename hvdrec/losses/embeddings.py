@@ -8,6 +8,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from hvdrec.losses.base import Loss, LossBatch, Replicas
+from hvdrec.losses.gathered import gather_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,15 +54,15 @@ def embedding_loss(compute: Callable[[EmbeddedRows], tf.Tensor], cross_replica: 
 
 
 def _of_all_ranks(unit: tf.Tensor, batch: LossBatch, replicas: Replicas) -> EmbeddedRows:
-    rows = tf.shape(unit, tf.int64)[0]
-    counts = replicas.concat(rows[tf.newaxis], "loss/rows")
-    first = tf.reduce_sum(counts[: replicas.rank])
-    sessions = batch.row_sessions
+    by_session = batch.row_sessions is not None
+    (labels, *sessions), first = gather_rows(
+        [batch.labels, batch.row_sessions] if by_session else [batch.labels], replicas
+    )
     return EmbeddedRows(
         embeddings=_gather(unit, first, replicas),
-        labels=replicas.concat(batch.labels, "loss/labels"),
-        sessions=None if sessions is None else replicas.concat(sessions, "loss/sessions"),
-        anchors=(first, rows),
+        labels=labels,
+        sessions=sessions[0] if by_session else None,
+        anchors=(first, tf.shape(unit, tf.int64)[0]),
         with_gradient=batch.with_gradient,
     )
 
@@ -73,9 +74,9 @@ def _gather(unit: tf.Tensor, first: tf.Tensor, replicas: Replicas) -> tf.Tensor:
     @tf.custom_gradient
     def gather(own: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
         def back(upstream: tf.Tensor) -> tf.Tensor:
-            whole = replicas.sum(upstream, "loss/embedding_gradient")
+            whole = replicas.sum(upstream, "embedding_gradient")
             return tf.slice(whole, [first, 0], [rows, -1])
 
-        return replicas.concat(own, "loss/embeddings"), back
+        return replicas.concat(own, "embeddings"), back
 
     return gather(unit)

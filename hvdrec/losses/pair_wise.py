@@ -6,9 +6,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from hvdrec.losses.base import Loss, LossBatch
+from hvdrec.losses.base import Loss, LossBatch, Replicas
+from hvdrec.losses.pairs import pairwise_loss
 from hvdrec.losses.parameters import finite, positive
-from hvdrec.ops.pairwise import pairwise
 
 
 def pair_wise_loss(
@@ -20,10 +20,11 @@ def pair_wise_loss(
     margin: float = 0.0,
     temperature: float = 1.0,
     impl: str | None = None,
+    replicas: Replicas | None = None,
 ) -> tf.Tensor:
     """Mean of log(1 + exp(-(s_i - s_j - margin))) over pairs with y_i > y_j, s = logit / temperature.
 
-    A smooth stand-in for 1 - AUC (Burges et al., RankNet, 2005). It sees its rank's rows only.
+    A smooth stand-in for 1 - AUC (Burges et al., RankNet, 2005).
 
     Args:
         logits: float32 [B].
@@ -33,11 +34,12 @@ def pair_wise_loss(
         margin: By how much the higher-labelled row should lead.
         temperature: Divides the logits.
         impl: As for `hvdrec.ops.pairwise.pairwise`.
+        replicas: Ranks whose rows are paired; None: each rank pairs its own.
 
     Returns:
         float32 scalar, 0 without pairs.
     """
-    return pairwise(
+    return pairwise_loss(
         logits,
         labels,
         "logistic",
@@ -46,7 +48,8 @@ def pair_wise_loss(
         temperature=temperature,
         margin=margin,
         impl=impl,
-    ).loss
+        replicas=replicas,
+    )
 
 
 def build(config: Any, num_class: int) -> Loss:
@@ -54,6 +57,7 @@ def build(config: Any, num_class: int) -> Loss:
     margin = finite("margin", config.margin)
     temperature = positive("temperature", config.temperature)
     session_name = config.session_name or None
+    cross_replica = bool(config.cross_replica)
 
     def compute(batch: LossBatch) -> tf.Tensor:
         return pair_wise_loss(
@@ -63,7 +67,8 @@ def build(config: Any, num_class: int) -> Loss:
             weights=batch.weights,
             margin=margin,
             temperature=temperature,
-            impl=batch.pairs_impl,
+            impl=None if cross_replica else batch.pairs_impl,
+            replicas=batch.replicas if cross_replica else None,
         )
 
     return Loss(compute, session_name)

@@ -7,9 +7,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from hvdrec.losses.base import Loss, LossBatch
+from hvdrec.losses.base import Loss, LossBatch, Replicas
+from hvdrec.losses.pairs import pairwise_loss
 from hvdrec.losses.parameters import finite, fraction, not_negative, positive, ratio
-from hvdrec.ops.pairwise import pairwise
 
 
 def pairwise_focal_loss(
@@ -24,10 +24,11 @@ def pairwise_focal_loss(
     ohem_ratio: float = 1.0,
     temperature: float = 1.0,
     impl: str | None = None,
+    replicas: Replicas | None = None,
 ) -> tf.Tensor:
     """Mean of (1 - p)^gamma * alpha * -log p over ordered pairs, p = sigmoid(d).
 
-    d = (logit_i - logit_j) / temperature, y_i > y_j. It sees its rank's rows only.
+    d = (logit_i - logit_j) / temperature, y_i > y_j.
 
     Args:
         logits: float32 [B].
@@ -40,11 +41,12 @@ def pairwise_focal_loss(
         ohem_ratio: Below 1, the mean is over this share of the pairs, the hardest.
         temperature: Divides the logits.
         impl: As for `hvdrec.ops.pairwise.pairwise`.
+        replicas: Ranks whose rows are paired; None: each rank pairs its own.
 
     Returns:
         float32 scalar, 0 without pairs.
     """
-    loss = pairwise(
+    loss = pairwise_loss(
         logits,
         labels,
         "focal",
@@ -55,7 +57,8 @@ def pairwise_focal_loss(
         limit=math.inf if hinge_margin is None else hinge_margin,
         hardest=ohem_ratio,
         impl=impl,
-    ).loss
+        replicas=replicas,
+    )
     return loss if alpha is None else alpha * loss
 
 
@@ -68,6 +71,7 @@ def build(config: Any, num_class: int) -> Loss:
     ohem_ratio = ratio("ohem_ratio", config.ohem_ratio)
     temperature = positive("temperature", config.temperature)
     session_name = config.session_name or None
+    cross_replica = bool(config.cross_replica)
 
     def compute(batch: LossBatch) -> tf.Tensor:
         return pairwise_focal_loss(
@@ -80,6 +84,7 @@ def build(config: Any, num_class: int) -> Loss:
             hinge_margin=hinge_margin,
             ohem_ratio=ohem_ratio,
             temperature=temperature,
+            replicas=batch.replicas if cross_replica else None,
         )
 
     return Loss(compute, session_name)

@@ -7,9 +7,9 @@ from typing import Any
 import tensorflow as tf
 
 from hvdrec.errors import ConfigError
-from hvdrec.losses.base import Loss, LossBatch
+from hvdrec.losses.base import Loss, LossBatch, Replicas
+from hvdrec.losses.pairs import pairwise_loss
 from hvdrec.losses.parameters import finite, positive, ratio
-from hvdrec.ops.pairwise import pairwise
 
 
 def pairwise_hinge_loss(
@@ -24,10 +24,11 @@ def pairwise_hinge_loss(
     label_is_logits: bool = True,
     ohem_ratio: float = 1.0,
     impl: str | None = None,
+    replicas: Replicas | None = None,
 ) -> tf.Tensor:
     """Mean of max(0, m - d) over pairs with y_i > y_j, d = (logit_i - logit_j) / temperature.
 
-    m is y_i - y_j with `use_label_margin`, else `margin`. It sees its rank's rows only.
+    m is y_i - y_j with `use_label_margin`, else `margin`.
 
     Args:
         logits: float32 [B].
@@ -40,6 +41,7 @@ def pairwise_hinge_loss(
         label_is_logits: The labels are a teacher's logits.
         ohem_ratio: Below 1, the mean is over this share of the pairs, the hardest.
         impl: As for `hvdrec.ops.pairwise.pairwise`.
+        replicas: Ranks whose rows are paired; None: each rank pairs its own.
 
     Returns:
         float32 scalar, 0 without pairs.
@@ -47,7 +49,7 @@ def pairwise_hinge_loss(
     label_scale = 0.0
     if use_label_margin:
         label_scale = 1.0 / temperature if label_is_logits else 1.0
-    return pairwise(
+    return pairwise_loss(
         logits,
         labels,
         "hinge",
@@ -58,7 +60,8 @@ def pairwise_hinge_loss(
         label_scale=label_scale,
         hardest=ohem_ratio,
         impl=impl,
-    ).loss
+        replicas=replicas,
+    )
 
 
 def build(config: Any, num_class: int) -> Loss:
@@ -73,6 +76,7 @@ def build(config: Any, num_class: int) -> Loss:
     ohem_ratio = ratio("ohem_ratio", config.ohem_ratio)
     use_label_margin, label_is_logits = bool(config.use_label_margin), bool(config.label_is_logits)
     session_name = config.session_name or None
+    cross_replica = bool(config.cross_replica)
 
     def compute(batch: LossBatch) -> tf.Tensor:
         return pairwise_hinge_loss(
@@ -85,6 +89,7 @@ def build(config: Any, num_class: int) -> Loss:
             use_label_margin=use_label_margin,
             label_is_logits=label_is_logits,
             ohem_ratio=ohem_ratio,
+            replicas=batch.replicas if cross_replica else None,
         )
 
     return Loss(compute, session_name)

@@ -6,9 +6,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from hvdrec.losses.base import Loss, LossBatch
+from hvdrec.losses.base import Loss, LossBatch, Replicas
+from hvdrec.losses.pairs import pairwise_loss
 from hvdrec.losses.parameters import finite, positive, ratio
-from hvdrec.ops.pairwise import pairwise
 
 
 def pairwise_logistic_loss(
@@ -22,11 +22,11 @@ def pairwise_logistic_loss(
     use_label_margin: bool = False,
     ohem_ratio: float = 1.0,
     impl: str | None = None,
+    replicas: Replicas | None = None,
 ) -> tf.Tensor:
     """Mean of log(1 + exp(-(d - m))) over pairs with y_i > y_j, d = (logit_i - logit_j) / temperature.
 
-    m is (y_i - y_j) / temperature with `use_label_margin`, else `hinge_margin`, else 0. It sees
-    its rank's rows only.
+    m is (y_i - y_j) / temperature with `use_label_margin`, else `hinge_margin`, else 0.
 
     Args:
         logits: float32 [B].
@@ -38,11 +38,12 @@ def pairwise_logistic_loss(
         use_label_margin: It should lead by the difference of labels; `hinge_margin` is ignored.
         ohem_ratio: Below 1, the mean is over this share of the pairs, the hardest.
         impl: As for `hvdrec.ops.pairwise.pairwise`.
+        replicas: Ranks whose rows are paired; None: each rank pairs its own.
 
     Returns:
         float32 scalar, 0 without pairs.
     """
-    return pairwise(
+    return pairwise_loss(
         logits,
         labels,
         "logistic",
@@ -53,7 +54,8 @@ def pairwise_logistic_loss(
         label_scale=1.0 / temperature if use_label_margin else 0.0,
         hardest=ohem_ratio,
         impl=impl,
-    ).loss
+        replicas=replicas,
+    )
 
 
 def build(config: Any, num_class: int) -> Loss:
@@ -63,6 +65,7 @@ def build(config: Any, num_class: int) -> Loss:
     ohem_ratio = ratio("ohem_ratio", config.ohem_ratio)
     use_label_margin = bool(config.use_label_margin)
     session_name = config.session_name or None
+    cross_replica = bool(config.cross_replica)
 
     def compute(batch: LossBatch) -> tf.Tensor:
         return pairwise_logistic_loss(
@@ -74,6 +77,7 @@ def build(config: Any, num_class: int) -> Loss:
             hinge_margin=hinge_margin,
             use_label_margin=use_label_margin,
             ohem_ratio=ohem_ratio,
+            replicas=batch.replicas if cross_replica else None,
         )
 
     return Loss(compute, session_name)

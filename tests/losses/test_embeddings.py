@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from google.protobuf import text_format
+from losses.ranks import run_ranks
 
 from hvdrec.config.protos import easy_rec_model_pb2
 from hvdrec.errors import ConfigError
@@ -63,47 +64,35 @@ def test_golden_values(shared: pathlib.Path) -> None:
 
 @pytest.mark.parametrize("text", [CIRCLE, MULTI])
 def test_ranks_together_are_one_batch(text: str) -> None:
-    """Three ranks played one after the other, the second without rows."""
+    """Three ranks, the second without rows."""
     generator = np.random.default_rng(0)
     e = generator.normal(size=(50, 6)).astype(np.float32)
     labels, sessions = generator.integers(0, 5, 50), generator.integers(0, 2, 50)
     losses = _losses(text % "cross_replica: true")
-    variable = tf.Variable(e)
-    with tf.GradientTape() as tape:
-        (whole,) = losses(_batch(variable, labels, sessions), True).values()
-    gradient = tape.gradient(whole, variable).numpy()
+    whole, gradient = _value_and_gradient(losses, e, labels, sessions)
     parts = [slice(0, 20), slice(20, 20), slice(20, 50)]
-    kept = {
-        "loss/rows": tf.constant([20, 0, 30], tf.int64),
-        "loss/labels": tf.constant(labels),
-        "loss/sessions": tf.constant(sessions),
-        "loss/embeddings": tf.math.l2_normalize(tf.constant(e), axis=1),
-    }
 
-    def step(summed: tf.Tensor | None) -> tuple[list[np.ndarray], float, list[np.ndarray]]:
-        contributions, total, gradients = [], 0.0, []
+    def body(rank: int, replicas: Replicas) -> tuple[float, np.ndarray]:
+        part = parts[rank]
+        return _value_and_gradient(losses, e[part], labels[part], sessions[part], replicas)
 
-        def add(value: tf.Tensor, name: str) -> tf.Tensor:
-            contributions.append(value.numpy())
-            return value if summed is None else summed
-
-        for rank, part in enumerate(parts):
-            share = tf.constant((part.stop - part.start) / 50.0)
-            replicas = Replicas(rank, lambda _, name: kept[name], add, share)
-            own = tf.Variable(e[part])
-            with tf.GradientTape() as tape:
-                batch = _batch(own, labels[part], sessions[part], replicas=replicas)
-                (value,) = losses(batch, True).values()
-                target = share * value
-            total += float(target)
-            gradients.append(tape.gradient(target, own).numpy())
-        return contributions, total, gradients
-
-    contributions, _, _ = step(None)
-    _, total, gradients = step(tf.constant(np.sum(contributions, axis=0)))
-    assert total == pytest.approx(float(whole), rel=1e-6)
+    found = run_ranks([20, 0, 30], body)
+    assert sum(value for value, _ in found) == pytest.approx(whole, rel=1e-6)
     # Rounding of a similarity counts gamma times, and gamma is 32.
-    np.testing.assert_allclose(np.concatenate(gradients), gradient, rtol=0, atol=5e-6)
+    np.testing.assert_allclose(np.concatenate([g for _, g in found]), gradient, rtol=0, atol=5e-6)
+
+
+def _value_and_gradient(
+    losses: LossSet, e: np.ndarray, labels: np.ndarray, sessions: np.ndarray, replicas: Replicas | None = None
+) -> tuple[float, np.ndarray]:
+    """The loss and its gradient, times the share of a rank where there are several."""
+    own = tf.Variable(e)
+    with tf.GradientTape() as tape:
+        (value,) = losses(
+            _batch(own, tf.constant(labels), tf.constant(sessions), replicas=replicas), True
+        ).values()
+        target = value if replicas is None else replicas.share * value
+    return float(target), tape.gradient(target, own).numpy()
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,18 @@ CIRCLE = """loss_type: CIRCLE_LOSS metric_learning {
 MULTI_SIMILARITY = """loss_type: MULTI_SIMILARITY_LOSS metric_learning { session_id: "uid" multi_similarity_loss {
   alpha: 2 beta: 10 lamb: 0.5 eps: 0.3 mining: true cross_replica: true } }"""
 
+#: The pairs of all ranks: plain, masked, mined and within sessions; two losses of one kind.
+PAIRS: dict[str, object] = {
+    "steps": 20,
+    "optimizer": SGD,
+    "model_extra": """
+  losses { loss_type: PAIR_WISE_LOSS pairwise_loss { cross_replica: true } }
+  losses { loss_type: PAIR_WISE_LOSS loss_name: "by_user" pairwise_loss { session_name: "uid" cross_replica: true } }
+  losses { loss_type: PAIRWISE_FOCAL_LOSS pairwise_focal_loss { hinge_margin: 1 cross_replica: true } }
+  losses { loss_type: PAIRWISE_LOGISTIC_LOSS pairwise_logistic_loss { ohem_ratio: 0.5 cross_replica: true } }
+  losses { loss_type: PAIRWISE_HINGE_LOSS pairwise_hinge_loss { cross_replica: true } }""",
+}
+
 
 def _jobs(folder: pathlib.Path, ranks: int) -> list[dict[str, object]]:
     data, numbered = folder / "train.csv", folder / "numbered.csv"
@@ -75,6 +87,8 @@ def _jobs(folder: pathlib.Path, ranks: int) -> list[dict[str, object]]:
             train=folder / "few.csv",
             batch_size=4,
         ),
+        job("pairs", **PAIRS),
+        job("few_pairs", **{**PAIRS, "steps": 0}, train=folder / "few.csv", batch_size=4),
     ]
     return jobs if ranks < 8 else [j for j in jobs if j["name"] in ("rows", "few", "adam_dense")]
 
@@ -126,7 +140,7 @@ def test_weights_do_not_depend_on_the_ranks(outputs: dict[int, pathlib.Path], na
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
-@pytest.mark.parametrize("name", ["circle", "multi_similarity", "few_circle"])
+@pytest.mark.parametrize("name", ["circle", "multi_similarity", "few_circle", "pairs", "few_pairs"])
 def test_losses_over_all_ranks_are_those_of_one(
     outputs: dict[int, pathlib.Path], name: str, ranks: int
 ) -> None:
@@ -134,7 +148,7 @@ def test_losses_over_all_ranks_are_those_of_one(
     alone, together = _weights(outputs[1], name), _weights(outputs[ranks], name)
     assert alone.keys() == together.keys()
     for key, value in alone.items():
-        if name == "few_circle":
+        if name.startswith("few"):
             # One rank takes the rows in other steps than several do.
             assert np.isfinite(together[key]).all()
         else:

@@ -1,0 +1,60 @@
+"""Ranks of one process: a thread each, which wait for each other in their exchanges."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from hvdrec.losses.base import Replicas
+
+#: Seconds after which a rank that nobody joins gives up.
+PATIENCE = 60.0
+
+
+class _Meeting:
+    """Where the ranks put their tensors and read those of all."""
+
+    def __init__(self, count: int) -> None:
+        self._barrier = threading.Barrier(count)
+        self._brought: list[tuple[str, tf.Tensor]] = [("", tf.zeros([]))] * count
+        self.bytes = 0
+
+    def exchange(self, rank: int, value: tf.Tensor, name: str) -> list[tf.Tensor]:
+        self._brought[rank] = (name, value)
+        self._barrier.wait(PATIENCE)
+        names, values = zip(*self._brought, strict=True)
+        assert len(set(names)) == 1, names
+        if rank == 0:
+            self.bytes += sum(v.numpy().nbytes for v in values)
+        self._barrier.wait(PATIENCE)
+        return list(values)
+
+    def abort(self) -> None:
+        self._barrier.abort()
+
+
+def run_ranks(rows: Sequence[int], body: Callable[[int, Replicas], Any]) -> list[Any]:
+    """What `body(rank, replicas)` gives on each rank, of which each has so many rows."""
+    meeting = _Meeting(len(rows))
+
+    def run(rank: int) -> Any:
+        share = np.float32(rows[rank]) / np.float32(max(sum(rows), 1))
+        replicas = Replicas(
+            rank,
+            lambda value, name: tf.concat(meeting.exchange(rank, value, name), axis=0),
+            lambda value, name: tf.add_n(meeting.exchange(rank, value, name)),
+            tf.constant(share),
+        )
+        try:
+            return body(rank, replicas)
+        except BaseException:
+            meeting.abort()
+            raise
+
+    with ThreadPoolExecutor(len(rows)) as threads:
+        return list(threads.map(run, range(len(rows))))
