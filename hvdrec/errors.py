@@ -34,3 +34,13 @@ class StoppedError(UserError):
         """Keeps the exit code shells give to a process that the signal ended."""
         super().__init__(text)
         self.exit_code = 128 + signal_number
+
+
+class StorageError(UserError):
+    """A store of files can't be used as asked; the text names the path and what the store said."""
+
+
+class StoreGoneError(StorageError):
+    """A store has failed for longer than is waited for."""
+
+    exit_code = 1

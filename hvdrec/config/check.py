@@ -5,7 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from hvdrec.config import check_data, check_export, check_features, check_model, check_train, support
+from hvdrec.config import (
+    check_data,
+    check_export,
+    check_features,
+    check_model,
+    check_paths,
+    check_train,
+    support,
+)
 from hvdrec.config.config import Config, join
 from hvdrec.config.names import is_message, is_repeated
 from hvdrec.config.protos import easy_rec_model_pb2
@@ -41,6 +49,7 @@ def check(config: Config, mode: str = TRAIN) -> list[str]:
     _check_fields(report, config.proto, "")
     if not config.proto.model_dir:
         report.error("model_dir", "is missing; set it, or give --model_dir")
+    check_paths.check_paths(report)
     check_train.check_train(report, mode == TRAIN)
     check_data.check_data(report, needs_train=mode == TRAIN, needs_eval=mode == EVAL)
     check_features.check_features(report)

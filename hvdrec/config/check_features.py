@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from hvdrec.config import support
 from hvdrec.config.expand import feature_list, feature_list_path, feature_name
 from hvdrec.config.names import enum_name
 from hvdrec.config.report import Report
+from hvdrec.storage import is_file
 
 _COMBINERS = ("sum", "mean", "sqrtn")
 _MOST_ROWS = (1 << 31) - 1
@@ -115,7 +115,7 @@ def _check_buckets(report: Report, feature: Any, path: str) -> None:
         if twice:
             report.error(f"{path}.vocab_list", f"{twice[0]!r} stands twice")
     elif feature.vocab_file:
-        if not os.path.isfile(feature.vocab_file):
+        if not is_file(feature.vocab_file):
             report.error(f"{path}.vocab_file", f"there is no file {feature.vocab_file}")
     elif feature.num_buckets:
         _check_rows(report, feature.num_buckets, f"{path}.num_buckets")

@@ -12,6 +12,7 @@ from hvdrec.config.names import is_free_form, is_message, is_repeated, one_line
 from hvdrec.config.paths import PathError, Step, Target, parse_path, select, split_outside
 from hvdrec.config.values import FieldValueError, assign, merge_value, parse_message_text, shown, to_scalar
 from hvdrec.errors import ConfigError
+from hvdrec.storage import read_text
 
 FLAG = "--edit_config_json"
 
@@ -44,8 +45,7 @@ def read_parameters(path: str, flag: str) -> dict[str, Any]:
         ConfigError: It can't be read, or holds something else.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            value = parse(file.read())
+        value = parse(read_text(path))
     except json.JSONDecodeError as error:
         raise ConfigError(f"{flag}: {path}:{error.lineno}:{error.colno}: {error.msg}") from None
     except (OSError, ValueError, RecursionError) as error:

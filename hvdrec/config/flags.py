@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hvdrec import storage
 from hvdrec.config import edit
 from hvdrec.config.arguments import FlagParser, boolean, count, take_path_edits
 from hvdrec.config.check import check
+from hvdrec.config.check_paths import plain_paths
 from hvdrec.config.config import Config
 from hvdrec.config.expand import expand
 from hvdrec.config.names import enum_name
@@ -371,6 +372,7 @@ def load_for_training(flags: TrainFlags) -> Config:
     _warn_ignored(config, flags.ignored)
     if flags.ignore_finetune_ckpt_error:
         _drop_missing_checkpoint(config)
+    plain_paths(config)
     expand(config)
     config.warnings += check(config, "train")
     if flags.fit_on_eval:
@@ -399,6 +401,7 @@ def load_for_eval(flags: EvalFlags) -> Config:
     """
     config = _load_restoring(flags.model_dir, flags.pipeline_config_path, flags.ignored)
     _set_input(config, "eval", flags.eval_input_path)
+    plain_paths(config)
     expand(config)
     check(config, "eval")
     return config
@@ -416,6 +419,7 @@ def load_for_predict(flags: PredictFlags) -> Config:
     config = _load_restoring(None if flags.saved_model_dir else flags.model_dir, path, flags.ignored)
     _set(config, "data_config.selected_cols", flags.selected_cols, "--selected_cols")
     _set(config, "data_config.input_type", flags.input_type, "--input_type")
+    plain_paths(config)
     expand(config)
     check(config, "predict")
     return config
@@ -430,6 +434,7 @@ def load_for_export(flags: ExportFlags) -> Config:
     config = _load_restoring(flags.model_dir, flags.pipeline_config_path, flags.ignored)
     if flags.asset_files and not config.proto.export_config.asset_files:
         config.proto.export_config.asset_files.extend(flags.asset_files.split(","))
+    plain_paths(config)
     expand(config)
     config.warnings += check(config, "export")
     return config
@@ -441,20 +446,21 @@ def newest_version(saved_model_dir: str) -> str:
     Raises:
         ConfigError: There is none.
     """
-    if not os.path.isdir(saved_model_dir):
+    if not storage.is_folder(saved_model_dir):
         raise ConfigError(f"--saved_model_dir: there is no folder {saved_model_dir}")
-    if os.path.exists(os.path.join(saved_model_dir, "saved_model.pb")):
-        return saved_model_dir
-    found = [name for name in os.listdir(saved_model_dir) if name.isdigit()]
+    if storage.exists(storage.join(saved_model_dir, "saved_model.pb")):
+        return storage.local(saved_model_dir)
+    found = [name for name in storage.folders(saved_model_dir) if name.isdigit()]
     if not found:
         raise ConfigError(f"--saved_model_dir: there is no exported model in {saved_model_dir}")
-    return newest_version(os.path.join(saved_model_dir, max(found, key=int)))
+    return newest_version(storage.join(saved_model_dir, max(found, key=int)))
 
 
 def _served_config(saved_model_dir: str) -> str:
     """The one config that lies in an exported model."""
     folder = newest_version(saved_model_dir)
-    found = sorted(str(path) for path in pathlib.Path(folder).rglob("*.config"))
+    names = storage.listing(folder, recursive=True)
+    found = sorted(storage.join(folder, name) for name in names if name.endswith(".config"))
     if len(found) != 1:
         listed = f": {', '.join(found)}" if found else ""
         raise ConfigError(
@@ -465,8 +471,8 @@ def _served_config(saved_model_dir: str) -> str:
 
 
 def _load_restoring(model_dir: str | None, path: str | None, ignored: Sequence[str]) -> Config:
-    own = os.path.join(model_dir, FILE_NAME) if model_dir else ""
-    if own and (os.path.exists(own) or not path):
+    own = storage.join(model_dir, FILE_NAME) if model_dir else ""
+    if own and (storage.exists(own) or not path):
         path = own
     if not path:
         raise ConfigError("--model_dir: is missing; give the folder of a run, or --pipeline_config_path")
@@ -504,9 +510,9 @@ def _drop_missing_checkpoint(config: Config) -> None:
     """Clears `fine_tune_checkpoint` where there is no checkpoint."""
     train_config = config.proto.train_config
     path = train_config.fine_tune_checkpoint
-    if not path or os.path.exists(f"{path}.index"):
+    if not path or storage.exists(f"{path}.index"):
         return
-    if os.path.isdir(path) and any(name.endswith(".index") for name in os.listdir(path)):
+    if storage.is_folder(path) and any(name.endswith(".index") for name in storage.listing(path)):
         return
     config.warnings.append(
         f"{config.where('train_config.fine_tune_checkpoint')}: there is no checkpoint at {path}; "

@@ -10,6 +10,7 @@ from hvdrec.config.config import Config, parent_path
 from hvdrec.config.protos import pipeline_pb2
 from hvdrec.config.values import FieldValueError, merge_value
 from hvdrec.errors import ConfigError
+from hvdrec.storage import local, read_text
 
 _TEXT_SUFFIXES = (".config", ".prototxt", ".txt")
 
@@ -27,7 +28,7 @@ def load(path: str | os.PathLike[str]) -> Config:
     Raises:
         ConfigError: The file can't be read, or isn't a config.
     """
-    path = os.fspath(path)
+    path = local(os.fspath(path))
     suffix = os.path.splitext(path)[1]
     if suffix != ".json" and suffix not in _TEXT_SUFFIXES:
         raise ConfigError(f"{path}: a config ends in {', '.join(_TEXT_SUFFIXES)} (text proto) or .json")
@@ -46,8 +47,7 @@ def load(path: str | os.PathLike[str]) -> Config:
 
 def _read(path: str) -> str:
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            return file.read()
+        return read_text(path, "utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: isn't UTF-8 text (byte {error.start})") from None
     except (OSError, ValueError) as error:

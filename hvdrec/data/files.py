@@ -1,7 +1,7 @@
 """Which files an input path names, and how their bytes are read.
 
-Local paths go through the local file system. A path with a scheme goes to the file system registered
-for it (`register_filesystem`), else to `pyarrow.fs.FileSystem.from_uri`, which knows s3, gs and hdfs.
+Local files are opened plainly. Files of stores are read in ranges, ahead and with patience
+(`hvdrec.storage`).
 """
 
 from __future__ import annotations
@@ -9,27 +9,18 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import posixpath
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from hvdrec.errors import DataError
+from hvdrec.errors import DataError, StorageError, UserError
+from hvdrec.storage import check, is_remote, locate, persist
+from hvdrec.storage.reader import RangeReader
 
 _CODECS = {".gz": "gzip", ".zst": "zstd"}
 _ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip", ".tar.zst")
 _MARKERS = {"_SUCCESS", "_metadata", "_common_metadata"}
-_filesystems: dict[str, Callable[[str], tuple[pafs.FileSystem, str]]] = {}
-
-
-def register_filesystem(scheme: str, resolve: Callable[[str], tuple[pafs.FileSystem, str]]) -> None:
-    """Adds a store of files.
-
-    Args:
-        scheme: What stands before ``://`` in its paths.
-        resolve: Takes a whole path, ``scheme://...``, and gives the file system and the path in it.
-    """
-    _filesystems[scheme] = resolve
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,11 +42,16 @@ class InputFile:
         """Whether `open_stream` decompresses it."""
         return self.path.endswith(tuple(_CODECS))
 
+    @property
+    def remote(self) -> bool:
+        """Whether it is in a store."""
+        return is_remote(self.name)
+
     def size(self) -> int:
         """Its bytes as they are stored, 0 where that can't be known."""
         try:
-            return self.filesystem.get_file_info(self.path).size or 0
-        except (OSError, pa.ArrowException):
+            return persist(self.name, lambda: self.filesystem.get_file_info(self.path)).size or 0
+        except (OSError, UserError, pa.ArrowException):
             return 0
 
     def open_stream(self) -> pa.NativeFile:
@@ -63,19 +59,24 @@ class InputFile:
 
         Raises:
             DataError: The file can't be opened.
+            StorageError: Its store can't be used.
         """
         codec = next((c for suffix, c in _CODECS.items() if self.path.endswith(suffix)), None)
         with self.errors():
-            return self.filesystem.open_input_stream(self.path, compression=codec)
+            if not self.remote:
+                return self.filesystem.open_input_stream(self.path, compression=codec)
+            stream = pa.PythonFile(RangeReader(self.name), mode="r")
+            return pa.CompressedInputStream(stream, codec) if codec else stream
 
     def open_random(self) -> pa.NativeFile:
         """Opens the file for reading at any place.
 
         Raises:
             DataError: The file can't be opened.
+            StorageError: Its store can't be used.
         """
         with self.errors():
-            return self.filesystem.open_input_file(self.path)
+            return persist(self.name, lambda: self.filesystem.open_input_file(self.path))
 
     def errors(self) -> _FileErrors:
         """A context in which a failure to read this file becomes a DataError with its name."""
@@ -125,46 +126,33 @@ def list_files(paths: Iterable[str], what: str = "input path") -> list[InputFile
 
 
 def _expand(path: str, what: str) -> Iterator[InputFile]:
-    filesystem, inner, prefix = _resolve(path, what)
-
-    def named(found: str) -> InputFile:
-        return InputFile(prefix + found, filesystem, found)
-
+    check(path, what)
     try:
-        info = filesystem.get_file_info(inner)
-        if info.type == pafs.FileType.File or (info.type == pafs.FileType.Unknown and inner == "/dev/stdin"):
-            yield named(inner)
-        elif info.type == pafs.FileType.Directory:
-            found = _files_in(filesystem, inner)
-            if not found:
-                raise DataError(
-                    f"{what}: no file in the folder {path} (folders in it aren't searched: {path}/*)"
-                )
-            yield from map(named, found)
-        else:
-            matches = sorted(_glob(filesystem, inner)) if any(c in inner for c in "*?[") else []
-            found = [f for m in matches for f in (_files_in(filesystem, m.path) if m.folder else [m.path])]
-            if not found:
-                reason = "no file matches" if any(c in inner for c in "*?[") else "no such file:"
-                raise DataError(f"{what}: {reason} {path}")
-            yield from map(named, found)
+        place = locate(path)
+        files = persist(path, lambda: list(_found(place.filesystem, place.path, path, what)))
+    except StorageError as error:
+        raise type(error)(f"{what}: {error}") from error
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{what}: {path} can't be looked up: {error}") from error
+    yield from (InputFile(place.prefix + found, place.filesystem, found) for found in files)
 
 
-def _resolve(path: str, what: str) -> tuple[pafs.FileSystem, str, str]:
-    scheme, separator, rest = path.partition("://")
-    if not separator:
-        return pafs.LocalFileSystem(), path, ""
-    if scheme == "file":
-        return pafs.LocalFileSystem(), rest, ""
-    try:
-        resolve = _filesystems.get(scheme, pafs.FileSystem.from_uri)
-        filesystem, inner = resolve(path)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        text = str(error).split("\n")[0]
-        raise DataError(f"{what}: {path}: files under {scheme}:// can't be read here ({text})") from error
-    return filesystem, inner, f"{scheme}://"
+def _found(filesystem: pafs.FileSystem, inner: str, path: str, what: str) -> Iterator[str]:
+    info = filesystem.get_file_info(inner.rstrip("/") or inner)
+    if info.type == pafs.FileType.File or (info.type == pafs.FileType.Unknown and inner == "/dev/stdin"):
+        yield inner
+    elif info.type == pafs.FileType.Directory:
+        found = _files_in(filesystem, inner.rstrip("/") or inner)
+        if not found:
+            raise DataError(f"{what}: no file in the folder {path} (folders in it aren't searched: {path}/*)")
+        yield from found
+    else:
+        matches = sorted(_glob(filesystem, inner)) if any(c in inner for c in "*?[") else []
+        found = [f for m in matches for f in (_files_in(filesystem, m.path) if m.folder else [m.path])]
+        if not found:
+            reason = "no file matches" if any(c in inner for c in "*?[") else "no such file:"
+            raise DataError(f"{what}: {reason} {path}")
+        yield from found
 
 
 def _skipped(path: str) -> bool:

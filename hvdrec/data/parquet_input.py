@@ -6,18 +6,19 @@ is decoded when its first row is asked for, and row groups of which a rank needs
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from hvdrec.data.files import InputFile
 from hvdrec.data.rows import FieldLike, Gathered, RowRefs
 from hvdrec.data.share import ReadShare
 from hvdrec.errors import DataError
+from hvdrec.storage import persist
 
 _BLOCK_ROWS = 1 << 15
 
@@ -60,8 +61,10 @@ class ParquetFormat:
     def _open(self, number: int) -> pq.ParquetFile:
         file = self.files[number]
         with file.errors():
-            remote = not isinstance(file.filesystem, pafs.LocalFileSystem)
-            return pq.ParquetFile(file.open_random(), buffer_size=1 << 20, pre_buffer=remote)
+            return persist(
+                file.name,
+                lambda: pq.ParquetFile(file.open_random(), buffer_size=1 << 20, pre_buffer=file.remote),
+            )
 
     def _check(self, number: int, schema: pa.Schema) -> None:
         for name in self._names:
@@ -96,10 +99,35 @@ class ParquetFormat:
         """Decodes a row group piece by piece, in the types of the first file."""
         name = self.files[number].name
         with self.files[number].errors():
-            for batch in file.iter_batches(
-                self._block_rows, row_groups=[group], columns=self._names, use_threads=False
-            ):
+            batches = self._batches(file, group)
+            done = 0
+            while True:
+                try:
+                    batch = next(batches, None)
+                except OSError as error:
+                    # Ranges of a store have failed: the row group is begun again, up to here.
+                    batches, batch = self._begin_again(number, group, done, error)
+                if batch is None:
+                    return
                 yield self._conform(name, batch)
+                done += 1
+
+    def _batches(self, file: pq.ParquetFile, group: int) -> Iterator[pa.RecordBatch]:
+        return file.iter_batches(self._block_rows, row_groups=[group], columns=self._names, use_threads=False)
+
+    def _begin_again(
+        self, number: int, group: int, done: int, error: OSError
+    ) -> tuple[Iterator[pa.RecordBatch], pa.RecordBatch | None]:
+        """The batches of a row group behind the first `done`, and the next of them."""
+        failed: list[OSError] = [error]
+
+        def read() -> tuple[Iterator[pa.RecordBatch], pa.RecordBatch | None]:
+            if failed:
+                raise failed.pop()
+            batches = self._batches(self._open(number), group)
+            return batches, next(itertools.islice(batches, done, None), None)
+
+        return persist(self.files[number].name, read)
 
     def _conform(self, name: str, batch: pa.RecordBatch) -> pa.Table:
         columns = []

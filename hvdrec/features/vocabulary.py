@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hvdrec.features.column import FeatureInput
+from hvdrec.storage import read_text
 
 #: Ids are int32 in the packed batch.
 _MOST_IDS = 2**31 - 1
@@ -40,10 +41,9 @@ def _read_vocabulary(feature: FeatureInput) -> list[str]:
     if not path:
         return []
     try:
-        with open(path, encoding="utf-8") as file:
-            words = [line.rstrip("\r\n") for line in file]
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise feature.error("vocab_file", f"can't read {path}: {error}") from error
-    if not words:
+    if not text:
         raise feature.error("vocab_file", f"{path} is empty")
-    return words
+    return text.removesuffix("\n").split("\n")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
+from hvdrec import storage
 from hvdrec.config.flags import EVAL_METHODS
 from hvdrec.config.names import hint, listed
 from hvdrec.errors import ConfigError
@@ -134,11 +135,7 @@ def _flag(name: str, flag: str, value: str) -> list[str]:
         return [flag, value]
     tables = [table.strip() for table in value.split(",") if table.strip()]
     for table in tables:
-        if table.startswith("odps://"):
-            raise ConfigError(
-                f"-D{name}: {table} is a MaxCompute table, which can't be read here; export it to CSV or "
-                f"Parquet files and give their paths"
-            )
+        storage.check(table, f"-D{name}")
     if flag in ("--input_path", "--output_path"):
         return [flag, ",".join(tables)]
     return [flag, *tables]

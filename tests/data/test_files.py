@@ -3,9 +3,9 @@ import os
 import pyarrow.fs as pafs
 import pytest
 
-from hvdrec.data import files
-from hvdrec.data.files import list_files, register_filesystem
-from hvdrec.errors import DataError
+from hvdrec.data.files import list_files
+from hvdrec.errors import ConfigError, DataError, StorageError
+from hvdrec.storage import filesystems, register_filesystem
 
 
 @pytest.fixture
@@ -75,12 +75,25 @@ def test_several_arguments_and_file_scheme(folder):
         ("*.nothing", r"no file matches \*.nothing"),
         ("no*/x.csv", r"no file matches no\*/x.csv"),
         ("empty", "no file in the folder empty"),
-        ("oss://bucket/x", "oss://bucket/x: files under oss:// can't be read here"),
     ],
 )
 def test_paths_that_name_nothing(folder, path, message):
     with pytest.raises(DataError, match=f"train_input_path: {message}"):
         list_files([path], "train_input_path")
+
+
+def test_tables_are_refused(folder):
+    with pytest.raises(
+        ConfigError, match=r"train_input_path: odps://p/tables/t is a MaxCompute table, .* to CSV or"
+    ):
+        list_files(["odps://p/tables/t"], "train_input_path")
+
+
+def test_an_unknown_store(folder):
+    with pytest.raises(
+        StorageError, match=r"train_input_path: ftp://h/x: files under ftp:// can't be used here; there are"
+    ):
+        list_files(["ftp://h/x"], "train_input_path")
 
 
 @pytest.mark.parametrize("name", ["a.tar.gz", "a.zip", "a.tgz"])
@@ -91,7 +104,7 @@ def test_archives_are_refused(tmp_path, name):
 
 
 def test_another_store_by_its_scheme(folder, monkeypatch):
-    monkeypatch.setattr(files, "_filesystems", {})
+    monkeypatch.setattr(filesystems, "_registered", {})
     store = pafs.SubTreeFileSystem(str(folder), pafs.LocalFileSystem())
     register_filesystem("store", lambda path: (store, path.removeprefix("store://")))
     found = list_files(["store://sub/*.csv", "store://sub2"])

@@ -1,0 +1,53 @@
+"""Checks where a config's files are to be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from hvdrec import storage
+from hvdrec.config.config import Config
+from hvdrec.config.expand import feature_list, feature_list_path
+from hvdrec.config.report import Report
+from hvdrec.errors import ConfigError
+
+#: Fields with one path, but for the inputs, the assets and the features' vocabularies.
+_SINGLE = ("model_dir", "train_config.fine_tune_checkpoint", "train_config.fine_tune_ckpt_var_map")
+
+
+def plain_paths(config: Config) -> None:
+    """Takes ``file://`` from before the paths that are handed to TensorFlow and the operating system."""
+    for place in _SINGLE:
+        message, name = _holder(config.proto, place)
+        if message.HasField(name):
+            setattr(message, name, storage.local(getattr(message, name)))
+
+
+def check_paths(report: Report) -> None:
+    """Refuses paths with keys in them, and tables of MaxCompute."""
+    for place, written in _paths(report.config.proto):
+        try:
+            storage.check(written, place)
+        except ConfigError as error:
+            report.error(place, str(error).removeprefix(f"{place}: "))
+
+
+def _paths(proto: Any) -> Iterator[tuple[str, str]]:
+    for place in _SINGLE:
+        message, name = _holder(proto, place)
+        yield place, getattr(message, name)
+    for oneof in ("train_path", "eval_path"):
+        which = proto.WhichOneof(oneof)
+        if which is not None and isinstance(getattr(proto, which), str):
+            yield which, getattr(proto, which)
+    for i, asset in enumerate(proto.export_config.asset_files):
+        yield f"export_config.asset_files[{i}]", asset
+    for i, feature in enumerate(feature_list(proto)):
+        yield f"{feature_list_path(proto)}[{i}].vocab_file", feature.vocab_file
+
+
+def _holder(proto: Any, place: str) -> tuple[Any, str]:
+    *outer, name = place.split(".")
+    for part in outer:
+        proto = getattr(proto, part)
+    return proto, name

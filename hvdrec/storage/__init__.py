@@ -1,0 +1,45 @@
+"""Files where they are: local, or in a store (``s3://``, ``oss://``, ``gs://``, ``hdfs://``).
+
+A path is text. Local ones mean what they mean to the operating system, ``file://`` before them is left
+out; everything else goes through `pyarrow.fs`, with patience (`persist`).
+"""
+
+from hvdrec.storage.address import check, is_remote, join, local, name, parent
+from hvdrec.storage.filesystems import locate, register_filesystem
+from hvdrec.storage.objects import (
+    download,
+    exists,
+    folders,
+    is_file,
+    is_folder,
+    listing,
+    read_text,
+    remove,
+    remove_folder,
+    upload,
+    write_text,
+)
+from hvdrec.storage.patience import persist
+
+__all__ = [
+    "check",
+    "download",
+    "exists",
+    "folders",
+    "is_file",
+    "is_folder",
+    "is_remote",
+    "join",
+    "listing",
+    "local",
+    "locate",
+    "name",
+    "parent",
+    "persist",
+    "read_text",
+    "register_filesystem",
+    "remove",
+    "remove_folder",
+    "upload",
+    "write_text",
+]

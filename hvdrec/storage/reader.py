@@ -1,0 +1,127 @@
+"""Reads a file of a store from its first byte to its last, in ranges that are asked for ahead."""
+
+from __future__ import annotations
+
+import collections
+import io
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from hvdrec.errors import StorageError
+from hvdrec.storage.filesystems import locate
+from hvdrec.storage.patience import persist
+
+_RANGE_BYTES = 8 << 20
+_AHEAD = 3
+
+
+class RangeReader(io.RawIOBase):
+    """One pass over a file; a range that fails is asked for again, what was read before isn't."""
+
+    def __init__(self, path: str, range_bytes: int = _RANGE_BYTES, ahead: int = _AHEAD) -> None:
+        """Opens the file; the first ranges are under way when this returns.
+
+        Args:
+            path: In a store (a local one does too).
+            range_bytes: Of one request.
+            ahead: Requests at a time.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            StorageError: The store doesn't give it.
+        """
+        super().__init__()
+        self._path = path
+        self._range_bytes = range_bytes
+        self._stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._file: Any = persist(path, self._open)
+        self._size = int(self._file.size())
+        # Where the next byte is wanted from, where the next one is at hand from, and what has been asked for.
+        self._wanted = self._at = self._asked = 0
+        self._rest = memoryview(b"")
+        self._pool = ThreadPoolExecutor(ahead, thread_name_prefix="hvdrec-range")
+        self._waiting: collections.deque[Future[memoryview]] = collections.deque()
+        for _ in range(ahead):
+            self._ask()
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seekable(self) -> bool:
+        """It is, but what was read ahead is then of no use."""
+        return True
+
+    def tell(self) -> int:
+        """Where the next byte comes from."""
+        return self._wanted
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Moves; nothing is asked for before the next read."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._wanted, io.SEEK_END: self._size}[whence]
+        self._wanted = min(self._size, max(0, base + offset))
+        return self._wanted
+
+    def readinto(self, buffer: Any) -> int:
+        """Reads up to as many bytes as fit; 0 at the end.
+
+        Raises:
+            StorageError: The store doesn't give them, or the file has changed meanwhile.
+        """
+        if self._wanted != self._at:
+            self._waiting.clear()
+            self._rest = memoryview(b"")
+            self._at = self._asked = self._wanted
+            self._ask()
+        if not len(self._rest) and self._waiting:
+            self._rest = self._waiting.popleft().result()
+            self._ask()
+        view = memoryview(buffer).cast("B")
+        count = min(len(view), len(self._rest))
+        view[:count] = self._rest[:count]
+        self._rest = self._rest[count:]
+        self._at += count
+        self._wanted = self._at
+        return count
+
+    def close(self) -> None:
+        """Gives up what is under way."""
+        if not self.closed:
+            self._stopped.set()
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._waiting.clear()
+        super().close()
+
+    def _open(self) -> Any:
+        place = locate(self._path)
+        return place.filesystem.open_input_file(place.path)
+
+    def _ask(self) -> None:
+        if self._asked < self._size:
+            first, self._asked = self._asked, min(self._size, self._asked + self._range_bytes)
+            self._waiting.append(self._pool.submit(self._fetch, first, self._asked - first))
+
+    def _fetch(self, first: int, count: int) -> memoryview:
+        used: list[Any] = []
+
+        def read() -> memoryview:
+            file = self._again(used[-1]) if used else self._file
+            used.append(file)
+            found = memoryview(file.read_at(count, first))
+            if len(found) != count:
+                raise OSError(f"{len(found)} of {count} bytes from {first} on")
+            return found
+
+        return persist(self._path, read, self._stopped)
+
+    def _again(self, failed: Any) -> Any:
+        """The file opened anew, unless another range has done so since."""
+        with self._lock:
+            if self._file is failed:
+                opened = self._open()
+                if int(opened.size()) != self._size:
+                    raise StorageError(f"{self._path}: has changed while it was read")
+                self._file = opened
+            return self._file

@@ -1,0 +1,44 @@
+import os
+import uuid
+
+import pytest
+from storage import server as servers
+
+from hvdrec.storage import patience
+
+
+@pytest.fixture(scope="session")
+def server():
+    for package in ("moto", "flask", "flask_cors"):
+        pytest.importorskip(package, reason=f"{package} isn't installed: make build")
+    with servers.s3_server() as address:
+        yield address
+
+
+@pytest.fixture
+def proxy(server):
+    proxy = servers.Proxy(server)
+    yield proxy
+    proxy.close()
+
+
+@pytest.fixture
+def store(server, monkeypatch):
+    """A folder of its own in the store, reached from this process."""
+    return _reached(server, monkeypatch, HVDREC_STORE_PATIENCE="20")
+
+
+@pytest.fixture
+def shaky(proxy, monkeypatch):
+    """The same through the proxy, with little patience."""
+    return _reached(proxy.address, monkeypatch, HVDREC_STORE_PATIENCE="20", HVDREC_STORE_TIMEOUT="1")
+
+
+def _reached(address, monkeypatch, **more):
+    wanted = servers.environment(address, **more)
+    for name in set(os.environ) - set(wanted):
+        monkeypatch.delenv(name)
+    for name, value in wanted.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(patience, "_given_up", set())
+    return f"s3://{servers.BUCKET}/{uuid.uuid4().hex[:8]}"
