@@ -35,6 +35,14 @@ MODELS = {
         """dlrm { bot_dnn { hidden_units: [8, 4] use_bn: %BN } top_dnn { hidden_units: [8] use_bn: %BN }
            l2_regularization: 1e-4 }""",
     ),
+    "DropoutNet": (
+        ("user_content", "user_preference", "item_content"),
+        """dropoutnet { user_content { hidden_units: [8] use_bn: %BN } user_preference { hidden_units: [8] }
+           item_content { hidden_units: [8] use_bn: %BN } item_preference { hidden_units: [8] }
+           user_tower { hidden_units: [8, 4] use_bn: %BN } item_tower { hidden_units: [8, 4] use_bn: %BN }
+           user_dropout_rate: 0.3 item_dropout_rate: 0.5 l2_regularization: 1e-4
+           softmax_loss { num_negative_samples: 3 margin: 0 gamma: 5 coefficient_of_support_vector: 1.2 } }""",
+    ),
     "CoMetricLearningI2I": (
         ("all",),
         """metric_learning { input: "all" dnn { hidden_units: [16, 8] use_bn: %BN } l2_regularization: 1e-4 }""",
@@ -48,6 +56,9 @@ _GROUPS = {
     "wide": ("wide", "WIDE", _EMBEDDED),
     "user": ("user", "DEEP", '["a", "tags", "x"]'),
     "item": ("item", "DEEP", '["b", "c", "a_x_b", "y"]'),
+    "user_content": ("user_content", "DEEP", '["a", "x"]'),
+    "user_preference": ("user_preference", "DEEP", '["tags", "y"]'),
+    "item_content": ("item_content", "DEEP", '["b", "c", "a_x_b"]'),
     "all": ("all", "DEEP", '["a", "b", "c", "tags", "a_x_b", "x", "y"]'),
     "dense": ("dense", "DEEP", '["x", "y"]'),
     "sparse": ("sparse", "DEEP", _EMBEDDED),

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any
 
 from hvdrec.config import support
+from hvdrec.config.check_dropoutnet import check_dropoutnet
 from hvdrec.config.check_embedding import (
     EMBEDDING_MODELS,
     check_embedding_loss,
@@ -30,6 +31,7 @@ _PARAMETERS = {
     "LISTWISE_RANK_LOSS": "listwise_rank_loss",
     "LISTWISE_DISTILL_LOSS": "listwise_distill_loss",
     "ZILN_LOSS": "ziln_loss",
+    "SOFTMAX_CROSS_ENTROPY_WITH_NEGATIVE_MINING": "softmax_loss",
 }
 _DEFAULT_NAMES = {
     "CLASSIFICATION": "cross_entropy_loss",
@@ -222,6 +224,7 @@ _MODEL_CHECKS = {
     "MultiTower": _check_multi_tower,
     "DLRM": _check_dlrm,
     "CoMetricLearningI2I": check_metric_learning,
+    "DropoutNet": check_dropoutnet,
 }
 
 
@@ -261,7 +264,8 @@ def _check_losses(report: Report, model: Any) -> list[str]:
 
 
 def _check_loss_type(report: Report, model: Any, kind: str, path: str) -> None:
-    refused = support.unsupported(kind, support.LOSSES)
+    towers = support.TOWER_LOSSES if model.model_class == "DropoutNet" else ()
+    refused = support.unsupported(kind, (*support.LOSSES, *towers))
     if refused:
         report.error(path, refused)
     elif kind not in _MULTI_CLASS and model.num_class != 1:

@@ -26,6 +26,8 @@ LOSSES = (
     "PAIRWISE_FOCAL_LOSS",
     "PAIRWISE_HINGE_LOSS",
 )
+#: Losses that only models of two towers have.
+TOWER_LOSSES = ("SOFTMAX_CROSS_ENTROPY_WITH_NEGATIVE_MINING",)
 #: Losses of models of embeddings, with their members of the oneof `loss` in the model's block.
 EMBEDDING_LOSSES = {"CIRCLE_LOSS": "circle_loss", "MULTI_SIMILARITY_LOSS": "multi_similarity_loss"}
 OPTIMIZERS = (
@@ -115,6 +117,7 @@ MODELS = {
     "DCN": ModelSupport("dcn", {"all": False}),
     "DLRM": ModelSupport("dlrm", {"dense": False, "sparse": False}),
     "CoMetricLearningI2I": ModelSupport("metric_learning", {}),
+    "DropoutNet": ModelSupport("dropoutnet", {}),
 }
 
 #: Model classes of EasyRec that are still to come.
@@ -138,7 +141,6 @@ MODELS_TO_COME = (
     "MIND",
     "MultiTowerRecall",
     "MatchModel",
-    "DropoutNet",
     "PDN",
     "DummyModel",
 )
@@ -160,7 +162,7 @@ REASONS = {
     "SOFTMAX_CROSS_ENTROPY": "is for matching models, which are not supported yet",
     "CIRCLE_LOSS": "is for model class CoMetricLearningI2I, as its loss_type",
     "MULTI_SIMILARITY_LOSS": "is for model class CoMetricLearningI2I, as its loss_type",
-    "SOFTMAX_CROSS_ENTROPY_WITH_NEGATIVE_MINING": "is for DropoutNet, which is not supported yet",
+    "SOFTMAX_CROSS_ENTROPY_WITH_NEGATIVE_MINING": "is for model class DropoutNet",
     "KL_DIVERGENCE_LOSS": "is for knowledge distillation, which is not supported yet",
     "ORDER_CALIBRATE_LOSS": "is for multi-task models, which are not supported yet",
     **dict.fromkeys(
@@ -256,7 +258,6 @@ SILENT = (
     "FeatureConfig.sequence_length",
     "FeatureConfig.sub_feature_type",
     "EvalMetrics.precision_at_topk",
-    "Loss.softmax_loss",
     "Loss.circle_loss",
     "Loss.multi_simi_loss",
     "Loss.jrc_loss",
@@ -323,7 +324,16 @@ RANGES = {
     "CrossTower.cross_num": _AT_LEAST_1,
     **{
         f"{message}.l2_regularization": _AT_LEAST_0
-        for message in ("DeepFM", "WideAndDeep", "FM", "MultiTower", "DCN", "DLRM", "CoMetricLearningI2I")
+        for message in (
+            "DeepFM",
+            "WideAndDeep",
+            "FM",
+            "MultiTower",
+            "DCN",
+            "DLRM",
+            "CoMetricLearningI2I",
+            "DropoutNet",
+        )
     },
     "DeepFM.dense_regularization": _AT_LEAST_0,
     "DeepFM.wide_regularization": _AT_LEAST_0,
@@ -348,6 +358,11 @@ RANGES = {
     "RecallAtTopK.topk": _AT_LEAST_1,
     "AvgPrecisionAtTopK.topk": _AT_LEAST_1,
     "CircleLoss.gamma": _POSITIVE,
+    "DropoutNet.user_dropout_rate": _BELOW_1,
+    "DropoutNet.item_dropout_rate": _BELOW_1,
+    "SoftmaxCrossEntropyWithNegativeMining.num_negative_samples": _AT_LEAST_1,
+    "SoftmaxCrossEntropyWithNegativeMining.gamma": _POSITIVE,
+    "SoftmaxCrossEntropyWithNegativeMining.coefficient_of_support_vector": _POSITIVE,
     "MultiSimilarityLoss.alpha": _POSITIVE,
     "MultiSimilarityLoss.beta": _POSITIVE,
     "HighWayTower.emb_size": _AT_LEAST_1,

@@ -47,7 +47,9 @@ class LossBatch:
         session: Gives the int64 [B] ids of the feature or field of that name; only their
             equality means anything.
         num_class: C.
-        step: int64 scalar, the global step; needed only where loss weights are random.
+        step: int64 scalar, the global step; needed only where a loss draws random numbers.
+        towers: The users' and items' embeddings, float32 [B, D] each of norm 1, where the model has
+            two towers.
         row_sessions: int64 [B] sessions for losses of embeddings, if the model names any.
         replicas: The ranks, in training on several; None: this rank's rows are all there are.
         with_gradient: Whether the losses will be differentiated.
@@ -60,6 +62,7 @@ class LossBatch:
     session: Callable[[str], tf.Tensor]
     num_class: int = 1
     step: tf.Tensor | None = None
+    towers: tuple[tf.Tensor, tf.Tensor] | None = None
     row_sessions: tf.Tensor | None = None
     replicas: Replicas | None = None
     with_gradient: bool = True

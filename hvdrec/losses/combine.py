@@ -19,6 +19,9 @@ __all__ = ["LossSet", "prediction"]
 #: Distinguishes the random loss weights from other random numbers drawn by step.
 RANDOM_SEED = 0x6C6F7373
 
+#: What EasyRec's DropoutNet calls them.
+_TWO_TOWER_NAMES = {loss_pb2.CLASSIFICATION: "sigmoid_loss", loss_pb2.PAIR_WISE_LOSS: "pairwise_loss"}
+
 EasyRecModel = easy_rec_model_pb2.EasyRecModel
 CreateVariable = Callable[[str, tuple[int, ...], float], tf.Variable]
 
@@ -56,7 +59,7 @@ class LossSet(tf.Module):
         self.num_class = int(model_config.num_class)
         if self.num_class < 1:
             raise ConfigError("model_config.num_class: must be at least 1")
-        configs = list(model_config.losses) or [single_loss(model_config)]
+        configs = _two_tower_losses(model_config) or list(model_config.losses) or [single_loss(model_config)]
         paths = [f"losses[{i}]." for i in range(len(configs))] if model_config.losses else [""]
         self._strategy = model_config.loss_weight_strategy if model_config.losses else EasyRecModel.Fixed
         self._losses = []
@@ -142,6 +145,23 @@ def single_loss(model_config: EasyRecModel) -> loss_pb2.Loss:
         elif given == "multi_similarity_loss":
             loss.multi_simi_loss.CopyFrom(block.multi_similarity_loss)
     return loss
+
+
+def _two_tower_losses(model_config: EasyRecModel) -> list[loss_pb2.Loss]:
+    """The losses of DropoutNet, which keeps parameters in its block and has names of its own."""
+    if model_config.WhichOneof("model") != "dropoutnet":
+        return []
+    found = []
+    for given in model_config.losses or [loss_pb2.Loss(loss_type=model_config.loss_type)]:
+        loss = loss_pb2.Loss()
+        loss.CopyFrom(given)
+        if loss.loss_type in _TWO_TOWER_NAMES and not loss.loss_name:
+            loss.loss_name = _TWO_TOWER_NAMES[loss.loss_type]
+        mines = loss.loss_type == loss_pb2.SOFTMAX_CROSS_ENTROPY_WITH_NEGATIVE_MINING
+        if mines and model_config.dropoutnet.HasField("softmax_loss"):
+            loss.softmax_loss.CopyFrom(model_config.dropoutnet.softmax_loss)
+        found.append(loss)
+    return found
 
 
 def _names(configs: Sequence[loss_pb2.Loss]) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from hvdrec.losses import (
     pairwise_focal,
     pairwise_hinge,
     pairwise_logistic,
+    softmax_negative_mining,
 )
 from hvdrec.losses.base import Loss
 
@@ -84,6 +85,12 @@ register("PAIR_WISE_LOSS", pair_wise.build, param_field="pairwise_loss")
 register("PAIRWISE_LOGISTIC_LOSS", pairwise_logistic.build, param_field="pairwise_logistic_loss")
 register("PAIRWISE_FOCAL_LOSS", pairwise_focal.build, param_field="pairwise_focal_loss")
 register("PAIRWISE_HINGE_LOSS", pairwise_hinge.build, param_field="pairwise_hinge_loss")
+register(
+    "SOFTMAX_CROSS_ENTROPY_WITH_NEGATIVE_MINING",
+    softmax_negative_mining.build,
+    param_field="softmax_loss",
+    name="softmax_loss",
+)
 register("CIRCLE_LOSS", circle.build, param_field="circle_loss", output=Output.EMBEDDING)
 register(
     "MULTI_SIMILARITY_LOSS",

@@ -68,6 +68,47 @@ class RankModel(tf.Module, abc.ABC):
         """The raw outputs, float32 [B, num_class]."""
 
 
+class TwoTowerModel(RankModel):
+    """A model that scores a row by the cosine of its user's and its item's embedding."""
+
+    @abc.abstractmethod
+    def embed(self, inputs: ModelInputs, run: Pass) -> tuple[tf.Tensor, tf.Tensor]:
+        """The embeddings of users and items, float32 [B, D] each, of norm 1."""
+
+    def forward(self, inputs: ModelInputs, run: Pass) -> tf.Tensor:
+        """The cosines, float32 [B, 1]."""
+        return similarity(*self.embed(inputs, run))[:, tf.newaxis]
+
+    def predictions(self, towers: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """EasyRec's prediction tensors.
+
+        Args:
+            towers: What `embed` gave.
+
+        Returns:
+            ``similarity`` (float32 [B]), ``float_user_emb`` and ``float_item_emb`` (float32 [B, D]),
+            ``user_emb`` and ``item_emb`` (string [B], the numbers with commas between).
+        """
+        users, items = towers
+        return {
+            "similarity": similarity(users, items),
+            "float_user_emb": users,
+            "float_item_emb": items,
+            "user_emb": joined(users),
+            "item_emb": joined(items),
+        }
+
+
+def similarity(users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
+    """The cosine of each row's two vectors of norm 1, float32 [B]."""
+    return tf.reduce_sum(users * items, axis=1)
+
+
+def joined(values: tf.Tensor) -> tf.Tensor:
+    """Vectors [B, D] as text, string [B]: their numbers with commas between."""
+    return tf.strings.reduce_join(tf.strings.as_string(values), axis=-1, separator=",")
+
+
 class EmbeddingModel(RankModel):
     """A model that gives each row an embedding, for losses and metrics of similarity."""
 

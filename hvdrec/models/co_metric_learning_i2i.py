@@ -12,7 +12,7 @@ from hvdrec.layers.context import Pass
 from hvdrec.layers.dense import Dense
 from hvdrec.layers.dnn import DNN
 from hvdrec.layers.variables import VariableStore
-from hvdrec.models.base import EmbeddingModel, ModelBuild
+from hvdrec.models.base import EmbeddingModel, ModelBuild, joined
 from hvdrec.models.inputs import ModelInputs
 
 
@@ -68,10 +68,10 @@ class CoMetricLearningI2I(EmbeddingModel):
             between); with `output_l2_normalized_emb` also ``norm_emb`` and ``norm_embedding``,
             the same of norm 1.
         """
-        found = {"embedding": _joined(embeddings), "float_emb": embeddings}
+        found = {"embedding": joined(embeddings), "float_emb": embeddings}
         if self.config.output_l2_normalized_emb:
             unit = tf.math.l2_normalize(embeddings, axis=1)
-            found.update(norm_embedding=_joined(unit), norm_emb=unit)
+            found.update(norm_embedding=joined(unit), norm_emb=unit)
         return found
 
 
@@ -91,7 +91,3 @@ class Highway(tf.Module):
         x = tf.nn.gelu(self.projection(x), approximate=True)
         gate = tf.math.sigmoid(self.gate(x))
         return tf.nn.gelu(self.activation(x), approximate=True) * gate + x * (1.0 - gate)
-
-
-def _joined(values: tf.Tensor) -> tf.Tensor:
-    return tf.strings.reduce_join(tf.strings.as_string(values), axis=-1, separator=",")

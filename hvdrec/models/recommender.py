@@ -19,7 +19,7 @@ from hvdrec.layers.context import Pass
 from hvdrec.layers.variables import VariableStore
 from hvdrec.losses.base import LossBatch, Replicas
 from hvdrec.losses.combine import LossSet, prediction
-from hvdrec.models.base import EmbeddingModel, ModelBuild
+from hvdrec.models.base import EmbeddingModel, ModelBuild, TwoTowerModel, similarity
 from hvdrec.models.inputs import ModelInputs
 from hvdrec.models.registry import build_model
 from hvdrec.ops.library import default_implementation, named_implementation
@@ -40,10 +40,12 @@ class Output:
         logits: float32 [B] (one class) or [B, C]; the embeddings [B, D] of an `EmbeddingModel`.
         embedding_penalty: float32 scalar, `embedding_regularization` / 2 times the squared
             embeddings the rows looked up, added over the rows.
+        towers: The users' and items' embeddings of a `TwoTowerModel`, float32 [B, D] each.
     """
 
     logits: tf.Tensor
     embedding_penalty: tf.Tensor
+    towers: tuple[tf.Tensor, tf.Tensor] | None = None
 
 
 class Recommender(tf.Module):
@@ -130,6 +132,9 @@ class Recommender(tf.Module):
     def forward(self, batch: Batch, touched: Sequence[tf.Tensor], run: Pass) -> Output:
         """Runs the model on a packed batch and the rows `touch` gave for it."""
         inputs = ModelInputs(self.plan, batch, touched)
+        if isinstance(self.model, TwoTowerModel):
+            towers = self.model.embed(inputs, run)
+            return Output(similarity(*towers), self.embedding_regularization * inputs.squared, towers)
         logits = self.model.forward(inputs, run)
         if self.num_class == 1 and not isinstance(self.model, EmbeddingModel):
             logits = tf.squeeze(logits, axis=1)
@@ -159,6 +164,7 @@ class Recommender(tf.Module):
                 session=lambda name: batch[f"id/{name}"],
                 num_class=self.num_class,
                 step=step,
+                towers=output.towers,
                 row_sessions=classes[1] if len(classes) > 1 else None,
                 replicas=replicas,
                 with_gradient=training,
@@ -183,4 +189,8 @@ class Recommender(tf.Module):
         """EasyRec's prediction tensors by name (probs, logits, y, ...)."""
         if isinstance(self.model, EmbeddingModel):
             return self.model.predictions(output.logits)
+        if isinstance(self.model, TwoTowerModel):
+            assert output.towers is not None
+            found = self.model.predictions(output.towers)
+            return {**prediction(self.loss_set.loss_types, output.logits, self.num_class), **found}
         return prediction(self.loss_set.loss_types, output.logits, self.num_class)

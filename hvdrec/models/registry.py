@@ -8,6 +8,7 @@ from hvdrec.models.co_metric_learning_i2i import CoMetricLearningI2I
 from hvdrec.models.dcn import DCN
 from hvdrec.models.deepfm import DeepFM
 from hvdrec.models.dlrm import DLRM
+from hvdrec.models.dropoutnet import DropoutNet
 from hvdrec.models.fm import FM
 from hvdrec.models.multi_tower import MultiTower
 from hvdrec.models.wide_and_deep import WideAndDeep
@@ -17,6 +18,7 @@ MODELS: dict[str, type[RankModel]] = {
     "DCN": DCN,
     "DLRM": DLRM,
     "DeepFM": DeepFM,
+    "DropoutNet": DropoutNet,
     "FM": FM,
     "MultiTower": MultiTower,
     "WideAndDeep": WideAndDeep,

@@ -38,6 +38,7 @@ def _pair(folder: pathlib.Path, dropout: bool = False, **changes: object) -> lis
         ("DeepFM", f"adam_optimizer {{ {DECAY} }}", [(7, 0, TERM), (7, 0, INT), (29, 0, TERM)]),
         ("MultiTower", f"lazy_adam_optimizer {{ {DECAY} }}", [(1, 0, TERM), (39, 0, INT)]),
         ("WideAndDeep", f"rms_prop_optimizer {{ {DECAY} }}", [(13, 0, TERM)]),
+        ("DropoutNet", f"adam_optimizer {{ {DECAY} }}", [(11, 0, TERM)]),
     ],
 )
 def test_same_bits(tmp_path: pathlib.Path, model: str, optimizer: str, stops: list) -> None:
