@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from hvdrec.config.names import hint
 from hvdrec.errors import ConfigError
-from hvdrec.launcher import emr, local, pai
+from hvdrec.launcher import emr, local, pai, servers
 from hvdrec.launcher.run import processes, render
-from hvdrec.launcher.start import become
+from hvdrec.launcher.start import become, supervise
 from hvdrec.trainer.main import main
 
-FORMS = {"local": local.parse, "pai": pai.parse, "emr": emr.parse}
+FORMS = {"local": local.parse, "ps": servers.parse, "pai": pai.parse, "emr": emr.parse}
 _USAGE = f"usage: python -m hvdrec.launch {{{','.join(FORMS)}}} [--print] ...  (docs/distributed.md)"
 
 
@@ -29,7 +29,7 @@ def parse(arguments: Sequence[str]) -> list[str]:
     return list(arguments)
 
 
-def run(arguments: list[str]) -> None:
+def run(arguments: list[str]) -> int | None:
     """Starts the run, or prints its commands with ``--print`` right after the form's name."""
     form, rest = arguments[0], arguments[1:]
     only_print = rest[:1] == ["--print"]
@@ -37,9 +37,11 @@ def run(arguments: list[str]) -> None:
     started = processes(described)
     if only_print:
         print(render(described, started))
-        return
+        return None
     for text in described.ignored:
         print(f"hvdrec.launch: ignored: {text}", file=sys.stderr)
+    if described.servers:
+        return supervise(described, started)
     become(started[0])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from hvdrec.config.flags import TrainFlags, load_for_training, parse_train
+from hvdrec.parallel.cluster import asks_for_servers, quieten
 from hvdrec.trainer.main import main
 
 
@@ -12,6 +13,12 @@ def run(flags: TrainFlags) -> None:
     """Trains with the given flags on the ranks this process belongs to."""
     # TensorFlow takes seconds to import: mistakes in flags and config are told before that.
     config = load_for_training(flags)
+    if asks_for_servers(config.proto.train_config):
+        quieten(flags.verbose)
+        from hvdrec.trainer.server_training import train_on_servers
+
+        train_on_servers(config, flags)
+        return
     from hvdrec.trainer.training import train
 
     train(config, flags)

@@ -12,7 +12,13 @@ from typing import NamedTuple
 
 INPUT_TYPES = ("CSVInput", "CSVInputV2", "CSVInputEx", "ParquetInput", "ParquetInputV2", "ParquetInputV3")
 FEATURE_TYPES = ("IdFeature", "RawFeature", "TagFeature", "ComboFeature")
-STRATEGIES = ("NoStrategy", "MirroredStrategy", "MultiWorkerMirroredStrategy", "HorovodStrategy")
+STRATEGIES = (
+    "NoStrategy",
+    "PSStrategy",
+    "MirroredStrategy",
+    "MultiWorkerMirroredStrategy",
+    "HorovodStrategy",
+)
 LOSSES = (
     "CLASSIFICATION",
     "L2_LOSS",
@@ -152,7 +158,6 @@ _SAMPLER = "negative sampling is not supported yet"
 
 #: Why a value of an enum or oneof can't be had, where there is more to say than "not supported yet".
 REASONS = {
-    "PSStrategy": "asynchronous parameter servers are not supported yet; use HorovodStrategy",
     "CollectiveAllReduceStrategy": f"{_ALIBABA}; use HorovodStrategy",
     "ExascaleStrategy": f"{_ALIBABA}; use HorovodStrategy",
     "SokStrategy": "SparseOperationKit is not supported; use HorovodStrategy",

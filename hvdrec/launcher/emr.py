@@ -11,6 +11,7 @@ from hvdrec.config.names import enum_name, hint
 from hvdrec.config.reader import load
 from hvdrec.errors import ConfigError
 from hvdrec.launcher.run import TRAIN, Run
+from hvdrec.launcher.servers import evaluators_of
 
 _MODULES = {
     **{f"easy_rec.python.{name}": f"hvdrec.{name}" for name in ("eval", "predict", "export")},
@@ -66,14 +67,15 @@ def parse(arguments: Sequence[str]) -> Run:
             raise ConfigError("-pn: a tensorflow-ps job needs parameter servers")
         if module != TRAIN:
             raise ConfigError(f"-t tensorflow-ps: {module} runs in one process; use -t standalone")
-        return Run(module, flags, values["wn"], values["pn"], ignored)
+        gpus = ("--train_config.num_gpus_per_worker", str(values["wg"])) if values["wg"] > 1 else ()
+        return Run(module, (*flags, *gpus), values["wn"], values["pn"], evaluators_of(flags), ignored=ignored)
     if values["pn"]:
         raise ConfigError("-pn: a standalone job has no parameter servers; use -t tensorflow-ps")
     if values["wn"] > 1:
         raise ConfigError(
             "-wn: a standalone job has one worker; give it GPUs by -wg, or use -t tensorflow-ps"
         )
-    return Run(module, flags, _ranks(module, flags, values["wg"]), 0, ignored)
+    return Run(module, flags, _ranks(module, flags, values["wg"]), ignored=ignored)
 
 
 def _ranks(module: str, flags: Sequence[str], gpus: int) -> int:

@@ -12,6 +12,7 @@ from hvdrec.config.flags import EVAL_METHODS
 from hvdrec.config.names import hint, listed
 from hvdrec.errors import ConfigError
 from hvdrec.launcher.run import Run
+from hvdrec.launcher.servers import evaluators_of
 
 #: -Dcmd -> entry point.
 _COMMANDS = {
@@ -96,11 +97,15 @@ def parse(arguments: Sequence[str]) -> Run:
         if values.get(name):
             flags += _flag(name, flag, values[name])
     ranks, servers, ignored = _cluster(values.get("cluster", ""))
+    evaluators = 0
     if command == "train":
         flags += _train_flags(values, ranks, servers)
+        # One of the workers evaluates; among Horovod's ranks that is the last.
+        evaluators = evaluators_of(flags) if servers else 0
     else:
         servers = 0
-    return Run(_COMMANDS[command], tuple(flags), ranks, servers, (*_storage(values), *ignored))
+    ignored = (*_storage(values), *ignored)
+    return Run(_COMMANDS[command], tuple(flags), ranks - evaluators, servers, evaluators, ignored=ignored)
 
 
 def _parameters(arguments: Sequence[str]) -> dict[str, str]:
@@ -155,11 +160,11 @@ def _train_flags(values: Mapping[str, str], ranks: int, servers: int) -> list[st
     strategy = values.get("distribute_strategy", "")
     if strategy and strategy not in _STRATEGIES:
         raise ConfigError(f"-Ddistribute_strategy={strategy}: use one of {', '.join(_STRATEGIES)}")
-    if servers:
-        flags += ["--train_config.train_distribute", "PSStrategy"]
-    elif strategy == "ps":
+    if servers and strategy not in ("", "ps"):
+        raise ConfigError(f"-Ddistribute_strategy={strategy}: has no parameter servers, and -Dcluster has")
+    if strategy == "ps" and not servers:
         raise ConfigError("-Ddistribute_strategy=ps: -Dcluster has no ps")
-    elif strategy:
+    if strategy:
         flags += ["--train_config.train_distribute", _STRATEGIES[strategy]]
     if values.get("num_gpus_per_worker"):
         flags += ["--train_config.num_gpus_per_worker", values["num_gpus_per_worker"]]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
 import shlex
+import socket
 import sys
 from collections.abc import Mapping, Sequence
 
-from hvdrec.errors import ConfigError
+from hvdrec.config.flags import load_for_training, parse_train
+from hvdrec.parallel.cluster import CHIEF, EVALUATOR, SERVER, WORKER
 from hvdrec.parallel.launch import launch_command
 
 TRAIN = "hvdrec.train"
@@ -22,6 +26,7 @@ class Run:
         arguments: Its flags.
         ranks: Processes that train (or evaluate, or predict) together.
         servers: Parameter servers; 0 = Horovod replicas.
+        evaluators: Processes of a run on parameter servers that only evaluate, 0 or 1.
         ignored: What was asked for and can't be had on this machine, in words.
     """
 
@@ -29,6 +34,7 @@ class Run:
     arguments: tuple[str, ...]
     ranks: int = 1
     servers: int = 0
+    evaluators: int = 0
     ignored: tuple[str, ...] = ()
 
 
@@ -51,16 +57,46 @@ def processes(run: Run) -> tuple[Process, ...]:
     """The commands to start for a run.
 
     Raises:
-        ConfigError: It needs what isn't supported.
+        ConfigError: The flags or the config of a run on servers are wrong.
         UserError: horovodrun isn't installed.
     """
     if run.servers:
-        raise ConfigError(
-            "parameter servers are not supported yet; ask for workers only: they train as Horovod ranks"
-        )
+        return _cluster(run)
     if run.ranks == 1:
         return (Process("process", (sys.executable, "-m", run.module, *run.arguments)),)
     return (Process("horovodrun", tuple(launch_command(run.ranks, run.module, run.arguments))),)
+
+
+def _cluster(run: Run) -> tuple[Process, ...]:
+    """A process for each role, servers first, on free ports of this machine.
+
+    A worker of several GPUs is a process for each of them.
+    """
+    config = load_for_training(parse_train(run.arguments))
+    workers = run.ranks * config.proto.train_config.num_gpus_per_worker
+    counts = {SERVER: run.servers, WORKER: workers, CHIEF: 1, EVALUATOR: run.evaluators}
+    ports = iter(_free_ports(sum(counts.values())))
+    addresses = {role: [f"127.0.0.1:{next(ports)}" for _ in range(count)] for role, count in counts.items()}
+    cluster = {role: found for role, found in addresses.items() if role != EVALUATOR}
+    command = (sys.executable, "-m", run.module, *run.arguments)
+    return tuple(
+        Process(
+            role if counts[role] == 1 else f"{role}-{index}",
+            command,
+            {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": role, "index": index}})},
+        )
+        for role, count in counts.items()
+        for index in range(count)
+    )
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports nobody listens at, all different."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
 
 
 def render(run: Run, started: Sequence[Process]) -> str:

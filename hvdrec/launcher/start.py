@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
+from hvdrec.config.flags import load_for_training, parse_train
 from hvdrec.errors import UserError
-from hvdrec.launcher.run import Process
+from hvdrec.launcher.run import Process, Run
+from hvdrec.launcher.supervise import Supervisor
 
 
 def become(process: Process) -> NoReturn:
@@ -22,3 +26,14 @@ def become(process: Process) -> NoReturn:
         os.execvpe(process.command[0], process.command, {**os.environ, **process.environment})
     except OSError as error:
         raise UserError(f"can't start {process.command[0]}: {error.strerror}") from error
+
+
+def supervise(run: Run, started: Sequence[Process]) -> int:
+    """Runs the processes of a parameter-server run; gives the chief's exit code.
+
+    Raises:
+        ConfigError: The flags or the config are wrong.
+        UserError: A process can't be started.
+    """
+    config = load_for_training(parse_train(run.arguments))
+    return Supervisor(started, Path(config.proto.model_dir) / "logs").run()

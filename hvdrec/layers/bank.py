@@ -9,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from hvdrec.layers.initializers import Initializer
+from hvdrec.layers.partitioned import PartitionedVariable
+from hvdrec.layers.placement import HERE, Placement
 from hvdrec.layers.variables import VariableStore
 
 
@@ -26,10 +28,21 @@ class EmbeddingBank(tf.Module):
 
     A step gathers each distinct row once (`touch`); everything else works on those rows. Where
     the rows live stays in here: models only ever ask to have ids looked up.
+
+    Attributes:
+        variable: All rows: a variable, or a `PartitionedVariable`.
+        parts: The variables they live in.
     """
 
-    def __init__(self, store: VariableStore, index: int, dim: int, tables: Sequence[BankTable]) -> None:
-        """Makes the variable, each table with the first values that belong to its own name."""
+    def __init__(
+        self,
+        store: VariableStore,
+        index: int,
+        dim: int,
+        tables: Sequence[BankTable],
+        placement: Placement = HERE,
+    ) -> None:
+        """Makes the variables, each table with the first values that belong to its own name."""
         super().__init__()
         self.dim = dim
         self.tables = tuple(tables)
@@ -41,10 +54,19 @@ class EmbeddingBank(tf.Module):
                 (table.rows, dim), store.generator(table.name)
             )
             offset += table.rows
-        self.variable = tf.Variable(first, name=f"bank_{index}", dtype=tf.float32)
+        name, parts = f"bank_{index}", placement.parts(self.rows, dim)
+        if parts == 1:
+            self.variable = tf.Variable(first, name=name, dtype=tf.float32)
+            self.parts: tuple[tf.Variable, ...] = (self.variable,)
+            return
+        dealt = enumerate(PartitionedVariable.deal(first, parts))
+        self.parts = tuple(tf.Variable(v, name=f"{name}/part_{p}", dtype=tf.float32) for p, v in dealt)
+        self.variable = PartitionedVariable(name, self.parts)
 
     def touch(self, rows: tf.Tensor) -> tf.Tensor:
         """Gathers the distinct rows a batch needs: int32 [U] -> float32 [U, dim]."""
+        if isinstance(self.variable, PartitionedVariable):
+            return self.variable.gather(rows)
         return tf.gather(self.variable, rows)
 
 

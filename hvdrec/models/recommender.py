@@ -16,6 +16,7 @@ from hvdrec.features.plan import FeaturePlan
 from hvdrec.layers import initializers
 from hvdrec.layers.bank import BankTable, EmbeddingBank
 from hvdrec.layers.context import Pass
+from hvdrec.layers.placement import HERE, Placement
 from hvdrec.layers.variables import VariableStore
 from hvdrec.losses.base import LossBatch, Replicas
 from hvdrec.losses.combine import LossSet, prediction
@@ -55,13 +56,14 @@ class Recommender(tf.Module):
     for the gradients of the touched rows of `trained_banks` and of `dense_trainable`.
     """
 
-    def __init__(self, proto: Any, plan: FeaturePlan, seed: int) -> None:
+    def __init__(self, proto: Any, plan: FeaturePlan, seed: int, placement: Placement = HERE) -> None:
         """Makes all variables.
 
         Args:
             proto: The `EasyRecConfig` message.
             plan: Its feature plan.
             seed: Of the variables' first values.
+            placement: Where they live.
 
         Raises:
             ConfigError: The model's config doesn't fit together.
@@ -83,6 +85,7 @@ class Recommender(tf.Module):
                     )
                     for t in bank.tables
                 ],
+                placement,
             )
             for i, bank in enumerate(plan.banks)
         ]

@@ -27,7 +27,7 @@ class Adam(Optimizer):
     Rows without a gradient count as rows with gradient 0: their moments decay and they move on,
     as in TensorFlow 1. So an update costs one pass over the moments of the whole table, and over
     the rows that were ever touched, however few rows a batch touches; `lazy_adam_optimizer` costs
-    the touched rows only.
+    the touched rows only, as does a placement that asks for it.
     """
 
     def __init__(
@@ -54,25 +54,56 @@ class Adam(Optimizer):
 
     def apply_dense(self, gradient: tf.Tensor, variable: tf.Variable, rate: tf.Tensor) -> None:
         """One fused pass."""
-        self.apply_all_dense([(gradient, variable)], rate)
+        self._apply_dense([(gradient, variable)], rate)
 
     def apply_all_dense(self, gradients: Sequence[tuple[tf.Tensor, tf.Variable]], rate: tf.Tensor) -> None:
-        """One fused pass over each variable, all in one op."""
+        """One fused pass over each variable, all in one op where they live together."""
+        if self.placement.own_kernels:
+            self._apply_dense(gradients, rate)
+        else:
+            super().apply_all_dense(gradients, rate)
+
+    def _apply_dense(self, gradients: Sequence[tuple[tf.Tensor, tf.Variable]], rate: tf.Tensor) -> None:
         apply_adam(
             self._step(rate),
             [self._moments(variable) for _, variable in gradients],
             [gradient for gradient, _ in gradients],
-            impl=default_implementation(),
+            impl=self._implementation,
         )
 
     def apply_rows(self, gradient: RowGradient, variable: tf.Variable, rate: tf.Tensor) -> None:
         """Every row moves; one whose moments are still 0 has nowhere to go and is passed over."""
+        if self.placement.touched_rows_only:
+            self.apply_touched(gradient, variable, rate)
+            return
         step, moments = self._step(rate), self._moments(variable)
-        apply_adam_rows(step, moments, gradient.rows, gradient.values, impl=default_implementation())
+        apply_adam_rows(step, moments, gradient.rows, gradient.values, impl=self._implementation)
+
+    def apply_touched(self, gradient: RowGradient, variable: tf.Variable, rate: tf.Tensor) -> None:
+        """Gathers, updates and scatters the rows with a gradient."""
+        step, (_, first, second) = self._step(rate), self._moments(variable)
+        corrected = rate * tf.sqrt(1.0 - step.beta2_power) / (1.0 - step.beta1_power)
+        beta1, beta2 = tf.constant(self.beta1, tf.float32), tf.constant(self.beta2, tf.float32)
+        rows, g = gradient.rows, gradient.values
+        m = tf.gather(first, rows) * beta1 + g * (1.0 - beta1)
+        v = tf.gather(second, rows) * beta2 + (g * g) * (1.0 - beta2)
+        tf.raw_ops.ResourceScatterUpdate(resource=first.handle, indices=rows, updates=m)
+        tf.raw_ops.ResourceScatterUpdate(resource=second.handle, indices=rows, updates=v)
+        tf.raw_ops.ResourceScatterSub(
+            resource=variable.handle, indices=rows, updates=corrected * m / (tf.sqrt(v) + EPSILON)
+        )
+
+    @property
+    def _implementation(self) -> str:
+        return default_implementation() if self.placement.own_kernels else "tensorflow"
 
     def _step(self, rate: tf.Tensor) -> AdamStep:
-        first, second = (self.scalars[name].read_value() for name in ("beta1_power", "beta2_power"))
+        first, second = (self._power(name) for name in ("beta1_power", "beta2_power"))
         return AdamStep(first, second, rate, self.beta1, self.beta2, EPSILON)
+
+    def _power(self, name: str) -> tf.Tensor:
+        with self.placement.at(self.scalars[name]):
+            return self.scalars[name].read_value()
 
     def _moments(self, variable: tf.Variable) -> Moments:
         return Moments(variable, self.slot(self.first, variable), self.slot(self.second, variable))
@@ -80,7 +111,8 @@ class Adam(Optimizer):
     def finish(self) -> None:
         """Multiplies the powers of both betas."""
         for name, beta in (("beta1_power", self.beta1), ("beta2_power", self.beta2)):
-            self.scalars[name].assign(self.scalars[name] * beta)
+            with self.placement.at(self.scalars[name]):
+                self.scalars[name].assign(self.scalars[name] * beta)
 
 
 def build(config: optimizer_pb2.AdamOptimizer) -> Adam:

@@ -39,7 +39,8 @@ class AdamW(Adam):
     def apply_all_dense(self, gradients: Sequence[tuple[tf.Tensor, tf.Variable]], rate: tf.Tensor) -> None:
         """Decays, then updates."""
         for _, variable in gradients:
-            decay(variable, self.weight_decay)
+            with self.placement.at(variable):
+                decay(variable, self.weight_decay)
         super().apply_all_dense(gradients, rate)
 
     def apply_rows(self, gradient: RowGradient, variable: tf.Variable, rate: tf.Tensor) -> None:

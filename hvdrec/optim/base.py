@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
+from hvdrec.layers.placement import HERE, Placement
 from hvdrec.layers.variables import variable_key
 
 #: A learning-rate schedule: int64 scalar `global_step` -> float32 scalar.
@@ -42,6 +43,7 @@ class Optimizer(tf.Module, abc.ABC):
     Attributes:
         slots: Slot name as checkpoints have it (`Adam_1`) -> variable name -> slot variable.
         scalars: Checkpoint name -> variable, as `beta1_power`.
+        placement: Where the variables live; slots are made beside them.
         tells_rows_apart: Whether a row without a gradient is updated otherwise than a row whose
             gradient is zero. Where it is, a RowGradient must not be made dense on its way here.
     """
@@ -58,6 +60,11 @@ class Optimizer(tf.Module, abc.ABC):
         self._schedule = schedule
         self.slots: dict[str, dict[str, tf.Variable]] = {}
         self.scalars: dict[str, tf.Variable] = {}
+        self.placement = HERE
+
+    def place(self, placement: Placement) -> None:
+        """Says where the variables live; once, before `create_slots`."""
+        self.placement = placement
 
     @abc.abstractmethod
     def create_slots(self, variables: Sequence[tf.Variable]) -> None:
@@ -114,7 +121,8 @@ class Optimizer(tf.Module, abc.ABC):
         dense: list[tuple[tf.Tensor, tf.Variable]] = []
         for gradient, variable in gradients:
             if isinstance(gradient, RowGradient):
-                self.apply_rows(gradient, variable, rate)
+                with self.placement.at(variable):
+                    self.apply_rows(gradient, variable, rate)
             else:
                 dense.append((gradient, variable))
         self.apply_all_dense(dense, rate)
@@ -123,7 +131,8 @@ class Optimizer(tf.Module, abc.ABC):
     def apply_all_dense(self, gradients: Sequence[tuple[tf.Tensor, tf.Variable]], rate: tf.Tensor) -> None:
         """Updates the variables whose gradients are dense; for those who can do it at one go."""
         for gradient, variable in gradients:
-            self.apply_dense(gradient, variable, rate)
+            with self.placement.at(variable):
+                self.apply_dense(gradient, variable, rate)
 
     def slot(self, name: str, variable: tf.Variable) -> tf.Variable:
         """The slot `name` of `variable`."""
@@ -131,14 +140,14 @@ class Optimizer(tf.Module, abc.ABC):
 
     def add_slot(self, name: str, variables: Sequence[tf.Variable], value: float = 0.0) -> None:
         """Makes the slot `name` for each of `variables`, filled with `value`."""
-        self.slots[name] = {
-            variable_key(v): tf.Variable(
-                tf.fill(v.shape, tf.constant(value, v.dtype)),
-                trainable=False,
-                name=f"{variable_key(v)}/{name}",
-            )
-            for v in variables
-        }
+        self.slots[name] = {}
+        for v in variables:
+            with self.placement.beside(v):
+                self.slots[name][variable_key(v)] = tf.Variable(
+                    tf.fill(v.shape, tf.constant(value, v.dtype)),
+                    trainable=False,
+                    name=f"{variable_key(v)}/{name}",
+                )
 
     def add_scalar(self, name: str, value: float) -> None:
         """Makes the float32 scalar `name`."""

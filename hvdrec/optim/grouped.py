@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 
+from hvdrec.layers.placement import Placement
 from hvdrec.optim.base import Gradient, Optimizer, RowGradient
 
 
@@ -27,6 +28,12 @@ class Grouped(Optimizer):
         super().__init__(lambda step: optimizers[-1].learning_rate(step))
         self.optimizers = list(optimizers)
         self._index_of = index_of
+
+    def place(self, placement: Placement) -> None:
+        """The same for each."""
+        super().place(placement)
+        for optimizer in self.optimizers:
+            optimizer.place(placement)
 
     def create_slots(self, variables: Sequence[tf.Variable]) -> None:
         """Makes the slots of each."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
+from hvdrec.layers.placement import Placement
 from hvdrec.layers.variables import variable_key
 from hvdrec.optim.base import Gradient, Optimizer, RowGradient
 
@@ -26,14 +27,21 @@ class MovingAverage(Optimizer):
         self.optimizer, self.decay = optimizer, decay
         self._averaged: list[tf.Variable] = []
 
+    def place(self, placement: Placement) -> None:
+        """The same for the optimizer."""
+        super().place(placement)
+        self.optimizer.place(placement)
+
     def create_slots(self, variables: Sequence[tf.Variable]) -> None:
         """Makes the optimizer's slots, and the averages."""
         self.optimizer.create_slots(variables)
         self.slots, self.scalars = dict(self.optimizer.slots), self.optimizer.scalars
-        self.slots[SLOT] = {
-            variable_key(v): tf.Variable(v.read_value(), trainable=False, name=f"{variable_key(v)}/{SLOT}")
-            for v in variables
-        }
+        self.slots[SLOT] = {}
+        for v in variables:
+            with self.placement.beside(v):
+                self.slots[SLOT][variable_key(v)] = tf.Variable(
+                    v.read_value(), trainable=False, name=f"{variable_key(v)}/{SLOT}"
+                )
         self._averaged = list(variables)
 
     def apply(self, gradients: Sequence[tuple[Gradient, tf.Variable]], step: tf.Variable | tf.Tensor) -> None:
@@ -41,7 +49,8 @@ class MovingAverage(Optimizer):
         self.optimizer.apply(gradients, step)
         for variable in self._averaged:
             average = self.slot(SLOT, variable)
-            average.assign_sub((average - variable) * (1.0 - self.decay))
+            with self.placement.at(variable):
+                average.assign_sub((average - variable) * (1.0 - self.decay))
 
     def apply_dense(self, gradient: tf.Tensor, variable: tf.Variable, rate: tf.Tensor) -> None:
         """As the optimizer."""

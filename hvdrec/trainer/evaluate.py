@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -18,6 +19,14 @@ from hvdrec.models.recommender import Recommender
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.agree import PeerError
 from hvdrec.trainer.feed import Feed, FeedCall, call_spec
+
+
+class EvalOutput(NamedTuple):
+    """A batch, the model's predictions for it by name, and its losses by name (scalars)."""
+
+    batch: PackedBatch
+    predictions: dict[str, np.ndarray]
+    losses: Mapping[str, Any]
 
 
 class Evaluator:
@@ -70,11 +79,8 @@ class Evaluator:
         parts: list[Metric | Mean] = [*metrics, *losses.values()]
         error: Exception | None = None
         try:
-            for number, batch in enumerate(batches):
-                if limit is not None and number >= limit:
-                    break
-                if batch.rows:
-                    self._add(batch, metrics, losses)
+            for output in self._outputs(b for b in itertools.islice(batches, limit) if b.rows):
+                self._add(output, metrics, losses)
         except Exception as failure:
             error = failure
         gathered = group.gather_objects((str(error) if error else None, [part.state() for part in parts]))
@@ -93,15 +99,21 @@ class Evaluator:
         result["loss"] = result["loss/loss/total_loss"]
         return result
 
-    def _add(self, batch: PackedBatch, metrics: Sequence[Metric], losses: dict[str, Mean]) -> None:
-        predictions, values = self._evaluate(self._feed.stack([batch]))
+    def _outputs(self, batches: Iterable[PackedBatch]) -> Iterator[EvalOutput]:
+        """Runs the model on each batch."""
+        for batch in batches:
+            predictions, losses = self._evaluate(self._feed.stack([batch]))
+            yield EvalOutput(batch, {name: t.numpy() for name, t in predictions.items()}, losses)
+
+    def _add(self, output: EvalOutput, metrics: Sequence[Metric], losses: dict[str, Mean]) -> None:
+        batch, predictions, values = output
         numbers = {name: float(v) for name, v in values.items()}
         for name, value in numbers.items():
             losses[name].update(value)
         losses["total_loss"].update(float(np.sum(np.asarray(list(numbers.values()), np.float32))))
         evaluated = EvalBatch(
             labels=self._recommender.evaluated_labels(batch.arrays),
-            predictions={name: t.numpy() for name, t in predictions.items()},
+            predictions=predictions,
             ids={name[3:]: a for name, a in batch.arrays.items() if name.startswith("id/")},
         )
         for metric in metrics:

@@ -29,12 +29,20 @@ _BEST_FILE = "best.json"
 class Exporter:
     """Exports the current weights of a run into ``model_dir/export/<exporter_type>/<version>``."""
 
-    def __init__(self, config: Config, recommender: Recommender) -> None:
+    def __init__(
+        self, config: Config, recommender: Recommender, refresh: Callable[[], None] = lambda: None
+    ) -> None:
         """Builds the serving graph.
+
+        Args:
+            config: The run's.
+            recommender: Its model.
+            refresh: Brings the weights of `recommender` up to date, before each export.
 
         Raises:
             ConfigError: The model can't be exported, or an asset isn't there.
         """
+        self._refresh = refresh
         self._config = config.proto
         self._module = ServingModule(config.proto, recommender)
         self._assets = asset_files(config.proto.export_config.asset_files)
@@ -46,6 +54,7 @@ class Exporter:
         Args:
             keep: How many versions stay, the newest first; None for all.
         """
+        self._refresh()
         folder = Path(self._config.model_dir) / "export" / self._kind
         target = saved_model.write(self._module, folder, self._config, self._assets)
         if keep is not None:
@@ -109,7 +118,12 @@ class RunExports:
     """All exports of one run."""
 
     def __init__(
-        self, config: Config, recommender: Recommender, checkpoints: Store, evaluated: Sequence[str]
+        self,
+        config: Config,
+        recommender: Recommender,
+        checkpoints: Store,
+        evaluated: Sequence[str],
+        refresh: Callable[[], None] = lambda: None,
     ) -> None:
         """Prepares what `exporter_type` asks for.
 
@@ -118,6 +132,7 @@ class RunExports:
             recommender: Its model.
             checkpoints: Its checkpoints.
             evaluated: What an evaluation gives.
+            refresh: See `Exporter`.
 
         Raises:
             ConfigError: It asks for what can't be done. EasyRec exports at the end where nothing
@@ -135,7 +150,7 @@ class RunExports:
         self._exporter: Exporter | None = None
         self._asked = export.HasField("exporter_type")
         if self._kind != "none":
-            self._exporter = self._unless_unasked(lambda: Exporter(config, recommender))
+            self._exporter = self._unless_unasked(lambda: Exporter(config, recommender, refresh))
 
     def after_evaluation(
         self, step: int, result: dict[str, float], settle: Callable[[], object] = lambda: None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import time
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -40,6 +42,12 @@ def mark_done(model_dir: str) -> None:
         file.write("done\n")
 
 
+def clear_done(model_dir: str) -> None:
+    """Takes an earlier run's mark away."""
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(os.path.join(model_dir, _DONE))
+
+
 def _is_done(model_dir: str, since: int) -> bool:
     """Whether the mark is there and isn't an earlier run's."""
     try:
@@ -49,7 +57,12 @@ def _is_done(model_dir: str, since: int) -> bool:
 
 
 def follow(
-    config: Config, group: ReplicaGroup, signals: StopSignals, since: int, metric_file: str | None = None
+    config: Config,
+    group: ReplicaGroup,
+    signals: StopSignals,
+    since: int,
+    metric_file: str | None = None,
+    alone: Callable[[], bool] = lambda: False,
 ) -> dict[str, float]:
     """Evaluates checkpoints as they appear, until training has ended and the last one is evaluated.
 
@@ -59,6 +72,7 @@ def follow(
         signals: Which signal has asked to stop.
         since: `time_of` the model_dir before any process of this run began to train.
         metric_file: `--hpo_metric_save_path`.
+        alone: Whether training has ended for whatever reason.
 
     Returns:
         The last checkpoint's result.
@@ -84,7 +98,7 @@ def follow(
     try:
         while True:
             # Looked at before the checkpoints: what is written before the mark is seen after it.
-            done = _is_done(model_dir, since)
+            done = _is_done(model_dir, since) or alone()
             new = [s for s in job.store.steps() if s > seen]
             if not new and done:
                 return result

@@ -25,6 +25,7 @@ from hvdrec.data.batch import InputPosition, PackedBatch
 from hvdrec.data.loader import Loader
 from hvdrec.features import Packer, build_plan
 from hvdrec.features.plan import FeaturePlan
+from hvdrec.layers.placement import HERE, Placement
 from hvdrec.layers.variables import variable_key
 from hvdrec.metrics.base import Metric
 from hvdrec.metrics.registry import build_metrics
@@ -57,10 +58,16 @@ from hvdrec.trainer.throttle import EvalThrottle
 
 def set_threads(train_config: Any, local_size: int) -> None:
     """Shares the machine's cores between its ranks; must come before TensorFlow's first operation."""
+    intra, inter = threads(train_config, local_size)
+    tf.config.threading.set_intra_op_parallelism_threads(intra)
+    tf.config.threading.set_inter_op_parallelism_threads(inter)
+
+
+def threads(train_config: Any, local_size: int) -> tuple[int, int]:
+    """A rank's threads within an operation, and operations at a time."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     own = max(1, cores // local_size)
-    tf.config.threading.set_intra_op_parallelism_threads(train_config.intra_op_parallelism_threads or own)
-    tf.config.threading.set_inter_op_parallelism_threads(train_config.inter_op_parallelism_threads or own)
+    return train_config.intra_op_parallelism_threads or own, train_config.inter_op_parallelism_threads or own
 
 
 def open_batches(
@@ -102,8 +109,13 @@ def open_batches(
 class Job:
     """One training job of this rank."""
 
-    def __init__(self, config: Config, group: ReplicaGroup) -> None:
+    def __init__(self, config: Config, group: ReplicaGroup, placement: Placement = HERE) -> None:
         """Makes the model's variables; nothing is read yet.
+
+        Args:
+            config: What to train.
+            group: The ranks.
+            placement: Where the variables live.
 
         Raises:
             ConfigError: The config doesn't fit together.
@@ -111,11 +123,12 @@ class Job:
         self.config, self.proto, self.group = config, config.proto, group
         train = self.proto.train_config
         self.plan = build_plan(self.proto)
-        self.recommender = Recommender(self.proto, self.plan, int(train.seed))
+        self.recommender = Recommender(self.proto, self.plan, int(train.seed), placement)
         self.feed = Feed(self.plan)
         optimizer_of = self._optimizer_of()
         self.optimizer = build_optimizers(train.optimizer_config, lambda v: optimizer_of[variable_key(v)])
-        banks = [self.recommender.banks[i].variable for i in self.recommender.trained_banks]
+        self.optimizer.place(placement)
+        banks = [part for i in self.recommender.trained_banks for part in self.recommender.banks[i].parts]
         self.optimizer.create_slots([*banks, *self.recommender.dense_trainable])
         self.global_step = tf.Variable(0, trainable=False, dtype=tf.int64, name="global_step")
         commit = COMMITS[enum_name(train, "checkpoint_commit").lower()]()
@@ -129,7 +142,8 @@ class Job:
         """Which `optimizer_config` trains each variable, by its name in TensorFlow."""
         dense = {name: optimizer_index(self.proto, name) for name in self.recommender.store.variables_by_name}
         banks = zip(self.recommender.banks, self.plan.banks, strict=True)
-        return {**dense, **{variable_key(bank.variable): layout.optimizer for bank, layout in banks}}
+        tables = {variable_key(p): layout.optimizer for bank, layout in banks for p in bank.parts}
+        return {**dense, **tables}
 
     @property
     def dense_weights(self) -> int:
@@ -149,7 +163,9 @@ class Job:
         """
         options = options or RunOptions()
         together(self.group, lambda: self.prepare_exports(options))
-        start = begin(self.proto, self.store, self.entries(), self.group, continue_train, options)
+        start = begin(
+            self.proto, self.store, self.entries(), self.group, self.identity(), continue_train, options
+        )
         log = RunLog(self.proto.model_dir, self.group.rank, int(self.proto.train_config.num_steps) or None)
         saver = BackgroundSaver(self.store)
         assembled = functools.partial(self._parts, log=log, saver=saver, verify=verify, options=options)
@@ -171,23 +187,43 @@ class Job:
         losses = (*self.recommender.loss_set.names, "total_loss")
         names = [*(name for m in self._metrics() for name in m.result()), *(f"loss/loss/{n}" for n in losses)]
         if self.group.rank == 0:
-            self.exports = RunExports(self.config, self.recommender, self.store, [*names, "loss"])
+            self.exports = self._run_exports([*names, "loss"])
             if options is not None:
                 self._stop_rule = find_rule(self.config, [*names, "loss"], options.allow_user_code)
+
+    def _run_exports(self, evaluated: Sequence[str]) -> RunExports:
+        return RunExports(self.config, self.recommender, self.store, evaluated)
+
+    def loop(self, parts: LoopParts, position: InputPosition) -> Loop:
+        """What drives the steps."""
+        return Loop(parts, position)
+
+    def evaluator(self) -> Evaluator:
+        """What runs the model for evaluation."""
+        return Evaluator(self.recommender, self.feed)
+
+    @property
+    def processes(self) -> str:
+        """How many processes train, in words."""
+        return f"{self.group.size} rank{'' if self.group.size == 1 else 's'}"
+
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint keeps of this run."""
+        return identity(self.proto, self.group)
 
     def _train(
         self, position: InputPosition, assembled: Callable[..., LoopParts]
     ) -> tuple[dict[str, float], dict[str, Any]]:
         """Trains on the training data; gives the last evaluation and what a checkpoint keeps."""
         own = bool(self.proto.data_config.file_shard)
-        same = {"config_sha256": _digest(self.proto), **identity(self.proto, self.group)}
+        same = {"config_sha256": _digest(self.proto), **self.identity()}
 
         def extra(positions: Sequence[InputPosition]) -> dict[str, Any]:
             return {**same, **describe_positions(positions, own)}
 
         with open_batches(self.proto, self.plan, self.group, True, position) as loader:
             parts = assembled(loader, extra)
-            loop = Loop(parts, position)
+            loop = self.loop(parts, position)
             result = loop.run()
             self.evaluated_step = loop.now
             tell_left_out(self.proto, self.group, loader, "training")
@@ -214,7 +250,7 @@ class Job:
             parts = assembled(loader, extra)
             schedule = dataclasses.replace(parts.schedule, last=first + steps if steps else 0)
             parts = dataclasses.replace(parts, evaluate=None, schedule=schedule)
-            Loop(parts, start.fit_position).run()
+            self.loop(parts, start.fit_position).run()
 
     def entries(self) -> list[Entry]:
         """All that a checkpoint of this job holds."""
@@ -254,7 +290,7 @@ class Job:
 
     def _mode(self, index: int, touched: int) -> str:
         train, bank = self.proto.train_config, self.plan.banks[index]
-        if self.optimizer.tells_apart(self.recommender.banks[index].variable):
+        if self.optimizer.tells_apart(self.recommender.banks[index].parts[0]):
             return GATHER
         if train.sparse_reduce != train.AUTO:
             return DENSE if train.sparse_reduce == train.DENSE else GATHER
@@ -274,7 +310,7 @@ class Job:
         by_time = train.HasField("save_checkpoints_secs")
         first = next(batches, None)
         step = self._step(first)
-        evaluator = Evaluator(self.recommender, self.feed)
+        evaluator = self.evaluator()
 
         def evaluate() -> dict[str, float]:
             with self.optimizer.averaged():

@@ -96,7 +96,7 @@ class LoopParts:
     throttle: EvalThrottle | None = None
 
 
-class _Flag(enum.IntEnum):
+class Flag(enum.IntEnum):
     """What ranks tell each other before the steps of a call; HALT keeps the call from any step."""
 
     HALT = 0
@@ -138,11 +138,11 @@ class Loop:
         self._save()
         while count := parts.schedule.next_call(self.now):
             done, flags = self._call(count)
-            if flags[_Flag.HALT]:
+            if flags[Flag.HALT]:
                 break
             if parts.schedule.due(parts.schedule.verify, self.now) and done:
                 verify_replicas(parts.group, parts.entries, self.now)
-            if (parts.schedule.due(parts.schedule.save, self.now) and done) or flags[_Flag.SAVE]:
+            if (parts.schedule.due(parts.schedule.save, self.now) and done) or flags[Flag.SAVE]:
                 self._save()
                 self._evaluate_if_due()
             if done < count:
@@ -164,9 +164,9 @@ class Loop:
         parts = self.parts
         flags, error = self._flags()
         batches: list[PackedBatch] = []
-        if not flags[_Flag.HALT]:
+        if not flags[Flag.HALT]:
             batches, error = self._take(count)
-            flags[_Flag.HALT] = flags[_Flag.FAILED] = error is not None
+            flags[Flag.HALT] = flags[Flag.FAILED] = error is not None
         empty = parts.step.feed.empty()
         batches += [empty] * (count - len(batches))
         call = parts.step.feed.stack(batches)
@@ -177,9 +177,9 @@ class Loop:
         done, summed = int(result.steps), result.flags.numpy()
         for watcher in watchers:
             watcher.after(self.now + done)
-        if summed[_Flag.FAILED]:
+        if summed[Flag.FAILED]:
             raise_together(parts.group, error)
-        self._signal = signal.SIGTERM if summed[_Flag.SIGTERM] else signal.SIGINT * bool(summed[_Flag.SIGINT])
+        self._signal = signal.SIGTERM if summed[Flag.SIGTERM] else signal.SIGINT * bool(summed[Flag.SIGINT])
         if done:
             positions = [self.position, *(b.position for b in batches[:done])]
             self.position = max(positions, key=lambda p: (p.epoch, p.row))
@@ -191,7 +191,7 @@ class Loop:
     def _flags(self) -> tuple[np.ndarray, Exception | None]:
         """What this rank has to tell, and the error if a save has failed."""
         parts = self.parts
-        flags = np.zeros(len(_Flag), np.float32)
+        flags = np.zeros(len(Flag), np.float32)
         error: Exception | None = None
         if parts.group.rank == 0:
             try:
@@ -199,16 +199,16 @@ class Loop:
             except Exception as failure:
                 error = failure
             elapsed = time.monotonic() - self._saved_time
-            flags[_Flag.SAVE] = 0 < parts.save_seconds <= elapsed
+            flags[Flag.SAVE] = 0 < parts.save_seconds <= elapsed
             self._end = self._end or next((why for e in parts.endings if (why := e())), None)
             if self._end:
                 logger.warning("ending at step %d: %s", self.now, self._end)
         received = parts.signals.received
-        flags[_Flag.FAILED] = error is not None
-        flags[_Flag.END] = self._end is not None
-        flags[_Flag.SIGTERM] = received == signal.SIGTERM
-        flags[_Flag.SIGINT] = received == signal.SIGINT
-        flags[_Flag.HALT] = error is not None or self._end is not None or received != 0
+        flags[Flag.FAILED] = error is not None
+        flags[Flag.END] = self._end is not None
+        flags[Flag.SIGTERM] = received == signal.SIGTERM
+        flags[Flag.SIGINT] = received == signal.SIGINT
+        flags[Flag.HALT] = error is not None or self._end is not None or received != 0
         return flags, error
 
     def _take(self, count: int) -> tuple[list[PackedBatch], Exception | None]:
@@ -245,14 +245,24 @@ class Loop:
         )
 
     def _report(self, result: CallResult, done: int) -> None:
+        rows = int(result.totals.numpy()[:done].sum())
+        first, self.now = self.now, self.now + done
+        self._report_steps(first, result.report.numpy()[:done], rows)
+
+    def _report_steps(self, first: int, report: np.ndarray, rows: int) -> None:
+        """Logs steps that are done.
+
+        Args:
+            first: The first of them.
+            report: float32 [steps, names], their losses.
+            rows: Of all of them.
+        """
         parts = self.parts
         names = parts.step.loss_names
-        report = result.report.numpy()
-        rows = int(result.totals.numpy()[:done].sum())
         self.samples += rows
         self._update_rate()
-        for i in range(done):
-            step = self.now + i
+        for i in range(len(report)):
+            step = first + i
             if parts.log_steps and step % parts.log_steps == 0:
                 losses = dict(zip(names, map(float, report[i]), strict=True))
                 parts.log.step_line(step, self._rate, self._learning_rate(step), losses)
@@ -264,8 +274,7 @@ class Loop:
                     values.update({f"learning_rate_{i}": float(rate) for i, rate in enumerate(rates)})
                 values["samples_per_second"] = self._rate
                 parts.log.scalars("", step, values)
-        self.now += done
-        parts.log.progress(self.now, self._rate, float(report[done - 1][-1]), self._steps_left)
+        parts.log.progress(first + len(report), self._rate, float(report[-1][-1]), self._steps_left)
 
     def _steps_left(self) -> int | None:
         return self.parts.steps_left(self.position)

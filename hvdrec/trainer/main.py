@@ -17,12 +17,14 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 _LONGEST_LINE = 2000
 
 
-def main(parse: Callable[[Sequence[str]], Any], run: Callable[[Any], None], arguments: Sequence[str]) -> int:
+def main(
+    parse: Callable[[Sequence[str]], Any], run: Callable[[Any], int | None], arguments: Sequence[str]
+) -> int:
     """Runs an entry point.
 
     Args:
         parse: Flags from arguments; has a `verbose` attribute.
-        run: The work.
+        run: The work; may give an exit code.
         arguments: What the user typed.
 
     Returns:
@@ -31,7 +33,7 @@ def main(parse: Callable[[Sequence[str]], Any], run: Callable[[Any], None], argu
     """
     verbose = "--verbose" in arguments
     try:
-        run(parse(arguments))
+        return run(parse(arguments)) or 0
     except StoppedError as stopped:
         print(f"hvdrec: {stopped}", file=sys.stderr, flush=True)
         return stopped.exit_code
@@ -44,7 +46,6 @@ def main(parse: Callable[[Sequence[str]], Any], run: Callable[[Any], None], argu
         text = str(error).strip().splitlines()
         message = f"{type(error).__name__}: {text[0] if text else ''}"
         return _fail(error, 1, verbose, f"{message} (give --verbose for the stack trace)")
-    return 0
 
 
 def _fail(error: Exception, code: int, verbose: bool, message: str | None = None) -> int:

@@ -68,6 +68,7 @@ def begin(
     store: Store,
     entries: list[Entry],
     group: ReplicaGroup,
+    now: Mapping[str, Any],
     continue_train: bool,
     options: RunOptions,
 ) -> Start:
@@ -78,6 +79,7 @@ def begin(
         store: The checkpoints of model_dir.
         entries: What a checkpoint of this run holds.
         group: The ranks.
+        now: The run's `identity`.
         continue_train: Go on from the newest checkpoint of model_dir, if there is one.
         options: Flags.
 
@@ -95,7 +97,7 @@ def begin(
     if not kept:
         return Start()
     if group.rank == 0:
-        _warn_of_differences(kept, identity(proto, group))
+        _warn_of_differences(kept, now)
     position = _position(proto, kept, group)
     fit = kept.get("fit_on_eval")
     if not fit:

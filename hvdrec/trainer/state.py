@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from hvdrec.checkpoint.names import Entry
 from hvdrec.features.plan import Bank
+from hvdrec.layers.partitioned import PartitionedVariable
 from hvdrec.layers.variables import variable_key
 from hvdrec.models.recommender import Recommender
 from hvdrec.optim.base import Optimizer
@@ -25,16 +26,18 @@ def model_entries(recommender: Recommender) -> list[Entry]:
 def entries(recommender: Recommender, optimizer: Optimizer, global_step: tf.Variable) -> list[Entry]:
     """The model's variables, the optimizer's slots and scalars, and `global_step`."""
     found = model_entries(recommender)
-    layouts = {
-        variable_key(bank.variable): layout
-        for bank, layout in zip(recommender.banks, recommender.plan.banks, strict=True)
-    }
     for slot, by_variable in optimizer.slots.items():
-        for name, variable in by_variable.items():
-            if name in layouts:
-                found.extend(_tables(layouts[name], variable, f"/{slot}"))
-            else:
-                found.append(Entry(f"{name}/{slot}", variable, None))
+        rest = dict(by_variable)
+        for bank, layout in zip(recommender.banks, recommender.plan.banks, strict=True):
+            parts = [rest.pop(name) for p in bank.parts if (name := variable_key(p)) in rest]
+            if parts:
+                whole = (
+                    parts[0]
+                    if len(parts) == 1
+                    else PartitionedVariable(f"{bank.variable.name}/{slot}", parts)
+                )
+                found.extend(_tables(layout, whole, f"/{slot}"))
+        found.extend(Entry(f"{name}/{slot}", variable, None) for name, variable in rest.items())
     found.extend(Entry(name, variable, None) for name, variable in optimizer.scalars.items())
     found.append(Entry("global_step", global_step, None))
     return found

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from hvdrec.layers.context import MovingUpdate, Pass
+from hvdrec.layers.partitioned import PartitionedVariable
 from hvdrec.losses.base import Replicas
 from hvdrec.models.recommender import Batch, Output, Recommender
 from hvdrec.ops.library import default_implementation
@@ -150,17 +151,32 @@ class TrainStep(tf.Module):
     def _step(self, batch: Batch, share: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """One step; gives whether all was finite (else nothing was updated) and the losses."""
         step = tf.identity(self.global_step)
-        gradients, norm, losses, updates = self.exchange(batch, share, step)
+        exchanged = self.exchange(batch, share, step)
+        return self.update(exchanged, step), exchanged.losses
+
+    def update(self, exchanged: Exchanged, step: tf.Tensor) -> tf.Tensor:
+        """Updates all variables, unless a number isn't finite; gives whether it did (bool scalar)."""
+        gradients, norm, losses, updates = exchanged
         finite = tf.logical_and(tf.math.is_finite(norm), tf.math.is_finite(tf.reduce_sum(losses)))
 
         def update() -> tf.Tensor:
             for moving, value in updates:
-                moving.variable.assign_sub((moving.variable - value) * (1.0 - moving.momentum))
-            self.optimizer.apply(list(zip(gradients, self.variables, strict=True)), step)
+                with self.optimizer.placement.at(moving.variable):
+                    moving.variable.assign_sub((moving.variable - value) * (1.0 - moving.momentum))
+            self.optimizer.apply(list(self._divided(gradients)), step)
             self.global_step.assign_add(1)
             return tf.constant(True)
 
-        return tf.cond(finite, update, lambda: tf.constant(False)), losses
+        return tf.cond(finite, update, lambda: tf.constant(False))
+
+    def _divided(self, gradients: Sequence[Gradient]) -> Iterator[tuple[Gradient, tf.Variable]]:
+        """Each variable with its gradient; of a table in parts, each part with its rows."""
+        for gradient, variable in zip(gradients, self.variables, strict=True):
+            if isinstance(variable, PartitionedVariable):
+                for part, rows, values in variable.divide(gradient.rows, gradient.values):
+                    yield RowGradient(rows, values), part
+            else:
+                yield gradient, variable
 
     def exchange(self, batch: Batch, share: tf.Tensor, step: tf.Tensor) -> Exchanged:
         """Gradients and losses of one step over all ranks (collective); nothing is updated.
@@ -174,6 +190,16 @@ class TrainStep(tf.Module):
         statistics = [share * u.value for u in run.updates]
         banks, dense, statistics = self.reducer(touched, dense, [*statistics, losses])
         losses = statistics.pop()
+        return self.finish(banks, dense, losses, list(zip(run.updates, statistics, strict=True)))
+
+    def finish(
+        self,
+        banks: Sequence[Gradient],
+        dense: Sequence[tf.Tensor],
+        losses: tf.Tensor,
+        moving: list[tuple[MovingUpdate, tf.Tensor]],
+    ) -> Exchanged:
+        """What becomes of gradients once they are those of all rows of a step."""
         if self.embedding_multiplier != 1.0:
             banks = [scaled(g, self.embedding_multiplier) for g in banks]
         gradients: list[Gradient] = [*banks, *dense]
@@ -181,7 +207,7 @@ class TrainStep(tf.Module):
             gradients, norm = clip_by_global_norm(gradients, self.clip_norm)
         else:
             norm = _squared_norm(gradients)
-        return Exchanged(gradients, norm, losses, list(zip(run.updates, statistics, strict=True)))
+        return Exchanged(gradients, norm, losses, moving)
 
     @property
     def variables(self) -> list[tf.Variable]:
@@ -195,7 +221,12 @@ class TrainStep(tf.Module):
         return Replicas(self.group.rank, self.group.concat, self.group.sum, share)
 
     def gradients(
-        self, batch: Batch, share: tf.Tensor, step: tf.Tensor, replicas: Replicas | None = None
+        self,
+        batch: Batch,
+        share: tf.Tensor,
+        step: tf.Tensor,
+        replicas: Replicas | None = None,
+        seed_of: tf.Tensor | None = None,
     ) -> tuple[list[RowGradient], list[tf.Tensor], tf.Tensor, Pass]:
         """This rank's part of the gradients and losses of one step.
 
@@ -204,13 +235,15 @@ class TrainStep(tf.Module):
             share: float32 scalar, its share of all ranks' rows.
             step: int64 scalar, updates done before.
             replicas: The ranks, for losses over the rows of all; None: each rank on its own.
+            seed_of: int32 scalar, the rank whose random numbers are drawn; by default this one.
 
         Returns:
             Gradients of the trained banks' touched rows and of the dense variables, the losses in the
             order of `loss_names` (float32 [names]), and the pass with its moving averages.
         """
         model = self.recommender
-        run = Pass(training=True, seed=self._random_seed(step), impl=model.layer_implementation)
+        seed = self._random_seed(step, self.group.rank if seed_of is None else seed_of)
+        run = Pass(training=True, seed=seed, impl=model.layer_implementation)
         touched = model.touch(batch)
         trained, dense_variables = model.trained_banks, model.dense_trainable
         watched = [*(touched[i] for i in trained), *dense_variables]
@@ -242,9 +275,9 @@ class TrainStep(tf.Module):
             values.append(share * kernel + output.embedding_penalty)
         return tf.stack([*values, target])
 
-    def _random_seed(self, step: tf.Tensor) -> tf.Tensor:
+    def _random_seed(self, step: tf.Tensor, rank: tf.Tensor | int) -> tf.Tensor:
         """int32 [2], another one for every step and rank."""
-        low = tf.cast(step % (1 << 20), tf.int32) * 1024 + self.group.rank % 1024
+        low = tf.cast(step % (1 << 20), tf.int32) * 1024 + rank % 1024
         return tf.stack([low, tf.constant(self.seed & 0x3FFFFFFF, tf.int32)])
 
 

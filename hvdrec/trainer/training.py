@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from hvdrec.checkpoint.lock import DirectoryLock
@@ -45,11 +45,11 @@ def train(config: Config, flags: Any) -> None:
         log.set_up(group.rank, flags.verbose, config.warnings)
         set_threads(train_config, group.local_size)
         if not group.trains:
-            _show(follow(config, group, signals, before, flags.hpo_metric_save_path))
+            show(follow(config, group, signals, before, flags.hpo_metric_save_path))
             return
-        with _locked(model_dir, group, signals):
+        with locked(model_dir, group, signals):
             try:
-                _train(config, flags, group, signals)
+                run_job(config, flags, group, signals, lambda: Job(config, group))
             except StoppedError:
                 group.close()
                 raise
@@ -60,7 +60,7 @@ def train(config: Config, flags: Any) -> None:
 
 
 @contextlib.contextmanager
-def _locked(model_dir: str, group: ReplicaGroup, signals: StopSignals) -> Iterator[None]:
+def locked(model_dir: str, group: ReplicaGroup, signals: StopSignals) -> Iterator[None]:
     """Keeps other runs out of model_dir; where one is in it, all ranks leave (collective)."""
     lock = DirectoryLock(model_dir)
 
@@ -81,14 +81,17 @@ def _locked(model_dir: str, group: ReplicaGroup, signals: StopSignals) -> Iterat
         lock.release()
 
 
-def _train(config: Config, flags: Any, group: ReplicaGroup, signals: StopSignals) -> None:
+def run_job(
+    config: Config, flags: Any, group: ReplicaGroup, signals: StopSignals, make: Callable[[], Job]
+) -> None:
+    """Trains what `make` makes, evaluates, exports, and tells where things are (collective)."""
     model_dir = config.proto.model_dir
-    job = together(group, lambda: Job(config, group))
+    job = together(group, make)
     together(group, lambda: _claim(job, flags.continue_train))
     if group.rank == 0:
         log.logger.info(
-            "%s on %d rank%s, %d embedding rows, %d dense weights",
-            *(config.proto.model_config.model_class, group.size, "" if group.size == 1 else "s"),
+            "%s on %s, %d embedding rows, %d dense weights",
+            *(config.proto.model_config.model_class, job.processes),
             *(sum(b.rows for b in job.plan.banks), job.dense_weights),
         )
     options = RunOptions(
@@ -109,14 +112,15 @@ def _train(config: Config, flags: Any, group: ReplicaGroup, signals: StopSignals
     prefix = job.store.latest()
     if result:
         write_result(os.path.join(model_dir, "eval_result.txt"), result, job.evaluated_step)
-        _show(result)
+        show(result)
     print(f"checkpoint: {prefix}")
     if exported:
         print(f"exported: {exported}")
     print(f"next: {sys.executable} -m hvdrec.eval --model_dir {model_dir}", flush=True)
 
 
-def _show(result: dict[str, float]) -> None:
+def show(result: dict[str, float]) -> None:
+    """Prints an evaluation's result on one line."""
     shown = [f"{n} {v:.4f}" for n, v in sorted(result.items()) if not n.startswith("loss/")]
     print(f"evaluation: {', '.join(shown)}", flush=True)
 

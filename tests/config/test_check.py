@@ -21,10 +21,7 @@ REFUSED = {
         "train_config.save_checkpoints_secs",
         "save_checkpoints_steps is set too; remove one of them",
     ),
-    ("sync_replicas: false", "train_distribute: PSStrategy"): (
-        "train_config.train_distribute",
-        "use HorovodStrategy",
-    ),
+    ("sync_replicas: false", "train_distribute: PSStrategy"): None,
     ("sync_replicas: false", "train_distribute: ExascaleStrategy"): (
         "train_config.train_distribute",
         "exists only in Alibaba's cloud; use HorovodStrategy",

@@ -8,6 +8,7 @@ from hvdrec.errors import ConfigError
 from hvdrec.launcher.pai import parse
 
 CLUSTER = '-Dcluster={"worker":{"count":3,"cpu":1000,"gpu":100,"memory":40000}}'
+SERVERS = '-Dcluster={"ps":{"count":1,"cpu":1000},"worker":{"count":2}}'
 
 
 def test_the_documented_command() -> None:
@@ -42,10 +43,14 @@ def test_the_documented_command() -> None:
 
 
 def test_servers_make_a_parameter_server_run() -> None:
-    run = parse(["-Dconfig=x", '-Dcluster={"ps":{"count":1,"cpu":1000},"worker":{"count":2}}'])
-    assert (run.ranks, run.servers) == (2, 1)
-    assert "--train_config.train_distribute" in run.arguments
-    assert "PSStrategy" in run.arguments
+    run = parse(["-Dconfig=x", SERVERS])
+    assert (run.ranks, run.servers, run.evaluators) == (2, 1, 0)
+    assert "PSStrategy" not in run.arguments
+    run = parse(["-Dconfig=x", SERVERS, "-Ddistribute_strategy=ps", "-Deval_method=separate"])
+    assert (run.ranks, run.servers, run.evaluators) == (1, 1, 1)
+    words = " ".join(run.arguments)
+    assert "--train_config.train_distribute PSStrategy" in words
+    assert "--eval_method separate" in words
 
 
 def test_other_commands() -> None:
@@ -83,6 +88,7 @@ def test_continue_train_is_the_default_and_can_be_turned_off() -> None:
         (["-Dbuckets=oss://b?rolearn=x"], "role_arn"),
         (["-Dfg_json_path=x"], "feature_config"),
         (["-Ddistribute_strategy=ps"], "no ps"),
+        ([SERVERS, "-Ddistribute_strategy=mirrored"], "has no parameter servers"),
         (["-Dcontinue_train=maybe"], "true or false"),
     ],
 )

@@ -1,0 +1,227 @@
+"""The processes of a parameter-server run and their roles, as `TF_CONFIG` has them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hvdrec.config.names import enum_name
+from hvdrec.errors import ConfigError, TrainingError
+from hvdrec.parallel.launch import launched_size
+
+CHIEF, WORKER, SERVER, EVALUATOR = "chief", "worker", "ps", "evaluator"
+ROLES = (CHIEF, WORKER, SERVER, EVALUATOR)
+_VARIABLE = "TF_CONFIG"
+_CONNECT_SECONDS = 2.0
+_STARTUP_SECONDS = 600.0
+#: Several refusals in a row: one alone may be a machine short of time.
+_REFUSALS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """All processes of a run, and which of them this one is.
+
+    Attributes:
+        addresses: Role -> ``host:port`` of each of its processes.
+        role: This process's: `chief` reads the data and coordinates, a `worker` computes, a `ps`
+            holds variables, the `evaluator` evaluates checkpoints.
+        index: Which one of its role it is.
+    """
+
+    addresses: Mapping[str, tuple[str, ...]]
+    role: str
+    index: int
+
+    @property
+    def workers(self) -> int:
+        """How many processes compute."""
+        return len(self.addresses[WORKER])
+
+    @property
+    def servers(self) -> int:
+        """How many processes hold variables."""
+        return len(self.addresses[SERVER])
+
+    def on_this_host(self, *roles: str) -> list[tuple[str, int]]:
+        """The processes of some roles that share this one's host, this one among them."""
+        mine = _host(self.addresses.get(self.role, ("",))[self.index]) if self.role != EVALUATOR else ""
+        return [
+            (role, i)
+            for role in roles
+            for i, address in enumerate(self.addresses[role])
+            if _host(address) == mine
+        ]
+
+
+def asks_for_servers(train_config: Any, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether a run is one on parameter servers: by `PSStrategy`, or by `TF_CONFIG` as EasyRec's default.
+
+    Raises:
+        ConfigError: `TF_CONFIG` has servers, and `train_distribute` is for replicas.
+    """
+    strategy = enum_name(train_config, "train_distribute")
+    if strategy == "PSStrategy":
+        return True
+    if launched_size(environment) > 1 or not _parse(environment).get("cluster", {}).get(SERVER):
+        return False
+    if strategy != "NoStrategy":
+        raise ConfigError(
+            f"train_config.train_distribute: {strategy} has no parameter servers, and {_VARIABLE} has; give "
+            "--train_config.train_distribute=PSStrategy, or unset it"
+        )
+    return True
+
+
+def quieten(verbose: bool) -> None:
+    """Keeps TensorFlow's lines about every lost connection to itself; before TensorFlow is imported."""
+    if not verbose:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+
+def read(environment: Mapping[str, str] = os.environ) -> Cluster:
+    """The cluster of `TF_CONFIG`, in EasyRec's words or TensorFlow's: a `master` is the chief.
+
+    Raises:
+        ConfigError: It is missing, or a role, an address or this process is wrong in it.
+    """
+    if launched_size(environment) > 1:
+        raise ConfigError(
+            "train_config.train_distribute: PSStrategy has a process for each role; start them by "
+            "`python -m hvdrec.launch ps`, not by horovodrun or mpirun"
+        )
+    if not environment.get(_VARIABLE):
+        raise ConfigError(
+            "train_config.train_distribute: PSStrategy takes a process for each role, which TF_CONFIG names; "
+            "`python -m hvdrec.launch ps --workers 2 --ps 1 ...` starts them on this machine"
+        )
+    parsed = _parse(environment)
+    cluster, task = parsed.get("cluster"), parsed.get("task")
+    if not isinstance(cluster, dict) or not isinstance(task, dict):
+        raise ConfigError(f"{_VARIABLE}: should have a cluster and a task, each a JSON object")
+    cluster = dict(cluster)
+    role = str(task.get("type", ""))
+    if "master" in cluster:
+        if CHIEF in cluster:
+            raise ConfigError(f"{_VARIABLE}: has both a chief and a master; they are two words for one role")
+        cluster[CHIEF] = cluster.pop("master")
+    role = CHIEF if role == "master" else role
+    addresses = {name: _addresses(name, given) for name, given in cluster.items()}
+    for name in (CHIEF, WORKER, SERVER):
+        if not addresses.get(name):
+            what = {
+                CHIEF: "reads the data and coordinates",
+                WORKER: "computes",
+                SERVER: "holds the variables",
+            }
+            raise ConfigError(f"{_VARIABLE}: cluster has no {name}, which {what[name]}")
+    if len(addresses[CHIEF]) > 1:
+        raise ConfigError(f"{_VARIABLE}: there can be one chief only, found {len(addresses[CHIEF])}")
+    return Cluster(addresses, *_task(role, task.get("index", 0), addresses))
+
+
+def _task(role: str, index: object, addresses: Mapping[str, tuple[str, ...]]) -> tuple[str, int]:
+    if role not in ROLES:
+        raise ConfigError(f"{_VARIABLE}: task.type {role!r} is no role; the roles are {', '.join(ROLES)}")
+    # TensorFlow leaves the evaluator out of the cluster.
+    count = len(addresses.get(role, ())) or int(role == EVALUATOR)
+    if isinstance(index, str) and index.isdigit():
+        index = int(index)
+    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < count:
+        raise ConfigError(f"{_VARIABLE}: task.index {index!r} of {role}: the cluster has {count}")
+    return role, index
+
+
+def _parse(environment: Mapping[str, str]) -> dict:
+    written = environment.get(_VARIABLE, "")
+    if not written:
+        return {}
+    try:
+        parsed = json.loads(written)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{_VARIABLE}: is not JSON: {error}") from None
+    if not isinstance(parsed, dict) or not isinstance(parsed.get("cluster", {}), dict):
+        raise ConfigError(f"{_VARIABLE}: should be a JSON object with a cluster and a task")
+    return parsed
+
+
+def _addresses(role: str, given: object) -> tuple[str, ...]:
+    if role not in ROLES:
+        raise ConfigError(f"{_VARIABLE}: cluster.{role} is no role; the roles are {', '.join(ROLES)}")
+    found = [given] if isinstance(given, str) else given
+    if not isinstance(found, list) or not all(isinstance(a, str) for a in found):
+        raise ConfigError(f"{_VARIABLE}: cluster.{role} should be a list of host:port")
+    for address in found:
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+            raise ConfigError(f"{_VARIABLE}: cluster.{role}: {address!r} is not host:port")
+    return tuple(found)
+
+
+def _host(address: str) -> str:
+    return address.rpartition(":")[0]
+
+
+def answers(address: str, seconds: float = _CONNECT_SECONDS) -> bool:
+    """Whether somebody listens at an address."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), seconds):
+            return True
+    except OSError:
+        return False
+
+
+def wait_for_all(cluster: Cluster, log: Callable[[str], None], stopped: Callable[[], bool]) -> None:
+    """Waits until every worker and every server listens.
+
+    Args:
+        cluster: The processes.
+        log: Is told now and then who is missing.
+        stopped: Whether to give up waiting.
+
+    Raises:
+        TrainingError: Somebody isn't there after ten minutes.
+    """
+    missing = [(role, i) for role in (SERVER, WORKER) for i in range(len(cluster.addresses[role]))]
+    began = time.monotonic()
+    told = began
+    while not stopped():
+        missing = [(r, i) for r, i in missing if not answers(cluster.addresses[r][i])]
+        if not missing:
+            return
+        now = time.monotonic()
+        text = ", ".join(f"{r} {i} ({cluster.addresses[r][i]})" for r, i in missing)
+        if now - began > _STARTUP_SECONDS:
+            raise TrainingError(f"nobody listens after {_STARTUP_SECONDS:.0f} s: {text}")
+        if now - told > 10.0:
+            log(f"waiting for {text}")
+            told = now
+        time.sleep(0.1)
+
+
+class ChiefWatch:
+    """Whether the chief is still there, seen by its port.
+
+    The port is open from when the chief has connected the cluster to when its process ends,
+    however it ends.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        """Nothing is known yet."""
+        self._address = cluster.addresses[CHIEF][0]
+        self._seen = False
+        self._refused = 0
+
+    def gone(self) -> bool:
+        """Looks; whether the chief was there and isn't any more."""
+        if answers(self._address):
+            self._seen, self._refused = True, 0
+        else:
+            self._refused += 1
+        return self._seen and self._refused >= _REFUSALS

@@ -1,0 +1,146 @@
+"""TensorFlow's parameter servers: where variables live, the chief's coordinator, the servers themselves."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from hvdrec.layers.placement import Placement
+from hvdrec.ops.library import load_ops
+from hvdrec.parallel.cluster import CHIEF, SERVER, WORKER, ChiefWatch, Cluster
+
+#: A part of a table has at least so many bytes (as TensorFlow's MinSizePartitioner), and at most so many,
+#: because a message of gRPC holds less than 2 GiB.
+_LEAST_BYTES, _MOST_BYTES = 256 << 10, 1 << 30
+_WATCH_SECONDS = 1.0
+
+#: Read when TensorFlow first uses gRPC: a call to a process that is gone fails instead of waiting for it.
+_SETTINGS = {"GRPC_FAIL_FAST": "use_caller"}
+
+
+class OnServers(Placement):
+    """Variables on parameter servers: tables in parts on all, each other variable on one in turn."""
+
+    own_kernels = False
+
+    def __init__(
+        self, strategy: tf.distribute.ParameterServerStrategy, servers: int, synchronous: bool
+    ) -> None:
+        """Makes nothing yet.
+
+        Args:
+            strategy: Variables are made within its scope.
+            servers: How many there are.
+            synchronous: Whether an update is one of all workers; else Adam moves touched rows only,
+                as passing over a whole table is too much for every batch of every worker.
+        """
+        self._strategy, self._servers = strategy, servers
+        self.touched_rows_only = not synchronous
+
+    def parts(self, rows: int, width: int) -> int:
+        """As many as servers, unless the parts would be very small or very large."""
+        size = 4 * rows * width
+        most = -(-size // _MOST_BYTES)
+        return max(1, min(self._servers, size // _LEAST_BYTES), min(most, rows))
+
+    @contextlib.contextmanager
+    def beside(self, variable: tf.Variable) -> Iterator[None]:
+        """On the same server."""
+        with self._strategy.extended.colocate_vars_with(variable):
+            yield
+
+    @contextlib.contextmanager
+    def at(self, variable: tf.Variable) -> Iterator[None]:
+        """On the variable's server."""
+        with tf.device(variable.device):
+            yield
+
+
+class Coordinator:
+    """The chief's hold on the cluster.
+
+    Attributes:
+        strategy: TensorFlow's strategy, for its scope.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        """Connects to all workers and servers, which must be listening."""
+        _prepare()
+        tf.config.set_visible_devices([], "GPU")
+        resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+            _spec(cluster), task_type=CHIEF, task_id=0, rpc_layer="grpc"
+        )
+        self.strategy = tf.distribute.ParameterServerStrategy(resolver)
+        self._coordinator = tf.distribute.coordinator.ClusterCoordinator(self.strategy)
+
+    def schedule(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Has some worker run a `tf.function`; gives what `fetch` takes.
+
+        A worker that is lost in the middle has its calls run again by another.
+        """
+        return self._coordinator.schedule(function, args=arguments)
+
+    def fetch(self, value: Any) -> Any:
+        """The numpy values of a scheduled call, once it has run."""
+        return self._coordinator.fetch(value)
+
+    def join(self) -> None:
+        """Waits until all that is scheduled has run."""
+        self._coordinator.join()
+
+
+def is_lost_server(error: BaseException) -> bool:
+    """Whether an error of the coordinator says that a parameter server is gone."""
+    return isinstance(error, tf.errors.UnavailableError | tf.errors.AbortedError) and "/job:ps" in str(error)
+
+
+def serve(cluster: Cluster, intra: int, inter: int, ending: Callable[[], bool] = lambda: False) -> None:
+    """Serves as a worker or a parameter server until the chief's process has ended.
+
+    Args:
+        cluster: Says which this process is.
+        intra: Threads within an operation.
+        inter: Operations at a time; a server has at least one for each worker, and one more.
+        ending: Asked about once a second: whether to end before.
+    """
+    _prepare()
+    _take_gpu(cluster)
+    # The chief sends graphs with hvdrec's own operations.
+    load_ops()
+    config = tf.compat.v1.ConfigProto(
+        intra_op_parallelism_threads=intra,
+        inter_op_parallelism_threads=max(inter, cluster.workers + 1),
+    )
+    config.gpu_options.allow_growth = True
+    if cluster.role == SERVER:
+        config.device_count["GPU"] = 0
+    server = tf.distribute.Server(
+        _spec(cluster), job_name=cluster.role, task_index=cluster.index, protocol="grpc", config=config
+    )
+    watch, waiting = ChiefWatch(cluster), threading.Event()
+    while not watch.gone() and not ending():
+        waiting.wait(_WATCH_SECONDS)
+    del server
+
+
+def _prepare() -> None:
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+
+
+def _take_gpu(cluster: Cluster) -> None:
+    """Each worker of a host computes on a GPU of its own."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if cluster.role == WORKER and gpus:
+        beside = cluster.on_this_host(WORKER).index((WORKER, cluster.index))
+        tf.config.set_visible_devices(gpus[beside % len(gpus)], "GPU")
+
+
+def _spec(cluster: Cluster) -> tf.train.ClusterSpec:
+    addresses: Mapping[str, tuple[str, ...]] = cluster.addresses
+    return tf.train.ClusterSpec({role: list(addresses[role]) for role in (CHIEF, WORKER, SERVER)})

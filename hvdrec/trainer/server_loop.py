@@ -1,0 +1,92 @@
+"""The training loop of the chief of a parameter-server run."""
+
+from __future__ import annotations
+
+import collections
+import signal
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hvdrec.data.batch import InputPosition, PackedBatch
+from hvdrec.errors import TrainingError
+from hvdrec.trainer.diagnose import explain
+from hvdrec.trainer.loop import Flag, Loop, LoopParts
+from hvdrec.trainer.server_step import ServerStep
+
+
+class _Begun(NamedTuple):
+    """A step that has been begun."""
+
+    number: int
+    batches: Sequence[PackedBatch]
+    handle: Any
+
+
+class ServerLoop(Loop):
+    """Hands batches to workers, several steps ahead of the results.
+
+    `now` counts the steps begun; before anything is saved or evaluated all of them are done.
+    """
+
+    def __init__(self, parts: LoopParts, position: InputPosition, step: ServerStep) -> None:
+        """As `Loop`; `step` has workers run what `parts.step` does."""
+        super().__init__(parts, position)
+        self._step = step
+        self._begun: collections.deque[_Begun] = collections.deque()
+
+    def _call(self, count: int) -> tuple[int, np.ndarray]:
+        """Begins up to `count` steps; gives how many, and this process's flags."""
+        flags, error = self._flags()
+        if error is not None:
+            raise error
+        self._signal = signal.SIGTERM if flags[Flag.SIGTERM] else signal.SIGINT * bool(flags[Flag.SIGINT])
+        if flags[Flag.HALT]:
+            return 0, flags
+        for done in range(count):
+            batches, error = self._take(self._step.batches)
+            if error is not None:
+                self._drain()
+                raise error
+            if not batches:
+                return done, flags
+            self._begin(batches)
+        return count, flags
+
+    def _begin(self, batches: Sequence[PackedBatch]) -> None:
+        while len(self._begun) >= self._step.ahead:
+            self._end_first()
+        parts = self.parts
+        watchers = [w for w in parts.watchers if self.now % w.period == 0]
+        for watcher in watchers:
+            watcher.before(self.now, parts.step.feed.stack(batches[:1]))
+        self._begun.append(_Begun(self.now, batches, self._step.begin(batches, self.now)))
+        self.now += 1
+        self.position = max((self.position, *(b.position for b in batches)), key=lambda p: (p.epoch, p.row))
+        for watcher in watchers:
+            watcher.after(self.now)
+
+    def _end_first(self) -> None:
+        number, batches, handle = self._begun.popleft()
+        finite, losses = self._step.result(handle)
+        if not finite:
+            texts = [explain(self.parts.step, batch, worker) for worker, batch in enumerate(batches)]
+            found = " | ".join(t.partition(": ")[2] for t in texts if t) or "a number is not finite"
+            raise TrainingError(
+                f"step {number}: {found}; nothing was updated by this step; the last checkpoint is that of "
+                f"step {self._saved_step}"
+            )
+        self._report_steps(number, losses[None], sum(b.rows for b in batches))
+
+    def _drain(self) -> None:
+        """Waits for all steps begun."""
+        while self._begun:
+            self._end_first()
+
+    def _save(self) -> None:
+        """As `Loop`, of a moment when no step is under way."""
+        self._drain()
+        # A step of a lost worker may have been counted twice.
+        self.parts.step.global_step.assign(self.now)
+        super()._save()

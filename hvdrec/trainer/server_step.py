@@ -1,0 +1,161 @@
+"""Training steps that workers run for the chief of a parameter-server run."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from hvdrec.data.batch import PackedBatch
+from hvdrec.layers.context import MovingUpdate
+from hvdrec.optim.base import RowGradient
+from hvdrec.parallel.parameter_server import Coordinator
+from hvdrec.trainer.feed import FeedCall, call_spec
+from hvdrec.trainer.step import TrainStep
+
+
+class StepResult(NamedTuple):
+    """What became of a step.
+
+    Attributes:
+        finite: False where a number wasn't finite; then nothing was updated.
+        losses: float32 [names].
+    """
+
+    finite: bool
+    losses: np.ndarray
+
+
+class ServerStep(abc.ABC):
+    """Begins steps and gives their results later.
+
+    Attributes:
+        batches: How many batches a step takes.
+        ahead: How many steps may be begun before the first of them is done.
+    """
+
+    batches: int
+    ahead: int
+
+    @abc.abstractmethod
+    def begin(self, batches: Sequence[PackedBatch], number: int) -> Any:
+        """Begins step `number`; gives what `result` takes."""
+
+    @abc.abstractmethod
+    def result(self, begun: Any) -> StepResult:
+        """Waits for a step; to be called in the order they were begun."""
+
+
+class AsynchronousStep(ServerStep):
+    """Each worker updates the servers by its own batch, whatever the others do meanwhile."""
+
+    def __init__(self, step: TrainStep, coordinator: Coordinator, workers: int) -> None:
+        """Nothing is traced before the first step.
+
+        Args:
+            step: On variables that live on the servers.
+            coordinator: Has workers run it.
+            workers: How many there are.
+        """
+        self.batches = 1
+        # One that runs and one that waits at each worker.
+        self.ahead = 2 * workers
+        self._step, self._coordinator = step, coordinator
+        signature = [call_spec(step.feed.specs), tf.TensorSpec([], tf.int64)]
+        self._train = tf.function(self._graph, input_signature=signature, autograph=False)
+
+    def _graph(self, call: FeedCall, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        batch = self._step.feed.unpack(call, tf.constant(0))
+        exchanged = self._step.exchange(batch, tf.constant(1.0), number)
+        return self._step.update(exchanged, number), exchanged.losses
+
+    def begin(self, batches: Sequence[PackedBatch], number: int) -> Any:
+        """Has a worker train on the batch."""
+        call = self._step.feed.stack(batches)
+        return self._coordinator.schedule(self._train, call, tf.constant(number, tf.int64))
+
+    def result(self, begun: Any) -> StepResult:
+        """Waits for that worker."""
+        finite, losses = self._coordinator.fetch(begun)
+        return StepResult(bool(finite), np.asarray(losses))
+
+
+class _Part(NamedTuple):
+    """One worker's part of a synchronous step: `rows` and `values` for each trained bank."""
+
+    rows: list[np.ndarray]
+    values: list[np.ndarray]
+    dense: list[np.ndarray]
+    statistics: list[np.ndarray]
+    losses: np.ndarray
+
+
+class SynchronousStep(ServerStep):
+    """All workers compute gradients by the same weights; the chief adds them up and updates once.
+
+    Every row counts once even where a worker is lost: its part is computed again, and only then added.
+    """
+
+    def __init__(self, step: TrainStep, coordinator: Coordinator, workers: int) -> None:
+        """As `AsynchronousStep`."""
+        self.batches, self.ahead = workers, 1
+        self._step, self._coordinator = step, coordinator
+        self._moving: list[MovingUpdate] = []
+        scalars = [tf.TensorSpec([], tf.float32), tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.int32)]
+        self._gradients = tf.function(
+            self._gradients_graph, input_signature=[call_spec(step.feed.specs), *scalars], autograph=False
+        )
+        self._update = tf.function(self._update_graph, autograph=False, reduce_retracing=True)
+
+    def _gradients_graph(
+        self, call: FeedCall, share: tf.Tensor, number: tf.Tensor, worker: tf.Tensor
+    ) -> _Part:
+        batch = self._step.feed.unpack(call, tf.constant(0))
+        touched, dense, losses, run = self._step.gradients(batch, share, number, seed_of=worker)
+        self._moving = run.updates
+        statistics = [share * u.value for u in run.updates]
+        return _Part([g.rows for g in touched], [g.values for g in touched], dense, statistics, losses)
+
+    def _update_graph(self, part: _Part, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        banks = []
+        for rows, values in zip(part.rows, part.values, strict=True):
+            distinct, position = tf.unique(rows)
+            summed = tf.math.unsorted_segment_sum(values, position, tf.size(distinct))
+            banks.append(RowGradient(distinct, summed))
+        moving = list(zip(self._moving, part.statistics, strict=True))
+        exchanged = self._step.finish(banks, part.dense, part.losses, moving)
+        return self._step.update(exchanged, number), exchanged.losses
+
+    def begin(self, batches: Sequence[PackedBatch], number: int) -> Any:
+        """Has workers compute their parts."""
+        total = sum(batch.rows for batch in batches)
+        begun = []
+        for worker, batch in enumerate(batches):
+            share = tf.constant(batch.rows / total, tf.float32)
+            numbers = tf.constant(number, tf.int64), tf.constant(worker, tf.int32)
+            call = self._step.feed.stack([batch])
+            begun.append(self._coordinator.schedule(self._gradients, call, share, *numbers))
+        return begun, number
+
+    def result(self, begun: Any) -> StepResult:
+        """Waits for all parts, adds them up and updates."""
+        scheduled, number = begun
+        parts: list[_Part] = [self._coordinator.fetch(each) for each in scheduled]
+        total = _Part(
+            [np.concatenate(each) for each in zip(*(p.rows for p in parts), strict=True)],
+            [np.concatenate(each) for each in zip(*(p.values for p in parts), strict=True)],
+            _sums([p.dense for p in parts]),
+            _sums([p.statistics for p in parts]),
+            np.sum([p.losses for p in parts], axis=0),
+        )
+        tensors = tf.nest.map_structure(tf.convert_to_tensor, total)
+        finite, losses = self._update(tensors, tf.constant(number, tf.int64))
+        return StepResult(bool(finite), losses.numpy())
+
+
+def _sums(parts: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """Element by element over the workers, in their order."""
+    return [np.sum(each, axis=0) for each in zip(*parts, strict=True)]

@@ -1,0 +1,104 @@
+"""A process of a parameter-server run, whatever its role, from its first line to its last."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from hvdrec.config import Config
+from hvdrec.errors import ConfigError, StoppedError, TrainingError
+from hvdrec.parallel import cluster as clusters
+from hvdrec.parallel.cluster import CHIEF, EVALUATOR, SERVER, WORKER, ChiefWatch, Cluster
+from hvdrec.parallel.parameter_server import Coordinator, serve
+from hvdrec.parallel.single import SingleReplica
+from hvdrec.trainer import log
+from hvdrec.trainer.follow import clear_done, follow, time_of
+from hvdrec.trainer.job import set_threads, threads
+from hvdrec.trainer.server_job import ServerJob
+from hvdrec.trainer.signals import StopSignals
+from hvdrec.trainer.training import locked, run_job, show
+
+
+def train_on_servers(config: Config, flags: Any) -> None:
+    """Plays this process's role of `TF_CONFIG` until training has ended.
+
+    Raises:
+        ConfigError: `TF_CONFIG` is wrong, or the config asks for what parameter servers can't do.
+        TrainingError: A server was lost, or a number wasn't finite.
+    """
+    cluster = clusters.read()
+    _refuse(config, flags)
+    log.set_up(
+        0 if cluster.role == CHIEF else cluster.index,
+        flags.verbose,
+        config.warnings if cluster.role == CHIEF else (),
+    )
+    train_config = config.proto.train_config
+    beside = len(cluster.on_this_host(WORKER, SERVER)) or 1
+    if cluster.role in (WORKER, SERVER):
+        serve(cluster, *threads(train_config, beside))
+    elif cluster.role == EVALUATOR:
+        set_threads(train_config, 1)
+        _evaluate(config, flags, cluster)
+    else:
+        set_threads(train_config, beside)
+        _coordinate(config, flags, cluster)
+
+
+def _coordinate(config: Config, flags: Any, cluster: Cluster) -> None:
+    signals, group = StopSignals(), SingleReplica()
+    model_dir = config.proto.model_dir
+    with signals.watching(), locked(model_dir, group, signals):
+        clear_done(model_dir)
+        clusters.wait_for_all(cluster, log.logger.info, lambda: signals.received != 0)
+        if signals.received:
+            raise StoppedError("stopped before training began", signals.received)
+        try:
+            coordinator = Coordinator(cluster)
+            run_job(config, flags, group, signals, lambda: ServerJob(config, group, cluster, coordinator))
+        except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+            raise TrainingError(_lost(error)) from error
+
+
+def _lost(error: tf.errors.OpError) -> str:
+    return (
+        f"a parameter server is gone, and what it held with it ({_first_line(error)}); start all processes "
+        "again with --continue_train to go on from the last checkpoint"
+    )
+
+
+def _first_line(error: tf.errors.OpError) -> str:
+    lines = [line for line in str(error.message).splitlines() if "/job:" in line] or [str(error.message)]
+    return lines[0].strip()[:200]
+
+
+def _evaluate(config: Config, flags: Any, cluster: Cluster) -> None:
+    signals = StopSignals()
+    watch = ChiefWatch(cluster)
+    with signals.watching():
+        since = time_of(config.proto.model_dir)
+        show(follow(config, SingleReplica(), signals, since, flags.hpo_metric_save_path, watch.gone))
+
+
+def _refuse(config: Config, flags: Any) -> None:
+    """What can't be done on parameter servers."""
+    train = config.proto.train_config
+    if flags.verify_replicas:
+        raise ConfigError(
+            "--verify_replicas: parameter servers hold each variable once; there are no replicas"
+        )
+    if train.is_profiling:
+        where = config.where("train_config.is_profiling")
+        raise ConfigError(
+            f"{where}: traces the process that computes, which the chief of parameter servers isn't"
+        )
+    model = config.proto.model_config
+    kind = model.WhichOneof("model")
+    loss = getattr(model, kind).ListFields() if kind else []
+    for field, value in loss:
+        if getattr(value, "cross_replica", False):
+            where = config.where(f"model_config.{kind}.{field.name}.cross_replica")
+            raise ConfigError(
+                f"{where}: workers of parameter servers don't see each other's rows; use Horovod"
+            )

@@ -1,0 +1,92 @@
+"""What `TF_CONFIG` says, and who is still there."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+
+from hvdrec.config.protos import train_pb2
+from hvdrec.errors import ConfigError
+from hvdrec.parallel import cluster as clusters
+from hvdrec.parallel.cluster import ChiefWatch, asks_for_servers, read
+
+CLUSTER = {
+    "chief": ["a:1"],
+    "worker": ["a:2", "b:2", "a:3"],
+    "ps": ["b:4"],
+}
+
+
+def _environment(cluster: object = CLUSTER, role: str = "worker", index: object = 2) -> dict[str, str]:
+    return {"TF_CONFIG": json.dumps({"cluster": cluster, "task": {"type": role, "index": index}})}
+
+
+def test_roles() -> None:
+    cluster = read(_environment())
+    assert (cluster.role, cluster.index, cluster.workers, cluster.servers) == ("worker", 2, 3, 1)
+    assert cluster.on_this_host("worker", "ps") == [("worker", 0), ("worker", 2)]
+
+
+def test_a_master_is_the_chief_and_the_evaluator_may_be_left_out() -> None:
+    renamed = {("master" if role == "chief" else role): found for role, found in CLUSTER.items()}
+    cluster = read(_environment(renamed, "master", "0"))
+    assert (cluster.role, cluster.addresses["chief"]) == ("chief", ("a:1",))
+    assert read(_environment(role="evaluator", index=0)).role == "evaluator"
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({}, "hvdrec.launch ps"),
+        ({"TF_CONFIG": "{"}, "not JSON"),
+        ({"TF_CONFIG": "[1]"}, "JSON object"),
+        ({"TF_CONFIG": '{"cluster": {"ps": ["a:1"]}}'}, "a cluster and a task"),
+        (_environment({**CLUSTER, "master": ["c:1"]}), "two words for one role"),
+        (_environment({**CLUSTER, "chief": ["c:1", "d:1"]}), "one chief only"),
+        (_environment({**CLUSTER, "worker": []}), "no worker, which computes"),
+        (_environment({"worker": ["a:1"], "ps": ["a:2"]}), "no chief"),
+        (_environment({**CLUSTER, "boss": ["c:1"]}), "cluster.boss is no role"),
+        (_environment({**CLUSTER, "ps": ["b"]}), "'b' is not host:port"),
+        (_environment({**CLUSTER, "ps": [4]}), "list of host:port"),
+        (_environment(role="boss"), "'boss' is no role"),
+        (_environment(index=3), "3 of worker: the cluster has 3"),
+        (_environment(index=True), "True of worker"),
+        ({**_environment(), "OMPI_COMM_WORLD_SIZE": "2"}, "not by horovodrun"),
+    ],
+)
+def test_mistakes_have_one_clear_line(environment: dict[str, str], message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(environment)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_which_runs_are_on_servers() -> None:
+    train = train_pb2.TrainConfig()
+    assert not asks_for_servers(train, {})
+    assert not asks_for_servers(train, _environment({"worker": ["a:1"]}, index=0))
+    assert asks_for_servers(train, _environment())
+    train.train_distribute = train_pb2.PSStrategy
+    assert asks_for_servers(train, {})
+    train.train_distribute = train_pb2.HorovodStrategy
+    assert not asks_for_servers(train, {})
+    with pytest.raises(ConfigError, match="HorovodStrategy has no parameter servers"):
+        asks_for_servers(train, _environment())
+    assert not asks_for_servers(train, {**_environment(), "HOROVOD_SIZE": "2"})
+
+
+def test_the_chief_is_gone_once_it_was_there_and_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(1)
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        cluster = read(_environment({**CLUSTER, "chief": [address]}))
+        assert clusters.answers(address)
+        watch = ChiefWatch(cluster)
+        assert not watch.gone()
+    assert [watch.gone() for _ in range(3)] == [False, False, True]
+    # One that hasn't come yet is waited for.
+    early = ChiefWatch(cluster)
+    assert not any(early.gone() for _ in range(9))

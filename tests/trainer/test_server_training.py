@@ -1,0 +1,203 @@
+"""Whole runs on parameter servers: they learn, their checkpoints are Horovod's, and losses are survived."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+import numpy as np
+import psutil
+import pytest
+import tensorflow as tf
+from small_job import SmallJob, write_data
+
+from hvdrec.config import load
+from hvdrec.parallel.single import SingleReplica
+from hvdrec.trainer.job import Job
+
+pytestmark = pytest.mark.multirank
+
+SECONDS = 150.0
+
+
+class Run:
+    """`python -m hvdrec.launch ps ...` and what it prints."""
+
+    def __init__(self, *arguments: str) -> None:
+        command = [sys.executable, "-m", "hvdrec.launch", "ps", *arguments]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.lines)
+
+    def until(self, reached: Callable[[], object]) -> None:
+        began = time.monotonic()
+        while not reached():
+            assert self.process.poll() is None, self.text
+            assert time.monotonic() - began < SECONDS, self.text
+            time.sleep(0.05)
+
+    def wait(self) -> int:
+        """The exit code; nothing it started is left."""
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        code = self.process.wait(SECONDS)
+        self._reader.join(10)
+        assert not [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE], self.text
+        return code
+
+    def role(self, name: str) -> psutil.Process:
+        """A process by its role, as ``worker-1``."""
+        role, _, index = name.partition("-")
+        for child in psutil.Process(self.process.pid).children():
+            task = json.loads(child.environ()["TF_CONFIG"])["task"]
+            if task == {"type": role, "index": int(index or 0)}:
+                return child
+        raise AssertionError(f"{name} is not there: {self.text}")
+
+
+def _job(folder: pathlib.Path, name: str, **changes: object) -> SmallJob:
+    data = folder / "train.csv"
+    if not data.exists():
+        write_data(data, 1920)
+        write_data(folder / "eval.csv", 700, seed=1)
+    values: dict[str, object] = {"batch_size": 48, "steps": 20, "batch_norm": False, **changes}
+    return SmallJob(data, folder / name, **values)  # type: ignore[arg-type]
+
+
+def _write(job: SmallJob) -> str:
+    """With tables large enough to be dealt to two servers."""
+    path = job.model_dir.with_suffix(".config")
+    path.write_text(job.text().replace("hash_bucket_size: 200", "hash_bucket_size: 40000"))
+    return str(path)
+
+
+def _values(prefix: pathlib.Path) -> dict[str, np.ndarray]:
+    reader = tf.train.load_checkpoint(str(prefix))
+    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
+
+
+def test_a_run_goes_from_horovod_to_servers_and_back(tmp_path: pathlib.Path) -> None:
+    job = _job(
+        tmp_path,
+        "model",
+        evaluation=tmp_path / "eval.csv",
+        batch_norm=True,
+        train_extra="train_distribute: PSStrategy save_summary_steps: 10",
+    )
+    config = load(_write(job))
+    first = Job(config, SingleReplica())
+    first.train(False, 0)
+    before = first.entries()
+    job.steps = 160
+    run = Run(
+        "--workers",
+        "2",
+        "--ps",
+        "2",
+        "--pipeline_config_path",
+        _write(job),
+        "--continue_train",
+        "--eval_method",
+        "separate",
+    )
+    assert run.wait() == 0, run.text
+    assert "2 workers and 2 servers, asynchronously" in run.text
+    assert "[evaluator] evaluation: auc" in run.text
+    assert "going on from" in run.text
+    saved = _values(job.model_dir / "model.ckpt-160")
+    assert {e.name: e.shape for e in before} == {name: value.shape for name, value in saved.items()}
+    assert saved["global_step"] == 160
+    # 140 steps of Adam: beta1_power was multiplied at each, but for the race of two workers.
+    assert 0 < saved["beta2_power"] <= 0.999**100
+    again = Job(load(_write(job)), SingleReplica())
+    again.store.restore(str(job.model_dir / "model.ckpt-160"), again.entries())
+    here = again.evaluate(again.evaluator())
+    there = json.loads((job.model_dir / "eval_result.txt").read_text())
+    assert there.pop("global_step") == 160
+    assert here == pytest.approx(there, abs=1e-6)
+    assert here["auc"] > 0.75
+    for name, value in saved.items():
+        entry = next(e for e in again.entries() if e.name == name)
+        found = entry.variable.numpy()[slice(*entry.rows)] if entry.rows else entry.variable.numpy()
+        np.testing.assert_array_equal(found, value, err_msg=name)
+    job.steps = 170
+    assert Job(load(_write(job)), SingleReplica()).train(True, 0)["auc"] > 0.75
+
+
+def test_workers_in_step_do_what_one_process_does_with_their_rows(tmp_path: pathlib.Path) -> None:
+    clip = "gradient_clipping_by_norm: 0.05"
+    job = _job(tmp_path, "alone", train_extra=clip)
+    Job(load(_write(job)), SingleReplica()).train(False, 0)
+    alone = _values(job.model_dir / "model.ckpt-20")
+    job = _job(tmp_path, "servers", batch_size=24, train_extra=clip)
+    run = Run(
+        "--workers",
+        "2",
+        "--ps",
+        "2",
+        "--pipeline_config_path",
+        _write(job),
+        "--train_config.sync_replicas=true",
+    )
+    assert run.wait() == 0, run.text
+    assert "2 workers and 2 servers, in step" in run.text
+    together = _values(job.model_dir / "model.ckpt-20")
+    assert alone.keys() == together.keys()
+    for name, value in alone.items():
+        np.testing.assert_allclose(together[name], value, rtol=0, atol=1e-5, err_msg=name)
+    assert np.abs(alone["deep_feature/dnn_0/kernel/Adam"]).max() > 0
+
+
+def test_a_lost_worker_is_replaced_and_a_lost_server_ends_the_run(tmp_path: pathlib.Path) -> None:
+    job = _job(tmp_path, "model", steps=1_000_000, train_extra="save_summary_steps: 0")
+    config = _write(job)
+    extra = [
+        "--pipeline_config_path",
+        config,
+        "--train_config.train_distribute=PSStrategy",
+        "--train_config.save_checkpoints_steps=100",
+        "--train_config.log_step_count_steps=20",
+    ]
+    run = Run("--workers", "2", "--ps", "1", *extra)
+
+    def newest() -> int:
+        return max(
+            (int(p.stem.rpartition("-")[2]) for p in job.model_dir.glob("model.ckpt-*.index")), default=0
+        )
+
+    run.until(lambda: newest() >= 100)
+    run.role("worker-1").kill()
+    run.until(lambda: "worker-1 was ended by SIGKILL; it is started again" in run.text)
+    reached = newest()
+    run.until(lambda: newest() >= reached + 300)
+    run.role("ps").kill()
+    assert run.wait() == 1, run.text
+    assert "ps was ended by SIGKILL; what it held is lost" in run.text
+    assert "start all processes again with --continue_train" in run.text
+    assert "Traceback" not in run.text
+    kept = newest()
+    assert _values(job.model_dir / f"model.ckpt-{kept}")["global_step"] == kept
+
+    run = Run("--workers", "2", "--ps", "1", *extra, "--continue_train")
+    run.until(lambda: newest() > kept)
+    run.process.send_signal(signal.SIGINT)
+    assert run.wait() == 130, run.text
+    assert "which is saved" in run.text
+    assert (job.model_dir / "logs" / "worker-0.log").exists()
