@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
+from google.protobuf.message import Message
 
 from hvdrec.config import Config
+from hvdrec.config.names import is_repeated
 from hvdrec.errors import ConfigError, StoppedError, TrainingError
 from hvdrec.parallel import cluster as clusters
 from hvdrec.parallel.cluster import CHIEF, EVALUATOR, SERVER, WORKER, ChiefWatch, Cluster
@@ -93,12 +95,20 @@ def _refuse(config: Config, flags: Any) -> None:
         raise ConfigError(
             f"{where}: traces the process that computes, which the chief of parameter servers isn't"
         )
-    model = config.proto.model_config
-    kind = model.WhichOneof("model")
-    loss = getattr(model, kind).ListFields() if kind else []
-    for field, value in loss:
-        if getattr(value, "cross_replica", False):
-            where = config.where(f"model_config.{kind}.{field.name}.cross_replica")
-            raise ConfigError(
-                f"{where}: workers of parameter servers don't see each other's rows; use Horovod"
-            )
+    if _crosses_replicas(config.proto.model_config):
+        raise ConfigError(
+            f"{config.where('model_config')}: cross_replica: workers of parameter servers don't see each "
+            "other's rows; leave it out, or train with Horovod"
+        )
+
+
+def _crosses_replicas(message: Message) -> bool:
+    """Whether some loss in a message asks for the rows of all ranks."""
+    for field, value in message.ListFields():
+        if field.name == "cross_replica" and value:
+            return True
+        if field.message_type is not None:
+            inner = value if is_repeated(field) else [value]
+            if any(_crosses_replicas(each) for each in inner):
+                return True
+    return False
