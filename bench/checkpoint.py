@@ -86,10 +86,7 @@ class Model:
     def resume_hvdrec(self) -> None:
         from hvdrec.checkpoint.store import Store
 
-        store = Store(str(self.folder / "hvdrec"))
-        prefix = store.latest()
-        assert prefix is not None
-        store.restore(prefix, self.entries)
+        assert Store(str(self.folder / "hvdrec")).restore_newest(lambda prefix: self.entries)
 
     def resume_tensorflow(self) -> None:
         self.checkpoint.read(str(self.folder / "tensorflow" / "model")).assert_consumed()

@@ -21,6 +21,10 @@ class CheckpointError(UserError):
     """A checkpoint can't be read or written; the text names the file."""
 
 
+class DamagedError(CheckpointError):
+    """The bytes of a checkpoint are not those that were saved, or some are missing."""
+
+
 class TrainingError(UserError):
     """Training can't go on (a loss isn't finite, replicas differ, a rank failed)."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 
-import numpy as np
 import tensorflow as tf
 
-from hvdrec.errors import CheckpointError
+from hvdrec.errors import DamagedError
 
 _PART = re.compile(r"/part_(\d+)(?=/|$)")
 
@@ -35,13 +36,13 @@ class Reader:
             prefix: Path without `.index`, as `model_dir/model.ckpt-120`.
 
         Raises:
-            CheckpointError: It isn't there or its index can't be read.
+            DamagedError: It isn't there or its index can't be read.
         """
         self.prefix = prefix
         try:
             self._reader = tf.compat.v1.train.NewCheckpointReader(prefix)
         except READ_ERRORS as error:
-            raise CheckpointError(f"{prefix}: can't be opened as a checkpoint: {message(error)}") from error
+            raise DamagedError(f"{prefix}: can't be opened as a checkpoint: {message(error)}") from error
         stored = self._reader.get_variable_to_shape_map()
         self._dtypes = self._reader.get_variable_to_dtype_map()
         parts: dict[str, dict[int, str]] = {}
@@ -58,10 +59,10 @@ class Reader:
     def _join(self, name: str, numbered: dict[int, str], shapes: dict[str, tuple[int, ...]]) -> None:
         names = tuple(numbered[i] for i in sorted(numbered))
         if sorted(numbered) != list(range(len(numbered))):
-            raise CheckpointError(f"{self.prefix}: {name} is saved in parts and some of them are missing")
+            raise DamagedError(f"{self.prefix}: {name} is saved in parts and some of them are missing")
         tails = {shapes[n][1:] for n in names}
         if any(not shapes[n] for n in names) or len(tails) != 1:
-            raise CheckpointError(f"{self.prefix}: the parts of {name} don't fit together row by row")
+            raise DamagedError(f"{self.prefix}: the parts of {name} don't fit together row by row")
         self._sources[name] = names
         self.shapes[name] = (sum(shapes[n][0] for n in names), *tails.pop())
 
@@ -72,14 +73,33 @@ class Reader:
         """The element type of a variable."""
         return self._dtypes[self._sources[name][0]]
 
-    def read(self, name: str) -> np.ndarray:
-        """A variable's value.
+    def nbytes(self, name: str) -> int:
+        """The size of a variable's value."""
+        return math.prod(self.shapes[name]) * self.dtype(name).size
+
+    def read(self, names: Sequence[str]) -> list[tf.Tensor]:
+        """Values of variables, on the host; TensorFlow compares the CRC32C of each.
 
         Raises:
-            CheckpointError: The data file is missing, too short, or fails its checksum.
+            DamagedError: The data file is missing, too short, or a value fails its checksum.
         """
+        sources = [source for name in names for source in self._sources[name]]
+        if not sources:
+            return []
         try:
-            values = [self._reader.get_tensor(source) for source in self._sources[name]]
+            with tf.device("/CPU:0"):
+                stored = tf.raw_ops.RestoreV2(
+                    prefix=self.prefix,
+                    tensor_names=sources,
+                    shape_and_slices=[""] * len(sources),
+                    dtypes=[self._dtypes[source] for source in sources],
+                )
         except READ_ERRORS as error:
-            raise CheckpointError(f"{self.prefix}: {name} can't be read: {message(error)}") from error
-        return values[0] if len(values) == 1 else np.concatenate(values, axis=0)
+            raise DamagedError(f"{self.prefix}: can't be read: {message(error)}") from error
+        parts = iter(stored)
+        values = []
+        for name in names:
+            own = [next(parts) for _ in self._sources[name]]
+            with tf.device("/CPU:0"):
+                values.append(own[0] if len(own) == 1 else tf.concat(own, axis=0))
+        return values

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-import numpy as np
+import tensorflow as tf
 
 from hvdrec.checkpoint.names import Entry, listed, nearest
 from hvdrec.checkpoint.reader import Reader
 from hvdrec.errors import CheckpointError
+
+#: Variables are read together until they are this large: each read opens the checkpoint anew.
+_PORTION_BYTES = 64 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +80,7 @@ def restore_exactly(prefix: str, entries: Sequence[Entry]) -> RestoreReport:
 
     Raises:
         CheckpointError: Something is missing or has another shape; then no variable has changed.
+        DamagedError: Something can't be read; then some variables may have changed.
     """
     reader = Reader(prefix)
     missing = [e.name for e in entries if e.name not in reader]
@@ -101,32 +105,64 @@ def unused(reader: Reader, sources: Iterable[str]) -> tuple[str, ...]:
 
 
 def assign(reader: Reader, matches: Sequence[Match]) -> None:
-    """Reads every match, one variable at a time, and assigns each variable once.
+    """Reads every match and assigns each variable once, the values of a few variables at a time.
 
     Where the shapes differ (rank alike) the value is cut, or filled up with zeros.
+
+    Raises:
+        DamagedError: A value can't be read; variables before it have theirs already.
     """
+    for variables in _portions(reader, matches):
+        names = [m.source for group in variables for m in group]
+        values = iter(reader.read(names))
+        for group in variables:
+            entries = [m.entry for m in group]
+            _put(entries[0].variable, entries, [fit(next(values), e.shape) for e in entries])
+
+
+def _portions(reader: Reader, matches: Sequence[Match]) -> Iterator[list[list[Match]]]:
+    """The matches of each variable, in portions that needn't be larger than the largest variable."""
     by_variable: dict[int, list[Match]] = {}
     for match in matches:
         by_variable.setdefault(id(match.entry.variable), []).append(match)
+    portion: list[list[Match]] = []
+    held = 0
     for group in by_variable.values():
-        variable = group[0].entry.variable
-        if len(group) == 1 and group[0].entry.rows is None:
-            variable.assign(fit(reader.read(group[0].source), group[0].entry.shape))
-            continue
-        covered = sum(m.entry.shape[0] for m in group)
-        whole = covered == variable.shape[0]
-        value = np.empty(variable.shape, variable.dtype.as_numpy_dtype) if whole else variable.numpy()
-        for match in group:
-            first, last = match.entry.rows or (0, variable.shape[0])
-            value[first:last] = fit(reader.read(match.source), match.entry.shape)
-        variable.assign(value)
+        size = sum(reader.nbytes(m.source) for m in group)
+        if portion and held + size > _PORTION_BYTES:
+            yield portion
+            portion, held = [], 0
+        portion.append(group)
+        held += size
+    if portion:
+        yield portion
 
 
-def fit(value: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _put(variable: tf.Variable, entries: Sequence[Entry], values: Sequence[tf.Tensor]) -> None:
+    """Assigns the values of its entries to a variable; rows of no entry keep theirs."""
+    if entries[0].rows is None:
+        variable.assign(values[0])
+        return
+    pieces = []
+    end = 0
+    with tf.device("/CPU:0"):
+        for entry, value in sorted(zip(entries, values, strict=True), key=lambda pair: pair[0].rows or ()):
+            first, last = entry.rows or (0, 0)
+            if first > end:
+                pieces.append(variable[end:first])
+            pieces.append(value)
+            end = last
+        if end < variable.shape[0]:
+            pieces.append(variable[end:])
+        whole = pieces[0] if len(pieces) == 1 else tf.concat(pieces, axis=0)
+    variable.assign(whole)
+
+
+def fit(value: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
     """`value` cut to `shape`, or filled up with zeros to it, along every dimension."""
-    if np.shape(value) == shape:
+    if tuple(value.shape) == shape:
         return value
-    fitted = np.zeros(shape, value.dtype)
-    common = tuple(slice(0, min(a, b)) for a, b in zip(value.shape, shape, strict=True))
-    fitted[common] = value[common]
-    return fitted
+    common = [min(a, b) for a, b in zip(value.shape, shape, strict=True)]
+    with tf.device("/CPU:0"):
+        missing = [[0, b - a] for a, b in zip(common, shape, strict=True)]
+        return tf.pad(tf.slice(value, [0] * len(common), common), missing)

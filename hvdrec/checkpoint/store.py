@@ -8,9 +8,9 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import tensorflow as tf
 
@@ -18,13 +18,15 @@ from hvdrec.checkpoint import files, manifest
 from hvdrec.checkpoint.commit import Commit, RenameCommit
 from hvdrec.checkpoint.names import Entry
 from hvdrec.checkpoint.restore import RestoreReport, restore_exactly
-from hvdrec.errors import CheckpointError
+from hvdrec.errors import CheckpointError, DamagedError
 
 logger = logging.getLogger(__name__)
 
 _INDEX = re.compile(r"model\.ckpt-(\d+)\.index$")
 _PIECE = re.compile(r"model\.ckpt-(\d+)\.(data-.*|manifest\.json|committed|meta)$")
 _STALE_SECONDS = 86400.0
+
+T = TypeVar("T")
 
 
 class Snapshot(Mapping[str, tf.Tensor]):
@@ -180,17 +182,50 @@ class Store:
         Raises:
             CheckpointError: There are checkpoints and every one is damaged.
         """
-        steps = self.steps()
+
+        def check(prefix: Path) -> str:
+            if why := self._damage(prefix):
+                raise DamagedError(why)
+            return str(prefix)
+
+        return self._walk_back(check)
+
+    def restore_newest(self, entries: Callable[[str], Sequence[Entry]]) -> RestoreReport | None:
+        """Restores the newest whole checkpoint, as `restore`; each of its files is read once.
+
+        Args:
+            entries: What to restore from the checkpoint with a given prefix.
+
+        Returns:
+            The report, None where there is no checkpoint.
+
+        Raises:
+            CheckpointError: It doesn't fit, or there are checkpoints and every one is damaged.
+        """
+
+        def attempt(prefix: Path) -> RestoreReport:
+            signature = _signature(prefix)
+            if why := manifest.damage(prefix, data=False):
+                raise DamagedError(why)
+            report = restore_exactly(str(prefix), entries(str(prefix)))
+            if not report.unused:
+                self._intact[str(prefix)] = signature
+            return report
+
+        return self._walk_back(attempt)
+
+    def _walk_back(self, attempt: Callable[[Path], T]) -> T | None:
+        """What `attempt` gives for the newest checkpoint that it doesn't find to be damaged."""
         reasons = []
-        for step in sorted({*steps, *self._replaced()}, reverse=True):
+        for step in sorted({*self.steps(), *self._replaced()}, reverse=True):
             for prefix in (self._prefix(step), self._aside(step) / self._prefix(step).name):
                 if not manifest.index_path(prefix).exists():
                     continue
-                why = self._damage(prefix)
-                if why is None:
-                    return str(prefix)
-                logger.warning("%s is damaged (%s): looking for an older one", prefix, why)
-                reasons.append(f"{prefix.name}: {why}")
+                try:
+                    return attempt(prefix)
+                except DamagedError as error:
+                    logger.warning("%s is damaged (%s): looking for an older one", prefix, error)
+                    reasons.append(f"{prefix.name}: {error}")
         if reasons:
             raise CheckpointError(f"{self.model_dir}: every checkpoint is damaged: {'; '.join(reasons)}")
         return None

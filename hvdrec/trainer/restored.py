@@ -36,15 +36,18 @@ def restore(config: Config, group: ReplicaGroup, checkpoint: str | None) -> tupl
     store = job.store
     if checkpoint and os.path.isdir(checkpoint):
         store, checkpoint = Store(checkpoint), None
-    prefix = checkpoint or store.latest()
-    if prefix is None:
-        raise CheckpointError(f"there is no checkpoint in {store.model_dir}")
-    found = model_entries(job.recommender)
-    if any(o.use_moving_average for o in job.proto.train_config.optimizer_config):
-        found = _averaged(found, prefix)
+    averaged = any(o.use_moving_average for o in job.proto.train_config.optimizer_config)
     step = tf.Variable(0, trainable=False, dtype=tf.int64)
-    store.restore(prefix, [*found, Entry("global_step", step, None)])
-    logger.info("restored %s", prefix)
+
+    def entries(prefix: str) -> list[Entry]:
+        found = model_entries(job.recommender)
+        found = _averaged(found, prefix) if averaged else found
+        return [*found, Entry("global_step", step, None)]
+
+    report = store.restore(checkpoint, entries(checkpoint)) if checkpoint else store.restore_newest(entries)
+    if report is None:
+        raise CheckpointError(f"there is no checkpoint in {store.model_dir}")
+    logger.info("restored %s", report.prefix)
     return job, int(step.numpy())
 
 

@@ -139,12 +139,11 @@ def _restore(
     train = proto.train_config
     if not continue_train:
         refuse_used_model_dir(store)
-    latest = store.latest()
-    if latest is not None:
-        store.restore(latest, entries)
-        kept = store.extra(latest)
+    restored = store.restore_newest(lambda prefix: entries)
+    if restored is not None:
+        kept = store.extra(restored.prefix)
         epoch, row = int(kept.get("epoch", 0)), int(kept.get("row", 0))
-        logger.info("going on from %s: epoch %d, row %d of the input", latest, epoch, row)
+        logger.info("going on from %s: epoch %d, row %d of the input", restored.prefix, epoch, row)
         return kept
     if train.fine_tune_checkpoint:
         report = fine_tune(

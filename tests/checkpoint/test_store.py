@@ -159,15 +159,41 @@ def test_latest_walks_back_past_damage(tmp_path, state, other, caplog, damage, s
     damage(tmp_path / f"model.ckpt-20{suffix}")
     with caplog.at_level(logging.WARNING):
         latest = Store(str(tmp_path)).latest()
+        restored = Store(str(tmp_path)).restore_newest(lambda prefix: other.entries)
+    assert restored.prefix == latest
     if damage is damage_remove and suffix == ".manifest.json":
         assert latest == str(tmp_path / "model.ckpt-20")  # then it is one like EasyRec's
         return
     assert latest == str(tmp_path / "model.ckpt-10")
     if not (damage is damage_remove and suffix == ".index"):
-        assert "model.ckpt-20 is damaged" in caplog.text
-    store.restore(latest, other.entries)
+        assert caplog.text.count("model.ckpt-20 is damaged") == 2
     assert other.holds(10)
     assert store.latest() == latest  # what a store has seen whole isn't believed for ever
+
+
+def test_no_byte_of_a_checkpoint_is_restored_that_was_not_saved(tmp_path, state, other):
+    """Resuming reads each file once: what it doesn't compare with the manifest, it compares otherwise."""
+    save(Store(str(tmp_path)), state, 10, 20)
+    for suffix in (".data-00000-of-00001", ".index"):
+        path = tmp_path / f"model.ckpt-20{suffix}"
+        whole = path.read_bytes()
+        for at in range(0, len(whole), 41):
+            path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << at % 8)]) + whole[at + 1 :])
+            restored = Store(str(tmp_path)).restore_newest(lambda prefix: other.entries)
+            assert restored.prefix == str(tmp_path / "model.ckpt-10")
+            assert other.holds(10)
+        path.write_bytes(whole)
+    assert Store(str(tmp_path)).restore_newest(lambda prefix: other.entries).prefix.endswith("-20")
+    assert other.holds(20)
+
+
+def test_a_model_that_does_not_fit_is_no_damage(tmp_path, state):
+    """An older checkpoint isn't tried: it wouldn't fit either, and training would go back."""
+    save(Store(str(tmp_path)), state, 10, 20)
+    strange = [*state.entries, Entry("deep/dnn_1/kernel", tf.Variable(0.0), None)]
+    with pytest.raises(CheckpointError, match=r"model\.ckpt-20: doesn't belong to this model"):
+        Store(str(tmp_path)).restore_newest(lambda prefix: strange)
+    assert Store(str(tmp_path / "empty")).restore_newest(lambda prefix: strange) is None
 
 
 def test_another_input_position_in_the_manifest_is_damage(tmp_path, state):
