@@ -29,11 +29,11 @@ MOVED       := $(if $(filter $(CURDIR),$(shell cat $(STAMPS)/python 2>/dev/null)
 LOST_PROTOS := $(if $(filter-out $(wildcard $(PB2)),$(PB2)),FORCE)
 LOST_NATIVE := $(if $(and $(wildcard hvdrec/_native*.so),$(wildcard hvdrec/_ops.so)),,FORCE)
 
-.PHONY: help train test soak sanitize lint docs build bench doctor clean distclean FORCE
+.PHONY: help train test soak sanitize twins gpu_check lint docs build bench doctor clean distclean FORCE
 FORCE:
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z_]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 	@echo
 	@echo '  Settings: NP=2 (ranks)  CONFIG=configs/deepfm_adult.config  MODEL_DIR=runs/...'
 	@echo '            ARGS="more flags of hvdrec.train"  PYTHON=python3.11  GPU=1 (CUDA and NCCL, in .venv-gpu)'
@@ -48,17 +48,30 @@ test: build lint ## Set up what is missing, then run lint, types, import contrac
 soak: build ## Kill 1,000 saves between two system calls, and runs at any moment (KILLS=1000; minutes)
 	$(PY) -m pytest tests/checkpoint/test_kills.py tests/trainer/test_killed_run.py --kills $(KILLS) $(ARGS)
 
-# SANITIZE=thread looks for races. The short form is part of the tests (tests/ops/test_sanitize.py).
+# SANITIZE=thread looks for races. The short forms are part of the tests (tests/ops).
 SANITIZE ?= address,undefined
 comma := ,
-SANITIZED := build/sanitize/pairwise_test-$(subst $(comma),-,$(SANITIZE))
-sanitize: $(SANITIZED) ## Run the pairwise kernels under AddressSanitizer and UndefinedBehaviorSanitizer
-	$(SANITIZED) $(ARGS)
+SANITIZED := build/sanitize/$(subst $(comma),-,$(SANITIZE))
+SANITIZED_FLAGS := -std=c++17 -O1 -g -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -ffp-contract=off -Wno-psabi -Icsrc
+SANITIZED_KERNELS := $(patsubst csrc/kernels/%.cc,$(SANITIZED)/%.o,$(wildcard csrc/kernels/pair*.cc) csrc/kernels/parallel.cc)
+sanitize: $(SANITIZED)/pairwise_test ## Run the pairwise kernels under AddressSanitizer and UndefinedBehaviorSanitizer
+	$< $(ARGS)
 
-$(SANITIZED): csrc/tests/pairwise_test.cc $(wildcard csrc/kernels/pair*) csrc/kernels/parallel.cc csrc/kernels/parallel.h csrc/kernels/vector_math.h
+twins: $(SANITIZED)/twins_test ## Run the CUDA twins of the losses on an emulated machine, beside the CPU's, under the same
+	$< $(ARGS)
+
+$(SANITIZED)/%_test: csrc/tests/%_test.cc $(SANITIZED_KERNELS) $(filter %.h,$(CSRC))
+	$(or $(CXX),g++) $(SANITIZED_FLAGS) $(filter %.cc %.o,$^) -o $@ -lpthread
+
+.SECONDARY: $(SANITIZED_KERNELS)
+$(SANITIZED)/%.o: csrc/kernels/%.cc $(wildcard csrc/kernels/pair*.h) csrc/kernels/parallel.h csrc/kernels/vector_math.h
 	@mkdir -p $(@D)
-	$(or $(CXX),g++) -std=c++17 -O1 -g -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -ffp-contract=off -Wno-psabi \
-	  -Icsrc $(filter %.cc,$^) -o $@ -lpthread
+	$(or $(CXX),g++) $(SANITIZED_FLAGS) -c $< -o $@
+
+gpu_check: $(STAMPS)/packages ## Compile the CUDA kernels and build/gpu_check/gpu_check, which runs them beside the CPU's
+	$(VENV)/bin/cmake -S . -B build/gpu_check -DHVDREC_CUDA=ON -DPython_EXECUTABLE=$(abspath $(PY))
+	$(VENV)/bin/cmake --build build/gpu_check --target gpu_check -j 2
+	@ls -l build/gpu_check/gpu_check build/gpu_check/libgpu_kernels.a
 
 lint: $(STAMPS)/packages $(STAMPS)/protos ## Check style, types and the order of the floors
 	$(VENV)/bin/ruff check .

@@ -46,12 +46,16 @@ class CMakeBuild(build_ext):
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={output}",
             *(["-DCMAKE_BUILD_TYPE=Debug"] if self.debug else []),
+            *(["-DHVDREC_CUDA=ON"] if os.environ.get("GPU") == "1" else []),
             *shlex.split(os.environ.get("HVDREC_CMAKE_ARGS", "")),
         ]
         jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL") or str(min(os.cpu_count() or 1, 8))
         # With -q only what CMake and the compiler write to stderr shows: warnings and errors.
         out = None if self.distribution.verbose else subprocess.DEVNULL
         env = dict(os.environ, MAKEFLAGS="--no-print-directory")
+        nvcc = Path(env.get("HOROVOD_CUDA_HOME") or env.get("CUDA_HOME") or "/usr/local/cuda", "bin", "nvcc")
+        if nvcc.exists():
+            env.setdefault("CUDACXX", str(nvcc))
         for command in (configure, [find_cmake(), "--build", str(tree), "-j", jobs]):
             if subprocess.run(command, stdout=out, env=env).returncode:
                 raise SystemExit("csrc did not build: CMake's and the compiler's messages are above")

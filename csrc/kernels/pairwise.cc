@@ -25,28 +25,6 @@ constexpr int64_t kBatchRows = 1 << 12;
 
 bool IsSmooth(PairLoss loss) { return loss == PairLoss::kLogistic || loss == PairLoss::kFocal; }
 
-void Check(const PairwiseOptions& o) {
-  if (!(o.temperature > 0 && std::isfinite(o.temperature))) {
-    throw std::invalid_argument("temperature must be a number over 0");
-  }
-  if (!std::isfinite(o.margin) || !std::isfinite(o.label_scale)) {
-    throw std::invalid_argument("margin must be a number");
-  }
-  if (!(o.gamma >= 0 && o.gamma <= 32)) {
-    throw std::invalid_argument("gamma must be a number of 0 to 32");
-  }
-  if (!(o.hardest > 0 && o.hardest <= 1)) {
-    throw std::invalid_argument("the share of hardest pairs must be over 0 and at most 1");
-  }
-  if (std::isnan(o.limit)) throw std::invalid_argument("limit must be a number");
-  if (!IsSmooth(o.loss) && std::isfinite(o.limit)) {
-    throw std::invalid_argument("limit is for the logistic and the focal loss");
-  }
-  if (o.hardest < 1 && (o.loss == PairLoss::kSquare || o.loss == PairLoss::kSquaredHinge)) {
-    throw std::invalid_argument("the square losses don't take a share of hardest pairs");
-  }
-}
-
 // The rows of a plan's level, side by side.
 struct Lined {
   std::vector<double> scores, weights, gradient;
@@ -316,10 +294,32 @@ class Run {
 
 }  // namespace
 
+void CheckPairwise(const PairwiseOptions& o) {
+  if (!(o.temperature > 0 && std::isfinite(o.temperature))) {
+    throw std::invalid_argument("temperature must be a number over 0");
+  }
+  if (!std::isfinite(o.margin) || !std::isfinite(o.label_scale)) {
+    throw std::invalid_argument("margin must be a number");
+  }
+  if (!(o.gamma >= 0 && o.gamma <= 32)) {
+    throw std::invalid_argument("gamma must be a number of 0 to 32");
+  }
+  if (!(o.hardest > 0 && o.hardest <= 1)) {
+    throw std::invalid_argument("the share of hardest pairs must be over 0 and at most 1");
+  }
+  if (std::isnan(o.limit)) throw std::invalid_argument("limit must be a number");
+  if (!IsSmooth(o.loss) && std::isfinite(o.limit)) {
+    throw std::invalid_argument("limit is for the logistic and the focal loss");
+  }
+  if (o.hardest < 1 && (o.loss == PairLoss::kSquare || o.loss == PairLoss::kSquaredHinge)) {
+    throw std::invalid_argument("the square losses don't take a share of hardest pairs");
+  }
+}
+
 template <typename T>
 PairwiseResult Pairwise(const PairwiseRows<T>& rows, const PairwiseOptions& options,
                         const Parallel& parallel, T* gradient) {
-  Check(options);
+  CheckPairwise(options);
   if (rows.count > std::numeric_limits<int32_t>::max()) {
     throw std::invalid_argument("more than 2^31 - 1 rows");
   }

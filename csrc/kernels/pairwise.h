@@ -58,6 +58,9 @@ template <typename T>
 PairwiseResult Pairwise(const PairwiseRows<T>& rows, const PairwiseOptions& options,
                         const Parallel& parallel, T* gradient);
 
+// Throws std::invalid_argument where options can't be.
+void CheckPairwise(const PairwiseOptions& options);
+
 }  // namespace hvdrec
 
 #endif  // HVDREC_KERNELS_PAIRWISE_H_

@@ -5,6 +5,11 @@
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
 
+#ifdef HVDREC_CUDA
+#include "kernels/gpu_losses.h"
+#include "tensorflow/gpu_adapter.h"
+#endif
+
 namespace hvdrec {
 namespace tf = ::tensorflow;
 
@@ -53,7 +58,8 @@ gradient: [n], of the loss by the scores.
 pairs: Scalar, the divisor of the mean.
 )");
 
-template <typename T>
+// `Device`: what the kernel runs on, made of the op's context.
+template <typename T, typename Device>
 class PairwiseOp : public tf::OpKernel {
  public:
   explicit PairwiseOp(tf::OpKernelConstruction* context) : tf::OpKernel(context) {
@@ -100,7 +106,7 @@ class PairwiseOp : public tf::OpKernel {
                       : nullptr,
           n};
       const PairwiseResult result =
-          Pairwise<T>(rows, options, DeviceThreads(context), gradient->flat<T>().data());
+          Pairwise<T>(rows, options, Device(context), gradient->flat<T>().data());
       loss->scalar<T>()() = static_cast<T>(result.loss);
       pairs->scalar<double>()() = result.pairs;
     });
@@ -112,8 +118,21 @@ class PairwiseOp : public tf::OpKernel {
 };
 
 REGISTER_KERNEL_BUILDER(Name("HvdrecPairwise").Device(tf::DEVICE_CPU).TypeConstraint<float>("T"),
-                        PairwiseOp<float>);
+                        PairwiseOp<float, DeviceThreads>);
 REGISTER_KERNEL_BUILDER(Name("HvdrecPairwise").Device(tf::DEVICE_CPU).TypeConstraint<double>("T"),
-                        PairwiseOp<double>);
+                        PairwiseOp<double, DeviceThreads>);
+
+#ifdef HVDREC_CUDA
+#define HVDREC_REGISTER_GPU(T)                          \
+  REGISTER_KERNEL_BUILDER(Name("HvdrecPairwise")        \
+                              .Device(tf::DEVICE_GPU)   \
+                              .TypeConstraint<T>("T")   \
+                              .HostMemory("parameters") \
+                              .HostMemory("loss")       \
+                              .HostMemory("pairs"),     \
+                          PairwiseOp<T, DeviceGpu>)
+HVDREC_REGISTER_GPU(float);
+HVDREC_REGISTER_GPU(double);
+#endif
 
 }  // namespace hvdrec

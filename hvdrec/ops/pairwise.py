@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -82,17 +83,29 @@ def _native(
     sessions: tf.Tensor | None,
     *parameters: float,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    loss, _, pairs = load_ops().hvdrec_pairwise(
-        scores=scores,
-        labels=labels,
-        weights=tf.zeros([0], scores.dtype) if weights is None else weights,
-        sessions=tf.zeros([0], tf.int64) if sessions is None else sessions,
-        parameters=tf.constant(parameters, tf.float64),
-        kind=kind,
-        weighted=weights is not None,
-        by_session=sessions is not None,
-    )
+    _, _, _, _, limit, hardest = parameters
+    with _placement(limit < math.inf or hardest < 1):
+        loss, _, pairs = load_ops().hvdrec_pairwise(
+            scores=scores,
+            labels=labels,
+            weights=tf.zeros([0], scores.dtype) if weights is None else weights,
+            sessions=tf.zeros([0], tf.int64) if sessions is None else sessions,
+            parameters=tf.constant(parameters, tf.float64),
+            kind=kind,
+            weighted=weights is not None,
+            by_session=sessions is not None,
+        )
     return loss, pairs
+
+
+def _placement(cut: bool) -> AbstractContextManager[Any]:
+    """The CPU, unless HVDREC_OPS=native asks for the native ops of whatever device there is.
+
+    Pairs cut by a limit or a share have no CUDA form.
+    """
+    if cut or named_implementation() != "native":
+        return tf.device("/device:CPU:0")
+    return nullcontext()
 
 
 _IMPLEMENTATIONS = {"native": _native, "tensorflow": pairwise_tensorflow}

@@ -1,0 +1,626 @@
+// The steps of the pairwise losses on a GPU: see kernels/pairwise_twin.h for how they follow each
+// other.
+//
+// Rows with different labels of one session make pairs. The labels of a session are numbered, 0 the
+// lowest; two numbers differ in a highest bit. So each bit is a level of its own: rows whose
+// numbers agree above that bit are a split, those with a 0 in it the split's lower side and those
+// with a 1 its upper side, and every pair is in exactly one split of one level.
+
+#ifndef HVDREC_KERNELS_PAIRWISE_STEPS_H_
+#define HVDREC_KERNELS_PAIRWISE_STEPS_H_
+
+#include "kernels/pair_table.h"
+#include "kernels/pair_value.h"
+#include "kernels/pairwise.h"
+#include "kernels/steps.h"
+
+namespace hvdrec {
+namespace pairwise_steps {
+
+// A side with its partner of at most so many rows goes pair by pair. Not measured.
+constexpr int32_t kDirectRows = 512;
+constexpr int64_t kPieceRows = 2048;
+
+// u = score / temperature - label_scale * label, as double, and what the rows are sorted by.
+template <typename T>
+struct Prepare {
+  PairwiseRows<T> rows;
+  double temperature, label_scale;
+  double* u;
+  uint64_t* score_keys;
+  uint64_t* label_keys;
+  int32_t* order;  // 0, 1, 2, ...
+  int32_t* bad;    // 1: not finite
+
+  HVDREC_HD void operator()(int64_t i) const {
+    const double score = rows.scores[i] / temperature - label_scale * rows.labels[i];
+    const bool fine = IsFinite(score) && IsFinite(rows.labels[i]) &&
+                      (rows.weights == nullptr || IsFinite(rows.weights[i]));
+    u[i] = score;
+    score_keys[i] = fine ? OrderedBits(score) : 0;
+    label_keys[i] = fine ? OrderedBits(rows.labels[i]) : 0;
+    order[i] = static_cast<int32_t>(i);
+    bad[i] = !fine;
+  }
+};
+
+// From the running number of bad rows, the first one.
+struct FirstBad {
+  const int32_t* bad;
+  const int32_t* running;
+  int64_t* first;
+
+  HVDREC_HD void operator()(int64_t i) const {
+    if (bad[i] && running[i] == 1) *first = i;
+  }
+};
+
+struct SessionKeys {
+  const int64_t* sessions;
+  const int32_t* order;
+  uint64_t* keys;
+
+  HVDREC_HD void operator()(int64_t p) const {
+    keys[p] = static_cast<uint64_t>(sessions[order[p]]);
+  }
+};
+
+// In the order of session and label: 1 where a session begins, and where a label does.
+template <typename T>
+struct GradeHeads {
+  const T* labels;
+  const int64_t* sessions;
+  const int32_t* order;
+  int32_t* session_heads;
+  int32_t* grade_heads;
+
+  HVDREC_HD void operator()(int64_t p) const {
+    const int32_t row = order[p];
+    const bool session = p == 0 || (sessions != nullptr && sessions[row] != sessions[order[p - 1]]);
+    session_heads[p] = session;
+    grade_heads[p] = session || labels[row] != labels[order[p - 1]];
+  }
+};
+
+// By session: the number of its first grade.
+struct FirstGrades {
+  const int32_t* session_heads;
+  const int32_t* session_of;  // from 1
+  const int32_t* grade_of;    // from 1
+  int32_t* first_grade;
+
+  HVDREC_HD void operator()(int64_t p) const {
+    if (session_heads[p]) first_grade[session_of[p] - 1] = grade_of[p];
+  }
+};
+
+struct Largest {
+  int32_t value = 0;
+  HVDREC_HD void Add(const Largest& other) {
+    if (other.value > value) value = other.value;
+  }
+};
+
+// A label's number within its session.
+struct Ranks {
+  const int32_t* session_of;
+  const int32_t* grade_of;
+  const int32_t* first_grade;
+  Largest* rank;
+
+  HVDREC_HD void operator()(int64_t p) const {
+    rank[p].value = grade_of[p] - first_grade[session_of[p] - 1];
+  }
+};
+
+// In the order of session and label: 1 where a side of this level begins.
+struct SideHeads {
+  const int32_t* session_heads;
+  const Largest* rank;
+  int level;
+  int32_t* heads;
+
+  HVDREC_HD void operator()(int64_t p) const {
+    heads[p] = session_heads[p] || rank[p].value >> level != rank[p - 1].value >> level;
+  }
+};
+
+// The sides of a level, in the order of session and label number. A split's lower side comes just
+// before its upper one; a side may lack the other.
+struct Sides {
+  int32_t* begin;    // first place
+  int32_t* end;      // behind the last
+  int32_t* number;   // odd: an upper side
+  int32_t* session;  // from 1
+  int32_t* first_cell;
+  int32_t* last_cell;  // behind it
+
+  HVDREC_HD int32_t rows(int32_t side) const { return end[side] - begin[side]; }
+  HVDREC_HD bool upper(int32_t side) const { return number[side] & 1; }
+
+  // The side that it makes pairs with, of `count`; -1: none.
+  HVDREC_HD int32_t Partner(int32_t side, int32_t count) const {
+    if (upper(side)) return side - 1;  // ranks leave no number out
+    const int32_t other = side + 1;
+    const bool partners =
+        other < count && session[other] == session[side] && number[other] == number[side] + 1;
+    return partners ? other : -1;
+  }
+
+  HVDREC_HD bool Panels(int32_t side, int32_t count) const {
+    const int32_t partner = Partner(side, count);
+    return partner >= 0 && rows(side) + rows(partner) > kDirectRows;
+  }
+};
+
+struct FillSides {
+  const int32_t* heads;
+  const int32_t* side_of;  // from 1
+  const int32_t* session_of;
+  const Largest* rank;
+  const int32_t* order;
+  int level;
+  int64_t count;
+  Sides sides;
+  int32_t* row_side;  // by row, from 0
+
+  HVDREC_HD void operator()(int64_t p) const {
+    const int32_t side = side_of[p] - 1;
+    row_side[order[p]] = side;
+    if (heads[p]) {
+      sides.begin[side] = static_cast<int32_t>(p);
+      sides.number[side] = rank[p].value >> level;
+      sides.session[side] = session_of[p];
+    }
+    if (p + 1 == count || heads[p + 1]) sides.end[side] = static_cast<int32_t>(p + 1);
+  }
+};
+
+struct SideKeys {
+  const int32_t* by_score;
+  const int32_t* row_side;
+  uint64_t* keys;
+
+  HVDREC_HD void operator()(int64_t q) const {
+    keys[q] = static_cast<uint64_t>(row_side[by_score[q]]);
+  }
+};
+
+// Rows side by side, in the order of side and score.
+struct Lined {
+  double* u;
+  double* weight;
+  double* panel;  // number; whole, maybe beyond 2^53
+  int32_t* side;
+};
+
+template <typename T>
+struct Line {
+  const double* u;
+  const T* weights;
+  const int32_t* row_side;
+  const int32_t* order;
+  double inverse_width;
+  Lined out;
+
+  HVDREC_HD void operator()(int64_t p) const {
+    const int32_t row = order[p];
+    out.u[p] = u[row];
+    out.weight[p] = weights == nullptr ? 1.0 : static_cast<double>(weights[row]);
+    out.panel[p] = floor(u[row] * inverse_width);
+    out.side[p] = row_side[row];
+  }
+};
+
+// 1 where a cell begins: the rows of a side in one panel.
+struct CellHeads {
+  Lined rows;
+  int32_t* heads;
+
+  HVDREC_HD void operator()(int64_t p) const {
+    heads[p] = p == 0 || rows.side[p] != rows.side[p - 1] || rows.panel[p] != rows.panel[p - 1];
+  }
+};
+
+// The cells of a level in order, so those of a side by rising panel.
+struct Cells {
+  double* panel;
+  int32_t* begin;
+  int32_t* end;
+  int32_t* side;
+  int32_t* pieces;     // of kPieceRows rows; 0 where the side goes pair by pair
+  double* running[2];  // for what lies beyond reach; see RunningSums
+  double* moments;     // [P]: sums of w T_k(x)
+  double* slope;       // [P]: coefficients of what acts on the cell's rows within reach,
+  double* far;         // and the weight of the rows beyond,
+  double* loss;        // and the loss of those pairs, for upper sides
+};
+
+struct FillCells {
+  Lined rows;
+  const int32_t* heads;
+  const int32_t* cell_of;  // from 1
+  int64_t count;
+  int32_t side_count;
+  Sides sides;
+  Cells cells;
+
+  HVDREC_HD void operator()(int64_t p) const {
+    const int32_t cell = cell_of[p] - 1, side = rows.side[p];
+    if (heads[p]) {
+      cells.panel[cell] = rows.panel[p];
+      cells.begin[cell] = static_cast<int32_t>(p);
+      cells.side[cell] = side;
+      if (p == sides.begin[side]) sides.first_cell[side] = cell;
+    }
+    if (p + 1 == count || heads[p + 1]) {
+      cells.end[cell] = static_cast<int32_t>(p + 1);
+      if (p + 1 == sides.end[side]) sides.last_cell[side] = cell + 1;
+    }
+  }
+};
+
+struct CountPieces {
+  int32_t side_count;
+  Sides sides;
+  Cells cells;
+
+  HVDREC_HD void operator()(int64_t c) const {
+    const int64_t rows = cells.end[c] - cells.begin[c];
+    cells.pieces[c] = sides.Panels(cells.side[c], side_count)
+                          ? static_cast<int32_t>((rows + kPieceRows - 1) / kPieceRows)
+                          : 0;
+  }
+};
+
+// A score's place in its panel, -1 to 1.
+HVDREC_HD inline double Coordinate(double u, double panel, double inverse_width) {
+  return (u * inverse_width - panel) * 2 - 1;
+}
+
+// The moments of one piece of a cell a block.
+template <int P>
+struct PieceMoments {
+  static constexpr int kThreads = 128;
+  struct Shared {
+    double parts[kThreads][P];
+  };
+  using Local = Empty;
+
+  Lined rows;
+  Sides sides;
+  Cells cells;
+  int64_t cell_count;
+  const int32_t* pieces_before;  // by cell, its own included
+  double inverse_width;
+  double* out;  // [piece][P]
+
+  HVDREC_HD int64_t Steps(int64_t) const { return 2; }
+  HVDREC_HD void Step(int64_t step, int64_t block, int thread, Shared* shared, Local*) const {
+    if (step == 1) {
+      if (thread >= P) return;
+      double sum = 0;
+      for (int t = 0; t < kThreads; ++t) sum += shared->parts[t][thread];
+      out[block * P + thread] = sum;
+      return;
+    }
+    const int32_t next = static_cast<int32_t>(block) + 1;
+    const int64_t cell = FirstAtLeast(pieces_before, cell_count, next);
+    const int64_t piece = block - (pieces_before[cell] - cells.pieces[cell]);
+    const int64_t begin = cells.begin[cell] + piece * kPieceRows;
+    const int64_t end = begin + kPieceRows < cells.end[cell] ? begin + kPieceRows : cells.end[cell];
+    const bool upper = sides.upper(cells.side[cell]);
+    double sums[P] = {};
+    for (int64_t p = begin + thread; p < end; p += kThreads) {
+      const double x = Coordinate(rows.u[p], cells.panel[cell], inverse_width);
+      double before = upper ? rows.weight[p] : 1.0;
+      double now = before * x;
+      sums[0] += before;
+      sums[1] += now;
+      for (int k = 2; k < P; ++k) {
+        const double following = 2 * x * now - before;
+        before = now;
+        now = following;
+        sums[k] += now;
+      }
+    }
+    for (int k = 0; k < P; ++k) shared->parts[thread][k] = sums[k];
+  }
+};
+
+// Adds the pieces of each cell up; for moment i % P of cell i / P.
+template <int P>
+struct CellMoments {
+  Cells cells;
+  const int32_t* pieces_before;
+  const double* pieces;
+
+  HVDREC_HD void operator()(int64_t i) const {
+    const int64_t cell = i / P;
+    double sum = 0;
+    for (int64_t q = pieces_before[cell] - cells.pieces[cell]; q < pieces_before[cell]; ++q) {
+      sum += pieces[q * P + i % P];
+    }
+    cells.moments[i] = sum;
+  }
+};
+
+// Running sums over the cells of a side, a block each, the cell's own among them: lower sides of
+// counts and scores from each cell up, upper sides of weights from each cell down.
+template <int P>
+struct RunningSums {
+  static constexpr int kThreads = 256;
+  struct Shared {
+    double sums[2][kThreads];
+  };
+  using Local = Empty;
+
+  Sides sides;
+  Cells cells;
+  int32_t side_count;
+  double width;
+
+  HVDREC_HD double Weight(int64_t c) const { return cells.moments[c * P]; }
+  HVDREC_HD double Score(int64_t c) const {
+    return (cells.panel[c] + 0.5) * width * cells.moments[c * P] +
+           width / 2 * cells.moments[c * P + 1];
+  }
+
+  HVDREC_HD int64_t Steps(int64_t side) const {
+    return sides.Panels(static_cast<int32_t>(side), side_count) ? 3 : 0;
+  }
+  HVDREC_HD void Step(int64_t step, int64_t side, int thread, Shared* shared, Local*) const {
+    const int64_t first = sides.first_cell[side];
+    const int64_t count = sides.last_cell[side] - first;
+    const bool upper = sides.upper(static_cast<int32_t>(side));
+    const int64_t each = (count + kThreads - 1) / kThreads;
+    if (step == 1) {
+      if (thread > 1) return;
+      double before = 0;
+      for (int t = 0; t < kThreads; ++t) {
+        const double own = shared->sums[thread][t];
+        shared->sums[thread][t] = before;
+        before += own;
+      }
+      return;
+    }
+    double weight = 0, score = 0;
+    if (step == 2) {
+      weight = shared->sums[0][thread];
+      score = shared->sums[1][thread];
+    }
+    for (int64_t k = thread * each; k < (thread + 1) * each && k < count; ++k) {
+      const int64_t c = upper ? first + k : first + count - 1 - k;
+      weight += Weight(c);
+      score += Score(c);
+      if (step == 2) {
+        cells.running[0][c] = weight;
+        cells.running[1][c] = score;
+      }
+    }
+    if (step == 0) {
+      shared->sums[0][thread] = weight;
+      shared->sums[1][thread] = score;
+    }
+  }
+};
+
+// A PairTable where the machine can read it.
+struct DeviceTable {
+  double width, margin;
+  int64_t first, last;
+  const double* value;
+  const double* slope;
+  const double* slope_transposed;
+};
+
+// What the cells of the other side do to one cell a block.
+template <int P>
+struct Act {
+  static constexpr int kThreads = 128;
+  static constexpr int kParts = kThreads / P;
+  struct Shared {
+    double value[kParts][P];
+    double slope[kParts][P];
+    int64_t from, to;  // the other side's cells within reach
+  };
+  using Local = Empty;
+
+  Sides sides;
+  Cells cells;
+  int32_t side_count;
+  DeviceTable table;
+
+  HVDREC_HD bool InReach(double distance) const {
+    return distance >= static_cast<double>(table.first) &&
+           distance <= static_cast<double>(table.last);
+  }
+
+  HVDREC_HD int64_t Steps(int64_t cell) const {
+    return sides.Panels(cells.side[cell], side_count) ? 4 : 0;
+  }
+
+  HVDREC_HD void Step(int64_t step, int64_t cell, int thread, Shared* shared, Local*) const {
+    const int32_t side = cells.side[cell];
+    const bool upper = sides.upper(side);
+    if (step == 0) {
+      if (thread == 0) Reach(cell, upper, sides.Partner(side, side_count), shared);
+    } else if (step == 1) {
+      Part(cell, upper, thread, shared);
+    } else if (step == 2) {
+      AddParts(cell, upper, thread, shared);
+    } else if (thread == 0) {
+      Beyond(cell, upper, sides.Partner(side, side_count), shared);
+    }
+  }
+
+  HVDREC_HD void Reach(int64_t cell, bool upper, int32_t partner, Shared* shared) const {
+    const double panel = cells.panel[cell];
+    const double first = static_cast<double>(table.first), last = static_cast<double>(table.last);
+    const int64_t begin = sides.first_cell[partner];
+    const int64_t count = sides.last_cell[partner] - begin;
+    const double* const others = cells.panel + begin;
+    int64_t from = FirstAtLeast(others, count, upper ? panel - last : panel + first);
+    int64_t to = FirstAtLeast(others, count, upper ? panel - first + 1 : panel + last + 1);
+    // Beyond 2^53 those sums are rounded; differences of neighbours never are.
+    const double sign = upper ? 1 : -1;
+    while (from < to && !InReach(sign * (panel - others[from]))) ++from;
+    while (from < to && !InReach(sign * (panel - others[to - 1]))) --to;
+    shared->from = begin + from;
+    shared->to = begin + to;
+  }
+
+  HVDREC_HD void Part(int64_t cell, bool upper, int thread, Shared* shared) const {
+    const int part = thread / P, k = thread % P;
+    if (part >= kParts) return;
+    double value = 0, slope = 0;
+    for (int64_t c = shared->from + part; c < shared->to; c += kParts) {
+      const double lead =
+          upper ? cells.panel[cell] - cells.panel[c] : cells.panel[c] - cells.panel[cell];
+      const int64_t at = (static_cast<int64_t>(lead) - table.first) * P * P;
+      const double* const slopes = (upper ? table.slope : table.slope_transposed) + at;
+      for (int l = 0; l < P; ++l) {
+        const double moment = cells.moments[c * P + l];
+        slope += slopes[l * P + k] * moment;
+        if (upper) value += table.value[at + l * P + k] * moment;
+      }
+    }
+    shared->value[part][k] = value;
+    shared->slope[part][k] = slope;
+  }
+
+  HVDREC_HD void AddParts(int64_t cell, bool upper, int thread, Shared* shared) const {
+    if (thread >= P) return;
+    double value = 0, slope = 0;
+    for (int part = 0; part < kParts; ++part) {
+      value += shared->value[part][thread];
+      slope += shared->slope[part][thread];
+    }
+    cells.slope[cell * P + thread] = slope;
+    // Only this thread reads and writes the column.
+    shared->value[0][thread] = upper ? value * cells.moments[cell * P + thread] : 0;
+  }
+
+  // Rows beyond reach: above an upper cell f is linear, and below a lower one.
+  HVDREC_HD void Beyond(int64_t cell, bool upper, int32_t partner, Shared* shared) const {
+    double loss = 0;
+    for (int k = 0; k < P; ++k) loss += shared->value[0][k];
+    double far = 0;
+    if (upper && shared->to < sides.last_cell[partner]) {
+      far = cells.running[0][shared->to];
+      const double weight = cells.moments[cell * P];
+      const double score = (cells.panel[cell] + 0.5) * table.width * weight +
+                           table.width / 2 * cells.moments[cell * P + 1];
+      loss += weight * (far * table.margin + cells.running[1][shared->to]) - far * score;
+    } else if (!upper && shared->from > sides.first_cell[partner]) {
+      far = cells.running[0][shared->from - 1];
+    }
+    cells.far[cell] = far;
+    cells.loss[cell] = loss;
+  }
+};
+
+struct Total {
+  double loss = 0;
+  double pairs = 0;  // those whose weight isn't 0
+  HVDREC_HD void Add(const Total& other) {
+    loss += other.loss;
+    pairs += other.pairs;
+  }
+};
+
+// Adds what a level does to each row's gradient and loss.
+template <int P>
+struct Evaluate {
+  Lined rows;
+  const int32_t* order;
+  Sides sides;
+  Cells cells;
+  int32_t side_count;
+  const int32_t* cell_of;  // from 1; nullptr: all goes pair by pair
+  double inverse_width;
+  PairValue f;
+  double* gradient;  // by row, as `totals`
+  Total* totals;
+
+  HVDREC_HD void operator()(int64_t p) const {
+    const int32_t side = rows.side[p], partner = sides.Partner(side, side_count);
+    if (partner < 0) return;
+    const bool upper = sides.upper(side);
+    const double weight = rows.weight[p];
+    if (upper && weight == 0) return;
+    const int32_t row = order[p];
+    Total& total = totals[row];
+    if (upper) total.pairs += sides.rows(partner);
+    if (cell_of != nullptr && sides.Panels(side, side_count)) {
+      const int64_t cell = cell_of[p] - 1;
+      const double slope = Series(p, cell);
+      gradient[row] += upper ? weight * (slope - cells.far[cell]) : cells.far[cell] - slope;
+    } else {
+      double value = 0, slope = 0;
+      for (int32_t q = sides.begin[partner]; q < sides.end[partner]; ++q) {
+        double v, s;
+        f(upper ? rows.u[p] - rows.u[q] : rows.u[q] - rows.u[p], &v, &s);
+        const double w = upper ? 1.0 : rows.weight[q];
+        value += w * v;
+        slope += w * s;
+      }
+      gradient[row] += upper ? weight * slope : -slope;
+      if (upper) total.loss += weight * value;
+    }
+  }
+
+  // The sum of c_k T_k(x), by Clenshaw's recurrence.
+  HVDREC_HD double Series(int64_t p, int64_t cell) const {
+    const double* const c = cells.slope + cell * P;
+    const double x = Coordinate(rows.u[p], cells.panel[cell], inverse_width);
+    double next = 0, now = c[P - 1];
+    for (int k = P - 2; k >= 1; --k) {
+      const double earlier = 2 * x * now - next + c[k];
+      next = now;
+      now = earlier;
+    }
+    return x * now - next + c[0];
+  }
+};
+
+// Each cell's loss goes to its first row: the rows' totals are all there is to add up.
+struct GiveCellLoss {
+  const int32_t* order;
+  Sides sides;
+  Cells cells;
+  int32_t side_count;
+  Total* totals;
+
+  HVDREC_HD void operator()(int64_t c) const {
+    if (sides.Panels(cells.side[c], side_count))
+      totals[order[cells.begin[c]]].loss += cells.loss[c];
+  }
+};
+
+// The mean's gradient by the scores.
+template <typename T>
+struct Finish {
+  const double* gradient;
+  const Total* total;
+  double temperature;
+  T* out;
+
+  HVDREC_HD void operator()(int64_t i) const {
+    const double scale = total->pairs > 0 ? 1 / total->pairs : 0.0;
+    out[i] = static_cast<T>(gradient[i] * (scale / temperature));
+  }
+};
+
+template <typename T>
+struct FillWith {
+  T value;
+  T* out;
+
+  HVDREC_HD void operator()(int64_t i) const { out[i] = value; }
+};
+
+}  // namespace pairwise_steps
+}  // namespace hvdrec
+
+#endif  // HVDREC_KERNELS_PAIRWISE_STEPS_H_

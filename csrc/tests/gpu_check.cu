@@ -1,0 +1,259 @@
+// Holds the CUDA kernels against the CPU's on this machine's GPU, and times them.
+//
+// Writes one JSON document. Exit status: 0 all hold; 1 some differ, or CUDA reports an error; 3
+// there is no GPU that can be used. `--short` leaves the largest sizes out.
+
+#include <cuda_runtime.h>
+
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <stdexcept>
+
+#include "kernels/gpu_losses.h"
+#include "kernels/gpu_machine.h"
+#include "tests/loss_cases.h"
+
+namespace hvdrec {
+namespace {
+
+constexpr int kNoDevice = 3;
+constexpr int kRuns = 10;
+
+// Memory of the GPU, kept from run to run as TensorFlow's allocator does: the times are the
+// kernels'.
+class ArenaScratch final : public GpuScratch {
+ public:
+  ~ArenaScratch() override {
+    for (const Block& block : blocks_) cudaFree(block.data);
+  }
+
+  // All that was handed out may be handed out again.
+  void Rewind() { next_ = 0; }
+
+  void* Allocate(size_t bytes) override {
+    bytes = std::max<size_t>(bytes, 1);
+    if (next_ == blocks_.size() || blocks_[next_].bytes < bytes) {
+      Block block{nullptr, bytes};
+      if (cudaMalloc(&block.data, bytes) != cudaSuccess) throw std::bad_alloc();
+      blocks_.insert(blocks_.begin() + static_cast<std::ptrdiff_t>(next_), block);
+    }
+    return blocks_[next_++].data;
+  }
+
+ private:
+  struct Block {
+    void* data;
+    size_t bytes;
+  };
+  std::vector<Block> blocks_;
+  size_t next_ = 0;
+};
+
+// A copy on the GPU of some of the host's values; null where there are none.
+template <typename V>
+class OnGpu {
+ public:
+  explicit OnGpu(const std::vector<V>& values) : count_(values.size()) {
+    if (values.empty()) return;
+    CheckCuda(cudaMalloc(&data_, count_ * sizeof(V)));
+    CheckCuda(cudaMemcpy(data_, values.data(), count_ * sizeof(V), cudaMemcpyHostToDevice));
+  }
+  ~OnGpu() { cudaFree(data_); }
+  OnGpu(const OnGpu&) = delete;
+  OnGpu& operator=(const OnGpu&) = delete;
+
+  V* get() const { return data_; }
+  std::vector<V> Values() const {
+    std::vector<V> values(count_);
+    if (count_ == 0) return values;
+    CheckCuda(cudaMemcpy(values.data(), data_, count_ * sizeof(V), cudaMemcpyDeviceToHost));
+    return values;
+  }
+
+ private:
+  V* data_ = nullptr;
+  const size_t count_;
+};
+
+// Milliseconds of the quickest of some runs, from the call to the end of what it put on the stream.
+template <typename Body>
+double Best(int runs, const Body& body) {
+  double best = 1e300;
+  for (int run = 0; run < runs; ++run) {
+    const auto begin = std::chrono::steady_clock::now();
+    body();
+    const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begin;
+    best = std::min(best, took.count());
+  }
+  return best;
+}
+
+struct Device {
+  std::string name;
+  int major = 0, minor = 0, runtime = 0;
+  double bandwidth = 0;  // bytes a second of a plain copy, read and written
+  double flops = 0;      // float32, by clock and lanes
+};
+
+double MeasureBandwidth() {
+  constexpr size_t kBytes = size_t{256} << 20;
+  char *from, *to;
+  CheckCuda(cudaMalloc(&from, kBytes));
+  CheckCuda(cudaMalloc(&to, kBytes));
+  CheckCuda(cudaMemset(from, 1, kBytes));
+  const double milliseconds = Best(kRuns, [&] {
+    CheckCuda(cudaMemcpy(to, from, kBytes, cudaMemcpyDeviceToDevice));
+    CheckCuda(cudaDeviceSynchronize());
+  });
+  cudaFree(from);
+  cudaFree(to);
+  return 2.0 * kBytes / (milliseconds * 1e-3);
+}
+
+Device Look() {
+  Device device;
+  cudaDeviceProp properties;
+  CheckCuda(cudaGetDeviceProperties(&properties, 0));
+  device.name = properties.name;
+  device.major = properties.major;
+  device.minor = properties.minor;
+  CheckCuda(cudaRuntimeGetVersion(&device.runtime));
+  int kilohertz = 0;
+  CheckCuda(cudaDeviceGetAttribute(&kilohertz, cudaDevAttrClockRate, 0));
+  const int lanes = properties.major == 8 && properties.minor == 0 ? 64 : 128;
+  device.flops = 2.0 * lanes * properties.multiProcessorCount * kilohertz * 1e3;
+  device.bandwidth = MeasureBandwidth();
+  return device;
+}
+
+struct Outcome {
+  std::string name, type;
+  double loss_error = 0, gradient_error = 0, tolerance = 0;
+  bool repeats = false;     // the same bits twice
+  double gpu = 0, cpu = 0;  // milliseconds
+  double bytes = 0;         // that can't but be moved
+  double flops = 0;         // of the matrix products; 0: none
+
+  bool Holds() const { return repeats && loss_error <= tolerance && gradient_error <= tolerance; }
+};
+
+class Report {
+ public:
+  explicit Report(const Device& device) : device_(device) {
+    std::printf(
+        "{\"device\": \"%s\", \"compute_capability\": \"%d.%d\", \"cuda_runtime\": %d,\n"
+        " \"copy_gigabytes_per_second\": %.1f, \"float32_teraflops\": %.1f,\n \"cases\": [",
+        device.name.c_str(), device.major, device.minor, device.runtime, device.bandwidth * 1e-9,
+        device.flops * 1e-12);
+  }
+
+  void Add(const Outcome& o) {
+    const double seconds = o.gpu * 1e-3;
+    std::printf(
+        "%s\n  {\"case\": \"%s\", \"type\": \"%s\", \"holds\": %s, \"loss_error\": %.3g, "
+        "\"gradient_error\": %.3g, \"same_bits\": %s, \"gpu_ms\": %.4f, \"cpu_ms\": %.4f, "
+        "\"gigabytes_per_second\": %.2f, \"of_memory_bound\": %.4f",
+        first_ ? "" : ",", o.name.c_str(), o.type.c_str(), o.Holds() ? "true" : "false",
+        o.loss_error, o.gradient_error, o.repeats ? "true" : "false", o.gpu, o.cpu,
+        o.bytes / seconds * 1e-9, o.bytes / seconds / device_.bandwidth);
+    if (o.flops > 0) std::printf(", \"of_gemm_bound\": %.4f", o.flops / seconds / device_.flops);
+    std::printf("}");
+    std::fflush(stdout);
+    first_ = false;
+    failed_ += !o.Holds();
+  }
+
+  int End() const {
+    std::printf("\n ],\n \"failed\": %d}\n", failed_);
+    return failed_ > 0;
+  }
+
+ private:
+  const Device device_;
+  bool first_ = true;
+  int failed_ = 0;
+};
+
+template <typename T>
+const char* TypeName() {
+  return sizeof(T) == sizeof(float) ? "float32" : "float64";
+}
+
+template <typename T>
+Outcome CheckPairwise(const PairwiseCase& c) {
+  const PairwiseInput<T> input(c);
+  std::vector<T> expected(input.scores.size());
+  const PairwiseRows<T> on_cpu{input.scores.data(), input.labels.data(),
+                               c.weighted ? input.weights.data() : nullptr,
+                               c.sessions > 0 ? input.sessions.data() : nullptr, c.rows};
+  const OnGpu<T> scores(input.scores), labels(input.labels), weights(input.weights);
+  const OnGpu<int64_t> sessions(input.sessions);
+  const OnGpu<T> gradient(expected);
+  const PairwiseRows<T> on_gpu{scores.get(), labels.get(), weights.get(), sessions.get(), c.rows};
+  ArenaScratch scratch;
+  const Gpu gpu{nullptr, &scratch};
+  Outcome outcome{c.Name(), TypeName<T>()};
+  PairwiseResult cpu, found;
+  const OwnThreads threads(0);
+  outcome.cpu = Best(3, [&] { cpu = Pairwise<T>(on_cpu, c.options, threads, expected.data()); });
+  const auto run = [&] {
+    scratch.Rewind();
+    found = Pairwise<T>(on_gpu, c.options, gpu, gradient.get());
+    CheckCuda(cudaDeviceSynchronize());
+  };
+  run();
+  const std::vector<T> first = gradient.Values();
+  const double first_loss = found.loss;
+  outcome.gpu = Best(kRuns, run);
+  outcome.repeats = first == gradient.Values() && first_loss == found.loss;
+  outcome.loss_error = Difference(found.loss, cpu.loss) + (found.pairs == cpu.pairs ? 0 : 1);
+  outcome.gradient_error = Difference(first, expected);
+  outcome.tolerance = sizeof(T) == sizeof(float) ? 2e-7 : 1e-10;
+  outcome.bytes = static_cast<double>(c.rows) *
+                  (sizeof(T) * (c.weighted ? 4 : 3) + (c.sessions > 0 ? sizeof(int64_t) : 0));
+  return outcome;
+}
+
+void CheckPairwiseLosses(bool small, Report* report) {
+  for (const PairLoss loss : {PairLoss::kLogistic, PairLoss::kFocal, PairLoss::kHinge,
+                              PairLoss::kSquaredHinge, PairLoss::kSquare}) {
+    PairwiseOptions options;
+    options.loss = loss;
+    const bool smooth = loss == PairLoss::kLogistic || loss == PairLoss::kFocal;
+    for (const int64_t rows : {1, 2, 1000, 4096, 16384, 100000, 1000000}) {
+      if (rows > (small ? 16384 : smooth ? 1000000 : 100000)) continue;
+      report->Add(CheckPairwise<float>({rows, 2, 0, false, 2.0, options}));
+      report->Add(CheckPairwise<float>({rows, 5, rows / 50, true, 2.0, options}));
+      options.margin = 0.5;
+      report->Add(CheckPairwise<double>({rows, 0, 0, true, 1e3, options}));
+      options.margin = 0;
+    }
+  }
+}
+
+int Run(bool small) {
+  int devices = 0;
+  const cudaError_t status = cudaGetDeviceCount(&devices);
+  if (status != cudaSuccess || devices == 0) {
+    std::fprintf(stderr, "gpu_check: no GPU that can be used (%s): nothing was checked\n",
+                 status == cudaSuccess ? "none found" : cudaGetErrorString(status));
+    return kNoDevice;
+  }
+  try {
+    Report report(Look());
+    CheckPairwiseLosses(small, &report);
+    return report.End();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "\ngpu_check: %s\n", error.what());
+    return 1;
+  }
+}
+
+}  // namespace
+}  // namespace hvdrec
+
+int main(int argc, char** argv) {
+  return hvdrec::Run(argc > 1 && std::strcmp(argv[1], "--short") == 0);
+}

@@ -1,0 +1,118 @@
+// Runs the CUDA twins of the losses on an emulated machine and holds them against the CPU's
+// kernels.
+
+#include <cstdio>
+#include <cstring>
+#include <limits>
+
+#include "kernels/pairwise_twin.h"
+#include "tests/emulated_machine.h"
+#include "tests/loss_cases.h"
+
+namespace hvdrec {
+namespace {
+
+// What the sums of panels of either side allow, in float input's tolerance and in double's.
+template <typename T>
+constexpr double kTolerance = sizeof(T) == sizeof(float) ? 2e-7 : 1e-10;
+
+struct Tally {
+  int64_t cases = 0, failed = 0;
+
+  void Count(bool holds, const std::string& name, double loss, double gradient) {
+    ++cases;
+    if (holds) return;
+    ++failed;
+    std::printf("%s: loss off by %g, gradient by %g\n", name.c_str(), loss, gradient);
+  }
+};
+
+template <typename T>
+void CheckPairwiseCase(const PairwiseCase& c, Tally* tally) {
+  const PairwiseInput<T> input(c);
+  std::vector<T> expected(input.scores.size()), found(expected), again(expected);
+  const PairwiseRows<T> rows{input.scores.data(), input.labels.data(),
+                             c.weighted ? input.weights.data() : nullptr,
+                             c.sessions > 0 ? input.sessions.data() : nullptr, c.rows};
+  const PairwiseResult cpu = Pairwise<T>(rows, c.options, Serial(), expected.data());
+  EmulatedMachine first(1), second(2);
+  const PairwiseResult twin = RunPairwiseTwin(rows, c.options, first, found.data());
+  const PairwiseResult other = RunPairwiseTwin(rows, c.options, second, again.data());
+  const double loss = Difference(twin.loss, cpu.loss), gradient = Difference(found, expected);
+  const bool same = twin.loss == other.loss && found == again;
+  tally->Count(same && twin.pairs == cpu.pairs && twin.bad_row == -1 && loss <= kTolerance<T> &&
+                   gradient <= kTolerance<T>,
+               c.Name() + (same ? "" : ", depends on the order of threads"), loss, gradient);
+}
+
+std::vector<PairwiseOptions> PairwiseForms() {
+  std::vector<PairwiseOptions> options;
+  for (const PairLoss loss : {PairLoss::kLogistic, PairLoss::kFocal, PairLoss::kHinge,
+                              PairLoss::kSquaredHinge, PairLoss::kSquare}) {
+    PairwiseOptions o;
+    o.loss = loss;
+    options.push_back(o);
+    o.margin = 0.7;
+    o.temperature = 2;
+    o.label_scale = 0.3;
+    options.push_back(o);
+  }
+  return options;
+}
+
+void CheckPairwiseForms(bool small, Tally* tally) {
+  const std::vector<int64_t> sizes = small ? std::vector<int64_t>{0, 1, 2, 37, 700}
+                                           : std::vector<int64_t>{0, 1, 2, 37, 511, 513, 5000};
+  for (const PairwiseOptions& o : PairwiseForms()) {
+    for (const int64_t rows : sizes) {
+      for (const double spread : {0.0, 2.0, 1e5}) {
+        for (const int64_t sessions : {int64_t{0}, int64_t{2}, rows / 4}) {
+          CheckPairwiseCase<float>({rows, 2, sessions, sessions > 0, spread, o}, tally);
+          CheckPairwiseCase<double>({rows, 5, sessions, sessions == 0, spread, o}, tally);
+          if (rows < 1000) CheckPairwiseCase<float>({rows, 0, sessions, true, spread, o}, tally);
+        }
+      }
+    }
+  }
+  // More rows in a cell than in a piece.
+  CheckPairwiseCase<float>({9000, 2, 0, true, 0.3, {}}, tally);
+}
+
+void CheckPairwiseBadRow(Tally* tally) {
+  PairwiseInput<float> input({100, 2, 0, true, 1.0, {}});
+  input.weights[70] = std::numeric_limits<float>::infinity();
+  input.scores[40] = std::numeric_limits<float>::quiet_NaN();
+  std::vector<float> gradient(100);
+  EmulatedMachine machine(1);
+  const PairwiseRows<float> rows{input.scores.data(), input.labels.data(), input.weights.data(),
+                                 nullptr, 100};
+  const PairwiseResult found = RunPairwiseTwin(rows, {}, machine, gradient.data());
+  const bool nan =
+      std::all_of(gradient.begin(), gradient.end(), [](float value) { return std::isnan(value); });
+  tally->Count(found.bad_row == 40 && std::isnan(found.loss) && nan, "pairwise, bad row", 0, 0);
+  PairwiseOptions cut;
+  cut.hardest = 0.5;
+  bool refused = false;
+  try {
+    RunPairwiseTwin(rows, cut, machine, gradient.data());
+  } catch (const std::invalid_argument&) {
+    refused = true;
+  }
+  tally->Count(refused, "pairwise, hardest isn't refused", 0, 0);
+}
+
+int Run(bool small) {
+  Tally tally;
+  CheckPairwiseForms(small, &tally);
+  CheckPairwiseBadRow(&tally);
+  std::printf("twins: %ld cases, %ld failed\n", static_cast<long>(tally.cases),
+              static_cast<long>(tally.failed));
+  return tally.failed > 0;
+}
+
+}  // namespace
+}  // namespace hvdrec
+
+int main(int argc, char** argv) {
+  return hvdrec::Run(argc > 1 && std::strcmp(argv[1], "--short") == 0);
+}
