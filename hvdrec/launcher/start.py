@@ -36,4 +36,5 @@ def supervise(run: Run, started: Sequence[Process]) -> int:
         UserError: A process can't be started.
     """
     config = load_for_training(parse_train(run.arguments))
-    return Supervisor(started, Path(config.proto.model_dir) / "logs").run()
+    log_dir = Path(config.proto.model_dir) / "logs"
+    return Supervisor(started, log_dir, "--verbose" in run.arguments).run()

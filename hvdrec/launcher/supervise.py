@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,10 @@ _GRACE_SECONDS = 5.0
 _NOTICE_SECONDS = 60.0
 #: A worker that dies so soon after its start, so often in a row, isn't started again.
 _SOON_SECONDS, _MOST_RESTARTS = 20.0, 3
+#: TensorFlow's lines about connections, which it writes whatever TF_CPP_MIN_LOG_LEVEL says.
+_CONNECTIONS = re.compile(
+    rb"[IWE]\d{4} |WARNING: All log messages before|Additional GRPC error|:\{\"created\"|This could happen if"
+)
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -50,14 +55,15 @@ class _Child:
 class Supervisor:
     """Starts all, starts lost workers again, and ends all when the chief has ended."""
 
-    def __init__(self, processes: Sequence[Process], log_dir: Path) -> None:
+    def __init__(self, processes: Sequence[Process], log_dir: Path, verbose: bool = False) -> None:
         """Starts nothing yet.
 
         Args:
             processes: One of them is the chief.
-            log_dir: What each prints goes to ``<role>.log`` there too.
+            log_dir: All that each prints goes to ``<role>.log`` there.
+            verbose: Show all of it too, TensorFlow's lines about its connections among it.
         """
-        self._processes, self._log_dir = processes, log_dir
+        self._processes, self._log_dir, self._verbose = processes, log_dir, verbose
         self._children: list[_Child] = []
         self._signals: list[int] = []
         self._server_lost: float | None = None
@@ -105,6 +111,8 @@ class Supervisor:
         with log.open("ab", buffering=0) as file:
             for line in popen.stdout:
                 file.write(line)
+                if not self._verbose and _is_noise(role, line):
+                    continue
                 with self._output, contextlib.suppress(OSError):
                     sys.stdout.buffer.write(f"[{role}] ".encode() + line)
                     sys.stdout.buffer.flush()
@@ -130,17 +138,17 @@ class Supervisor:
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         if child.role == SERVER and self._server_lost is None:
             self._server_lost = time.monotonic()
-            self._say(f"{child.process.role} {how}; what it held is lost")
+            self._say(f"{child.process.role} {how} ({child.log}); what it held is lost")
         # 0: the chief is about to end. 2: so will the chief, by the same mistake of the user's.
         if child.role != WORKER or code in (0, 2) or self._server_lost is not None or self._signals:
             return
         soon = time.monotonic() - child.started < _SOON_SECONDS
         restarts = child.restarts + 1 if soon else 1
         if restarts > _MOST_RESTARTS:
-            self._say(f"{child.process.role} {how} again and again: ending the run")
+            self._say(f"{child.process.role} {how} again and again ({child.log}): ending the run")
             self._end(chief)
             return
-        self._say(f"{child.process.role} {how}; it is started again")
+        self._say(f"{child.process.role} {how} ({child.log}); it is started again")
         self._children[index] = self._start(child.process)
         self._children[index].restarts = restarts
 
@@ -189,6 +197,13 @@ class Supervisor:
     def _say(self, text: str) -> None:
         with self._output:
             print(f"hvdrec.launch: {text}", file=sys.stderr, flush=True)
+
+
+def _is_noise(role: str, line: bytes) -> bool:
+    """Whether only a log is to keep a line."""
+    if role.partition("-")[0] in (WORKER, SERVER):
+        return not line.startswith(b"hvdrec: ")
+    return _CONNECTIONS.match(line) is not None
 
 
 def _die_with_parent() -> None:

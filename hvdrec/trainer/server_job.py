@@ -21,6 +21,9 @@ from hvdrec.trainer.loop import Loop, LoopParts
 from hvdrec.trainer.server_loop import ServerLoop
 from hvdrec.trainer.server_step import AsynchronousStep, ServerStep, SynchronousStep
 
+#: Steps a worker gets at once: what a lost worker may have done of them counts twice.
+_MOST_AT_ONCE = 8
+
 
 class ServerJob(Job):
     """The chief reads, packs, logs, saves and exports; workers train and evaluate."""
@@ -60,8 +63,12 @@ class ServerJob(Job):
 
     def loop(self, parts: LoopParts, position: InputPosition) -> Loop:
         """Hands batches to the workers."""
-        kind = SynchronousStep if self.synchronous else AsynchronousStep
-        step: ServerStep = kind(parts.step, self._coordinator, self._cluster.workers)
+        step: ServerStep
+        if self.synchronous:
+            step = SynchronousStep(parts.step, self._coordinator, self._cluster.workers)
+        else:
+            at_once = min(parts.schedule.per_call, _MOST_AT_ONCE)
+            step = AsynchronousStep(parts.step, self._coordinator, self._cluster.workers, at_once)
 
         def steps_left(at: InputPosition) -> int | None:
             left = parts.steps_left(at)

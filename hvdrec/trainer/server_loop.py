@@ -17,10 +17,10 @@ from hvdrec.trainer.server_step import ServerStep
 
 
 class _Begun(NamedTuple):
-    """A step that has been begun."""
+    """Steps that have been begun at once, and the batches of each."""
 
     number: int
-    batches: Sequence[PackedBatch]
+    steps: Sequence[Sequence[PackedBatch]]
     handle: Any
 
 
@@ -44,40 +44,47 @@ class ServerLoop(Loop):
         self._signal = signal.SIGTERM if flags[Flag.SIGTERM] else signal.SIGINT * bool(flags[Flag.SIGINT])
         if flags[Flag.HALT]:
             return 0, flags
-        for done in range(count):
-            batches, error = self._take(self._step.batches)
+        done = 0
+        while done < count:
+            wanted = min(self._step.steps, count - done)
+            batches, error = self._take(wanted * self._step.batches)
             if error is not None:
                 self._drain()
                 raise error
-            if not batches:
-                return done, flags
-            self._begin(batches)
-        return count, flags
+            if batches:
+                done += self._begin(batches)
+            if len(batches) < wanted * self._step.batches:
+                break
+        return done, flags
 
-    def _begin(self, batches: Sequence[PackedBatch]) -> None:
+    def _begin(self, batches: Sequence[PackedBatch]) -> int:
+        """Begins the steps that some batches make, and gives how many."""
         while len(self._begun) >= self._step.ahead:
             self._end_first()
-        parts = self.parts
+        parts, each = self.parts, self._step.batches
         watchers = [w for w in parts.watchers if self.now % w.period == 0]
         for watcher in watchers:
             watcher.before(self.now, parts.step.feed.stack(batches[:1]))
-        self._begun.append(_Begun(self.now, batches, self._step.begin(batches, self.now)))
-        self.now += 1
+        steps = [batches[i : i + each] for i in range(0, len(batches), each)]
+        self._begun.append(_Begun(self.now, steps, self._step.begin(batches, self.now)))
+        self.now += len(steps)
         self.position = max((self.position, *(b.position for b in batches)), key=lambda p: (p.epoch, p.row))
         for watcher in watchers:
             watcher.after(self.now)
+        return len(steps)
 
     def _end_first(self) -> None:
-        number, batches, handle = self._begun.popleft()
-        finite, losses = self._step.result(handle)
-        if not finite:
-            texts = [explain(self.parts.step, batch, worker) for worker, batch in enumerate(batches)]
+        number, steps, handle = self._begun.popleft()
+        done, losses = self._step.result(handle)
+        if done:
+            self._report_steps(number, losses[:done], sum(b.rows for step in steps[:done] for b in step))
+        if done < len(steps):
+            texts = [explain(self.parts.step, batch, 0) for batch in steps[done]]
             found = " | ".join(t.partition(": ")[2] for t in texts if t) or "a number is not finite"
             raise TrainingError(
-                f"step {number}: {found}; nothing was updated by this step; the last checkpoint is that of "
-                f"step {self._saved_step}"
+                f"step {number + done}: {found}; nothing was updated by this step; the last checkpoint is "
+                f"that of step {self._saved_step}"
             )
-        self._report_steps(number, losses[None], sum(b.rows for b in batches))
 
     def _drain(self) -> None:
         """Waits for all steps begun."""

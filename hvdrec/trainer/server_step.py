@@ -18,14 +18,14 @@ from hvdrec.trainer.step import TrainStep
 
 
 class StepResult(NamedTuple):
-    """What became of a step.
+    """What became of one step or several.
 
     Attributes:
-        finite: False where a number wasn't finite; then nothing was updated.
-        losses: float32 [names].
+        done: How many were done; fewer than begun where a number wasn't finite in the next one.
+        losses: float32 [steps begun, names].
     """
 
-    finite: bool
+    done: int
     losses: np.ndarray
 
 
@@ -34,33 +34,37 @@ class ServerStep(abc.ABC):
 
     Attributes:
         batches: How many batches a step takes.
-        ahead: How many steps may be begun before the first of them is done.
+        steps: How many steps may be begun at once.
+        ahead: How many times may be begun before the first is done.
     """
 
     batches: int
+    steps: int
     ahead: int
 
     @abc.abstractmethod
     def begin(self, batches: Sequence[PackedBatch], number: int) -> Any:
-        """Begins step `number`; gives what `result` takes."""
+        """Begins steps from `number` on; gives what `result` takes."""
 
     @abc.abstractmethod
     def result(self, begun: Any) -> StepResult:
-        """Waits for a step; to be called in the order they were begun."""
+        """Waits for these steps; to be called in the order they were begun."""
 
 
 class AsynchronousStep(ServerStep):
-    """Each worker updates the servers by its own batch, whatever the others do meanwhile."""
+    """Each worker updates the servers by its own batches, whatever the others do meanwhile."""
 
-    def __init__(self, step: TrainStep, coordinator: Coordinator, workers: int) -> None:
+    def __init__(self, step: TrainStep, coordinator: Coordinator, workers: int, at_once: int) -> None:
         """Nothing is traced before the first step.
 
         Args:
             step: On variables that live on the servers.
             coordinator: Has workers run it.
             workers: How many there are.
+            at_once: Steps that a worker gets at once, one after the other: the chief's cost is one of
+                every call, however many steps are in it.
         """
-        self.batches = 1
+        self.batches, self.steps = 1, at_once
         # One that runs and one that waits at each worker.
         self.ahead = 2 * workers
         self._step, self._coordinator = step, coordinator
@@ -68,19 +72,34 @@ class AsynchronousStep(ServerStep):
         self._train = tf.function(self._graph, input_signature=signature, autograph=False)
 
     def _graph(self, call: FeedCall, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        batch = self._step.feed.unpack(call, tf.constant(0))
-        exchanged = self._step.exchange(batch, tf.constant(1.0), number)
-        return self._step.update(exchanged, number), exchanged.losses
+        names = len(self._step.loss_names)
+        steps = tf.shape(call.rows)[0]
+
+        def one(k: tf.Tensor, finite: tf.Tensor, report: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            now = number + tf.cast(k, tf.int64)
+            exchanged = self._step.exchange(self._step.feed.unpack(call, k), tf.constant(1.0), now)
+            finite = self._step.update(exchanged, now)
+            report = tf.tensor_scatter_nd_update(report, [[k]], [exchanged.losses])
+            return k + tf.cast(finite, tf.int32), finite, report
+
+        done, _, report = tf.while_loop(
+            lambda k, finite, report: tf.logical_and(k < steps, finite),
+            one,
+            (tf.constant(0), tf.constant(True), tf.zeros([steps, names])),
+            shape_invariants=(tf.TensorShape([]), tf.TensorShape([]), tf.TensorShape([None, names])),
+            parallel_iterations=1,
+        )
+        return done, report
 
     def begin(self, batches: Sequence[PackedBatch], number: int) -> Any:
-        """Has a worker train on the batch."""
+        """Has a worker train on the batches."""
         call = self._step.feed.stack(batches)
         return self._coordinator.schedule(self._train, call, tf.constant(number, tf.int64))
 
     def result(self, begun: Any) -> StepResult:
         """Waits for that worker."""
-        finite, losses = self._coordinator.fetch(begun)
-        return StepResult(bool(finite), np.asarray(losses))
+        done, losses = self._coordinator.fetch(begun)
+        return StepResult(int(done), np.asarray(losses))
 
 
 class _Part(NamedTuple):
@@ -101,7 +120,7 @@ class SynchronousStep(ServerStep):
 
     def __init__(self, step: TrainStep, coordinator: Coordinator, workers: int) -> None:
         """As `AsynchronousStep`."""
-        self.batches, self.ahead = workers, 1
+        self.batches, self.steps, self.ahead = workers, 1, 1
         self._step, self._coordinator = step, coordinator
         self._moving: list[MovingUpdate] = []
         scalars = [tf.TensorSpec([], tf.float32), tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.int32)]
@@ -153,7 +172,7 @@ class SynchronousStep(ServerStep):
         )
         tensors = tf.nest.map_structure(tf.convert_to_tensor, total)
         finite, losses = self._update(tensors, tf.constant(number, tf.int64))
-        return StepResult(bool(finite), losses.numpy())
+        return StepResult(int(bool(finite)), losses.numpy()[None])
 
 
 def _sums(parts: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import logging
+import os
+import re
+import sys
 from typing import Any
 
 import tensorflow as tf
@@ -52,6 +57,8 @@ def _coordinate(config: Config, flags: Any, cluster: Cluster) -> None:
     signals, group = StopSignals(), SingleReplica()
     model_dir = config.proto.model_dir
     with signals.watching(), locked(model_dir, group, signals):
+        if not flags.verbose:
+            tf.get_logger().addFilter(_LostWorkers())
         clear_done(model_dir)
         clusters.wait_for_all(cluster, log.logger.info, lambda: signals.received != 0)
         if signals.received:
@@ -60,19 +67,34 @@ def _coordinate(config: Config, flags: Any, cluster: Cluster) -> None:
             coordinator = Coordinator(cluster)
             run_job(config, flags, group, signals, lambda: ServerJob(config, group, cluster, coordinator))
         except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+            atexit.register(_leave)
             raise TrainingError(_lost(error)) from error
 
 
 def _lost(error: tf.errors.OpError) -> str:
+    found = re.search(r"/job:(\w+)/replica:0/task:(\d+)", str(error))
+    who = f"{found[1]} {found[2]}" if found else "a parameter server"
     return (
-        f"a parameter server is gone, and what it held with it ({_first_line(error)}); start all processes "
-        "again with --continue_train to go on from the last checkpoint"
+        f"{who} is gone, and the variables it held with it; start all processes again with --continue_train "
+        "to go on from the last checkpoint"
     )
 
 
-def _first_line(error: tf.errors.OpError) -> str:
-    lines = [line for line in str(error.message).splitlines() if "/job:" in line] or [str(error.message)]
-    return lines[0].strip()[:200]
+def _leave() -> None:
+    """Ends without TensorFlow's own end, which reports all that it can't give back to a lost server."""
+    sys.stdout.flush()
+    os._exit(TrainingError.exit_code)
+
+
+class _LostWorkers(logging.Filter):
+    """Says of TensorFlow's lines only which worker was lost, in one line."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether TensorFlow's own line is shown."""
+        if str(record.msg).startswith("Worker %s failed with") and record.args:
+            name = str(record.args[0]).rpartition(":")[2]  # type: ignore[index]
+            log.logger.warning("worker %s is lost; its batches go to the others until it is back", name)
+        return False
 
 
 def _evaluate(config: Config, flags: Any, cluster: Cluster) -> None:
