@@ -1,0 +1,23 @@
+"""Command-line flags of the entry points, and the config they lead to; a module for each."""
+
+from hvdrec.config.flags.evaluate import EvalFlags, load_for_eval, parse_eval
+from hvdrec.config.flags.export import ExportFlags, load_for_export, parse_export
+from hvdrec.config.flags.predict import PredictFlags, load_for_predict, newest_version, parse_predict
+from hvdrec.config.flags.train import EVAL_METHODS, TrainFlags, load_for_training, parse_train
+
+__all__ = [
+    "EVAL_METHODS",
+    "EvalFlags",
+    "ExportFlags",
+    "PredictFlags",
+    "TrainFlags",
+    "load_for_eval",
+    "load_for_export",
+    "load_for_predict",
+    "load_for_training",
+    "newest_version",
+    "parse_eval",
+    "parse_export",
+    "parse_predict",
+    "parse_train",
+]

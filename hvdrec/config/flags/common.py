@@ -1,0 +1,66 @@
+"""What the flags of several entry points have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from hvdrec import storage
+from hvdrec.config import edit
+from hvdrec.config.arguments import FlagParser
+from hvdrec.config.config import Config
+from hvdrec.config.names import enum_name
+from hvdrec.config.reader import load
+from hvdrec.config.writer import FILE_NAME
+from hvdrec.errors import ConfigError
+
+
+def add_restoring_flags(parser: FlagParser) -> None:
+    """Adds the flags that say which checkpoint is meant."""
+    parser.add_argument("--pipeline_config_path", metavar="FILE", help="the config, where model_dir has none")
+    parser.add_argument("--model_dir", metavar="DIR", help="the folder with pipeline.config and checkpoints")
+    parser.add_argument("--checkpoint_path", metavar="PATH", help="a prefix or folder; by default the newest")
+    parser.add_ignored("--odps_config", takes_value=True)
+
+
+def load_restoring(model_dir: str | None, path: str | None, ignored: Sequence[str]) -> Config:
+    """The config that goes with a checkpoint: model_dir's own, or the one at `path`.
+
+    Raises:
+        ConfigError: There is none, or it is wrong.
+    """
+    own = storage.join(model_dir, FILE_NAME) if model_dir else ""
+    if own and (storage.exists(own) or not path):
+        path = own
+    if not path:
+        raise ConfigError("--model_dir: is missing; give the folder of a run, or --pipeline_config_path")
+    config = load(path)
+    set_field(config, "model_dir", model_dir, "--model_dir")
+    warn_ignored(config, ignored)
+    return config
+
+
+def set_field(config: Config, path: str, value: Any, flag: str) -> None:
+    """Sets a field where the flag was given."""
+    if value is not None:
+        edit.apply(config, {path: value}, origin=flag)
+
+
+def set_input(config: Config, mode: str, paths: Sequence[str]) -> None:
+    """Puts paths, with commas between, into whichever of the input fields is in use."""
+    if not paths:
+        return
+    plain, parquet = f"{mode}_input_path", f"parquet_{mode}_input"
+    used = config.proto.WhichOneof(f"{mode}_path")
+    if used not in (plain, parquet):
+        data_config = config.proto.data_config
+        if used is not None:
+            config.proto.ClearField(used)
+        is_parquet = enum_name(data_config, "input_type").startswith("ParquetInput")
+        used = parquet if is_parquet else plain
+    set_field(config, used, ",".join(paths), f"--{mode}_input_path")
+
+
+def warn_ignored(config: Config, flags: Sequence[str]) -> None:
+    """Notes flags that were given and have no effect here."""
+    config.warnings += [f"{flag}: has no effect here" for flag in flags]

@@ -1,0 +1,87 @@
+"""Flags of `hvdrec.eval`, and the config they lead to."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from hvdrec.config.arguments import FlagParser, boolean
+from hvdrec.config.check import check
+from hvdrec.config.check_paths import plain_paths
+from hvdrec.config.config import Config
+from hvdrec.config.expand import expand
+from hvdrec.config.flags.common import add_restoring_flags, load_restoring, set_input
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalFlags:
+    """Flags of `hvdrec.eval`.
+
+    Attributes:
+        pipeline_config_path: The config, where model_dir has none.
+        checkpoint_path: A prefix or folder; None for the newest checkpoint of model_dir.
+        eval_input_path: Replaces the config's.
+        model_dir: Its pipeline.config is used; also where checkpoints are looked for.
+        eval_result_path: The result's file, below model_dir.
+        distribute_eval: Accepted; evaluation is always split over the ranks.
+        verbose: Show stack traces and more log lines.
+        ignored: Flags given that have no effect here.
+    """
+
+    pipeline_config_path: str | None = None
+    checkpoint_path: str | None = None
+    eval_input_path: tuple[str, ...] = ()
+    model_dir: str | None = None
+    eval_result_path: str = "eval_result.txt"
+    distribute_eval: bool = False
+    verbose: bool = False
+    ignored: tuple[str, ...] = ()
+
+
+def parse_eval(arguments: Sequence[str]) -> EvalFlags:
+    """Flags of `hvdrec.eval`.
+
+    Raises:
+        ConfigError: They aren't right.
+    """
+    parser = FlagParser("hvdrec.eval", "Evaluates a checkpoint.")
+    add_restoring_flags(parser)
+    parser.add_argument(
+        "--eval_input_path",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="PATH",
+        help="replaces the config's",
+    )
+    parser.add_argument(
+        "--eval_result_path",
+        default="eval_result.txt",
+        metavar="FILE",
+        help="the result's file below model_dir",
+    )
+    parser.add_argument(
+        "--distribute_eval",
+        nargs="?",
+        const=True,
+        default=False,
+        type=boolean,
+        help="accepted; evaluation is always split over the ranks",
+    )
+    values = parser.parse(arguments)
+    values["eval_input_path"] = tuple(values["eval_input_path"])
+    return EvalFlags(**values)
+
+
+def load_for_eval(flags: EvalFlags) -> Config:
+    """The config to evaluate by: model_dir's own, or `--pipeline_config_path`.
+
+    Raises:
+        ConfigError: There is none, or it is wrong.
+    """
+    config = load_restoring(flags.model_dir, flags.pipeline_config_path, flags.ignored)
+    set_input(config, "eval", flags.eval_input_path)
+    plain_paths(config)
+    expand(config)
+    check(config, "eval")
+    return config

@@ -1,0 +1,206 @@
+"""Flags of `hvdrec.train`, and the config they lead to."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hvdrec import storage
+from hvdrec.config import edit
+from hvdrec.config.arguments import FlagParser, count, take_path_edits
+from hvdrec.config.check import check
+from hvdrec.config.check_paths import plain_paths
+from hvdrec.config.config import Config
+from hvdrec.config.expand import expand
+from hvdrec.config.flags.common import set_field, set_input, warn_ignored
+from hvdrec.config.reader import load
+from hvdrec.errors import ConfigError
+
+#: Who evaluates new checkpoints during training; see TrainFlags.
+EVAL_METHODS = ("master", "separate", "none")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainFlags:
+    """Flags of `hvdrec.train`.
+
+    Attributes:
+        pipeline_config_path: The config.
+        continue_train: Go on from the newest checkpoint of model_dir.
+        model_dir: Replaces the config's.
+        train_input_path: Replaces the config's.
+        eval_input_path: Replaces the config's.
+        selected_cols: Replaces `data_config.selected_cols`.
+        fine_tune_checkpoint: Replaces `train_config.fine_tune_checkpoint`.
+        ignore_finetune_ckpt_error: Train from scratch where that checkpoint is missing.
+        fit_on_eval: Train on the evaluation data too, once training is over.
+        fit_on_eval_steps: At most this many steps of it; 0 = until the data ends.
+        edits: From `--edit_config_json`.
+        hpo_param_path: A JSON file ``{"param": {path: value}}`` with further edits.
+        hpo_metric_save_path: Where a line of JSON per evaluation goes.
+        allow_user_code: Import and run what `export_config.early_stop_func` names.
+        path_edits: From ``--train_config.x=y`` and the like: path -> (value, the flag as written).
+        seed: Replaces `train_config.seed`.
+        verify_replicas: Steps between two comparisons of the replicas; 0 = none.
+        eval_method: Who evaluates: `master` (the ranks that train, together), `separate` (the last
+            rank, which doesn't train then) or `none`.
+        gpu: The visible devices, as CUDA_VISIBLE_DEVICES has them.
+        verbose: Show stack traces and more log lines.
+        ignored: Flags given that have no effect here.
+    """
+
+    pipeline_config_path: str
+    continue_train: bool = False
+    model_dir: str | None = None
+    train_input_path: tuple[str, ...] = ()
+    eval_input_path: tuple[str, ...] = ()
+    selected_cols: str | None = None
+    fine_tune_checkpoint: str | None = None
+    ignore_finetune_ckpt_error: bool = False
+    fit_on_eval: bool = False
+    fit_on_eval_steps: int = 0
+    edits: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    path_edits: Mapping[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+    hpo_param_path: str | None = None
+    hpo_metric_save_path: str | None = None
+    allow_user_code: bool = False
+    seed: int | None = None
+    verify_replicas: int = 0
+    eval_method: str = EVAL_METHODS[0]
+    gpu: str | None = None
+    verbose: bool = False
+    ignored: tuple[str, ...] = ()
+
+
+def parse_train(arguments: Sequence[str]) -> TrainFlags:
+    """Flags of `hvdrec.train`.
+
+    Raises:
+        ConfigError: They aren't right.
+    """
+    parser = FlagParser("hvdrec.train", "Trains a model described by a pipeline.config.")
+    parser.add_argument("--pipeline_config_path", metavar="FILE", help="the config")
+    parser.add_argument("--continue_train", action="store_true", help="go on from the newest checkpoint")
+    parser.add_argument("--model_dir", metavar="DIR", help="replaces the config's model_dir")
+    for mode in ("train", "eval"):
+        parser.add_argument(
+            f"--{mode}_input_path", nargs="*", default=[], metavar="PATH", help="replaces the config's"
+        )
+    parser.add_argument("--selected_cols", metavar="COLS", help="replaces data_config.selected_cols")
+    parser.add_argument(
+        "--fine_tune_checkpoint", metavar="PATH", help="replaces train_config.fine_tune_checkpoint"
+    )
+    parser.add_argument(
+        "--ignore_finetune_ckpt_error",
+        action="store_true",
+        help="train from scratch where that checkpoint is missing",
+    )
+    parser.add_argument(
+        "--fit_on_eval", action="store_true", help="train on the evaluation data too, at the end"
+    )
+    parser.add_argument(
+        "--fit_on_eval_steps", type=count(0), default=0, metavar="N", help="at most N steps of that"
+    )
+    parser.add_argument(
+        "--edit_config_json", metavar="JSON", help='changes, as {"train_config.num_steps": 9}'
+    )
+    parser.add_argument(
+        "--hpo_param_path", metavar="FILE", help='more changes, from a JSON file {"param": {...}}'
+    )
+    parser.add_argument(
+        "--hpo_metric_save_path", metavar="FILE", help="where a line of JSON per evaluation goes"
+    )
+    parser.add_argument(
+        "--allow_user_code", action="store_true", help="run the function that early_stop_func names"
+    )
+    parser.add_argument("--seed", type=count(0), help="replaces train_config.seed")
+    parser.add_argument(
+        "--verify_replicas", type=count(0), default=0, metavar="N", help="compare the replicas every N steps"
+    )
+    parser.add_argument(
+        "--eval_method",
+        choices=EVAL_METHODS,
+        default=EVAL_METHODS[0],
+        help="who evaluates new checkpoints: the ranks that train, the last rank alone, or nobody",
+    )
+    parser.add_argument("--gpu", metavar="IDS", help="the visible devices, as CUDA_VISIBLE_DEVICES has them")
+    parser.add_ignored("--check_mode", takes_value=False)
+    parser.add_ignored("--odps_config", takes_value=True)
+    parser.epilog = "Any field of the config can be set too: --train_config.num_steps=100"
+    path_edits, others = take_path_edits(arguments)
+    values = parser.parse(others, path_edits=True)
+    path = values.pop("pipeline_config_path")
+    if not path:
+        raise ConfigError("--pipeline_config_path: is missing; give the config to train by")
+    written = values.pop("edit_config_json")
+    edits = edit.parse_edits(written) if written else {}
+    for name in ("train_input_path", "eval_input_path"):
+        values[name] = tuple(values[name])
+    return TrainFlags(path, edits=edits, path_edits=path_edits, **values)
+
+
+def load_for_training(flags: TrainFlags) -> Config:
+    """The config to train by: read, changed by the flags, expanded and checked.
+
+    In EasyRec's order: `--selected_cols`, `--model_dir`, input paths, `--fine_tune_checkpoint`,
+    then `--edit_config_json`, ``--train_config.x=y`` and `--hpo_param_path`.
+
+    Raises:
+        ConfigError: The config or a flag is wrong.
+    """
+    if flags.gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = flags.gpu
+    config = load(flags.pipeline_config_path)
+    set_field(config, "data_config.selected_cols", flags.selected_cols, "--selected_cols")
+    set_field(config, "model_dir", flags.model_dir, "--model_dir")
+    set_input(config, "train", flags.train_input_path)
+    set_input(config, "eval", flags.eval_input_path)
+    set_field(
+        config, "train_config.fine_tune_checkpoint", flags.fine_tune_checkpoint, "--fine_tune_checkpoint"
+    )
+    set_field(config, "train_config.seed", flags.seed, "--seed")
+    edit.apply(config, {k: v for k, v in flags.edits.items() if k not in flags.path_edits})
+    for path, (value, flag) in flags.path_edits.items():
+        edit.apply(config, {path: value}, origin=flag)
+    if flags.hpo_param_path:
+        flag = "--hpo_param_path"
+        edit.apply(config, edit.read_parameters(flags.hpo_param_path, flag), origin=flag)
+    warn_ignored(config, flags.ignored)
+    if flags.ignore_finetune_ckpt_error:
+        _drop_missing_checkpoint(config)
+    plain_paths(config)
+    expand(config)
+    config.warnings += check(config, "train")
+    if flags.fit_on_eval:
+        _check_fit_on_eval(config, flags.fit_on_eval_steps)
+    if config.proto.export_config.enable_early_stop and flags.eval_method != EVAL_METHODS[0]:
+        where = config.where("export_config.enable_early_stop")
+        raise ConfigError(
+            f"{where}: needs --eval_method {EVAL_METHODS[0]}, as the ranks that train must know"
+        )
+    return config
+
+
+def _check_fit_on_eval(config: Config, steps: int) -> None:
+    kind = config.proto.WhichOneof("eval_path")
+    if kind is None or not getattr(config.proto, kind):
+        raise ConfigError("--fit_on_eval: the config names no evaluation data; give --eval_input_path")
+    if not steps and not config.proto.data_config.num_epochs:
+        raise ConfigError("--fit_on_eval: num_epochs is 0, without end; give --fit_on_eval_steps")
+
+
+def _drop_missing_checkpoint(config: Config) -> None:
+    """Clears `fine_tune_checkpoint` where there is no checkpoint."""
+    train_config = config.proto.train_config
+    path = train_config.fine_tune_checkpoint
+    if not path or storage.exists(f"{path}.index"):
+        return
+    if storage.is_folder(path) and any(name.endswith(".index") for name in storage.listing(path)):
+        return
+    config.warnings.append(
+        f"{config.where('train_config.fine_tune_checkpoint')}: there is no checkpoint at {path}; "
+        "training starts from scratch"
+    )
+    train_config.ClearField("fine_tune_checkpoint")
