@@ -24,6 +24,16 @@ void ReadNumbers(Cells* cells, int field, float* out) {
   cells->EachNumber(field, [out](int64_t row, double x) { out[row] = static_cast<float>(x); });
 }
 
+// Refuses rows that have a number which isn't finite; each row has `width` numbers.
+void RequireFinite(Cells* cells, const Field& field, const Array<float>& values, int64_t width) {
+  for (size_t i = 0; i < values.size(); ++i) {
+    if (std::isfinite(values[i])) continue;
+    std::ostringstream text;
+    text << values[i] << " is not a finite number";
+    cells->Bad(static_cast<int64_t>(i) / width, field, text.str());
+  }
+}
+
 }  // namespace
 
 Packer::Packer(PackerSpec spec) : spec_(std::move(spec)) {
@@ -116,7 +126,11 @@ void Packer::PackLabels(Cells* cells, Packed* out) const {
     const Field& field = spec_.fields[label.field];
     if (label.dim == 1) {
       ReadNumbers(cells, label.field, values.data());
-      if (label.classes > 0) CheckClasses(cells, label, values.data(), out->rows);
+      if (label.classes > 0) {
+        CheckClasses(cells, label, values.data(), out->rows);
+      } else {
+        RequireFinite(cells, field, values, 1);
+      }
       out->labels.push_back(std::move(values));
       continue;
     }
@@ -138,11 +152,13 @@ void Packer::PackLabels(Cells* cells, Packed* out) const {
             std::to_string(found) + " numbers where label_dim is " + std::to_string(label.dim));
       }
     }
+    RequireFinite(cells, field, values, label.dim);
     out->labels.push_back(std::move(values));
   }
   if (spec_.weight_field >= 0) {
     out->weight.resize(static_cast<size_t>(out->rows));
     ReadNumbers(cells, spec_.weight_field, out->weight.data());
+    RequireFinite(cells, spec_.fields[spec_.weight_field], out->weight, 1);
   }
 }
 

@@ -219,3 +219,36 @@ def test_a_label_that_is_no_class_is_named(label: bytes) -> None:
         Packer(plan).pack(batch, lambda i: f"f.csv, row {i + 1}")
     kept = Packer(plan, ignore_error=True).pack(batch, lambda i: f"f.csv, row {i + 1}")
     assert kept[1]["label/label"].tolist() == [0.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "found"),
+    [
+        ("price", b"nan", "nan"),
+        ("price", b"-inf", "-inf"),
+        ("price", b"1e39", "inf"),  # Beyond float32.
+        ("both", b"1;nan", "nan"),
+        ("w", b"inf", "inf"),
+    ],
+)
+def test_a_label_or_weight_that_is_not_finite_is_named(column: str, value: bytes, found: str) -> None:
+    """A NaN among them would end training, or count as a positive row in an evaluation."""
+    fields = "".join(
+        f'input_fields {{ input_name: "{name}" input_type: {kind} }} '
+        for name, kind in (("price", "FLOAT"), ("both", "STRING"), ("w", "DOUBLE"), ("s", "STRING"))
+    )
+    text = f"""data_config {{ {fields} label_fields: "price" label_fields: "both" label_dim: 1 label_dim: 2
+      label_sep: "," label_sep: ";" sample_weight: "w" input_type: CSVInput }}
+    feature_config {{ features {{ input_names: "s" hash_bucket_size: 5 embedding_dim: 4 }} }}
+    model_config {{ model_class: "DCN" loss_type: L2_LOSS label_name: "price"
+      feature_groups {{ group_name: "all" feature_names: "s" }} dcn {{}} }}"""
+    plan = build_plan(text_format.Parse(text, pipeline_pb2.EasyRecConfig()))
+    names = [f.name for f in plan.fields]
+    columns = {"price": [b"1.5", b"2"], "both": [b"1;2", b"3;4"], "w": [b"1", b"2"], "s": [b"a", b"b"]}
+    columns[column][1] = value
+    batch = pa.RecordBatch.from_arrays([pa.array(columns[n], pa.binary()) for n in names], names)
+    with pytest.raises(DataError, match=rf"f.csv, row 2, .*{column}.*: {found} is not a finite number"):
+        Packer(plan).pack(batch, lambda i: f"f.csv, row {i + 1}")
+    rows, kept = Packer(plan, ignore_error=True).pack(batch, lambda i: f"f.csv, row {i + 1}")
+    assert rows == 1
+    assert kept["label/price"].tolist() == [1.5]
