@@ -16,15 +16,22 @@ if TYPE_CHECKING:
 
 #: Number of processes, as horovodrun --gloo, Open MPI, MPICH and MVAPICH put it.
 _SIZE_VARIABLES = ("HOROVOD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
+_RANK_VARIABLES = ("HOROVOD_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK")
 
 
 def launched_size(environment: Mapping[str, str] = os.environ) -> int:
     """How many processes the launcher started; 1 when there was none."""
-    for name in _SIZE_VARIABLES:
-        value = environment.get(name, "")
-        if value.isdigit():
-            return int(value)
-    return 1
+    return _first_number(_SIZE_VARIABLES, environment, 1)
+
+
+def launched_rank(environment: Mapping[str, str] = os.environ) -> int:
+    """This process's number among them; 0 when there was no launcher."""
+    return _first_number(_RANK_VARIABLES, environment, 0)
+
+
+def _first_number(names: Sequence[str], environment: Mapping[str, str], default: int) -> int:
+    values = (environment.get(name, "") for name in names)
+    return next((int(value) for value in values if value.isdigit()), default)
 
 
 def join_group(separate: bool = False) -> ReplicaGroup:

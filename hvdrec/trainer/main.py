@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hvdrec.errors import StoppedError, UserError
+from hvdrec.errors import ConfigError, StoppedError, UserError
+from hvdrec.parallel.launch import launched_rank
 
 # TensorFlow's own start-up lines say nothing a user can act on.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 _LONGEST_LINE = 2000
+#: How long other ranks leave it to rank 0 to tell of a mistake that every rank finds.
+_RANK_0_SECONDS = 5.0
 
 
 def main(
@@ -38,6 +42,9 @@ def main(
         print(f"hvdrec: {stopped}", file=sys.stderr, flush=True)
         return stopped.exit_code
     except UserError as error:
+        if isinstance(error, ConfigError) and launched_rank() > 0:
+            # Launchers end all ranks when one fails: mostly this one doesn't get to speak.
+            time.sleep(_RANK_0_SECONDS)
         return _fail(error, error.exit_code, verbose)
     except KeyboardInterrupt:
         print("stopped by the user", file=sys.stderr)

@@ -8,7 +8,11 @@ import subprocess
 import sys
 
 import pytest
+from multirank.launch import start as launch
 from small_job import SmallJob
+
+from hvdrec.config.flags import parse_train
+from hvdrec.trainer.main import main
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -55,6 +59,23 @@ def test_a_mistake_is_told_in_one_line(config, module, arguments, problem):
     assert done.stderr.startswith("hvdrec: error: ")
     assert problem in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_under_a_launcher_rank_0_tells_of_it(config):
+    """The others leave it to rank 0, whose end ends them."""
+    wrong = ["-m", "hvdrec.train", "--pipeline_config_path", config, "--model_config.num_class=0"]
+    done = launch("mpirun", 3, wrong)
+    assert done.returncode == 2
+    assert done.stderr.count("hvdrec: error: ") == 1
+
+
+def test_a_rank_that_rank_0_leaves_alone_tells_it_itself(monkeypatch, capsys):
+    waited = []
+    monkeypatch.setattr("hvdrec.trainer.main.time.sleep", waited.append)
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "2")
+    assert main(parse_train, lambda flags: 0, ["--pipline_config_path", "x"]) == 2
+    assert "did you mean --pipeline_config_path?" in capsys.readouterr().err
+    assert len(waited) == 1
 
 
 def test_several_mistakes_take_a_line_each_and_verbose_adds_the_trace(config):
