@@ -15,6 +15,14 @@ from hvdrec.trainer.feed import FeedCall
 from hvdrec.trainer.log import logger
 
 
+def log_devices() -> None:
+    """Prints the device of every operation to standard output when it is placed, as EasyRec does.
+
+    Must come before TensorFlow's first operation.
+    """
+    tf.debugging.set_log_device_placement(True)
+
+
 class Profiler:
     """Traces the call that begins every `period` steps, but for the first, which builds the graph.
 

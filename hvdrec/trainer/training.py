@@ -22,6 +22,7 @@ from hvdrec.trainer.failure import clear, stop_all
 from hvdrec.trainer.follow import follow, mark_done, time_of
 from hvdrec.trainer.job import Job, set_threads
 from hvdrec.trainer.options import RunOptions
+from hvdrec.trainer.profiling import log_devices
 from hvdrec.trainer.signals import StopSignals
 from hvdrec.trainer.start import refuse_used_model_dir
 
@@ -44,6 +45,8 @@ def train(config: Config, flags: Any) -> None:
         group = join_group(separate)
         log.set_up(group.rank, flags.verbose, config.warnings)
         set_threads(train_config, group.local_size)
+        if train_config.is_profiling and group.rank == 0:
+            log_devices()
         if not group.trains:
             show(follow(config, group, signals, before, flags.hpo_metric_save_path))
             return

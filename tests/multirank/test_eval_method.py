@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 
 import numpy as np
 import pytest
@@ -24,14 +25,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 def _train(data: pathlib.Path, name: str, launcher: str, ranks: int, method: str) -> pathlib.Path:
     job = SmallJob(data / "train.csv", data / name, evaluation=data / "eval.csv", batch_size=16, steps=12)
-    job.train_extra = "steps_per_call: 3"
+    job.train_extra = f"steps_per_call: 3 is_profiling: {str(method == 'none').lower()}"
     job.export = 'exporter_type: "best"'
     text = job.text().replace("save_checkpoints_steps: 1000", "save_checkpoints_steps: 4")
     (data / f"{name}.config").write_text(text)
     flags = ["--pipeline_config_path", str(data / f"{name}.config"), "--eval_method", method]
+    flags += ["--hpo_metric_save_path", str(data / f"{name}.metrics")]
     done = start(launcher, ranks, ["-m", "hvdrec.train", *flags])
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     assert ("evaluation: auc" in done.stdout) == (method != "none")
+    placed = re.search(r"MatMul\w*: \(\w+\): /job:\w+/replica:0/task:0/device:CPU:0", done.stdout)
+    assert (placed is not None) == (method == "none")  # As is_profiling asks.
     return data / name
 
 
@@ -50,6 +54,9 @@ def test_a_separate_rank_evaluates_each_checkpoint(data: pathlib.Path, launcher:
     expected = _evaluated(together / "logs" / "rank-0.jsonl")
     assert list(expected) == [4, 8, 12]
     assert list(found) == [0, 4, 8, 12]
+    for folder, aucs in ((separate, found), (together, expected)):
+        lines = folder.with_suffix(".metrics").read_text().splitlines()
+        assert {m["global_step"]: m["auc"] for m in map(json.loads, lines)} == pytest.approx(aucs)
     for step, auc in expected.items():
         assert found[step] == pytest.approx(auc, abs=1e-3)
     for folder, aucs in ((separate, {s: a for s, a in found.items() if s}), (together, expected)):
