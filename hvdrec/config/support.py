@@ -232,8 +232,6 @@ IGNORED = {
     "TrainConfig.protocol": _UNREAD,
     "TrainConfig.tensor_fuse": _UNREAD,
     "TrainConfig.sparse_accumulator_type": f"has no effect; it {_ALIBABA}",
-    "EvalConfig.eval_interval_secs": _UNREAD,
-    "EvalConfig.max_evals": _UNREAD,
     "EvalConfig.save_graph": _UNREAD,
     "DatasetConfig.shard": _UNREAD,
     "DatasetConfig.Field.input_dim": _UNREAD,

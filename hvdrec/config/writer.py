@@ -6,30 +6,40 @@ import os
 
 from google.protobuf import text_format
 
+from hvdrec import __version__
 from hvdrec.config.config import Config
 from hvdrec.errors import ConfigError
 
 FILE_NAME = "pipeline.config"
+_VERSION_FILE = "version"
 
 
 def save(config: Config, model_dir: str | os.PathLike[str]) -> str:
-    """Writes ``model_dir/pipeline.config``; the file is replaced whole or not at all.
+    """Writes ``model_dir/pipeline.config``, and ``version`` beside it as EasyRec does.
+
+    Each file is replaced whole or not at all.
 
     Args:
         config: What to write, as a text proto in UTF-8.
         model_dir: Made where it is missing.
 
     Returns:
-        The file's path.
+        The config's path.
 
     Raises:
         ConfigError: It can't be written.
     """
-    path = os.path.join(os.fspath(model_dir), FILE_NAME)
+    folder = os.fspath(model_dir)
+    path = os.path.join(folder, FILE_NAME)
+    _replace(path, text_format.MessageToString(config.proto, as_utf8=True))
+    _replace(os.path.join(folder, _VERSION_FILE), f"{__version__}\n")
+    return path
+
+
+def _replace(path: str, written: str) -> None:
     temporary = f"{path}.tmp-{os.getpid()}"
-    written = text_format.MessageToString(config.proto, as_utf8=True)
     try:
-        os.makedirs(model_dir, exist_ok=True)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(temporary, "w", encoding="utf-8", newline="\n") as file:
             file.write(written)
             file.flush()
@@ -40,4 +50,3 @@ def save(config: Config, model_dir: str | os.PathLike[str]) -> str:
             os.remove(temporary)
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(f"model_dir: {path} can't be written: {reason}") from None
-    return path

@@ -123,7 +123,7 @@ def test_the_written_config_leads_to_the_same(path, tmp_path):
     assert written == str(tmp_path / "m" / "pipeline.config")
     again = load_for_training(parse_train(["--pipeline_config_path", written]))
     assert again.proto == config.proto
-    assert os.listdir(tmp_path / "m") == ["pipeline.config"]
+    assert sorted(os.listdir(tmp_path / "m")) == ["pipeline.config", "version"]
 
 
 def test_a_config_that_cant_be_written(path, tmp_path):
