@@ -105,6 +105,8 @@ def test_without_locks_of_the_kernel_the_beats_decide(tmp_path, monkeypatch):
     other_machine(tmp_path / ".lock", 3)
     with DirectoryLock(str(tmp_path), beat_seconds=0.02) as lock:
         lock.acquire()
+        assert json.loads((tmp_path / ".lock").read_text())["process"] == os.getpid()
+    assert not (tmp_path / ".lock").exists()
 
 
 def test_a_directory_that_can_not_be_made(tmp_path):

@@ -45,7 +45,7 @@ def outcome(path: pathlib.Path, *flags: str) -> None:
             assert not re.search(r"<google|object at 0x|Traceback|hvdrec\.protos", line)
         return
     # What the check lets pass can be compiled.
-    build_plan(config.proto)
+    assert build_plan(config.proto).fields
 
 
 def _as_value(text: str) -> dict:
