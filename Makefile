@@ -57,8 +57,9 @@ SANITIZED_KERNELS := $(patsubst csrc/kernels/%.cc,$(SANITIZED)/%.o,$(wildcard cs
 sanitize: $(SANITIZED)/pairwise_test ## Run the pairwise kernels under AddressSanitizer and UndefinedBehaviorSanitizer
 	$< $(ARGS)
 
-twins: $(SANITIZED)/twins_test ## Run the CUDA twins of the losses on an emulated machine, beside the CPU's, under the same
-	$< $(ARGS)
+TWINS := $(SANITIZED)/pairwise_twin_test $(SANITIZED)/similarity_twins_test
+twins: $(TWINS) ## Run the CUDA twins of the losses on an emulated machine, under the same
+	@for twin in $(TWINS); do echo $$twin $(ARGS); $$twin $(ARGS) || exit 1; done
 
 $(SANITIZED)/%_test: csrc/tests/%_test.cc $(SANITIZED_KERNELS) $(filter %.h,$(CSRC))
 	$(or $(CXX),g++) $(SANITIZED_FLAGS) $(filter %.cc %.o,$^) -o $@ -lpthread

@@ -8,17 +8,34 @@
 #ifndef HVDREC_KERNELS_GPU_LOSSES_H_
 #define HVDREC_KERNELS_GPU_LOSSES_H_
 
+#include "kernels/circle.h"
 #include "kernels/gpu.h"
+#include "kernels/in_batch_softmax.h"
+#include "kernels/multi_similarity.h"
 #include "kernels/pairwise.h"
 
 namespace hvdrec {
 
-// As kernels/pairwise.h has it, without `limit` and `hardest`. Logistic and focal: O(n log L) by
-// panels, groups of few rows pair by pair. Hinge, squared hinge and square: all pairs one by one,
-// exact, O(n) memory. All in double.
+// As kernels/pairwise.h has it, without `limit` and `hardest`: the same orders of time and memory,
+// groups of few rows pair by pair. All in double.
 template <typename T>
 PairwiseResult Pairwise(const PairwiseRows<T>& rows, const PairwiseOptions& options, const Gpu& gpu,
                         T* gradient);
+
+// As kernels/circle.h and kernels/multi_similarity.h have them, products and exponentials in T.
+// Time O(anchors rows dim) and O(rows^2 dim) for the gradient, memory O(rows dim).
+template <typename T>
+SimilarityResult CircleLoss(const SimilarityBatch<T>& batch, const CircleOptions& options,
+                            const Gpu& gpu, T* gradient);
+template <typename T>
+SimilarityResult MultiSimilarityLoss(const SimilarityBatch<T>& batch,
+                                     const MultiSimilarityOptions& options, const Gpu& gpu,
+                                     T* gradient);
+
+// As kernels/in_batch_softmax.h has it. Time O(queries items dim), memory O((queries + items) dim).
+template <typename T>
+SoftmaxResult InBatchSoftmax(const SoftmaxBatch<T>& batch, const Gpu& gpu, T* query_gradient,
+                             T* item_gradient);
 
 }  // namespace hvdrec
 

@@ -63,11 +63,12 @@ class CudaMachine {
     return value;
   }
 
-  // Memory that isn't pinned is copied before the call returns: `from` needn't be kept.
+  // Returns when it is done: `from` needn't be kept.
   template <typename V>
   void Upload(const V* from, int64_t count, V* to) {
     CheckCuda(cudaMemcpyAsync(to, from, static_cast<size_t>(count) * sizeof(V),
                               cudaMemcpyHostToDevice, gpu_.stream));
+    CheckCuda(cudaStreamSynchronize(gpu_.stream));
   }
 
   // Of numbers, and of structs of them.

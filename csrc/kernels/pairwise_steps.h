@@ -17,7 +17,8 @@
 namespace hvdrec {
 namespace pairwise_steps {
 
-// A side with its partner of at most so many rows goes pair by pair. Not measured.
+// A side with its partner of at most so many rows goes pair by pair, a larger one by panels or sums
+// over the rows in reach. Not measured.
 constexpr int32_t kDirectRows = 512;
 constexpr int64_t kPieceRows = 2048;
 
@@ -41,17 +42,6 @@ struct Prepare {
     label_keys[i] = fine ? OrderedBits(rows.labels[i]) : 0;
     order[i] = static_cast<int32_t>(i);
     bad[i] = !fine;
-  }
-};
-
-// From the running number of bad rows, the first one.
-struct FirstBad {
-  const int32_t* bad;
-  const int32_t* running;
-  int64_t* first;
-
-  HVDREC_HD void operator()(int64_t i) const {
-    if (bad[i] && running[i] == 1) *first = i;
   }
 };
 
@@ -537,7 +527,7 @@ struct Evaluate {
   Sides sides;
   Cells cells;
   int32_t side_count;
-  const int32_t* cell_of;  // from 1; nullptr: all goes pair by pair
+  const int32_t* cell_of;  // from 1; nullptr: Sweep takes the sides that go by panels else
   double inverse_width;
   PairValue f;
   double* gradient;  // by row, as `totals`
@@ -546,13 +536,15 @@ struct Evaluate {
   HVDREC_HD void operator()(int64_t p) const {
     const int32_t side = rows.side[p], partner = sides.Partner(side, side_count);
     if (partner < 0) return;
+    const bool panels = sides.Panels(side, side_count);
+    if (panels && cell_of == nullptr) return;
     const bool upper = sides.upper(side);
     const double weight = rows.weight[p];
     if (upper && weight == 0) return;
     const int32_t row = order[p];
     Total& total = totals[row];
     if (upper) total.pairs += sides.rows(partner);
-    if (cell_of != nullptr && sides.Panels(side, side_count)) {
+    if (panels) {
       const int64_t cell = cell_of[p] - 1;
       const double slope = Series(p, cell);
       gradient[row] += upper ? weight * (slope - cells.far[cell]) : cells.far[cell] - slope;
@@ -610,14 +602,6 @@ struct Finish {
     const double scale = total->pairs > 0 ? 1 / total->pairs : 0.0;
     out[i] = static_cast<T>(gradient[i] * (scale / temperature));
   }
-};
-
-template <typename T>
-struct FillWith {
-  T value;
-  T* out;
-
-  HVDREC_HD void operator()(int64_t i) const { out[i] = value; }
 };
 
 }  // namespace pairwise_steps

@@ -9,7 +9,9 @@
 #include <stdexcept>
 #include <utility>
 
+#include "kernels/bad_rows.h"
 #include "kernels/pairwise_steps.h"
+#include "kernels/pairwise_sweep_steps.h"
 
 namespace hvdrec {
 
@@ -30,10 +32,10 @@ class PairwiseTwin {
     PairwiseResult result;
     if (n_ == 0) return result;
     Prepare();
-    const int64_t bad_row = machine_.Read(bad_row_);
-    if (bad_row < n_) {
+    const int64_t bad_row = FirstBad(machine_, heads_, n_);
+    if (bad_row >= 0) {
       constexpr T kNan = std::numeric_limits<T>::quiet_NaN();
-      ForEach(machine_, n_, pairwise_steps::FillWith<T>{kNan, gradient});
+      ForEach(machine_, n_, FillWith<T>{kNan, gradient});
       result.bad_row = bad_row;
       result.loss = result.pairs = std::numeric_limits<double>::quiet_NaN();
       return result;
@@ -83,14 +85,9 @@ class PairwiseTwin {
     running_ = New<int32_t>(n_);
     machine_.Zero(gradient_, n_);
     machine_.Zero(totals_, n_);
-    int64_t* const first_bad = New<int64_t>(1);
-    machine_.Upload(&n_, 1, first_bad);
     ForEach(machine_, n_,
             pairwise_steps::Prepare<T>{rows_, options_.temperature, options_.label_scale, u_, keys_,
                                        label_keys_, order_, heads_});
-    machine_.InclusiveSum(heads_, running_, n_);
-    ForEach(machine_, n_, pairwise_steps::FirstBad{heads_, running_, first_bad});
-    bad_row_ = first_bad;
   }
 
   void SortByScore() {
@@ -145,8 +142,10 @@ class PairwiseTwin {
     row_side_ = New<int32_t>(n_);
     line_order_ = New<int32_t>(n_);
     lined_ = {New<double>(n_), New<double>(n_), New<double>(n_), New<int32_t>(n_)};
+    if (!smooth()) sweep_sums_ = {New<double>(n_), New<double>(n_)};
   }
 
+  // P: the order of the panels; 1: none, as the loss isn't smooth.
   template <int P>
   void AddLevel(int level) {
     ForEach(machine_, n_, pairwise_steps::SideHeads{session_heads_, rank_, level, heads_});
@@ -162,16 +161,18 @@ class PairwiseTwin {
         machine_, n_,
         pairwise_steps::Line<T>{u_, rows_.weights, row_side_, line_order_, inverse_width, lined_});
     if constexpr (P > 1) AddCells<P>(side_count);
+    const PairValue f{function_.loss, function_.margin, function_.gamma};
+    if constexpr (P == 1) {
+      machine_.Launch(
+          pairwise_steps::SumSweep{lined_, sides_, side_count, function_.margin, sweep_sums_},
+          side_count);
+      ForEach(machine_, n_,
+              pairwise_steps::Sweep{lined_, line_order_, sides_, side_count, f, sweep_sums_,
+                                    gradient_, totals_});
+    }
     ForEach(machine_, n_,
-            pairwise_steps::Evaluate<P>{lined_,
-                                        line_order_,
-                                        sides_,
-                                        cells_,
-                                        side_count,
-                                        smooth() ? running_ : nullptr,
-                                        inverse_width,
-                                        {function_.loss, function_.margin, function_.gamma},
-                                        gradient_,
+            pairwise_steps::Evaluate<P>{lined_, line_order_, sides_, cells_, side_count,
+                                        P > 1 ? running_ : nullptr, inverse_width, f, gradient_,
                                         totals_});
   }
 
@@ -232,12 +233,12 @@ class PairwiseTwin {
   int32_t *heads_ = nullptr, *running_ = nullptr;
   int32_t *session_heads_ = nullptr, *session_of_ = nullptr;
   pairwise_steps::Largest* rank_ = nullptr;
-  const int64_t* bad_row_ = nullptr;
 
   // Of the level at hand.
   pairwise_steps::Sides sides_ = {};
   pairwise_steps::Lined lined_ = {};
   pairwise_steps::Cells cells_ = {};
+  pairwise_steps::SweepSums sweep_sums_ = {};
   int32_t *row_side_ = nullptr, *line_order_ = nullptr, *pieces_before_ = nullptr;
   double* pieces_ = nullptr;
   int64_t cell_capacity_ = 0, piece_capacity_ = 0;

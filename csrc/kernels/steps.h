@@ -29,10 +29,13 @@
 #include <cstdint>
 #include <cstring>
 
+// Before a loop over what a thread holds: unrolled, it stays in registers.
 #ifdef __CUDACC__
 #define HVDREC_HD __host__ __device__
+#define HVDREC_UNROLL _Pragma("unroll")
 #else
 #define HVDREC_HD
+#define HVDREC_UNROLL
 #endif
 
 namespace hvdrec {
@@ -61,6 +64,14 @@ void ForEach(Machine& machine, int64_t count, const Body& body) {
   machine.Launch(Each<Body>{body, count},
                  (count + Each<Body>::kThreads - 1) / Each<Body>::kThreads);
 }
+
+template <typename T>
+struct FillWith {
+  T value;
+  T* out;
+
+  HVDREC_HD void operator()(int64_t i) const { out[i] = value; }
+};
 
 // Adds up values of a struct with `Add(other)`, in an order that depends on their number alone.
 // Each block folds kItems of them.

@@ -5,6 +5,11 @@
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
 
+#ifdef HVDREC_CUDA
+#include "kernels/gpu_losses.h"
+#include "tensorflow/gpu_adapter.h"
+#endif
+
 namespace hvdrec {
 namespace tf = ::tensorflow;
 
@@ -148,7 +153,8 @@ query_gradient: [N, D]; empty unless with_gradient.
 item_gradient: [M, D]; empty unless with_gradient.
 )");
 
-template <typename T>
+// `Device`, here and below: what the kernel runs on, made of the op's context.
+template <typename T, typename Device>
 class SimilarityOp : public tf::OpKernel {
  public:
   explicit SimilarityOp(tf::OpKernelConstruction* context) : tf::OpKernel(context) {
@@ -182,12 +188,12 @@ class SimilarityOp : public tf::OpKernel {
                   tf::errors::InvalidArgument("anchors: no such rows"));
       T* const gradient = Gradient<T>(context, 1, with_gradient_, embeddings.shape());
       if (!context->status().ok()) return;
-      SetLoss(context, this->output_type(0), Loss(batch, DeviceThreads(context), gradient).loss);
+      SetLoss(context, this->output_type(0), Loss(batch, Device(context), gradient).loss);
     });
   }
 
  protected:
-  virtual SimilarityResult Loss(const SimilarityBatch<T>& batch, const Parallel& parallel,
+  virtual SimilarityResult Loss(const SimilarityBatch<T>& batch, const Device& device,
                                 T* gradient) const = 0;
 
  private:
@@ -202,26 +208,27 @@ inline double Number(tf::OpKernelConstruction* context, const char* name) {
   return value;
 }
 
-template <typename T>
-class CircleLossOp final : public SimilarityOp<T> {
+template <typename T, typename Device>
+class CircleLossOp final : public SimilarityOp<T, Device> {
  public:
   explicit CircleLossOp(tf::OpKernelConstruction* context)
-      : SimilarityOp<T>(context), options_{Number(context, "margin"), Number(context, "gamma")} {}
+      : SimilarityOp<T, Device>(context),
+        options_{Number(context, "margin"), Number(context, "gamma")} {}
 
  private:
-  SimilarityResult Loss(const SimilarityBatch<T>& batch, const Parallel& parallel,
+  SimilarityResult Loss(const SimilarityBatch<T>& batch, const Device& device,
                         T* gradient) const override {
-    return CircleLoss(batch, options_, parallel, gradient);
+    return CircleLoss(batch, options_, device, gradient);
   }
 
   const CircleOptions options_;
 };
 
-template <typename T>
-class MultiSimilarityLossOp final : public SimilarityOp<T> {
+template <typename T, typename Device>
+class MultiSimilarityLossOp final : public SimilarityOp<T, Device> {
  public:
   explicit MultiSimilarityLossOp(tf::OpKernelConstruction* context)
-      : SimilarityOp<T>(context),
+      : SimilarityOp<T, Device>(context),
         options_{Number(context, "alpha"), Number(context, "beta"), Number(context, "lamb"), false,
                  Number(context, "eps")} {
     OP_REQUIRES_OK(context, context->GetAttr("mining", &options_.mining));
@@ -230,15 +237,15 @@ class MultiSimilarityLossOp final : public SimilarityOp<T> {
   }
 
  private:
-  SimilarityResult Loss(const SimilarityBatch<T>& batch, const Parallel& parallel,
+  SimilarityResult Loss(const SimilarityBatch<T>& batch, const Device& device,
                         T* gradient) const override {
-    return MultiSimilarityLoss(batch, options_, parallel, gradient);
+    return MultiSimilarityLoss(batch, options_, device, gradient);
   }
 
   MultiSimilarityOptions options_;
 };
 
-template <typename T>
+template <typename T, typename Device>
 class InBatchSoftmaxOp final : public tf::OpKernel {
  public:
   explicit InBatchSoftmaxOp(tf::OpKernelConstruction* context)
@@ -271,7 +278,7 @@ class InBatchSoftmaxOp final : public tf::OpKernel {
       T* const item_gradient = Gradient<T>(context, 2, with_gradient_, items.shape());
       if (!context->status().ok()) return;
       SetLoss(context, this->output_type(0),
-              InBatchSoftmax(batch, DeviceThreads(context), query_gradient, item_gradient).loss);
+              InBatchSoftmax(batch, Device(context), query_gradient, item_gradient).loss);
     });
   }
 
@@ -280,14 +287,30 @@ class InBatchSoftmaxOp final : public tf::OpKernel {
   bool with_gradient_ = true;
 };
 
-#define HVDREC_REGISTER(name, kernel)                                                    \
+#define HVDREC_REGISTER_CPU(name, kernel)                                                \
   REGISTER_KERNEL_BUILDER(Name(name).Device(tf::DEVICE_CPU).TypeConstraint<float>("T"),  \
-                          kernel<float>);                                                \
+                          kernel<float, DeviceThreads>);                                 \
   REGISTER_KERNEL_BUILDER(Name(name).Device(tf::DEVICE_CPU).TypeConstraint<double>("T"), \
-                          kernel<double>)
+                          kernel<double, DeviceThreads>)
 
-HVDREC_REGISTER("HvdrecCircleLoss", CircleLossOp);
-HVDREC_REGISTER("HvdrecMultiSimilarityLoss", MultiSimilarityLossOp);
-HVDREC_REGISTER("HvdrecInBatchSoftmax", InBatchSoftmaxOp);
+HVDREC_REGISTER_CPU("HvdrecCircleLoss", CircleLossOp);
+HVDREC_REGISTER_CPU("HvdrecMultiSimilarityLoss", MultiSimilarityLossOp);
+HVDREC_REGISTER_CPU("HvdrecInBatchSoftmax", InBatchSoftmaxOp);
+
+#ifdef HVDREC_CUDA
+#define HVDREC_REGISTER_GPU(name, kernel, T, more)                                      \
+  REGISTER_KERNEL_BUILDER(                                                              \
+      Name(name).Device(tf::DEVICE_GPU).TypeConstraint<T>("T").HostMemory("loss") more, \
+      kernel<T, DeviceGpu>)
+
+HVDREC_REGISTER_GPU("HvdrecCircleLoss", CircleLossOp, float, .HostMemory("anchors"));
+HVDREC_REGISTER_GPU("HvdrecCircleLoss", CircleLossOp, double, .HostMemory("anchors"));
+HVDREC_REGISTER_GPU("HvdrecMultiSimilarityLoss", MultiSimilarityLossOp, float,
+                    .HostMemory("anchors"));
+HVDREC_REGISTER_GPU("HvdrecMultiSimilarityLoss", MultiSimilarityLossOp, double,
+                    .HostMemory("anchors"));
+HVDREC_REGISTER_GPU("HvdrecInBatchSoftmax", InBatchSoftmaxOp, float, );
+HVDREC_REGISTER_GPU("HvdrecInBatchSoftmax", InBatchSoftmaxOp, double, );
+#endif
 
 }  // namespace hvdrec

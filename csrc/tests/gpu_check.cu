@@ -176,44 +176,141 @@ class Report {
   int failed_ = 0;
 };
 
-template <typename T>
-const char* TypeName() {
-  return sizeof(T) == sizeof(float) ? "float32" : "float64";
+// Runs both and compares; each call gives its loss and leaves its gradient in `expected`, and on
+// the GPU in `gradient`.
+template <typename T, typename OnCpu, typename OnDevice>
+Outcome Compare(Outcome outcome, const OnCpu& on_cpu, const std::vector<T>& expected,
+                const OnDevice& on_gpu, const OnGpu<T>& gradient) {
+  ArenaScratch scratch;
+  const Gpu gpu{nullptr, &scratch};
+  const OwnThreads threads(0);
+  double cpu_loss = 0, loss = 0;
+  outcome.type = sizeof(T) == sizeof(float) ? "float32" : "float64";
+  outcome.cpu = Best(2, [&] { cpu_loss = on_cpu(threads); });
+  const auto run = [&] {
+    scratch.Rewind();
+    loss = on_gpu(gpu);
+    CheckCuda(cudaDeviceSynchronize());
+  };
+  run();
+  const std::vector<T> first = gradient.Values();
+  const double first_loss = loss;
+  outcome.gpu = Best(kRuns, run);
+  outcome.repeats = first == gradient.Values() && first_loss == loss;
+  outcome.loss_error = Difference(loss, cpu_loss);
+  outcome.gradient_error = Difference(first, expected);
+  return outcome;
 }
 
 template <typename T>
 Outcome CheckPairwise(const PairwiseCase& c) {
   const PairwiseInput<T> input(c);
   std::vector<T> expected(input.scores.size());
-  const PairwiseRows<T> on_cpu{input.scores.data(), input.labels.data(),
-                               c.weighted ? input.weights.data() : nullptr,
-                               c.sessions > 0 ? input.sessions.data() : nullptr, c.rows};
+  const PairwiseRows<T> rows{input.scores.data(), input.labels.data(), OrNull(input.weights),
+                             OrNull(input.sessions), c.rows};
   const OnGpu<T> scores(input.scores), labels(input.labels), weights(input.weights);
   const OnGpu<int64_t> sessions(input.sessions);
   const OnGpu<T> gradient(expected);
   const PairwiseRows<T> on_gpu{scores.get(), labels.get(), weights.get(), sessions.get(), c.rows};
-  ArenaScratch scratch;
-  const Gpu gpu{nullptr, &scratch};
-  Outcome outcome{c.Name(), TypeName<T>()};
-  PairwiseResult cpu, found;
-  const OwnThreads threads(0);
-  outcome.cpu = Best(3, [&] { cpu = Pairwise<T>(on_cpu, c.options, threads, expected.data()); });
-  const auto run = [&] {
-    scratch.Rewind();
-    found = Pairwise<T>(on_gpu, c.options, gpu, gradient.get());
-    CheckCuda(cudaDeviceSynchronize());
-  };
-  run();
-  const std::vector<T> first = gradient.Values();
-  const double first_loss = found.loss;
-  outcome.gpu = Best(kRuns, run);
-  outcome.repeats = first == gradient.Values() && first_loss == found.loss;
-  outcome.loss_error = Difference(found.loss, cpu.loss) + (found.pairs == cpu.pairs ? 0 : 1);
-  outcome.gradient_error = Difference(first, expected);
+  Outcome outcome{c.Name()};
   outcome.tolerance = sizeof(T) == sizeof(float) ? 2e-7 : 1e-10;
   outcome.bytes = static_cast<double>(c.rows) *
                   (sizeof(T) * (c.weighted ? 4 : 3) + (c.sessions > 0 ? sizeof(int64_t) : 0));
-  return outcome;
+  return Compare(
+      outcome,
+      [&](const Parallel& threads) {
+        return Pairwise<T>(rows, c.options, threads, expected.data()).loss;
+      },
+      expected,
+      [&](const Gpu& gpu) { return Pairwise<T>(on_gpu, c.options, gpu, gradient.get()).loss; },
+      gradient);
+}
+
+template <typename T>
+void CheckSimilarity(int64_t rows, int64_t dim, bool sessions, Report* report) {
+  const SimilarityInput<T> input(rows, dim, 4, sessions ? 3 : 0);
+  std::vector<T> expected(input.embeddings.size());
+  const OnGpu<T> embeddings(input.embeddings), gradient(expected);
+  const OnGpu<int64_t> labels(input.labels), session_ids(input.sessions);
+  const SimilarityBatch<T> batch{
+      input.embeddings.data(), input.labels.data(), OrNull(input.sessions), rows, dim, 0, rows};
+  SimilarityBatch<T> on_gpu = batch;
+  on_gpu.embeddings = embeddings.get();
+  on_gpu.labels = labels.get();
+  on_gpu.sessions = session_ids.get();
+  const auto count = static_cast<double>(rows * dim);
+  const auto check = [&](const std::string& name, const auto& loss) {
+    Outcome outcome{name + " rows " + std::to_string(rows) + " dim " + std::to_string(dim) +
+                    (sessions ? " sessions" : "")};
+    outcome.tolerance = sizeof(T) == sizeof(float) ? 2e-5 : 1e-11;
+    outcome.bytes = 2 * count * sizeof(T) + static_cast<double>(rows) * sizeof(int64_t);
+    outcome.flops = 6 * count * static_cast<double>(rows);
+    report->Add(Compare(
+        outcome, [&](const Parallel& threads) { return loss(batch, threads, expected.data()); },
+        expected, [&](const Gpu& gpu) { return loss(on_gpu, gpu, gradient.get()); }, gradient));
+  };
+  check("circle", [](const SimilarityBatch<T>& b, const auto& where, T* to) {
+    return CircleLoss(b, CircleOptions(), where, to).loss;
+  });
+  for (const bool mining : {false, true}) {
+    MultiSimilarityOptions options;
+    options.lambda = 0.5;
+    options.mining = mining;
+    check(mining ? "multi_similarity mined" : "multi_similarity",
+          [&](const SimilarityBatch<T>& b, const auto& where, T* to) {
+            return MultiSimilarityLoss(b, options, where, to).loss;
+          });
+  }
+}
+
+template <typename T>
+void CheckSoftmax(int64_t queries, int64_t items, int64_t dim, bool more, Report* report) {
+  const SoftmaxInput<T> input(queries, items, dim, more, more);
+  // Both gradients, one behind the other.
+  std::vector<T> expected(input.query_values.size() + input.item_values.size());
+  const OnGpu<T> query_values(input.query_values), item_values(input.item_values);
+  const OnGpu<T> weights(input.weights), gradient(expected);
+  const OnGpu<int64_t> ids(input.ids);
+  const SoftmaxBatch<T> batch{input.query_values.data(),
+                              input.item_values.data(),
+                              OrNull(input.ids),
+                              OrNull(input.weights),
+                              queries,
+                              items,
+                              dim,
+                              0.25};
+  const SoftmaxBatch<T> on_gpu{
+      query_values.get(), item_values.get(), ids.get(), weights.get(), queries, items, dim, 0.25};
+  Outcome outcome{"in_batch_softmax queries " + std::to_string(queries) + " items " +
+                  std::to_string(items) + " dim " + std::to_string(dim) +
+                  (more ? " ids, weighted" : "")};
+  outcome.tolerance = sizeof(T) == sizeof(float) ? 2e-5 : 1e-11;
+  outcome.bytes = 2.0 * static_cast<double>(expected.size()) * sizeof(T);
+  outcome.flops = 6.0 * static_cast<double>(queries) * static_cast<double>(items * dim);
+  const size_t behind = input.query_values.size();
+  report->Add(Compare(
+      outcome,
+      [&](const Parallel& threads) {
+        return InBatchSoftmax(batch, threads, expected.data(), expected.data() + behind).loss;
+      },
+      expected,
+      [&](const Gpu& gpu) {
+        return InBatchSoftmax(on_gpu, gpu, gradient.get(), gradient.get() + behind).loss;
+      },
+      gradient));
+}
+
+void CheckEmbeddingLosses(bool small, Report* report) {
+  for (const int64_t rows : {2, 100, 1000, 4096, 16384}) {
+    for (const int64_t dim : {16, 128}) {
+      if (rows > (small ? 1000 : 16384)) continue;
+      CheckSimilarity<float>(rows, dim, false, report);
+      CheckSoftmax<float>(rows, rows, dim, false, report);
+      if (rows > 4096) continue;
+      CheckSimilarity<double>(rows, dim + 3, true, report);
+      CheckSoftmax<double>(rows, rows + 77, dim + 3, true, report);
+    }
+  }
 }
 
 void CheckPairwiseLosses(bool small, Report* report) {
@@ -221,9 +318,8 @@ void CheckPairwiseLosses(bool small, Report* report) {
                               PairLoss::kSquaredHinge, PairLoss::kSquare}) {
     PairwiseOptions options;
     options.loss = loss;
-    const bool smooth = loss == PairLoss::kLogistic || loss == PairLoss::kFocal;
     for (const int64_t rows : {1, 2, 1000, 4096, 16384, 100000, 1000000}) {
-      if (rows > (small ? 16384 : smooth ? 1000000 : 100000)) continue;
+      if (rows > (small ? 16384 : 1000000)) continue;
       report->Add(CheckPairwise<float>({rows, 2, 0, false, 2.0, options}));
       report->Add(CheckPairwise<float>({rows, 5, rows / 50, true, 2.0, options}));
       options.margin = 0.5;
@@ -244,6 +340,7 @@ int Run(bool small) {
   try {
     Report report(Look());
     CheckPairwiseLosses(small, &report);
+    CheckEmbeddingLosses(small, &report);
     return report.End();
   } catch (const std::exception& error) {
     std::fprintf(stderr, "\ngpu_check: %s\n", error.what());

@@ -55,16 +55,69 @@ struct PairwiseInput {
   std::vector<int64_t> sessions;
 };
 
-// How far the values lie from the expected ones, relative to the largest of those.
+// Embeddings of norm 1 with classes of about `size` rows, for circle and multi-similarity.
 template <typename T>
-double Difference(const std::vector<T>& found, const std::vector<T>& expected) {
-  double largest = 0, worst = 0;
+struct SimilarityInput {
+  SimilarityInput(int64_t rows, int64_t dim, int64_t size, int64_t sessions_wanted) {
+    std::mt19937_64 random(static_cast<uint64_t>(rows * 31 + dim));
+    std::normal_distribution<double> normal;
+    const auto classes = static_cast<uint64_t>(std::max<int64_t>(rows / size, 1));
+    for (int64_t i = 0; i < rows; ++i) {
+      std::vector<double> row;
+      double norm = 0;
+      for (int64_t d = 0; d < dim; ++d) {
+        row.push_back(normal(random));
+        norm += row.back() * row.back();
+      }
+      for (const double value : row) embeddings.push_back(static_cast<T>(value / std::sqrt(norm)));
+      labels.push_back(static_cast<int64_t>(random() % classes) - 1);
+      if (sessions_wanted > 0) {
+        sessions.push_back(static_cast<int64_t>(random() % static_cast<uint64_t>(sessions_wanted)));
+      }
+    }
+  }
+
+  std::vector<T> embeddings;
+  std::vector<int64_t> labels, sessions;
+};
+
+// Queries, items and what goes with them, for the in-batch softmax.
+template <typename T>
+struct SoftmaxInput {
+  SoftmaxInput(int64_t queries, int64_t items, int64_t dim, bool with_ids, bool weighted)
+      : query_values(SimilarityInput<T>(queries, dim, 1, 0).embeddings),
+        item_values(SimilarityInput<T>(items + 1, dim, 1, 0).embeddings) {
+    item_values.resize(static_cast<size_t>(items * dim));
+    std::mt19937_64 random(static_cast<uint64_t>(queries));
+    for (int64_t i = 0; with_ids && i < items; ++i) {
+      ids.push_back(static_cast<int64_t>(random() % static_cast<uint64_t>(items)));
+    }
+    for (int64_t i = 0; weighted && i < queries; ++i) {
+      weights.push_back(static_cast<T>(random() % 4) / 2);
+    }
+  }
+
+  std::vector<T> query_values, item_values, weights;
+  std::vector<int64_t> ids;
+};
+
+template <typename V>
+const V* OrNull(const std::vector<V>& values) {
+  return values.empty() ? nullptr : values.data();
+}
+
+// How far the values lie from the expected ones, relative to the largest of those (or to `scale`
+// where that is larger).
+template <typename T>
+double Difference(const std::vector<T>& found, const std::vector<T>& expected,
+                  double scale = 1e-290) {
+  double largest = scale, worst = 0;
   for (size_t i = 0; i < expected.size(); ++i) {
     largest = std::max(largest, std::abs(static_cast<double>(expected[i])));
     const double off = std::abs(static_cast<double>(found[i]) - static_cast<double>(expected[i]));
     if (!(off <= worst)) worst = off;  // NaN too
   }
-  return worst == 0 ? 0 : worst / std::max(largest, 1e-290);
+  return worst == 0 ? 0 : worst / largest;
 }
 
 inline double Difference(double found, double expected) {

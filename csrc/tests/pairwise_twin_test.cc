@@ -1,13 +1,14 @@
 // Runs the CUDA twins of the losses on an emulated machine and holds them against the CPU's
 // kernels.
 
-#include <cstdio>
+#include "kernels/pairwise_twin.h"
+
 #include <cstring>
 #include <limits>
 
-#include "kernels/pairwise_twin.h"
 #include "tests/emulated_machine.h"
 #include "tests/loss_cases.h"
+#include "tests/tally.h"
 
 namespace hvdrec {
 namespace {
@@ -15,17 +16,6 @@ namespace {
 // What the sums of panels of either side allow, in float input's tolerance and in double's.
 template <typename T>
 constexpr double kTolerance = sizeof(T) == sizeof(float) ? 2e-7 : 1e-10;
-
-struct Tally {
-  int64_t cases = 0, failed = 0;
-
-  void Count(bool holds, const std::string& name, double loss, double gradient) {
-    ++cases;
-    if (holds) return;
-    ++failed;
-    std::printf("%s: loss off by %g, gradient by %g\n", name.c_str(), loss, gradient);
-  }
-};
 
 template <typename T>
 void CheckPairwiseCase(const PairwiseCase& c, Tally* tally) {
@@ -105,9 +95,7 @@ int Run(bool small) {
   Tally tally;
   CheckPairwiseForms(small, &tally);
   CheckPairwiseBadRow(&tally);
-  std::printf("twins: %ld cases, %ld failed\n", static_cast<long>(tally.cases),
-              static_cast<long>(tally.failed));
-  return tally.failed > 0;
+  return tally.End("pairwise twin");
 }
 
 }  // namespace

@@ -1,0 +1,164 @@
+// The in-batch softmax as a GPU computes it, on whatever machine runs the steps.
+
+#ifndef HVDREC_KERNELS_IN_BATCH_SOFTMAX_TWIN_H_
+#define HVDREC_KERNELS_IN_BATCH_SOFTMAX_TWIN_H_
+
+#include <limits>
+#include <stdexcept>
+
+#include "kernels/bad_rows.h"
+#include "kernels/in_batch_softmax.h"
+#include "kernels/tile_steps.h"
+
+namespace hvdrec {
+namespace softmax_steps {
+
+// The logits of the pairs that count.
+template <typename T>
+struct Logits {
+  const int64_t* item_ids;  // null: all pairs count
+  T scale;
+
+  HVDREC_HD bool Counts(int64_t query, int64_t item) const {
+    return item == query || item_ids == nullptr || item_ids[item] != item_ids[query];
+  }
+};
+
+template <typename T>
+struct AddLogits {
+  using State = RunningExpSum<T>;
+
+  Logits<T> logits;
+  T* own;  // by query: the logit of its own item
+
+  HVDREC_HD void Clear(State* state) const { state->Clear(); }
+  HVDREC_HD void Add(State* state, int64_t query, int64_t item, T s) const {
+    if (!logits.Counts(query, item)) return;
+    const T logit = s * logits.scale;
+    if (item == query) own[query] = logit;
+    state->Add(logit);
+  }
+  HVDREC_HD void Merge(State* state, const State& other) const { state->Merge(other); }
+};
+
+struct WeightedSum {
+  double loss = 0, weight = 0;
+  HVDREC_HD void Add(const WeightedSum& other) {
+    loss += other.loss;
+    weight += other.weight;
+  }
+};
+
+template <typename T>
+HVDREC_HD inline double Weight(const T* weights, int64_t query) {
+  return weights == nullptr ? 1.0 : static_cast<double>(weights[query]);
+}
+
+template <typename T>
+struct FinishQuery {
+  AddLogits<T> visit;
+  const RunningExpSum<T>* states;
+  int64_t parts;
+  const T* weights;
+  T* log_sum;  // by query
+  WeightedSum* sums;
+
+  HVDREC_HD void operator()(int64_t query) const {
+    const double whole = MergeParts(visit, states, query, parts).Log();
+    const double weight = Weight(weights, query);
+    log_sum[query] = static_cast<T>(whole);
+    sums[query].loss = weight != 0 ? weight * (whole - visit.own[query]) : 0.0;
+    sums[query].weight = weight;
+  }
+};
+
+// The derivative of the loss by a pair's product.
+template <typename T>
+struct LogitShare {
+  Logits<T> logits;
+  const T* log_sum;
+  const T* weights;
+  double factor;  // 1 / (sum of weights * temperature)
+
+  HVDREC_HD T Of(int64_t query, int64_t item, T s) const {
+    if (!logits.Counts(query, item)) return 0;
+    const T share = static_cast<T>(Weight(weights, query) * factor);
+    const T probability = std::exp(s * logits.scale - log_sum[query]);
+    return item == query ? probability * share - share : probability * share;
+  }
+};
+
+template <typename T>
+struct QueryShare : LogitShare<T> {
+  HVDREC_HD T operator()(int64_t query, int64_t item, T s) const {
+    return this->Of(query, item, s);
+  }
+};
+
+template <typename T>
+struct ItemShare : LogitShare<T> {
+  HVDREC_HD T operator()(int64_t item, int64_t query, T s) const {
+    return this->Of(query, item, s);
+  }
+};
+
+}  // namespace softmax_steps
+
+// See InBatchSoftmax in kernels/gpu_losses.h.
+template <typename T, typename Machine>
+SoftmaxResult RunInBatchSoftmaxTwin(const SoftmaxBatch<T>& batch, Machine& machine,
+                                    T* query_gradient, T* item_gradient) {
+  namespace steps = softmax_steps;
+  SoftmaxResult result;
+  const bool wanted = query_gradient != nullptr;
+  const auto fill = [&](T value) {
+    if (!wanted) return;
+    ForEach(machine, batch.queries * batch.dim, FillWith<T>{value, query_gradient});
+    ForEach(machine, batch.items * batch.dim, FillWith<T>{value, item_gradient});
+  };
+  if (batch.items > std::numeric_limits<int32_t>::max()) {
+    throw std::invalid_argument("more than 2^31 - 1 items");
+  }
+  result.bad_query = FirstBadRow(machine, batch.query_values, batch.queries, batch.dim);
+  result.bad_item = FirstBadRow(machine, batch.item_values, batch.items, batch.dim);
+  if (batch.weights != nullptr) {
+    result.bad_weight = FirstBadRow(machine, batch.weights, batch.queries, 1);
+  }
+  if (result.bad_query >= 0 || result.bad_item >= 0 || result.bad_weight >= 0) {
+    result.loss = std::numeric_limits<double>::quiet_NaN();
+    fill(std::numeric_limits<T>::quiet_NaN());
+    return result;
+  }
+  // A single item leaves nothing to tell apart.
+  if (batch.queries == 0 || batch.items == 1) {
+    fill(0);
+    return result;
+  }
+  const steps::Logits<T> logits{batch.item_ids, static_cast<T>(1 / batch.temperature)};
+  const TileSets<T> sets{batch.query_values, batch.item_values, batch.queries, batch.items,
+                         batch.dim};
+  const steps::AddLogits<T> visit{logits, machine.template Allocate<T>(batch.queries)};
+  const auto* const states = ReduceTiles(machine, sets, visit);
+  T* const log_sum = machine.template Allocate<T>(batch.queries);
+  auto* const sums = machine.template Allocate<steps::WeightedSum>(batch.queries);
+  ForEach(machine, batch.queries,
+          steps::FinishQuery<T>{visit, states, sets.parts(), batch.weights, log_sum, sums});
+  const steps::WeightedSum sum = machine.Read(Sum(machine, sums, batch.queries));
+  if (sum.weight == 0) {
+    fill(0);
+    return result;
+  }
+  result.loss = sum.loss / sum.weight;
+  if (!wanted) return result;
+  const steps::LogitShare<T> share{logits, log_sum, batch.weights,
+                                   1 / (sum.weight * batch.temperature)};
+  ApplyTiles(machine, sets, steps::QueryShare<T>{share}, query_gradient);
+  const TileSets<T> turned{batch.item_values, batch.query_values, batch.items, batch.queries,
+                           batch.dim};
+  ApplyTiles(machine, turned, steps::ItemShare<T>{share}, item_gradient);
+  return result;
+}
+
+}  // namespace hvdrec
+
+#endif  // HVDREC_KERNELS_IN_BATCH_SOFTMAX_TWIN_H_
