@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <vector>
 
+#include "kernels/pair_moments.h"
+
 namespace hvdrec {
 namespace {
 
@@ -83,7 +85,8 @@ class PanelSum {
         if (!first) head_panels[static_cast<size_t>(piece)] = p;
         double* const out =
             first ? &moments[static_cast<size_t>(p * P)] : &heads[static_cast<size_t>(piece * P)];
-        AddMoments(side, panels.number[static_cast<size_t>(p)], from, to, out);
+        AddMoments<P>(side.scores + from, side.weights == nullptr ? nullptr : side.weights + from,
+                      to - from, panels.number[static_cast<size_t>(p)], table_.width, out);
       });
     });
     for (int64_t piece = 0; piece < pieces; ++piece) {
@@ -95,78 +98,19 @@ class PanelSum {
     return moments;
   }
 
-  Doubles Coordinate(Doubles scores, double number) const {
-    return (scores * (1 / table_.width) - number) * 2.0 - 1.0;
-  }
-
-  void AddMoments(const PairSide& side, double number, int64_t begin, int64_t end,
-                  double* out) const {
-    Doubles sums[P] = {};
-    for (int64_t i = begin; i < end; i += kLanes) {
-      const int64_t left = end - i;
-      Doubles x, w;
-      if (left >= kLanes) {
-        x = Load(side.scores + i);
-        w = side.weights == nullptr ? Fill(1.0) : Load(side.weights + i);
-      } else {
-        x = LoadSome(side.scores + i, left, side.scores[i]);
-        const Doubles one = Fill(1.0);
-        w = LoadSome(
-            side.weights == nullptr ? reinterpret_cast<const double*>(&one) : side.weights + i,
-            left, 0.0);
-      }
-      x = Coordinate(x, number);
-      const Doubles twice = x * 2.0;
-      Doubles before = w, now = w * x;
-      sums[0] += before;
-      sums[1] += now;
-      for (int k = 2; k < P; ++k) {
-        const Doubles following = twice * now - before;
-        before = now;
-        now = following;
-        sums[k] += now;
-      }
-    }
-    for (int k = 0; k < P; ++k) out[k] += Sum(sums[k]);
-  }
-
   // Sums of w and of w s over a panel, from its moments.
   double Weight(const std::vector<double>& moments, int64_t p) const {
     return moments[static_cast<size_t>(p * P)];
   }
   double Score(const Panels& panels, const std::vector<double>& moments, int64_t p) const {
-    const double middle = (panels.number[static_cast<size_t>(p)] + 0.5) * table_.width;
-    return middle * moments[static_cast<size_t>(p * P)] +
-           table_.width / 2 * moments[static_cast<size_t>(p * P + 1)];
+    return SumOfScores(&moments[static_cast<size_t>(p * P)], panels.number[static_cast<size_t>(p)],
+                       table_.width);
   }
 
-  // out += C m for the coefficients [l][k] of one panel pair.
-  static void Interact(const double* coefficients, const double* moments, double* out) {
-    for (int l = 0; l < P; ++l) {
-      for (int k = 0; k < P; ++k) out[k] += coefficients[l * P + k] * moments[l];
-    }
-  }
-
-  // Adds scale * w * (sum over k of c_k T_k(x) + shift) to the gradient of some rows of a panel.
   void Evaluate(const PairSide& side, double number, int64_t begin, int64_t end, const double* c,
                 double scale, double shift) const {
-    for (int64_t i = begin; i < end; i += kLanes) {
-      const int64_t left = std::min<int64_t>(end - i, kLanes);
-      const Doubles scores =
-          left == kLanes ? Load(side.scores + i) : LoadSome(side.scores + i, left, side.scores[i]);
-      const Doubles x = Coordinate(scores, number);
-      const Doubles twice = x * 2.0;
-      Doubles next = Fill(0.0), now = Fill(c[P - 1]);  // Clenshaw's recurrence
-      for (int k = P - 2; k >= 1; --k) {
-        const Doubles earlier = twice * now - next + c[k];
-        next = now;
-        now = earlier;
-      }
-      const Doubles value = (x * now - next + c[0] + shift) * scale;
-      for (int64_t k = 0; k < left; ++k) {
-        side.gradient[i + k] += side.weights == nullptr ? value[k] : side.weights[i + k] * value[k];
-      }
-    }
+    AddPotential<P>(side.scores + begin, side.weights == nullptr ? nullptr : side.weights + begin,
+                    end - begin, number, table_.width, c, scale, shift, side.gradient + begin);
   }
 
   // Sums f and its derivative over scores from - others, the pairs of one row.
@@ -247,8 +191,8 @@ class PanelSum {
           const auto distance =
               static_cast<int64_t>(number - below_.number[static_cast<size_t>(b)]);
           const double* const moments = &counts[static_cast<size_t>(b * P)];
-          Interact(table_.At(table_.value, distance), moments, value);
-          Interact(table_.At(table_.slope, distance), moments, slope);
+          Interact<P>(table_.At(table_.value, distance), moments, value);
+          Interact<P>(table_.At(table_.slope, distance), moments, slope);
         }
         for (int q = 0; q < P; ++q) loss += weights[static_cast<size_t>(a * P + q)] * value[q];
         // A panel may hold all rows: its evaluation is cut up below.
@@ -298,8 +242,8 @@ class PanelSum {
         for (int64_t a = from; a < to; ++a) {
           const auto distance =
               static_cast<int64_t>(above_.number[static_cast<size_t>(a)] - number);
-          Interact(table_.At(table_.slope_transposed, distance),
-                   &weights[static_cast<size_t>(a * P)], slope);
+          Interact<P>(table_.At(table_.slope_transposed, distance),
+                      &weights[static_cast<size_t>(a * P)], slope);
         }
         if (last - first <= kPieceRows) {
           Evaluate(lower_, number, first, last, slope, -1.0, -far);

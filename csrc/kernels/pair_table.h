@@ -36,6 +36,10 @@ struct PairTable {
   }
 };
 
+// The relative error that panels may add to input of type T.
+template <typename T>
+constexpr double kPanelTolerance = sizeof(T) == sizeof(float) ? 1e-8 : 1e-12;
+
 // The table of smooth function `f` whose error is at most `tolerance` (at least 1e-12). Kept for
 // the next call; safe to call from several threads.
 std::shared_ptr<const PairTable> GetPairTable(const PairFunction& f, double tolerance);

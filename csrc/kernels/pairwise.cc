@@ -49,7 +49,7 @@ class Run {
         parallel_(parallel),
         function_{options.loss, options.margin,
                   options.loss == PairLoss::kFocal ? options.gamma : 0.0},
-        tolerance_(sizeof(T) == sizeof(float) ? 1e-8 : 1e-12) {}
+        tolerance_(kPanelTolerance<T>) {}
 
   PairwiseResult Sum(T* gradient) {
     PairwiseResult result;

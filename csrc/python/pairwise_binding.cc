@@ -9,6 +9,7 @@
 
 #include "kernels/pairwise.h"
 #include "python/adopt.h"
+#include "python/column.h"
 
 namespace py = pybind11;
 
@@ -42,23 +43,6 @@ Raises:
   ValueError: an argument can't be used, or a number isn't finite (the first such row is named).
   TypeError: an array has the wrong type.
 )";
-
-template <typename T>
-const T* Column(const char* name, const py::array& array, py::ssize_t rows) {
-  if (!py::isinstance<py::array_t<T>>(array)) {
-    throw py::type_error(std::string(name) + " must be of type " +
-                         std::string(py::str(py::dtype::of<T>())) + ", not " +
-                         std::string(py::str(array.dtype())));
-  }
-  if (array.ndim() != 1 || array.shape(0) != rows) {
-    throw std::invalid_argument(std::string(name) + " must have the shape (" +
-                                std::to_string(rows) + ",)");
-  }
-  if (!(array.flags() & py::array::c_style)) {
-    throw std::invalid_argument(std::string(name) + " must be contiguous");
-  }
-  return static_cast<const T*>(array.data());
-}
 
 template <typename T>
 py::tuple Run(const py::array& scores, const py::array& labels,

@@ -18,12 +18,14 @@ class Replicas:
         sum: Adds the ranks' tensors of that name; no two in one step may have the same.
         share: float32 scalar, this rank's share of the step's rows. The step adds up the ranks'
             losses and gradients, each times its share.
+        rows: float32 scalar, the step's rows of all ranks.
     """
 
     rank: int
     concat: Callable[[tf.Tensor, str], tf.Tensor]
     sum: Callable[[tf.Tensor, str], tf.Tensor]
     share: tf.Tensor
+    rows: tf.Tensor
 
     def named(self, loss: str) -> Replicas:
         """The same ranks for the loss of that name, whose tensors go by names of their own."""

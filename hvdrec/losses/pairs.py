@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +11,15 @@ import tensorflow as tf
 
 from hvdrec.losses.base import Replicas
 from hvdrec.losses.gathered import gather_rows
+from hvdrec.ops.library import named_implementation
 from hvdrec.ops.pairwise import pairwise
+from hvdrec.ops.pairwise_cells import PairwiseCells
+
+#: So many rows of all ranks cost less than a second exchange.
+FEW_ROWS = 8192
+
+#: A loss over the rows of all ranks, and its gradient by the logits of this one.
+_Found = tuple[tf.Tensor, tf.Tensor]
 
 
 def pairwise_loss(
@@ -45,7 +55,8 @@ def pairwise_loss(
 
     @tf.custom_gradient
     def of(own: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-        loss, gradient = _over_gathered_rows(own, labels, kind, weights, sessions, replicas, options)
+        constant = tf.stop_gradient(own)
+        loss, gradient = _AllRanks(constant, labels, kind, weights, sessions, replicas, options).loss()
 
         def back(upstream: tf.Tensor) -> tf.Tensor:
             return tf.math.divide_no_nan(upstream, replicas.share) * gradient
@@ -55,22 +66,53 @@ def pairwise_loss(
     return of(logits)
 
 
-def _over_gathered_rows(
-    logits: tf.Tensor,
-    labels: tf.Tensor,
-    kind: str,
-    weights: tf.Tensor | None,
-    sessions: tf.Tensor | None,
-    replicas: Replicas,
-    options: dict[str, Any],
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """The loss over all ranks' rows and its gradient by this rank's logits: every rank does it all."""
-    given = {"weights": weights, "sessions": sessions}
-    more = {name: column for name, column in given.items() if column is not None}
-    (all_logits, all_labels, *rest), first = gather_rows([logits, labels, *more.values()], replicas)
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(all_logits)
-        columns = dict(zip(more, rest, strict=True))
-        loss = pairwise(all_logits, all_labels, kind, **columns, **options).loss
-    gradient = tape.gradient(loss, all_logits)
-    return loss, tf.slice(gradient, [first], tf.shape(logits, tf.int64))
+@dataclasses.dataclass(frozen=True)
+class _AllRanks:
+    """One loss over the rows of all ranks; see `pairwise_loss` for the attributes."""
+
+    logits: tf.Tensor
+    labels: tf.Tensor
+    kind: str
+    weights: tf.Tensor | None
+    sessions: tf.Tensor | None
+    replicas: Replicas
+    options: dict[str, Any]
+
+    def loss(self) -> _Found:
+        """By whichever way costs less; all ranks take the same, as they know the same."""
+        if not self._by_cells_at_all():
+            return self._by_rows()
+        return tf.cond(self.replicas.rows <= FEW_ROWS, self._by_rows, self._by_cells)
+
+    def _by_cells_at_all(self) -> bool:
+        options = self.options
+        native = (options.get("impl") or named_implementation() or "native") == "native"
+        all_pairs = options.get("limit", math.inf) == math.inf and options.get("hardest", 1.0) == 1.0
+        return native and all_pairs and self.sessions is None and self.kind in ("logistic", "focal")
+
+    def _by_rows(self) -> _Found:
+        """Gathers the rows; every rank computes the loss of all of them."""
+        given = {"weights": self.weights, "sessions": self.sessions}
+        names = [name for name, column in given.items() if column is not None]
+        columns = [self.logits, self.labels, *(given[name] for name in names)]
+        (logits, labels, *rest), first = gather_rows(columns, self.replicas)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(logits)
+            more = dict(zip(names, rest, strict=True))
+            loss = pairwise(logits, labels, self.kind, **more, **self.options).loss
+        gradient = tape.gradient(loss, logits)
+        return loss, tf.slice(gradient, [first], tf.shape(self.logits, tf.int64))
+
+    def _by_cells(self) -> _Found:
+        """Adds moments up, where the cells turn out to be few; every rank sums over its own rows."""
+        options = {
+            k: v for k, v in self.options.items() if k in ("temperature", "margin", "label_scale", "gamma")
+        }
+        own = PairwiseCells(self.logits, self.labels, self.kind, weights=self.weights, **options)
+        cells, moments = own.moments(self.replicas.concat(own.cells, "cells"))
+
+        def by_moments() -> _Found:
+            loss, gradient, _ = own.loss(cells, self.replicas.sum(moments, "moments"))
+            return loss, gradient
+
+        return tf.cond(tf.shape(cells)[0] > 0, by_moments, self._by_rows)

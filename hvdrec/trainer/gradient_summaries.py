@@ -11,7 +11,7 @@ from hvdrec.checkpoint.names import Entry
 from hvdrec.optim.base import Gradient, RowGradient
 from hvdrec.trainer.feed import FeedCall, call_spec
 from hvdrec.trainer.log import RunLog
-from hvdrec.trainer.step import TrainStep
+from hvdrec.trainer.step import Rows, TrainStep
 
 
 class GradientSummaries:
@@ -63,8 +63,7 @@ class GradientSummaries:
         own = tf.cast(call.rows[0], tf.float32)
         total = self._step.group.sum(tf.reshape(own, [1]), "summary_rows")[0]
         batch = self._step.feed.unpack(call, tf.constant(0))
-        share = tf.math.divide_no_nan(own, total)
-        found = self._step.exchange(batch, share, tf.identity(self._step.global_step)).gradients
+        found = self._step.exchange(batch, Rows.of(own, total), tf.identity(self._step.global_step)).gradients
         return total, [(g.rows, g.values) if isinstance(g, RowGradient) else g for g in found]
 
 

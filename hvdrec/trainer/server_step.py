@@ -14,7 +14,7 @@ from hvdrec.layers.context import MovingUpdate
 from hvdrec.optim.base import RowGradient
 from hvdrec.parallel.parameter_server import Coordinator
 from hvdrec.trainer.feed import FeedCall, call_spec
-from hvdrec.trainer.step import TrainStep
+from hvdrec.trainer.step import Rows, TrainStep
 
 
 class StepResult(NamedTuple):
@@ -77,7 +77,8 @@ class AsynchronousStep(ServerStep):
 
         def one(k: tf.Tensor, finite: tf.Tensor, report: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             now = number + tf.cast(k, tf.int64)
-            exchanged = self._step.exchange(self._step.feed.unpack(call, k), tf.constant(1.0), now)
+            rows = Rows(tf.constant(1.0), tf.cast(call.rows[k], tf.float32))
+            exchanged = self._step.exchange(self._step.feed.unpack(call, k), rows, now)
             finite = self._step.update(exchanged, now)
             report = tf.tensor_scatter_nd_update(report, [[k]], [exchanged.losses])
             return k + tf.cast(finite, tf.int32), finite, report

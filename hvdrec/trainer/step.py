@@ -54,6 +54,23 @@ class Exchanged(NamedTuple):
     moving: list[tuple[MovingUpdate, tf.Tensor]]
 
 
+class Rows(NamedTuple):
+    """The rows of one step.
+
+    Attributes:
+        share: float32 scalar, this rank's share of them; 0 where there are none.
+        total: float32 scalar, those of all ranks.
+    """
+
+    share: tf.Tensor
+    total: tf.Tensor
+
+    @classmethod
+    def of(cls, own: tf.Tensor, total: tf.Tensor) -> Rows:
+        """From this rank's number of rows and that of all ranks."""
+        return cls(tf.math.divide_no_nan(tf.cast(own, tf.float32), total), total)
+
+
 class TrainStep(tf.Module):
     """Trains a recommender on the batches of all ranks together.
 
@@ -129,8 +146,7 @@ class TrainStep(tf.Module):
             return tf.logical_and(more, totals[tf.minimum(k, steps - 1)] > 0.0)
 
         def one(k: tf.Tensor, finite: tf.Tensor, report: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            share = tf.cast(call.rows[k], tf.float32) / totals[k]
-            finite, losses = self._step(self.feed.unpack(call, k), share)
+            finite, losses = self._step(self.feed.unpack(call, k), Rows.of(call.rows[k], totals[k]))
             report = tf.tensor_scatter_nd_update(report, [[k]], [losses])
             return k + tf.cast(finite, tf.int32), finite, report
 
@@ -148,10 +164,10 @@ class TrainStep(tf.Module):
         )
         return CallResult(done, finite, flags, tf.cast(totals, tf.int32), report)
 
-    def _step(self, batch: Batch, share: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _step(self, batch: Batch, rows: Rows) -> tuple[tf.Tensor, tf.Tensor]:
         """One step; gives whether all was finite (else nothing was updated) and the losses."""
         step = tf.identity(self.global_step)
-        exchanged = self.exchange(batch, share, step)
+        exchanged = self.exchange(batch, rows, step)
         return self.update(exchanged, step), exchanged.losses
 
     def update(self, exchanged: Exchanged, step: tf.Tensor) -> tf.Tensor:
@@ -178,15 +194,16 @@ class TrainStep(tf.Module):
             else:
                 yield gradient, variable
 
-    def exchange(self, batch: Batch, share: tf.Tensor, step: tf.Tensor) -> Exchanged:
+    def exchange(self, batch: Batch, rows: Rows, step: tf.Tensor) -> Exchanged:
         """Gradients and losses of one step over all ranks (collective); nothing is updated.
 
         Args:
             batch: This rank's rows.
-            share: float32 scalar, their share of all ranks' rows.
+            rows: How many they are among all ranks' rows.
             step: int64 scalar, updates done before.
         """
-        touched, dense, losses, run = self.gradients(batch, share, step, self._replicas(share))
+        share = rows.share
+        touched, dense, losses, run = self.gradients(batch, share, step, self._replicas(rows))
         statistics = [share * u.value for u in run.updates]
         banks, dense, statistics = self.reducer(touched, dense, [*statistics, losses])
         losses = statistics.pop()
@@ -215,10 +232,10 @@ class TrainStep(tf.Module):
         model = self.recommender
         return [*(model.banks[i].variable for i in model.trained_banks), *model.dense_trainable]
 
-    def _replicas(self, share: tf.Tensor) -> Replicas | None:
+    def _replicas(self, rows: Rows) -> Replicas | None:
         if self.group.size == 1:
             return None
-        return Replicas(self.group.rank, self.group.concat, self.group.sum, share)
+        return Replicas(self.group.rank, self.group.concat, self.group.sum, rows.share, rows.total)
 
     def gradients(
         self,

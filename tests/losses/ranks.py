@@ -19,10 +19,10 @@ PATIENCE = 60.0
 class _Meeting:
     """Where the ranks put their tensors and read those of all."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, exchanges: list[str]) -> None:
         self._barrier = threading.Barrier(count)
         self._brought: list[tuple[str, tf.Tensor]] = [("", tf.zeros([]))] * count
-        self.bytes = 0
+        self._exchanges = exchanges
 
     def exchange(self, rank: int, value: tf.Tensor, name: str) -> list[tf.Tensor]:
         self._brought[rank] = (name, value)
@@ -30,7 +30,7 @@ class _Meeting:
         names, values = zip(*self._brought, strict=True)
         assert len(set(names)) == 1, names
         if rank == 0:
-            self.bytes += sum(v.numpy().nbytes for v in values)
+            self._exchanges.append(name)
         self._barrier.wait(PATIENCE)
         return list(values)
 
@@ -38,9 +38,14 @@ class _Meeting:
         self._barrier.abort()
 
 
-def run_ranks(rows: Sequence[int], body: Callable[[int, Replicas], Any]) -> list[Any]:
-    """What `body(rank, replicas)` gives on each rank, of which each has so many rows."""
-    meeting = _Meeting(len(rows))
+def run_ranks(
+    rows: Sequence[int], body: Callable[[int, Replicas], Any], exchanges: list[str] | None = None
+) -> list[Any]:
+    """What `body(rank, replicas)` gives on each rank, of which each has so many rows.
+
+    The names of what they exchange go into `exchanges`.
+    """
+    meeting = _Meeting(len(rows), [] if exchanges is None else exchanges)
 
     def run(rank: int) -> Any:
         share = np.float32(rows[rank]) / np.float32(max(sum(rows), 1))
@@ -49,6 +54,7 @@ def run_ranks(rows: Sequence[int], body: Callable[[int, Replicas], Any]) -> list
             lambda value, name: tf.concat(meeting.exchange(rank, value, name), axis=0),
             lambda value, name: tf.add_n(meeting.exchange(rank, value, name)),
             tf.constant(share),
+            tf.constant(float(sum(rows))),
         )
         try:
             return body(rank, replicas)

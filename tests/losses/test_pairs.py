@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from losses import running
 from losses.ranks import run_ranks
 
+from hvdrec.losses import pairs
 from hvdrec.losses.base import Loss, LossBatch, Replicas
 
 #: Every form of the four losses, as they stand in a config.
@@ -76,7 +77,9 @@ def compute(
     return value.numpy(), tape.gradient(target, logits).numpy()
 
 
-def together(loss: Loss, rows: Rows, sizes: Sequence[int]) -> tuple[np.float32, np.ndarray]:
+def together(
+    loss: Loss, rows: Rows, sizes: Sequence[int], exchanges: list[str] | None = None
+) -> tuple[np.float32, np.ndarray]:
     """The same of ranks with so many of the rows each, as the training step adds it up."""
     ends = np.cumsum(sizes)
 
@@ -84,15 +87,15 @@ def together(loss: Loss, rows: Rows, sizes: Sequence[int]) -> tuple[np.float32, 
         part = slice(ends[rank] - sizes[rank], ends[rank])
         return compute(loss, rows[part], replicas, float(replicas.share))
 
-    found = run_ranks(sizes, body)
+    found = run_ranks(sizes, body, exchanges)
     values = {value.tobytes() for value, _ in found}
     assert len(values) == 1
     return found[0][0], np.concatenate([gradient for _, gradient in found])
 
 
-def check(form: str, rows: Rows, sizes: Sequence[int]) -> None:
+def check(form: str, rows: Rows, sizes: Sequence[int], exchanges: list[str] | None = None) -> None:
     value, gradient = compute(running.build(form % ""), rows)
-    found, found_gradient = together(running.build(form % CROSS), rows, sizes)
+    found, found_gradient = together(running.build(form % CROSS), rows, sizes, exchanges)
     assert found == pytest.approx(value, rel=1e-6, abs=1e-12)
     scale = np.abs(gradient).max(initial=0.0)
     np.testing.assert_allclose(found_gradient, gradient, rtol=0, atol=1e-6 * scale)
@@ -124,6 +127,32 @@ def test_any_split(form: str, sizes: list[int], grades: int, weighted: bool, sca
     check(form, make_rows(sum(sizes), grades, weighted, scale, seed), sizes)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_many_rows(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Smooth losses over all pairs exchange sums; those with sessions, masks or mining never do."""
+    count = 2500
+    monkeypatch.setattr(pairs, "FEW_ROWS", count - 1)
+    by_sums = not any(word in form for word in ("session", "ohem", "HINGE"))
+    exchanges: list[str] = []
+    check(form, make_rows(count, 3), [count - 1400, 0, 1400], exchanges)
+    assert exchanges == (["cells", "moments"] if by_sums else ["rows"])
+    # So wide that the cells are too many: all ranks turn to the rows.
+    exchanges.clear()
+    check(form, make_rows(count, weighted=False, scale=2000.0), [1000, count - 1000], exchanges)
+    assert exchanges == (["cells", "rows"] if by_sums else ["rows"])
+
+
+def test_a_teacher_is_not_summed_over() -> None:
+    """Labels that are all different are as many cells as rows."""
+    count = pairs.FEW_ROWS + 1000
+    rows = dataclasses.replace(
+        make_rows(count), labels=np.random.default_rng(1).normal(size=count).astype(np.float32)
+    )
+    exchanges: list[str] = []
+    check(FORMS[0], rows, [5000, count - 5000], exchanges)
+    assert exchanges == ["cells", "rows"]
+
+
 def test_without_the_field_a_rank_keeps_to_its_rows() -> None:
     rows = make_rows(50)
     alone, _ = compute(running.build(FORMS[0] % ""), rows)
@@ -135,9 +164,10 @@ def test_without_the_field_a_rank_keeps_to_its_rows() -> None:
     assert float(together(running.build(FORMS[0] % CROSS), rows, [20, 30])[0]) == pytest.approx(float(alone))
 
 
-def test_a_number_that_is_not_finite_reaches_all_ranks() -> None:
-    rows = make_rows(20)
+@pytest.mark.parametrize("count", [20, 20_000])
+def test_a_number_that_is_not_finite_reaches_all_ranks(count: int) -> None:
+    rows = make_rows(count)
     rows.logits[3] = np.nan
-    value, gradient = together(running.build(FORMS[0] % CROSS), rows, [10, 10])
+    value, gradient = together(running.build(FORMS[0] % CROSS), rows, [10, count - 10])
     assert np.isnan(value)
     assert np.isnan(gradient).all()
