@@ -10,6 +10,9 @@
 #include <random>
 #include <vector>
 
+#include "kernels/pair_cell_sum.h"
+#include "kernels/pair_cells.h"
+
 namespace hvdrec {
 namespace {
 
@@ -106,6 +109,72 @@ bool Holds(const Case& c) {
   return holds;
 }
 
+// Whether three processes, the second without rows, make of their parts what one makes of all rows.
+template <typename T>
+bool HoldsInParts(const Case& c) {
+  std::mt19937_64 random(static_cast<uint64_t>(c.rows * 17 + c.grades));
+  std::normal_distribution<double> normal;
+  const auto n = static_cast<size_t>(c.rows);
+  std::vector<T> scores(n), labels(n), weights(n), expected(n);
+  for (size_t i = 0; i < n; ++i) {
+    scores[i] = static_cast<T>(normal(random) * c.scale);
+    labels[i] = static_cast<T>(random() % static_cast<uint64_t>(c.grades));
+    weights[i] = static_cast<T>(random() % 4) / 2;
+  }
+  const PairwiseResult whole = Pairwise<T>(
+      {scores.data(), labels.data(), c.weighted ? weights.data() : nullptr, nullptr, c.rows},
+      c.options, OwnThreads(3), expected.data());
+  const int64_t ends[] = {c.rows / 3, c.rows / 3, c.rows};
+  std::vector<PairwiseRows<T>> parts;
+  std::vector<PairCellRows> own;
+  std::vector<PairCell> gathered;
+  int64_t begin = 0;
+  for (const int64_t end : ends) {
+    parts.push_back({scores.data() + begin, labels.data() + begin,
+                     c.weighted ? weights.data() + begin : nullptr, nullptr, end - begin});
+    own.push_back(FindCells(parts.back(), c.options, OwnThreads(3)));
+    gathered.insert(gathered.end(), own.back().cells.begin(), own.back().cells.end());
+    begin = end;
+  }
+  const std::vector<PairCell> all =
+      MergeCells(gathered.data(), static_cast<int64_t>(gathered.size()), 0);
+  if (all.empty()) return c.rows == 0 || c.grades > 100 || c.scale > 100;
+  std::vector<double> moments;
+  for (size_t p = 0; p < parts.size(); ++p) {
+    const std::vector<double> more = CellMoments(parts[p], c.options, own[p], all, OwnThreads(3));
+    moments.resize(more.size());
+    for (size_t k = 0; k < more.size(); ++k) moments[k] += more[k];
+  }
+  bool holds = true;
+  double largest = 1e-30;
+  for (const T wanted : expected) largest = std::max(largest, std::abs(double{wanted}));
+  for (size_t p = 0; p < parts.size(); ++p) {
+    std::vector<T> gradient(static_cast<size_t>(parts[p].count));
+    const PairwiseResult found = SumOverCells(parts[p], c.options, own[p], all, moments.data(),
+                                              OwnThreads(3), gradient.data());
+    holds = holds && found.pairs == whole.pairs &&
+            std::abs(found.loss - whole.loss) <= 1e-7 * whole.loss + 1e-15;
+    double worst = 0;
+    for (size_t i = 0; i < gradient.size(); ++i) {
+      const double wanted = expected[i + static_cast<size_t>(parts[p].scores - scores.data())];
+      worst = std::max(worst, std::abs(wanted - static_cast<double>(gradient[i])));
+    }
+    holds = holds && worst <= 1e-6 * largest;
+  }
+  if (!holds) {
+    std::printf("in parts: rows %ld grades %ld weighted %d scale %g loss %d\n",
+                static_cast<long>(c.rows), static_cast<long>(c.grades), c.weighted, c.scale,
+                static_cast<int>(c.options.loss));
+  }
+  return holds;
+}
+
+bool GoesByCells(const Case& c) {
+  const PairwiseOptions& o = c.options;
+  return c.sessions == 0 && (o.loss == PairLoss::kLogistic || o.loss == PairLoss::kFocal) &&
+         std::isinf(o.limit) && o.hardest == 1;
+}
+
 int Run(bool small) {
   std::vector<PairwiseOptions> options;
   for (const PairLoss loss : {PairLoss::kLogistic, PairLoss::kFocal, PairLoss::kHinge,
@@ -138,6 +207,10 @@ int Run(bool small) {
               const Case c{rows, grades, sessions, weighted, scale, o};
               failed += grades == 5 ? !Holds<double>(c) : !Holds<float>(c);
               ++cases;
+              if (GoesByCells(c)) {
+                failed += grades == 5 ? !HoldsInParts<double>(c) : !HoldsInParts<float>(c);
+                ++cases;
+              }
             }
           }
         }

@@ -48,7 +48,7 @@ def embedding_loss(compute: Callable[[EmbeddedRows], tf.Tensor], cross_replica: 
             return compute(EmbeddedRows(unit, batch.labels, batch.row_sessions, None, batch.with_gradient))
         part = compute(_of_all_ranks(unit, batch, batch.replicas))
         # The step multiplies by the share, but the parts are to be added up as they are.
-        return tf.math.divide_no_nan(part, batch.replicas.share)
+        return tf.math.divide_no_nan(part, tf.cast(batch.replicas.share, part.dtype))
 
     return Loss(of_batch)
 
