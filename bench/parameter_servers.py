@@ -5,24 +5,27 @@
 
 Generates a file of MovieLens-1M's shape and trains a DeepFM 256-128-64 with 16-wide tables by Adam on it, batch
 1024 per rank or worker, by `horovodrun` and by `hvdrec.launch ps` (two servers), all on this machine, as users
-start them. What is read here is what the runs leave in model_dir/logs: samples a second are counted between the
-first and the last line about a step, without evaluations; so is the time beside each AUC. `hvd2` is Horovod on 2
+start them. What is read here is what the runs leave in model_dir/logs: samples a second are counted from the
+first evaluation to the last, without the evaluations' own time; so is the time beside each AUC. `hvd2` is Horovod on 2
 ranks, `ps2` 2 asynchronous workers, `sync2` 2 workers in step. Results as JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import itertools
 import json
-import os
 import pathlib
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ml1m
+import psutil
 from machine import describe
 
 BATCH = 1024
@@ -62,11 +65,44 @@ def config_text(name: str, data: pathlib.Path, folder: pathlib.Path, samples: in
 def run(name: str, data: pathlib.Path, folder: pathlib.Path, samples: int) -> dict[str, Any]:
     config = folder / "job.config"
     config.write_text(config_text(name, data, folder, samples))
-    done = subprocess.run(command(name, config), capture_output=True, text=True, env={**os.environ})
-    if done.returncode:
-        sys.exit(f"{name}: {done.stdout[-3000:]}{done.stderr[-3000:]}")
+    printed = folder / "printed"
+    with printed.open("w") as file:
+        started = subprocess.Popen(command(name, config), stdout=file, stderr=subprocess.STDOUT)
+        spent = list(cpu_seconds(started))
+    if started.returncode:
+        sys.exit(f"{name}: {printed.read_text()[-3000:]}")
     lines = (folder / "model" / "logs" / "rank-0.jsonl").read_text().splitlines()
-    return summary(name, [json.loads(line) for line in lines])
+    records = [json.loads(line) for line in lines]
+    result = summary(name, records)
+    if not name.startswith("hvd"):
+        result["cpu_milliseconds_per_batch"] = per_batch(name, records, spent)
+    return result
+
+
+def cpu_seconds(started: subprocess.Popen[bytes]) -> Iterator[tuple[float, dict[str, float]]]:
+    """CPU time of the chief and the workers now and then, until the run ends."""
+    while started.poll() is None:
+        spent: dict[str, float] = {}
+        with contextlib.suppress(psutil.Error, KeyError):
+            for child in psutil.Process(started.pid).children():
+                role = json.loads(child.environ()["TF_CONFIG"])["task"]["type"]
+                spent[role] = spent.get(role, 0.0) + sum(child.cpu_times()[:2])
+            yield time.time(), spent
+        time.sleep(0.1)
+
+
+def per_batch(
+    name: str, records: Sequence[dict[str, Any]], spent: Sequence[tuple[float, dict[str, float]]]
+) -> dict[str, float]:
+    """Of each role (all its processes together), up to the first evaluation."""
+    steps = list(itertools.takewhile(lambda r: r["kind"] != "eval", records))
+    steps = [r for r in steps if r["kind"] == "step" and r["step"] >= 16]
+    first, last = steps[0], steps[-1]
+    # Results come for several steps at once, so a long window.
+    during = [s for s in spent if first["time"] <= s[0] <= last["time"]]
+    batches = (last["step"] - first["step"]) * (1 if name.startswith("ps") else int(name[-1]))
+    batches *= (during[-1][0] - during[0][0]) / (last["time"] - first["time"])
+    return {r: round(1000 * (during[-1][1][r] - during[0][1][r]) / batches, 2) for r in during[0][1]}
 
 
 def summary(name: str, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -74,26 +110,27 @@ def summary(name: str, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     per_step = BATCH * (1 if name.startswith("ps") else int(name[-1]))
     steps = [r for r in records if r["kind"] == "step"]
     # The first lines are of the call that traces the graph.
-    first = next(r for r in steps if r["step"] >= 16)
-    curve, elsewhere, last = [], 0.0, first
-    for record in records[records.index(first) :]:
-        if record["kind"] == "step":
-            last = record
-        elif record["kind"] == "eval":
-            seconds = last["time"] - first["time"] - elsewhere
-            curve.append(
-                {"seconds": round(seconds, 2), "samples": record["step"] * per_step, "auc": record["auc"]}
-            )
-            elsewhere += record["time"] - last["time"]
-    seconds = curve[-1]["seconds"]
-    samples = (steps[-1]["step"] - first["step"]) * per_step
-    return {"samples_per_second": round(samples / seconds), "curve": curve}
+    since = next(r for r in steps if r["step"] >= 16)["time"]
+    curve: list[dict[str, float]] = []
+    seconds, first = 0.0, 0.0
+    for before, record in itertools.pairwise(r for r in records if r["kind"] in ("step", "eval")):
+        if record["kind"] == "eval":
+            # No step is under way when an evaluation begins, nor when it ends.
+            seconds += before["time"] - since
+            since, first = record["time"], first or seconds
+            point = {"seconds": round(seconds, 2), "samples": record["step"] * per_step}
+            curve.append({**point, "auc": record["auc"]})
+    samples = curve[-1]["samples"] - curve[0]["samples"]
+    return {"samples_per_second": round(samples / (seconds - first)), "curve": curve}
 
 
 def show(name: str, result: dict[str, Any], of: float | None) -> None:
     curve = ", ".join(f"{p['auc']:.4f} at {p['seconds']:.1f} s" for p in result["curve"])
     ratio = f" ({result['samples_per_second'] / of:.2f} of hvd{name[-1]})" if of else ""
+    cpu = ", ".join(f"{role} {ms}" for role, ms in result.get("cpu_milliseconds_per_batch", {}).items())
     print(f"{name}: {result['samples_per_second']:,} samples/s{ratio}; AUC {curve}", flush=True)
+    if cpu:
+        print(f"  milliseconds of CPU time a batch: {cpu}", flush=True)
 
 
 def bench(names: Sequence[str], samples: int) -> dict[str, Any]:
@@ -111,39 +148,47 @@ def bench(names: Sequence[str], samples: int) -> dict[str, Any]:
     return results
 
 
-#: The model on paper: DeepFM on Criteo's shape, float32, ids int32.
-DENSE, TOUCHED, WIDTH, ROW_BYTES = 400_000, 15_000, 17, 200
-COMPUTE, BANDWIDTH, LATENCY, HAND_OUT = 10e-3, 1.25e9, 30e-6, 1.5e-3
+#: The model on paper: dense weights, rows of all tables and their width, rows a batch touches, bytes of a row of data.
+DENSE, TABLE, WIDTH, TOUCHED, ROW_BYTES = 400_000, 1_000_000, 17, 15_000, 200
+#: Seconds a batch takes a worker, the chief, and the servers together (measured: CPU time above); what a network
+#: carries (10 Gbit/s, bytes a second), how long a message takes, and the cores of a server.
+COMPUTE, HAND_OUT, SERVE, BANDWIDTH, LATENCY, CORES = 12e-3, 1e-3, 8e-3, 1.25e9, 30e-6, 8
 
 
 def on_paper(ranks: int, servers: int) -> dict[str, float]:
-    """Seconds a step of `ranks` batches takes, and bytes, by assumptions that docs/performance.md states."""
-    rows = TOUCHED * WIDTH * 4
-    ids = TOUCHED * 4
-    ring = 2 * DENSE * 4 * (ranks - 1) / ranks
-    gathered = (ranks - 1) * (rows + ids)
-    horovod = ring + gathered
-    allreduce = COMPUTE + horovod / BANDWIDTH + (3 * (ranks - 1) * LATENCY if ranks > 1 else 0.0)
-    exchanged = 2 * (DENSE * 4 + rows) + 2 * ids
-    at_server = ranks * exchanged / servers
-    by_chief = ranks * BATCH * ROW_BYTES
+    """One step of `ranks` batches both ways: bytes, and samples a second.
+
+    Ranks reduce in a ring (each sends and takes 2 (N - 1) / N of the dense weights) and gather touched rows, or
+    reduce whole tables where that is less, as `sparse_reduce` chooses. Workers take dense weights and touched
+    rows from the servers and bring gradients of both back; all N meet at the servers' networks and cores, and
+    the chief's network and one core hand out the batches.
+    """
+    rows = TOUCHED * (WIDTH + 1) * 4
+    around = (ranks - 1) / ranks
+    sparse = min((ranks - 1) * rows, 2 * TABLE * WIDTH * 4 * around)
+    reduced = 2 * DENSE * 4 * around + sparse
+    step = COMPUTE + reduced / BANDWIDTH + 3 * (ranks - 1) * LATENCY
+    exchanged = 2 * (DENSE * 4 + rows)
+    at_server, by_chief = ranks * exchanged / servers, ranks * BATCH * ROW_BYTES
     alone = COMPUTE + exchanged / BANDWIDTH + 2 * LATENCY
-    served = max(alone, at_server / BANDWIDTH, by_chief / BANDWIDTH, ranks * HAND_OUT)
+    served = max(alone, at_server / BANDWIDTH, ranks * SERVE / servers / CORES)
+    chief = max(by_chief / BANDWIDTH, ranks * HAND_OUT)
     return {
         "ranks": ranks,
         "servers": servers,
-        "allreduce_megabytes": horovod / 1e6,
-        "allreduce_samples_per_second": ranks * BATCH / allreduce,
-        "server_megabytes": at_server / 1e6,
-        "chief_megabytes": by_chief / 1e6,
-        "servers_samples_per_second": ranks * BATCH / served,
-        "without_the_chief": ranks * BATCH / max(alone, at_server / BANDWIDTH),
+        "megabytes_of_a_rank": round(reduced / 1e6, 1),
+        "horovod_samples_per_second": round(ranks * BATCH / step),
+        "megabytes_of_a_worker": round(exchanged / 1e6, 1),
+        "megabytes_of_a_server": round(at_server / 1e6, 1),
+        "megabytes_of_the_chief": round(by_chief / 1e6, 1),
+        "servers_samples_per_second": round(ranks * BATCH / max(served, chief)),
+        "servers_samples_per_second_without_the_chief": round(ranks * BATCH / served),
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--samples", type=int, default=300_000)
+    parser.add_argument("--samples", type=int, default=600_000)
     parser.add_argument("--variants", default=",".join(VARIANTS))
     parser.add_argument("--model", action="store_true", help="both on paper")
     parser.add_argument("--out", type=pathlib.Path)

@@ -99,14 +99,13 @@ def is_lost_server(error: BaseException) -> bool:
     return isinstance(error, tf.errors.UnavailableError | tf.errors.AbortedError) and "/job:ps" in str(error)
 
 
-def serve(cluster: Cluster, intra: int, inter: int, ending: Callable[[], bool] = lambda: False) -> None:
+def serve(cluster: Cluster, intra: int, inter: int) -> None:
     """Serves as a worker or a parameter server until the chief's process has ended.
 
     Args:
         cluster: Says which this process is.
         intra: Threads within an operation.
         inter: Operations at a time; a server has at least one for each worker, and one more.
-        ending: Asked about once a second: whether to end before.
     """
     _prepare()
     _take_gpu(cluster)
@@ -123,7 +122,7 @@ def serve(cluster: Cluster, intra: int, inter: int, ending: Callable[[], bool] =
         _spec(cluster), job_name=cluster.role, task_index=cluster.index, protocol="grpc", config=config
     )
     watch, waiting = ChiefWatch(cluster), threading.Event()
-    while not watch.gone() and not ending():
+    while not watch.gone():
         waiting.wait(_WATCH_SECONDS)
     del server
 

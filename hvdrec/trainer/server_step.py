@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -104,13 +105,17 @@ class AsynchronousStep(ServerStep):
 
 
 class _Part(NamedTuple):
-    """One worker's part of a synchronous step: `rows` and `values` for each trained bank."""
+    """One worker's part of a synchronous step.
+
+    Attributes:
+        rows: For each trained bank int32 [U].
+        values: Their gradients, float32 [U, D].
+        rest: float32, all other numbers end to end: every tensor costs the chief a message.
+    """
 
     rows: list[np.ndarray]
     values: list[np.ndarray]
-    dense: list[np.ndarray]
-    statistics: list[np.ndarray]
-    losses: np.ndarray
+    rest: np.ndarray
 
 
 class SynchronousStep(ServerStep):
@@ -136,8 +141,9 @@ class SynchronousStep(ServerStep):
         batch = self._step.feed.unpack(call, tf.constant(0))
         touched, dense, losses, run = self._step.gradients(batch, share, number, seed_of=worker)
         self._moving = run.updates
-        statistics = [share * u.value for u in run.updates]
-        return _Part([g.rows for g in touched], [g.values for g in touched], dense, statistics, losses)
+        rest = [*dense, *(share * u.value for u in run.updates), losses]
+        flat = tf.concat([tf.reshape(each, [-1]) for each in rest], axis=0)
+        return _Part([g.rows for g in touched], [g.values for g in touched], flat)
 
     def _update_graph(self, part: _Part, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         banks = []
@@ -145,8 +151,13 @@ class SynchronousStep(ServerStep):
             distinct, position = tf.unique(rows)
             summed = tf.math.unsorted_segment_sum(values, position, tf.size(distinct))
             banks.append(RowGradient(distinct, summed))
-        moving = list(zip(self._moving, part.statistics, strict=True))
-        exchanged = self._step.finish(banks, part.dense, part.losses, moving)
+        variables = self._step.recommender.dense_trainable
+        shapes = [*(v.shape for v in variables), *(u.value.shape for u in self._moving)]
+        sizes = [*(math.prod(shape) for shape in shapes), len(self._step.loss_names)]
+        *rest, losses = tf.split(part.rest, sizes)
+        rest = [tf.reshape(each, shape) for each, shape in zip(rest, shapes, strict=True)]
+        moving = list(zip(self._moving, rest[len(variables) :], strict=True))
+        exchanged = self._step.finish(banks, rest[: len(variables)], losses, moving)
         return self._step.update(exchanged, number), exchanged.losses
 
     def begin(self, batches: Sequence[PackedBatch], number: int) -> Any:
@@ -167,15 +178,8 @@ class SynchronousStep(ServerStep):
         total = _Part(
             [np.concatenate(each) for each in zip(*(p.rows for p in parts), strict=True)],
             [np.concatenate(each) for each in zip(*(p.values for p in parts), strict=True)],
-            _sums([p.dense for p in parts]),
-            _sums([p.statistics for p in parts]),
-            np.sum([p.losses for p in parts], axis=0),
+            np.sum([p.rest for p in parts], axis=0),
         )
         tensors = tf.nest.map_structure(tf.convert_to_tensor, total)
         finite, losses = self._update(tensors, tf.constant(number, tf.int64))
         return StepResult(int(bool(finite)), losses.numpy()[None])
-
-
-def _sums(parts: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
-    """Element by element over the workers, in their order."""
-    return [np.sum(each, axis=0) for each in zip(*parts, strict=True)]
