@@ -65,7 +65,7 @@ def fine_tune(
         restored=tuple(m.entry.name for m in matches),
         renamed={m.entry.name: m.source for m in matches if m.source != m.entry.name},
         skipped=skipped,
-        unused=unused(reader, [*(m.source for m in matches), GLOBAL_STEP]),
+        unused=unused(reader, [*(_source(e.name, mapped) for e in wanted), GLOBAL_STEP]),
         reshaped={name: why for name, why in shapes.items() if why},
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -44,7 +45,7 @@ class RestoreReport:
     reshaped: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def lines(self) -> list[str]:
-        """A table of it for the log: one line of counts, then what isn't plain."""
+        """A table of it for the log: one line of counts, then what isn't plain; slots with their variable."""
         counts = (
             f"restored {len(self.restored)} variables from {self.prefix}; not restored: "
             f"{len(self.skipped)}; in the checkpoint only: {len(self.unused)}"
@@ -55,7 +56,26 @@ class RestoreReport:
             *(("not restored", name, why) for name, why in self.skipped.items()),
             *(("unused", name, "in the checkpoint only") for name in self.unused),
         ]
-        return [counts, *(f"  {kind:<13}  {name}: {why}" for kind, name, why in rows)]
+        return [counts, *(f"  {kind:<13}  {name}: {why}" for kind, name, why in _without_slots(rows))]
+
+
+def _without_slots(rows: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
+    """Rows of kind, name and reason; slots of which the same holds as of their variable are only counted."""
+    reasons = {(kind, name): why for kind, name, why in rows}
+    slots: collections.Counter[tuple[str, str]] = collections.Counter()
+    kept = []
+    for kind, name, why in rows:
+        variable, _, slot = name.rpartition("/")
+        if reasons.get((kind, variable)) == why.replace(f"/{slot}", ""):
+            slots[kind, variable] += 1
+        else:
+            kept.append((kind, name, why))
+
+    def shown(kind: str, name: str) -> str:
+        count = slots[kind, name]
+        return f"{name} and {count} slot{'s' * (count > 1)}" if count else name
+
+    return [(kind, shown(kind, name), why) for kind, name, why in kept]
 
 
 def mismatch(entry: Entry, source: str, reader: Reader) -> str | None:

@@ -61,9 +61,11 @@ def test_what_is_missing_or_does_not_fit_keeps_its_values(saved):
     assert "force_restore_shape_compatible" in report.skipped[KERNEL]
     np.testing.assert_array_equal(new.numpy(), np.full([5, 5], 3.0))
     np.testing.assert_array_equal(odd.numpy(), np.full([2, 2], 4.0))
-    text = "\n".join(report.lines())
-    assert "new/w" in text
-    assert AGE in text
+    assert KERNEL not in report.unused  # It is told of already.
+    lines = report.lines()
+    assert f"  not restored   {KERNEL}: {report.skipped[KERNEL]}" in lines
+    assert f"  unused         {KERNEL}/Adam: in the checkpoint only" in lines
+    assert f"  unused         {AGE} and 2 slots: in the checkpoint only" in lines
 
 
 def test_shapes_are_cut_and_filled_where_asked_for(saved, state):
@@ -96,6 +98,7 @@ def test_a_map_renames_and_slots_follow(saved, state, other, tmp_path):
     report = fine_tune(str(saved), renamed, str(path))
     assert report.skipped == {}
     assert report.renamed[f"{years}/Adam_1"] == f"{AGE}/Adam_1"
+    assert f"  renamed        {years} and 2 slots: from {AGE}" in report.lines()
     wanted = state.values()
     for entry in other.entries:
         if entry.name != "global_step":
