@@ -6,6 +6,7 @@ import glob
 import os
 
 import tensorflow as tf
+from tensorflow.core.util import event_pb2
 
 
 def read_scalars(folder: str, name: str) -> dict[int, float]:
@@ -21,7 +22,8 @@ def read_all_scalars(folder: str) -> dict[int, dict[str, float]]:
     found: dict[int, dict[str, float]] = {}
     for path in sorted(glob.glob(os.path.join(glob.escape(folder), "*tfevents*"))):
         try:
-            for event in tf.compat.v1.train.summary_iterator(path):
+            for record in tf.data.TFRecordDataset(path):
+                event = event_pb2.Event.FromString(record.numpy())
                 for value in event.summary.value:
                     if value.HasField("simple_value"):
                         found.setdefault(event.step, {})[value.tag] = float(value.simple_value)
