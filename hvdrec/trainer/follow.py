@@ -39,7 +39,7 @@ def time_of(model_dir: str) -> int:
 def mark_done(model_dir: str) -> None:
     """Tells the evaluating process that the last checkpoint is written."""
     with open(os.path.join(model_dir, _DONE), "w", encoding="utf-8") as file:
-        file.write("done\n")
+        file.write("Train Done.\n")
 
 
 def clear_done(model_dir: str) -> None:
