@@ -19,7 +19,7 @@ void CudaMachine::SortPairs(const uint64_t* keys, uint64_t* keys_out, const int3
   size_t bytes = 0;
   CheckCuda(cub::DeviceRadixSort::SortPairs(nullptr, bytes, keys, keys_out, values, values_out,
                                             items, 0, bits, gpu_.stream));
-  void* const scratch = Allocate<char>(static_cast<int64_t>(bytes));
+  void* const scratch = Temporary(bytes);
   CheckCuda(cub::DeviceRadixSort::SortPairs(scratch, bytes, keys, keys_out, values, values_out,
                                             items, 0, bits, gpu_.stream));
 }
@@ -29,7 +29,7 @@ void CudaMachine::InclusiveSum(const int32_t* in, int32_t* out, int64_t count) {
   const int items = static_cast<int>(count);
   size_t bytes = 0;
   CheckCuda(cub::DeviceScan::InclusiveSum(nullptr, bytes, in, out, items, gpu_.stream));
-  void* const scratch = Allocate<char>(static_cast<int64_t>(bytes));
+  void* const scratch = Temporary(bytes);
   CheckCuda(cub::DeviceScan::InclusiveSum(scratch, bytes, in, out, items, gpu_.stream));
 }
 

@@ -5,6 +5,7 @@
 
 #include <cuda_runtime.h>
 
+#include <cstddef>
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -82,7 +83,18 @@ class CudaMachine {
   void InclusiveSum(const int32_t* in, int32_t* out, int64_t count);
 
  private:
+  // Scratch of the sorts and sums, one after the other: the stream keeps them apart.
+  void* Temporary(size_t bytes) {
+    if (temporary_ == nullptr || bytes > temporary_bytes_) {
+      temporary_ = gpu_.scratch->Allocate(bytes);
+      temporary_bytes_ = bytes;
+    }
+    return temporary_;
+  }
+
   const Gpu gpu_;
+  void* temporary_ = nullptr;
+  size_t temporary_bytes_ = 0;
 };
 
 }  // namespace hvdrec

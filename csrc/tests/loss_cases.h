@@ -120,8 +120,8 @@ double Difference(const std::vector<T>& found, const std::vector<T>& expected,
   return worst == 0 ? 0 : worst / largest;
 }
 
-inline double Difference(double found, double expected) {
-  return found == expected ? 0 : std::abs(found - expected) / std::max(std::abs(expected), 1e-290);
+inline double Difference(double found, double expected, double scale = 1e-290) {
+  return found == expected ? 0 : std::abs(found - expected) / std::max(std::abs(expected), scale);
 }
 
 }  // namespace hvdrec
