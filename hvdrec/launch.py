@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -34,6 +35,8 @@ def run(arguments: list[str]) -> int | None:
     form, rest = arguments[0], arguments[1:]
     only_print = rest[:1] == ["--print"]
     described = FORMS[form](rest[1:] if only_print else rest)
+    # For configs that are read here; the processes inherit them.
+    os.environ.update(described.environment)
     started = processes(described)
     if only_print:
         print(render(described, started))

@@ -13,6 +13,7 @@ from hvdrec.config.names import hint, listed
 from hvdrec.errors import ConfigError
 from hvdrec.launcher.run import Run
 from hvdrec.launcher.servers import evaluators_of
+from hvdrec.storage import oss
 
 #: -Dcmd -> entry point.
 _COMMANDS = {
@@ -62,7 +63,7 @@ _FLAGS = {
     },
 }
 _CONTROL = ("cmd", "cluster", "eval_method", "continue_train", "num_gpus_per_worker", "distribute_strategy")
-#: Read by PAI itself; here they only say where Alibaba's storage is.
+#: Where Alibaba's storage is: these become variables, and aren't shown.
 _STORAGE = ("arn", "buckets", "ossHost")
 #: EasyRec's other parameters -> why they can't be had.
 _REFUSED = {
@@ -104,8 +105,11 @@ def parse(arguments: Sequence[str]) -> Run:
         evaluators = evaluators_of(flags) if servers else 0
     else:
         servers = 0
-    ignored = (*_storage(values), *ignored)
-    return Run(_COMMANDS[command], tuple(flags), ranks - evaluators, servers, evaluators, ignored=ignored)
+    return Run(
+        *(_COMMANDS[command], tuple(flags), ranks - evaluators, servers, evaluators),
+        ignored=ignored,
+        environment=_storage(values),
+    )
 
 
 def _parameters(arguments: Sequence[str]) -> dict[str, str]:
@@ -222,19 +226,23 @@ def _json(name: str, written: str) -> dict[str, Any]:
     return value
 
 
-def _storage(values: Mapping[str, str]) -> tuple[str, ...]:
-    """Where Alibaba's storage is: only what an OSS path would need, and no secret is among it."""
-    ignored = []
-    for name in _STORAGE:
-        if not values.get(name):
-            continue
-        if name == "buckets":
-            for bucket in values[name].split(","):
-                place, _, query = bucket.partition("?")
-                if not place.startswith("oss://"):
-                    raise ConfigError(f"-Dbuckets: {place or bucket!r} should begin with oss://")
-                for key, _ in parse_qsl(query):
-                    if key not in ("role_arn", "host"):
-                        raise ConfigError(f"-Dbuckets: {key} is unknown; {hint(key, ('role_arn', 'host'))}")
-        ignored.append(f"{name}: paths are read from this machine")
-    return tuple(ignored)
+def _storage(values: Mapping[str, str]) -> dict[str, str]:
+    """Where Alibaba's storage is, and whose rights to take there, as `hvdrec.storage` reads it."""
+    environment = {}
+    if values.get("ossHost"):
+        environment[oss.ENDPOINT_VARIABLE] = values["ossHost"]
+    if values.get("arn"):
+        environment[oss.ROLE_VARIABLE] = values["arn"]
+    buckets: dict[str, dict[str, str]] = {}
+    for bucket in filter(None, values.get("buckets", "").split(",")):
+        place, _, query = bucket.partition("?")
+        if not place.startswith("oss://"):
+            raise ConfigError("-Dbuckets: each bucket should begin with oss://")
+        own = dict(parse_qsl(query))
+        for key in own:
+            if key not in ("role_arn", "host"):
+                raise ConfigError(f"-Dbuckets: {key} is unknown; {hint(key, ('role_arn', 'host'))}")
+        buckets[place.removeprefix("oss://").partition("/")[0]] = own
+    if any(buckets.values()):
+        environment[oss.BUCKETS_VARIABLE] = json.dumps(buckets)
+    return environment

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from hvdrec.config.flags import load_for_training, parse_train
 from hvdrec.parallel.cluster import CHIEF, EVALUATOR, SERVER, WORKER
 from hvdrec.parallel.launch import launch_command
+from hvdrec.storage.secrets import is_secret
 
 TRAIN = "hvdrec.train"
 
@@ -28,6 +29,7 @@ class Run:
         servers: Parameter servers; 0 = Horovod replicas.
         evaluators: Processes of a run on parameter servers that only evaluate, 0 or 1.
         ignored: What was asked for and can't be had on this machine, in words.
+        environment: Variables that all its processes get.
     """
 
     module: str
@@ -36,6 +38,7 @@ class Run:
     servers: int = 0
     evaluators: int = 0
     ignored: tuple[str, ...] = ()
+    environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,9 +103,11 @@ def _free_ports(count: int) -> list[int]:
 
 
 def render(run: Run, started: Sequence[Process]) -> str:
-    """The commands and their environment as shell text, what is ignored as comments."""
+    """The commands and their environment as shell text, what is ignored as comments; no key or role."""
     lines = [f"# ignored: {text}" for text in run.ignored]
     for process in started:
-        variables = [f"{name}={shlex.quote(value)}" for name, value in sorted(process.environment.items())]
+        environment = {**process.environment, **run.environment}
+        shown = {name: "***" if is_secret(name) else value for name, value in environment.items()}
+        variables = [f"{name}={shlex.quote(value)}" for name, value in sorted(shown.items())]
         lines.append(" ".join([*variables, shlex.join(process.command)]))
     return "\n".join(lines)

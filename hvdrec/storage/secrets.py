@@ -16,12 +16,18 @@ VARIABLES = (
     "ALIBABA_CLOUD_SECURITY_TOKEN",
     "ALIBABA_CLOUD_ROLE_ARN",
     "ALIBABA_CLOUD_OIDC_PROVIDER_ARN",
+    "HVDREC_OSS_BUCKETS",
 )
 _SHORTEST = 6
 _IN_TEXT = re.compile(
     r"(?i)\b((?:x-amz-signature|x-amz-security-token|signature|security-?token)=)[^&\s\"']+"
 )
 _known: set[str] = set()
+
+
+def is_secret(variable: str) -> bool:
+    """Whether an environment variable's value is never shown."""
+    return variable in VARIABLES
 
 
 def hide(value: str) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from hvdrec.errors import ConfigError
 from hvdrec.launcher.pai import parse
+from hvdrec.launcher.run import processes, render
 
 CLUSTER = '-Dcluster={"worker":{"count":3,"cpu":1000,"gpu":100,"memory":40000}}'
 SERVERS = '-Dcluster={"ps":{"count":1,"cpu":1000},"worker":{"count":2}}'
@@ -37,9 +38,25 @@ def test_the_documented_command() -> None:
     ):
         assert part in words
     assert {text.split(":")[0].split("=")[0] for text in run.ignored} == {
-        *("worker.cpu", "worker.gpu", "worker.memory", "arn", "ossHost", "buckets")
+        *("worker.cpu", "worker.gpu", "worker.memory")
     }
-    assert "role/x" not in "".join(run.ignored)
+    assert run.environment == {
+        "OSS_ENDPOINT": "host",
+        "ALIBABA_CLOUD_ROLE_ARN": "acs:ram::1:role/x",
+        "HVDREC_OSS_BUCKETS": '{"b": {"role_arn": "acs:ram::1:role/x", "host": "h"}, "c": {}}',
+    }
+
+
+def test_roles_are_not_shown() -> None:
+    arguments = ["-Dconfig=x.config", "-Darn=acs:ram::1:role/x", "-DossHost=oss-cn-hangzhou.aliyuncs.com"]
+    run = parse([*arguments, "-Dbuckets=oss://b/?role_arn=acs:ram::1:role/y"])
+    shown = render(run, processes(run))
+    assert "role/" not in shown
+    assert "ALIBABA_CLOUD_ROLE_ARN='***'" in shown
+    assert "OSS_ENDPOINT=oss-cn-hangzhou.aliyuncs.com" in shown
+    with pytest.raises(ConfigError) as caught:
+        parse(["-Dbuckets=role_arn=acs:ram::1:role/x"])
+    assert "role/" not in str(caught.value)
 
 
 def test_servers_make_a_parameter_server_run() -> None:
