@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hvdrec.checkpoint.names import GLOBAL_STEP, Entry, listed, nearest
 from hvdrec.checkpoint.reader import Reader
+from hvdrec.checkpoint.remote import fetch
 from hvdrec.checkpoint.restore import Match, RestoreReport, assign, mismatch, unused
 from hvdrec.checkpoint.store import Store
 from hvdrec.errors import CheckpointError
+from hvdrec.storage import is_remote, read_text
 
 
 def fine_tune(
@@ -44,6 +48,11 @@ def fine_tune(
         CheckpointError: There is no such checkpoint, it can't be read, or the map is wrong; every
             problem of the map is in the text.
     """
+    if is_remote(prefix_or_dir):
+        with tempfile.TemporaryDirectory(prefix="hvdrec-fine-tune-") as folder:
+            fetched = fetch(prefix_or_dir, Path(folder))
+            report = fine_tune(fetched, entries, var_map_file, force_shape, filters, ignore_errors)
+            return dataclasses.replace(report, prefix=f"{prefix_or_dir} ({Path(fetched).name})")
     prefix = find(prefix_or_dir)
     reader = Reader(prefix)
     wanted = [e for e in entries if e.name != GLOBAL_STEP]
@@ -131,7 +140,7 @@ def _load_map(path: str, entries: Sequence[Entry], reader: Reader) -> tuple[dict
         Entry name -> checkpoint name, and the problems: line -> what is wrong with it.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise CheckpointError(f"fine_tune_ckpt_var_map {path}: can't be read: {error}") from error
     names = {e.name for e in entries}

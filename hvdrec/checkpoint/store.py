@@ -165,6 +165,21 @@ class Store:
         Raises:
             CheckpointError: `model_dir` is there and can't be listed.
         """
+        return self._here()
+
+    def prefix(self, step: int) -> str:
+        """The prefix of a checkpoint, whether it is there or not."""
+        return str(self._prefix(step))
+
+    def has(self, step: int) -> bool:
+        """Whether there is a checkpoint of a step, whole or damaged."""
+        return manifest.index_path(self._prefix(step)).exists()
+
+    def shown(self, prefix: str) -> str:
+        """A prefix that `latest` gave, as users know it."""
+        return prefix
+
+    def _here(self) -> list[int]:
         try:
             names = os.listdir(self.model_dir)
         except FileNotFoundError:
@@ -217,7 +232,7 @@ class Store:
     def _walk_back(self, attempt: Callable[[Path], T]) -> T | None:
         """What `attempt` gives for the newest checkpoint that it doesn't find to be damaged."""
         reasons = []
-        for step in sorted({*self.steps(), *self._replaced()}, reverse=True):
+        for step in sorted({*self._here(), *self._replaced()}, reverse=True):
             for prefix in (self._prefix(step), self._aside(step) / self._prefix(step).name):
                 if not manifest.index_path(prefix).exists():
                     continue
@@ -323,25 +338,32 @@ class Store:
 
     def _kept(self, step: int) -> list[int]:
         """The steps to stay: `step`, the newest before it, and any after it."""
-        steps = self.steps()
-        if not self.keep_max:
+        return self._staying(self._here(), step, self.keep_max)
+
+    @staticmethod
+    def _staying(steps: list[int], step: int, keep_max: int) -> list[int]:
+        if not keep_max:
             return steps
         before = [s for s in steps if s < step]
-        return [*before[max(0, len(before) - (self.keep_max - 1)) :], *(s for s in steps if s >= step)]
+        return [*before[max(0, len(before) - (keep_max - 1)) :], *(s for s in steps if s >= step)]
 
     def _write_state(self, step: int, kept: Sequence[int]) -> None:
+        self._commit.replace_text(self.model_dir / "checkpoint", self._state(step, kept))
+
+    def _state(self, step: int, kept: Sequence[int]) -> str:
+        """The text of the state file."""
         paths = [f'model_checkpoint_path: "{self._prefix(step).name}"']
         paths += [f'all_model_checkpoint_paths: "{self._prefix(s).name}"' for s in kept if s <= step]
-        self._commit.replace_text(self.model_dir / "checkpoint", "\n".join(paths) + "\n")
+        return "\n".join(paths) + "\n"
 
     def _rotate(self, step: int, kept: Sequence[int]) -> None:
         """Removes older checkpoints, each index first, and pieces that no index belongs to."""
-        for old in set(self.steps()) - set(kept):
+        for old in set(self._here()) - set(kept):
             self._commit.withdraw(self._prefix(old))
         for old in self._replaced():
             if old <= step:
                 files.remove_tree(self._aside(old))
-        whole = set(self.steps())
+        whole = set(self._here())
         for name in os.listdir(self.model_dir):
             found = _PIECE.fullmatch(name)
             if found and int(found[1]) <= step and int(found[1]) not in whole:

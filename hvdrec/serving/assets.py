@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from hvdrec.errors import ConfigError
+from hvdrec.storage import is_file
+from hvdrec.storage.address import scheme
 
 
-def asset_files(listed: Sequence[str]) -> list[tuple[str, Path]]:
+def asset_files(listed: Sequence[str]) -> list[tuple[str, str]]:
     """Names below ``assets`` with their sources.
 
     Args:
@@ -24,12 +26,12 @@ def asset_files(listed: Sequence[str]) -> list[tuple[str, Path]]:
         if not written:
             continue
         name, colon, source = written.partition(":")
-        if not colon:
+        if not colon or scheme(written):
             name, source = PurePosixPath(written).name, written
         target = PurePosixPath(name)
         if target.is_absolute() or ".." in target.parts or not target.parts:
             raise ConfigError(f"asset_files: {name!r} must be a name below assets")
-        if not Path(source).is_file():
+        if not is_file(source):
             raise ConfigError(f"asset_files: there is no file {source}")
-        found.append((str(target), Path(source)))
+        found.append((str(target), source))
     return found

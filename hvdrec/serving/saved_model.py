@@ -15,20 +15,28 @@ from google.protobuf import text_format
 from google.protobuf.message import Message
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
+from hvdrec import storage
 from hvdrec.checkpoint import files
 from hvdrec.config.writer import FILE_NAME
 from hvdrec.errors import ConfigError
 from hvdrec.serving.inputs import Input
 from hvdrec.serving.module import ServingModule
+from hvdrec.storage.mirror import Mirror
 
 SIGNATURE = "serving_default"
 _VERSION = re.compile(r"\d{10}")
 _STALE_SECONDS = 86400.0
+#: In a store a version counts once this is there.
+LAST = ("saved_model.pb",)
 _STAGING = ".tmp-export-"
 
 
 def write(
-    module: ServingModule, export_dir: Path, config: Message, asset_files: Sequence[tuple[str, Path]] = ()
+    module: ServingModule,
+    export_dir: Path,
+    config: Message,
+    asset_files: Sequence[tuple[str, str | Path]] = (),
+    after: int = 0,
 ) -> Path:
     """Exports the current weights to ``export_dir/<seconds since 1970>/``.
 
@@ -40,6 +48,7 @@ def write(
         export_dir: Made where it is missing.
         config: The `EasyRecConfig`, kept as ``assets/pipeline.config``.
         asset_files: Further files for ``assets``: name there, source.
+        after: The version is to be above this one.
 
     Returns:
         The version's folder.
@@ -51,7 +60,7 @@ def write(
     with files.explained(f"can't export to {export_dir}"):
         export_dir.mkdir(parents=True, exist_ok=True)
         _sweep(export_dir)
-        version = max([int(time.time()), *(v + 1 for v in versions(export_dir))])
+        version = max(int(time.time()), *(v + 1 for v in (after, *versions(export_dir))))
         staging = export_dir / f"{_STAGING}{version}-{os.getpid()}"
         try:
             tf.saved_model.save(
@@ -94,6 +103,33 @@ def keep_newest(export_dir: Path, count: int) -> None:
         files.remove_tree(gone)
 
 
+def publish(version: Path, export_dir: str, keep: int | None = None) -> str:
+    """Brings a version to a folder of a store; ``saved_model.pb``, without which it is none, comes last.
+
+    Args:
+        version: Its folder here.
+        export_dir: The store's folder of versions.
+        keep: How many versions stay there, the newest first; None for all.
+
+    Returns:
+        Its place there.
+
+    Raises:
+        StorageError: The store doesn't take it.
+    """
+    target = storage.join(export_dir, version.name)
+    Mirror(version, target, lambda name: True, LAST).push()
+    found = sorted((v for v in storage.folders(export_dir) if _VERSION.fullmatch(v)), key=int)
+    for old in found[: max(0, len(found) - keep)] if keep is not None else ():
+        storage.remove_folder(storage.join(export_dir, old), LAST)
+    return target
+
+
+def newest(export_dir: str) -> int:
+    """The newest version in a folder of a store; 0 where there is none."""
+    return max((int(v) for v in storage.folders(export_dir) if _VERSION.fullmatch(v)), default=0)
+
+
 def _rename_inputs(path: Path, inputs: Sequence[Input], version: int) -> None:
     """Gives placeholders and signature EasyRec's names, which needn't be identifiers."""
     saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
@@ -128,13 +164,16 @@ def _check_stock(graph: Any) -> None:
         raise ConfigError(f"the model can't be exported: it uses {', '.join(own)}, which servers don't have")
 
 
-def _write_assets(folder: Path, config: Message, asset_files: Sequence[tuple[str, Path]]) -> None:
+def _write_assets(folder: Path, config: Message, asset_files: Sequence[tuple[str, str | Path]]) -> None:
     folder.mkdir(exist_ok=True)
     (folder / FILE_NAME).write_text(text_format.MessageToString(config, as_utf8=True), encoding="utf-8")
     for name, source in asset_files:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
+        if storage.is_remote(str(source)):
+            storage.download(str(source), target)
+        else:
+            shutil.copyfile(storage.local(str(source)), target)
 
 
 def _walk(folder: Path) -> Iterator[Path]:

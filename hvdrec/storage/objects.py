@@ -46,6 +46,16 @@ def _kind(path: str) -> pafs.FileType:
     return persist(path, ask)
 
 
+def modified(path: str) -> int:
+    """When a file was last written, in nanoseconds by the clock of its store; 0 where there is none."""
+
+    def ask() -> int:
+        place = locate(path)
+        return place.filesystem.get_file_info(place.path).mtime_ns or 0
+
+    return persist(path, ask)
+
+
 def listing(folder: str, recursive: bool = False) -> dict[str, int]:
     """The files in a folder: names below it -> bytes; empty where there is no folder.
 
@@ -98,7 +108,7 @@ def _read(path: str) -> bytes:
 
 
 def write_text(path: str, text: str) -> None:
-    """Writes a small file of a store: a reader sees the old one or the new one, whole.
+    """Writes a small file of a store; in object stores a reader sees the old one or the new one, whole.
 
     Raises:
         StorageError: The store doesn't take it.
@@ -124,7 +134,7 @@ def upload(source: Path, path: str, stopped: threading.Event | None = None) -> N
     """Puts a local file into a store; when it returns, all of it is there.
 
     Args:
-        source: The file, which doesn't change meanwhile.
+        source: The file; if it grows meanwhile, what it had at first.
         path: Where to.
         stopped: Once set, a failing store isn't asked again.
 
@@ -138,8 +148,10 @@ def upload(source: Path, path: str, stopped: threading.Event | None = None) -> N
         place = _writable(path)
         with open(source, "rb") as file:
             stream = place.filesystem.open_output_stream(place.path, compression=None)
-            while block := file.read(_BLOCK):
+            left = size
+            while left and (block := file.read(min(_BLOCK, left))):
                 stream.write(block)
+                left -= len(block)
             stream.close()
         there = place.filesystem.get_file_info(place.path).size
         if there != size:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
+from hvdrec import storage
 from hvdrec.config.dead_line import parse_dead_line
+from hvdrec.errors import StorageError
 
 STOP_FILE = "OSS_STOP_SIGNAL"
 _FILE_SECONDS = 2.0
@@ -33,17 +36,28 @@ class StopFile:
     """Ends training when a file appears in model_dir (`enable_oss_stop_signal`); it isn't removed."""
 
     def __init__(self, model_dir: str) -> None:
-        """Looks for ``model_dir/OSS_STOP_SIGNAL``, at most every two seconds."""
-        self._path = os.path.join(model_dir, STOP_FILE)
+        """Looks for ``model_dir/OSS_STOP_SIGNAL``, at most every two seconds; in a store in a thread."""
+        self._path = storage.join(model_dir, STOP_FILE)
         self._next = 0.0
+        self._found = False
+        self._asking: threading.Thread | None = None
 
     def __call__(self) -> str | None:
         """Whether it is there."""
         now = time.monotonic()
-        if now < self._next:
-            return None
-        self._next = now + _FILE_SECONDS
-        return f"{self._path} is there" if os.path.exists(self._path) else None
+        if now >= self._next:
+            self._next = now + _FILE_SECONDS
+            if not storage.is_remote(self._path):
+                self._look()
+            elif self._asking is None or not self._asking.is_alive():
+                self._asking = threading.Thread(target=self._look, name="hvdrec-stop", daemon=True)
+                self._asking.start()
+        return f"{self._path} is there" if self._found else None
+
+    def _look(self) -> None:
+        # A store that can't be asked now is asked again.
+        with contextlib.suppress(StorageError):
+            self._found = storage.exists(self._path)
 
 
 def endings(proto: Any) -> list[Ending]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from hvdrec import storage
 from hvdrec.config import Config
+from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.launch import join_group
 from hvdrec.trainer import log
 from hvdrec.trainer.agree import together
 from hvdrec.trainer.evaluate import Evaluator, write_result
 from hvdrec.trainer.job import set_threads
 from hvdrec.trainer.restored import restore
+from hvdrec.trainer.workplace import Workplace, bring_checkpoint, workplace
 
 
 def evaluate(config: Config, flags: Any) -> None:
@@ -23,12 +26,23 @@ def evaluate(config: Config, flags: Any) -> None:
     group = join_group()
     log.set_up(group.rank, flags.verbose, config.warnings)
     set_threads(config.proto.train_config, group.local_size)
-    job, step = together(group, lambda: restore(config, group, flags.checkpoint_path))
+    wanted = flags.checkpoint_path
+    with workplace(config, group, storage.is_remote(wanted or "")) as place:
+        checkpoint = bring_checkpoint(config, group, place.folder, wanted)
+        _evaluate(config, flags, group, place, checkpoint)
+    group.close()
+
+
+def _evaluate(
+    config: Config, flags: Any, group: ReplicaGroup, place: Workplace, checkpoint: str | None
+) -> None:
+    job, step = together(group, lambda: restore(config, group, checkpoint))
     paths = list(flags.eval_input_path) if flags.eval_input_path else None
     pictures = job.pictures()
     result = job.evaluate(Evaluator(job.recommender, job.feed), paths, pictures)
     if group.rank == 0:
-        model_dir = config.proto.model_dir
+        place.pull(("logs/rank-0.jsonl",))
+        model_dir = config.run_dir
         path = os.path.join(model_dir, flags.eval_result_path)
         write_result(path, result, step)
         record = log.RunLog(model_dir, 0, None)
@@ -38,5 +52,4 @@ def evaluate(config: Config, flags: Any) -> None:
         record.close()
         for name, value in sorted(result.items()):
             print(f"{name} = {value:.6g}")
-        print(f"written to {path}", flush=True)
-    group.close()
+        print(f"written to {config.shown(path)}", flush=True)

@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+from hvdrec import storage
 from hvdrec.checkpoint import files
 from hvdrec.trainer.events import read_all_scalars
 
@@ -35,7 +36,7 @@ class MetricFile:
 
     def __init__(self, path: str, model_dir: str) -> None:
         """The file appears with the first evaluation."""
-        self._path = Path(path)
+        self._path = storage.local(path)
         self._evaluations = Evaluations(model_dir)
 
     def add(self, step: int, result: dict[str, float]) -> None:
@@ -46,6 +47,10 @@ class MetricFile:
         """
         found = self._evaluations.add(step, result)
         lines = [json.dumps({"global_step": s, **values}) + "\n" for s, values in found.items()]
-        with files.explained(f"--hpo_metric_save_path: can't write {self._path}"):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            files.write_atomically(self._path, "".join(lines))
+        if storage.is_remote(self._path):
+            storage.write_text(self._path, "".join(lines))
+            return
+        path = Path(self._path)
+        with files.explained(f"--hpo_metric_save_path: can't write {path}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.write_atomically(path, "".join(lines))

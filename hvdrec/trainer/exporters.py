@@ -43,7 +43,7 @@ class Exporter:
             ConfigError: The model can't be exported, or an asset isn't there.
         """
         self._refresh = refresh
-        self._config = config.proto
+        self._whole, self._config = config, config.proto
         self._module = ServingModule(config.proto, recommender)
         self._assets = asset_files(config.proto.export_config.asset_files)
         self._kind = config.proto.export_config.exporter_type
@@ -55,11 +55,12 @@ class Exporter:
             keep: How many versions stay, the newest first; None for all.
         """
         self._refresh()
-        folder = Path(self._config.model_dir) / "export" / self._kind
+        folder = Path(self._whole.run_dir) / "export" / self._kind
         target = saved_model.write(self._module, folder, self._config, self._assets)
         if keep is not None:
             saved_model.keep_newest(folder, keep)
-        logger.info("exported to %s", target)
+        self._whole.push("export/")
+        logger.info("exported to %s", self._whole.shown(str(target)))
         return target
 
 

@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from hvdrec import storage
 from hvdrec.checkpoint import files
 from hvdrec.config import Config
+from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.launch import join_group
 from hvdrec.serving import saved_model
 from hvdrec.serving.assets import asset_files
@@ -17,6 +19,7 @@ from hvdrec.trainer import log
 from hvdrec.trainer.agree import together
 from hvdrec.trainer.job import set_threads
 from hvdrec.trainer.restored import restore
+from hvdrec.trainer.workplace import Workplace, bring_checkpoint, workplace
 
 
 def export(config: Config, flags: Any) -> None:
@@ -28,25 +31,45 @@ def export(config: Config, flags: Any) -> None:
     log.set_up(group.rank, flags.verbose, config.warnings)
     set_threads(config.proto.train_config, group.local_size)
 
-    def work() -> tuple[Path, int] | None:
-        if group.rank != 0:
-            return None
-        assets = asset_files(config.proto.export_config.asset_files)
-        folder = Path(flags.export_dir)
-        done = folder / flags.export_done_file if flags.export_done_file else None
-        if done is not None:
-            with contextlib.suppress(FileNotFoundError):
-                os.remove(done)
-        job, step = restore(config, group, flags.checkpoint_path)
-        target = saved_model.write(ServingModule(config.proto, job.recommender), folder, config.proto, assets)
-        if flags.clear_export:
-            saved_model.keep_newest(folder, 1)
-        if done is not None:
-            with files.explained(f"can't write {done}"):
-                files.write_atomically(done, "ExportDone")
-        return target, step
-
-    exported = together(group, work)
+    wanted = flags.checkpoint_path
+    with workplace(config, group, any(map(storage.is_remote, (wanted or "", flags.export_dir)))) as place:
+        checkpoint = bring_checkpoint(config, group, place.folder, wanted)
+        exported = together(
+            group, lambda: _export(config, group, flags, place, checkpoint) if group.rank == 0 else None
+        )
     if exported is not None:
         print(f"step {exported[1]} exported to {exported[0]}", flush=True)
     group.close()
+
+
+def _export(
+    config: Config, group: ReplicaGroup, flags: Any, place: Workplace, checkpoint: str | None
+) -> tuple[str, int]:
+    """Exports; gives where and which step."""
+    assets = asset_files(config.proto.export_config.asset_files)
+    folder = storage.local(flags.export_dir)
+    done = storage.join(folder, flags.export_done_file) if flags.export_done_file else ""
+    if storage.is_remote(folder):
+        if done:
+            storage.remove(done)
+        job, step = restore(config, group, checkpoint)
+        module = ServingModule(config.proto, job.recommender)
+        here = Path(place.folder) / "checkpoint/export"
+        version = saved_model.write(module, here, config.proto, assets, saved_model.newest(folder))
+        target = saved_model.publish(version, folder, 1 if flags.clear_export else None)
+        if done:
+            storage.write_text(done, "ExportDone")
+        return target, step
+    if done:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(done)
+    job, step = restore(config, group, checkpoint)
+    written = saved_model.write(
+        ServingModule(config.proto, job.recommender), Path(folder), config.proto, assets
+    )
+    if flags.clear_export:
+        saved_model.keep_newest(Path(folder), 1)
+    if done:
+        with files.explained(f"can't write {done}"):
+            files.write_atomically(Path(done), "ExportDone")
+    return str(written), step

@@ -6,21 +6,23 @@ import contextlib
 import os
 import tempfile
 import time
+import uuid
 from collections.abc import Callable
 
 import tensorflow as tf
 
+from hvdrec import storage
 from hvdrec.checkpoint.names import Entry
 from hvdrec.config import Config
 from hvdrec.errors import CheckpointError, ConfigError, StoppedError
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.evaluate import Evaluator, write_result
 from hvdrec.trainer.evaluations import MetricFile
-from hvdrec.trainer.exporters import RunExports
 from hvdrec.trainer.job import Job, has_eval_input
 from hvdrec.trainer.log import RunLog, logger
 from hvdrec.trainer.signals import StopSignals
 from hvdrec.trainer.state import model_entries
+from hvdrec.trainer.workplace import workplace
 
 #: EasyRec's name for the file that says that no checkpoint comes any more.
 _DONE = "ESTIMATOR_TRAIN_DONE"
@@ -29,6 +31,13 @@ _POLL_SECONDS = 0.5
 
 def time_of(model_dir: str) -> int:
     """The time now in nanoseconds by the clock of the folder's file system."""
+    if storage.is_remote(model_dir):
+        probe = storage.join(model_dir, f".clock-{uuid.uuid4().hex}")
+        storage.write_text(probe, "now")
+        try:
+            return storage.modified(probe)
+        finally:
+            storage.remove(probe)
     os.makedirs(model_dir, exist_ok=True)
     with tempfile.TemporaryFile(dir=model_dir) as file:
         file.write(b"now")
@@ -38,18 +47,26 @@ def time_of(model_dir: str) -> int:
 
 def mark_done(model_dir: str) -> None:
     """Tells the evaluating process that the last checkpoint is written."""
+    if storage.is_remote(model_dir):
+        storage.write_text(storage.join(model_dir, _DONE), "done\n")
+        return
     with open(os.path.join(model_dir, _DONE), "w", encoding="utf-8") as file:
         file.write("Train Done.\n")
 
 
 def clear_done(model_dir: str) -> None:
     """Takes an earlier run's mark away."""
+    if storage.is_remote(model_dir):
+        storage.remove(storage.join(model_dir, _DONE))
+        return
     with contextlib.suppress(FileNotFoundError):
         os.remove(os.path.join(model_dir, _DONE))
 
 
 def _is_done(model_dir: str, since: int) -> bool:
     """Whether the mark is there and isn't an earlier run's."""
+    if storage.is_remote(model_dir):
+        return storage.modified(storage.join(model_dir, _DONE)) >= since
     try:
         return os.stat(os.path.join(model_dir, _DONE)).st_mtime_ns >= since
     except FileNotFoundError:
@@ -84,35 +101,47 @@ def follow(
     """
     if not has_eval_input(config.proto):
         raise ConfigError("--eval_method separate: the config has no eval_input_path to evaluate on")
-    model_dir = config.proto.model_dir
+    with workplace(config, group) as place:
+        place.pull()
+        return _follow(config, group, signals, since, metric_file, alone)
+
+
+def _follow(
+    config: Config,
+    group: ReplicaGroup,
+    signals: StopSignals,
+    since: int,
+    metric_file: str | None,
+    alone: Callable[[], bool],
+) -> dict[str, float]:
     job = Job(config, group)
     job.prepare_exports()
     pictures = job.pictures()
     step = tf.Variable(0, trainable=False, dtype=tf.int64)
     entries = [*model_entries(job.recommender), Entry("global_step", step, None)]
-    metrics = MetricFile(metric_file, model_dir) if metric_file else None
+    metrics = MetricFile(metric_file, config.run_dir) if metric_file else None
     evaluator = Evaluator(job.recommender, job.feed)
-    log = RunLog(model_dir, group.rank, None, name="evaluator")
+    log = RunLog(config.run_dir, group.rank, None, name="evaluator")
+    pause = _POLL_SECONDS * (10 if config.work_dir else 1)
     result: dict[str, float] = {}
     seen = -1
     try:
         while True:
             # Looked at before the checkpoints: what is written before the mark is seen after it.
-            done = _is_done(model_dir, since) or alone()
+            done = _is_done(config.proto.model_dir, since) or alone()
             new = [s for s in job.store.steps() if s > seen]
             if not new and done:
                 return result
             if signals.received:
                 raise StoppedError("stopped; the run's checkpoints are for hvdrec.eval", signals.received)
             if not new:
-                time.sleep(_POLL_SECONDS)
+                time.sleep(pause)
                 continue
             seen = new[0]
-            prefix = os.path.join(model_dir, f"model.ckpt-{seen}")
             try:
-                job.store.restore(prefix, entries)
+                job.store.restore(job.store.prefix(seen), entries)
             except CheckpointError:
-                if os.path.exists(f"{prefix}.index"):
+                if job.store.has(seen):
                     raise
                 continue  # Rotated away: training is faster than evaluation.
             start = time.monotonic()
@@ -121,18 +150,20 @@ def follow(
             pictures.write(log, "eval_val", seen)
             if metrics is not None:
                 metrics.add(seen, result)
-            write_result(os.path.join(model_dir, "eval_result.txt"), result, seen)
+            write_result(os.path.join(config.run_dir, "eval_result.txt"), result, seen)
+            config.push("eval")
             # EasyRec doesn't export the first values either.
             if job.exports is not None and seen > 0:
-                _export(job.exports, seen, result, prefix)
+                _export(job, seen, result)
     finally:
         log.close()
 
 
-def _export(exports: RunExports, step: int, result: dict[str, float], prefix: str) -> None:
+def _export(job: Job, step: int, result: dict[str, float]) -> None:
     try:
-        exports.after_evaluation(step, result)
+        if job.exports is not None:
+            job.exports.after_evaluation(step, result)
     except CheckpointError:
-        if os.path.exists(f"{prefix}.index"):
+        if job.store.has(step):
             raise
-        logger.warning("%s was the best so far, but is rotated away already", prefix)
+        logger.warning("step %d was the best so far, but is rotated away already", step)

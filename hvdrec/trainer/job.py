@@ -14,11 +14,8 @@ from typing import Any
 import tensorflow as tf
 
 from hvdrec.checkpoint.background import BackgroundSaver
-from hvdrec.checkpoint.commit import COMMITS
 from hvdrec.checkpoint.names import Entry
-from hvdrec.checkpoint.store import Store
 from hvdrec.config import Config
-from hvdrec.config.names import enum_name
 from hvdrec.config.variables import optimizer_index
 from hvdrec.data import open_source
 from hvdrec.data.batch import InputPosition, PackedBatch
@@ -54,6 +51,7 @@ from hvdrec.trainer.state import entries as state_entries
 from hvdrec.trainer.state import model_entries
 from hvdrec.trainer.step import TrainStep
 from hvdrec.trainer.throttle import EvalThrottle
+from hvdrec.trainer.workplace import open_store
 
 
 def set_threads(train_config: Any, local_size: int) -> None:
@@ -131,8 +129,7 @@ class Job:
         banks = [part for i in self.recommender.trained_banks for part in self.recommender.banks[i].parts]
         self.optimizer.create_slots([*banks, *self.recommender.dense_trainable])
         self.global_step = tf.Variable(0, trainable=False, dtype=tf.int64, name="global_step")
-        commit = COMMITS[enum_name(train, "checkpoint_commit").lower()]()
-        self.store = Store(self.proto.model_dir, int(train.keep_checkpoint_max), commit)
+        self.store = open_store(config)
         self.exports: RunExports | None = None
         self._stop_rule: Rule | None = None
         #: The step of the result that `train` gives.
@@ -166,7 +163,7 @@ class Job:
         start = begin(
             self.proto, self.store, self.entries(), self.group, self.identity(), continue_train, options
         )
-        log = RunLog(self.proto.model_dir, self.group.rank, int(self.proto.train_config.num_steps) or None)
+        log = RunLog(self.config.run_dir, self.group.rank, int(self.proto.train_config.num_steps) or None)
         saver = BackgroundSaver(self.store)
         assembled = functools.partial(self._parts, log=log, saver=saver, verify=verify, options=options)
         try:
@@ -328,14 +325,14 @@ class Job:
 
         hooks: list[AfterEvaluation] = [draw, export]
         if options.hpo_metric_save_path:
-            hooks.append(self._on_rank_0(MetricFile(options.hpo_metric_save_path, self.proto.model_dir).add))
+            hooks.append(self._on_rank_0(MetricFile(options.hpo_metric_save_path, self.config.run_dir).add))
         if self.proto.export_config.enable_early_stop:
-            stop = EarlyStop(self._stop_rule, self.proto.model_dir) if self._stop_rule else _never
+            stop = EarlyStop(self._stop_rule, self.config.run_dir) if self._stop_rule else _never
             hooks.append(self._on_rank_0(stop))
         watchers: list[Watcher] = []
         if train.is_profiling:
             watchers.append(
-                Profiler(self.proto.model_dir, int(train.log_step_count_steps), self.group.rank == 0)
+                Profiler(self.config.run_dir, int(train.log_step_count_steps), self.group.rank == 0)
             )
         if train.summary_model_vars and train.save_summary_steps:
             trained = model_entries(self.recommender)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
+from hvdrec import storage
 from hvdrec.config import Config
 from hvdrec.data import open_source
 from hvdrec.data.loader import Loader
@@ -15,6 +17,7 @@ from hvdrec.trainer.job import set_threads
 from hvdrec.trainer.left_out import tell_left_out
 from hvdrec.trainer.prediction_files import Layout, output_path, write
 from hvdrec.trainer.predictors import FromCheckpoint, FromSavedModel, Predictor
+from hvdrec.trainer.workplace import bring_checkpoint, workplace
 
 
 def predict(config: Config, flags: Any) -> None:
@@ -40,7 +43,14 @@ def predict(config: Config, flags: Any) -> None:
     path = output_path(
         flags.output_path, flags.output_format, group.rank, group.size, bool(flags.saved_model_dir)
     )
-    predictor = together(group, lambda: _predictor(config, flags, group))
+    wanted = flags.checkpoint_path
+    remote = storage.is_remote(wanted or "")
+    with contextlib.ExitStack() as stack:
+        checkpoint = wanted
+        if not flags.saved_model_dir:
+            place = stack.enter_context(workplace(config, group, remote))
+            checkpoint = bring_checkpoint(config, group, place.folder, wanted)
+        predictor = together(group, lambda: _predictor(config, flags, group, checkpoint))
     loader = together(group, lambda: _open(config.proto, flags.input_path, predictor, group, layout))
     try:
         rows = sum(group.gather_objects(together(group, lambda: write(path, loader, predictor, layout))))
@@ -54,10 +64,10 @@ def predict(config: Config, flags: Any) -> None:
     group.close()
 
 
-def _predictor(config: Config, flags: Any, group: ReplicaGroup) -> Predictor:
+def _predictor(config: Config, flags: Any, group: ReplicaGroup, checkpoint: str | None) -> Predictor:
     if flags.saved_model_dir:
         return FromSavedModel(config.proto, flags.saved_model_dir)
-    return FromCheckpoint(config, group, flags.checkpoint_path)
+    return FromCheckpoint(config, group, checkpoint)
 
 
 def _open(proto: Any, path: str, predictor: Predictor, group: ReplicaGroup, layout: Layout) -> Loader:

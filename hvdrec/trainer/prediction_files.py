@@ -6,13 +6,16 @@ import contextlib
 import dataclasses
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hvdrec import storage
 from hvdrec.data.batch import PackedBatch
 from hvdrec.errors import ConfigError, UserError
 from hvdrec.trainer.predictors import Predictor
@@ -91,9 +94,9 @@ def output_path(path: str, output_format: str, rank: int, size: int, folder: boo
         folder: Whether a path that looks like no file is a folder.
     """
     folder = folder and not os.path.splitext(path)[1]
-    if folder or size > 1 or path.endswith("/") or os.path.isdir(path):
-        return os.path.join(path, f"part-{rank}.{output_format}")
-    return path
+    if folder or size > 1 or path.endswith("/") or storage.is_folder(path):
+        return storage.join(path, f"part-{rank}.{output_format}")
+    return storage.local(path)
 
 
 def write(path: str, batches: Iterable[PackedBatch], predictor: Predictor, layout: Layout) -> int:
@@ -104,7 +107,14 @@ def write(path: str, batches: Iterable[PackedBatch], predictor: Predictor, layou
 
     Raises:
         UserError: The file can't be written.
+        StorageError: The store doesn't take it.
     """
+    if storage.is_remote(path):
+        with tempfile.TemporaryDirectory(prefix="hvdrec-predict-") as folder:
+            here = os.path.join(folder, "rows")
+            count = write(here, batches, predictor, layout)
+            storage.upload(Path(here), path)
+        return count
     temporary = f"{path}.tmp-{os.getpid()}"
     try:
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)

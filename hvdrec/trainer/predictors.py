@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import abc
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,8 @@ from hvdrec.errors import UserError
 from hvdrec.features import Packer
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.serving.loaded import LoadedModel
+from hvdrec.storage import is_remote
+from hvdrec.storage.mirror import Mirror
 from hvdrec.trainer.evaluate import Evaluator
 from hvdrec.trainer.feed import Feed
 from hvdrec.trainer.restored import restore
@@ -69,7 +73,13 @@ class FromSavedModel(Predictor):
             proto: The config it was exported with.
             folder: It, or the folder with its versions.
         """
-        self._model = LoadedModel(newest_version(folder), proto)
+        version = newest_version(folder)
+        if is_remote(version):
+            with tempfile.TemporaryDirectory(prefix="hvdrec-model-") as here:
+                Mirror(Path(here), version, lambda name: True).pull(lambda name: True)
+                self._model = LoadedModel(here, proto)
+        else:
+            self._model = LoadedModel(version, proto)
         self.fields = self._model.inputs
 
     def pack(self, block: RowBlock) -> PackedBatch:

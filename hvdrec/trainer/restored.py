@@ -6,6 +6,7 @@ import os
 
 import tensorflow as tf
 
+from hvdrec import storage
 from hvdrec.checkpoint.names import Entry
 from hvdrec.checkpoint.reader import Reader
 from hvdrec.checkpoint.store import Store
@@ -34,6 +35,7 @@ def restore(config: Config, group: ReplicaGroup, checkpoint: str | None) -> tupl
     """
     job = Job(config, group)
     store = job.store
+    checkpoint = checkpoint and storage.local(checkpoint)
     if checkpoint and os.path.isdir(checkpoint):
         store, checkpoint = Store(checkpoint), None
     averaged = any(o.use_moving_average for o in job.proto.train_config.optimizer_config)
@@ -47,7 +49,7 @@ def restore(config: Config, group: ReplicaGroup, checkpoint: str | None) -> tupl
     report = store.restore(checkpoint, entries(checkpoint)) if checkpoint else store.restore_newest(entries)
     if report is None:
         raise CheckpointError(f"there is no checkpoint in {store.model_dir}")
-    logger.info("restored %s", report.prefix)
+    logger.info("restored %s", config.shown(report.prefix))
     return job, int(step.numpy())
 
 

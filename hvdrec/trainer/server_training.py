@@ -56,7 +56,7 @@ def train_on_servers(config: Config, flags: Any) -> None:
 def _coordinate(config: Config, flags: Any, cluster: Cluster) -> None:
     signals, group = StopSignals(), SingleReplica()
     model_dir = config.proto.model_dir
-    with signals.watching(), locked(model_dir, group, signals):
+    with signals.watching(), locked(config, group, signals):
         if not flags.verbose:
             tf.get_logger().addFilter(_LostWorkers())
         clear_done(model_dir)

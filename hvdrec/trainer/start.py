@@ -113,8 +113,9 @@ def refuse_used_model_dir(store: Store) -> None:
     """
     latest = store.latest()
     if latest is not None:
+        folder, name = os.path.split(store.shown(latest))
         raise CheckpointError(
-            f"{store.model_dir} already holds checkpoints ({os.path.basename(latest)}); give "
+            f"{folder} already holds checkpoints ({name}); give "
             "--continue_train to go on from there, or another --model_dir"
         )
 
@@ -143,7 +144,8 @@ def _restore(
     if restored is not None:
         kept = store.extra(restored.prefix)
         epoch, row = int(kept.get("epoch", 0)), int(kept.get("row", 0))
-        logger.info("going on from %s: epoch %d, row %d of the input", restored.prefix, epoch, row)
+        shown = store.shown(restored.prefix)
+        logger.info("going on from %s: epoch %d, row %d of the input", shown, epoch, row)
         return kept
     if train.fine_tune_checkpoint:
         report = fine_tune(

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from hvdrec.checkpoint.lock import DirectoryLock
 from hvdrec.config import Config, save
 from hvdrec.config.flags import EVAL_METHODS
 from hvdrec.config.protos import train_pb2
@@ -25,6 +24,7 @@ from hvdrec.trainer.options import RunOptions
 from hvdrec.trainer.profiling import log_devices
 from hvdrec.trainer.signals import StopSignals
 from hvdrec.trainer.start import refuse_used_model_dir
+from hvdrec.trainer.workplace import Workplace
 
 
 def train(config: Config, flags: Any) -> None:
@@ -50,36 +50,47 @@ def train(config: Config, flags: Any) -> None:
         if not group.trains:
             show(follow(config, group, signals, before, flags.hpo_metric_save_path))
             return
-        with locked(model_dir, group, signals):
+        with locked(config, group, signals):
             try:
                 run_job(config, flags, group, signals, lambda: Job(config, group))
             except StoppedError:
                 group.close()
                 raise
             except BaseException as error:
-                stop_all(group, model_dir, error)
+                stop_all(group, config.run_dir, error)
                 raise
         group.close()
 
 
 @contextlib.contextmanager
-def locked(model_dir: str, group: ReplicaGroup, signals: StopSignals) -> Iterator[None]:
-    """Keeps other runs out of model_dir; where one is in it, all ranks leave (collective)."""
-    lock = DirectoryLock(model_dir)
+def locked(config: Config, group: ReplicaGroup, signals: StopSignals) -> Iterator[None]:
+    """Keeps other runs out of model_dir; where one is in it, all ranks leave (collective).
+
+    Where it is in a store, its working folder is there meanwhile.
+    """
+    place = Workplace(config, group)
+    lock = place.lock()
 
     def acquire() -> None:
         if group.rank == 0:
             lock.acquire(lambda: signals.received != 0)
-            clear(model_dir)
+            place.pull()
+            clear(config.run_dir)
 
     try:
         together(group, acquire)
     except Exception:
         lock.release()
+        place.discard()
         group.close()
         raise
     try:
         yield
+    except BaseException as error:
+        place.close(failed=not isinstance(error, StoppedError))
+        raise
+    else:
+        place.close(failed=False)
     finally:
         lock.release()
 
@@ -88,7 +99,6 @@ def run_job(
     config: Config, flags: Any, group: ReplicaGroup, signals: StopSignals, make: Callable[[], Job]
 ) -> None:
     """Trains what `make` makes, evaluates, exports, and tells where things are (collective)."""
-    model_dir = config.proto.model_dir
     job = together(group, make)
     together(group, lambda: _claim(job, flags.continue_train))
     if group.rank == 0:
@@ -111,14 +121,15 @@ def run_job(
         exported = together(group, lambda: job.exports.at_end() if job.exports else None)
     if group.rank != 0:
         return
+    model_dir = config.proto.model_dir
     mark_done(model_dir)
     prefix = job.store.latest()
     if result:
-        write_result(os.path.join(model_dir, "eval_result.txt"), result, job.evaluated_step)
+        write_result(os.path.join(config.run_dir, "eval_result.txt"), result, job.evaluated_step)
         show(result)
-    print(f"checkpoint: {prefix}")
+    print(f"checkpoint: {prefix and job.store.shown(prefix)}")
     if exported:
-        print(f"exported: {exported}")
+        print(f"exported: {config.shown(str(exported))}")
     print(f"next: {sys.executable} -m hvdrec.eval --model_dir {model_dir}", flush=True)
 
 
@@ -133,4 +144,5 @@ def _claim(job: Job, continue_train: bool) -> None:
     if job.group.rank == 0:
         if not continue_train:
             refuse_used_model_dir(job.store)
-        save(job.config, job.proto.model_dir)
+        save(job.config, job.config.run_dir)
+        job.config.push("pipeline.config")
