@@ -53,7 +53,7 @@ SANITIZE ?= address,undefined
 comma := ,
 SANITIZED := build/sanitize/$(subst $(comma),-,$(SANITIZE))
 SANITIZED_FLAGS := -std=c++17 -O1 -g -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -ffp-contract=off -Wno-psabi -Icsrc
-SANITIZED_KERNELS := $(patsubst csrc/kernels/%.cc,$(SANITIZED)/%.o,$(wildcard csrc/kernels/pair*.cc) csrc/kernels/parallel.cc)
+SANITIZED_KERNELS := $(patsubst csrc/kernels/%.cc,$(SANITIZED)/%.o,$(wildcard csrc/kernels/pair*.cc) csrc/kernels/parallel.cc csrc/kernels/scratch.cc)
 sanitize: $(SANITIZED)/pairwise_test ## Run the pairwise kernels under AddressSanitizer and UndefinedBehaviorSanitizer
 	$< $(ARGS)
 
@@ -65,7 +65,7 @@ $(SANITIZED)/%_test: csrc/tests/%_test.cc $(SANITIZED_KERNELS) $(filter %.h,$(CS
 	$(or $(CXX),g++) $(SANITIZED_FLAGS) $(filter %.cc %.o,$^) -o $@ -lpthread
 
 .SECONDARY: $(SANITIZED_KERNELS)
-$(SANITIZED)/%.o: csrc/kernels/%.cc $(wildcard csrc/kernels/pair*.h) csrc/kernels/parallel.h csrc/kernels/vector_math.h
+$(SANITIZED)/%.o: csrc/kernels/%.cc $(wildcard csrc/kernels/pair*.h) $(addprefix csrc/kernels/,array.h parallel.h scratch.h vector_math.h)
 	@mkdir -p $(@D)
 	$(or $(CXX),g++) $(SANITIZED_FLAGS) -c $< -o $@
 

@@ -34,8 +34,8 @@ struct HardestPairs {
 // above 0. Pairs equal to the last one share the places that are left. `f` is logistic, focal or
 // hinge.
 //
-// Exact: the loss of the last place is found by bisection over all doubles, each step counting
-// pairs in O(n log n); without weights it is the lead that is bisected, in O(n).
+// Exact: the loss of the last place is found by bisection over all doubles, in O(n log n); without
+// weights it is the lead that is bisected.
 HardestPairs KeepHardest(const PairFunction& f, int64_t count, std::vector<PairCut>* cuts,
                          const Parallel& parallel);
 

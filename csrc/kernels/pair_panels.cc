@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "kernels/pair_axis.h"
 #include "kernels/pair_moments.h"
 
 namespace hvdrec {
@@ -14,42 +15,6 @@ constexpr int64_t kPieceRows = 4096;
 constexpr int64_t kPiecePanels = 16;
 // Time of one pair in SumDirectly, in multiply-additions of Interact.
 constexpr int64_t kDirectCost = 20;
-
-// The occupied panels of one side, lowest first.
-struct Panels {
-  std::vector<double> number;  // score >= width * number; whole, maybe beyond 2^53
-  std::vector<int64_t> begin;  // first row; one more at the end
-
-  int64_t size() const { return static_cast<int64_t>(number.size()); }
-};
-
-Panels FindPanels(const PairSide& side, double width) {
-  Panels panels;
-  const double inverse = 1 / width;
-  double last = 0;
-  for (int64_t i = 0; i < side.count; ++i) {
-    const double number = std::floor(side.scores[i] * inverse);
-    if (i == 0 || number != last) {
-      panels.number.push_back(number);
-      panels.begin.push_back(i);
-      last = number;
-    }
-  }
-  panels.begin.push_back(side.count);
-  return panels;
-}
-
-// Calls body(panel, begin, end, whole) for the parts of panels that make up rows begin .. end;
-// `first` tells whether a part begins its panel.
-template <typename Body>
-void ForParts(const Panels& panels, int64_t begin, int64_t end, const Body& body) {
-  const auto after = std::upper_bound(panels.begin.begin(), panels.begin.end(), begin);
-  for (int64_t p = after - panels.begin.begin() - 1; begin < end; ++p) {
-    const int64_t stop = std::min(panels.begin[static_cast<size_t>(p + 1)], end);
-    body(p, begin, stop, begin == panels.begin[static_cast<size_t>(p)]);
-    begin = stop;
-  }
-}
 
 template <int P>
 class PanelSum {
@@ -166,8 +131,10 @@ class PanelSum {
         int64_t from = FirstAtLeast(below_, number - static_cast<double>(table_.last));
         int64_t to = FirstAtLeast(below_, number - static_cast<double>(table_.first) + 1);
         // Beyond 2^53 those sums are rounded; differences of neighbours never are.
-        while (from < to && !InReach(number - below_.number[static_cast<size_t>(from)])) ++from;
-        while (from < to && !InReach(number - below_.number[static_cast<size_t>(to - 1)])) --to;
+        while (from < to && !table_.InReach(number - below_.number[static_cast<size_t>(from)]))
+          ++from;
+        while (from < to && !table_.InReach(number - below_.number[static_cast<size_t>(to - 1)]))
+          --to;
         const double far = count_from[static_cast<size_t>(to)];
         double& loss = losses[static_cast<size_t>(a)];
         loss = Weight(weights, a) * (far * table_.margin + score_from[static_cast<size_t>(to)]) -
@@ -223,8 +190,10 @@ class PanelSum {
         const double number = below_.number[static_cast<size_t>(b)];
         int64_t from = FirstAtLeast(above_, number + static_cast<double>(table_.first));
         int64_t to = FirstAtLeast(above_, number + static_cast<double>(table_.last) + 1);
-        while (from < to && !InReach(above_.number[static_cast<size_t>(from)] - number)) ++from;
-        while (from < to && !InReach(above_.number[static_cast<size_t>(to - 1)] - number)) --to;
+        while (from < to && !table_.InReach(above_.number[static_cast<size_t>(from)] - number))
+          ++from;
+        while (from < to && !table_.InReach(above_.number[static_cast<size_t>(to - 1)] - number))
+          --to;
         const double far = weight_before[static_cast<size_t>(from)];
         const int64_t first = below_.begin[static_cast<size_t>(b)];
         const int64_t last = below_.begin[static_cast<size_t>(b + 1)];
@@ -255,16 +224,6 @@ class PanelSum {
         }
       }
     });
-  }
-
-  bool InReach(double distance) const {
-    return distance >= static_cast<double>(table_.first) &&
-           distance <= static_cast<double>(table_.last);
-  }
-
-  static int64_t FirstAtLeast(const Panels& panels, double number) {
-    return std::lower_bound(panels.number.begin(), panels.number.end(), number) -
-           panels.number.begin();
   }
 
   const PairFunction& f_;

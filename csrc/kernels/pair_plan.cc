@@ -19,10 +19,10 @@ struct Keyed {
 };
 
 // Stable; least significant digit first, only as many digits as `bits` has.
-void RadixSort(std::vector<Keyed>* items, int bits, const Parallel& parallel) {
+void RadixSort(Scratch<Keyed>* items, int bits, const Parallel& parallel) {
   const auto n = static_cast<int64_t>(items->size());
   const int64_t chunks = ChunkCount(n, kSortChunk);
-  std::vector<Keyed> other(items->size());
+  Scratch<Keyed> other(items->size());
   std::vector<int64_t> starts(static_cast<size_t>(chunks * kDigits));
   for (int shift = 0; shift < bits; shift += kDigitBits) {
     const int64_t digits = std::min(kDigits, int64_t{1} << (bits - shift));
@@ -49,6 +49,43 @@ void RadixSort(std::vector<Keyed>* items, int bits, const Parallel& parallel) {
   }
 }
 
+template <typename T>
+struct Bounds {
+  T low, high;
+};
+
+// The least and the largest of value(0) .. value(n - 1), n > 0.
+template <typename T, typename Value>
+Bounds<T> FindBounds(int64_t n, const Parallel& parallel, const Value& value) {
+  std::vector<Bounds<T>> bounds(static_cast<size_t>(ChunkCount(n, kSortChunk)));
+  ForChunks(parallel, n, kSortChunk, [&](int64_t chunk, int64_t begin, int64_t end) {
+    // Several of each: one would wait for itself at every row.
+    constexpr int64_t kWays = 4;
+    T low[kWays], high[kWays];
+    std::fill(low, low + kWays, value(begin));
+    std::fill(high, high + kWays, value(begin));
+    int64_t i = begin;
+    for (; i + kWays <= end; i += kWays) {
+      for (int64_t k = 0; k < kWays; ++k) {
+        const T v = value(i + k);
+        low[k] = v < low[k] ? v : low[k];
+        high[k] = v > high[k] ? v : high[k];
+      }
+    }
+    for (; i < end; ++i) {
+      low[0] = std::min(low[0], value(i));
+      high[0] = std::max(high[0], value(i));
+    }
+    bounds[static_cast<size_t>(chunk)] = {*std::min_element(low, low + kWays),
+                                          *std::max_element(high, high + kWays)};
+  });
+  Bounds<T> all = bounds[0];
+  for (const Bounds<T>& each : bounds) {
+    all = {std::min(all.low, each.low), std::max(all.high, each.high)};
+  }
+  return all;
+}
+
 // Unsigned numbers in the order of the floats.
 uint32_t OrderedBits(float value) {
   uint32_t bits;
@@ -58,12 +95,13 @@ uint32_t OrderedBits(float value) {
 }
 
 // Sorts by panel; false, with nothing done, where the panels are too many for that to pay.
-bool SortByPanel(const double* scores, double width, std::vector<Keyed>* items,
+bool SortByPanel(const double* scores, double width, Scratch<Keyed>* items,
                  const Parallel& parallel) {
   const auto n = static_cast<int64_t>(items->size());
-  const auto [low, high] = std::minmax_element(scores, scores + n);
-  const double first = std::floor(*low / width);
-  const double range = std::floor(*high / width) - first;
+  const Bounds<double> bounds =
+      FindBounds<double>(n, parallel, [scores](int64_t i) { return scores[i]; });
+  const double first = std::floor(bounds.low / width);
+  const double range = std::floor(bounds.high / width) - first;
   if (!(range < (1 << 22))) return false;
   const double inverse = 1 / width;
   ForChunks(parallel, n, kSortChunk, [&](int64_t, int64_t begin, int64_t end) {
@@ -78,7 +116,7 @@ bool SortByPanel(const double* scores, double width, std::vector<Keyed>* items,
   return true;
 }
 
-void SortByScore(const double* scores, std::vector<Keyed>* items, const Parallel& parallel) {
+void SortByScore(const double* scores, Scratch<Keyed>* items, const Parallel& parallel) {
   const auto n = static_cast<int64_t>(items->size());
   ForChunks(parallel, n, kSortChunk, [&](int64_t, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
@@ -107,7 +145,7 @@ struct Group {
 };
 
 // Gathers the rows of each session, which keep their order, and gives where each begins and ends.
-std::vector<Group> GroupBySession(const int64_t* sessions, std::vector<int32_t>* rows) {
+std::vector<Group> GroupBySession(const int64_t* sessions, Scratch<int32_t>* rows) {
   const size_t n = rows->size();
   size_t size = 16;
   while (size < 2 * n) size *= 2;
@@ -137,7 +175,7 @@ std::vector<Group> GroupBySession(const int64_t* sessions, std::vector<int32_t>*
     sum = groups[g].end;
     counts[g] = groups[g].begin;
   }
-  std::vector<int32_t> sorted(n);
+  Scratch<int32_t> sorted(n);
   for (size_t i = 0; i < n; ++i) {
     sorted[static_cast<size_t>(counts[static_cast<size_t>(number[i])]++)] = (*rows)[i];
   }
@@ -148,10 +186,10 @@ std::vector<Group> GroupBySession(const int64_t* sessions, std::vector<int32_t>*
 template <typename T>
 class Splitter {
  public:
-  Splitter(const T* labels, int64_t leaf_size, PairPlan* plan)
-      : labels_(labels), leaf_size_(leaf_size), plan_(plan) {}
+  Splitter(const T* labels, int64_t leaf_size, const Parallel& parallel, PairPlan* plan)
+      : labels_(labels), leaf_size_(leaf_size), parallel_(parallel), plan_(plan) {}
 
-  void Run(std::vector<int32_t> rows, std::vector<Group> groups) {
+  void Run(Scratch<int32_t> rows, std::vector<Group> groups) {
     while (!groups.empty()) {
       PairLevel level;
       std::vector<Group> next;
@@ -166,50 +204,76 @@ class Splitter {
  private:
   void Take(const int32_t* rows, const Group& group, PairLevel* level, std::vector<Group>* next) {
     const int64_t count = group.end - group.begin;
-    T low = labels_[rows[0]], high = low;
-    for (int64_t i = 1; i < count; ++i) {
-      low = std::min(low, labels_[rows[i]]);
-      high = std::max(high, labels_[rows[i]]);
-    }
-    if (low == high) return;
+    const Bounds<T> bounds =
+        FindBounds<T>(count, parallel_, [&](int64_t i) { return labels_[rows[i]]; });
+    if (!(bounds.low < bounds.high)) return;
     if (count <= leaf_size_) {
       AddLeaf(rows, count);
       return;
     }
-    const T pivot = Pivot(rows, count, low, high);
+    // Two labels, the common case, are split without a look for their median.
+    const std::vector<int64_t> lowest =
+        Counts(rows, count, [&](T label) { return label == bounds.low; });
+    const std::vector<int64_t> highest =
+        Counts(rows, count, [&](T label) { return label == bounds.high; });
+    if (Sum(lowest) + Sum(highest) == count) {
+      Split(rows, count, bounds.high, lowest, level, next);
+      return;
+    }
+    const T pivot = Pivot(rows, count, bounds);
+    Split(rows, count, pivot, Counts(rows, count, [&](T label) { return label < pivot; }), level,
+          next);
+  }
+
+  // How many labels pass `test`, by chunk. No branch on the outcome: labels come in no order.
+  template <typename Test>
+  std::vector<int64_t> Counts(const int32_t* rows, int64_t count, const Test& test) const {
+    std::vector<int64_t> counts(static_cast<size_t>(ChunkCount(count, kSortChunk)));
+    ForChunks(parallel_, count, kSortChunk, [&](int64_t chunk, int64_t begin, int64_t end) {
+      int64_t passed = 0;
+      for (int64_t i = begin; i < end; ++i) passed += test(labels_[rows[i]]);
+      counts[static_cast<size_t>(chunk)] = passed;
+    });
+    return counts;
+  }
+
+  static int64_t Sum(const std::vector<int64_t>& counts) {
+    return std::accumulate(counts.begin(), counts.end(), int64_t{0});
+  }
+
+  // Labels below `pivot`, `below` of each chunk, and the others.
+  void Split(const int32_t* rows, int64_t count, T pivot, const std::vector<int64_t>& below,
+             PairLevel* level, std::vector<Group>* next) const {
     const auto begin = static_cast<int64_t>(level->rows.size());
+    const int64_t lower = Sum(below);
     level->rows.resize(static_cast<size_t>(begin + count));
     int32_t* const out = level->rows.data() + begin;
-    int64_t lower = 0;
-    for (int64_t i = 0; i < count; ++i) lower += labels_[rows[i]] < pivot;
-    int64_t to_lower = 0, to_upper = lower;
-    for (int64_t i = 0; i < count; ++i) {
-      const bool below = labels_[rows[i]] < pivot;
-      out[below ? to_lower : to_upper] = rows[i];
-      to_lower += below;
-      to_upper += !below;
-    }
+    ForChunks(parallel_, count, kSortChunk, [&](int64_t chunk, int64_t first, int64_t last) {
+      int64_t to_lower = std::accumulate(below.begin(), below.begin() + chunk, int64_t{0});
+      int64_t to_upper = lower + first - to_lower;
+      for (int64_t i = first; i < last; ++i) {
+        const bool under = labels_[rows[i]] < pivot;
+        out[under ? to_lower : to_upper] = rows[i];
+        to_lower += under;
+        to_upper += !under;
+      }
+    });
     const PairSplit split{begin, begin + lower, begin + count};
     level->splits.push_back(split);
     next->push_back({split.begin, split.middle});
     next->push_back({split.middle, split.end});
   }
 
-  // A label above `low` that splits the rows as evenly as the median does.
-  T Pivot(const int32_t* rows, int64_t count, T low, T high) {
-    bool two = true;
-    for (int64_t i = 0; i < count && two; ++i) {
-      two = labels_[rows[i]] == low || labels_[rows[i]] == high;
-    }
-    if (two) return high;
+  // A label above the lowest that splits the rows as evenly as the median does.
+  T Pivot(const int32_t* rows, int64_t count, const Bounds<T>& bounds) {
     scratch_.resize(static_cast<size_t>(count));
     for (int64_t i = 0; i < count; ++i) scratch_[static_cast<size_t>(i)] = labels_[rows[i]];
     const auto middle = scratch_.begin() + count / 2;
     std::nth_element(scratch_.begin(), middle, scratch_.end());
-    if (*middle > low) return *middle;
-    T pivot = high;
+    if (*middle > bounds.low) return *middle;
+    T pivot = bounds.high;
     for (const T label : scratch_) {
-      if (label > low) pivot = std::min(pivot, label);
+      if (label > bounds.low) pivot = std::min(pivot, label);
     }
     return pivot;
   }
@@ -225,6 +289,7 @@ class Splitter {
 
   const T* const labels_;
   const int64_t leaf_size_;
+  const Parallel& parallel_;
   PairPlan* const plan_;
   std::vector<T> scratch_;
 };
@@ -236,19 +301,23 @@ PairPlan PlanPairs(const double* scores, const T* labels, const int64_t* session
                    const PairPlanOptions& options, const Parallel& parallel) {
   PairPlan plan;
   if (n < 2) return plan;
-  std::vector<int32_t> rows(static_cast<size_t>(n));
+  Scratch<int32_t> rows(static_cast<size_t>(n));
   if (n <= options.leaf_size) {
     std::iota(rows.begin(), rows.end(), 0);
   } else {
-    std::vector<Keyed> items(static_cast<size_t>(n));
+    Scratch<Keyed> items(static_cast<size_t>(n));
     if (!(options.panel_width > 0 && SortByPanel(scores, options.panel_width, &items, parallel))) {
       SortByScore(scores, &items, parallel);
     }
-    for (size_t i = 0; i < items.size(); ++i) rows[i] = items[i].row;
+    ForChunks(parallel, n, kSortChunk, [&](int64_t, int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        rows[static_cast<size_t>(i)] = items[static_cast<size_t>(i)].row;
+      }
+    });
   }
   std::vector<Group> groups{{0, n}};
   if (sessions != nullptr) groups = GroupBySession(sessions, &rows);
-  Splitter<T>(labels, options.leaf_size, &plan).Run(std::move(rows), std::move(groups));
+  Splitter<T>(labels, options.leaf_size, parallel, &plan).Run(std::move(rows), std::move(groups));
   return plan;
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/parallel.h"
+#include "kernels/scratch.h"
 
 namespace hvdrec {
 
@@ -23,7 +24,7 @@ struct PairLeaf {
 };
 
 struct PairLevel {
-  std::vector<int32_t> rows;
+  Scratch<int32_t> rows;
   std::vector<PairSplit> splits;
 };
 

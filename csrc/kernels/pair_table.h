@@ -31,6 +31,10 @@ struct PairTable {
   // [last - first + 1][l][k]: coefficients of f and of its derivative; then the latter as [k][l].
   std::vector<double> value, slope, slope_transposed;
 
+  bool InReach(double distance) const {
+    return distance >= static_cast<double>(first) && distance <= static_cast<double>(last);
+  }
+
   const double* At(const std::vector<double>& table, int64_t distance) const {
     return table.data() + (distance - first) * order * order;
   }

@@ -11,40 +11,10 @@ namespace {
 constexpr double kSmallRange = 80;
 constexpr int kFactors = 8;
 
-struct RowSum {
-  double value, slope;
-};
-
-// Adds f(s - others[j]) over j, and -w f' to the others' gradients.
-RowSum GeneralRow(const PairFunction& f, double score, double weight, const double* others,
-                  double* gradient, int64_t count) {
-  Doubles values = Fill(0.0), slopes = Fill(0.0);
-  for (int64_t j = 0; j < count; j += kLanes) {
-    const int64_t left = std::min<int64_t>(count - j, kLanes);
-    Doubles v, s;
-    if (left == kLanes) {
-      f(score - Load(others + j), &v, &s);
-      Store(gradient + j, Load(gradient + j) - weight * s);
-    } else {
-      f(score - LoadSome(others + j, left, score), &v, &s);
-      for (int64_t k = 0; k < kLanes; ++k) {
-        if (k < left) {
-          gradient[j + k] -= weight * s[k];
-        } else {
-          v[k] = s[k] = 0;
-        }
-      }
-    }
-    values += v;
-    slopes += s;
-  }
-  return {Sum(values), Sum(slopes)};
-}
-
-// The same for the logistic loss, one division a pair. exp(m - s + s_j) = own * others[j]; log(1 +
-// z) is taken once for several factors: q = (1 + z1)(1 + z2) ... - 1 keeps small z exact.
-RowSum LogisticRow(double own, double weight, const double* others, double* gradient,
-                   int64_t count) {
+// As AddPairs for the logistic loss, one division a pair. exp(m - s + s_j) = own * others[j]; log(1
+// + z) is taken once for several factors: q = (1 + z1)(1 + z2) ... - 1 keeps small z exact.
+PairSum LogisticRow(double own, double weight, const double* others, double* gradient,
+                    int64_t count) {
   double value = 0, slope = 0;
   Doubles products = Fill(0.0), slopes = Fill(0.0);
   const auto flush = [&] {
@@ -78,6 +48,31 @@ RowSum LogisticRow(double own, double weight, const double* others, double* grad
 
 }  // namespace
 
+PairSum AddPairs(const PairFunction& f, double score, double weight, const double* others,
+                 double* gradient, int64_t count) {
+  Doubles values = Fill(0.0), slopes = Fill(0.0);
+  for (int64_t j = 0; j < count; j += kLanes) {
+    const int64_t left = std::min<int64_t>(count - j, kLanes);
+    Doubles v, s;
+    if (left == kLanes) {
+      f(score - Load(others + j), &v, &s);
+      Store(gradient + j, Load(gradient + j) - weight * s);
+    } else {
+      f(score - LoadSome(others + j, left, score), &v, &s);
+      for (int64_t k = 0; k < kLanes; ++k) {
+        if (k < left) {
+          gradient[j + k] -= weight * s[k];
+        } else {
+          v[k] = s[k] = 0;
+        }
+      }
+    }
+    values += v;
+    slopes += s;
+  }
+  return {Sum(values), Sum(slopes)};
+}
+
 template <typename T>
 TileSum SumOverLeaf(const PairFunction& f, const double* scores, const T* labels,
                     const double* weights, double* gradient, int64_t count) {
@@ -100,9 +95,9 @@ TileSum SumOverLeaf(const PairFunction& f, const double* scores, const T* labels
     if (i > 0 && labels[i] != labels[i - 1]) lower = i;
     const double weight = weights == nullptr ? 1.0 : weights[i];
     if (lower == 0 || weight == 0) continue;
-    const RowSum row = small ? LogisticRow(shift / exponentials[static_cast<size_t>(i)], weight,
-                                           exponentials.data(), gradient, lower)
-                             : GeneralRow(f, scores[i], weight, scores, gradient, lower);
+    const PairSum row = small ? LogisticRow(shift / exponentials[static_cast<size_t>(i)], weight,
+                                            exponentials.data(), gradient, lower)
+                              : AddPairs(f, scores[i], weight, scores, gradient, lower);
     sum.loss += weight * row.value;
     sum.pairs += lower;
     gradient[i] += weight * row.slope;
@@ -126,8 +121,8 @@ double SumOverRuns(const PairFunction& f, const PairSide& upper, const PairSide&
       const PairRun& run = runs[static_cast<size_t>(i)];
       if (weight == 0 || run.some == lower.count) continue;
       const auto add = [&](int64_t from, int64_t to, double factor) {
-        const RowSum row = GeneralRow(f, upper.scores[i], factor, lower.scores + from,
-                                      gradient.data() + from, to - from);
+        const PairSum row = AddPairs(f, upper.scores[i], factor, lower.scores + from,
+                                     gradient.data() + from, to - from);
         losses[static_cast<size_t>(piece)] += factor * row.value;
         upper.gradient[i] += factor * row.slope;
       };

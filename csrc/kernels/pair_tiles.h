@@ -12,6 +12,15 @@
 
 namespace hvdrec {
 
+struct PairSum {
+  double value, slope;
+};
+
+// One row's pairs: the sums of f(score - others[j]) and of its derivatives; -weight times each
+// derivative is added to the others' gradient.
+PairSum AddPairs(const PairFunction& f, double score, double weight, const double* others,
+                 double* gradient, int64_t count);
+
 struct TileSum {
   double loss = 0;
   int64_t pairs = 0;  // those whose weight isn't 0

@@ -6,28 +6,33 @@
 #include <vector>
 
 #include "kernels/pair_hardest.h"
+#include "kernels/pair_masked.h"
 #include "kernels/pair_panels.h"
 #include "kernels/pair_plan.h"
 #include "kernels/pair_sweep.h"
 #include "kernels/pair_table.h"
 #include "kernels/pair_tiles.h"
+#include "kernels/scratch.h"
 
 namespace hvdrec {
 namespace {
 
 constexpr int64_t kChunk = 1 << 14;
-// Groups up to this size go pair by pair. A bound that was estimated: docs/performance.md has what
-// groups below and above it cost, by which panels would already pay somewhat earlier.
-constexpr int64_t kLeafRows = 192;
+// Groups up to this size go pair by pair: beyond it panels are quicker (docs/performance.md). A
+// pair of the focal loss takes several times as long as one of the logistic loss.
+constexpr int64_t kLeafRows = 128;
+constexpr int64_t kFocalLeafRows = 48;
 // Splits from this size on use several threads inside; smaller ones run side by side.
 constexpr int64_t kLargeSplit = 1 << 14;
 constexpr int64_t kBatchRows = 1 << 12;
+// Of a masked split, so many pairs a row are quicker one by one than by panels.
+constexpr int64_t kFewPairs = 24;
 
 bool IsSmooth(PairLoss loss) { return loss == PairLoss::kLogistic || loss == PairLoss::kFocal; }
 
 // The rows of a plan's level, side by side.
 struct Lined {
-  std::vector<double> scores, weights, gradient;
+  Scratch<double> scores, weights, gradient;
 };
 
 struct Total {
@@ -62,7 +67,7 @@ class Run {
     }
     gradient_.assign(static_cast<size_t>(n), 0.0);
     const bool cut = std::isfinite(options_.limit) || options_.hardest < 1;
-    const Total total = cut ? SumCut() : SumAll();
+    const Total total = cut ? SumMasked() : SumAll();
     const double scale = total.pairs > 0 ? 1 / total.pairs : 0;
     result.pairs = total.pairs;
     result.loss = total.loss * scale;
@@ -101,7 +106,7 @@ class Run {
     const auto n = static_cast<int64_t>(level.rows.size());
     lined.scores.resize(level.rows.size());
     if (rows_.weights != nullptr) lined.weights.resize(level.rows.size());
-    lined.gradient.resize(level.rows.size());
+    lined.gradient.assign(level.rows.size(), 0.0);
     ForChunks(parallel_, n, kChunk, [&](int64_t, int64_t begin, int64_t end) {
       for (int64_t k = begin; k < end; ++k) {
         const auto at = static_cast<size_t>(k);
@@ -133,8 +138,8 @@ class Run {
   Total SumAll() {
     PairPlanOptions options;
     if (IsSmooth(options_.loss)) {
-      options.leaf_size = kLeafRows;
-      if (rows_.count > kLeafRows) {
+      options.leaf_size = options_.loss == PairLoss::kFocal ? kFocalLeafRows : kLeafRows;
+      if (rows_.count > options.leaf_size) {
         table_ = GetPairTable(function_, tolerance_);
         options.panel_width = table_->width;
       }
@@ -241,7 +246,7 @@ class Run {
   }
 
   // With `limit` or `hardest`.
-  Total SumCut() {
+  Total SumMasked() {
     const PairPlan plan =
         PlanPairs(scores_.data(), rows_.labels, rows_.sessions, rows_.count, {}, parallel_);
     std::vector<Lined> lined;
@@ -265,13 +270,35 @@ class Run {
     } else {
       total.pairs = static_cast<double>(CountPairs(cuts, true));
     }
-    for (const PairCut& cut : cuts) {
-      total.loss += options_.loss == PairLoss::kHinge
-                        ? SweepHingeRuns(options_.margin, cut.upper, cut.lower, cut.runs, share)
-                        : SumOverRuns(function_, cut.upper, cut.lower, cut.runs, share, parallel_);
-    }
+    total.loss = SumKept(cuts, share);
     for (size_t l = 0; l < plan.levels.size(); ++l) AddGradient(plan.levels[l], lined[l]);
     return total;
+  }
+
+  double SumKept(const std::vector<PairCut>& cuts, double share) {
+    if (IsSmooth(options_.loss)) table_ = GetPairTable(function_, tolerance_);
+    std::vector<double> losses(cuts.size());
+    const auto size = [&](int64_t c) {
+      return cuts[static_cast<size_t>(c)].upper.count + cuts[static_cast<size_t>(c)].lower.count;
+    };
+    ForItems(static_cast<int64_t>(cuts.size()), size, [&](int64_t c, const Parallel& parallel) {
+      losses[static_cast<size_t>(c)] = SumCut(cuts[static_cast<size_t>(c)], share, parallel);
+    });
+    double loss = 0;
+    for (const double part : losses) loss += part;
+    return loss;
+  }
+
+  double SumCut(const PairCut& cut, double share, const Parallel& parallel) const {
+    if (options_.loss == PairLoss::kHinge) {
+      return SweepHingeRuns(options_.margin, cut.upper, cut.lower, cut.runs, share);
+    }
+    int64_t pairs = 0;
+    for (const PairRun& run : cut.runs) pairs += cut.lower.count - run.some;
+    if (pairs <= kFewPairs * (cut.upper.count + cut.lower.count)) {
+      return SumOverRuns(function_, cut.upper, cut.lower, cut.runs, share, parallel);
+    }
+    return SumOverMaskedPanels(function_, *table_, cut.upper, cut.lower, cut.runs, share, parallel);
   }
 
   // round(pairs * hardest), a half to the even number; as EasyRec in float32 where that is exact
@@ -289,7 +316,7 @@ class Run {
   const PairFunction function_;
   const double tolerance_;
   std::shared_ptr<const PairTable> table_;
-  std::vector<double> scores_, gradient_;
+  Scratch<double> scores_, gradient_;
 };
 
 }  // namespace

@@ -50,7 +50,7 @@ struct PairwiseResult {
 //                                                   relative error near 1e-8, double near 1e-12
 //   hinge, squared hinge, square  O(n log n)        sorted, exact
 //   hinge with `hardest`          O(n log n log L)  exact
-//   logistic, focal with `limit`  the pairs kept    exact
+//   logistic, focal with `limit`  O(n log n log L)  found exactly, summed by panels
 //     or `hardest`
 //
 // Memory is O(n log L), never the pairs. Throws std::invalid_argument where options can't be.

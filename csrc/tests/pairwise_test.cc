@@ -195,8 +195,8 @@ int Run(bool small) {
     options.push_back(o);
   }
   const std::vector<int64_t> sizes =
-      small ? std::vector<int64_t>{0, 1, 2, 5, 193, 700}
-            : std::vector<int64_t>{0, 1, 2, 3, 7, 191, 192, 193, 1000, 4099};
+      small ? std::vector<int64_t>{0, 1, 2, 5, 129, 700}
+            : std::vector<int64_t>{0, 1, 2, 3, 7, 48, 49, 127, 128, 129, 1000, 4099};
   int64_t cases = 0, failed = 0;
   for (const PairwiseOptions& o : options) {
     for (const int64_t rows : sizes) {
