@@ -103,7 +103,13 @@ class DenseLayerBase : public tf::OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("epsilon", &attributes_.epsilon));
   }
 
+  void Compute(tf::OpKernelContext* context) final {
+    RunKernel(context, [&] { Run(context); });
+  }
+
  protected:
+  virtual void Run(tf::OpKernelContext* context) const = 0;
+
   DenseLayer Shaped(const tf::Tensor& x, const tf::Tensor& kernel) const {
     if (x.dims() != 2 || kernel.dims() != 2 || x.dim_size(1) != kernel.dim_size(0)) {
       throw std::invalid_argument("x " + x.shape().DebugString() + " and kernel " +
@@ -124,12 +130,8 @@ class DenseLayerOp final : public DenseLayerBase {
  public:
   using DenseLayerBase::DenseLayerBase;
 
-  void Compute(tf::OpKernelContext* context) override {
-    RunKernel(context, [&] { Run(context); });
-  }
-
  private:
-  void Run(tf::OpKernelContext* context) const {
+  void Run(tf::OpKernelContext* context) const override {
     const tf::Tensor& x = context->input(0);
     const tf::Tensor& kernel = context->input(1);
     const DenseLayer layer = Shaped(x, kernel);
@@ -154,12 +156,8 @@ class DenseLayerGradOp final : public DenseLayerBase {
  public:
   using DenseLayerBase::DenseLayerBase;
 
-  void Compute(tf::OpKernelContext* context) override {
-    RunKernel(context, [&] { Run(context); });
-  }
-
  private:
-  void Run(tf::OpKernelContext* context) const {
+  void Run(tf::OpKernelContext* context) const override {
     const tf::Tensor& x = context->input(1);
     const tf::Tensor& kernel = context->input(2);
     const DenseLayer layer = Shaped(x, kernel);

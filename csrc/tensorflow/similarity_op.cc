@@ -87,47 +87,44 @@ const T* OptionalVector(tf::OpKernelContext* context, int input, int64_t rows, c
   return tensor.flat<T>().data();
 }
 
-}  // namespace
-
-#define HVDREC_SIMILARITY_OP(name)        \
-  REGISTER_OP(name)                       \
-      .Input("embeddings: T")             \
-      .Input("labels: int64")             \
-      .Input("sessions: int64")           \
-      .Input("anchors: int64")            \
-      .Output("loss: T")                  \
-      .Output("gradient: T")              \
-      .Attr("with_gradient: bool = true") \
-      .Attr("T: {float, double}")         \
-      .SetShapeFn(SimilarityShape)
-
-HVDREC_SIMILARITY_OP("HvdrecCircleLoss").Attr("margin: float").Attr("gamma: float").Doc(R"(
-Circle loss over all pairs of rows (Sun et al., 2020), without a matrix of all pairs.
-
+constexpr char kSimilarityDoc[] = R"(
 embeddings: [N, D]; a row that isn't finite makes loss and gradient NaN.
 labels: [N]; rows of one label and one session are positives of each other.
 sessions: [N], or empty where all rows are one session.
 anchors: [2], the first row that acts as anchor and the number of such rows.
 loss: Scalar, the sum over the anchors divided by N.
 gradient: [N, D], the derivative of the loss by the embeddings; empty unless with_gradient.
-)");
+)";
 
-HVDREC_SIMILARITY_OP("HvdrecMultiSimilarityLoss")
+}  // namespace
+
+#define HVDREC_SIMILARITY_OP(name, summary) \
+  REGISTER_OP(name)                         \
+      .Input("embeddings: T")               \
+      .Input("labels: int64")               \
+      .Input("sessions: int64")             \
+      .Input("anchors: int64")              \
+      .Output("loss: T")                    \
+      .Output("gradient: T")                \
+      .Attr("with_gradient: bool = true")   \
+      .Attr("T: {float, double}")           \
+      .SetShapeFn(SimilarityShape)          \
+      .Doc(std::string("\n") + summary + kSimilarityDoc)
+
+HVDREC_SIMILARITY_OP(
+    "HvdrecCircleLoss",
+    "Circle loss over all pairs of rows (Sun et al., 2020), without a matrix of all pairs.")
+    .Attr("margin: float")
+    .Attr("gamma: float");
+
+HVDREC_SIMILARITY_OP("HvdrecMultiSimilarityLoss",
+                     "Multi-similarity loss over all pairs of rows (Wang et al., 2019), without a "
+                     "matrix of all pairs.")
     .Attr("alpha: float")
     .Attr("beta: float")
     .Attr("lamb: float")
     .Attr("mining: bool")
-    .Attr("eps: float")
-    .Doc(R"(
-Multi-similarity loss over all pairs of rows (Wang et al., 2019), without a matrix of all pairs.
-
-embeddings: [N, D]; a row that isn't finite makes loss and gradient NaN.
-labels: [N]; rows of one label and one session are positives of each other.
-sessions: [N], or empty where all rows are one session.
-anchors: [2], the first row that acts as anchor and the number of such rows.
-loss: Scalar, the sum over the anchors divided by N.
-gradient: [N, D], the derivative of the loss by the embeddings; empty unless with_gradient.
-)");
+    .Attr("eps: float");
 
 REGISTER_OP("HvdrecInBatchSoftmax")
     .Input("queries: T")

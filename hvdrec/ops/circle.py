@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from hvdrec.ops.library import implementation, load_ops
-from hvdrec.ops.similarity import masked_logsumexp, mean_over_anchors, op_arguments, pairs
+from hvdrec.ops.similarity import Pairs, masked_logsumexp
 
 
 def circle_loss(
@@ -42,43 +42,27 @@ def circle_loss(
         Scalar, 0 for fewer than two rows; NaN if an embedding isn't finite.
     """
     chosen = implementation(_IMPLEMENTATIONS, impl)
-    return chosen(embeddings, labels, sessions, margin, gamma, anchors, gradient)
+    return chosen(embeddings, Pairs(labels, sessions, anchors), margin, gamma, gradient)
 
 
-def _native(
-    embeddings: tf.Tensor,
-    labels: tf.Tensor,
-    sessions: tf.Tensor | None,
-    margin: float,
-    gamma: float,
-    anchors: tuple[tf.Tensor, tf.Tensor] | None,
-    gradient: bool,
-) -> tf.Tensor:
-    arguments = op_arguments(labels, sessions, anchors)
+def _native(embeddings: tf.Tensor, pairs: Pairs, margin: float, gamma: float, gradient: bool) -> tf.Tensor:
     loss, _ = load_ops().hvdrec_circle_loss(
-        embeddings, **arguments, margin=margin, gamma=gamma, with_gradient=gradient
+        embeddings, **pairs.op_inputs(), margin=margin, gamma=gamma, with_gradient=gradient
     )
     return loss
 
 
 def _tensorflow(
-    embeddings: tf.Tensor,
-    labels: tf.Tensor,
-    sessions: tf.Tensor | None,
-    margin: float,
-    gamma: float,
-    anchors: tuple[tf.Tensor, tf.Tensor] | None,
-    gradient: bool,
+    embeddings: tf.Tensor, pairs: Pairs, margin: float, gamma: float, gradient: bool
 ) -> tf.Tensor:
     del gradient
-    positive, negative = pairs(labels, sessions)
+    positive, negative = pairs.masks()
     s = tf.matmul(embeddings, embeddings, transpose_b=True)
     constant = tf.stop_gradient(s)
     positive_logits = -gamma * tf.nn.relu(1.0 + margin - constant) * (s - (1.0 - margin))
     negative_logits = gamma * tf.nn.relu(constant + margin) * (s - margin)
     joint = masked_logsumexp(positive_logits, positive) + masked_logsumexp(negative_logits, negative)
-    losses = tf.nn.softplus(joint)
-    return mean_over_anchors(losses, anchors)
+    return pairs.mean(tf.nn.softplus(joint))
 
 
 _IMPLEMENTATIONS = {"native": _native, "tensorflow": _tensorflow}

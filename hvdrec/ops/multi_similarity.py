@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from hvdrec.ops.library import implementation, load_ops
-from hvdrec.ops.similarity import masked_logsumexp, mean_over_anchors, op_arguments, pairs
+from hvdrec.ops.similarity import Pairs, masked_logsumexp
 
 
 def multi_similarity_loss(
@@ -49,52 +50,41 @@ def multi_similarity_loss(
         Scalar, 0 for fewer than two rows; NaN if an embedding isn't finite.
     """
     chosen = implementation(_IMPLEMENTATIONS, impl)
-    return chosen(embeddings, labels, sessions, alpha, beta, lamb, mining_eps, anchors, gradient)
+    pairs = Pairs(labels, sessions, anchors)
+    return chosen(embeddings, pairs, _Shape(alpha, beta, lamb, mining_eps), gradient)
 
 
-def _native(
-    embeddings: tf.Tensor,
-    labels: tf.Tensor,
-    sessions: tf.Tensor | None,
-    alpha: float,
-    beta: float,
-    lamb: float,
-    mining_eps: float | None,
-    anchors: tuple[tf.Tensor, tf.Tensor] | None,
-    gradient: bool,
-) -> tf.Tensor:
+class _Shape(NamedTuple):
+    alpha: float
+    beta: float
+    lamb: float
+    mining_eps: float | None
+
+
+def _native(embeddings: tf.Tensor, pairs: Pairs, shape: _Shape, gradient: bool) -> tf.Tensor:
     loss, _ = load_ops().hvdrec_multi_similarity_loss(
         embeddings,
-        **op_arguments(labels, sessions, anchors),
-        alpha=alpha,
-        beta=beta,
-        lamb=lamb,
-        mining=mining_eps is not None,
-        eps=mining_eps or 0.0,
+        **pairs.op_inputs(),
+        alpha=shape.alpha,
+        beta=shape.beta,
+        lamb=shape.lamb,
+        mining=shape.mining_eps is not None,
+        eps=shape.mining_eps or 0.0,
         with_gradient=gradient,
     )
     return loss
 
 
-def _tensorflow(
-    embeddings: tf.Tensor,
-    labels: tf.Tensor,
-    sessions: tf.Tensor | None,
-    alpha: float,
-    beta: float,
-    lamb: float,
-    mining_eps: float | None,
-    anchors: tuple[tf.Tensor, tf.Tensor] | None,
-    gradient: bool,
-) -> tf.Tensor:
+def _tensorflow(embeddings: tf.Tensor, pairs: Pairs, shape: _Shape, gradient: bool) -> tf.Tensor:
     del gradient
-    positive, negative = pairs(labels, sessions)
+    alpha, beta, lamb, mining_eps = shape
+    positive, negative = pairs.masks()
     s = tf.matmul(embeddings, embeddings, transpose_b=True)
     if mining_eps is not None:
         positive, negative = _mined(tf.stop_gradient(s), positive, negative, mining_eps)
     by_positives = tf.nn.softplus(masked_logsumexp(-alpha * (s - lamb), positive)) / alpha
     by_negatives = tf.nn.softplus(masked_logsumexp(beta * (s - lamb), negative)) / beta
-    return mean_over_anchors(by_positives + by_negatives, anchors)
+    return pairs.mean(by_positives + by_negatives)
 
 
 def _mined(s: tf.Tensor, positive: tf.Tensor, negative: tf.Tensor, eps: float) -> tuple[tf.Tensor, tf.Tensor]:

@@ -1,50 +1,54 @@
-"""What circle and multi-similarity loss share: arguments of their ops, and which pairs count."""
+"""What circle and multi-similarity loss share: which pairs count, and their ops' inputs."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from hvdrec.ops.saved_gradient import scale_saved
 
 
-def op_arguments(
-    labels: tf.Tensor, sessions: tf.Tensor | None, anchors: tuple[tf.Tensor, tf.Tensor] | None
-) -> dict[str, tf.Tensor]:
-    """The inputs of the ops besides the embeddings; see `circle_loss` for the arguments."""
-    if anchors is None:
-        anchors = (tf.constant(0, tf.int64), tf.size(labels, tf.int64))
-    return {
-        "labels": tf.cast(labels, tf.int64),
-        "sessions": tf.zeros([0], tf.int64) if sessions is None else tf.cast(sessions, tf.int64),
-        "anchors": tf.stack([tf.cast(a, tf.int64) for a in anchors]),
-    }
+class Pairs(NamedTuple):
+    """The pairs of a batch of N rows.
 
-
-def pairs(labels: tf.Tensor, sessions: tf.Tensor | None) -> tuple[tf.Tensor, tf.Tensor]:
-    """Which pairs are positives and which are negatives.
-
-    Args:
-        labels: int64 [N].
+    Attributes:
+        labels: int64 [N]; rows of one label and one session are positives of each other.
         sessions: int64 [N], or None where all rows are one session.
-
-    Returns:
-        bool [N, N], twice; no row is in a pair with itself.
+        anchors: First row that is an anchor, and their number; None: all rows are.
     """
-    same = labels[:, tf.newaxis] == labels[tf.newaxis, :]
-    if sessions is not None:
-        same &= sessions[:, tf.newaxis] == sessions[tf.newaxis, :]
-    other = ~tf.eye(tf.size(labels), dtype=tf.bool)
-    return same & other, ~same
 
+    labels: tf.Tensor
+    sessions: tf.Tensor | None
+    anchors: tuple[tf.Tensor, tf.Tensor] | None
 
-def mean_over_anchors(losses: tf.Tensor, anchors: tuple[tf.Tensor, tf.Tensor] | None) -> tf.Tensor:
-    """The sum over the anchors divided by the number of rows; 0 without rows."""
-    rows = tf.size(losses, tf.int64)
-    if anchors is not None:
-        place = tf.range(rows)
-        first, count = (tf.cast(a, tf.int64) for a in anchors)
+    def op_inputs(self) -> dict[str, tf.Tensor]:
+        """The inputs of the ops besides the embeddings."""
+        sessions = tf.zeros([0], tf.int64) if self.sessions is None else self.sessions
+        return {
+            "labels": tf.cast(self.labels, tf.int64),
+            "sessions": tf.cast(sessions, tf.int64),
+            "anchors": tf.stack(self._anchors()),
+        }
+
+    def masks(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """Which pairs are positives and which are negatives: bool [N, N], no row with itself."""
+        same = self.labels[:, tf.newaxis] == self.labels[tf.newaxis, :]
+        if self.sessions is not None:
+            same &= self.sessions[:, tf.newaxis] == self.sessions[tf.newaxis, :]
+        other = ~tf.eye(tf.size(self.labels), dtype=tf.bool)
+        return same & other, ~same
+
+    def mean(self, losses: tf.Tensor) -> tf.Tensor:
+        """The sum of `losses` [N] over the anchors divided by N; 0 without rows."""
+        first, count = self._anchors()
+        place = tf.range(tf.size(losses, tf.int64))
         losses = tf.where((place >= first) & (place < first + count), losses, 0.0)
-    return tf.math.divide_no_nan(tf.reduce_sum(losses), tf.cast(rows, losses.dtype))
+        return tf.math.divide_no_nan(tf.reduce_sum(losses), tf.cast(tf.size(losses), losses.dtype))
+
+    def _anchors(self) -> list[tf.Tensor]:
+        anchors = (0, tf.size(self.labels, tf.int64)) if self.anchors is None else self.anchors
+        return [tf.cast(anchor, tf.int64) for anchor in anchors]
 
 
 def masked_logsumexp(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
