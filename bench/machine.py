@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
+import importlib.util
+import json
 import os
 import pathlib
 import platform
+import subprocess
+import sys
 from typing import Any
 
 
@@ -25,6 +29,39 @@ def describe(*packages: str) -> dict[str, Any]:
             **{name: importlib.metadata.version(name) for name in packages},
         },
     }
+
+
+def installed(contenders: list[str], needs: dict[str, str]) -> tuple[list[str], list[str]]:
+    """The contenders whose packages are there, and those packages; says which are left out.
+
+    Args:
+        contenders: Names.
+        needs: The package of the extra `bench` that a contender needs, if any.
+    """
+    there = [c for c in contenders if c not in needs or importlib.util.find_spec(needs[c].replace("-", "_"))]
+    for left_out in (c for c in contenders if c not in there):
+        print(f"{needs[left_out]} is not installed: {left_out} is left out", file=sys.stderr)
+    return there, [needs[c] for c in there if c in needs]
+
+
+def apart(program: str, *arguments: Any, **environment: str) -> dict[str, Any]:
+    """What `program --measure arguments` prints last, in a process of its own.
+
+    Args:
+        program: A Python file.
+        *arguments: What is to be measured.
+        **environment: Variables in addition to this process's.
+    """
+    done = subprocess.run(
+        [sys.executable, program, "--measure", *map(str, arguments)],
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        return {"failed": done.stderr.strip().splitlines()[-1][:200] if done.stderr else str(done.returncode)}
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _processor() -> str:

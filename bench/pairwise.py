@@ -1,24 +1,29 @@
 """Pairwise logistic loss, forward and backward: time, memory and error beside forms that make the pairs.
 
-    .venv/bin/pip install -e .[bench]        # PyTorch, for one more row
     .venv/bin/python bench/pairwise.py --rows 1024,4096,16384 --threads 1,2 --out pairwise.json
+    .venv/bin/python bench/pairwise.py --chart pairwise.svg pairwise.json more.json
 
 Scores are normal with a deviation of 2, labels 0 or 1. `function` is the kernel called from Python,
 `op` the same through TensorFlow (`impl="native"`), `tensorflow` the plain form of whole matrices
-(`impl="tensorflow"`), `xla` that one compiled by XLA, `pytorch` the same in two lines of PyTorch.
+(`impl="tensorflow"`), `xla` that one compiled by XLA, `pytorch` the same in two lines of PyTorch,
+`libauc` LibAUC's logistic surrogate of the differences of all pairs (its PairwiseAUCLoss, in 1.4.0,
+subtracts the scores of the two classes row by row and fails where they aren't as many). `ohem` and
+`ohem_tensorflow` are `op` and `tensorflow` over the hardest 30 % of the pairs.
 Every measurement is a process of its own, so that its peak of memory, over what it held before, is
 its own; that of TensorFlow's forms holds tracing or compiling too. Errors are against all pairs in
-float64 up to 16,384 rows, beyond against the kernel in float64.
+float64 up to 16,384 rows; beyond, and for `ohem`, against the kernel in float64.
+
+PyTorch, LibAUC and, for the chart, matplotlib come with the extra `bench`, best in an environment of
+its own. LibAUC names many packages that its losses don't use:
+
+    pip install -e .[bench] && pip install --no-deps libauc==1.4.0
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
-import os
 import pathlib
-import subprocess
 import sys
 import time
 from typing import Any
@@ -28,10 +33,14 @@ import numpy as np
 if __name__ == "__main__":
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from bench.machine import describe
+from bench.chart import draw
+from bench.machine import apart, describe, installed
 from bench.similarity import Run, forget_peak, kilobytes
 
-CONTENDERS = ("function", "op", "tensorflow", "xla", "pytorch")
+CONTENDERS = ("function", "op", "tensorflow", "xla", "pytorch", "libauc", "ohem", "ohem_tensorflow")
+HARDEST = 0.3
+#: Package that a contender needs beside those of the project.
+NEEDS = {"pytorch": "torch", "libauc": "libauc"}
 #: Matrices of all pairs of more rows don't fit everywhere.
 LARGEST_MATRIX = 16_384
 
@@ -43,12 +52,12 @@ def data(rows: int, dtype: type = np.float32) -> tuple[np.ndarray, np.ndarray]:
     return scores.astype(dtype), generator.integers(0, 2, rows).astype(dtype)
 
 
-def function(rows: int, threads: int, dtype: type = np.float32) -> Run:
+def function(rows: int, threads: int, dtype: type = np.float32, hardest: float = 1.0) -> Run:
     from hvdrec.ops.native import load_native
 
     kernels = load_native()
     scores, labels = data(rows, dtype)
-    return lambda: kernels.pairwise(scores, labels, "logistic", threads=threads)[:2]
+    return lambda: kernels.pairwise(scores, labels, "logistic", hardest=hardest, threads=threads)[:2]
 
 
 def op(rows: int, threads: int) -> Run:
@@ -63,7 +72,15 @@ def xla(rows: int, threads: int) -> Run:
     return _in_tensorflow(rows, threads, "tensorflow", compiled=True)
 
 
-def _in_tensorflow(rows: int, threads: int, impl: str, compiled: bool) -> Run:
+def ohem(rows: int, threads: int) -> Run:
+    return _in_tensorflow(rows, threads, "native", compiled=False, hardest=HARDEST)
+
+
+def ohem_tensorflow(rows: int, threads: int) -> Run:
+    return _in_tensorflow(rows, threads, "tensorflow", compiled=False, hardest=HARDEST)
+
+
+def _in_tensorflow(rows: int, threads: int, impl: str, compiled: bool, hardest: float = 1.0) -> Run:
     import tensorflow as tf
 
     from hvdrec.ops.pairwise import pairwise
@@ -77,7 +94,7 @@ def _in_tensorflow(rows: int, threads: int, impl: str, compiled: bool) -> Run:
     def run(scores: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(scores)
-            value = pairwise(scores, labels, "logistic", impl=impl).loss
+            value = pairwise(scores, labels, "logistic", hardest=hardest, impl=impl).loss
         return value, tape.gradient(value, scores)
 
     def call() -> tuple[float, np.ndarray]:
@@ -98,6 +115,24 @@ def pytorch(rows: int, threads: int) -> Run:
         scores.grad = None
         pairs = labels[:, None] > labels[None, :]
         value = torch.nn.functional.softplus((scores[None, :] - scores[:, None])[pairs]).mean()
+        value.backward()
+        return float(value.detach()), scores.grad.numpy()
+
+    return call
+
+
+def libauc(rows: int, threads: int) -> Run:
+    import torch
+    from libauc.losses.surrogate import get_surrogate_loss
+
+    torch.set_num_threads(threads)
+    values, classes = data(rows)
+    scores, upper = torch.tensor(values, requires_grad=True), torch.tensor(classes) == 1
+    surrogate = get_surrogate_loss("logistic")
+
+    def call() -> tuple[float, np.ndarray]:
+        scores.grad = None
+        value = surrogate(1.0, scores[upper][:, None] - scores[~upper][None, :]).mean()
         value.backward()
         return float(value.detach()), scores.grad.numpy()
 
@@ -131,7 +166,11 @@ def measure(contender: str, rows: int, threads: int) -> dict[str, Any]:
         start = time.perf_counter()
         run()
         times.append(time.perf_counter() - start)
-    expected, reference = all_pairs(rows) if rows <= LARGEST_MATRIX else function(rows, threads, np.float64)()
+    if rows <= LARGEST_MATRIX and not contender.startswith("ohem"):
+        expected, reference = all_pairs(rows)
+    else:
+        hardest = HARDEST if contender.startswith("ohem") else 1.0
+        expected, reference = function(rows, threads, np.float64, hardest)()
     return {
         "milliseconds": round(1e3 * min(times), 3),
         "median_milliseconds": round(1e3 * float(np.median(times)), 3),
@@ -141,47 +180,32 @@ def measure(contender: str, rows: int, threads: int) -> dict[str, Any]:
     }
 
 
-def apart(contender: str, rows: int, threads: int) -> dict[str, Any]:
-    """`measure` in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, __file__, "--measure", contender, str(rows), str(threads)],
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        return {"failed": done.stderr.strip().splitlines()[-1][:200] if done.stderr else str(done.returncode)}
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--rows", default="1024,4096,16384,100000,1000000")
+    parser.add_argument("--rows", default="1024,4096,16384,100000,1000000", help="numbers of them")
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--contenders", default=",".join(CONTENDERS))
     parser.add_argument("--out", type=pathlib.Path)
+    parser.add_argument("--chart", type=pathlib.Path, help="draw the results of REPORT ... there instead")
+    parser.add_argument("reports", nargs="*", type=pathlib.Path, metavar="REPORT")
     parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.chart:
+        draw(arguments.reports, arguments.chart)
+        return
     if arguments.measure:
         contender, *numbers = arguments.measure
         print(json.dumps(measure(contender, *map(int, numbers))))
         return
-    contenders = arguments.contenders.split(",")
-    packages = ["numpy", "tensorflow-cpu"]
-    if importlib.util.find_spec("torch") is None:
-        contenders = [name for name in contenders if name != "pytorch"]
-        print("PyTorch is not installed: left out", file=sys.stderr)
-    else:
-        packages.append("torch")
+    contenders, packages = installed(arguments.contenders.split(","), NEEDS)
     results = []
     for rows in map(int, arguments.rows.split(",")):
         for threads in map(int, arguments.threads.split(",")):
             own = None
             for contender in contenders:
-                if rows > LARGEST_MATRIX and contender not in ("function", "op"):
+                if rows > LARGEST_MATRIX and contender not in ("function", "op", "ohem"):
                     continue
-                found = apart(contender, rows, threads)
+                found = apart(__file__, contender, rows, threads)
                 own = found.get("milliseconds") if contender == "op" else own
                 if own and "milliseconds" in found:
                     found["of_op"] = round(found["milliseconds"] / own, 2)
@@ -189,7 +213,10 @@ def main() -> None:
                 print(json.dumps(entry), flush=True)
                 results.append(entry)
     if arguments.out:
-        arguments.out.write_text(json.dumps({**describe(*packages), "results": results}, indent=1) + "\n")
+        arguments.out.write_text(
+            json.dumps({**describe("numpy", "tensorflow-cpu", *packages), "results": results}, indent=1)
+            + "\n"
+        )
 
 
 if __name__ == "__main__":

@@ -1,22 +1,18 @@
 """Circle, multi-similarity and in-batch softmax loss: time, memory and error beside others.
 
-    .venv/bin/pip install -e .[bench]        # PyTorch and pytorch-metric-learning, for two more rows
     .venv/bin/python bench/similarity.py --rows 1024,4096 --threads 1,2 --out similarity.json
 
 Each loss is computed forward and backward on unit embeddings with 4 rows a class. `gemm` is what no
 method with whole matrices can do without: three matrix products, one forward and two backward, in
 numpy's BLAS. Every measurement is a process of its own, so that its peak of memory, over what it held
-before, is its own.
+before, is its own. pytorch-metric-learning and PyTorch come with the extra `bench`.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
-import os
 import pathlib
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -27,7 +23,7 @@ import numpy as np
 if __name__ == "__main__":
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from bench.machine import describe
+from bench.machine import apart, describe, installed
 
 LOSSES = ("circle", "multi_similarity", "multi_similarity_mined", "in_batch_softmax")
 CONTENDERS = ("gemm", "native", "tensorflow", "pytorch_metric_learning")
@@ -179,22 +175,6 @@ def measure(contender: str, loss: str, rows: int, dim: int, threads: int) -> dic
     return found
 
 
-def apart(contender: str, loss: str, rows: int, dim: int, threads: int) -> dict[str, Any]:
-    """`measure` in a process of its own."""
-    arguments = [contender, loss, str(rows), str(dim), str(threads)]
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": str(threads), "TF_CPP_MIN_LOG_LEVEL": "3"}
-    done = subprocess.run(
-        [sys.executable, __file__, "--measure", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        return {"failed": done.stderr.strip().splitlines()[-1][:200] if done.stderr else str(done.returncode)}
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rows", default="1024,4096")
@@ -209,12 +189,9 @@ def main() -> None:
         contender, loss, *numbers = arguments.measure
         print(json.dumps(measure(contender, loss, *map(int, numbers))))
         return
-    contenders = arguments.contenders.split(",")
-    packages = ["numpy", "tensorflow-cpu"]
-    if importlib.util.find_spec("pytorch_metric_learning") is None:
-        contenders = [name for name in contenders if name != "pytorch_metric_learning"]
-    else:
-        packages += ["torch", "pytorch-metric-learning"]
+    needs = {"pytorch_metric_learning": "pytorch-metric-learning"}
+    contenders, packages = installed(arguments.contenders.split(","), needs)
+    packages += ["torch"] if packages else []
     results = []
     for rows in map(int, arguments.rows.split(",")):
         for threads in map(int, arguments.threads.split(",")):
@@ -223,7 +200,10 @@ def main() -> None:
                 for contender in contenders:
                     if rows > LARGEST_MATRIX and contender != "native":
                         continue
-                    found = apart(contender, loss, rows, arguments.dim, threads)
+                    found = apart(
+                        *(__file__, contender, loss, rows, arguments.dim, threads),
+                        OPENBLAS_NUM_THREADS=str(threads),
+                    )
                     bare = found.get("milliseconds") if contender == "gemm" else bare
                     if bare and "milliseconds" in found:
                         found["of_gemm"] = round(found["milliseconds"] / bare, 2)
@@ -231,7 +211,7 @@ def main() -> None:
                     print(json.dumps(entry), flush=True)
                     results.append(entry)
     if arguments.out:
-        report = {**describe(*packages), "dim": arguments.dim, "results": results}
+        report = {**describe("numpy", "tensorflow-cpu", *packages), "dim": arguments.dim, "results": results}
         arguments.out.write_text(json.dumps(report, indent=1) + "\n")
 
 
