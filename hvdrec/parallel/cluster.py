@@ -210,18 +210,21 @@ class ChiefWatch:
 
     The port is open from when the chief has connected the cluster to when its process ends,
     however it ends.
+
+    Attributes:
+        seen: Whether it has been there.
     """
 
     def __init__(self, cluster: Cluster) -> None:
         """Nothing is known yet."""
         self._address = cluster.addresses[CHIEF][0]
-        self._seen = False
+        self.seen = False
         self._refused = 0
 
     def gone(self) -> bool:
         """Looks; whether the chief was there and isn't any more."""
         if answers(self._address):
-            self._seen, self._refused = True, 0
+            self.seen, self._refused = True, 0
         else:
             self._refused += 1
-        return self._seen and self._refused >= _REFUSALS
+        return self.seen and self._refused >= _REFUSALS

@@ -18,6 +18,8 @@ from hvdrec.parallel.cluster import CHIEF, SERVER, WORKER, ChiefWatch, Cluster
 #: because a message of gRPC holds less than 2 GiB.
 _LEAST_BYTES, _MOST_BYTES = 256 << 10, 1 << 30
 _WATCH_SECONDS = 1.0
+#: To let go of a running server is to wait for it, and it has no end.
+_HELD: list[tf.distribute.Server] = []
 
 #: Read when TensorFlow first uses gRPC: a call to a process that is gone fails instead of waiting for it.
 _SETTINGS = {"GRPC_FAIL_FAST": "use_caller"}
@@ -118,13 +120,15 @@ def serve(cluster: Cluster, intra: int, inter: int) -> None:
     config.gpu_options.allow_growth = True
     if cluster.role == SERVER:
         config.device_count["GPU"] = 0
-    server = tf.distribute.Server(
-        _spec(cluster), job_name=cluster.role, task_index=cluster.index, protocol="grpc", config=config
+    _HELD.append(
+        tf.distribute.Server(
+            _spec(cluster), job_name=cluster.role, task_index=cluster.index, protocol="grpc", config=config
+        )
     )
     watch, waiting = ChiefWatch(cluster), threading.Event()
     while not watch.gone():
-        waiting.wait(_WATCH_SECONDS)
-    del server
+        # A chief that is gone again before it was seen would be waited for without end.
+        waiting.wait(_WATCH_SECONDS if watch.seen else _WATCH_SECONDS / 10)
 
 
 def _prepare() -> None:

@@ -45,6 +45,8 @@ def train_on_servers(config: Config, flags: Any) -> None:
     beside = len(cluster.on_this_host(WORKER, SERVER)) or 1
     if cluster.role in (WORKER, SERVER):
         serve(cluster, *threads(train_config, beside))
+        # TensorFlow's server has no end of its own: its threads would keep the process.
+        _leave(0)
     elif cluster.role == EVALUATOR:
         set_threads(train_config, 1)
         _evaluate(config, flags, cluster)
@@ -67,7 +69,7 @@ def _coordinate(config: Config, flags: Any, cluster: Cluster) -> None:
             coordinator = Coordinator(cluster)
             run_job(config, flags, group, signals, lambda: ServerJob(config, group, cluster, coordinator))
         except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
-            atexit.register(_leave)
+            atexit.register(_leave, TrainingError.exit_code)
             raise TrainingError(_lost(error)) from error
 
 
@@ -80,10 +82,11 @@ def _lost(error: tf.errors.OpError) -> str:
     )
 
 
-def _leave() -> None:
-    """Ends without TensorFlow's own end, which reports all that it can't give back to a lost server."""
+def _leave(code: int) -> None:
+    """Ends without TensorFlow's own end, which waits for others or reports that they are gone."""
     sys.stdout.flush()
-    os._exit(TrainingError.exit_code)
+    sys.stderr.flush()
+    os._exit(code)
 
 
 class _LostWorkers(logging.Filter):

@@ -44,7 +44,9 @@ def test_a_rank_for_each_gpu(config: pathlib.Path) -> None:
 def test_parameter_servers(config: pathlib.Path) -> None:
     words = ["-t", "tensorflow-ps", "-pn", "1", "-pc", "4", "-pm", "20000", "-wn", "3"]
     run = parse(_words(config, *words))
-    assert (run.ranks, run.servers) == (3, 1)
+    assert (run.ranks, run.servers, run.evaluators) == (3, 1, 0)
+    run = parse(_words(config, *words, "-wg", "2"))
+    assert run.arguments[-2:] == ("--train_config.num_gpus_per_worker", "2")
 
 
 @pytest.mark.parametrize(

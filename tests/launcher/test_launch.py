@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import shlex
 import subprocess
@@ -22,6 +23,23 @@ def test_print_shows_the_command_and_runs_nothing(tmp_path: pathlib.Path) -> Non
     assert words[0].endswith("horovodrun")
     assert words[1:3] == ["-np", "2"]
     assert words[-4:] == ["-m", "hvdrec.train", "--pipeline_config_path", str(tmp_path / "a b.config")]
+
+
+def test_print_shows_a_command_for_each_role(tmp_path: pathlib.Path) -> None:
+    job = SmallJob(tmp_path / "train.csv", tmp_path / "model", train_extra="num_gpus_per_worker: 2")
+    config = str(job.write(tmp_path / "job.config"))
+    done = _launch("ps", "--print", "--workers", "2", "--ps", "1", "--pipeline_config_path", config)
+    assert done.returncode == 0, done.stderr
+    tasks = []
+    for line in done.stdout.splitlines():
+        variable, *words = shlex.split(line)
+        described = json.loads(variable.removeprefix("TF_CONFIG="))
+        assert {role: len(found) for role, found in described["cluster"].items()} == {
+            **{"ps": 1, "worker": 4, "chief": 1}
+        }
+        tasks.append((described["task"]["type"], described["task"]["index"]))
+        assert words[1:] == ["-m", "hvdrec.train", "--pipeline_config_path", config]
+    assert tasks == [("ps", 0), *(("worker", i) for i in range(4)), ("chief", 0)]
 
 
 def test_a_form_trains(tmp_path: pathlib.Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import pathlib
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -225,3 +227,46 @@ def test_a_lost_worker_is_replaced_and_a_lost_server_ends_the_run(tmp_path: path
     assert run.wait() == 130, run.text
     assert "which is saved" in run.text
     assert (job.model_dir / "logs" / "worker-0.log").exists()
+
+
+def test_processes_started_by_hand_end_when_the_chief_is_gone(tmp_path: pathlib.Path) -> None:
+    """The commands that --print shows are whole; nobody is there to end workers and servers."""
+    job = _job(tmp_path, "model", steps=1_000_000, train_extra="train_distribute: PSStrategy")
+    launch = [sys.executable, "-m", "hvdrec.launch", "ps", "--print", "--workers", "1", "--ps", "1"]
+    shown = subprocess.run(
+        [*launch, "--pipeline_config_path", _write(job)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    started: dict[str, subprocess.Popen[bytes]] = {}
+    try:
+        for line in shown.stdout.splitlines():
+            variable, *command = shlex.split(line)
+            name, _, value = variable.partition("=")
+            role = json.loads(value)["task"]["type"]
+            started[role] = subprocess.Popen(
+                command, env={**os.environ, name: value}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+        assert started.keys() == {"chief", "worker", "ps"}
+        began = time.monotonic()
+        record = job.model_dir / "logs" / "rank-0.jsonl"
+        while not record.exists() or '"step"' not in record.read_text():
+            assert time.monotonic() - began < SECONDS
+            time.sleep(0.1)
+        started["chief"].kill()
+        assert [started[role].wait(60) for role in ("worker", "ps")] == [0, 0]
+    finally:
+        for process in started.values():
+            process.kill()
+            process.wait()
+
+
+def test_nothing_is_left_when_the_launcher_is_killed(tmp_path: pathlib.Path) -> None:
+    job = _job(tmp_path, "model", train_extra="train_distribute: PSStrategy")
+    run = Run("--workers", "2", "--ps", "1", "--pipeline_config_path", _write(job))
+    roles = [run.role(name) for name in ("chief", "worker-0", "worker-1", "ps")]
+    run.process.kill()
+    run.process.wait()
+    assert not psutil.wait_procs(roles, timeout=20)[1]
