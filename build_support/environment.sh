@@ -87,8 +87,9 @@ install_packages() {
   cp build_support/hvdrec_site.py "$site/"
   printf '%s\n' "$PWD" "import hvdrec_site" >"$site/hvdrec.pth"
   # Ranks are bound to no core, and may outnumber the cores, under a plain `mpirun -np N` too: Open MPI's
-  # own default gives each rank of two a single core of however many there are.
-  printf '%s\n' 'rmaps_default_mapping_policy = :oversubscribe' 'hwloc_default_binding_policy = none' \
+  # own default gives each rank of two a single core of however many there are. `slot` fills one host after
+  # the other; without it all ranks would go to the first.
+  printf '%s\n' 'rmaps_default_mapping_policy = slot:oversubscribe' 'hwloc_default_binding_policy = none' \
     >"$venv/etc/prte-mca-params.conf"
 }
 
