@@ -52,20 +52,26 @@ soak: build ## Kill 1,000 saves between two system calls, and runs at any moment
 SANITIZE ?= address,undefined
 comma := ,
 SANITIZED := build/sanitize/$(subst $(comma),-,$(SANITIZE))
-SANITIZED_FLAGS := -std=c++17 -O1 -g -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -ffp-contract=off -Wno-psabi -Icsrc
-SANITIZED_KERNELS := $(patsubst csrc/kernels/%.cc,$(SANITIZED)/%.o,$(wildcard csrc/kernels/pair*.cc) csrc/kernels/parallel.cc csrc/kernels/scratch.cc)
-sanitize: $(SANITIZED)/pairwise_test ## Run the pairwise kernels under AddressSanitizer and UndefinedBehaviorSanitizer
-	$< $(ARGS)
+SANITIZED_FLAGS := -std=c++17 -O1 -g -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -ffp-contract=off -Wno-psabi -Icsrc \
+  -isystem $(firstword $(wildcard $(VENV)/lib/python3*/site-packages/tensorflow/include)) # Eigen comes with TensorFlow
+SANITIZED_BASE := $(addprefix $(SANITIZED)/,parallel.o scratch.o)
+SANITIZED_PAIRS := $(patsubst csrc/kernels/%.cc,$(SANITIZED)/%.o,$(wildcard csrc/kernels/pair*.cc)) $(SANITIZED_BASE)
+SANITIZED_SIMILARITY := $(addprefix $(SANITIZED)/,circle.o multi_similarity.o in_batch_softmax.o matmul.o) $(SANITIZED_BASE)
+sanitize: $(SANITIZED)/pairwise_test $(SANITIZED)/similarity_test ## Run the losses' kernels under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(SANITIZED)/pairwise_test $(ARGS)
+	$(SANITIZED)/similarity_test $(ARGS)
 
 TWINS := $(SANITIZED)/pairwise_twin_test $(SANITIZED)/similarity_twins_test
 twins: $(TWINS) ## Run the CUDA twins of the losses on an emulated machine, under the same
 	@for twin in $(TWINS); do echo $$twin $(ARGS); $$twin $(ARGS) || exit 1; done
 
-$(SANITIZED)/%_test: csrc/tests/%_test.cc $(SANITIZED_KERNELS) $(filter %.h,$(CSRC))
+$(SANITIZED)/similarity_test: csrc/tests/similarity_test.cc $(SANITIZED_SIMILARITY)
+$(SANITIZED)/pairwise_test $(TWINS): $(SANITIZED)/%: csrc/tests/%.cc $(SANITIZED_PAIRS)
+$(SANITIZED)/%_test: csrc/tests/%_test.cc $(filter %.h,$(CSRC))
 	$(or $(CXX),g++) $(SANITIZED_FLAGS) $(filter %.cc %.o,$^) -o $@ -lpthread
 
-.SECONDARY: $(SANITIZED_KERNELS)
-$(SANITIZED)/%.o: csrc/kernels/%.cc $(wildcard csrc/kernels/pair*.h) $(addprefix csrc/kernels/,array.h parallel.h scratch.h vector_math.h)
+.SECONDARY: $(SANITIZED_PAIRS) $(SANITIZED_SIMILARITY)
+$(SANITIZED)/%.o: csrc/kernels/%.cc $(wildcard csrc/kernels/*.h)
 	@mkdir -p $(@D)
 	$(or $(CXX),g++) $(SANITIZED_FLAGS) -c $< -o $@
 

@@ -1,17 +1,19 @@
-"""The pairwise kernels under AddressSanitizer and UndefinedBehaviorSanitizer."""
+"""The losses' kernels under AddressSanitizer and UndefinedBehaviorSanitizer."""
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_pairwise_kernels() -> None:
+def test_kernels_of_losses() -> None:
     environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
-    command = ["make", "sanitize", "ARGS=--short"]
+    command = ["make", "-j2", "sanitize", "ARGS=--short"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
-    assert " 0 failed" in done.stdout
+    for kernels in ("pairwise", "similarity"):
+        assert re.search(rf"^{kernels}: \d+ cases, 0 failed$", done.stdout, re.MULTILINE)
