@@ -78,8 +78,8 @@ def _lost(error: tf.errors.OpError) -> str:
     who = f"{found[1]} {found[2]}" if found else "a parameter server"
     if found and found[1] != SERVER:
         return (
-            "a worker was lost or came back at a moment that TensorFlow's coordinator doesn't survive; start all "
-            "processes again with --continue_train to go on from the last checkpoint"
+            "a worker was lost or came back at a moment that TensorFlow's coordinator doesn't survive; start "
+            "all processes again with --continue_train to go on from the last checkpoint"
         )
     return (
         f"{who} is gone, and the variables it held with it; start all processes again with --continue_train "
