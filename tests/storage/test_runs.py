@@ -69,18 +69,18 @@ def kill_after_saving(store, step, flags, variables):
 
 
 def test_trained_killed_gone_on_with_exported_and_predicted(store, server, proxy, tmp_path):
-    steps = 100
+    steps = 60
     fields = {"steps": steps, "data_extra": "shuffle: true shuffle_buffer_size: 100"}
     job = put_job(
         store,
         tmp_path,
-        train_extra="save_checkpoints_steps: 4 keep_checkpoint_max: 3",
+        train_extra="save_checkpoints_steps: 6 keep_checkpoint_max: 3",
         export='exporter_type: "best" exports_to_keep: 1',
         **fields,
     )
     flags = ["--pipeline_config_path", f"{store}/x.config"]
     variables_ = variables(proxy.address, tmp_path)
-    kill_after_saving(store, 8, flags, variables_)
+    kill_after_saving(store, 12, flags, variables_)
     assert list((tmp_path / "work").iterdir()), "what a killed run leaves is its working folder"
     refused = run("train", 1, flags, variables_)
     assert refused.returncode == 2
