@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import tensorflow as tf
@@ -44,6 +45,26 @@ class DNN(tf.Module):
         for layer in self._layers:
             x = layer(x, run)
         return x
+
+
+class EmbeddingDNN(tf.Module):
+    """A `DNN` whose last layer, the embedding, has neither batch norm nor activation nor dropout."""
+
+    def __init__(self, store: VariableStore, name: str, config: Any, inputs: int, l2: float) -> None:
+        """Builds the layers; for the arguments see `DNN`. The last of `hidden_units` must be over 0."""
+        super().__init__()
+        units = list(config.hidden_units)
+        hidden = copy.deepcopy(config)
+        del hidden.hidden_units[-1:]
+        # EasyRec wants a rate for each layer, so for the last one too.
+        del hidden.dropout_ratio[len(units) - 1 :]
+        self.outputs = units[-1]
+        self._hidden = DNN(store, name, hidden, inputs, l2)
+        self._output = Dense(store, f"{name}/dnn_{len(units) - 1}", self._hidden.outputs, self.outputs, l2)
+
+    def __call__(self, x: tf.Tensor, run: Pass) -> tf.Tensor:
+        """Maps [B, inputs] to [B, outputs]."""
+        return self._output(self._hidden(x, run))
 
 
 class _Layer(tf.Module):

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-
 import tensorflow as tf
 
 from hvdrec.errors import ConfigError
 from hvdrec.layers.batch_norm import BatchNorm
 from hvdrec.layers.context import Pass
 from hvdrec.layers.dense import Dense
-from hvdrec.layers.dnn import DNN
+from hvdrec.layers.dnn import EmbeddingDNN
 from hvdrec.layers.variables import VariableStore
 from hvdrec.models.base import EmbeddingModel, ModelBuild, joined
 from hvdrec.models.inputs import ModelInputs
@@ -44,18 +42,13 @@ class CoMetricLearningI2I(EmbeddingModel):
         ]
         width = self.group_width(config.input) if config.input else 0
         width += sum(highway.outputs for _, _, highway in self.towers)
-        hidden = copy.deepcopy(config.dnn)
-        del hidden.hidden_units[-1:]
-        # EasyRec wants a rate for each layer, so for the last one too, which has no dropout.
-        del hidden.dropout_ratio[len(units) - 1 :]
-        self.dnn = DNN(self.store, "dnn", hidden, width, self.l2)
-        self.output = Dense(self.store, f"dnn/dnn_{len(units) - 1}", self.dnn.outputs, units[-1], self.l2)
+        self.dnn = EmbeddingDNN(self.store, "dnn", config.dnn, width, self.l2)
 
     def forward(self, inputs: ModelInputs, run: Pass) -> tf.Tensor:
         """The embeddings, float32 [B, D], of any norm."""
         parts = [inputs.concat(self.config.input)] if self.config.input else []
         parts += [highway(norm(inputs.concat(group), run)) for group, norm, highway in self.towers]
-        return self.output(self.dnn(tf.concat(parts, axis=1), run))
+        return self.dnn(tf.concat(parts, axis=1), run)
 
     def predictions(self, embeddings: tf.Tensor) -> dict[str, tf.Tensor]:
         """EasyRec's prediction tensors.

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import tensorflow as tf
 
 from hvdrec.errors import ConfigError
 from hvdrec.layers.context import Pass
-from hvdrec.layers.dense import Dense
-from hvdrec.layers.dnn import DNN
+from hvdrec.layers.dnn import DNN, EmbeddingDNN
 from hvdrec.models.base import ModelBuild, TwoTowerModel
 from hvdrec.models.inputs import ModelInputs
 
@@ -80,17 +78,14 @@ class _Tower(tf.Module):
             raise ConfigError(
                 f"model_config.feature_groups: DropoutNet needs {side}_content, {side}_preference or both"
             )
-        tower = copy.deepcopy(tower)
         units = list(tower.hidden_units)
         if not units or units[-1] == 0:
             raise ConfigError(
                 f"model_config.dropoutnet.{side}_tower.hidden_units: needs the embedding's width"
             )
-        self.width = units[-1]
-        del tower.hidden_units[-1:]
-        del tower.dropout_ratio[len(units) - 1 :]
-        self._dnn = DNN(store, f"{side}_dnn", tower, sum(dnn.outputs for _, dnn in self._parts), l2)
-        self._output = Dense(store, f"{side}_dnn/dnn_{len(units) - 1}", self._dnn.outputs, self.width, l2)
+        inputs = sum(dnn.outputs for _, dnn in self._parts)
+        self._dnn = EmbeddingDNN(store, f"{side}_dnn", tower, inputs, l2)
+        self.width = self._dnn.outputs
 
     def __call__(self, inputs: ModelInputs, run: Pass) -> tf.Tensor:
         """The side's embeddings, float32 [B, width], of any norm."""
@@ -100,7 +95,7 @@ class _Tower(tf.Module):
             if group == self._preference:
                 x = _drop_rows(x, self._rate, group, run)
             parts.append(dnn(x, run))
-        return self._output(self._dnn(tf.concat(parts, axis=1), run))
+        return self._dnn(tf.concat(parts, axis=1), run)
 
 
 def _drop_rows(x: tf.Tensor, rate: float, name: str, run: Pass) -> tf.Tensor:
