@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -55,6 +56,10 @@ class FlagParser(argparse.ArgumentParser):
         """Adds a flag of EasyRec's that has no effect here."""
         self.add_argument(name, nargs="?" if takes_value else 0, action=_Ignored, help=argparse.SUPPRESS)
 
+    def add_variable(self, name: str, variable: str, **options: Any) -> None:
+        """Adds a flag whose value goes into an environment variable."""
+        self.add_argument(name, action=_Variable, const=variable, **options)
+
     def parse(self, arguments: Sequence[str], path_edits: bool = False) -> dict[str, Any]:
         """Values by flag name, None and False included.
 
@@ -92,6 +97,20 @@ class _Ignored(argparse.Action):
     ) -> None:
         """Adds the flag to `ignored`."""
         namespace.ignored = (*getattr(namespace, "ignored", ()), option)
+
+
+class _Variable(argparse.Action):
+    """Sets an environment variable."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, const: str, **options: Any) -> None:
+        super().__init__(option_strings, dest, default=argparse.SUPPRESS, **options)
+        self._variable = const
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: Any = None
+    ) -> None:
+        """Sets it."""
+        os.environ[self._variable] = values
 
 
 def boolean(written: str) -> bool:

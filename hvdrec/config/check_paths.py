@@ -8,9 +8,12 @@ from typing import Any
 from hvdrec import storage
 from hvdrec.config.config import Config
 from hvdrec.config.expand import feature_list, feature_list_path
+from hvdrec.config.names import enum_name
 from hvdrec.config.report import Report
 from hvdrec.errors import ConfigError
+from hvdrec.storage import maxcompute
 
+_INPUTS = ("train_input_path", "eval_input_path")
 #: Fields with one path, but for the inputs, the assets and the features' vocabularies.
 _SINGLE = ("model_dir", "train_config.fine_tune_checkpoint", "train_config.fine_tune_ckpt_var_map")
 
@@ -24,10 +27,16 @@ def plain_paths(config: Config) -> None:
 
 
 def check_paths(report: Report) -> None:
-    """Refuses paths with keys in them, and tables of MaxCompute."""
-    for place, written in _paths(report.config.proto):
+    """Refuses paths with keys in them, and tables of MaxCompute where `input_type` doesn't read them."""
+    proto = report.config.proto
+    takes_tables = enum_name(proto.data_config, "input_type").startswith("OdpsInput")
+    for place, written in _paths(proto):
         try:
-            storage.check(written, place)
+            if takes_tables and place in _INPUTS:
+                if written.strip():
+                    maxcompute.tables([written], place)
+            else:
+                storage.check(written, place)
         except ConfigError as error:
             report.error(place, str(error).removeprefix(f"{place}: "))
 

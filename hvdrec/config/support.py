@@ -10,7 +10,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-INPUT_TYPES = ("CSVInput", "CSVInputV2", "CSVInputEx", "ParquetInput", "ParquetInputV2", "ParquetInputV3")
+INPUT_TYPES = (
+    *("CSVInput", "CSVInputV2", "CSVInputEx", "ParquetInput", "ParquetInputV2", "ParquetInputV3"),
+    *("OdpsInput", "OdpsInputV2", "OdpsInputV3"),
+)
 FEATURE_TYPES = ("IdFeature", "RawFeature", "TagFeature", "ComboFeature")
 STRATEGIES = (
     "NoStrategy",
@@ -171,8 +174,8 @@ REASONS = {
     "KL_DIVERGENCE_LOSS": "is for knowledge distillation, which is not supported yet",
     "ORDER_CALIBRATE_LOSS": "is for multi-task models, which are not supported yet",
     **dict.fromkeys(
-        ("OdpsInput", "OdpsInputV2", "OdpsInputV3", "OdpsRTPInput", "OdpsRTPInputV2", "DataHubInput"),
-        f"{_ALIBABA}; export the table to CSV or Parquet files and use CSVInput or ParquetInput",
+        ("OdpsRTPInput", "OdpsRTPInputV2", "DataHubInput"),
+        "is not supported yet; use OdpsInput on a table with a column per field, or CSVInput or ParquetInput",
     ),
     "HiveInput": "is not supported yet; use CSVInput on the table's files",
     "HiveParquetInput": "is not supported yet; use ParquetInput on the table's files",

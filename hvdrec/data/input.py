@@ -2,56 +2,84 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from hvdrec.data.batch import BEGINNING, InputPosition
 from hvdrec.data.csv_input import CsvFormat
-from hvdrec.data.files import InputFile, list_files
+from hvdrec.data.files import list_files
+from hvdrec.data.odps_input import OdpsFormat
 from hvdrec.data.parquet_input import ParquetFormat
 from hvdrec.data.rows import FieldLike, Format
 from hvdrec.data.source import ReadPlan, RowSource
 from hvdrec.errors import ConfigError
+from hvdrec.storage.maxcompute import tables
 
 _log = logging.getLogger(__name__)
 
 
-def _open_csv(
-    data_config: Any, files: Sequence[InputFile], fields: Sequence[FieldLike], keep_raw: bool
-) -> Format:
+@dataclasses.dataclass(frozen=True)
+class _Wanted:
+    """What is to be read: the data_config, what the input paths name, and which columns.
+
+    Attributes:
+        data_config: Of the config.
+        paths: As they are written.
+        what: The setting they come from, for messages.
+        fields: The columns wanted.
+        keep_raw: Also read all other columns.
+    """
+
+    data_config: Any
+    paths: Sequence[str]
+    what: str
+    fields: Sequence[FieldLike]
+    keep_raw: bool
+
+    def selected_cols(self) -> list[str]:
+        return [name.strip() for name in self.data_config.selected_cols.split(",") if name.strip()]
+
+    def ignore_selected_cols(self, where: str) -> None:
+        if self.data_config.selected_cols:
+            _log.warning("data_config.selected_cols: has no effect on %s", where)
+
+
+def _open_csv(wanted: _Wanted) -> Format:
+    data_config = wanted.data_config
     if not data_config.with_header:
-        _ignore_selected_cols(data_config, "CSV files without a header")
-    selected = [name.strip() for name in data_config.selected_cols.split(",") if name.strip()]
+        wanted.ignore_selected_cols("CSV files without a header")
     return CsvFormat(
-        files,
-        fields,
+        list_files(wanted.paths, wanted.what),
+        wanted.fields,
         [field.input_name for field in data_config.input_fields],
         separator=data_config.separator,
         with_header=data_config.with_header,
         quoting=data_config.csv_quoting,
-        selected=selected,
-        keep_raw=keep_raw,
+        selected=wanted.selected_cols(),
+        keep_raw=wanted.keep_raw,
     )
 
 
-def _open_parquet(
-    data_config: Any, files: Sequence[InputFile], fields: Sequence[FieldLike], keep_raw: bool
-) -> Format:
-    _ignore_selected_cols(data_config, "Parquet files")
-    return ParquetFormat(files, fields, keep_raw=keep_raw)
+def _open_parquet(wanted: _Wanted) -> Format:
+    wanted.ignore_selected_cols("Parquet files")
+    return ParquetFormat(list_files(wanted.paths, wanted.what), wanted.fields, keep_raw=wanted.keep_raw)
 
 
-def _ignore_selected_cols(data_config: Any, where: str) -> None:
-    if data_config.selected_cols:
-        _log.warning("data_config.selected_cols: has no effect on %s", where)
+def _open_odps(wanted: _Wanted) -> Format:
+    found = tables(wanted.paths, wanted.what)
+    return OdpsFormat(found, wanted.fields, selected=wanted.selected_cols(), keep_raw=wanted.keep_raw)
 
 
-# By `data_config.input_type`: (config, files, fields, keep_raw) -> Format.
-INPUT_TYPES: dict[str, Callable[[Any, Sequence[InputFile], Sequence[FieldLike], bool], Format]] = {
+# By `data_config.input_type`.
+INPUT_TYPES: dict[str, Callable[[_Wanted], Format]] = {
     "CSVInput": _open_csv,
     "CSVInputV2": _open_csv,
     "CSVInputEx": _open_csv,
+    "OdpsInput": _open_odps,
+    "OdpsInputV2": _open_odps,
+    "OdpsInputV3": _open_odps,
     "ParquetInput": _open_parquet,
     "ParquetInputV2": _open_parquet,
     "ParquetInputV3": _open_parquet,
@@ -78,7 +106,7 @@ def open_source(
 
     Args:
         proto: An EasyRecConfig.
-        paths: Files, globs or folders to read in place of the config's.
+        paths: Files, globs, folders or tables to read in place of the config's.
         fields: The columns wanted, in the order of the result.
         rank: This rank.
         size: Number of ranks.
@@ -92,7 +120,7 @@ def open_source(
 
     Raises:
         ConfigError: The config names no input, or one that can't be read.
-        DataError: A path names no file.
+        DataError: A path names no file or table.
     """
     data_config = proto.data_config
     open_format = INPUT_TYPES.get(_input_type(data_config))
@@ -102,7 +130,6 @@ def open_source(
             f"use one of {', '.join(INPUT_TYPES)}"
         )
     what, configured = _input_paths(proto, training)
-    files = list_files([configured] if paths is None else paths, what)
     batch_size = data_config.batch_size
     if not training and data_config.HasField("eval_batch_size"):
         batch_size = data_config.eval_batch_size
@@ -121,7 +148,8 @@ def open_source(
         drop_remainder=training and data_config.drop_remainder,
         ignore_error=data_config.ignore_error,
     )
-    return RowSource(open_format(data_config, files, fields, keep_raw), plan, start)
+    wanted = _Wanted(data_config, [configured] if paths is None else paths, what, fields, keep_raw)
+    return RowSource(open_format(wanted), plan, start)
 
 
 def _input_type(data_config: Any) -> str:

@@ -9,8 +9,6 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from hvdrec.data.files import InputFile
-
 
 class FieldLike(Protocol):
     """An input column that is wanted, as `hvdrec.features.plan.Field`."""
@@ -18,6 +16,17 @@ class FieldLike(Protocol):
     @property
     def name(self) -> str:
         """`input_fields.input_name`."""
+
+
+class RowsFile(Protocol):
+    """What rows come from: a file, or a table of a database."""
+
+    @property
+    def name(self) -> str:
+        """As messages show it."""
+
+    def size(self) -> int:
+        """How much it holds, in a unit of its kind; 0 where that can't be known."""
 
 
 class Block(Protocol):
@@ -95,7 +104,7 @@ class Format(Protocol):
     """A kind of file: how to go through its rows, and how to make columns of chosen ones."""
 
     @property
-    def files(self) -> Sequence[InputFile]:
+    def files(self) -> Sequence[RowsFile]:
         """The files, in listed order."""
 
     @property

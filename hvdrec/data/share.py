@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hvdrec.data.files import InputFile
+from hvdrec.data.rows import RowsFile
 
 
 class ReadShare:
-    """The share of its files' bytes that a pass has gone through.
+    """The share of its files' bytes (of tables' rows) that a pass has gone through.
 
     Of a compressed file only its end is known. Sizes are looked up when the share is first asked for.
     """
 
-    def __init__(self, files: Sequence[InputFile]) -> None:
+    def __init__(self, files: Sequence[RowsFile]) -> None:
         """Nothing has been read of these files."""
         self._all = files
         self._files: list[int] = []
@@ -35,7 +35,7 @@ class ReadShare:
         self._within = 0.0
 
     def size(self, number: int) -> int:
-        """Bytes of a file as it is stored; 0 where that can't be known."""
+        """Bytes of a file as it is stored, rows of a table; 0 where that can't be known."""
         if number not in self._sizes:
             self._sizes[number] = self._all[number].size()
         return self._sizes[number]

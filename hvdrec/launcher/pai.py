@@ -13,7 +13,7 @@ from hvdrec.config.names import hint, listed
 from hvdrec.errors import ConfigError
 from hvdrec.launcher.run import Run
 from hvdrec.launcher.servers import evaluators_of
-from hvdrec.storage import oss
+from hvdrec.storage import maxcompute, oss
 
 #: -Dcmd -> entry point.
 _COMMANDS = {
@@ -144,7 +144,8 @@ def _flag(name: str, flag: str, value: str) -> list[str]:
         return [flag, value]
     tables = [table.strip() for table in value.split(",") if table.strip()]
     for table in tables:
-        storage.check(table, f"-D{name}")
+        if name == "output_table" or not maxcompute.is_table(table):
+            storage.check(table, f"-D{name}")
     if flag in ("--input_path", "--output_path"):
         return [flag, ",".join(tables)]
     return [flag, *tables]

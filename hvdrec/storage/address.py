@@ -48,7 +48,7 @@ def parent(path: str) -> str:
 
 
 def check(path: str, what: str) -> None:
-    """Refuses tables of MaxCompute, and keys in paths, as these are written to logs and files.
+    """Refuses tables where files are meant, and keys in paths, as these are written to logs and files.
 
     Args:
         path: One path or several with commas between.
@@ -61,8 +61,8 @@ def check(path: str, what: str) -> None:
         found = _SCHEME.match(part.strip())
         if found and found[1].lower() == "odps":
             raise ConfigError(
-                f"{what}: {part.strip()} is a MaxCompute table, which can't be read here; export it to CSV "
-                "or Parquet files and give their paths"
+                f"{what}: {part.strip()} is a MaxCompute table where files are meant; tables are read as "
+                "train and eval input by data_config.input_type OdpsInput, or export it to CSV or Parquet"
             )
         if found and "@" in part.strip()[found.end() :].partition("/")[0]:
             raise ConfigError(

@@ -42,9 +42,13 @@ REFUSED = {
         "train_config.optimizer_config[0].adam_optimizer.learning_rate",
         "no schedule is set",
     ),
-    ("input_type: CSVInput", "input_type: OdpsInput"): (
+    ("input_type: CSVInput", "input_type: OdpsRTPInput"): (
         "data_config.input_type",
-        "export the table to CSV or Parquet files and use CSVInput or ParquetInput",
+        "use OdpsInput on a table with a column per field, or CSVInput or ParquetInput",
+    ),
+    ("input_type: CSVInput", "input_type: OdpsInput"): (
+        "train_input_path",
+        "rows.csv is no table of MaxCompute, which OdpsInput reads (odps://PROJECT/tables/TABLE, and maybe",
     ),
     ('train_input_path: "rows.csv"', ""): (
         "train_input_path",

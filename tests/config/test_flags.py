@@ -163,11 +163,8 @@ def test_an_empty_argument_is_told():
 
 
 def test_flags_without_effect_are_warned_about(path):
-    config = load_for_training(
-        parse_train(["--pipeline_config_path", path, "--check_mode", "--odps_config", "x"])
-    )
+    config = load_for_training(parse_train(["--pipeline_config_path", path, "--check_mode"]))
     assert "--check_mode: has no effect here" in config.warnings
-    assert "--odps_config: has no effect here" in config.warnings
 
 
 def test_a_missing_fine_tune_checkpoint_is_left_out_when_allowed(path, tmp_path):

@@ -113,7 +113,7 @@ def test_a_config_with_all_it_names(store, tmp_path):
     [
         (
             "odps://project/tables/rows",
-            "odps://project/tables/rows is a MaxCompute table, which can't be read here; ",
+            "odps://project/tables/rows is a MaxCompute table where files are meant; tables are read as train",
         ),
         ("s3://AKIA:hush-hush@bucket/x", "has no user or key before an @; give keys by the environment"),
     ],

@@ -70,7 +70,7 @@ def test_another_checkpoint_other_data_another_place(model_dir: pathlib.Path) ->
     _evaluate(model_dir, "--eval_input_path", model_dir.parent / "both.csv", "--eval_result_path", "one.txt")
     assert _result(model_dir, "one.txt")["auc"] == _result(model_dir, "two.txt")["auc"]
     assert _result(model_dir, "one.txt")["auc"] != _result(model_dir)["auc"]
-    _evaluate(model_dir, "--checkpoint_path", model_dir, "--distribute_eval", "true", "--odps_config", "x")
+    _evaluate(model_dir, "--checkpoint_path", model_dir, "--distribute_eval", "true")
     assert _result(model_dir)["global_step"] == 7
 
 

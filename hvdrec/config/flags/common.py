@@ -13,6 +13,7 @@ from hvdrec.config.names import enum_name
 from hvdrec.config.reader import load
 from hvdrec.config.writer import FILE_NAME
 from hvdrec.errors import ConfigError
+from hvdrec.storage import maxcompute
 
 
 def add_restoring_flags(parser: FlagParser) -> None:
@@ -20,7 +21,14 @@ def add_restoring_flags(parser: FlagParser) -> None:
     parser.add_argument("--pipeline_config_path", metavar="FILE", help="the config, where model_dir has none")
     parser.add_argument("--model_dir", metavar="DIR", help="the folder with pipeline.config and checkpoints")
     parser.add_argument("--checkpoint_path", metavar="PATH", help="a prefix or folder; by default the newest")
-    parser.add_ignored("--odps_config", takes_value=True)
+    add_odps_config(parser)
+
+
+def add_odps_config(parser: FlagParser) -> None:
+    """Adds the flag that says where MaxCompute's keys are."""
+    parser.add_variable(
+        "--odps_config", maxcompute.CONFIG_VARIABLE, metavar="FILE", help="keys and address of MaxCompute"
+    )
 
 
 def load_restoring(model_dir: str | None, path: str | None, ignored: Sequence[str]) -> Config:

@@ -14,7 +14,7 @@ from hvdrec.config.check import check
 from hvdrec.config.check_paths import plain_paths
 from hvdrec.config.config import Config
 from hvdrec.config.expand import expand
-from hvdrec.config.flags.common import set_field, set_input, warn_ignored
+from hvdrec.config.flags.common import add_odps_config, set_field, set_input, warn_ignored
 from hvdrec.config.reader import load
 from hvdrec.errors import ConfigError
 
@@ -127,7 +127,7 @@ def parse_train(arguments: Sequence[str]) -> TrainFlags:
     )
     parser.add_argument("--gpu", metavar="IDS", help="the visible devices, as CUDA_VISIBLE_DEVICES has them")
     parser.add_ignored("--check_mode", takes_value=False)
-    parser.add_ignored("--odps_config", takes_value=True)
+    add_odps_config(parser)
     parser.epilog = "Any field of the config can be set too: --train_config.num_steps=100"
     path_edits, others = take_path_edits(arguments)
     values = parser.parse(others, path_edits=True)

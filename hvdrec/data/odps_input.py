@@ -1,0 +1,95 @@
+"""OdpsInput: columns of MaxCompute's tables, with their own types.
+
+A table says how many rows it has, so rows are numbered without being fetched; a stretch of rows is
+fetched when its first row is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from hvdrec.data.arrow_rows import ArrowBlock, ArrowRows, Stretch, plain_type
+from hvdrec.data.rows import FieldLike
+from hvdrec.data.share import ReadShare
+from hvdrec.errors import ConfigError, DataError
+from hvdrec.storage.maxcompute import Snapshot, Table
+
+_BLOCK_ROWS = 1 << 14
+# Rows of one request; its blocks are fetched one behind the other.
+_STRETCH_ROWS = 1 << 18
+
+
+class OdpsFormat(ArrowRows):
+    """Rows of MaxCompute's tables.
+
+    Columns go by name: a table may have others, in any order. The first table's types are those of all
+    blocks, as in `ParquetFormat`. A table is read as it is when a pass over it begins.
+
+    Args:
+        files: The tables, in listed order.
+        fields: The columns wanted, in the order of the result.
+        selected: The only columns that may be read; empty for all.
+        keep_raw: Also read all other columns, after those of `fields`.
+        block_rows: Rows that are made columns of at a time.
+        stretch_rows: Rows of one request.
+
+    Raises:
+        ConfigError: A wanted column isn't among the selected ones.
+        DataError: The first table can't be read or lacks a column.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Table],
+        fields: Sequence[FieldLike],
+        *,
+        selected: Sequence[str] = (),
+        keep_raw: bool = False,
+        block_rows: int = _BLOCK_ROWS,
+        stretch_rows: int = _STRETCH_ROWS,
+    ) -> None:
+        self.files = files
+        self._share = ReadShare(files)
+        self._block_rows = block_rows
+        self._stretch_rows = stretch_rows
+        self._names = list(dict.fromkeys(field.name for field in fields))
+        missing = [name for name in self._names if selected and name not in selected]
+        if missing:
+            raise ConfigError(f"data_config.selected_cols: the model also needs {', '.join(missing)}")
+        found = files[0].open().schema
+        if keep_raw:
+            everything = [name for name in found.names if not selected or name in selected]
+            self._names += [name for name in everything if name not in self._names]
+        self._check(files[0], found)
+        self.schema = pa.schema([(name, plain_type(found.field(name).type)) for name in self._names])
+
+    def _check(self, table: Table, schema: pa.Schema) -> None:
+        for name in self._names:
+            if name not in schema.names:
+                raise DataError(f"{table.name}: no column is called {name}")
+
+    def blocks(self, files: list[int]) -> Iterator[ArrowBlock]:
+        """See `Format.blocks`."""
+        self._share.begin(files)
+        for number in files:
+            table = self.files[number].open()
+            self._check(self.files[number], table.schema)
+            for first in range(0, table.rows, self._stretch_rows):
+                rows = min(self._stretch_rows, table.rows - first)
+                stretch = Stretch(number, self._fetch(number, table, first, rows))
+                for start in range(0, rows, self._block_rows):
+                    block = stretch.add_block(first + start, min(self._block_rows, rows - start))
+                    self._share.within((first + start + block.rows) / table.rows)
+                    yield block
+            self._share.end_file(number)
+
+    def _fetch(self, number: int, table: Snapshot, first: int, rows: int) -> Iterator[pa.Table]:
+        for batch in table.batches(first, rows, self._names):
+            yield self.conform(self.files[number].name, batch)
+
+    @property
+    def share_read(self) -> float:
+        """See `Format.share_read`."""
+        return self._share.value
