@@ -21,6 +21,7 @@ from hvdrec.storage.objects import (
     write_text,
 )
 from hvdrec.storage.patience import persist
+from hvdrec.storage.ranges import work_dir
 
 __all__ = [
     "check",
@@ -43,5 +44,6 @@ __all__ = [
     "remove",
     "remove_folder",
     "upload",
+    "work_dir",
     "write_text",
 ]

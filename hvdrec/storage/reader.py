@@ -9,8 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from hvdrec.errors import StorageError
+from hvdrec.storage.address import is_remote
 from hvdrec.storage.filesystems import locate
 from hvdrec.storage.patience import persist
+from hvdrec.storage.ranges import kept_ranges, range_key
 
 _RANGE_BYTES = 8 << 20
 _AHEAD = 3
@@ -38,6 +40,8 @@ class RangeReader(io.RawIOBase):
         self._lock = threading.Lock()
         self._file: Any = persist(path, self._open)
         self._size = int(self._file.size())
+        self._identity = persist(path, lambda: _identity(path, self._file))
+        self._kept = kept_ranges() if self._identity else None
         # Where the next byte is wanted from, where the next one is at hand from, and what has been asked for.
         self._wanted = self._at = self._asked = 0
         self._rest = memoryview(b"")
@@ -101,7 +105,14 @@ class RangeReader(io.RawIOBase):
     def _ask(self) -> None:
         if self._asked < self._size:
             first, self._asked = self._asked, min(self._size, self._asked + self._range_bytes)
-            self._waiting.append(self._pool.submit(self._fetch, first, self._asked - first))
+            self._waiting.append(self._pool.submit(self._range, first, self._asked - first))
+
+    def _range(self, first: int, count: int) -> memoryview:
+        """A range of the file, out of what this machine's processes have read or from the store."""
+        if self._kept is None:
+            return self._fetch(first, count)
+        key = range_key(self._path, self._identity, self._size, first, count)
+        return self._kept.get(key, count, lambda: self._fetch(first, count), self._stopped)
 
     def _fetch(self, first: int, count: int) -> memoryview:
         used: list[Any] = []
@@ -121,7 +132,18 @@ class RangeReader(io.RawIOBase):
         with self._lock:
             if self._file is failed:
                 opened = self._open()
-                if int(opened.size()) != self._size:
+                if (int(opened.size()), _identity(self._path, opened)) != (self._size, self._identity):
                     raise StorageError(f"{self._path}: has changed while it was read")
                 self._file = opened
             return self._file
+
+
+def _identity(path: str, file: Any) -> str:
+    """What changes when a file of a store is replaced: its tag, else its time; empty if unknown."""
+    if not is_remote(path):
+        return ""
+    tags = {key.lower(): value for key, value in (file.metadata() or {}).items()}
+    if tag := tags.get("etag"):
+        return str(tag.decode())
+    place = locate(path)
+    return str(place.filesystem.get_file_info(place.path).mtime_ns or "")

@@ -28,8 +28,6 @@ from hvdrec.storage.mirror import Mirror
 from hvdrec.trainer.agree import together
 from hvdrec.trainer.log import logger
 
-#: Names the folder that working folders are made in; otherwise that of temporary files.
-VARIABLE = "HVDREC_WORK_DIR"
 _PREFIX = "hvdrec-run-"
 _STALE_SECONDS = 86400.0
 #: What rank 0 needs of earlier runs: evaluations, logs it adds to, exports it rotates.
@@ -195,7 +193,7 @@ def _is_mirrored(name: str) -> bool:
 
 
 def _make(url: str) -> str:
-    base = os.environ.get(VARIABLE) or tempfile.gettempdir()
+    base = storage.work_dir()
     os.makedirs(base, exist_ok=True)
     _sweep(Path(base))
     who = f"{socket.gethostname()}-{os.getpid()}"

@@ -23,15 +23,18 @@ def proxy(server):
 
 
 @pytest.fixture
-def store(server, monkeypatch):
+def store(server, monkeypatch, tmp_path_factory):
     """A folder of its own in the store, reached from this process."""
-    return _reached(server, monkeypatch, HVDREC_STORE_PATIENCE="20")
+    work = str(tmp_path_factory.mktemp("ranges"))
+    return _reached(server, monkeypatch, HVDREC_STORE_PATIENCE="20", HVDREC_WORK_DIR=work)
 
 
 @pytest.fixture
-def shaky(proxy, monkeypatch):
+def shaky(proxy, monkeypatch, tmp_path_factory):
     """The same through the proxy, with little patience."""
-    return _reached(proxy.address, monkeypatch, HVDREC_STORE_PATIENCE="20", HVDREC_STORE_TIMEOUT="1")
+    work = str(tmp_path_factory.mktemp("ranges"))
+    more = {"HVDREC_STORE_PATIENCE": "20", "HVDREC_STORE_TIMEOUT": "1", "HVDREC_WORK_DIR": work}
+    return _reached(proxy.address, monkeypatch, **more)
 
 
 def _reached(address, monkeypatch, **more):

@@ -1,5 +1,6 @@
 """An S3 server on loopback, and a proxy before it that fails as it is told."""
 
+import collections
 import contextlib
 import http.client
 import http.server
@@ -57,6 +58,7 @@ class Proxy:
     Attributes:
         address: host:port.
         requests: "METHOD /path" of all requests so far.
+        sent: Bytes that answers to GETs had, by path.
     """
 
     def __init__(self, server):
@@ -64,6 +66,7 @@ class Proxy:
         self._faults = []
         self._lock = threading.Lock()
         self.requests = []
+        self.sent = collections.Counter()
         proxy = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -123,6 +126,9 @@ class Proxy:
         size = int(answer.headers.get("Content-Length") or len(content))
         if kind == "cut":
             content = content[: len(content) // 2]
+        if request.command == "GET":
+            with self._lock:
+                self.sent[request.path.partition("?")[0]] += len(content)
         return self._answer(request, answer.status, answer.headers, content, size)
 
     def _fault(self, method, path):

@@ -124,11 +124,15 @@ def test_trained_killed_gone_on_with_exported_and_predicted(store, server, proxy
     assert len(storage.read_text(f"{store}/predicted.csv").splitlines()) == 61
 
 
-def test_two_ranks(store, server, tmp_path):
+def test_two_ranks(store, server, proxy, tmp_path):
     put_job(store, tmp_path, steps=12, train_extra="save_checkpoints_steps: 4")
-    variables_ = variables(server, tmp_path)
+    variables_ = variables(proxy.address, tmp_path)
     flags = ["--pipeline_config_path", f"{store}/x.config"]
     ok("train", 2, [*flags, "--train_config.num_steps", "8"], variables_)
+    # The machine has asked for its bytes once, for both ranks and all epochs.
+    rows = (tmp_path / "train.csv").stat().st_size
+    assert proxy.sent[f"/{store.partition('://')[2]}/train.csv"] == rows
+    variables_ = variables(server, tmp_path)
     done = ok("train", 2, [*flags, "--continue_train"], variables_)
     assert f"going on from {store}/run/model.ckpt-8: " in done.stderr
     there = storage.listing(f"{store}/run", recursive=True)
