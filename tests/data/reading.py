@@ -49,6 +49,38 @@ def read(data: Format, **plan: object) -> list[list[int]]:
     return numbers(RowSource(data, ReadPlan(**plan)))  # type: ignore[arg-type]
 
 
+def check_order(
+    data: Format,
+    sizes: Sequence[int],
+    batch: int,
+    size: int,
+    shuffle: bool,
+    buffer: int,
+    names: Sequence[str],
+) -> None:
+    """All ranks' blocks of two epochs together are the model's rows, and each row tells where it is from.
+
+    Args:
+        data: Has columns n (row number over all files) and at ("<file>-<row>").
+        sizes: Rows of its files.
+        batch: Rows of a rank's block.
+        size: Number of ranks.
+        shuffle: Whether rows are shuffled.
+        buffer: Rows of the shuffle buffer.
+        names: Of its files.
+    """
+    order = [n for epoch in range(2) for n in model_epoch(sizes, 1, epoch, shuffle, buffer)]
+    rows = []
+    for rank in range(size):
+        blocks = list(RowSource(data, ReadPlan(batch, rank, size, 2, shuffle, buffer, seed=1)))
+        for got in blocks:
+            for i, at in enumerate(got.columns.column("at").to_pylist()):
+                file, row = at.split("-")
+                assert got.locate(i) == f"{names[int(file)]}, row {int(row) + 1}"
+        rows.append(numbers(blocks))
+    assert [n for step in range(len(rows[0])) for own in rows for n in own[step]] == order
+
+
 def model_epoch(sizes: Sequence[int], seed: int, epoch: int, shuffle: bool, buffer: int) -> list[int]:
     """One epoch's rows in order, by the definition: file order, then a shuffle buffer."""
     starts = [0, *itertools.accumulate(sizes)]

@@ -14,7 +14,7 @@ from hvdrec.data.odps_input import OdpsFormat
 from hvdrec.data.source import ReadPlan, RowSource
 from hvdrec.errors import ConfigError, DataError, StorageError, StoreGoneError
 from hvdrec.storage import maxcompute, patience
-from tests.data.reading import columns, model_epoch, numbers
+from tests.data.reading import check_order, columns, numbers
 
 inputs = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -72,18 +72,9 @@ def put_rows(service, sizes, padding=""):
     buffer=st.integers(1, 120),
 )
 def test_the_order_is_that_of_text_files(reached, sizes, block, blocks, size, batch, shuffle, buffer):
-    data = odps_format(put_rows(reached, sizes), block_rows=block, stretch_rows=block * blocks)
-    order = [n for epoch in range(2) for n in model_epoch(sizes, 1, epoch, shuffle, buffer)]
-    rows = []
-    for rank in range(size):
-        plan = ReadPlan(batch, rank, size, 2, shuffle, buffer, seed=1)
-        got = list(RowSource(data, plan))
-        for own in got:
-            for i, at in enumerate(own.columns.column("at").to_pylist()):
-                table, row = at.split("-")
-                assert own.locate(i) == f"{path_of(f't{table}')}, row {int(row) + 1}"
-        rows.append(numbers(got))
-    assert [n for step in range(len(rows[0])) for own in rows for n in own[step]] == order
+    names = put_rows(reached, sizes)
+    data = odps_format(names, block_rows=block, stretch_rows=block * blocks)
+    check_order(data, sizes, batch, size, shuffle, buffer, [path_of(name) for name in names])
 
 
 def test_columns_go_by_name_and_keep_their_types(reached):

@@ -12,7 +12,7 @@ from hvdrec.data.files import list_files
 from hvdrec.data.parquet_input import ParquetFormat
 from hvdrec.data.source import ReadPlan, RowSource
 from hvdrec.errors import DataError
-from tests.data.reading import columns, model_epoch, numbers
+from tests.data.reading import check_order, columns, numbers
 
 inputs = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 
@@ -56,18 +56,7 @@ def table_format(folder, table, *names, **options):
 def test_the_order_is_that_of_text_files(tmp_path_factory, sizes, group, block, size, batch, shuffle, buffer):
     paths = write_files(tmp_path_factory.mktemp("rows"), sizes, group)
     data = parquet_format(paths, block_rows=block)
-    order = [n for epoch in range(2) for n in model_epoch(sizes, 1, epoch, shuffle, buffer)]
-    rows = []
-    for rank in range(size):
-        plan = ReadPlan(batch, rank, size, 2, shuffle, buffer, seed=1)
-        blocks = list(RowSource(data, plan))
-        for got in blocks:
-            for i, at in enumerate(got.columns.column("at").to_pylist()):
-                file, row = at.split("-")
-                assert got.locate(i) == f"{paths[int(file)]}, row {int(row) + 1}"
-        rows.append(numbers(blocks))
-    together = [n for step in range(len(rows[0])) for own in rows for n in own[step]]
-    assert together == order
+    check_order(data, sizes, batch, size, shuffle, buffer, paths)
 
 
 @pytest.mark.parametrize("shuffle", [False, True])

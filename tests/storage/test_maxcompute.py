@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
-from multirank.launch import start
 from small_job import SmallJob, write_data
+from storage.running import ok, run
 from storage.tunnel import KEY, SECRET, tunnel
 from trainer.stopping import assert_same_bits
 
@@ -37,21 +37,6 @@ def service(tmp_path):
         yield state
 
 
-def run(module, ranks, *flags):
-    clean = {k: "" for k in os.environ if k.startswith(("ODPS_", "ALIBABA_"))}
-    ended = start(
-        "gloo" if ranks > 1 else "plain", ranks, ["-m", f"hvdrec.{module}", *flags], environment=clean
-    )
-    assert SECRET not in ended.stdout + ended.stderr
-    return ended
-
-
-def ok(*arguments):
-    ended = run(*arguments)
-    assert ended.returncode == 0, ended.stderr
-    return ended
-
-
 def test_trained_by_pais_command_evaluated_and_predicted(service, tmp_path):
     extra = "shuffle: true shuffle_buffer_size: 100"
     files = SmallJob(
@@ -59,39 +44,31 @@ def test_trained_by_pais_command_evaluated_and_predicted(service, tmp_path):
     )
     text = files.text().replace("input_type: CSVInput", "input_type: ParquetInput")
     (tmp_path / "files.config").write_text(text)
-    ok("train", 2, "--pipeline_config_path", str(tmp_path / "files.config"))
+    ok("train", 2, ["--pipeline_config_path", str(tmp_path / "files.config")], {}, SECRET)
 
     text = files.text().replace("input_type: CSVInput", "input_type: OdpsInputV2")
     (tmp_path / "x.config").write_text(text)
     place = "odps://project/tables/{}/ds=20200101"
-    keys = ["--odps_config", str(tmp_path / "odps.ini")]
-    os.environ["ODPS_CONFIG_FILE_PATH"] = keys[1]
-    try:
-        ended = start(
-            "plain",
-            1,
-            [
-                *("-m", "hvdrec.launch", "pai", "-name", "easy_rec_ext", "-project", "algo_public"),
-                *(f"-Dconfig={tmp_path}/x.config", "-Dcmd=train", '-Dcluster={"worker":{"count":2}}'),
-                *(f"-Dtrain_tables={place.format('train')}", f"-Deval_tables={place.format('eval')}"),
-                f"-Dmodel_dir={tmp_path}/tables",
-            ],
-        )
-    finally:
-        del os.environ["ODPS_CONFIG_FILE_PATH"]
-    assert ended.returncode == 0, ended.stderr
-    assert SECRET not in ended.stdout + ended.stderr
+    keys = str(tmp_path / "odps.ini")
+    clean = {name: "" for name in os.environ if name.startswith(("ODPS_", "ALIBABA_"))}
+    words = [
+        *("pai", "-name", "easy_rec_ext", "-project", "algo_public"),
+        *(f"-Dconfig={tmp_path}/x.config", "-Dcmd=train", '-Dcluster={"worker":{"count":2}}'),
+        *(f"-Dtrain_tables={place.format('train')}", f"-Deval_tables={place.format('eval')}"),
+        f"-Dmodel_dir={tmp_path}/tables",
+    ]
+    ok("launch", 1, words, {**clean, "ODPS_CONFIG_FILE_PATH": keys}, SECRET)
     assert_same_bits(tmp_path / "files", tmp_path / "tables")
 
-    trained = ["--model_dir", str(tmp_path / "tables"), *keys]
-    ok("eval", 1, *trained, "--eval_result_path", "again.txt")
-    first, again = (
-        json.loads((tmp_path / "tables" / f).read_text()) for f in ("eval_result.txt", "again.txt")
-    )
-    assert first["auc"] == again["auc"]
+    trained = ["--model_dir", str(tmp_path / "tables"), "--odps_config", keys]
+    ok("eval", 1, [*trained, "--eval_result_path", "again.txt"], clean, SECRET)
+    results = [tmp_path / "tables" / name for name in ("eval_result.txt", "again.txt")]
+    first, again = (json.loads(path.read_text())["auc"] for path in results)
+    assert first == again
     predicted = tmp_path / "predicted.csv"
-    ok("predict", 1, *trained, "--input_path", place.format("eval"), "--output_path", str(predicted))
+    rows = ["--input_path", place.format("eval"), "--output_path", str(predicted)]
+    ok("predict", 1, [*trained, *rows], clean, SECRET)
     assert len(predicted.read_text().splitlines()) == 61
-    refused = run("train", 1, "--pipeline_config_path", str(tmp_path / "x.config"), *keys)
+    refused = run("train", 1, ["--pipeline_config_path", str(tmp_path / "x.config")], clean, SECRET)
     assert refused.returncode == 2
     assert "train.parquet is no table of MaxCompute" in refused.stderr

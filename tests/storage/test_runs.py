@@ -9,8 +9,9 @@ import subprocess
 import time
 
 import pytest
-from multirank.launch import _ROOT, command, start
+from multirank.launch import _ROOT, command
 from small_job import SmallJob, write_data
+from storage import running
 from storage.server import SECRET, environment
 from trainer.stopping import assert_same_bits
 
@@ -37,17 +38,11 @@ def variables(address, tmp_path, **more):
 
 
 def run(module, ranks, flags, variables):
-    ended = start(
-        "gloo" if ranks > 1 else "plain", ranks, ["-m", f"hvdrec.{module}", *flags], environment=variables
-    )
-    assert SECRET not in ended.stdout + ended.stderr
-    return ended
+    return running.run(module, ranks, flags, variables, SECRET)
 
 
-def ok(*arguments):
-    ended = run(*arguments)
-    assert ended.returncode == 0, ended.stderr
-    return ended
+def ok(module, ranks, flags, variables):
+    return running.ok(module, ranks, flags, variables, SECRET)
 
 
 def kill_after_saving(store, step, flags, variables):
