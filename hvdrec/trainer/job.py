@@ -331,9 +331,8 @@ class Job:
             hooks.append(self._on_rank_0(stop))
         watchers: list[Watcher] = []
         if train.is_profiling:
-            watchers.append(
-                Profiler(self.config.run_dir, int(train.log_step_count_steps), self.group.rank == 0)
-            )
+            period, on_rank_0 = int(train.log_step_count_steps), self.group.rank == 0
+            watchers.append(Profiler(self.config.run_dir, period, on_rank_0, self.config.shown))
         if train.summary_model_vars and train.save_summary_steps:
             trained = model_entries(self.recommender)
             watchers.append(GradientSummaries(step, trained, log, int(train.save_summary_steps)))

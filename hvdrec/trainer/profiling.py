@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,19 @@ class Profiler:
         period: Every how many steps.
     """
 
-    def __init__(self, model_dir: str, period: int, active: bool = True) -> None:
+    def __init__(
+        self, model_dir: str, period: int, active: bool = True, shown: Callable[[str], str] = str
+    ) -> None:
         """Nothing is traced yet.
 
         Args:
             model_dir: Where traces go.
             period: Every how many steps.
             active: Whether this rank is traced; the others only begin their calls at the same steps.
+            shown: How users know a path below `model_dir`.
         """
         self.period = period
+        self._shown = shown
         self._active = active
         self._model_dir = Path(model_dir)
         self._warm = False
@@ -82,7 +87,7 @@ class Profiler:
             shutil.copyfile(path, target / path.name)
         timeline = self._model_dir / f"timeline-{self._step}.json"
         timeline.write_text(json.dumps(trace_events(space)), encoding="utf-8")
-        logger.info("traced steps from %d on: %s", self._step, timeline)
+        logger.info("traced steps from %d on: %s", self._step, self._shown(str(timeline)))
 
     def _give_up(self, error: Exception) -> None:
         logger.warning("step %d isn't traced: %s", self._step, error)

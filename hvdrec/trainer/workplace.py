@@ -123,7 +123,8 @@ class Workplace:
                 raise type(error)(text) from error
             logger.error("%s", text)
         else:
-            if group.local_rank == 0:
+            # Who is alone (to evaluate) has a folder of its own, whatever its number on the machine.
+            if group.local_rank == 0 or group.size == 1:
                 if failed and group.size > 1:
                     # The other ranks look here for why.
                     time.sleep(2.5)

@@ -9,6 +9,7 @@ import subprocess
 import time
 
 import pytest
+import tensorflow as tf
 from multirank.launch import _ROOT, command
 from small_job import SmallJob, write_data
 from storage import running
@@ -147,6 +148,73 @@ def test_two_ranks(store, server, proxy, tmp_path):
     ok("predict", 2, rows, variables_)
     parts = [storage.read_text(f"{store}/out/part-{rank}.csv").splitlines() for rank in (0, 1)]
     assert sum(len(part) - 1 for part in parts) == 60
+
+
+_RECORDS = "save_checkpoints_steps: 4 save_summary_steps: 4 steps_per_call: 2"
+
+
+def of_kind(path, kind):
+    records = [json.loads(line) for line in storage.read_text(path).splitlines()]
+    return [record for record in records if record["kind"] == kind]
+
+
+def test_another_rank_evaluates_and_calls_are_traced(store, server, tmp_path):
+    put_job(
+        store,
+        tmp_path,
+        steps=12,
+        train_extra=f"{_RECORDS} is_profiling: true",
+        export='exporter_type: "best"',
+    )
+    flags = ["--pipeline_config_path", f"{store}/x.config", "--eval_method", "separate"]
+    done = ok("train", 2, [*flags, "--train_config.log_step_count_steps", "4"], variables(server, tmp_path))
+    assert [r["step"] for r in of_kind(f"{store}/run/logs/evaluator.jsonl", "eval")] == [0, 4, 8, 12]
+    assert of_kind(f"{store}/run/logs/rank-0.jsonl", "eval") == []
+    assert json.loads(storage.read_text(f"{store}/run/eval_result.txt"))["global_step"] == 12
+    there = storage.listing(f"{store}/run", recursive=True)
+    best = json.loads(storage.read_text(f"{store}/run/best_ckpt/best.json"))["step"]
+    assert f"best_ckpt/model.ckpt-{best}.committed" in there
+    assert len([n for n in there if re.fullmatch(r"export/best/\d+/saved_model.pb", n)]) == 1
+    for step in (4, 8):
+        assert f"traced steps from {step} on: {store}/run/timeline-{step}.json" in done.stderr
+        assert json.loads(storage.read_text(f"{store}/run/timeline-{step}.json"))["traceEvents"]
+        assert any(re.fullmatch(rf"plugins/profile/step-{step}/.*\.xplane\.pb", n) for n in there)
+    # TensorBoard's events, of both, whole.
+    events = [n for n in there if re.match(r"(eval_val/)?events", n)]
+    assert {n.rpartition("/")[0] for n in events} == {"", "eval_val"}
+    steps = []
+    for n in events:
+        storage.download(f"{store}/run/{n}", tmp_path / n)
+        steps.append(
+            {
+                event.step
+                for event in tf.compat.v1.train.summary_iterator(str(tmp_path / n))
+                if event.HasField("summary")
+            }
+        )
+    assert all({4, 8} <= found for found in steps)
+    assert not list((tmp_path / "work").iterdir())
+
+
+def test_parameter_servers(store, server, tmp_path):
+    put_job(store, tmp_path, steps=12, train_extra=_RECORDS)
+    flags = ["--pipeline_config_path", f"{store}/x.config"]
+    variables_ = variables(server, tmp_path)
+    done = ok("launch", 1, ["ps", "--workers", "1", "--ps", "1", *flags], variables_)
+    assert f"checkpoint: {store}/run/model.ckpt-12" in done.stdout
+    there = storage.listing(f"{store}/run", recursive=True)
+    committed = {int(n[11:-10]) for n in there if re.fullmatch(r"model\.ckpt-\d+\.committed", n)}
+    assert {4, 8, 12} <= committed
+    assert [r["step"] for r in of_kind(f"{store}/run/logs/rank-0.jsonl", "eval")][-1] == 12
+    assert any(n.startswith("events") for n in there)
+    assert ".lock" not in there
+    assert {"logs/chief.log", "logs/worker.log", "logs/ps.log"} <= there.keys()
+    assert "saved" in storage.read_text(f"{store}/run/logs/chief.log")
+    assert not (_ROOT / "s3:").exists()
+    assert not list((tmp_path / "work").iterdir())
+    # One process goes on with it.
+    more = [*flags, "--continue_train", "--train_config.num_steps", "14"]
+    assert f"going on from {store}/run/model.ckpt-12: " in ok("train", 1, more, variables_).stderr
 
 
 def test_a_store_that_goes_for_good(store, server, proxy, tmp_path):
