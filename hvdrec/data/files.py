@@ -16,6 +16,7 @@ import pyarrow.fs as pafs
 
 from hvdrec.errors import DataError, StorageError, UserError
 from hvdrec.storage import check, is_remote, locate, persist
+from hvdrec.storage.filesystems import children
 from hvdrec.storage.reader import RangeReader
 
 _CODECS = {".gz": "gzip", ".zst": "zstd"}
@@ -181,13 +182,12 @@ def _glob(filesystem: pafs.FileSystem, pattern: str) -> Iterator[_Match]:
         last = depth == len(parts) - 1
         found = []
         for folder in folders:
-            selector = pafs.FileSelector(folder or ".", allow_not_found=True)
-            for info in filesystem.get_file_info(selector):
-                path = info.path.removeprefix("./") if not folder else info.path
+            for found_path, is_folder in children(filesystem, folder or "."):
+                path = found_path.removeprefix("./") if not folder else found_path
                 if _skipped(path) or not fnmatch.fnmatchcase(posixpath.basename(path), part):
                     continue
                 if last:
-                    yield _Match(path, info.type == pafs.FileType.Directory)
-                elif info.type == pafs.FileType.Directory:
+                    yield _Match(path, is_folder)
+                elif is_folder:
                     found.append(path)
         folders = found

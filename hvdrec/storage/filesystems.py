@@ -107,6 +107,21 @@ def locate(path: str) -> Place:
     return Place(filesystem, inner, path[: len(path) - len(inner)] if path.endswith(inner) else f"{kind}://")
 
 
+def children(filesystem: pafs.FileSystem, folder: str) -> list[tuple[str, bool]]:
+    """What is in a folder: paths, and whether each is a folder; nothing where there is no folder."""
+    # Arrow's GCS client lists folders only that have an object of their own.
+    deep = isinstance(filesystem, pafs.GcsFileSystem)
+    found = filesystem.get_file_info(pafs.FileSelector(folder, recursive=deep, allow_not_found=True))
+    if not deep:
+        return [(info.path, info.type == pafs.FileType.Directory) for info in found]
+    start = folder.rstrip("/") + "/"
+    below = {}
+    for info in found:
+        name, slash, _ = info.path.removeprefix(start).partition("/")
+        below[start + name] = bool(slash) or info.type == pafs.FileType.Directory
+    return list(below.items())
+
+
 def _s3(path: str) -> tuple[pafs.FileSystem, str]:
     """By AWS's variables and files (``~/.aws``); region by the bucket where nothing else says it."""
     inner = path.partition("://")[2]

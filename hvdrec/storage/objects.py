@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow.fs as pafs
 
 from hvdrec.errors import StorageError
 from hvdrec.storage.address import is_remote, local
-from hvdrec.storage.filesystems import Place, locate
-from hvdrec.storage.patience import persist
+from hvdrec.storage.filesystems import Place, children, locate
+from hvdrec.storage.patience import persist, reason
 
 _BLOCK = 8 << 20
 
@@ -80,9 +82,8 @@ def folders(folder: str) -> list[str]:
 
     def ask() -> list[str]:
         place = locate(folder)
-        inner = place.path.rstrip("/") or "/"
-        found = place.filesystem.get_file_info(pafs.FileSelector(inner, allow_not_found=True))
-        return sorted(i.base_name for i in found if i.type == pafs.FileType.Directory)
+        inside = children(place.filesystem, place.path.rstrip("/") or "/")
+        return sorted(path.rpartition("/")[2] for path, is_folder in inside if is_folder)
 
     return persist(folder, ask)
 
@@ -115,12 +116,22 @@ def write_text(path: str, text: str) -> None:
     """
 
     def write() -> None:
-        place = _writable(path)
-        stream = place.filesystem.open_output_stream(place.path, compression=None)
-        stream.write(text.encode())
-        stream.close()
+        with _no_bucket_explained(path):
+            place = _writable(path)
+            stream = place.filesystem.open_output_stream(place.path, compression=None)
+            stream.write(text.encode())
+            stream.close()
 
     persist(path, write)
+
+
+@contextlib.contextmanager
+def _no_bucket_explained(path: str) -> Iterator[None]:
+    """What can't be found when something is written is the bucket."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise StorageError(f"{path}: can't be written, is there such a bucket? {reason(error)}") from error
 
 
 def _writable(path: str) -> Place:
@@ -145,8 +156,8 @@ def upload(source: Path, path: str, stopped: threading.Event | None = None) -> N
     size = source.stat().st_size
 
     def write() -> None:
-        place = _writable(path)
-        with open(source, "rb") as file:
+        with open(source, "rb") as file, _no_bucket_explained(path):
+            place = _writable(path)
             stream = place.filesystem.open_output_stream(place.path, compression=None)
             left = size
             while left and (block := file.read(min(_BLOCK, left))):

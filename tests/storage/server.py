@@ -1,4 +1,4 @@
-"""An S3 server on loopback, and a proxy before it that fails as it is told."""
+"""Servers of stores on loopback, S3's and Google's, and a proxy before it that fails as it is told."""
 
 import collections
 import contextlib
@@ -35,6 +35,31 @@ def s3_server():
     finally:
         process.kill()
         process.wait()
+
+
+#: The emulator answers one request at a time; Arrow's client leaves answers open while it asks for more.
+_EMULATOR = """
+import http.server, sys
+from gcp_storage_emulator import server
+server.server.HTTPServer = http.server.ThreadingHTTPServer
+server.create_server("127.0.0.1", int(sys.argv[1]), in_memory=True, default_bucket=sys.argv[2]).run()
+"""
+
+
+@contextlib.contextmanager
+def gcs_server():
+    """Runs an emulator of Google's store; gives its address, with the bucket made."""
+    port = _free_port()
+    with subprocess.Popen(
+        [sys.executable, "-c", _EMULATOR, str(port), BUCKET],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            _wait_for(port, process)
+            yield f"127.0.0.1:{port}"
+        finally:
+            process.kill()
 
 
 def _free_port():

@@ -3,7 +3,7 @@ import os
 import threading
 
 import pytest
-from storage.server import BUCKET, SECRET
+from storage.server import SECRET
 
 from hvdrec import storage
 from hvdrec.errors import ConfigError, StorageError, StoreGoneError
@@ -74,7 +74,7 @@ def test_listing(store):
     storage.remove_folder(f"{store}/b")
     assert storage.listing(store, recursive=True) == {"a": 1}
     with pytest.raises(StorageError, match="is a bucket"):
-        storage.remove_folder(f"s3://{BUCKET}")
+        storage.remove_folder(storage.parent(store))
 
 
 def test_what_is_not_there(store, tmp_path):
