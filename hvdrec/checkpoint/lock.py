@@ -8,19 +8,17 @@ import fcntl
 import json
 import logging
 import os
-import socket
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from hvdrec.checkpoint import owner as owners
+from hvdrec.checkpoint.owner import FILE_NAME, Owner
 from hvdrec.checkpoint.reader import message
 from hvdrec.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
 
-FILE_NAME = ".lock"
 _BEAT_SECONDS = 5.0
 #: Beats that may be missed before another machine's lock counts as forgotten.
 _MISSED = 6
@@ -48,7 +46,7 @@ class DirectoryLock:
         self._descriptor = -1
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
-        self._owner = {"host": socket.gethostname(), "process": os.getpid(), "since": round(time.time(), 3)}
+        self._owner = owners.this_process()
 
     def acquire(self, stopped: Callable[[], bool] = lambda: False) -> None:
         """Takes the lock; waits half a minute where another machine's run may still be alive.
@@ -116,33 +114,28 @@ class DirectoryLock:
         seen = self._read()
         if not seen:
             return
-        if seen.get("host") == self._owner["host"]:
+        if owners.is_here(seen):
             # The kernel's lock would still be held.
-            logger.info("%s was left by process %s, which has ended", self._path, seen.get("process"))
+            logger.info("%s was left by process %s, which has ended", self._path, seen["process"])
             return
         logger.warning("%s: waiting to see whether that run is alive", self._refusal(seen))
-        for _ in range(_MISSED * 5):
-            time.sleep(self._beat_seconds / 5)
-            if self._read() != seen:
-                raise CheckpointError(self._refusal(self._read() or seen))
-            if stopped():
-                break
+        now = owners.watch(seen, self._read, _MISSED * self._beat_seconds, 5 * _MISSED, stopped)
+        if now is not None:
+            raise CheckpointError(self._refusal(now or seen))
         logger.warning("%s: that run gives no sign of life; taking over", self._path)
 
-    def _refusal(self, owner: dict[str, Any]) -> str:
-        who = f"process {owner['process']} on {owner['host']}" if owner else "another process"
-        return f"{self._path.parent} is in use by {who} ({self._path}); give another --model_dir"
+    def _refusal(self, owner: Owner) -> str:
+        return owners.refusal(str(self._path.parent), owner)
 
-    def _read(self) -> dict[str, Any]:
+    def _read(self) -> Owner:
         try:
-            owner = json.loads(self._path.read_text(encoding="utf-8"))
+            return owners.parse(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
-        return owner if isinstance(owner, dict) and {"host", "process"} <= owner.keys() else {}
 
     def _beat(self, number: int) -> None:
         # In place: a rename would leave the kernel's lock on a file without a name.
-        text = json.dumps({**self._owner, "beat": number}).ljust(200) + "\n"
+        text = json.dumps({**self._owner, "beat": number}).ljust(400) + "\n"
         os.pwrite(self._descriptor, text.encode(), 0)
 
     def _keep_beating(self) -> None:

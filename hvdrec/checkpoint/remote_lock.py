@@ -5,25 +5,22 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
-import socket
 import threading
 import time
-import uuid
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
 
-from hvdrec.checkpoint.files import is_alive
-from hvdrec.checkpoint.lock import FILE_NAME
+from hvdrec.checkpoint import owner as owners
+from hvdrec.checkpoint.owner import FILE_NAME, Owner
 from hvdrec.errors import CheckpointError, StorageError
-from hvdrec.storage import join, read_text, remove, write_text
+from hvdrec.storage import join, listing, read_text, remove, write_text
 
 logger = logging.getLogger(__name__)
 
 _BEAT_SECONDS = 10.0
-_SETTLE_SECONDS = 1.0
-#: Beats that may be missed before a lock counts as forgotten.
+_PAUSE_SECONDS = 0.3
+#: Beats that may be missed before a lock, or a claim, counts as forgotten.
 _MISSED = 6
+_CLAIM = f"{FILE_NAME}-"
 
 
 class RemoteLock:
@@ -31,32 +28,29 @@ class RemoteLock:
 
     The object `.lock` names its owner, who writes a new number into it every few seconds, and looks first
     whether it is still the owner. A lock whose number doesn't move is taken over, at once where its process
-    is known to have ended. Of two runs that begin in the same second, the one that wrote last has it.
+    is known to have ended. Between looking at it and writing it a run holds a claim (`_alone`), so of
+    several that begin together one has it.
     """
 
     def __init__(
-        self, url: str, beat_seconds: float = _BEAT_SECONDS, settle_seconds: float = _SETTLE_SECONDS
+        self, url: str, beat_seconds: float = _BEAT_SECONDS, pause_seconds: float = _PAUSE_SECONDS
     ) -> None:
         """Nothing is locked yet.
 
         Args:
             url: The folder.
             beat_seconds: Time between two beats.
-            settle_seconds: How long after writing it is read back.
+            pause_seconds: Time between two looks at others' claims.
         """
         self._url = url
         self._path = join(url, FILE_NAME)
         self._beat_seconds = beat_seconds
-        self._settle_seconds = settle_seconds
+        self._pause_seconds = pause_seconds
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._lost = ""
-        self._owner = {
-            "host": socket.gethostname(),
-            "process": os.getpid(),
-            "since": round(time.time(), 3),
-            "run": uuid.uuid4().hex,
-        }
+        self._owner = owners.this_process()
+        self._claim = f"{_CLAIM}{self._owner['run']}"
 
     def acquire(self, stopped: Callable[[], bool] = lambda: False) -> None:
         """Takes the lock; waits a minute where another machine's run may still be alive.
@@ -68,12 +62,18 @@ class RemoteLock:
             CheckpointError: Another run has it.
             StorageError: The store can't be used.
         """
-        self._wait_for_beats(stopped)
-        self._beat(0)
-        time.sleep(self._settle_seconds)
-        seen = self._read()
-        if seen.get("run") != self._owner["run"]:
-            raise CheckpointError(self._refusal(seen))
+        left = self._wait_for_beats(stopped)
+        began = time.monotonic()
+        with self._alone():
+            now = self._read()
+            if now and now != left:
+                raise CheckpointError(self._refusal(now))
+            self._beat(0)
+        if time.monotonic() - began > self._forgotten / 2:
+            # So slow a store that the claim may have been taken for a forgotten one.
+            time.sleep(self._pause_seconds)
+            if not self._is_own(now := self._read()):
+                raise CheckpointError(self._refusal(now))
         self._thread = threading.Thread(target=self._keep_beating, name="hvdrec-lock", daemon=True)
         self._thread.start()
 
@@ -94,40 +94,79 @@ class RemoteLock:
         self._thread.join()
         self._thread = None
         with contextlib.suppress(StorageError):
-            if self._read().get("run") == self._owner["run"]:
+            if self._is_own(self._read()):
                 remove(self._path)
 
-    def _wait_for_beats(self, stopped: Callable[[], bool]) -> None:
-        """Returns once the owner in the object is known to be gone."""
+    @property
+    def _forgotten(self) -> float:
+        return _MISSED * self._beat_seconds
+
+    def _wait_for_beats(self, stopped: Callable[[], bool]) -> Owner:
+        """Returns once the owner in the object is known to be gone: what it has left."""
         seen = self._read()
         if not seen:
-            return
-        if seen["host"] == self._owner["host"] and not is_alive(int(seen["process"])):
+            return seen
+        if owners.has_ended(seen):
             logger.info("%s was left by process %s, which has ended", self._path, seen["process"])
-            return
+            return seen
         logger.warning("%s: waiting to see whether that run is alive", self._refusal(seen))
-        for _ in range(_MISSED * 2):
-            time.sleep(self._beat_seconds / 2)
-            now = self._read()
-            if not now:
-                return
-            if now != seen:
-                raise CheckpointError(self._refusal(now))
-            if stopped():
-                break
-        logger.warning("%s: that run gives no sign of life; taking over", self._path)
+        now = owners.watch(seen, self._read, self._forgotten, 2 * _MISSED, stopped)
+        if now:
+            raise CheckpointError(self._refusal(now))
+        if now is None:
+            logger.warning("%s: that run gives no sign of life; taking over", self._path)
+        return seen
 
-    def _refusal(self, owner: dict[str, Any]) -> str:
-        who = f"process {owner['process']} on {owner['host']}" if owner else "another process"
-        return f"{self._url} is in use by {who} ({self._path}); give another --model_dir"
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While this lasts, no other run is in it: each writes a claim first, then looks for others'.
 
-    def _read(self) -> dict[str, Any]:
+        A run goes on only when it has seen no claim but its own since it wrote that, and takes it away only
+        afterwards. Of two, the one that wrote later sees the other's, whatever either was doing meanwhile, so
+        it doesn't go on. If both see the other's, the one whose name comes later takes its own away. This
+        needs a store that lists what has been written, as all here do.
+        """
+        first_seen: dict[str, float] = {}
         try:
-            owner = json.loads(read_text(self._path))
-        except (FileNotFoundError, ValueError):
+            while True:
+                write_text(join(self._url, self._claim), json.dumps(self._owner) + "\n")
+                while len(claims := self._claims(first_seen)) > 1 and min(claims) == self._claim:
+                    time.sleep(self._pause_seconds)
+                if claims == [self._claim]:
+                    break
+                remove(join(self._url, self._claim))
+                while self._claims(first_seen):
+                    time.sleep(self._pause_seconds)
+            yield
+        finally:
+            with contextlib.suppress(StorageError):
+                remove(join(self._url, self._claim))
+
+    def _claims(self, first_seen: dict[str, float]) -> list[str]:
+        """All claims; others' that have been there for too long, or whose runs have ended, are removed."""
+        found = []
+        for name in listing(self._url):
+            if not name.startswith(_CLAIM):
+                continue
+            age = time.monotonic() - first_seen.setdefault(name, time.monotonic())
+            own = name == self._claim
+            if not own and (age > self._forgotten or owners.has_ended(self._read(name))):
+                remove(join(self._url, name))
+            else:
+                found.append(name)
+        return found
+
+    def _refusal(self, owner: Owner) -> str:
+        return owners.refusal(self._url, owner)
+
+    def _is_own(self, owner: Owner) -> bool:
+        return owner.get("run") == self._owner["run"]
+
+    def _read(self, name: str = FILE_NAME) -> Owner:
+        try:
+            return owners.parse(read_text(join(self._url, name)))
+        except FileNotFoundError:
             return {}
-        known = isinstance(owner, dict) and {"host", "process", "run"} <= owner.keys()
-        return owner if known and str(owner["process"]).isdigit() else {}
 
     def _beat(self, number: int) -> None:
         write_text(self._path, json.dumps({**self._owner, "beat": number}) + "\n")
@@ -139,7 +178,7 @@ class RemoteLock:
             # A store that fails is the saves' affair; here the next beat is the next try.
             with contextlib.suppress(StorageError):
                 seen = self._read()
-                if seen and seen.get("run") != self._owner["run"]:
+                if seen and not self._is_own(seen):
                     self._lost = f"{self._refusal(seen)}; it took over while this run gave no sign of life"
                     return
                 self._beat(number)

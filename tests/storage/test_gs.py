@@ -14,9 +14,9 @@ from storage.test_objects import (  # noqa: F401
     test_large_files_arrive_whole,
     test_listing,
 )
+from storage.test_remote_lock import test_a_lock_keeps_others_out, test_of_several_one_has_it  # noqa: F401
 from storage.test_remote_store import (  # noqa: F401
     state,
-    test_a_lock_keeps_others_out,
     test_a_mirror_sends_what_has_changed,
     test_a_save_is_in_the_store_and_restores_elsewhere,
     test_best_checkpoints_are_kept_beside,
