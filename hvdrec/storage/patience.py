@@ -56,6 +56,9 @@ def is_lasting(error: Exception) -> bool:
     """Whether an error stays however often one asks: no right to it, no such bucket, a wrong request."""
     if isinstance(error, UserError | FileNotFoundError | FileExistsError | PermissionError):
         return True
+    # A file of Arrow's GCS client closes itself when a read of it fails, or its object is replaced meanwhile.
+    if isinstance(error, ValueError) and "closed file" in str(error):
+        return False
     if isinstance(error, IsADirectoryError | NotADirectoryError) or not isinstance(error, OSError):
         return True
     if error.errno in _LOCAL:
