@@ -88,8 +88,11 @@ install_packages() {
   printf '%s\n' "$PWD" "import hvdrec_site" >"$site/hvdrec.pth"
   # Ranks are bound to no core, and may outnumber the cores, under a plain `mpirun -np N` too: Open MPI's
   # own default gives each rank of two a single core of however many there are. `slot` fills one host after
-  # the other; without it all ranks would go to the first.
+  # the other; without it all ranks would go to the first. A host that answers no more ends the job: by ssh with
+  # an exit code, by keepalive (on the other hosts) without one, so that has to come later.
   printf '%s\n' 'rmaps_default_mapping_policy = slot:oversubscribe' 'hwloc_default_binding_policy = none' \
+    'plm_ssh_agent = ssh -o ServerAliveInterval=15 -o ServerAliveCountMax=3 : rsh' \
+    'oob_tcp_keepalive_time = 90' 'oob_tcp_keepalive_intvl = 15' 'oob_tcp_keepalive_probes = 3' \
     >"$venv/etc/prte-mca-params.conf"
 }
 
