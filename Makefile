@@ -29,11 +29,11 @@ MOVED       := $(if $(filter $(CURDIR),$(shell cat $(STAMPS)/python 2>/dev/null)
 LOST_PROTOS := $(if $(filter-out $(wildcard $(PB2)),$(PB2)),FORCE)
 LOST_NATIVE := $(if $(and $(wildcard hvdrec/_native*.so),$(wildcard hvdrec/_ops.so)),,FORCE)
 
-.PHONY: help train test soak sanitize twins gpu_check lint docs build bench doctor clean distclean FORCE
+.PHONY: help train test test-multinode soak sanitize twins gpu_check lint docs build bench doctor clean distclean FORCE
 FORCE:
 
 help: ## Show this list
-	@sed -n 's/^\([a-z_]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z_-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 	@echo
 	@echo '  Settings: NP=2 (ranks)  CONFIG=configs/deepfm_adult.config  MODEL_DIR=runs/...'
 	@echo '            ARGS="more flags of hvdrec.train"  PYTHON=python3.11  GPU=1 (CUDA and NCCL, in .venv-gpu)'
@@ -44,6 +44,9 @@ train: build ## Set up what is missing, then train CONFIG on NP ranks of this ma
 
 test: build lint ## Set up what is missing, then run lint, types, import contracts and all tests
 	$(PY) -m pytest $(ARGS)
+
+test-multinode: build ## Run the tests on several hosts (network namespaces: as root, with sshd and ip)
+	$(PY) -m pytest -m multinode -rs tests/multinode $(ARGS)
 
 soak: build ## Kill 1,000 saves between two system calls, and runs at any moment (KILLS=1000; minutes)
 	$(PY) -m pytest tests/checkpoint/test_kills.py tests/trainer/test_killed_run.py --kills $(KILLS) $(ARGS)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 
 import numpy as np
 
 from hvdrec.data.batch import BEGINNING, InputPosition, RowBlock
+from hvdrec.data.files import InputFile
 from hvdrec.data.order import BufferOrder, FileOrder, RowOrder, even_share, file_order
 from hvdrec.data.passes import Pass
 from hvdrec.data.rows import Format, Gathered, RowRefs
@@ -89,6 +90,11 @@ class RowSource:
         self._pass = self._open_pass()
         self._start = start
         self._runs: Generator[list[RowBlock], None, None] | None = None
+
+    @property
+    def files(self) -> Sequence[InputFile]:
+        """All files of the input, this rank's or not."""
+        return self._format.files
 
     @property
     def peak_rows(self) -> int:

@@ -45,6 +45,16 @@ class ReplicaGroup(abc.ABC):
     def gather_objects(self, value: Any) -> list[Any]:
         """Every rank's `value`, in rank order, on every rank."""
 
+    def watch(self) -> None:  # noqa: B027
+        """From here on this process ends when one on another host is gone (collective, of all started)."""
+
+    def gather_from_all(self, value: Any) -> list[Any]:
+        """As `gather_objects`, of all processes that were started, those that don't train too."""
+        return self.gather_objects(value)
+
+    def leave(self) -> None:  # noqa: B027
+        """Says that this process may end; the others can go on."""
+
     @abc.abstractmethod
     def close(self) -> None:
         """Leaves the group; nothing may be asked of it afterwards."""

@@ -11,6 +11,7 @@ import tensorflow as tf
 from hvdrec.errors import UserError
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.launch import launched_size
+from hvdrec.parallel.watch import PeerWatch, watch_peers
 
 #: Read when Horovod and Open MPI start; what the user sets stays.
 _SETTINGS = {
@@ -18,6 +19,8 @@ _SETTINGS = {
     "HOROVOD_CYCLE_TIME": "0.3",
     # A rank that waits for a message mustn't keep the core from its own computing threads.
     "OMPI_MCA_mpi_yield_when_idle": "1",
+    # Gloo's own 30 seconds would come before the message of whoever watches the other hosts.
+    "HOROVOD_GLOO_TIMEOUT_SECONDS": "60",
 }
 
 
@@ -52,6 +55,7 @@ class HorovodReplicas(ReplicaGroup):
         self._root = hvd.rank() - self.rank
         self.trains = not separate or hvd.rank() < hvd.size() - 1
         self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
+        self._watch: PeerWatch | None = None
         gpus = tf.config.list_physical_devices("GPU")
         if gpus:
             own = gpus[self.local_rank % len(gpus)]
@@ -74,6 +78,21 @@ class HorovodReplicas(ReplicaGroup):
         """Every rank's `value` in rank order."""
         return list(self._hvd.allgather_object(value, process_set=self._processes))
 
+    def gather_from_all(self, value: Any) -> list[Any]:
+        """Every started process's `value`."""
+        return list(self._hvd.allgather_object(value))
+
+    def watch(self) -> None:
+        """Ends this process, with a message, when one on another host is gone."""
+        if self._hvd.size() > self.local_size:
+            self._watch = watch_peers(self._hvd.rank(), self.gather_from_all)
+
+    def leave(self) -> None:
+        """Tells the other hosts that this process may end; Horovod goes on."""
+        if self._watch is not None:
+            self._watch.close()
+
     def close(self) -> None:
         """Shuts Horovod down; ranks still waiting in a collective get an error."""
+        self.leave()
         self._hvd.shutdown()

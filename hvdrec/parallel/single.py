@@ -19,6 +19,7 @@ class SingleReplica(ReplicaGroup):
         Args:
             among: The processes it was started with, if there are others.
         """
+        self._among = among
         self.rank, self.size, self.local_rank, self.local_size = 0, 1, 0, 1
         if among is not None:
             self.local_rank, self.local_size = among.local_rank, among.local_size
@@ -39,5 +40,16 @@ class SingleReplica(ReplicaGroup):
         """The one value."""
         return [value]
 
+    def gather_from_all(self, value: Any) -> list[Any]:
+        """The values of those it was started with."""
+        return [value] if self._among is None else self._among.gather_from_all(value)
+
+    def watch(self) -> None:
+        """Watches those it was started with."""
+        if self._among is not None:
+            self._among.watch()
+
     def close(self) -> None:
-        """Nothing to do."""
+        """Leaves the processes it was started with."""
+        if self._among is not None:
+            self._among.leave()

@@ -13,7 +13,7 @@ from hvdrec.trainer import log
 from hvdrec.trainer.agree import together
 from hvdrec.trainer.evaluate import Evaluator, write_result
 from hvdrec.trainer.job import set_threads
-from hvdrec.trainer.restored import restore
+from hvdrec.trainer.restored import restore, share
 from hvdrec.trainer.workplace import Workplace, bring_checkpoint, workplace
 
 
@@ -26,6 +26,7 @@ def evaluate(config: Config, flags: Any) -> None:
     group = join_group()
     log.set_up(group.rank, flags.verbose, config.warnings)
     set_threads(config.proto.train_config, group.local_size)
+    group.watch()
     wanted = flags.checkpoint_path
     with workplace(config, group, storage.is_remote(wanted or "")) as place:
         checkpoint = bring_checkpoint(config, group, place.folder, wanted)
@@ -37,6 +38,7 @@ def _evaluate(
     config: Config, flags: Any, group: ReplicaGroup, place: Workplace, checkpoint: str | None
 ) -> None:
     job, step = together(group, lambda: restore(config, group, checkpoint))
+    share(job)
     paths = list(flags.eval_input_path) if flags.eval_input_path else None
     pictures = job.pictures()
     result = job.evaluate(Evaluator(job.recommender, job.feed), paths, pictures)

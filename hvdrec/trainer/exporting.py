@@ -30,6 +30,7 @@ def export(config: Config, flags: Any) -> None:
     group = join_group()
     log.set_up(group.rank, flags.verbose, config.warnings)
     set_threads(config.proto.train_config, group.local_size)
+    group.watch()
 
     wanted = flags.checkpoint_path
     with workplace(config, group, any(map(storage.is_remote, (wanted or "", flags.export_dir)))) as place:

@@ -7,6 +7,8 @@ import json
 import os
 import time
 
+import tensorflow as tf
+
 from hvdrec.errors import UserError
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.agree import PeerError
@@ -48,8 +50,19 @@ def stop_all(group: ReplicaGroup, model_dir: str, error: BaseException) -> None:
             raise PeerError(f"rank {first['rank']} failed: {first['message']}") from error
         except (OSError, ValueError):
             time.sleep(0.1)
+    raise PeerError(
+        "another rank ended without a word (killed, out of memory, or its host is lost); the run can go on "
+        "from its last checkpoint (--continue_train)"
+    ) from error
 
 
 def _is_echo(error: BaseException) -> bool:
-    """Whether Horovod failed only because another rank left."""
-    return "HorovodInternalError" in type(error).__name__ or "Horovod" in str(error)
+    """Whether Horovod failed only because another rank left.
+
+    Its operations end in UnknownError then, with the words of whatever carries the messages.
+    """
+    return (
+        "HorovodInternalError" in type(error).__name__
+        or isinstance(error, tf.errors.UnknownError)
+        or "Horovod" in str(error)
+    )

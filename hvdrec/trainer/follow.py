@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import tempfile
 import time
 import uuid
@@ -27,6 +28,8 @@ from hvdrec.trainer.workplace import workplace
 #: EasyRec's name for the file that says that no checkpoint comes any more.
 _DONE = "ESTIMATOR_TRAIN_DONE"
 _POLL_SECONDS = 0.5
+#: A file can be seen so much later on another host of a network file system.
+_APPEARS_SECONDS = 10.0
 
 
 def time_of(model_dir: str) -> int:
@@ -43,6 +46,30 @@ def time_of(model_dir: str) -> int:
         file.write(b"now")
         file.flush()
         return os.stat(file.fileno()).st_mtime_ns
+
+
+def need_one_folder(model_dir: str, group: ReplicaGroup) -> None:
+    """Makes sure that all processes see the same model_dir (collective, of all that were started).
+
+    Raises:
+        ConfigError: The evaluating process would wait in vain for checkpoints.
+    """
+    if storage.is_remote(model_dir):
+        return
+    own = f".seen-by-{socket.gethostname()}-{os.getpid()}"
+    path = os.path.join(model_dir, own)
+    with open(path, "w", encoding="utf-8"):
+        names = group.gather_from_all(own)
+    end = time.monotonic() + _APPEARS_SECONDS
+    while (unseen := set(names) - set(os.listdir(model_dir))) and time.monotonic() < end:
+        time.sleep(_POLL_SECONDS)
+    apart = any(group.gather_from_all(bool(unseen)))
+    os.remove(path)
+    if apart:
+        raise ConfigError(
+            f"--eval_method separate: the processes don't see the same {model_dir}; put it on a file "
+            "system that all hosts share, or give --eval_method master"
+        )
 
 
 def mark_done(model_dir: str) -> None:

@@ -17,7 +17,7 @@ from hvdrec.checkpoint.background import BackgroundSaver
 from hvdrec.checkpoint.names import Entry
 from hvdrec.config import Config
 from hvdrec.config.variables import optimizer_index
-from hvdrec.data import open_source
+from hvdrec.data import RowSource, open_source
 from hvdrec.data.batch import InputPosition, PackedBatch
 from hvdrec.data.loader import Loader
 from hvdrec.features import Packer, build_plan
@@ -45,6 +45,7 @@ from hvdrec.trainer.options import RunOptions
 from hvdrec.trainer.pictures import Pictures
 from hvdrec.trainer.profiling import Profiler
 from hvdrec.trainer.reduce import DENSE, GATHER, BankShape, Reducer, choose_mode
+from hvdrec.trainer.same_files import need_same_files
 from hvdrec.trainer.schedule import Schedule, steps_per_call
 from hvdrec.trainer.start import Start, begin, describe_positions, identity
 from hvdrec.trainer.state import entries as state_entries
@@ -76,7 +77,7 @@ def open_batches(
     start: InputPosition | None = None,
     paths: list[str] | None = None,
 ) -> Loader:
-    """This rank's packed batches, read and packed by background threads.
+    """This rank's packed batches, read and packed by background threads (collective).
 
     Args:
         proto: The config.
@@ -90,17 +91,21 @@ def open_batches(
         The loader; close it when done.
     """
     packer = Packer(plan, ignore_error=proto.data_config.ignore_error)
-    source = open_source(
-        proto,
-        paths=paths,
-        fields=plan.fields,
-        rank=group.rank,
-        size=group.size,
-        training=training,
-        start=start or InputPosition(),
-        seed=proto.train_config.seed,
-    )
 
+    def open_input() -> RowSource:
+        return open_source(
+            proto,
+            paths=paths,
+            fields=plan.fields,
+            rank=group.rank,
+            size=group.size,
+            training=training,
+            start=start or InputPosition(),
+            seed=proto.train_config.seed,
+        )
+
+    source = together(group, open_input)
+    need_same_files(source.files, not (training and proto.data_config.file_shard), group)
     return Loader(source, packer.pack_block, proto.data_config.prefetch_size)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from hvdrec import storage
 from hvdrec.config import Config
-from hvdrec.data import open_source
+from hvdrec.data import RowSource, open_source
 from hvdrec.data.loader import Loader
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.launch import join_group
@@ -17,6 +17,7 @@ from hvdrec.trainer.job import set_threads
 from hvdrec.trainer.left_out import tell_left_out
 from hvdrec.trainer.prediction_files import Layout, output_path, write
 from hvdrec.trainer.predictors import FromCheckpoint, FromSavedModel, Predictor
+from hvdrec.trainer.same_files import need_same_files
 from hvdrec.trainer.workplace import bring_checkpoint, workplace
 
 
@@ -29,6 +30,7 @@ def predict(config: Config, flags: Any) -> None:
     group = join_group()
     log.set_up(group.rank, flags.verbose, config.warnings)
     set_threads(config.proto.train_config, group.local_size)
+    group.watch()
     data = config.proto.data_config
     data.ClearField("eval_batch_size")
     data.batch_size = flags.batch_size
@@ -51,7 +53,10 @@ def predict(config: Config, flags: Any) -> None:
             place = stack.enter_context(workplace(config, group, remote))
             checkpoint = bring_checkpoint(config, group, place.folder, wanted)
         predictor = together(group, lambda: _predictor(config, flags, group, checkpoint))
-    loader = together(group, lambda: _open(config.proto, flags.input_path, predictor, group, layout))
+    predictor.share()
+    source = together(group, lambda: _open(config.proto, flags.input_path, predictor, group, layout))
+    need_same_files(source.files, True, group)
+    loader = Loader(source, predictor.pack, data.prefetch_size)
     try:
         rows = sum(group.gather_objects(together(group, lambda: write(path, loader, predictor, layout))))
         tell_left_out(config.proto, group, loader, "prediction")
@@ -70,8 +75,8 @@ def _predictor(config: Config, flags: Any, group: ReplicaGroup, checkpoint: str 
     return FromCheckpoint(config, group, checkpoint)
 
 
-def _open(proto: Any, path: str, predictor: Predictor, group: ReplicaGroup, layout: Layout) -> Loader:
-    source = open_source(
+def _open(proto: Any, path: str, predictor: Predictor, group: ReplicaGroup, layout: Layout) -> RowSource:
+    return open_source(
         proto,
         paths=[path],
         fields=predictor.fields,
@@ -80,4 +85,3 @@ def _open(proto: Any, path: str, predictor: Predictor, group: ReplicaGroup, layo
         training=False,
         keep_raw=layout.keeps_columns,
     )
-    return Loader(source, predictor.pack, proto.data_config.prefetch_size)

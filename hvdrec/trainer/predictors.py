@@ -22,7 +22,7 @@ from hvdrec.storage import is_remote
 from hvdrec.storage.mirror import Mirror
 from hvdrec.trainer.evaluate import Evaluator
 from hvdrec.trainer.feed import Feed
-from hvdrec.trainer.restored import restore
+from hvdrec.trainer.restored import restore, share
 
 
 class Predictor(abc.ABC):
@@ -33,6 +33,9 @@ class Predictor(abc.ABC):
     """
 
     fields: Sequence[FieldLike]
+
+    def share(self) -> None:  # noqa: B027
+        """Gives every rank what rank 0 has read (collective)."""
 
     @abc.abstractmethod
     def pack(self, block: RowBlock) -> PackedBatch:
@@ -48,11 +51,15 @@ class FromCheckpoint(Predictor):
 
     def __init__(self, config: Config, group: ReplicaGroup, checkpoint: str | None) -> None:
         """Restores it; see `restore`."""
-        job, _ = restore(config, group, checkpoint)
-        plan = job.plan.for_prediction()
+        self._job, _ = restore(config, group, checkpoint)
+        plan = self._job.plan.for_prediction()
         self.fields = plan.fields
         self._packer = Packer(plan, ignore_error=config.proto.data_config.ignore_error)
-        self._evaluator = Evaluator(job.recommender, Feed(plan))
+        self._evaluator = Evaluator(self._job.recommender, Feed(plan))
+
+    def share(self) -> None:
+        """The weights: only rank 0 needs to see the checkpoint."""
+        share(self._job)
 
     def pack(self, block: RowBlock) -> PackedBatch:
         """Packs it as for evaluation, labels left out."""

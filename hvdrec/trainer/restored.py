@@ -20,20 +20,22 @@ from hvdrec.trainer.state import model_entries
 
 
 def restore(config: Config, group: ReplicaGroup, checkpoint: str | None) -> tuple[Job, int]:
-    """Builds the model of `config` and restores its weights on every rank.
+    """Builds the model of `config` and restores its weights on rank 0; `share` gives them to all.
 
     Args:
         config: Whose model.
-        group: The ranks; each reads the checkpoint itself.
+        group: The ranks; only rank 0 needs to see the checkpoint.
         checkpoint: A prefix, a directory (its newest), or None for the newest of model_dir.
 
     Returns:
-        The job and the checkpoint's step.
+        The job, and the checkpoint's step (0 on other ranks).
 
     Raises:
         CheckpointError: There is no such checkpoint, or it doesn't fit the model.
     """
     job = Job(config, group)
+    if group.rank != 0:
+        return job, 0
     store = job.store
     checkpoint = checkpoint and storage.local(checkpoint)
     if checkpoint and os.path.isdir(checkpoint):
@@ -51,6 +53,12 @@ def restore(config: Config, group: ReplicaGroup, checkpoint: str | None) -> tupl
         raise CheckpointError(f"there is no checkpoint in {store.model_dir}")
     logger.info("restored %s", config.shown(report.prefix))
     return job, int(step.numpy())
+
+
+def share(job: Job) -> None:
+    """Gives every rank the weights of rank 0 (collective)."""
+    entries = model_entries(job.recommender)
+    job.group.broadcast(list({id(e.variable): e.variable for e in entries}.values()))
 
 
 def _averaged(entries: list[Entry], prefix: str) -> list[Entry]:

@@ -18,7 +18,7 @@ from hvdrec.trainer import log
 from hvdrec.trainer.agree import together
 from hvdrec.trainer.evaluate import write_result
 from hvdrec.trainer.failure import clear, stop_all
-from hvdrec.trainer.follow import follow, mark_done, time_of
+from hvdrec.trainer.follow import follow, mark_done, need_one_folder, time_of
 from hvdrec.trainer.job import Job, set_threads
 from hvdrec.trainer.options import RunOptions
 from hvdrec.trainer.profiling import log_devices
@@ -45,10 +45,14 @@ def train(config: Config, flags: Any) -> None:
         group = join_group(separate)
         log.set_up(group.rank, flags.verbose, config.warnings)
         set_threads(train_config, group.local_size)
+        group.watch()
         if train_config.is_profiling and group.rank == 0:
             log_devices()
+        if separate:
+            need_one_folder(model_dir, group)
         if not group.trains:
             show(follow(config, group, signals, before, flags.hpo_metric_save_path))
+            group.close()
             return
         with locked(config, group, signals):
             try:
@@ -75,10 +79,15 @@ def locked(config: Config, group: ReplicaGroup, signals: StopSignals) -> Iterato
         if group.rank == 0:
             lock.acquire(lambda: signals.received != 0)
             place.pull()
+
+    def begin() -> None:
+        if group.local_rank == 0:
             clear(config.run_dir)
 
     try:
         together(group, acquire)
+        # On every host: the hosts may have a model_dir each.
+        together(group, begin)
     except Exception:
         lock.release()
         place.discard()
