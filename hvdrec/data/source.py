@@ -9,10 +9,9 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 import numpy as np
 
 from hvdrec.data.batch import BEGINNING, InputPosition, RowBlock
-from hvdrec.data.files import InputFile
 from hvdrec.data.order import BufferOrder, FileOrder, RowOrder, even_share, file_order
 from hvdrec.data.passes import Pass
-from hvdrec.data.rows import Format, Gathered, RowRefs
+from hvdrec.data.rows import Format, Gathered, RowRefs, RowsFile
 from hvdrec.errors import DataError
 
 # Rows of one rank that are split at once; blocks are slices of that.
@@ -92,7 +91,7 @@ class RowSource:
         self._runs: Generator[list[RowBlock], None, None] | None = None
 
     @property
-    def files(self) -> Sequence[InputFile]:
+    def files(self) -> Sequence[RowsFile]:
         """All files of the input, this rank's or not."""
         return self._format.files
 

@@ -6,15 +6,13 @@ import hashlib
 import socket
 from collections.abc import Sequence
 
-import pyarrow.fs as pafs
-
-from hvdrec.data.files import InputFile
+from hvdrec.data.rows import RowsFile
 from hvdrec.errors import DataError
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.agree import raise_together
 
 
-def need_same_files(files: Sequence[InputFile], sizes: bool, group: ReplicaGroup) -> None:
+def need_same_files(files: Sequence[RowsFile], sizes: bool, group: ReplicaGroup) -> None:
     """Makes sure that every rank reads the files that rank 0 reads (collective).
 
     Ranks of one machine see the same files, so nothing is asked there.
@@ -30,9 +28,7 @@ def need_same_files(files: Sequence[InputFile], sizes: bool, group: ReplicaGroup
     """
     if group.size == group.local_size:
         return
-    described = [
-        (f.name, f.size() if sizes and isinstance(f.filesystem, pafs.LocalFileSystem) else 0) for f in files
-    ]
+    described = [(f.name, f.size() if sizes and not f.remote else 0) for f in files]
     digest = hashlib.sha256(repr(described).encode()).hexdigest()
     told = f"{len(files)} file{'' if len(files) == 1 else 's'} of {sum(s for _, s in described)} bytes"
     host, there, expected = group.gather_objects((socket.gethostname(), told, digest))[0]
