@@ -20,6 +20,7 @@ PIN = re.compile(r"([A-Za-z0-9_.-]+)==([A-Za-z0-9.]+)(; python_version (>=|<) \"
 PACKAGE_OF = {
     "tensorflow": "tensorflow-cpu",
     "google": "protobuf",
+    "odps": "pyodps",
     "yaml": "pyyaml",
     "setuptools": "setuptools",
 }
