@@ -53,7 +53,34 @@ def fine_tune(
             fetched = fetch(prefix_or_dir, Path(folder))
             report = fine_tune(fetched, entries, var_map_file, force_shape, filters, ignore_errors)
             return dataclasses.replace(report, prefix=f"{prefix_or_dir} ({Path(fetched).name})")
-    prefix = find(prefix_or_dir)
+    begun: set[str] = set()
+
+    def take(prefix: str) -> RestoreReport:
+        return _take(prefix, entries, var_map_file, force_shape, filters, ignore_errors, begun)
+
+    if not Path(prefix_or_dir).is_dir():
+        return take(_prefix(prefix_or_dir))
+    report = Store(prefix_or_dir).use_newest(take)
+    if report is None:
+        raise CheckpointError(f"{prefix_or_dir}: there is no checkpoint (model.ckpt-<step>.index) in it")
+    if mixed := sorted(begun - set(report.restored)):
+        raise CheckpointError(
+            f"{report.prefix}: a newer checkpoint is damaged, and this one lacks {listed(mixed)}; "
+            "give the prefix of the one to take"
+        )
+    return report
+
+
+def _take(
+    prefix: str,
+    entries: Sequence[Entry],
+    var_map_file: str | None,
+    force_shape: bool,
+    filters: Sequence[str],
+    ignore_errors: bool,
+    begun: set[str],
+) -> RestoreReport:
+    """Restores what fits from one checkpoint; `begun` gets the names of the entries that may have changed."""
     reader = Reader(prefix)
     wanted = [e for e in entries if e.name != GLOBAL_STEP]
     mapped, problems = ({}, {}) if not var_map_file else _load_map(var_map_file, wanted, reader)
@@ -68,6 +95,7 @@ def fine_tune(
         else:
             skipped[entry.name] = why
     shapes = {m.entry.name: mismatch(m.entry, m.source, reader) for m in matches}
+    begun.update(m.entry.name for m in matches)
     assign(reader, matches)
     return RestoreReport(
         prefix=prefix,
@@ -79,30 +107,15 @@ def fine_tune(
     )
 
 
-def find(prefix_or_dir: str) -> str:
-    """The prefix a `fine_tune_checkpoint` or `--checkpoint_path` stands for.
-
-    Args:
-        prefix_or_dir: A prefix (with or without `.index`), or a directory.
-
-    Returns:
-        The prefix; of a directory, that of its newest whole checkpoint.
-
-    Raises:
-        CheckpointError: There is none.
-    """
-    path = Path(prefix_or_dir)
-    if path.is_dir():
-        latest = Store(prefix_or_dir).latest()
-        if latest is None:
-            raise CheckpointError(f"{prefix_or_dir}: there is no checkpoint (model.ckpt-<step>.index) in it")
-        return latest
+def _prefix(written: str) -> str:
+    """The prefix a `fine_tune_checkpoint` stands for that is no folder, with or without `.index`."""
+    path = Path(written)
     prefix = path.with_name(path.name.removesuffix(".index"))
     if prefix.with_name(prefix.name + ".index").is_file():
         return str(prefix)
     there = sorted(p.name.removesuffix(".index") for p in path.parent.glob("*.index"))
     hint = f"checkpoints there: {listed(there)}" if there else f"no checkpoint is in {path.parent}"
-    raise CheckpointError(f"{prefix_or_dir}: there is no such checkpoint or directory; {hint}")
+    raise CheckpointError(f"{written}: there is no such checkpoint or directory; {hint}")
 
 
 def _source(name: str, mapped: Mapping[str, str]) -> str:

@@ -218,14 +218,33 @@ class Store:
             CheckpointError: It doesn't fit, or there are checkpoints and every one is damaged.
         """
 
-        def attempt(prefix: Path) -> RestoreReport:
-            signature = _signature(prefix)
+        def attempt(prefix: str) -> RestoreReport:
+            signature = _signature(Path(prefix))
+            report = restore_exactly(prefix, entries(prefix))
+            if not report.unused:
+                self._intact[prefix] = signature
+            return report
+
+        return self.use_newest(attempt)
+
+    def use_newest(self, use: Callable[[str], T]) -> T | None:
+        """Gives the newest checkpoint to `use`, an older one where that finds it damaged.
+
+        Args:
+            use: Reads the checkpoint with a given prefix, whose index is whole; reading a value compares
+                its checksum, and raises DamagedError.
+
+        Returns:
+            What `use` gives, None where there is no checkpoint.
+
+        Raises:
+            CheckpointError: What `use` raises, or there are checkpoints and every one is damaged.
+        """
+
+        def attempt(prefix: Path) -> T:
             if why := manifest.damage(prefix, data=False):
                 raise DamagedError(why)
-            report = restore_exactly(str(prefix), entries(str(prefix)))
-            if not report.unused:
-                self._intact[str(prefix)] = signature
-            return report
+            return use(str(prefix))
 
         return self._walk_back(attempt)
 

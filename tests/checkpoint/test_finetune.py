@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hvdrec.checkpoint.finetune import find, fine_tune
+from hvdrec.checkpoint import files, manifest
+from hvdrec.checkpoint.finetune import fine_tune
 from hvdrec.checkpoint.names import Entry
 from hvdrec.checkpoint.store import Store
 from hvdrec.errors import CheckpointError
@@ -37,7 +38,42 @@ def test_a_directory_gives_its_newest_and_the_step_stays(saved, state, other):
 
 def test_a_prefix_is_taken_as_it_is(saved, other):
     assert fine_tune(str(saved / "model.ckpt-3"), other.entries).prefix.endswith("model.ckpt-3")
-    assert find(str(saved / "model.ckpt-3.index")) == str(saved / "model.ckpt-3")
+    report = fine_tune(str(saved / "model.ckpt-3.index"), other.entries)
+    assert report.prefix == str(saved / "model.ckpt-3")
+
+
+def test_a_folder_is_read_once_and_a_damaged_one_passed_over(saved, other, monkeypatch):
+    read = []
+    fine_tune(str(saved / "model.ckpt-3"), other.entries)
+    older = other.values()
+
+    def sha256(path):
+        read.append(path.name)
+        return files.sha256(path)
+
+    monkeypatch.setattr(manifest, "sha256", sha256)
+    fine_tune(str(saved), other.entries)
+    assert read == ["model.ckpt-12.index"], "the values are compared as they are read"
+    data = saved / "model.ckpt-12.data-00000-of-00001"
+    whole = data.read_bytes()
+    for at in (3, len(whole) // 2, len(whole) - 3):
+        data.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        report = fine_tune(str(saved), other.entries)
+        assert report.prefix == str(saved / "model.ckpt-3")
+        for name, value in other.values().items():
+            np.testing.assert_array_equal(value, older[name])
+
+
+def test_no_mixture_of_a_damaged_checkpoint_and_an_older_one(saved, state, other):
+    more = tf.Variable(tf.zeros([100]))
+    Store(str(saved)).save(20, [*state.entries, Entry("a/new", more, None)], {})
+    data = saved / "model.ckpt-20.data-00000-of-00001"
+    whole = data.read_bytes()
+    data.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(
+        CheckpointError, match=r"model.ckpt-12: a newer checkpoint is damaged, .* lacks a/new"
+    ):
+        fine_tune(str(saved), [*other.entries, Entry("a/new", more, None)])
 
 
 @pytest.mark.parametrize("name", ["model.ckpt-4", "none/model.ckpt-3"])
