@@ -60,15 +60,15 @@ def fine_tune(
 
     if not Path(prefix_or_dir).is_dir():
         return take(_prefix(prefix_or_dir))
-    report = Store(prefix_or_dir).use_newest(take)
-    if report is None:
+    newest = Store(prefix_or_dir).use_newest(take)
+    if newest is None:
         raise CheckpointError(f"{prefix_or_dir}: there is no checkpoint (model.ckpt-<step>.index) in it")
-    if mixed := sorted(begun - set(report.restored)):
+    if mixed := sorted(begun - set(newest.restored)):
         raise CheckpointError(
-            f"{report.prefix}: a newer checkpoint is damaged, and this one lacks {listed(mixed)}; "
+            f"{newest.prefix}: a newer checkpoint is damaged, and this one lacks {listed(mixed)}; "
             "give the prefix of the one to take"
         )
-    return report
+    return newest
 
 
 def _take(
