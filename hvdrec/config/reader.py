@@ -69,10 +69,10 @@ def _from_json(path: str, content: str) -> Config:
     except json.JSONDecodeError as error:
         raise ConfigError(f"{_place(path, error.lineno, error.colno)}: {error.msg}") from None
     except FieldValueError as error:
-        outer = error.path
+        outer = error.at if error.at in lines else error.path
         while outer and outer not in lines:
             outer = parent_path(outer)
-        raise ConfigError(f"{_place(path, lines.get(outer, 0))}: {error}") from None
+        raise ConfigError(f"{_place(path, lines.get(outer, 1))}: {error}") from None
     except RecursionError:
         raise ConfigError(f"{path}: values are nested too deeply") from None
     return Config(proto, path, dict(lines))

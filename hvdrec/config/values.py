@@ -33,11 +33,12 @@ class FieldValueError(ValueError):
     Attributes:
         path: Of the field.
         problem: What is wrong, on one line.
+        at: Of what stands there; another than `path` where that isn't a field.
     """
 
-    def __init__(self, path: str, problem: str) -> None:
+    def __init__(self, path: str, problem: str, at: str = "") -> None:
         super().__init__(f"{path}: {problem}" if path else problem)
-        self.path, self.problem = path, problem
+        self.path, self.problem, self.at = path, problem, at or path
 
 
 def shown(value: Any) -> str:
@@ -213,12 +214,13 @@ def merge_value(message: Any, value: Any, path: str, allow_text: bool = False) -
         field = find_field(descriptor, name)
         if field is None:
             names = hint(name, descriptor.fields_by_name, "its fields are")
-            raise FieldValueError(path, f"{descriptor.name} has no field {shown(name)}; {names}")
+            problem = f"{descriptor.name} has no field {shown(name)}; {names}"
+            raise FieldValueError(path, problem, join(path, name))
         oneof = field.containing_oneof
         if oneof is not None and inner is not None:
             if oneof.name in chosen:
                 both = f"{chosen[oneof.name]} and {field.name}"
-                raise FieldValueError(path, f"only one of {both} can be set")
+                raise FieldValueError(path, f"only one of {both} can be set", join(path, field.name))
             chosen[oneof.name] = field.name
         assign(message, field, inner, join(path, field.name), allow_text)
 

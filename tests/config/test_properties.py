@@ -8,7 +8,8 @@ import pathlib
 import re
 
 import pytest
-from config.generate import messages, mutilated, mutilated_values, odd_values, paths
+from config.forms import as_json, as_text
+from config.generate import NAMES, messages, mutilated, mutilated_values, odd_values, paths
 from google.protobuf import json_format, text_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -23,6 +24,8 @@ from hvdrec.errors import ConfigError
 from hvdrec.features import build_plan
 
 EXAMPLES = {m: SmallJob(pathlib.Path("rows.csv"), pathlib.Path("run"), model=m).text() for m in MODELS}
+#: Names of fields and values, and of the message that a file is.
+FIELDS = {*NAMES, "EasyRecConfig"}
 MORE = settings(max_examples=150, deadline=None)
 FEWER = settings(max_examples=40, deadline=None)
 
@@ -32,28 +35,43 @@ def folder(tmp_path_factory) -> pathlib.Path:
     return tmp_path_factory.mktemp("configs")
 
 
+#: Errors of the protobuf text parser name what they met, at its place.
+_SYNTAX = re.compile(r"Expected |Couldn't |the file ends inside |messages are nested too deeply|Invalid ")
+#: What is missing altogether stands on no line.
+_MISSING = re.compile(r"is missing|is empty|needs a label|above 0|isn't UTF-8")
+
+
 def outcome(path: pathlib.Path, *flags: str) -> None:
-    """Gets a config, or an error that is as it should be; anything else fails the test."""
+    """Gets a config, or an error that is as it should be; anything else fails the test.
+
+    It names the file, a place in it that is there, and a field of the protos or what the parser met.
+    """
     try:
         config = load_for_training(parse_train(["--pipeline_config_path", str(path), *flags]))
     except ConfigError as error:
-        place = (
-            rf"{re.escape(str(path))}(:\d+)*: .|--|and \d+ more|.* is not a flag|.*: there is no such flag"
-        )
+        lines = path.read_text(encoding="utf-8").split("\n")
         for line in str(error).split("\n"):
-            assert re.match(place, line)
             assert not re.search(r"<google|object at 0x|Traceback|hvdrec\.protos", line)
+            found = re.match(rf"{re.escape(str(path))}(?::(\d+))?(?::(\d+))?: (.+)", line)
+            if found is None:
+                assert re.match(r"--|and \d+ more|.* is not a flag|.*: there is no such flag", line)
+                continue
+            number, column, problem = int(found[1] or 0), int(found[2] or 0), found[3]
+            assert number <= len(lines)
+            assert column <= len(lines[number - 1]) + 1
+            assert number or flags or _MISSING.search(problem)
+            named = FIELDS & set(re.findall(r"\w+", problem))
+            assert named or (number and _SYNTAX.match(problem)), line
         return
     # What the check lets pass can be compiled.
     assert build_plan(config.proto).fields
 
 
-def _as_value(text: str) -> dict:
-    message = text_format.Merge(text, pipeline_pb2.EasyRecConfig())
-    return json_format.MessageToDict(message, preserving_proto_field_name=True)
-
-
-VALUES = {model: _as_value(text) for model, text in EXAMPLES.items()}
+PROTOS = {m: text_format.Merge(text, pipeline_pb2.EasyRecConfig()) for m, text in EXAMPLES.items()}
+VALUES = {
+    model: json_format.MessageToDict(message, preserving_proto_field_name=True)
+    for model, message in PROTOS.items()
+}
 
 
 @MORE
@@ -70,7 +88,7 @@ def test_mutilated_texts(folder, data):
 def test_mutilated_json(folder, data):
     value = data.draw(mutilated_values(VALUES[data.draw(st.sampled_from(list(MODELS)))]))
     path = folder / "x.json"
-    path.write_text(json.dumps(value), encoding="utf-8")
+    path.write_text(json.dumps(value, indent=data.draw(st.sampled_from([None, 1]))), encoding="utf-8")
     outcome(path)
 
 
@@ -128,6 +146,21 @@ def test_expanding_twice_changes_nothing_more(message):
     once.CopyFrom(config.proto)
     expand(config)
     assert config.proto == once
+
+
+@FEWER
+@given(
+    message=messages(pipeline_pb2.EasyRecConfig) | st.sampled_from([*PROTOS.values()]),
+    choose=st.randoms(use_true_random=False),
+)
+def test_every_form_of_a_config_means_the_same(folder, message, choose):
+    """Order of fields, blanks, comments, braces, quotes, lists, enums by number; text and JSON."""
+    for form, name in ((as_text(message, choose), "form.config"), (as_json(message, choose), "form.json")):
+        path = folder / name
+        path.write_text(form.text, encoding="utf-8")
+        config = load(path)
+        assert config.proto == message
+        assert config.origins == form.lines
 
 
 def test_numbers_survive_writing(tmp_path):

@@ -158,17 +158,17 @@ def test_mistakes_in_text_are_told_with_their_place(read, text):
 
 JSON_MISTAKES = {
     '{\n"model_dir": }': (2, "Expecting value"),
-    '{"a": 1}': (0, 'EasyRecConfig has no field "a"'),
-    '{"train_config": {\n"num_stepz": 1}}': (1, "did you mean num_steps?"),
+    '{\n"a": 1}': (2, 'EasyRecConfig has no field "a"'),
+    '{"train_config": {\n"num_stepz": 1}}': (2, "did you mean num_steps?"),
     '{"train_config": {\n\n"num_steps": "x"}}': (3, 'expected a non-negative integer (uint32), found "x"'),
     '{"train_config": {"num_steps": ' + "9" * 5000 + "}}": (1, "expected a non-negative integer"),
     '{"model_dir": "a",\n "model_dir": "b"}': (2, 'the key "model_dir" stands twice'),
-    '{"train_input_path": "a", "parquet_train_input": "b"}': (
-        0,
+    '{"train_input_path": "a",\n"parquet_train_input": "b"}': (
+        2,
         "only one of train_input_path and parquet_train_input",
     ),
     '{"train_config": {"optimizer_config": {}}}': (1, "expected a list, each element an Optimizer message"),
-    "[]": (0, "expected fields of EasyRecConfig, found []"),
+    "[]": (1, "expected fields of EasyRecConfig, found []"),
     "[" * 100_000: (0, "nested too deeply"),
 }
 
