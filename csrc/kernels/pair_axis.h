@@ -20,17 +20,23 @@ struct Panels {
   int64_t size() const { return static_cast<int64_t>(number.size()); }
 };
 
+// In time O(B log n) for B panels: their numbers rise, so that the end of each is searched for.
 inline Panels FindPanels(const PairSide& side, double width) {
   Panels panels;
   const double inverse = 1 / width;
-  double last = 0;
-  for (int64_t i = 0; i < side.count; ++i) {
+  for (int64_t i = 0; i < side.count;) {
     const double number = std::floor(side.scores[i] * inverse);
-    if (i == 0 || number != last) {
-      panels.number.push_back(number);
-      panels.begin.push_back(i);
-      last = number;
+    panels.number.push_back(number);
+    panels.begin.push_back(i);
+    const auto within = [&](int64_t k) { return std::floor(side.scores[k] * inverse) == number; };
+    int64_t low = i, step = 1;
+    for (; low + step < side.count && within(low + step); step *= 2) low += step;
+    int64_t high = std::min(low + step, side.count);
+    while (high - low > 1) {
+      const int64_t middle = low + (high - low) / 2;
+      (within(middle) ? low : high) = middle;
     }
+    i = high;
   }
   panels.begin.push_back(side.count);
   return panels;

@@ -116,6 +116,62 @@ bool SortByPanel(const double* scores, double width, Scratch<Keyed>* items,
   return true;
 }
 
+// Places all rows by label and panel, where that is a few stretches of memory: one session, two
+// labels and not many panels. False, with nothing done, elsewhere. The places are those that
+// SortByPanel and Splitter come to.
+template <typename T>
+bool PlaceByLabelAndPanel(const double* scores, const T* labels, int64_t n, double width,
+                          const Parallel& parallel, PairPlan* plan) {
+  const Bounds<T> label = FindBounds<T>(n, parallel, [labels](int64_t i) { return labels[i]; });
+  if (!(label.low < label.high)) return false;
+  const Bounds<double> bounds =
+      FindBounds<double>(n, parallel, [scores](int64_t i) { return scores[i]; });
+  const double first = std::floor(bounds.low / width);
+  const double range = std::floor(bounds.high / width) - first;
+  if (!(range < kDigits / 2)) return false;
+  const int64_t panels = static_cast<int64_t>(range) + 1, digits = 2 * panels;
+  const int64_t chunks = ChunkCount(n, kSortChunk);
+  const double inverse = 1 / width;
+  Scratch<uint16_t> digit(static_cast<size_t>(n));
+  std::vector<int64_t> starts(static_cast<size_t>(chunks * digits));
+  std::vector<int64_t> strays(static_cast<size_t>(chunks));
+  ForChunks(parallel, n, kSortChunk, [&](int64_t chunk, int64_t begin, int64_t end) {
+    int64_t* const counts = &starts[static_cast<size_t>(chunk * digits)];
+    int64_t others = 0;
+    for (int64_t i = begin; i < end; ++i) {
+      const bool high = labels[i] == label.high;
+      others += !high && labels[i] != label.low;
+      const auto panel = static_cast<int64_t>(std::floor(scores[i] * inverse) - first);
+      digit[static_cast<size_t>(i)] = static_cast<uint16_t>(high ? panels + panel : panel);
+    }
+    strays[static_cast<size_t>(chunk)] = others;
+    if (others > 0) return;
+    for (int64_t i = begin; i < end; ++i) ++counts[digit[static_cast<size_t>(i)]];
+  });
+  for (const int64_t others : strays) {
+    if (others > 0) return false;
+  }
+  PairLevel level;
+  level.places.resize(static_cast<size_t>(n));
+  int64_t sum = 0, middle = 0;
+  for (int64_t d = 0; d < digits; ++d) {
+    if (d == panels) middle = sum;
+    for (int64_t c = 0; c < chunks; ++c) {
+      sum += std::exchange(starts[static_cast<size_t>(c * digits + d)], sum);
+    }
+  }
+  ForChunks(parallel, n, kSortChunk, [&](int64_t chunk, int64_t begin, int64_t end) {
+    int64_t* const to = &starts[static_cast<size_t>(chunk * digits)];
+    for (int64_t i = begin; i < end; ++i) {
+      level.places[static_cast<size_t>(i)] =
+          static_cast<int32_t>(to[digit[static_cast<size_t>(i)]]++);
+    }
+  });
+  level.splits.push_back({0, middle, n});
+  plan->levels.push_back(std::move(level));
+  return true;
+}
+
 void SortByScore(const double* scores, Scratch<Keyed>* items, const Parallel& parallel) {
   const auto n = static_cast<int64_t>(items->size());
   ForChunks(parallel, n, kSortChunk, [&](int64_t, int64_t begin, int64_t end) {
@@ -301,6 +357,10 @@ PairPlan PlanPairs(const double* scores, const T* labels, const int64_t* session
                    const PairPlanOptions& options, const Parallel& parallel) {
   PairPlan plan;
   if (n < 2) return plan;
+  if (sessions == nullptr && n > options.leaf_size && options.panel_width > 0 &&
+      PlaceByLabelAndPanel(scores, labels, n, options.panel_width, parallel, &plan)) {
+    return plan;
+  }
   Scratch<int32_t> rows(static_cast<size_t>(n));
   if (n <= options.leaf_size) {
     std::iota(rows.begin(), rows.end(), 0);

@@ -23,9 +23,17 @@ struct PairLeaf {
   int64_t begin, end;
 };
 
+// Where the rows of a level stand: the row at each place, or the place of each row. The latter is
+// for levels of all rows: rows then come in their own order, of which the level's is a few
+// interleaved stretches, so that neither side of a move is to random places of memory.
 struct PairLevel {
   Scratch<int32_t> rows;
+  Scratch<int32_t> places;
   std::vector<PairSplit> splits;
+
+  int64_t size() const {
+    return static_cast<int64_t>(places.empty() ? rows.size() : places.size());
+  }
 };
 
 // Every pair of rows of one session with different labels is in exactly one split or leaf. Two

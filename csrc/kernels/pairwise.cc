@@ -65,16 +65,17 @@ class Run {
       result.loss = result.pairs = std::numeric_limits<double>::quiet_NaN();
       return result;
     }
-    gradient_.assign(static_cast<size_t>(n), 0.0);
     const bool cut = std::isfinite(options_.limit) || options_.hardest < 1;
     const Total total = cut ? SumMasked() : SumAll();
-    const double scale = total.pairs > 0 ? 1 / total.pairs : 0;
+    const double mean = total.pairs > 0 ? 1 / total.pairs : 0;
     result.pairs = total.pairs;
-    result.loss = total.loss * scale;
+    result.loss = total.loss * mean;
+    const double scale = mean / options_.temperature;
     ForChunks(parallel_, n, kChunk, [&](int64_t, int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        gradient[i] =
-            static_cast<T>(gradient_[static_cast<size_t>(i)] * (scale / options_.temperature));
+        const auto row = static_cast<size_t>(i);
+        const size_t at = places_.empty() ? row : static_cast<size_t>(places_[row]);
+        gradient[i] = static_cast<T>(gradient_[at] * scale);
       }
     });
     return result;
@@ -103,29 +104,44 @@ class Run {
 
   Lined Line(const PairLevel& level) const {
     Lined lined;
-    const auto n = static_cast<int64_t>(level.rows.size());
-    lined.scores.resize(level.rows.size());
-    if (rows_.weights != nullptr) lined.weights.resize(level.rows.size());
-    lined.gradient.assign(level.rows.size(), 0.0);
-    ForChunks(parallel_, n, kChunk, [&](int64_t, int64_t begin, int64_t end) {
-      for (int64_t k = begin; k < end; ++k) {
-        const auto at = static_cast<size_t>(k);
-        const auto row = static_cast<size_t>(level.rows[at]);
-        lined.scores[at] = scores_[row];
-        if (rows_.weights != nullptr) lined.weights[at] = rows_.weights[row];
-      }
+    const auto n = static_cast<size_t>(level.size());
+    lined.scores.resize(n);
+    if (rows_.weights != nullptr) lined.weights.resize(n);
+    lined.gradient.resize(n);
+    ForPlaces(level, [&](size_t at, size_t row) {
+      lined.scores[at] = scores_[row];
+      if (rows_.weights != nullptr) lined.weights[at] = rows_.weights[row];
+      lined.gradient[at] = 0;
     });
     return lined;
   }
 
-  void AddGradient(const PairLevel& level, const Lined& lined) {
-    const auto n = static_cast<int64_t>(level.rows.size());
-    ForChunks(parallel_, n, kChunk, [&](int64_t, int64_t begin, int64_t end) {
+  // Calls body(place, row) for all of a level, in the order that it is in.
+  template <typename Body>
+  void ForPlaces(const PairLevel& level, const Body& body) const {
+    const bool by_row = !level.places.empty();
+    const int32_t* const other = by_row ? level.places.data() : level.rows.data();
+    ForChunks(parallel_, level.size(), kChunk, [&](int64_t, int64_t begin, int64_t end) {
       for (int64_t k = begin; k < end; ++k) {
-        const auto at = static_cast<size_t>(k);
-        gradient_[static_cast<size_t>(level.rows[at])] += lined.gradient[at];
+        const auto here = static_cast<size_t>(k), there = static_cast<size_t>(other[k]);
+        by_row ? body(there, here) : body(here, there);
       }
     });
+  }
+
+  // The gradient of what has been summed so far: by row, or with `places_` by place.
+  void AddGradient(PairLevel* level, Lined* lined) {
+    if (!level->places.empty() && gradient_.empty()) {
+      places_.swap(level->places);
+      gradient_.swap(lined->gradient);
+      return;
+    }
+    NeedGradient();
+    ForPlaces(*level, [&](size_t at, size_t row) { gradient_[row] += lined->gradient[at]; });
+  }
+
+  void NeedGradient() {
+    if (gradient_.empty()) gradient_.assign(static_cast<size_t>(rows_.count), 0.0);
   }
 
   static PairSide Side(Lined* lined, int64_t begin, int64_t end) {
@@ -144,13 +160,14 @@ class Run {
         options.panel_width = table_->width;
       }
     }
-    const PairPlan plan =
+    PairPlan plan =
         PlanPairs(scores_.data(), rows_.labels, rows_.sessions, rows_.count, options, parallel_);
+    if (plan.levels.empty() || !plan.leaves.empty()) NeedGradient();
     Total total = SumLeaves(plan);
-    for (const PairLevel& level : plan.levels) {
+    for (PairLevel& level : plan.levels) {
       Lined lined = Line(level);
       total += SumSplits(level.splits, &lined);
-      AddGradient(level, lined);
+      AddGradient(&level, &lined);
     }
     return total;
   }
@@ -247,7 +264,8 @@ class Run {
 
   // With `limit` or `hardest`.
   Total SumMasked() {
-    const PairPlan plan =
+    NeedGradient();
+    PairPlan plan =
         PlanPairs(scores_.data(), rows_.labels, rows_.sessions, rows_.count, {}, parallel_);
     std::vector<Lined> lined;
     std::vector<PairCut> cuts;
@@ -271,7 +289,7 @@ class Run {
       total.pairs = static_cast<double>(CountPairs(cuts, true));
     }
     total.loss = SumKept(cuts, share);
-    for (size_t l = 0; l < plan.levels.size(); ++l) AddGradient(plan.levels[l], lined[l]);
+    for (size_t l = 0; l < plan.levels.size(); ++l) AddGradient(&plan.levels[l], &lined[l]);
     return total;
   }
 
@@ -317,6 +335,7 @@ class Run {
   const double tolerance_;
   std::shared_ptr<const PairTable> table_;
   Scratch<double> scores_, gradient_;
+  Scratch<int32_t> places_;
 };
 
 }  // namespace

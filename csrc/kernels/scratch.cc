@@ -1,5 +1,7 @@
 #include "kernels/scratch.h"
 
+#include <sys/mman.h>
+
 #include <map>
 #include <mutex>
 #include <new>
@@ -9,13 +11,35 @@ namespace {
 
 // What is smaller the system's allocator keeps itself.
 constexpr size_t kSmall = size_t{1} << 16;
-constexpr size_t kMostKept = size_t{64} << 20;
+constexpr size_t kMostKept = size_t{512} << 20;
 
 // Sizes that blocks come in: four to a doubling, so that inputs of nearly one size share them.
 size_t BlockSize(size_t bytes) {
   size_t step = kSmall / 4;
   while (step * 8 < bytes) step *= 2;
   return (bytes + step - 1) / step * step;
+}
+
+// Blocks of this size and over are made of huge pages where the system has them for whoever asks:
+// one page for 512, so as many fewer times that it has to be asked for one.
+constexpr size_t kHuge = size_t{4} << 20;
+constexpr std::align_val_t kHugePage{size_t{2} << 20};
+
+void* Allocate(size_t size) {
+  if (size < kHuge) return ::operator new(size);
+  void* const block = ::operator new(size, kHugePage);
+#ifdef MADV_HUGEPAGE
+  madvise(block, size, MADV_HUGEPAGE);  // no more than advice
+#endif
+  return block;
+}
+
+void Free(void* block, size_t size) noexcept {
+  if (size < kHuge) {
+    ::operator delete(block);
+  } else {
+    ::operator delete(block, kHugePage);
+  }
 }
 
 class Kept {
@@ -31,7 +55,7 @@ class Kept {
         return block;
       }
     }
-    return ::operator new(size);
+    return Allocate(size);
   }
 
   void Give(void* block, size_t size) noexcept {
@@ -46,12 +70,12 @@ class Kept {
       } catch (const std::bad_alloc&) {  // then it isn't kept
       }
     }
-    ::operator delete(block);
+    Free(block, size);
   }
 
  private:
   void Clear() {
-    for (const auto& [size, block] : blocks_) ::operator delete(block);
+    for (const auto& [size, block] : blocks_) Free(block, size);
     blocks_.clear();
     bytes_ = 0;
   }

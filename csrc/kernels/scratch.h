@@ -13,8 +13,8 @@
 
 namespace hvdrec {
 
-// A block that may be larger than asked for; with the same `bytes` it goes back. Up to 64 MB of
-// such blocks stay with the process. Safe to call from several threads.
+// A block that may be larger than asked for; with the same `bytes` it goes back. Up to 512 MB
+// of such blocks stay with the process. Safe to call from several threads.
 void* TakeScratch(size_t bytes);
 void GiveScratch(void* block, size_t bytes) noexcept;
 
