@@ -18,7 +18,7 @@ struct SortedRows {
       : order(static_cast<size_t>(batch.rows)),
         begin(order.size()),
         end(order.size()),
-        values(batch.rows, batch.dim) {
+        values(Blocks(batch.rows).filled(), batch.dim) {
     std::iota(order.begin(), order.end(), int64_t{0});
     const auto session = [&](int64_t i) {
       return batch.sessions == nullptr ? 0 : batch.sessions[i];
@@ -48,13 +48,14 @@ struct SortedRows {
         values.row(place) = MatrixMap<T>(batch.embeddings + order[place] * batch.dim, 1, batch.dim);
       }
     });
+    values.bottomRows(values.rows() - batch.rows).setZero();
   }
 
   std::vector<int64_t> order;    // by place: the row of the batch
   std::vector<int64_t> begin;    // by place: where its class begins,
   std::vector<int64_t> end;      // and ends
   std::vector<int64_t> anchors;  // the anchors' places, ascending
-  RowMatrix<T> values;           // by place
+  RowMatrix<T> values;           // by place, filled up
 };
 
 // What an anchor's sums make: its loss, and what to add to the exponent of a pair for the pair's
@@ -87,7 +88,7 @@ class SimilaritySweep {
         column_blocks_(batch.rows),
         pool_(std::max(row_blocks_.size(), column_blocks_.size())) {
     if (all_) return;
-    anchor_values_.resize(batch.anchors, batch.dim);
+    anchor_values_.setZero(row_blocks_.filled(), batch.dim);
     for (int64_t i = 0; i < batch.anchors; ++i) {
       anchor_values_.row(i) = rows_.values.row(rows_.anchors[i]);
     }
@@ -116,7 +117,7 @@ class SimilaritySweep {
   // After Loss().
   void Gradient(T* gradient) {
     RowMatrix<T> sums = RowMatrix<T>::Zero(batch_.rows, batch_.dim);
-    RowMatrix<T> anchor_sums = RowMatrix<T>::Zero(anchor_values_.rows(), batch_.dim);
+    RowMatrix<T> anchor_sums = RowMatrix<T>::Zero(all_ ? 0 : batch_.anchors, batch_.dim);
     ForTiles([&](int64_t i, int64_t j, Tile& tile) {
       all_ ? Share<true>(i, j, tile) : Share<false>(i, j, tile);
       const auto shares = tile.values.topLeftCorner(row_blocks_.rows(i), column_blocks_.rows(j));
@@ -168,13 +169,17 @@ class SimilaritySweep {
     return matrix.middleRows(blocks.begin(block), blocks.rows(block));
   }
 
+  static auto FilledRows(const RowMatrix<T>& matrix, const Blocks& blocks, int64_t block) {
+    return matrix.middleRows(blocks.begin(block), blocks.filled(block));
+  }
+
   template <typename Work>
   void ForTiles(const Work& work) {
     const auto run = [&](int64_t i, int64_t j) {
       typename BufferPool<Tile>::Loan tile(pool_);
-      tile->values.topLeftCorner(row_blocks_.rows(i), column_blocks_.rows(j)).noalias() =
-          Rows(all_ ? rows_.values : anchor_values_, row_blocks_, i) *
-          Rows(rows_.values, column_blocks_, j).transpose();
+      tile->values.topLeftCorner(row_blocks_.filled(i), column_blocks_.filled(j)).noalias() =
+          FilledRows(all_ ? rows_.values : anchor_values_, row_blocks_, i) *
+          FilledRows(rows_.values, column_blocks_, j).transpose();
       work(i, j, *tile);
     };
     if (all_) {
@@ -418,8 +423,8 @@ class SimilaritySweep {
   const bool all_;  // all rows are anchors
   const Blocks row_blocks_, column_blocks_;
   BufferPool<Tile> pool_;
-  RowMatrix<T> anchor_values_;                          // by anchor, where not all rows are
-  PairOfShifts whole_;                                  // for any similarity the batch can have
+  RowMatrix<T> anchor_values_;  // by anchor, filled up, where not all rows are
+  PairOfShifts whole_;          // for any similarity the batch can have
   std::vector<T> hardest_positive_, hardest_negative_;  // by place, with mining
   std::vector<ExpSum> positive_, negative_;             // by place
   std::vector<AnchorResult> results_;                   // by anchor

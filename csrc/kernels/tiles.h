@@ -33,11 +33,17 @@ template <typename T>
 using ConstStretch = Eigen::Map<const RowArray<T>>;
 
 // Equal blocks of rows, the last one possibly smaller.
+//
+// Eigen adds up the terms of a product in another order in the last few rows and columns of a
+// matrix than in the others, so two rows' product depends on their places in their blocks. In
+// matrices of kStep rows and columns or a multiple of it there are no such last few: a block
+// filled up with zeros to `filled` rows gives two rows the same product wherever they are.
 class Blocks {
  public:
-  // Two 256 x 256 tiles of floats fit a core's second cache. Few rows make smaller tiles, so that
+  // Two 240 x 240 tiles of floats fit a core's second cache. Few rows make smaller tiles, so that
   // several threads find work.
-  explicit Blocks(int64_t rows) : rows_(rows), size_(std::clamp<int64_t>(rows / 16, 64, 256)) {}
+  explicit Blocks(int64_t rows)
+      : rows_(rows), size_(FillUp(std::clamp<int64_t>(rows / 16, 3 * kStep, 10 * kStep))) {}
 
   int64_t count() const { return ChunkCount(rows_, size_); }
   int64_t size() const { return size_; }
@@ -45,7 +51,16 @@ class Blocks {
   int64_t end(int64_t block) const { return std::min(rows_, (block + 1) * size_); }
   int64_t rows(int64_t block) const { return end(block) - begin(block); }
 
+  int64_t filled(int64_t block) const { return FillUp(rows(block)); }
+  // Rows of all blocks, the last one filled up.
+  int64_t filled() const { return FillUp(rows_); }
+
  private:
+  // Three vectors of 8 floats, which Eigen's kernel takes at a time.
+  static constexpr int64_t kStep = 24;
+
+  static int64_t FillUp(int64_t rows) { return ChunkCount(rows, kStep) * kStep; }
+
   int64_t rows_;
   int64_t size_;
 };

@@ -149,12 +149,26 @@ def test_threads_ranges_of_anchors_and_order_of_rows(name: str, parameters: dict
         function(e, labels, sessions=sessions, first_anchor=a, anchors=b - a, threads=2, **parameters)
         for a, b in ((0, 0), (0, 100), (100, 700))
     ]
-    assert sum(part[0] for part in parts) == pytest.approx(loss, rel=1e-5)
-    _close(sum(part[1] for part in parts), gradient, 1e-4)
+    assert sum(part[0] for part in parts) == pytest.approx(loss, rel=1e-7)
+    _close(sum(part[1] for part in parts), gradient, 3e-6)
     order = np.random.default_rng(0).permutation(len(e))
     other, found = function(e[order], labels[order], sessions=sessions[order], **parameters)
-    assert other == pytest.approx(loss, rel=1e-6)
-    _close(found, gradient[order], 1e-4)
+    assert other == pytest.approx(loss, rel=1e-7)
+    _close(found, gradient[order], 3e-6)
+
+
+@pytest.mark.parametrize("rows", [23, 49, 121])
+def test_a_product_is_the_same_wherever_its_rows_are(rows: int) -> None:
+    """Exponents of thousands of times a similarity show each of its bits."""
+    e, labels, _ = _rows(5, rows, 20, 4, dtype=np.float32)
+    function = load_native().multi_similarity_loss
+    sharp = {"alpha": 20_000.0, "beta": 20_000.0, "lamb": 0.0}
+    loss, _ = function(e, labels, **sharp)
+    alone = [function(e, labels, first_anchor=a, anchors=1, **sharp)[0] for a in range(rows)]
+    assert sum(alone) == pytest.approx(loss, rel=1e-12)
+    for seed in range(3):
+        order = np.random.default_rng(seed).permutation(rows)
+        assert function(e[order], labels[order], **sharp)[0] == pytest.approx(loss, rel=1e-12)
 
 
 @pytest.mark.parametrize(("name", "parameters"), [CASES[0], CASES[3], CASES[4]])
