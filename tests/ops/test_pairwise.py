@@ -187,6 +187,20 @@ def test_the_order_of_rows_does_not_matter(kind: str, options: dict[str, Any]) -
     np.testing.assert_allclose(permuted[1], gradient[order], rtol=0, atol=1e-6 * np.abs(gradient).max())
 
 
+@pytest.mark.parametrize(("kind", "options"), [case for case in OPTIONS if "hardest" not in case[1]])
+@pytest.mark.parametrize("grades", [2, 4])
+def test_rows_many_times_over(kind: str, options: dict[str, Any], grades: int) -> None:
+    """The loss of the rows themselves: an oracle for more rows than one piece of the work takes."""
+    data = rows(700, grades, 3.0, grades == 4, 0, 10, np.float64)
+    loss, gradient, pairs = pairwise_oracle.pairwise(**data, kind=kind, **options)
+    often = {k: v if v is None else np.tile(v, 100) for k, v in data.items()}
+    found = load_native().pairwise(**often, kind=kind, **options)
+    assert found[0] == pytest.approx(loss, rel=1e-7)
+    assert found[2] == pairs * 100**2
+    expected = np.tile(gradient / 100, 100)
+    np.testing.assert_allclose(found[1], expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
