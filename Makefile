@@ -49,7 +49,8 @@ test-multinode: build ## Run the tests on several hosts (network namespaces: as 
 	$(PY) -m pytest -m multinode -rs tests/multinode $(ARGS)
 
 soak: build ## Kill 1,000 saves between two system calls, and runs at any moment (KILLS=1000; minutes)
-	$(PY) -m pytest tests/checkpoint/test_kills.py tests/trainer/test_killed_run.py --timeout 0 --kills $(KILLS) $(ARGS)
+	$(PY) -m pytest tests/checkpoint/test_kills.py tests/trainer/test_killed_run.py --kills $(KILLS) \
+	  --timeout 0 -o faulthandler_timeout=0 $(ARGS)
 
 # SANITIZE=thread looks for races. The short forms are part of the tests (tests/ops).
 SANITIZE ?= address,undefined

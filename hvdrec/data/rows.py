@@ -25,10 +25,6 @@ class RowsFile(Protocol):
     def name(self) -> str:
         """As messages show it."""
 
-    @property
-    def remote(self) -> bool:
-        """Whether it is the same for all hosts: in a store, or a database."""
-
     def size(self) -> int:
         """How much it holds, in a unit of its kind; 0 where that can't be known."""
 

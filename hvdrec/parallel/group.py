@@ -20,6 +20,7 @@ class ReplicaGroup(abc.ABC):
         size: Number of processes.
         local_rank: This process among those of its machine.
         local_size: Number of processes on its machine.
+        one_host: Whether all processes that were started are on one machine; the same for all of them.
         trains: False for the group of a process that only evaluates.
     """
 
@@ -27,6 +28,7 @@ class ReplicaGroup(abc.ABC):
     size: int
     local_rank: int
     local_size: int
+    one_host: bool = True
     trains: bool = True
 
     @abc.abstractmethod

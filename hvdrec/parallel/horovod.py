@@ -55,6 +55,7 @@ class HorovodReplicas(ReplicaGroup):
         self._root = hvd.rank() - self.rank
         self.trains = not separate or hvd.rank() < hvd.size() - 1
         self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
+        self.one_host = hvd.size() == self.local_size
         self._watch: PeerWatch | None = None
         gpus = tf.config.list_physical_devices("GPU")
         if gpus:
@@ -84,7 +85,7 @@ class HorovodReplicas(ReplicaGroup):
 
     def watch(self) -> None:
         """Ends this process, with a message, when one on another host is gone."""
-        if self._hvd.size() > self.local_size:
+        if not self.one_host:
             self._watch = watch_peers(self._hvd.rank(), self.gather_from_all)
 
     def leave(self) -> None:

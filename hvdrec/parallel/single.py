@@ -23,7 +23,7 @@ class SingleReplica(ReplicaGroup):
         self.rank, self.size, self.local_rank, self.local_size = 0, 1, 0, 1
         if among is not None:
             self.local_rank, self.local_size = among.local_rank, among.local_size
-            self.trains = among.trains
+            self.one_host, self.trains = among.one_host, among.trains
 
     def sum(self, value: tf.Tensor, name: str) -> tf.Tensor:
         """`value` itself."""

@@ -1,12 +1,13 @@
 """Notices that a process on another host is gone, while this one waits for it in a collective.
 
-A lost host leaves its connections silent, not closed: MPI waits for ever then, and
-so may `mpirun`, or exit with 0. So every process keeps one idle TCP connection to rank 0, which the
-kernels at both ends probe (keepalive) however busy the processes are.
+A lost host leaves its connections silent, not closed: MPI waits for ever then, and so may `mpirun`, or exit
+with 0. So every process keeps one idle TCP connection to rank 0, which the kernels at both ends probe
+(keepalive) however busy the processes are.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -54,12 +55,15 @@ class PeerWatch:
         self._wake, self._woken = socket.socketpair()
         self._thread = threading.Thread(target=self._watch, name="hvdrec-peers", daemon=True)
         self._thread.start()
+        # A process that ends by an error has said so itself.
+        atexit.register(self.close)
 
     def close(self) -> None:
         """Says good-bye: that this process is gone is no loss any more."""
         if self._closed.is_set():
             return
         self._closed.set()
+        atexit.unregister(self.close)
         self._wake.close()
         self._tell(_BYE)
         # It may be waiting for the launcher.
@@ -86,7 +90,7 @@ class PeerWatch:
                     if why is None and said == _BYE:
                         selector.unregister(key.fileobj)
                         continue
-                    lost = lost or why or said.decode("utf-8", "replace").strip()
+                    lost = lost or why or said.removesuffix(_BYE).decode("utf-8", "replace").strip()
                     lost = lost.replace("%", self._links[key.fileobj])
         self._tell(f"{lost}\n".encode())
         if not self._closed.wait(self._grace):
@@ -135,35 +139,45 @@ def watch_peers(
     Raises:
         UserError: HVDREC_LOST_AFTER_SECONDS is no number of seconds.
     """
-    host = socket.gethostname()
-    if rank == 0:
-        seconds = _lost_after()
-        with _listener() as listener:
-            token = secrets.token_hex(16)
-            links: dict[socket.socket, str] = {}
-            accepting = threading.Thread(target=_accept, args=(listener, token, links), daemon=True)
-            accepting.start()
-            addresses = _addresses()
-            gather((host, seconds, listener.getsockname()[1], addresses, token))
-            unlinked = [found for found in gather(None) if found is not None]
-            with contextlib.suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)
-            accepting.join()
-        if unlinked:
-            logger.warning(
-                "%s can't reach rank 0 on %s (tried %s): if a host is lost, only the launcher will notice",
-                *(", ".join(unlinked), host, ", ".join(addresses)),
-            )
-    else:
-        own = f"rank {rank} on {host}"
-        # Launchers take few variables to other hosts: rank 0's setting holds.
-        root, seconds, port, addresses, token = gather(None)[0]
-        link = _connect(port, addresses, token, own)
-        links = {link: f"rank 0 on {root}"} if link else {}
-        gather(None if link else own)
+    links, seconds = _be_joined(gather) if rank == 0 else _join(rank, gather)
     for link in links:
         _keep_alive(link, seconds)
     return PeerWatch(links, lambda lost: fail(lost, 2.0 * seconds))
+
+
+def _be_joined(gather: Callable[[Any], list[Any]]) -> tuple[dict[socket.socket, str], int]:
+    """Rank 0's links with all others, and the seconds that any of them may be silent (collective)."""
+    host, seconds, addresses = socket.gethostname(), _lost_after(), _addresses()
+    token = secrets.token_hex(16)
+    links: dict[str, socket.socket] = {}
+    with _listener() as listener:
+        accepting = threading.Thread(target=_accept, args=(listener, token, links), daemon=True)
+        accepting.start()
+        gather((host, seconds, listener.getsockname()[1], addresses, token))
+        unlinked = [name for name in gather(None) if name is not None]
+        with contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
+        accepting.join()
+    for name in unlinked:
+        # It has given up a connection that was taken too late.
+        if name in links:
+            links.pop(name).close()
+    if unlinked:
+        logger.warning(
+            "%s can't reach rank 0 on %s (tried %s): if a host is lost, only the launcher will notice",
+            *(", ".join(unlinked), host, ", ".join(addresses)),
+        )
+    return {link: name for name, link in links.items()}, seconds
+
+
+def _join(rank: int, gather: Callable[[Any], list[Any]]) -> tuple[dict[socket.socket, str], int]:
+    """Another rank's link with rank 0, and the seconds that it may be silent (collective)."""
+    own = f"rank {rank} on {socket.gethostname()}"
+    # Launchers take few variables to other hosts: rank 0's setting holds.
+    root, seconds, port, addresses, token = gather(None)[0]
+    link = _connect(port, addresses, token, own)
+    gather(None if link else own)
+    return ({link: f"rank 0 on {root}"} if link else {}), seconds
 
 
 def _lost_after() -> int:
@@ -186,8 +200,8 @@ def _addresses() -> list[str]:
     return [a for a in found if not a.startswith(("127.", "169.254.", "fe80:")) and a != "::1"]
 
 
-def _accept(listener: socket.socket, token: str, links: dict[socket.socket, str]) -> None:
-    """Takes the connections of processes that know the token, until the listener is shut down."""
+def _accept(listener: socket.socket, token: str, links: dict[str, socket.socket]) -> None:
+    """Takes connections until the listener is shut down: of who knows the token, and the last of each."""
     while True:
         try:
             link, _ = listener.accept()
@@ -198,7 +212,9 @@ def _accept(listener: socket.socket, token: str, links: dict[socket.socket, str]
             said, _, name = link.recv(4096).decode("utf-8", "replace").partition(" ")
             if secrets.compare_digest(said, token):
                 link.sendall(_BYE)
-                links[link] = name
+                if name in links:
+                    links[name].close()
+                links[name] = link
                 continue
         link.close()
 

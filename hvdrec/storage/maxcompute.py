@@ -46,11 +46,6 @@ class Table:
     table: str
     partition: str
 
-    @property
-    def remote(self) -> bool:
-        """True: it is the same for all hosts."""
-        return True
-
     def size(self) -> int:
         """Its rows, 0 where that can't be known."""
         try:

@@ -51,9 +51,13 @@ def stop_all(group: ReplicaGroup, model_dir: str, error: BaseException) -> None:
         except (OSError, ValueError):
             time.sleep(0.1)
     raise PeerError(
-        "another rank ended without a word (killed, out of memory, or its host is lost); the run can go on "
-        "from its last checkpoint (--continue_train)"
+        "another rank is gone (killed, out of memory, its host is lost, or it has said why itself); the run "
+        f"can go on from its last checkpoint (--continue_train); Horovod says: {_first_line(error)}"
     ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _is_echo(error: BaseException) -> bool:

@@ -58,13 +58,16 @@ def need_one_folder(model_dir: str, group: ReplicaGroup) -> None:
         return
     own = f".seen-by-{socket.gethostname()}-{os.getpid()}"
     path = os.path.join(model_dir, own)
-    with open(path, "w", encoding="utf-8"):
-        names = group.gather_from_all(own)
-    end = time.monotonic() + _APPEARS_SECONDS
-    while (unseen := set(names) - set(os.listdir(model_dir))) and time.monotonic() < end:
-        time.sleep(_POLL_SECONDS)
-    apart = any(group.gather_from_all(bool(unseen)))
-    os.remove(path)
+    try:
+        with open(path, "w", encoding="utf-8"):
+            names = group.gather_from_all(own)
+        end = time.monotonic() + _APPEARS_SECONDS
+        while (unseen := set(names) - set(os.listdir(model_dir))) and time.monotonic() < end:
+            time.sleep(_POLL_SECONDS)
+        apart = any(group.gather_from_all(bool(unseen)))
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path)
     if apart:
         raise ConfigError(
             f"--eval_method separate: the processes don't see the same {model_dir}; put it on a file "

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import socket
 from collections.abc import Sequence
 
 from hvdrec.data.rows import RowsFile
 from hvdrec.errors import DataError
 from hvdrec.parallel.group import ReplicaGroup
+from hvdrec.storage import is_remote
+from hvdrec.storage.maxcompute import is_table
 from hvdrec.trainer.agree import raise_together
+
+#: A file by its name, and how much it holds (bytes, a table's rows).
+_Described = tuple[str, int]
 
 
 def need_same_files(files: Sequence[RowsFile], sizes: bool, group: ReplicaGroup) -> None:
@@ -19,23 +25,42 @@ def need_same_files(files: Sequence[RowsFile], sizes: bool, group: ReplicaGroup)
 
     Args:
         files: Of this rank's input.
-        sizes: Compare their sizes too, where they are on a local disk.
+        sizes: Compare their sizes too, where they may differ.
         group: The ranks.
 
     Raises:
         DataError: This rank's files differ from rank 0's.
         PeerError: Another's do.
     """
-    if group.size == group.local_size:
+    if group.one_host or group.size == 1:
         return
-    described = [(f.name, f.size() if sizes and not f.remote else 0) for f in files]
+    described = [(f.name, f.size() if sizes and _may_differ(f.name) else 0) for f in files]
     digest = hashlib.sha256(repr(described).encode()).hexdigest()
-    told = f"{len(files)} file{'' if len(files) == 1 else 's'} of {sum(s for _, s in described)} bytes"
-    host, there, expected = group.gather_objects((socket.gethostname(), told, digest))[0]
+    if len(set(group.gather_objects(digest))) == 1:
+        return
+    host = socket.gethostname()
+    first = group.gather_objects((host, described) if group.rank == 0 else None)[0]
     error = None
-    if digest != expected:
+    if described != first[1]:
+        own = f"rank {group.rank} on {host}"
         error = DataError(
-            f"{files[0].name}: rank {group.rank} on {socket.gethostname()} finds {told}, rank 0 on {host} "
-            f"finds {there}; every host needs the same input files at the same paths"
+            f"{_difference(described, own, first[1], f'rank 0 on {first[0]}')}; every host needs the same "
+            "input files at the same paths"
         )
     raise_together(group, error)
+
+
+def _may_differ(name: str) -> bool:
+    """A store's files are the same for all; a table may grow between two ranks' looks at it."""
+    return is_table(name) or not is_remote(name)
+
+
+def _difference(here: Sequence[_Described], own: str, there: Sequence[_Described], other: str) -> str:
+    """The first file that two ranks don't both read, or not with the same content."""
+    for mine, others in itertools.zip_longest(here, there):
+        if mine is None or others is None or mine[0] != others[0]:
+            found = f"{own} has {len(here)} input files, {other} has {len(there)}; the first that differs is "
+            return found + f"{mine[0] if mine else 'none'} here, {others[0] if others else 'none'} there"
+        if mine != others:
+            return f"{mine[0]}: has the size {mine[1]} for {own}, {others[1]} for {other}"
+    raise AssertionError("nothing differs")

@@ -18,7 +18,7 @@ from hvdrec.trainer import log
 from hvdrec.trainer.agree import together
 from hvdrec.trainer.evaluate import write_result
 from hvdrec.trainer.failure import clear, stop_all
-from hvdrec.trainer.follow import follow, mark_done, need_one_folder, time_of
+from hvdrec.trainer.follow import clear_done, follow, mark_done, need_one_folder, time_of
 from hvdrec.trainer.job import Job, set_threads
 from hvdrec.trainer.options import RunOptions
 from hvdrec.trainer.profiling import log_devices
@@ -78,6 +78,7 @@ def locked(config: Config, group: ReplicaGroup, signals: StopSignals) -> Iterato
     def acquire() -> None:
         if group.rank == 0:
             lock.acquire(lambda: signals.received != 0)
+            clear_done(config.proto.model_dir)
             place.pull()
 
     def begin() -> None:

@@ -155,7 +155,7 @@ def open_store(config: Config) -> Store:
 
 
 def bring_checkpoint(config: Config, group: ReplicaGroup, folder: str, wanted: str | None) -> str | None:
-    """Brings a checkpoint of a store to every machine (collective).
+    """Brings a checkpoint of a store to rank 0, the only one that reads it (collective).
 
     Args:
         config: Whose model_dir is meant where nothing else is asked for.
@@ -164,7 +164,7 @@ def bring_checkpoint(config: Config, group: ReplicaGroup, folder: str, wanted: s
         wanted: A prefix or a folder; None for the newest of model_dir.
 
     Returns:
-        Its prefix here; `wanted` where that is local.
+        Its prefix on rank 0; `wanted` where that is local.
 
     Raises:
         CheckpointError: There is none.
@@ -173,16 +173,7 @@ def bring_checkpoint(config: Config, group: ReplicaGroup, folder: str, wanted: s
     if not storage.is_remote(url):
         return wanted
     here = Path(folder) / "checkpoint" if wanted else Path(folder)
-    first = together(group, lambda: fetch(url, here) if group.rank == 0 else "")
-    prefix = group.gather_objects(first)[0]
-    # The same one everywhere, even if a newer one appears meanwhile.
-    exact = storage.join(url if _is_folder(url, prefix) else storage.parent(url), Path(prefix).name)
-    together(group, lambda: fetch(exact, here) if group.local_rank == 0 and group.rank != 0 else "")
-    return prefix
-
-
-def _is_folder(url: str, prefix: str) -> bool:
-    return storage.name(url.removesuffix(".index")) != Path(prefix).name
+    return together(group, lambda: fetch(url, here) if group.rank == 0 else None)
 
 
 def _is_mirrored(name: str) -> bool:

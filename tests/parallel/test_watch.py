@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import queue
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 
 from hvdrec.errors import UserError
+from hvdrec.parallel import watch
 from hvdrec.parallel.watch import SECONDS, PeerWatch, watch_peers
 
 
@@ -56,15 +59,15 @@ def test_all_are_told_of_a_rank_that_is_gone() -> None:
     host = socket.gethostname()
     expected = f"rank 2 on {host} ended without a word (killed, or out of memory)"
     assert [lost[rank].get(timeout=20) for rank in (0, 1)] == [expected] * 2
-    for watch in watches:
-        watch.close()
+    for each in watches:
+        each.close()
 
 
 def test_nobody_is_told_of_a_rank_that_left() -> None:
     watches, lost = _linked(3)
-    for watch in reversed(watches):
-        watch.close()
-        watch.close()
+    for each in reversed(watches):
+        each.close()
+        each.close()
     assert all(q.empty() for q in lost)
     assert not [t for t in threading.enumerate() if t.name == "hvdrec-peers"]
 
@@ -73,9 +76,9 @@ def test_a_loss_that_is_followed_by_the_end_stays_unsaid() -> None:
     """Whoever ends with a message of his own within the grace needs no other."""
     own, other = socket.socketpair()
     told: queue.Queue[str] = queue.Queue()
-    watch = PeerWatch({own: "rank 0"}, told.put, grace=60)
+    own_watch = PeerWatch({own: "rank 0"}, told.put, grace=60)
     other.close()
-    watch.close()
+    own_watch.close()
     assert told.empty()
 
 
@@ -94,9 +97,42 @@ def test_a_stranger_is_not_let_in(monkeypatch: pytest.MonkeyPatch) -> None:
     watches, lost = _linked(2)
     assert answers == [b""]
     assert list(watches[0]._links.values()) == [f"rank 1 on {socket.gethostname()}"]
-    for watch in watches:
-        watch.close()
+    for each in watches:
+        each.close()
     assert all(q.empty() for q in lost)
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_connection_given_up_is_no_loss(monkeypatch: pytest.MonkeyPatch, again: bool) -> None:
+    """Rank 0 was too slow to answer: the rank has tried another address, or does without."""
+    real = watch._connect
+
+    def connect(*arguments: Any) -> socket.socket | None:
+        given_up = real(*arguments)
+        assert given_up is not None
+        given_up.close()
+        return real(*arguments) if again else None
+
+    monkeypatch.setattr(watch, "_connect", connect)
+    watches, _ = _linked(2)
+    expected = [f"rank 1 on {socket.gethostname()}"] if again else []
+    assert list(watches[0]._links.values()) == expected
+    for each in watches:
+        each.close()
+
+
+def test_a_process_that_ends_by_an_error_has_said_so() -> None:
+    own, other = socket.socketpair()
+    program = (
+        "import socket, sys; from hvdrec.parallel.watch import PeerWatch\n"
+        "PeerWatch({socket.socket(fileno=int(sys.argv[1])): 'rank 0'}, print); raise ValueError('a mistake')"
+    )
+    with own, other:
+        command = [sys.executable, "-c", program, str(other.fileno())]
+        done = subprocess.run(command, pass_fds=[other.fileno()], capture_output=True, text=True, timeout=60)
+        other.close()
+        assert "a mistake" in done.stderr
+        assert own.recv(100) == b"bye\n"
 
 
 def test_the_time_must_be_a_number(monkeypatch: pytest.MonkeyPatch) -> None:

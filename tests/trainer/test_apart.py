@@ -11,6 +11,7 @@ import pytest
 from hvdrec.data.files import InputFile
 from hvdrec.errors import ConfigError, DataError
 from hvdrec.parallel.single import SingleReplica
+from hvdrec.storage.maxcompute import Table
 from hvdrec.trainer import follow
 from hvdrec.trainer.agree import PeerError
 from hvdrec.trainer.same_files import need_same_files
@@ -21,7 +22,7 @@ class _TwoHosts(SingleReplica):
 
     def __init__(self, *first: Any) -> None:
         super().__init__()
-        self.rank, self.size = 1, 2
+        self.rank, self.size, self.one_host = 1, 2, False
         self._first = list(first)
 
     def gather_objects(self, value: Any) -> list[Any]:
@@ -31,38 +32,81 @@ class _TwoHosts(SingleReplica):
         return self.gather_objects(value)
 
 
-def _file(path: pathlib.Path, text: str) -> InputFile:
+class _Fellow(_TwoHosts):
+    """Rank 0 has the same; `told` is what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[Any] = []
+
+    def gather_objects(self, value: Any) -> list[Any]:
+        self.told.append(value)
+        return [value, value]
+
+
+def _file(path: pathlib.Path, text: str = "1,2\n") -> InputFile:
     path.write_text(text)
     return InputFile(str(path), pafs.LocalFileSystem(), str(path))
 
 
-@pytest.mark.parametrize("sizes", [True, False])
-def test_other_files_than_rank_0s_are_refused(tmp_path: pathlib.Path, sizes: bool) -> None:
-    file = _file(tmp_path / "a.csv", "1,2\n")
-    group = _TwoHosts(("node-a", "2 files of 9 bytes", "another digest"), None)
-    with pytest.raises(DataError, match=r"a.csv: rank 1 on \S+ finds 1 file of \d bytes, rank 0 on node-a"):
-        need_same_files([file], sizes, group)
+def _there(*described: tuple[str, int]) -> _TwoHosts:
+    """Rank 0 of another host has these files; its fellow's error, if any, is none of its own."""
+    return _TwoHosts("another digest", ("node-a", list(described)), None)
 
 
-def test_a_file_of_another_size_counts_unless_ranks_have_files_of_their_own(tmp_path: pathlib.Path) -> None:
-    digests = {}
+def test_a_file_that_rank_0_has_not_is_refused(tmp_path: pathlib.Path) -> None:
+    files = [_file(tmp_path / "a.csv"), _file(tmp_path / "c.csv")]
+    group = _there((files[0].name, 4), (str(tmp_path / "b.csv"), 4), (files[1].name, 4))
+    found = r"rank 1 on \S+ has 2 input files, rank 0 on node-a has 3; .*c.csv here, \S+b.csv there"
+    with pytest.raises(DataError, match=found):
+        need_same_files(files, True, group)
+    group = _there((files[0].name, 4))
+    with pytest.raises(
+        DataError, match=r"has 2 input files, rank 0 on node-a has 1; .*c.csv here, none there"
+    ):
+        need_same_files(files, True, group)
+
+
+def test_a_file_of_another_size_is_refused(tmp_path: pathlib.Path) -> None:
+    file = _file(tmp_path / "a.csv")
+    with pytest.raises(
+        DataError, match=r"a.csv: has the size 4 for rank 1 on \S+, 9 for rank 0 on node-a; every"
+    ):
+        need_same_files([file], True, _there((file.name, 9)))
+
+
+def test_ranks_with_files_of_their_own_need_only_the_names(tmp_path: pathlib.Path) -> None:
+    file = _file(tmp_path / "a.csv")
+    seen = []
     for text in ("1,2\n", "1,2\n3,4\n"):
-        for sizes in (True, False):
-            seen: list[Any] = []
-            group = _TwoHosts()
-            group.gather_objects = lambda value, seen=seen: seen.append(value) or [value, None]  # type: ignore[method-assign]
-            file = _file(tmp_path / "a.csv", text)
-            need_same_files([file], sizes, group)
-            digests[text, sizes] = seen[0][2]
-    assert digests["1,2\n", True] != digests["1,2\n3,4\n", True]
-    assert digests["1,2\n", False] == digests["1,2\n3,4\n", False]
+        group = _Fellow()
+        need_same_files([_file(tmp_path / "a.csv", text)], False, group)
+        seen += group.told
+    assert seen[0] == seen[1]
+    group = _Fellow()
+    need_same_files([file], True, group)
+    assert group.told[0] != seen[0]
+
+
+def test_a_table_that_has_grown_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rows are asked for; a file of a store is the same for all."""
+    name = "odps://p/tables/t/ds=1"
+    monkeypatch.setattr(Table, "size", lambda self: 7)
+    table = Table(name, "p", "t", "ds=1")
+    with pytest.raises(DataError, match=f"{name}: has the size 7 for rank 1"):
+        need_same_files([table], True, _there((name, 9)))
+    need_same_files([InputFile("s3://b/a.csv", None, "b/a.csv")], True, _Fellow())
+
+
+def test_one_machine_is_asked_nothing(tmp_path: pathlib.Path) -> None:
+    group = _TwoHosts()
+    group.one_host = True
+    need_same_files([_file(tmp_path / "a.csv")], True, group)
 
 
 def test_rank_0s_fellows_hear_of_it(tmp_path: pathlib.Path) -> None:
-    file = _file(tmp_path / "a.csv", "1,2\n")
-    group = _TwoHosts()
-    answers = iter([lambda own: [own, own], lambda own: ["a.csv differs", own]])
-    group.gather_objects = lambda value: next(answers)(value)  # type: ignore[method-assign]
+    file = _file(tmp_path / "a.csv")
+    group = _TwoHosts("another digest", ("node-a", [(file.name, 4)]), "a.csv differs")
     with pytest.raises(PeerError, match=r"rank 0 failed: a\.csv differs"):
         need_same_files([file], True, group)
 
