@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from hvdrec.errors import UserError
@@ -77,11 +79,20 @@ class HorovodReplicas(ReplicaGroup):
 
     def gather_objects(self, value: Any) -> list[Any]:
         """Every rank's `value` in rank order."""
-        return list(self._hvd.allgather_object(value, process_set=self._processes))
+        return self._gather(value, self._processes)
 
     def gather_from_all(self, value: Any) -> list[Any]:
         """Every started process's `value`."""
-        return list(self._hvd.allgather_object(value))
+        return self._gather(value, self._hvd.global_process_set)
+
+    def _gather(self, value: Any, processes: Any) -> list[Any]:
+        # Horovod's allgather_object asks for the number of processes afterwards: another may have left by
+        # then, and the set of processes is gone with it.
+        own = tf.convert_to_tensor(np.frombuffer(pickle.dumps(value), np.uint8))
+        size = tf.convert_to_tensor([own.shape[0]], tf.int32)
+        sizes = self._hvd.allgather(size, name="object_sizes", process_set=processes).numpy()
+        objects = self._hvd.allgather(own, name="objects", process_set=processes).numpy()
+        return [pickle.loads(part.tobytes()) for part in np.split(objects, np.cumsum(sizes)[:-1])]
 
     def watch(self) -> None:
         """Ends this process, with a message, when one on another host is gone."""
