@@ -13,6 +13,7 @@ import tensorflow as tf
 from hvdrec.layers.placement import Placement
 from hvdrec.ops.library import load_ops
 from hvdrec.parallel.cluster import CHIEF, SERVER, WORKER, ChiefWatch, Cluster
+from hvdrec.parallel.remote_call import RemoteCall
 
 #: A part of a table has at least so many bytes (as TensorFlow's MinSizePartitioner), and at most so many,
 #: because a message of gRPC holds less than 2 GiB.
@@ -85,7 +86,12 @@ class Coordinator:
 
         A worker that is lost in the middle has its calls run again by another.
         """
-        return self._coordinator.schedule(function, args=arguments)
+        cluster = self._coordinator._cluster
+        with self.strategy.scope():
+            call = RemoteCall(function, cluster.closure_queue._cancellation_mgr, args=arguments)
+            result = call.build_output_remote_value()
+            cluster.closure_queue.put(call)
+        return result
 
     def fetch(self, value: Any) -> Any:
         """The numpy values of a scheduled call, once it has run."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import re
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
@@ -14,7 +16,7 @@ from google.protobuf.message import Message
 
 from hvdrec.config import Config
 from hvdrec.config.names import is_repeated
-from hvdrec.errors import ConfigError, StoppedError, TrainingError
+from hvdrec.errors import ConfigError, StoppedError, TrainingError, UserError
 from hvdrec.parallel import cluster as clusters
 from hvdrec.parallel.cluster import CHIEF, EVALUATOR, SERVER, WORKER, ChiefWatch, Cluster
 from hvdrec.parallel.parameter_server import Coordinator, serve
@@ -58,7 +60,7 @@ def train_on_servers(config: Config, flags: Any) -> None:
 def _coordinate(config: Config, flags: Any, cluster: Cluster) -> None:
     signals, group = StopSignals(), SingleReplica()
     model_dir = config.proto.model_dir
-    with signals.watching(), locked(config, group, signals):
+    with _leaving(), signals.watching(), locked(config, group, signals):
         if not flags.verbose:
             tf.get_logger().addFilter(_LostWorkers())
         clear_done(model_dir)
@@ -69,7 +71,6 @@ def _coordinate(config: Config, flags: Any, cluster: Cluster) -> None:
             coordinator = Coordinator(cluster)
             run_job(config, flags, group, signals, lambda: ServerJob(config, group, cluster, coordinator))
         except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
-            atexit.register(_leave, TrainingError.exit_code)
             raise TrainingError(_lost(error)) from error
 
 
@@ -85,6 +86,19 @@ def _lost(error: tf.errors.OpError) -> str:
         f"{who} is gone, and the variables it held with it; start all processes again with --continue_train "
         "to go on from the last checkpoint"
     )
+
+
+@contextlib.contextmanager
+def _leaving() -> Iterator[None]:
+    """Has the process end without TensorFlow's own end once all else is done, with the block's exit code."""
+    code = 1
+    atexit.register(lambda: _leave(code))
+    try:
+        yield
+        code = 0
+    except UserError as error:
+        code = error.exit_code
+        raise
 
 
 def _leave(code: int) -> None:
