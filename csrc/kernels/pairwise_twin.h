@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "kernels/bad_rows.h"
+#include "kernels/pair_table.h"
 #include "kernels/pairwise_steps.h"
 #include "kernels/pairwise_sweep_steps.h"
 
@@ -121,7 +122,7 @@ class PairwiseTwin {
 
   void PutTable() {
     // As the CPU has it.
-    table_ = GetPairTable(function_, sizeof(T) == sizeof(float) ? 1e-8 : 1e-12);
+    table_ = GetPairTable(function_, kPanelTolerance<T>);
     const auto put = [&](const std::vector<double>& from) {
       double* const to = New<double>(static_cast<int64_t>(from.size()));
       machine_.Upload(from.data(), static_cast<int64_t>(from.size()), to);

@@ -150,6 +150,16 @@ void Fill(const std::vector<PairCell>& cells, tf::Tensor* tensor) {
   std::memcpy(tensor->flat<double>().data(), cells.data(), cells.size() * sizeof(PairCell));
 }
 
+// Allocates outputs 0, 1, ... of these shapes.
+template <size_t N>
+tf::Status Allocate(tf::OpKernelContext* context, const tf::TensorShape (&shapes)[N],
+                    tf::Tensor* (*outputs)[N]) {
+  for (size_t k = 0; k < N; ++k) {
+    TF_RETURN_IF_ERROR(context->allocate_output(static_cast<int>(k), shapes[k], &(*outputs)[k]));
+  }
+  return absl::OkStatus();
+}
+
 int64_t Size(size_t size) { return static_cast<int64_t>(size); }
 
 }  // namespace
@@ -205,12 +215,11 @@ class PairwiseCellsOp final : public PairwiseCellsBase<T> {
   void Run(tf::OpKernelContext* context, const PairwiseRows<T>& rows,
            const PairwiseOptions& options) override {
     const PairCellRows found = FindCells(rows, options, DeviceThreads(context));
-    tf::Tensor *cells, *order;
-    OP_REQUIRES_OK(context,
-                   context->allocate_output(0, {Size(found.cells.size()), kCellNumbers}, &cells));
-    OP_REQUIRES_OK(context, context->allocate_output(1, {rows.count}, &order));
-    Fill(found.cells, cells);
-    std::copy(found.order.begin(), found.order.end(), order->flat<int32_t>().data());
+    tf::Tensor* out[2];  // cells, order
+    OP_REQUIRES_OK(
+        context, Allocate(context, {{Size(found.cells.size()), kCellNumbers}, {rows.count}}, &out));
+    Fill(found.cells, out[0]);
+    std::copy(found.order.begin(), found.order.end(), out[1]->flat<int32_t>().data());
   }
 };
 
@@ -224,15 +233,16 @@ class PairwiseMomentsOp final : public PairwiseCellsBase<T> {
            const PairwiseOptions& options) override {
     const std::vector<PairCell> gathered = Cells(context->input(6));
     const std::vector<PairCell> all = MergeCells(gathered.data(), Size(gathered.size()));
-    tf::Tensor *cells, *moments;
-    OP_REQUIRES_OK(context, context->allocate_output(0, {Size(all.size()), kCellNumbers}, &cells));
-    OP_REQUIRES_OK(context, context->allocate_output(
-                                1, {Size(all.size()), MomentsPerCell(rows, options)}, &moments));
+    tf::Tensor* out[2];  // all, moments
+    OP_REQUIRES_OK(context, Allocate(context,
+                                     {{Size(all.size()), kCellNumbers},
+                                      {Size(all.size()), MomentsPerCell(rows, options)}},
+                                     &out));
     if (all.empty()) return;
-    Fill(all, cells);
+    Fill(all, out[0]);
     const std::vector<double> found = CellMoments(
         rows, options, CellRows(context->input(4), context->input(5)), all, DeviceThreads(context));
-    std::copy(found.begin(), found.end(), moments->flat<double>().data());
+    std::copy(found.begin(), found.end(), out[1]->flat<double>().data());
   }
 };
 
@@ -248,15 +258,13 @@ class PairwiseOverCellsOp final : public PairwiseCellsBase<T> {
     const tf::Tensor& moments = context->input(7);
     OP_REQUIRES(context, moments.NumElements() == Size(all.size()) * MomentsPerCell(rows, options),
                 tf::errors::InvalidArgument("moments are not those of the cells"));
-    tf::Tensor *loss, *gradient, *pairs;
-    OP_REQUIRES_OK(context, context->allocate_output(0, {}, &loss));
-    OP_REQUIRES_OK(context, context->allocate_output(1, {rows.count}, &gradient));
-    OP_REQUIRES_OK(context, context->allocate_output(2, {}, &pairs));
+    tf::Tensor* out[3];  // loss, gradient, pairs
+    OP_REQUIRES_OK(context, Allocate(context, {{}, {rows.count}, {}}, &out));
     const PairwiseResult result = SumOverCells(
         rows, options, CellRows(context->input(4), context->input(5)), all,
-        moments.flat<double>().data(), DeviceThreads(context), gradient->flat<T>().data());
-    loss->scalar<T>()() = static_cast<T>(result.loss);
-    pairs->scalar<double>()() = result.pairs;
+        moments.flat<double>().data(), DeviceThreads(context), out[1]->flat<T>().data());
+    out[0]->scalar<T>()() = static_cast<T>(result.loss);
+    out[2]->scalar<double>()() = result.pairs;
   }
 };
 

@@ -176,6 +176,19 @@ def test_any_number_of_threads_gives_the_same_bits(kind: str, options: dict[str,
     np.testing.assert_array_equal(one[1], four[1])
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("scale", [3.0, 2000.0])
+def test_two_labels_placed_at_once_are_as_those_sorted_and_split(scale: float, weighted: bool) -> None:
+    """Rows of one session named go the way of any labels; panels are a few or more than are placed at once."""
+    data = rows(150_001, 2, scale, weighted, 0, 10)
+    native = load_native().pairwise
+    found = [native(**data, kind="logistic", threads=n) for n in (1, 2, 4)]
+    found.append(native(**{**data, "sessions": np.zeros(150_001, np.int64)}, kind="logistic"))
+    for loss, gradient, pairs in found[1:]:
+        assert (loss, pairs) == (found[0][0], found[0][2])
+        np.testing.assert_array_equal(gradient, found[0][1])
+
+
 @pytest.mark.parametrize(("kind", "options"), OPTIONS)
 def test_the_order_of_rows_does_not_matter(kind: str, options: dict[str, Any]) -> None:
     data = rows(3000, 4, 3.0, True, 7, 8)
