@@ -279,7 +279,7 @@ class MaskedSum {
         pairs.slope += slope[k] * moments[k];
         acting[k] += w * slope[k];
       }
-    } else if (distance < 0) {
+    } else if (distance < static_cast<double>(table_.first)) {
       pairs.value += moments[0] * (table_.margin - score) + Score(panel, moments);
       pairs.slope -= moments[0];
       acting[0] -= w;

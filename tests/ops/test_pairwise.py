@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from ops import pairwise_oracle
 
@@ -128,6 +128,8 @@ def test_any_rows(data: st.DataObject, case: tuple[str, dict[str, Any]], count: 
     margin=st.sampled_from([0.0, 1.5, -45.0]),
     seed=st.integers(0, 99),
 )
+@example("logistic", 150, 2.0, 0.0, False, 2, 0, np.float32, None, 0.9, -45.0, 1)
+@example("focal", 150, 2.0, 0.0, False, 2, 0, np.float32, None, 0.9, 45.0, 1)
 def test_pairs_under_a_mask(
     kind: str,
     count: int,
