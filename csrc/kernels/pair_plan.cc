@@ -94,24 +94,38 @@ uint32_t OrderedBits(float value) {
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
-// Sorts by panel; false, with nothing done, where the panels are too many for that to pay.
-bool SortByPanel(const double* scores, double width, Scratch<Keyed>* items,
-                 const Parallel& parallel) {
-  const auto n = static_cast<int64_t>(items->size());
+// The panels that scores lie in, numbered from the lowest.
+struct PanelRange {
+  double inverse;  // of their width
+  double first;    // the lowest
+  double last;     // number of the highest, counted from it; maybe beyond any integer
+
+  int64_t Number(double score) const {
+    return static_cast<int64_t>(std::floor(score * inverse) - first);
+  }
+};
+
+PanelRange FindPanelRange(const double* scores, int64_t n, double width, const Parallel& parallel) {
   const Bounds<double> bounds =
       FindBounds<double>(n, parallel, [scores](int64_t i) { return scores[i]; });
-  const double first = std::floor(bounds.low / width);
-  const double range = std::floor(bounds.high / width) - first;
-  if (!(range < (1 << 22))) return false;
-  const double inverse = 1 / width;
+  // By the product, as in Number: a quotient may be rounded to another panel.
+  const double inverse = 1 / width, first = std::floor(bounds.low * inverse);
+  return {inverse, first, std::floor(bounds.high * inverse) - first};
+}
+
+// Sorts by panel; false, with nothing done, where the panels are too many for that to pay.
+bool SortByPanel(const double* scores, const PanelRange& panels, Scratch<Keyed>* items,
+                 const Parallel& parallel) {
+  const auto n = static_cast<int64_t>(items->size());
+  if (!(panels.last < (1 << 22))) return false;
   ForChunks(parallel, n, kSortChunk, [&](int64_t, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      (*items)[static_cast<size_t>(i)] = {
-          static_cast<uint32_t>(std::floor(scores[i] * inverse) - first), static_cast<int32_t>(i)};
+      (*items)[static_cast<size_t>(i)] = {static_cast<uint32_t>(panels.Number(scores[i])),
+                                          static_cast<int32_t>(i)};
     }
   });
   int bits = 0;
-  while (range >= std::ldexp(1.0, bits)) ++bits;
+  while (panels.last >= std::ldexp(1.0, bits)) ++bits;
   RadixSort(items, bits, parallel);
   return true;
 }
@@ -120,18 +134,13 @@ bool SortByPanel(const double* scores, double width, Scratch<Keyed>* items,
 // labels and not many panels. False, with nothing done, elsewhere. The places are those that
 // SortByPanel and Splitter come to.
 template <typename T>
-bool PlaceByLabelAndPanel(const double* scores, const T* labels, int64_t n, double width,
+bool PlaceByLabelAndPanel(const double* scores, const PanelRange& range, const T* labels, int64_t n,
                           const Parallel& parallel, PairPlan* plan) {
+  if (!(range.last < kDigits / 2)) return false;
   const Bounds<T> label = FindBounds<T>(n, parallel, [labels](int64_t i) { return labels[i]; });
   if (!(label.low < label.high)) return false;
-  const Bounds<double> bounds =
-      FindBounds<double>(n, parallel, [scores](int64_t i) { return scores[i]; });
-  const double first = std::floor(bounds.low / width);
-  const double range = std::floor(bounds.high / width) - first;
-  if (!(range < kDigits / 2)) return false;
-  const int64_t panels = static_cast<int64_t>(range) + 1, digits = 2 * panels;
+  const int64_t panels = static_cast<int64_t>(range.last) + 1, digits = 2 * panels;
   const int64_t chunks = ChunkCount(n, kSortChunk);
-  const double inverse = 1 / width;
   Scratch<uint16_t> digit(static_cast<size_t>(n));
   std::vector<int64_t> starts(static_cast<size_t>(chunks * digits));
   std::vector<int64_t> strays(static_cast<size_t>(chunks));
@@ -141,7 +150,7 @@ bool PlaceByLabelAndPanel(const double* scores, const T* labels, int64_t n, doub
     for (int64_t i = begin; i < end; ++i) {
       const bool high = labels[i] == label.high;
       others += !high && labels[i] != label.low;
-      const auto panel = static_cast<int64_t>(std::floor(scores[i] * inverse) - first);
+      const int64_t panel = range.Number(scores[i]);
       digit[static_cast<size_t>(i)] = static_cast<uint16_t>(high ? panels + panel : panel);
     }
     strays[static_cast<size_t>(chunk)] = others;
@@ -357,16 +366,19 @@ PairPlan PlanPairs(const double* scores, const T* labels, const int64_t* session
                    const PairPlanOptions& options, const Parallel& parallel) {
   PairPlan plan;
   if (n < 2) return plan;
-  if (sessions == nullptr && n > options.leaf_size && options.panel_width > 0 &&
-      PlaceByLabelAndPanel(scores, labels, n, options.panel_width, parallel, &plan)) {
-    return plan;
-  }
   Scratch<int32_t> rows(static_cast<size_t>(n));
   if (n <= options.leaf_size) {
     std::iota(rows.begin(), rows.end(), 0);
   } else {
+    const bool by_panel = options.panel_width > 0;
+    PanelRange panels{};
+    if (by_panel) panels = FindPanelRange(scores, n, options.panel_width, parallel);
+    if (by_panel && sessions == nullptr &&
+        PlaceByLabelAndPanel(scores, panels, labels, n, parallel, &plan)) {
+      return plan;
+    }
     Scratch<Keyed> items(static_cast<size_t>(n));
-    if (!(options.panel_width > 0 && SortByPanel(scores, options.panel_width, &items, parallel))) {
+    if (!(by_panel && SortByPanel(scores, panels, &items, parallel))) {
       SortByScore(scores, &items, parallel);
     }
     ForChunks(parallel, n, kSortChunk, [&](int64_t, int64_t begin, int64_t end) {

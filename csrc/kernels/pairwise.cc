@@ -67,6 +67,7 @@ class Run {
     }
     const bool cut = std::isfinite(options_.limit) || options_.hardest < 1;
     const Total total = cut ? SumMasked() : SumAll();
+    NeedGradient();
     const double mean = total.pairs > 0 ? 1 / total.pairs : 0;
     result.pairs = total.pairs;
     result.loss = total.loss * mean;
@@ -162,7 +163,6 @@ class Run {
     }
     PairPlan plan =
         PlanPairs(scores_.data(), rows_.labels, rows_.sessions, rows_.count, options, parallel_);
-    if (plan.levels.empty() || !plan.leaves.empty()) NeedGradient();
     Total total = SumLeaves(plan);
     for (PairLevel& level : plan.levels) {
       Lined lined = Line(level);
@@ -235,6 +235,7 @@ class Run {
 
   Total SumLeaves(const PairPlan& plan) {
     const std::vector<PairLeaf>& leaves = plan.leaves;
+    if (!leaves.empty()) NeedGradient();
     std::vector<Total> totals(leaves.size());
     const auto size = [&](int64_t l) {
       return leaves[static_cast<size_t>(l)].end - leaves[static_cast<size_t>(l)].begin;
@@ -264,7 +265,6 @@ class Run {
 
   // With `limit` or `hardest`.
   Total SumMasked() {
-    NeedGradient();
     PairPlan plan =
         PlanPairs(scores_.data(), rows_.labels, rows_.sessions, rows_.count, {}, parallel_);
     std::vector<Lined> lined;
