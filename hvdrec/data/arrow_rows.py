@@ -90,6 +90,11 @@ class ArrowBlock:
             assert self.data is not None
         return _take(self.data, index)
 
+    @property
+    def end(self) -> int:
+        """The row of the file behind its last, from 0."""
+        return self._first + self.rows
+
     def files(self, index: np.ndarray) -> np.ndarray:
         """Returns the number of each row's file."""
         return np.full(len(index), self._file, np.int32)
@@ -135,11 +140,18 @@ class Stretch:
         self._blocks: list[tuple[int, weakref.ref[ArrowBlock]]] = []
         self._next = 0
 
-    def add_block(self, first: int, rows: int) -> ArrowBlock:
-        """The next `rows` rows as a block; row `first` of the file, from 0, is its first."""
-        block = ArrowBlock(self, self._number, first, rows)
-        self._blocks.append((rows, weakref.ref(block)))
-        return block
+    def blocks(self, first: int, rows: int, block_rows: int) -> Iterator[ArrowBlock]:
+        """Its rows, `block_rows` at a time.
+
+        Args:
+            first: Row of the file, from 0, that is the first of them.
+            rows: How many there are.
+            block_rows: Of a full block.
+        """
+        for start in range(0, rows, block_rows):
+            block = ArrowBlock(self, self._number, first + start, min(block_rows, rows - start))
+            self._blocks.append((block.rows, weakref.ref(block)))
+            yield block
 
     def decode_up_to(self, wanted: ArrowBlock) -> None:
         """Gives `wanted`, and the blocks before it that are still held, their rows."""

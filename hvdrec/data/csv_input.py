@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from hvdrec.data.files import InputFile
-from hvdrec.data.rows import BadRow, Block, FieldLike, Gathered, RowRefs
+from hvdrec.data.rows import BadRow, Block, FieldLike, Gathered, RowRefs, need_selected
 from hvdrec.data.share import ReadShare
 from hvdrec.errors import ConfigError, DataError
 from hvdrec.ops.native import load_native
@@ -82,9 +82,7 @@ class CsvFormat:
 
     def _check_names(self) -> None:
         if self._with_header:
-            missing = [n for n in self._names if self._selected and n not in self._selected]
-            if missing:
-                raise ConfigError(f"data_config.selected_cols: the model also needs {', '.join(missing)}")
+            need_selected(self._names, self._selected)
             return
         missing = [name for name in self._names if name not in self._declared]
         if missing:

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 
 from hvdrec.data.arrow_rows import ArrowBlock, ArrowRows, Stretch, plain_type
-from hvdrec.data.rows import FieldLike
+from hvdrec.data.rows import FieldLike, need_selected
 from hvdrec.data.share import ReadShare
-from hvdrec.errors import ConfigError, DataError
+from hvdrec.errors import DataError
 from hvdrec.storage.maxcompute import Snapshot, Table
 
 _BLOCK_ROWS = 1 << 14
@@ -55,9 +55,7 @@ class OdpsFormat(ArrowRows):
         self._block_rows = block_rows
         self._stretch_rows = stretch_rows
         self._names = list(dict.fromkeys(field.name for field in fields))
-        missing = [name for name in self._names if selected and name not in selected]
-        if missing:
-            raise ConfigError(f"data_config.selected_cols: the model also needs {', '.join(missing)}")
+        need_selected(self._names, selected)
         found = files[0].open().schema
         if keep_raw:
             everything = [name for name in found.names if not selected or name in selected]
@@ -79,9 +77,8 @@ class OdpsFormat(ArrowRows):
             for first in range(0, table.rows, self._stretch_rows):
                 rows = min(self._stretch_rows, table.rows - first)
                 stretch = Stretch(number, self._fetch(number, table, first, rows))
-                for start in range(0, rows, self._block_rows):
-                    block = stretch.add_block(first + start, min(self._block_rows, rows - start))
-                    self._share.within((first + start + block.rows) / table.rows)
+                for block in stretch.blocks(first, rows, self._block_rows):
+                    self._share.within(block.end / table.rows)
                     yield block
             self._share.end_file(number)
 

@@ -82,9 +82,8 @@ class ParquetFormat(ArrowRows):
             for group in range(file.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows
                 stretch = Stretch(number, self.decode(number, file, group))
-                for start in range(0, rows, self._block_rows):
-                    block = stretch.add_block(first + start, min(self._block_rows, rows - start))
-                    self._share.within((first + start + block.rows) / file.metadata.num_rows)
+                for block in stretch.blocks(first, rows, self._block_rows):
+                    self._share.within(block.end / file.metadata.num_rows)
                     yield block
                 first += rows
             self._share.end_file(number)

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from hvdrec.errors import ConfigError
+
 
 class FieldLike(Protocol):
     """An input column that is wanted, as `hvdrec.features.plan.Field`."""
@@ -27,6 +29,21 @@ class RowsFile(Protocol):
 
     def size(self) -> int:
         """How much it holds, in a unit of its kind; 0 where that can't be known."""
+
+
+def need_selected(names: Sequence[str], selected: Sequence[str]) -> None:
+    """Makes sure that wanted columns may be read.
+
+    Args:
+        names: The columns wanted.
+        selected: `data_config.selected_cols`, the only ones that may be; empty for all.
+
+    Raises:
+        ConfigError: One of them may not.
+    """
+    missing = [name for name in names if selected and name not in selected]
+    if missing:
+        raise ConfigError(f"data_config.selected_cols: the model also needs {', '.join(missing)}")
 
 
 class Block(Protocol):
