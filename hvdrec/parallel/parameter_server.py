@@ -102,11 +102,6 @@ class Coordinator:
         self._coordinator.join()
 
 
-def is_lost_server(error: BaseException) -> bool:
-    """Whether an error of the coordinator says that a parameter server is gone."""
-    return isinstance(error, tf.errors.UnavailableError | tf.errors.AbortedError) and "/job:ps" in str(error)
-
-
 def serve(cluster: Cluster, intra: int, inter: int) -> None:
     """Serves as a worker or a parameter server until the chief's process has ended.
 

@@ -22,7 +22,7 @@ from hvdrec.parallel.cluster import CHIEF, EVALUATOR, SERVER, WORKER, ChiefWatch
 from hvdrec.parallel.parameter_server import Coordinator, serve
 from hvdrec.parallel.single import SingleReplica
 from hvdrec.trainer import log
-from hvdrec.trainer.follow import clear_done, follow, time_of
+from hvdrec.trainer.follow import follow, time_of
 from hvdrec.trainer.job import set_threads, threads
 from hvdrec.trainer.server_job import ServerJob
 from hvdrec.trainer.signals import StopSignals
@@ -59,11 +59,9 @@ def train_on_servers(config: Config, flags: Any) -> None:
 
 def _coordinate(config: Config, flags: Any, cluster: Cluster) -> None:
     signals, group = StopSignals(), SingleReplica()
-    model_dir = config.proto.model_dir
     with _leaving(), signals.watching(), locked(config, group, signals):
         if not flags.verbose:
             tf.get_logger().addFilter(_LostWorkers())
-        clear_done(model_dir)
         clusters.wait_for_all(cluster, log.logger.info, lambda: signals.received != 0)
         if signals.received:
             raise StoppedError("stopped before training began", signals.received)
