@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from machine import describe
+from machine import describe, report
 
 TABLES = 8
 WIDTH = 16
@@ -158,10 +158,7 @@ def main() -> None:
     args = parser.parse_args()
     about = describe("numpy", "tensorflow-cpu")
     sizes = {size: run_size(size, args.times, args.folder) for size in args.sizes.split(",")}
-    text = json.dumps({"benchmark": "checkpoint", **about, "times": args.times, "sizes": sizes}, indent=2)
-    print(text)
-    if args.out:
-        args.out.write_text(text + "\n")
+    report({"benchmark": "checkpoint", **about, "times": args.times, "sizes": sizes}, args.out)
     return None
 
 

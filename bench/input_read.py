@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 import pathlib
 import platform
@@ -23,6 +22,7 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
+from machine import report
 
 from hvdrec.data.csv_input import CsvFormat
 from hvdrec.data.files import list_files
@@ -119,10 +119,7 @@ def main() -> None:
             "bytes_per_row": round(data.stat().st_size / args.rows, 1),
             "results": {name: measure(read, args.times) for name, read in readers.items()},
         }
-    text = json.dumps(result, indent=2)
-    print(text)
-    if args.out:
-        args.out.write_text(text + "\n")
+    report(result, args.out)
 
 
 if __name__ == "__main__":

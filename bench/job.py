@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import ml1m
-from machine import describe
+from machine import describe, report
 
 BATCH = 1024
 BIN = pathlib.Path(sys.executable).parent
@@ -198,10 +198,7 @@ def main() -> None:
         "steps": args.steps,
         "results": bench(args.variants.split(","), args.steps, args.times),
     }
-    text = json.dumps(result, indent=2)
-    print(text)
-    if args.out:
-        args.out.write_text(text + "\n")
+    report(result, args.out)
 
 
 if __name__ == "__main__":

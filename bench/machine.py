@@ -31,6 +31,14 @@ def describe(*packages: str) -> dict[str, Any]:
     }
 
 
+def report(result: dict[str, Any], out: pathlib.Path | None) -> None:
+    """Prints a benchmark's result, and writes it to a file if one is given."""
+    text = json.dumps(result, indent=2)
+    print(text)
+    if out:
+        out.write_text(text + "\n")
+
+
 def installed(contenders: list[str], needs: dict[str, str]) -> tuple[list[str], list[str]]:
     """The contenders whose packages are there, and those packages; says which are left out.
 

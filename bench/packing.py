@@ -187,7 +187,7 @@ def main() -> None:
     if sys.argv[1:2] == ["--check"]:
         return check_equal(*sys.argv[2:])
     from layouts import LAYOUTS
-    from machine import describe
+    from machine import describe, report
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--layout", choices=LAYOUTS, action="append")
@@ -201,10 +201,7 @@ def main() -> None:
             name: run_layout(name, args.rows, args.times, pathlib.Path(folder))
             for name in args.layout or LAYOUTS
         }
-    text = json.dumps({"benchmark": "packing", **about, "batch": BATCH, "layouts": layouts}, indent=2)
-    print(text)
-    if args.out:
-        args.out.write_text(text + "\n")
+    report({"benchmark": "packing", **about, "batch": BATCH, "layouts": layouts}, args.out)
     return None
 
 

@@ -26,7 +26,7 @@ from typing import Any
 
 import ml1m
 import psutil
-from machine import describe
+from machine import describe, report
 
 BATCH = 1024
 SERVERS = 2
@@ -205,10 +205,7 @@ def main() -> None:
         "servers": SERVERS,
         "results": results,
     }
-    text = json.dumps(result, indent=2)
-    print(text)
-    if args.out:
-        args.out.write_text(text + "\n")
+    report(result, args.out)
 
 
 if __name__ == "__main__":

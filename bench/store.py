@@ -27,7 +27,7 @@ from typing import Any
 import pyarrow.csv
 import pyarrow.parquet
 from input_read import BATCH, write_data
-from machine import describe
+from machine import describe, report
 
 NAMES = ["label", *(f"number{i}" for i in range(6)), *(f"word{i}" for i in range(8))]
 
@@ -168,10 +168,7 @@ def main() -> None:
             "rows": args.rows,
             "results": measure(args.rows, args.ranks, args.times),
         }
-        text = json.dumps(found, indent=2)
-        print(text)
-        if args.out:
-            args.out.write_text(text + "\n")
+        report(found, args.out)
 
 
 if __name__ == "__main__":
