@@ -205,8 +205,9 @@ def test_a_run_that_lost_its_lock_writes_nothing(store, tmp_path, state):
     lock.acquire()
     run = RemoteStore(store, str(tmp_path), check=lock.check)
     save(run, state, 1)
-    storage.write_text(f"{store}/.lock", json.dumps({"host": "other", "process": 1, "run": "another"}))
     for _ in range(200):
+        # Again: a beat that had looked just before writes over it.
+        storage.write_text(f"{store}/.lock", json.dumps({"host": "other", "process": 1, "run": "another"}))
         time.sleep(0.05)
         if lock._lost:
             break
