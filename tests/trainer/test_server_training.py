@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pathlib
@@ -12,15 +11,13 @@ import shlex
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 
 import numpy as np
 import psutil
 import pytest
-import tensorflow as tf
-from small_job import SmallJob, write_data
+from server_run import SECONDS, ServerRun, predict, small_job, values, write
 
 from hvdrec.config import load
 from hvdrec.parallel.cluster import answers
@@ -29,82 +26,8 @@ from hvdrec.trainer.job import Job
 
 pytestmark = pytest.mark.multirank
 
-SECONDS = 150.0
 
-
-class Run:
-    """`python -m hvdrec.launch ps ...` and what it prints."""
-
-    def __init__(self, *arguments: str) -> None:
-        command = [sys.executable, "-m", "hvdrec.launch", "ps", *arguments]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        self.lines: list[str] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line)
-
-    @property
-    def text(self) -> str:
-        return "".join(self.lines)
-
-    def until(self, reached: Callable[[], object]) -> None:
-        began = time.monotonic()
-        while not reached():
-            assert self.process.poll() is None, self.text
-            assert time.monotonic() - began < SECONDS, self.text
-            time.sleep(0.05)
-
-    def wait(self) -> int:
-        """The exit code; nothing it started is left."""
-        children = psutil.Process(self.process.pid).children(recursive=True)
-        code = self.process.wait(SECONDS)
-        self._reader.join(10)
-        assert not [c for c in children if c.is_running() and c.status() != psutil.STATUS_ZOMBIE], self.text
-        return code
-
-    def role(self, name: str) -> psutil.Process:
-        """A process by its role, as ``worker-1``."""
-        role, _, index = name.partition("-")
-        began = time.monotonic()
-        while time.monotonic() - began < SECONDS:
-            for child in psutil.Process(self.process.pid).children():
-                # Between its fork and its own program a process has the launcher's environment.
-                with contextlib.suppress(psutil.Error, KeyError):
-                    task = json.loads(child.environ()["TF_CONFIG"])["task"]
-                    if task == {"type": role, "index": int(index or 0)}:
-                        return child
-            time.sleep(0.05)
-        raise AssertionError(f"{name} is not there: {self.text}")
-
-
-def _job(folder: pathlib.Path, name: str, **changes: object) -> SmallJob:
-    data = folder / "train.csv"
-    if not data.exists():
-        write_data(data, 1920)
-        write_data(folder / "eval.csv", 700, seed=1)
-    values: dict[str, object] = {"batch_size": 48, "steps": 20, "batch_norm": False, **changes}
-    return SmallJob(data, folder / name, **values)  # type: ignore[arg-type]
-
-
-def _write(job: SmallJob) -> str:
-    """With tables large enough to be dealt to two servers."""
-    path = job.model_dir.with_suffix(".config")
-    path.write_text(job.text().replace("hash_bucket_size: 200", "hash_bucket_size: 40000"))
-    return str(path)
-
-
-def _values(prefix: pathlib.Path) -> dict[str, np.ndarray]:
-    reader = tf.train.load_checkpoint(str(prefix))
-    return {name: reader.get_tensor(name) for name in reader.get_variable_to_shape_map()}
-
-
-def _wait_until_it_computes(run: Run, worker: psutil.Process) -> None:
+def _wait_until_it_computes(run: ServerRun, worker: psutil.Process) -> None:
     """Its CPU time stands still between the end of its imports and its first batch."""
     address = json.loads(worker.environ()["TF_CONFIG"])["cluster"]["worker"][1]
     run.until(lambda: answers(address))
@@ -113,25 +36,25 @@ def _wait_until_it_computes(run: Run, worker: psutil.Process) -> None:
 
 
 def test_a_run_goes_from_horovod_to_servers_and_back(tmp_path: pathlib.Path) -> None:
-    job = _job(
+    job = small_job(
         tmp_path,
         "model",
         evaluation=tmp_path / "eval.csv",
         batch_norm=True,
         train_extra="train_distribute: PSStrategy save_summary_steps: 10",
     )
-    config = load(_write(job))
+    config = load(write(job))
     first = Job(config, SingleReplica())
     first.train(False, 0)
     before = first.entries()
     job.steps = 160
-    run = Run(
+    run = ServerRun(
         "--workers",
         "2",
         "--ps",
         "2",
         "--pipeline_config_path",
-        _write(job),
+        write(job),
         "--continue_train",
         "--eval_method",
         "separate",
@@ -140,12 +63,12 @@ def test_a_run_goes_from_horovod_to_servers_and_back(tmp_path: pathlib.Path) -> 
     assert "2 workers and 2 servers, asynchronously" in run.text
     assert "[evaluator] evaluation: auc" in run.text
     assert "going on from" in run.text
-    saved = _values(job.model_dir / "model.ckpt-160")
+    saved = values(job.model_dir / "model.ckpt-160")
     assert {e.name: e.shape for e in before} == {name: value.shape for name, value in saved.items()}
     assert saved["global_step"] == 160
     # 140 steps of Adam: beta1_power was multiplied at each, but for the race of two workers.
     assert 0 < saved["beta2_power"] <= 0.999**100
-    again = Job(load(_write(job)), SingleReplica())
+    again = Job(load(write(job)), SingleReplica())
     again.store.restore(str(job.model_dir / "model.ckpt-160"), again.entries())
     here = again.evaluate(again.evaluator())
     there = json.loads((job.model_dir / "eval_result.txt").read_text())
@@ -157,40 +80,50 @@ def test_a_run_goes_from_horovod_to_servers_and_back(tmp_path: pathlib.Path) -> 
         found = entry.variable.numpy()[slice(*entry.rows)] if entry.rows else entry.variable.numpy()
         np.testing.assert_array_equal(found, value, err_msg=name)
     job.steps = 170
-    assert Job(load(_write(job)), SingleReplica()).train(True, 0)["auc"] > 0.75
+    assert Job(load(write(job)), SingleReplica()).train(True, 0)["auc"] > 0.75
 
 
 def test_workers_in_step_do_what_one_process_does_with_their_rows(tmp_path: pathlib.Path) -> None:
-    clip = "gradient_clipping_by_norm: 0.05"
-    job = _job(tmp_path, "alone", train_extra=clip)
-    Job(load(_write(job)), SingleReplica()).train(False, 0)
-    alone = _values(job.model_dir / "model.ckpt-20")
-    job = _job(tmp_path, "servers", batch_size=24, train_extra=clip)
-    run = Run(
+    """Moving averages and what is exported of them too."""
+    rate = "adam_optimizer { learning_rate { constant_learning_rate { learning_rate: 0.01 } } }"
+    changes = {
+        "train_extra": "gradient_clipping_by_norm: 0.05",
+        "optimizer": f"{rate} use_moving_average: true moving_average_decay: 0.9",
+        "export": 'exporter_type: "final"',
+    }
+    job = small_job(tmp_path, "alone", **changes)
+    Job(load(write(job)), SingleReplica()).train(False, 0)
+    alone = values(job.model_dir / "model.ckpt-20")
+    job = small_job(tmp_path, "servers", batch_size=24, **changes)
+    run = ServerRun(
         "--workers",
         "2",
         "--ps",
         "2",
         "--pipeline_config_path",
-        _write(job),
+        write(job),
         "--train_config.sync_replicas=true",
     )
     assert run.wait() == 0, run.text
     assert "2 workers and 2 servers, in step" in run.text
-    together = _values(job.model_dir / "model.ckpt-20")
+    together = values(job.model_dir / "model.ckpt-20")
     assert alone.keys() == together.keys()
     for name, value in alone.items():
         np.testing.assert_allclose(together[name], value, rtol=0, atol=1e-5, err_msg=name)
-    assert np.abs(alone["deep_feature/dnn_0/kernel/Adam"]).max() > 0
+    kernel = "deep_feature/dnn_0/kernel"
+    assert np.abs(alone[f"{kernel}/Adam"]).max() > 0
+    assert np.abs(alone[f"{kernel}/ExponentialMovingAverage"] - alone[kernel]).max() > 1e-3
+    exported = predict("--saved_model_dir", job.model_dir / "export" / "final", rows=job.train)
+    np.testing.assert_allclose(exported, predict("--model_dir", job.model_dir, rows=job.train), atol=1e-5)
 
 
 def _endless(
     folder: pathlib.Path, log_step_count_steps: int = 20
-) -> tuple[Run, list[str], Callable[[], int]]:
+) -> tuple[ServerRun, list[str], Callable[[], int]]:
     """A run of two workers that saves every 100 steps, its arguments, and what gives its newest checkpoint."""
-    job = _job(folder, "model", steps=1_000_000, train_extra="save_summary_steps: 0")
+    job = small_job(folder, "model", steps=1_000_000, train_extra="save_summary_steps: 0")
     arguments = [
-        *("--workers", "2", "--ps", "1", "--pipeline_config_path", _write(job)),
+        *("--workers", "2", "--ps", "1", "--pipeline_config_path", write(job)),
         "--train_config.train_distribute=PSStrategy",
         "--train_config.save_checkpoints_steps=100",
         f"--train_config.log_step_count_steps={log_step_count_steps}",
@@ -201,7 +134,7 @@ def _endless(
             (int(p.stem.rpartition("-")[2]) for p in job.model_dir.glob("model.ckpt-*.index")), default=0
         )
 
-    return Run(*arguments), arguments, newest
+    return ServerRun(*arguments), arguments, newest
 
 
 def test_a_lost_server_ends_the_run(tmp_path: pathlib.Path) -> None:
@@ -218,9 +151,9 @@ def test_a_lost_server_ends_the_run(tmp_path: pathlib.Path) -> None:
     assert "Traceback" not in run.text
     kept = newest()
     folder = tmp_path / "model"
-    assert _values(folder / f"model.ckpt-{kept}")["global_step"] == kept
+    assert values(folder / f"model.ckpt-{kept}")["global_step"] == kept
 
-    run = Run(*arguments, "--continue_train")
+    run = ServerRun(*arguments, "--continue_train")
     run.until(lambda: newest() > kept)
     run.process.send_signal(signal.SIGINT)
     assert run.wait() == 130, run.text
@@ -254,10 +187,10 @@ def test_lost_workers_are_replaced(tmp_path: pathlib.Path) -> None:
 
 def test_processes_started_by_hand_end_when_the_chief_is_gone(tmp_path: pathlib.Path) -> None:
     """The commands that --print shows are whole; nobody is there to end workers and servers."""
-    job = _job(tmp_path, "model", steps=1_000_000, train_extra="train_distribute: PSStrategy")
+    job = small_job(tmp_path, "model", steps=1_000_000, train_extra="train_distribute: PSStrategy")
     launch = [sys.executable, "-m", "hvdrec.launch", "ps", "--print", "--workers", "1", "--ps", "1"]
     shown = subprocess.run(
-        [*launch, "--pipeline_config_path", _write(job)],
+        [*launch, "--pipeline_config_path", write(job)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -287,8 +220,8 @@ def test_processes_started_by_hand_end_when_the_chief_is_gone(tmp_path: pathlib.
 
 
 def test_nothing_is_left_when_the_launcher_is_killed(tmp_path: pathlib.Path) -> None:
-    job = _job(tmp_path, "model", train_extra="train_distribute: PSStrategy")
-    run = Run("--workers", "2", "--ps", "1", "--pipeline_config_path", _write(job))
+    job = small_job(tmp_path, "model", train_extra="train_distribute: PSStrategy")
+    run = ServerRun("--workers", "2", "--ps", "1", "--pipeline_config_path", write(job))
     roles = [run.role(name) for name in ("chief", "worker-0", "worker-1", "ps")]
     run.process.kill()
     run.process.wait()
