@@ -104,25 +104,29 @@ def test_the_image_copies_what_is_there() -> None:
 
 @pytest.fixture
 def slurm(tmp_path: pathlib.Path) -> tuple[dict[str, str], pathlib.Path]:
-    """The environment of a batch script, with an mpirun that keeps its words and waits for its rank."""
+    """The environment of a batch script, with an mpirun that keeps its words, marks the end and waits for its rank."""
     folder = tmp_path / ".venv" / "bin"
     folder.mkdir(parents=True)
     rank = "trap 'echo saved; exit 143' TERM; echo ready; while :; do sleep 0.1; done"
     (folder / "mpirun").write_text(
         f"""#!/bin/bash
 printf '%s\\n' "$@" >{tmp_path}/words
+[[ -n ${{LOST:-}} ]] || touch "$MODEL_DIR/ESTIMATOR_TRAIN_DONE"
 trap 'echo mpirun was told; exit 1' TERM
 [[ -z ${{WAITS:-}} ]] || bash -c {rank!r} hvdrec.train
 """
     )
-    (folder / "mpirun").chmod(0o755)
+    (folder / "python").write_text(f'#!/bin/bash\nexec {sys.executable} "$@"\n')
+    for program in ("mpirun", "python"):
+        (folder / program).chmod(0o755)
+    (tmp_path / "a run").mkdir()
     environment = {
         "PATH": os.environ["PATH"],
         "SLURM_SUBMIT_DIR": str(tmp_path),
         "SLURM_NTASKS": "8",
         "SLURM_NTASKS_PER_NODE": "2",
         "CONFIG": "/shared/a b.config",
-        "MODEL_DIR": "/shared/run",
+        "MODEL_DIR": str(tmp_path / "a run"),
     }
     return environment, tmp_path
 
@@ -138,12 +142,25 @@ def test_the_batch_script_starts_the_allocations_ranks(slurm: tuple[dict[str, st
     assert words[4:7] == [str(folder / ".venv/bin/python"), "-m", "hvdrec.train"]
     flags = parse_train(words[7:])
     assert flags.pipeline_config_path == "/shared/a b.config"
-    assert flags.model_dir == "/shared/run"
+    assert flags.model_dir == environment["MODEL_DIR"]
     assert flags.eval_method == "none"
     del environment["CONFIG"]
     done = subprocess.run(["bash", script], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "CONFIG" in done.stderr
+
+
+def test_a_run_without_its_end_fails_in_the_batch_script(
+    slurm: tuple[dict[str, str], pathlib.Path],
+) -> None:
+    """mpirun ends with 0 too when a node is lost."""
+    environment, _ = slurm
+    script = ["bash", str(DEPLOY / "slurm.sbatch")]
+    done = subprocess.run(
+        script, env={**environment, "LOST": "1"}, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 1
+    assert "ended before its end" in done.stderr
 
 
 def test_the_batch_script_lets_a_rank_save_when_time_is_up(
