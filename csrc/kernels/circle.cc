@@ -1,5 +1,6 @@
 #include "kernels/circle.h"
 
+#include "kernels/logistic.h"
 #include "kernels/similarity_sweep.h"
 
 namespace hvdrec {

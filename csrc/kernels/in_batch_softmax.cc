@@ -3,10 +3,13 @@
 #include <numeric>
 #include <optional>
 
+#include "kernels/logistic.h"
 #include "kernels/tiles.h"
 
 namespace hvdrec {
 namespace {
+
+constexpr int64_t kQueriesPerTask = 256;
 
 // Items sorted by id, so that the duplicates of one lie side by side in ascending order.
 class Duplicates {
@@ -62,7 +65,6 @@ class SoftmaxSweep {
 
   double Loss(double total_weight) {
     sums_.assign(batch_.queries, ExpSum());
-    own_.resize(batch_.queries);
     ForTiles([&](int64_t i, int64_t j, RowMatrix<T>& tile) {
       for (int64_t r = 0; r < query_blocks_.rows(i); ++r) {
         const int64_t query = query_blocks_.begin(i) + r;
@@ -72,9 +74,13 @@ class SoftmaxSweep {
         sums_[query].Add(shift, (logits - shift).exp().sum());
       }
     });
+    own_.resize(batch_.queries);
+    ForChunks(parallel_, batch_.queries, kQueriesPerTask, [&](int64_t, int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) own_[i] = OwnLogit(batch_, i);
+    });
     double loss = 0;
     for (int64_t i = 0; i < batch_.queries; ++i) {
-      if (Weight(i) != 0) loss += Weight(i) * (sums_[i].Log() - own_[i]);
+      if (Weight(i) != 0) loss += Weight(i) * Softplus(Behind(i));
     }
     total_weight_ = total_weight;
     return loss / total_weight;
@@ -90,10 +96,15 @@ class SoftmaxSweep {
       const int64_t first = item_blocks_.begin(j), last = item_blocks_.end(j);
       for (int64_t r = 0; r < query_blocks_.rows(i); ++r) {
         const int64_t query = query_blocks_.begin(i) + r;
-        const T share = static_cast<T>(Weight(query) / (total_weight_ * batch_.temperature));
+        const double share = Weight(query) / (total_weight_ * batch_.temperature);
+        const double log_sum = own_[query] + Softplus(Behind(query));
+        // What the logits' type loses of log_sum, the factor gives back.
+        const T shift = static_cast<T>(log_sum);
         Stretch<T> values = Logits(query, r, j, tile);
-        values = (values - static_cast<T>(sums_[query].Log())).exp() * share;
-        if (query >= first && query < last) values[query - first] -= share;
+        values = (values - shift).exp() * static_cast<T>(share * std::exp(shift - log_sum));
+        if (query >= first && query < last) {
+          values[query - first] = static_cast<T>(-share * Sigmoid(Behind(query)));
+        }
       }
       const auto shares = tile.topLeftCorner(query_blocks_.rows(i), item_blocks_.rows(j));
       Rows(query_sums, query_blocks_, i).noalias() += shares * Rows(items_, item_blocks_, j);
@@ -124,15 +135,20 @@ class SoftmaxSweep {
         });
   }
 
-  // Turns row r of a tile's products into logits; those of masked items are Nothing.
+  // Turns row r of a tile's products into logits; those of the query's own item and of masked ones
+  // are Nothing.
   Stretch<T> Logits(int64_t query, int64_t r, int64_t j, RowMatrix<T>& tile) {
     const int64_t first = item_blocks_.begin(j), last = item_blocks_.end(j);
     Stretch<T> logits(tile.row(r).data(), last - first);
     logits *= scale_;
     duplicates_.For(query, first, last, [&](int64_t item) { logits[item - first] = Nothing<T>(); });
-    if (query >= first && query < last) own_[query] = logits[query - first];
+    if (query >= first && query < last) logits[query - first] = Nothing<T>();
     return logits;
   }
+
+  // How far a query's own logit lies behind the log of the others' sum. The loss and the own
+  // item's share are functions of this alone, so they keep their digits where both are near 0.
+  double Behind(int64_t query) const { return sums_[query].Log() - own_[query]; }
 
   double Weight(int64_t query) const {
     return batch_.weights == nullptr ? 1 : static_cast<double>(batch_.weights[query]);
@@ -146,8 +162,8 @@ class SoftmaxSweep {
   const Duplicates duplicates_;
   const T scale_;
   std::optional<T> shift_;    // for any logit the batch can have
-  std::vector<ExpSum> sums_;  // by query
-  std::vector<T> own_;        // the logit of the query's own item
+  std::vector<ExpSum> sums_;  // by query, of the items but its own
+  std::vector<double> own_;   // the logit of the query's own item
   double total_weight_ = 0;
 };
 

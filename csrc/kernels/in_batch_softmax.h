@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "kernels/parallel.h"
+#include "kernels/steps.h"
 
 namespace hvdrec {
 
@@ -32,6 +33,16 @@ struct SoftmaxResult {
   int64_t bad_item = -1;
   int64_t bad_weight = -1;
 };
+
+// The logit of a query's own item, in double: where the loss is small its error is the loss's.
+template <typename T>
+HVDREC_HD inline double OwnLogit(const SoftmaxBatch<T>& batch, int64_t query) {
+  const T* const a = batch.query_values + query * batch.dim;
+  const T* const b = batch.item_values + query * batch.dim;
+  double sum = 0;
+  for (int64_t d = 0; d < batch.dim; ++d) sum += static_cast<double>(a[d]) * b[d];
+  return sum / batch.temperature;
+}
 
 // -sum_i w_i log softmax_j(q_i . v_j / temperature)_i / sum_i w_i; 0 where all weights are 0.
 //

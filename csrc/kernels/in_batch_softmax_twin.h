@@ -8,19 +8,20 @@
 
 #include "kernels/bad_rows.h"
 #include "kernels/in_batch_softmax.h"
+#include "kernels/logistic.h"
 #include "kernels/tile_steps.h"
 
 namespace hvdrec {
 namespace softmax_steps {
 
-// The logits of the pairs that count.
+// The logits of the negatives.
 template <typename T>
 struct Logits {
-  const int64_t* item_ids;  // null: all pairs count
+  const int64_t* item_ids;  // null: all other items are negatives
   T scale;
 
-  HVDREC_HD bool Counts(int64_t query, int64_t item) const {
-    return item == query || item_ids == nullptr || item_ids[item] != item_ids[query];
+  HVDREC_HD bool IsNegative(int64_t query, int64_t item) const {
+    return item != query && (item_ids == nullptr || item_ids[item] != item_ids[query]);
   }
 };
 
@@ -29,14 +30,10 @@ struct AddLogits {
   using State = RunningExpSum<T>;
 
   Logits<T> logits;
-  T* own;  // by query: the logit of its own item
 
   HVDREC_HD void Clear(State* state) const { state->Clear(); }
   HVDREC_HD void Add(State* state, int64_t query, int64_t item, T s) const {
-    if (!logits.Counts(query, item)) return;
-    const T logit = s * logits.scale;
-    if (item == query) own[query] = logit;
-    state->Add(logit);
+    if (logits.IsNegative(query, item)) state->Add(s * logits.scale);
   }
   HVDREC_HD void Merge(State* state, const State& other) const { state->Merge(other); }
 };
@@ -54,21 +51,29 @@ HVDREC_HD inline double Weight(const T* weights, int64_t query) {
   return weights == nullptr ? 1.0 : static_cast<double>(weights[query]);
 }
 
+// A negative's share in the gradient is exp(its logit - shift) * factor.
+template <typename T>
+struct Shares {
+  T shift, factor, own;
+};
+
 template <typename T>
 struct FinishQuery {
+  SoftmaxBatch<T> batch;
   AddLogits<T> visit;
   const RunningExpSum<T>* states;
   int64_t parts;
-  const T* weights;
-  T* log_sum;  // by query
+  Shares<T>* shares;  // by query
   WeightedSum* sums;
 
   HVDREC_HD void operator()(int64_t query) const {
-    const double whole = MergeParts(visit, states, query, parts).Log();
-    const double weight = Weight(weights, query);
-    log_sum[query] = static_cast<T>(whole);
-    sums[query].loss = weight != 0 ? weight * (whole - visit.own[query]) : 0.0;
-    sums[query].weight = weight;
+    const double own = OwnLogit(batch, query);
+    const double behind = MergeParts(visit, states, query, parts).Log() - own;
+    const double loss = Softplus(behind), weight = Weight(batch.weights, query);
+    const T shift = static_cast<T>(own + loss);
+    shares[query] = {shift, static_cast<T>(weight * exp(shift - (own + loss))),
+                     static_cast<T>(-weight * Sigmoid(behind))};
+    sums[query] = {weight != 0 ? weight * loss : 0.0, weight};
   }
 };
 
@@ -76,15 +81,14 @@ struct FinishQuery {
 template <typename T>
 struct LogitShare {
   Logits<T> logits;
-  const T* log_sum;
-  const T* weights;
-  double factor;  // 1 / (sum of weights * temperature)
+  const Shares<T>* shares;
+  T factor;  // 1 / (sum of weights * temperature)
 
   HVDREC_HD T Of(int64_t query, int64_t item, T s) const {
-    if (!logits.Counts(query, item)) return 0;
-    const T share = static_cast<T>(Weight(weights, query) * factor);
-    const T probability = std::exp(s * logits.scale - log_sum[query]);
-    return item == query ? probability * share - share : probability * share;
+    const Shares<T> share = shares[query];
+    if (item == query) return share.own * factor;
+    if (!logits.IsNegative(query, item)) return 0;
+    return std::exp(s * logits.scale - share.shift) * (share.factor * factor);
   }
 };
 
@@ -137,12 +141,12 @@ SoftmaxResult RunInBatchSoftmaxTwin(const SoftmaxBatch<T>& batch, Machine& machi
   const steps::Logits<T> logits{batch.item_ids, static_cast<T>(1 / batch.temperature)};
   const TileSets<T> sets{batch.query_values, batch.item_values, batch.queries, batch.items,
                          batch.dim};
-  const steps::AddLogits<T> visit{logits, machine.template Allocate<T>(batch.queries)};
+  const steps::AddLogits<T> visit{logits};
   const auto* const states = ReduceTiles(machine, sets, visit);
-  T* const log_sum = machine.template Allocate<T>(batch.queries);
+  auto* const shares = machine.template Allocate<steps::Shares<T>>(batch.queries);
   auto* const sums = machine.template Allocate<steps::WeightedSum>(batch.queries);
   ForEach(machine, batch.queries,
-          steps::FinishQuery<T>{visit, states, sets.parts(), batch.weights, log_sum, sums});
+          steps::FinishQuery<T>{batch, visit, states, sets.parts(), shares, sums});
   const steps::WeightedSum sum = machine.Read(Sum(machine, sums, batch.queries));
   if (sum.weight == 0) {
     fill(0);
@@ -150,8 +154,8 @@ SoftmaxResult RunInBatchSoftmaxTwin(const SoftmaxBatch<T>& batch, Machine& machi
   }
   result.loss = sum.loss / sum.weight;
   if (!wanted) return result;
-  const steps::LogitShare<T> share{logits, log_sum, batch.weights,
-                                   1 / (sum.weight * batch.temperature)};
+  const steps::LogitShare<T> share{logits, shares,
+                                   static_cast<T>(1 / (sum.weight * batch.temperature))};
   ApplyTiles(machine, sets, steps::QueryShare<T>{share}, query_gradient);
   const TileSets<T> turned{batch.item_values, batch.query_values, batch.items, batch.queries,
                            batch.dim};

@@ -1,5 +1,6 @@
 #include "kernels/multi_similarity.h"
 
+#include "kernels/logistic.h"
 #include "kernels/similarity_sweep.h"
 
 namespace hvdrec {

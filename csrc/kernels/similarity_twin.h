@@ -9,13 +9,12 @@
 
 #include "kernels/bad_rows.h"
 #include "kernels/circle.h"
+#include "kernels/logistic.h"
 #include "kernels/multi_similarity.h"
 #include "kernels/tile_steps.h"
 
 namespace hvdrec {
 namespace similarity_steps {
-
-HVDREC_HD inline double Softplus(double x) { return (x > 0 ? x : 0.0) + log1p(exp(-fabs(x))); }
 
 // What an anchor's sums make: its loss, and what to add to the exponent of a pair for the pair's
 // share in the gradient, apart from the slope and the mean over rows.

@@ -172,8 +172,6 @@ constexpr T Nothing() {
   return -std::numeric_limits<T>::max() / 4;
 }
 
-inline double Softplus(double x) { return std::max(x, 0.0) + std::log1p(std::exp(-std::abs(x))); }
-
 // The first row with a number that isn't finite, or -1. `largest`: the largest squared norm.
 template <typename T>
 int64_t FirstBadRow(const T* values, int64_t rows, int64_t dim, const Parallel& parallel,

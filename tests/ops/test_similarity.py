@@ -215,7 +215,7 @@ def test_softmax_against_float64(
     generator = np.random.default_rng(seed)
     item_ids = None if ids is None else generator.integers(0, ids, n + more)
     weights = generator.integers(0, 3, n) / 2 if weighted else None
-    for dtype, tolerance in ((np.float64, 1e-10), (np.float32, 1e-4)):
+    for dtype, tolerance in ((np.float64, 1e-10), (np.float32, 1e-5)):
         a, b = q.astype(dtype), v.astype(dtype)
         w = None if weights is None else weights.astype(dtype)
         value, by_query, by_item = oracles.in_batch_softmax(a, b, temperature, item_ids, w)
@@ -227,6 +227,19 @@ def test_softmax_against_float64(
         again = load_native().in_batch_softmax(a, b, threads=4, **arguments)
         assert again[0] == loss
         np.testing.assert_array_equal(again[2], found_item)
+
+
+def test_softmax_keeps_digits_where_it_is_small() -> None:
+    """Queries at their items: log-sum less own logit, or probability less 1, would leave rounding only."""
+    q, _, _ = _rows(1, 150, 64, 1, dtype=np.float32)
+    noise, _, _ = _rows(2, 150, 64, 1, dtype=np.float32)
+    v = q + np.float32(0.3) * noise
+    value, by_query, by_item = oracles.in_batch_softmax(q, v, 0.05, None, None)
+    assert value < 1e-4
+    loss, found_query, found_item = load_native().in_batch_softmax(q, v, temperature=0.05)
+    assert loss == pytest.approx(value, rel=1e-6)
+    _close(found_query, by_query, 5e-6, least=0)
+    _close(found_item, by_item, 5e-6, least=0)
 
 
 @pytest.mark.parametrize("impl", IMPLEMENTATIONS)
