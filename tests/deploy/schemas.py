@@ -61,6 +61,7 @@ MPI_JOB = _resource(
     "MPIJob",
     _fields(
         ("mpiReplicaSpecs",),
+        launcherCreationPolicy=_one_of("AtStartup", "WaitForWorkersReady"),
         mpiImplementation=_one_of("OpenMPI", "Intel"),
         mpiReplicaSpecs=_replicas(("Launcher", "Worker"), ("Launcher",)),
         runPolicy=_RUN_POLICY,

@@ -80,6 +80,39 @@ def test_an_mpijobs_ranks_are_as_many_as_its_slots() -> None:
     assert int(arguments[arguments.index("-np") + 1]) == slots
 
 
+def test_an_mpijobs_launcher_fails_with_mpirun_and_without_the_runs_end(tmp_path: pathlib.Path) -> None:
+    (container,) = dict(_pods("mpijob.yaml", _load("mpijob.yaml")))["Launcher"]["spec"]["containers"]
+    command = [w.replace("/data/model", str(tmp_path)) for w in (*container["command"], *container["args"])]
+    (tmp_path / "mpirun").write_text(
+        f"""#!/bin/bash
+printf '%s\\n' "$@" >{tmp_path}/words
+echo ready
+[[ -z ${{WAITS:-}} ]] || {{ trap 'exit 5' TERM; while :; do sleep 0.1; done; }}
+exit ${{CODE:-0}}
+"""
+    )
+    (tmp_path / "mpirun").chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    def code(**more: str) -> int:
+        return subprocess.run(command, env={**environment, **more}, check=False, timeout=60).returncode
+
+    assert code() == 1
+    assert code(CODE="137") == 137
+    (tmp_path / "ESTIMATOR_TRAIN_DONE").touch()
+    assert code() == 0
+    assert code(CODE="3") == 3
+    assert (tmp_path / "words").read_text().splitlines() == command[4:]
+    with subprocess.Popen(
+        command, env={**environment, "WAITS": "1"}, stdout=subprocess.PIPE, text=True
+    ) as launcher:
+        assert launcher.stdout is not None
+        assert launcher.stdout.readline() == "ready\n"
+        time.sleep(0.2)  # `ready` comes a moment before the trap.
+        launcher.send_signal(signal.SIGTERM)
+    assert launcher.returncode == 5
+
+
 def test_a_tfjobs_pods_are_what_the_operator_looks_for() -> None:
     """It finds the container and the port that TF_CONFIG names by their names."""
     for role, pod in _pods("tfjob.yaml", _load("tfjob.yaml")):
