@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.fs as pafs
 
 from hvdrec.errors import StorageError
@@ -109,18 +110,15 @@ def _read(path: str) -> bytes:
 
 
 def write_text(path: str, text: str) -> None:
-    """Writes a small file of a store; in object stores a reader sees the old one or the new one, whole.
+    """Writes a small file of a store; a reader sees the old one or the new one, whole (HDFS: or none).
 
     Raises:
         StorageError: The store doesn't take it.
     """
 
     def write() -> None:
-        with _no_bucket_explained(path):
-            place = _writable(path)
-            stream = place.filesystem.open_output_stream(place.path, compression=None)
+        with _no_bucket_explained(path), _written_whole(locate(path)) as stream:
             stream.write(text.encode())
-            stream.close()
 
     persist(path, write)
 
@@ -134,11 +132,32 @@ def _no_bucket_explained(path: str) -> Iterator[None]:
         raise StorageError(f"{path}: can't be written, is there such a bucket? {reason(error)}") from error
 
 
-def _writable(path: str) -> Place:
-    place = locate(path)
-    if isinstance(place.filesystem, pafs.HadoopFileSystem | pafs.LocalFileSystem):
-        place.filesystem.create_dir(place.path.rpartition("/")[0], recursive=True)
-    return place
+@contextlib.contextmanager
+def _written_whole(place: Place) -> Iterator[pa.NativeFile]:
+    """A new file that is in its place only once all of it is written.
+
+    Object stores do that themselves. In a file system a file is seen from its first byte on, and stays as
+    it is if its writer is killed, so it gets its name when it is closed.
+    """
+    filesystem, path = place.filesystem, place.path
+    if not isinstance(filesystem, pafs.HadoopFileSystem | pafs.LocalFileSystem):
+        stream = filesystem.open_output_stream(path, compression=None)
+        yield stream
+        stream.close()
+        return
+    folder, _, name = path.rpartition("/")
+    part = f"{folder}/.{name}.part"
+    filesystem.create_dir(folder, recursive=True)
+    stream = filesystem.open_output_stream(part, compression=None)
+    yield stream
+    stream.close()
+    try:
+        filesystem.move(part, path)
+    except OSError:
+        # HDFS renames nothing onto a file.
+        with contextlib.suppress(FileNotFoundError):
+            filesystem.delete_file(path)
+        filesystem.move(part, path)
 
 
 def upload(source: Path, path: str, stopped: threading.Event | None = None) -> None:
@@ -156,14 +175,12 @@ def upload(source: Path, path: str, stopped: threading.Event | None = None) -> N
     size = source.stat().st_size
 
     def write() -> None:
-        with open(source, "rb") as file, _no_bucket_explained(path):
-            place = _writable(path)
-            stream = place.filesystem.open_output_stream(place.path, compression=None)
+        place = locate(path)
+        with open(source, "rb") as file, _no_bucket_explained(path), _written_whole(place) as stream:
             left = size
             while left and (block := file.read(min(_BLOCK, left))):
                 stream.write(block)
                 left -= len(block)
-            stream.close()
         there = place.filesystem.get_file_info(place.path).size
         if there != size:
             raise OSError(f"{there} of {size} bytes arrived")

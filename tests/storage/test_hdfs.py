@@ -1,0 +1,66 @@
+"""What is tried with an S3 server, against a Hadoop file system given by HVDREC_TEST_HDFS=hdfs://host:port."""
+
+import os
+import uuid
+
+import pytest
+from storage.test_gs import (  # noqa: F401
+    test_a_file_in_ranges,
+    test_csv_rows_are_those_of_local_files,
+    test_trained_killed_and_gone_on_with,
+)
+from storage.test_objects import (  # noqa: F401
+    test_a_file_comes_and_goes,
+    test_a_reader_can_move,
+    test_large_files_arrive_whole,
+    test_listing,
+)
+from storage.test_remote_lock import test_a_lock_keeps_others_out, test_of_several_one_has_it  # noqa: F401
+from storage.test_remote_store import (  # noqa: F401
+    state,
+    test_a_mirror_sends_what_has_changed,
+    test_a_save_is_in_the_store_and_restores_elsewhere,
+    test_best_checkpoints_are_kept_beside,
+    test_fine_tuning_from_a_store,
+    test_old_ones_are_rotated_and_the_state_file_follows,
+    test_the_same_step_again,
+)
+from storage.test_runs import ok, put_job
+
+from hvdrec import storage
+
+ADDRESS = os.environ.get("HVDREC_TEST_HDFS", "")
+
+if not ADDRESS:
+    pytest.skip("HVDREC_TEST_HDFS=hdfs://host:port names no file system", allow_module_level=True)
+
+
+@pytest.fixture
+def variables(tmp_path_factory):
+    return {"HVDREC_WORK_DIR": str(tmp_path_factory.mktemp("work")), "HVDREC_STORE_PATIENCE": "30"}
+
+
+@pytest.fixture
+def store(variables, monkeypatch):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return f"{ADDRESS}/hvdrec-test/{uuid.uuid4().hex[:8]}"
+
+
+def test_what_is_not_there(store, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        storage.download(f"{store}/nothing", tmp_path / "x")
+    with pytest.raises(FileNotFoundError):
+        storage.upload(tmp_path / "no-such-file", f"{store}/x")
+    assert storage.listing(f"{store}/nothing") == {}
+
+
+def test_two_ranks_train_export_and_predict(store, variables, tmp_path):
+    put_job(store, tmp_path, steps=12, train_extra="save_checkpoints_steps: 4")
+    ok("train", 2, ["--pipeline_config_path", f"{store}/x.config"], variables)
+    there = storage.listing(f"{store}/run", recursive=True)
+    assert {"model.ckpt-12.committed", "logs/rank-0.jsonl", "logs/rank-1.jsonl"} <= there.keys()
+    ok("export", 1, ["--model_dir", f"{store}/run", "--export_dir", f"{store}/served"], variables)
+    rows = ["--input_path", f"{store}/eval.csv", "--output_path", f"{store}/predicted.csv"]
+    ok("predict", 1, ["--saved_model_dir", f"{store}/served", *rows], variables)
+    assert len(storage.read_text(f"{store}/predicted.csv").splitlines()) == 61
