@@ -30,19 +30,20 @@ _TOOLS = ("ip", "unshare", "nsenter", "mount", "ssh", "ssh-keygen", _SSHD)
 #: The first process of a host. /etc/ssh, /etc/hosts and /tmp are folders and files of its own.
 _BOOT = """
 set -e
-own=$1 name=$2 root=$3
+own=$1 name=$2 root=$3 shared=$4
 mount -t proc proc /proc
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /dev/shm
 if [ -d ~/.ssh ]; then mount -t tmpfs tmpfs ~/.ssh; fi
 mkdir /run/sshd
-hostname "$name"
+hostname "${name%%.*}"
 mount --bind "$own/ssh" /etc/ssh
 mount --bind "$own/hosts" /etc/hosts
 case $root in /tmp/*)
   mkdir -p "$own$root"
   mount --bind "$root" "$own$root"
 esac
+if [ -n "$shared" ]; then mount --bind "$shared" "$own/tmp/work"; fi
 mount --rbind "$own/tmp" /tmp
 echo up
 read -r _
@@ -77,11 +78,12 @@ class Host:
     """One host.
 
     Attributes:
-        name: Its host name.
+        name: Its name; its own name for itself is what comes before the first dot.
         address: In the network of the hosts.
         files: Its /tmp, as the tests see it.
         first: Its first process.
         first_id: The number of that process, as the tests see it.
+        port: Its link's end at the switch.
     """
 
     name: str
@@ -89,6 +91,7 @@ class Host:
     files: pathlib.Path
     first: subprocess.Popen[str]
     first_id: int
+    port: str
 
     @property
     def work(self) -> pathlib.Path:
@@ -136,12 +139,15 @@ class Host:
 class Hosts:
     """Hosts at one switch."""
 
-    def __init__(self, folder: pathlib.Path, names: Sequence[str]) -> None:
+    def __init__(
+        self, folder: pathlib.Path, names: Sequence[str], shared: pathlib.Path | None = None
+    ) -> None:
         """Starts them.
 
         Args:
             folder: For the hosts' files.
             names: Of the hosts; the n-th has the address 10.77.0.n, and all know all.
+            shared: The `WORK` of all; without it each has its own.
         """
         self._ends = contextlib.ExitStack()
         self.hosts: dict[str, Host] = {}
@@ -152,7 +158,8 @@ class Hosts:
             addresses = {name: f"10.77.0.{number}" for number, name in enumerate(names, 1)}
             _make_files(folder, addresses)
             for name, address in addresses.items():
-                self.hosts[name] = ends.enter_context(self._started(folder / name, name, address))
+                started = self._started(folder / name, name, address, shared)
+                self.hosts[name] = ends.enter_context(started)
             self._ends = ends.pop_all()
 
     def __enter__(self) -> dict[str, Host]:
@@ -163,18 +170,21 @@ class Hosts:
 
     def unplug(self, host: Host) -> None:
         """Nothing comes from or to the host any more; it still has its link, and nobody is told."""
-        _in_network(self._switch, f"ip link set {host.name} nomaster")
+        _in_network(self._switch, f"ip link set {host.port} nomaster")
 
     @contextlib.contextmanager
-    def _started(self, own: pathlib.Path, name: str, address: str) -> Iterator[Host]:
+    def _started(
+        self, own: pathlib.Path, name: str, address: str, shared: pathlib.Path | None
+    ) -> Iterator[Host]:
         kinds = ["--mount", "--uts", "--ipc", "--net", "--pid"]
-        with _first_process(kinds, _BOOT, [str(own), name, str(ROOT)]) as first:
+        with _first_process(kinds, _BOOT, [str(own), name, str(ROOT), str(shared or "")]) as first:
             (child,) = psutil.Process(first.pid).children()
+            port = f"port{len(self.hosts) + 1}"
             _in_network(
-                self._switch, f"ip link add {name} type veth peer name eth0 netns /proc/{child.pid}/ns/net"
+                self._switch, f"ip link add {port} type veth peer name eth0 netns /proc/{child.pid}/ns/net"
             )
-            _in_network(self._switch, f"ip link set {name} master ports up")
-            host = Host(name, address, own / "tmp", first, child.pid)
+            _in_network(self._switch, f"ip link set {port} master ports up")
+            host = Host(name, address, own / "tmp", first, child.pid, port)
             _run([*host.command([]), "ip", "address", "add", f"{address}/24", "dev", "eth0"])
             _answer(first, "go\n", "ready")
             yield host
