@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ops.pairwise_oracle import pairwise
 from ops.test_pairwise import rows
 
+from hvdrec.ops.library import load_ops
 from hvdrec.ops.native import load_native
 from hvdrec.ops.pairwise_cells import PairwiseCells
 
@@ -97,6 +98,20 @@ def test_any_split(
     check(rows(sum(sizes), grades, scale, weighted, 0, seed, dtype), sizes, *option)
 
 
+@pytest.mark.parametrize("power", [52, 53, 54, 55])
+def test_panels_whose_numbers_are_rounded(power: int) -> None:
+    """Neighbouring doubles so far out that a panel's number plus the reach isn't a double."""
+    data = rows(300, 2, 1.0, True, 0, power, np.float64)
+    ulps = np.random.default_rng(power).integers(0, 80, 300)
+    data["scores"] = 2.0**power + ulps * np.spacing(2.0**power)
+    loss, gradient, pairs = in_parts(data, [100, 200], "logistic", {})
+    found, expected, counted = pairwise(**{k: data[k] for k in COLUMNS}, kind="logistic")
+    assert pairs == counted
+    # Sums of such scores are rounded; the gradient has none in it.
+    assert loss == pytest.approx(found, abs=np.spacing(2.0**power))
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+
+
 def test_outliers_cost_no_panels() -> None:
     data = rows(3000, 2, 1.0, True, 0, 5)
     data["scores"][:4] = [1e30, -1e30, 3e4, -2e9]
@@ -134,8 +149,18 @@ def test_few_rows_or_many_cells_are_left_to_the_rows() -> None:
     assert cells(near[:40], labels[:40], rows_per_cell=1).shape == (2, 4)
     assert cells(wide, labels, rows_per_cell=NO_CELLS).size == 0
     for bad in (np.nan, np.inf):
-        near[7] = bad
-        assert cells(near, labels, rows_per_cell=NO_CELLS).size == 0
+        for column in ("scores", "labels", "weights"):
+            data = {"scores": np.zeros(50), "labels": labels[:50].copy(), "weights": np.ones(50)}
+            data[column][7] = bad
+            part = native.PairwisePart(**data, kind="logistic")
+            assert part.moments(part.cells, rows_per_cell=NO_CELLS)[0].size == 0
+    # Few enough in each chunk of rows, or of each process; too many together.
+    grades = np.arange(20_000.0) % 1000 + np.where(np.arange(20_000) < 16_384, 0, 1000)
+    assert np.isnan(native.PairwisePart(np.zeros(20_000), grades, "logistic").cells).any()
+    parts = [native.PairwisePart(np.zeros(1000), 1000 * k + np.arange(1000.0), "logistic") for k in (0, 1)]
+    gathered = np.concatenate([part.cells for part in parts])
+    assert gathered.shape == (2000, 4)
+    assert parts[0].moments(gathered, rows_per_cell=NO_CELLS)[0].size == 0
 
 
 def test_what_does_not_fit_is_refused() -> None:
@@ -171,3 +196,21 @@ def test_the_ops_are_the_same_kernels(dtype: type) -> None:
     assert float(found[1][0]) == np.float32(expected[0]) if dtype is np.float32 else expected[0]
     np.testing.assert_array_equal(np.concatenate([g for _, g, _ in found]), expected[1])
     assert float(found[0][2]) == expected[2]
+
+
+def test_an_order_of_other_rows_is_refused() -> None:
+    def part(count: int) -> PairwiseCells:
+        return PairwiseCells(tf.ones([count]), tf.ones([count]), "logistic")
+
+    whole = part(64)
+    fine = list(range(64))
+    for order, cells, why in (
+        ([*fine[:-1], -1], whole.cells, "no such row"),
+        ([*fine[:-1], 64], whole.cells, "no such row"),
+        (fine, part(63).cells, "not those of these rows"),
+        (fine[:-1], whole.cells, "not those of these rows"),
+    ):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=why):
+            load_ops().hvdrec_pairwise_moments(
+                cells=cells, order=tf.constant(order, tf.int32), gathered=whole.cells, **whole._rows
+            )
