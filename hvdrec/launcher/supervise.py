@@ -27,6 +27,8 @@ _GRACE_SECONDS = 5.0
 _NOTICE_SECONDS = 60.0
 #: A worker that dies so soon after its start, so often in a row, isn't started again.
 _SOON_SECONDS, _MOST_RESTARTS = 20.0, 3
+#: What the chief gets to save when the launcher ends the run.
+_SAVE_SECONDS = 600.0
 #: TensorFlow's lines about connections, which it writes whatever TF_CPP_MIN_LOG_LEVEL says.
 _CONNECTIONS = re.compile(
     rb"[IWE]\d{4} |WARNING: All log messages before|Additional GRPC error|:\{\"created\"|This could happen if"
@@ -67,6 +69,7 @@ class Supervisor:
         self._children: list[_Child] = []
         self._signals: list[int] = []
         self._server_lost: float | None = None
+        self._given_up: float | None = None
         self._output = threading.Lock()
 
     def run(self) -> int:
@@ -129,7 +132,11 @@ class Supervisor:
                 chief.popen.kill()
                 chief.popen.wait()
                 return 1
+            if self._given_up is not None and time.monotonic() - self._given_up > _SAVE_SECONDS:
+                chief.popen.kill()
             time.sleep(_POLL_SECONDS)
+        if self._given_up is not None:
+            return 1
         return code if code >= 0 else 128 - code
 
     def _lost(self, index: int, child: _Child, chief: _Child) -> None:
@@ -140,12 +147,16 @@ class Supervisor:
             self._server_lost = time.monotonic()
             self._say(f"{child.process.role} {how} ({child.log}); what it held is lost")
         # 0: the chief is about to end. 2: so will the chief, by the same mistake of the user's.
-        if child.role != WORKER or code in (0, 2) or self._server_lost is not None or self._signals:
+        if child.role != WORKER or code in (0, 2) or self._signals:
+            return
+        if self._server_lost is not None or self._given_up is not None:
             return
         soon = time.monotonic() - child.started < _SOON_SECONDS
         restarts = child.restarts + 1 if soon else 1
         if restarts > _MOST_RESTARTS:
             self._say(f"{child.process.role} {how} again and again ({child.log}): ending the run")
+            self._given_up = time.monotonic()
+            # Once: a second signal would end the chief at once.
             self._end(chief)
             return
         self._say(f"{child.process.role} {how} ({child.log}); it is started again")

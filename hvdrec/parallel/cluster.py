@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import json
 import os
 import socket
@@ -167,14 +168,29 @@ def _host(address: str) -> str:
     return address.rpartition(":")[0]
 
 
-def answers(address: str, seconds: float = _CONNECT_SECONDS) -> bool:
-    """Whether somebody listens at an address."""
+class Answer(enum.Enum):
+    """What comes of a connection to an address."""
+
+    THERE = enum.auto()
+    REFUSED = enum.auto()
+    SILENT = enum.auto()
+
+
+def ask(address: str, seconds: float = _CONNECT_SECONDS) -> Answer:
+    """Whether somebody listens at an address, the host says that nobody does, or nothing is heard."""
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), seconds):
-            return True
+            return Answer.THERE
+    except ConnectionRefusedError:
+        return Answer.REFUSED
     except OSError:
-        return False
+        return Answer.SILENT
+
+
+def answers(address: str) -> bool:
+    """Whether somebody listens at an address."""
+    return ask(address) is Answer.THERE
 
 
 def wait_for_all(cluster: Cluster, log: Callable[[str], None], stopped: Callable[[], bool]) -> None:

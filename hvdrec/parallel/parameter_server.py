@@ -13,7 +13,8 @@ import tensorflow as tf
 from hvdrec.layers.placement import Placement
 from hvdrec.ops.library import load_ops
 from hvdrec.parallel.cluster import CHIEF, SERVER, WORKER, ChiefWatch, Cluster
-from hvdrec.parallel.remote_call import RemoteCall
+from hvdrec.parallel.recovery import Recovery
+from hvdrec.parallel.remote_call import RemoteCall, Result
 
 #: A part of a table has at least so many bytes (as TensorFlow's MinSizePartitioner), and at most so many,
 #: because a message of gRPC holds less than 2 GiB.
@@ -22,8 +23,16 @@ _WATCH_SECONDS = 1.0
 #: To let go of a running server is to wait for it, and it has no end.
 _HELD: list[tf.distribute.Server] = []
 
-#: Read when TensorFlow first uses gRPC: a call to a process that is gone fails instead of waiting for it.
+#: Read at each call of gRPC: one to a process that is gone fails instead of waiting for it.
 _SETTINGS = {"GRPC_FAIL_FAST": "use_caller"}
+#: The same for TensorFlow's question whether a process is there, once all have been there.
+_CONNECTED_SETTINGS = {"GRPC_FAIL_FAST": "true"}
+#: How long a run that is to stop waits for a worker when all are lost.
+_NOBODY_SECONDS = 5.0
+
+
+class NoWorkersError(Exception):
+    """All workers are lost and none is waited for."""
 
 
 class OnServers(Placement):
@@ -71,17 +80,34 @@ class Coordinator:
         strategy: TensorFlow's strategy, for its scope.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
-        """Connects to all workers and servers, which must be listening."""
+    def __init__(self, cluster: Cluster, stopping: Callable[[], bool] = lambda: False) -> None:
+        """Connects to all workers and servers, which must be listening.
+
+        Args:
+            cluster: All processes.
+            stopping: Whether the run is to stop: then lost workers are not waited for without end.
+        """
         _prepare()
+        self._stopping, self._given_up = stopping, False
         tf.config.set_visible_devices([], "GPU")
         resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
             _spec(cluster), task_type=CHIEF, task_id=0, rpc_layer="grpc"
         )
         self.strategy = tf.distribute.ParameterServerStrategy(resolver)
         self._coordinator = tf.distribute.coordinator.ClusterCoordinator(self.strategy)
+        self._recovery = self._handle_losses(cluster)
+        os.environ.update(_CONNECTED_SETTINGS)
 
-    def schedule(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def _handle_losses(self, cluster: Cluster) -> Recovery:
+        """Puts hvdrec's handling of lost workers in the place of TensorFlow's; before any call."""
+        theirs = self._coordinator._cluster
+        recovery = Recovery(theirs, cluster.addresses[WORKER], cluster.addresses[SERVER])
+        theirs.failure_handler.stop()
+        for each in (theirs, *theirs.workers):
+            each.failure_handler = recovery
+        return recovery
+
+    def schedule(self, function: Callable[..., Any], *arguments: Any) -> Result:
         """Has some worker run a `tf.function`; gives what `fetch` takes.
 
         A worker that is lost in the middle has its calls run again by another.
@@ -93,13 +119,28 @@ class Coordinator:
             cluster.closure_queue.put(call)
         return result
 
-    def fetch(self, value: Any) -> Any:
-        """The numpy values of a scheduled call, once it has run."""
-        return self._coordinator.fetch(value)
+    def fetch(self, scheduled: Result) -> Any:
+        """The numpy values of a scheduled call, once it has run.
 
-    def join(self) -> None:
-        """Waits until all that is scheduled has run."""
-        self._coordinator.join()
+        Raises:
+            NoWorkersError: The run is to stop, and all workers are lost. Nothing runs any more.
+        """
+        seconds = 0.0
+        while not scheduled.wait(_WATCH_SECONDS):
+            if self._recovery.error is not None:
+                raise self._recovery.error
+            alone = self._stopping() and self._recovery.nobody
+            seconds = seconds + _WATCH_SECONDS if alone else 0.0
+            if self._given_up or seconds >= _NOBODY_SECONDS:
+                self._give_up()
+                raise NoWorkersError("all workers are lost")
+        return self._coordinator.fetch(scheduled)
+
+    def _give_up(self) -> None:
+        """Sees to it that no worker runs anything any more, should it come back."""
+        self._given_up = True
+        self._recovery.stop()
+        self._coordinator._cluster.closure_queue.stop()
 
 
 def serve(cluster: Cluster, intra: int, inter: int) -> None:

@@ -27,6 +27,10 @@ class RemoteCall(Closure):
 class Result(RemoteValueImpl):
     """The results of a call, on this process."""
 
+    def wait(self, seconds: float) -> bool:
+        """Waits until the call has run or failed, at most so long; whether it has."""
+        return self._status_available_event.wait(seconds)
+
     def _set_values(self, tensors: Any) -> None:
         self._values = tensors
         self._fetched_tensors = self._copy_to_local()

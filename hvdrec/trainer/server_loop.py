@@ -11,15 +11,18 @@ import numpy as np
 
 from hvdrec.data.batch import InputPosition, PackedBatch
 from hvdrec.errors import TrainingError
+from hvdrec.parallel.parameter_server import NoWorkersError
 from hvdrec.trainer.diagnose import explain
+from hvdrec.trainer.log import logger
 from hvdrec.trainer.loop import Flag, Loop, LoopParts
 from hvdrec.trainer.server_step import ServerStep
 
 
 class _Begun(NamedTuple):
-    """Steps that have been begun at once, and the batches of each."""
+    """Steps that have been begun at once, the input position before them, and the batches of each."""
 
     number: int
+    position: InputPosition
     steps: Sequence[Sequence[PackedBatch]]
     handle: Any
 
@@ -38,10 +41,7 @@ class ServerLoop(Loop):
 
     def _call(self, count: int) -> tuple[int, np.ndarray]:
         """Begins up to `count` steps; gives how many, and this process's flags."""
-        flags, error = self._flags()
-        if error is not None:
-            raise error
-        self._signal = signal.SIGTERM if flags[Flag.SIGTERM] else signal.SIGINT * bool(flags[Flag.SIGINT])
+        flags = self._asked()
         if flags[Flag.HALT]:
             return 0, flags
         done = 0
@@ -51,8 +51,10 @@ class ServerLoop(Loop):
             if error is not None:
                 self._drain()
                 raise error
-            if batches:
-                done += self._begin(batches)
+            try:
+                done += self._begin(batches) if batches else 0
+            except NoWorkersError:
+                return done, self._abandon()
             if len(batches) < wanted * self._step.batches:
                 break
         return done, flags
@@ -66,7 +68,7 @@ class ServerLoop(Loop):
         for watcher in watchers:
             watcher.before(self.now, parts.step.feed.stack(batches[:1]))
         steps = [batches[i : i + each] for i in range(0, len(batches), each)]
-        self._begun.append(_Begun(self.now, steps, self._step.begin(batches, self.now)))
+        self._begun.append(_Begun(self.now, self.position, steps, self._step.begin(batches, self.now)))
         self.now += len(steps)
         self.position = max((self.position, *(b.position for b in batches)), key=lambda p: (p.epoch, p.row))
         for watcher in watchers:
@@ -74,8 +76,9 @@ class ServerLoop(Loop):
         return len(steps)
 
     def _end_first(self) -> None:
-        number, steps, handle = self._begun.popleft()
+        number, _, steps, handle = self._begun[0]
         done, losses = self._step.result(handle)
+        self._begun.popleft()
         if done:
             self._report_steps(number, losses[:done], sum(b.rows for step in steps[:done] for b in step))
         if done < len(steps):
@@ -88,8 +91,27 @@ class ServerLoop(Loop):
 
     def _drain(self) -> None:
         """Waits for all steps begun."""
-        while self._begun:
-            self._end_first()
+        try:
+            while self._begun:
+                self._end_first()
+        except NoWorkersError:
+            self._abandon()
+
+    def _abandon(self) -> np.ndarray:
+        """Goes back to the first step that isn't done, as nobody is there to do it; gives the flags."""
+        first = self._begun[0]
+        logger.warning("no worker is there: steps from %d on are left to the next run", first.number)
+        self.now, self.position = first.number, first.position
+        self._begun.clear()
+        return self._asked()
+
+    def _asked(self) -> np.ndarray:
+        """The flags; notes which signal asks to stop, and raises what has become of a save."""
+        flags, error = self._flags()
+        if error is not None:
+            raise error
+        self._signal = signal.SIGTERM if flags[Flag.SIGTERM] else signal.SIGINT * bool(flags[Flag.SIGINT])
+        return flags
 
     def _save(self) -> None:
         """As `Loop`, of a moment when no step is under way."""
@@ -97,3 +119,9 @@ class ServerLoop(Loop):
         # A step of a lost worker may have been counted twice.
         self.parts.step.global_step.assign(self.now)
         super()._save()
+
+    def _evaluate(self) -> None:
+        try:
+            super()._evaluate()
+        except NoWorkersError:
+            self._asked()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import logging
 import os
-import re
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -20,6 +18,8 @@ from hvdrec.errors import ConfigError, StoppedError, TrainingError, UserError
 from hvdrec.parallel import cluster as clusters
 from hvdrec.parallel.cluster import CHIEF, EVALUATOR, SERVER, WORKER, ChiefWatch, Cluster
 from hvdrec.parallel.parameter_server import Coordinator, serve
+from hvdrec.parallel.recovery import lost_server
+from hvdrec.parallel.server_watch import ServerWatch
 from hvdrec.parallel.single import SingleReplica
 from hvdrec.trainer import log
 from hvdrec.trainer.follow import follow, time_of
@@ -61,29 +61,39 @@ def _coordinate(config: Config, flags: Any, cluster: Cluster) -> None:
     signals, group = StopSignals(), SingleReplica()
     with _leaving(), signals.watching(), locked(config, group, signals):
         if not flags.verbose:
-            tf.get_logger().addFilter(_LostWorkers())
+            tf.get_logger().addFilter(lambda record: False)
         clusters.wait_for_all(cluster, log.logger.info, lambda: signals.received != 0)
         if signals.received:
             raise StoppedError("stopped before training began", signals.received)
+        watch = ServerWatch(cluster.addresses[SERVER], _end)
         try:
-            coordinator = Coordinator(cluster)
+            coordinator = Coordinator(cluster, lambda: signals.received != 0)
             run_job(config, flags, group, signals, lambda: ServerJob(config, group, cluster, coordinator))
-        except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
-            raise TrainingError(_lost(error)) from error
+        except tf.errors.OpError as error:
+            server = lost_server(error)
+            if server is not None:
+                raise TrainingError(_gone(server)) from error
+            if isinstance(error, tf.errors.UnavailableError | tf.errors.AbortedError):
+                raise TrainingError(
+                    "a worker was lost or came back at a moment that TensorFlow doesn't survive; "
+                    "start all processes again with --continue_train to go on from the last checkpoint"
+                ) from error
+            raise
+        finally:
+            watch.close()
 
 
-def _lost(error: tf.errors.OpError) -> str:
-    found = re.search(r"/job:(\w+)/replica:0/task:(\d+)", str(error))
-    who = f"{found[1]} {found[2]}" if found else "a parameter server"
-    if found and found[1] != SERVER:
-        return (
-            "a worker was lost or came back at a moment that TensorFlow's coordinator doesn't survive; start "
-            "all processes again with --continue_train to go on from the last checkpoint"
-        )
+def _gone(server: int) -> str:
     return (
-        f"{who} is gone, and the variables it held with it; start all processes again with --continue_train "
-        "to go on from the last checkpoint"
+        f"ps {server} is gone, and the variables it held with it; start all processes again with "
+        "--continue_train to go on from the last checkpoint"
     )
+
+
+def _end(server: int) -> None:
+    """Ends the chief, which waits for something that doesn't come without a server."""
+    print(f"hvdrec: error: {_gone(server)}", file=sys.stderr, flush=True)
+    _leave(1)
 
 
 @contextlib.contextmanager
@@ -104,17 +114,6 @@ def _leave(code: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
-
-
-class _LostWorkers(logging.Filter):
-    """Says of TensorFlow's lines only which worker was lost, in one line."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether TensorFlow's own line is shown."""
-        if str(record.msg).startswith("Worker %s failed with") and record.args:
-            name = str(record.args[0]).rpartition(":")[2]  # type: ignore[index]
-            log.logger.warning("worker %s is lost; its batches go to the others until it is back", name)
-        return False
 
 
 def _evaluate(config: Config, flags: Any, cluster: Cluster) -> None:

@@ -137,6 +137,14 @@ def _endless(
     return ServerRun(*arguments), arguments, newest
 
 
+def _keep_away(run: ServerRun, name: str) -> None:
+    """Kills a worker, and stops the one that takes its place before it listens."""
+    killed = run.role(name)
+    killed.kill()
+    run.until(lambda: run.role(name) != killed)
+    run.role(name).suspend()
+
+
 def test_a_lost_server_ends_the_run(tmp_path: pathlib.Path) -> None:
     run, arguments, newest = _endless(tmp_path)
     run.until(lambda: newest() >= 100)
@@ -155,9 +163,13 @@ def test_a_lost_server_ends_the_run(tmp_path: pathlib.Path) -> None:
 
     run = ServerRun(*arguments, "--continue_train")
     run.until(lambda: newest() > kept)
-    run.process.send_signal(signal.SIGINT)
-    assert run.wait() == 130, run.text
-    assert "which is saved" in run.text
+    for name in ("worker-0", "worker-1"):
+        _keep_away(run, name)
+    run.until(lambda: run.text.count("is lost; its batches") == 2)
+    run.role("ps").kill()
+    # TensorFlow tells a chief nothing that waits for workers.
+    assert run.wait() == 1, run.text
+    assert "[chief] hvdrec: error: ps 0 is gone" in run.text
     assert (folder / "logs" / "worker-0.log").exists()
 
 
@@ -174,15 +186,42 @@ def test_lost_workers_are_replaced(tmp_path: pathlib.Path) -> None:
     run.until(lambda: len(re.findall(again, run.text)) == 2)
     assert "worker 1 is lost; its batches go to the others" in run.text
     _wait_until_it_computes(run, run.role("worker-1"))
-    run.role("worker-0").kill()
+    _keep_away(run, "worker-0")
     # Now only the one that was started again can go on.
     reached = newest()
     run.until(lambda: newest() >= reached + 200)
+    for name, act in (("worker-1", psutil.Process.kill), ("worker-0", psutil.Process.resume)):
+        back = f"{name.replace('-', ' ')} is back"
+        before = run.text.count(back)
+        act(run.role(name))
+        run.until(lambda back=back, before=before: run.text.count(back) > before)
+        reached = newest()
+        run.until(lambda reached=reached: newest() >= reached + 200)
     run.process.send_signal(signal.SIGINT)
     assert run.wait() == 130, (seed, run.text)
+    assert "which is saved" in run.text
     lines = (tmp_path / "model" / "logs" / "rank-0.jsonl").read_text().splitlines()
     steps = [record["step"] for record in map(json.loads, lines) if record["kind"] == "step"]
     assert steps == list(range(newest()))
+
+
+def test_a_worker_that_dies_again_and_again_ends_the_run_with_all_saved(tmp_path: pathlib.Path) -> None:
+    job = small_job(tmp_path, "model", steps=1_000_000, train_extra="train_distribute: PSStrategy")
+    run = ServerRun("--workers", "1", "--ps", "1", "--pipeline_config_path", write(job))
+    record = job.model_dir / "logs" / "rank-0.jsonl"
+    run.until(lambda: record.exists() and '"step": 50,' in record.read_text())
+    for kill in range(4):
+        worker = run.role("worker")
+        worker.kill()
+        run.until(lambda kill=kill: run.text.count("[worker]") + run.text.count("worker was ended") > kill)
+    assert run.wait() == 1, run.text
+    assert "again and again" in run.text
+    stopped = re.search(r"stopped by SIGTERM at step (\d+), which is saved", run.text)
+    assert stopped
+    records = map(json.loads, record.read_text().splitlines())
+    steps = [r["step"] for r in records if r["kind"] == "step"]
+    assert steps == list(range(int(stopped[1])))
+    assert values(job.model_dir / f"model.ckpt-{stopped[1]}")["global_step"] == int(stopped[1])
 
 
 def test_processes_started_by_hand_end_when_the_chief_is_gone(tmp_path: pathlib.Path) -> None:
