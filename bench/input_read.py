@@ -11,10 +11,8 @@ bytes and takes an eighth of the rows: its rows are those of all ranks together.
 from __future__ import annotations
 
 import argparse
-import datetime
 import os
 import pathlib
-import platform
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,7 +20,7 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
-from machine import report
+from machine import describe, report
 
 from hvdrec.data.csv_input import CsvFormat
 from hvdrec.data.files import list_files
@@ -112,9 +110,7 @@ def main() -> None:
         }
         result = {
             "benchmark": "input_read",
-            "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            "hardware": {"machine": platform.machine(), "cores": os.cpu_count(), "load": os.getloadavg()[0]},
-            "versions": {"python": platform.python_version(), "pyarrow": pa.__version__},
+            **describe("pyarrow"),
             "rows": args.rows,
             "bytes_per_row": round(data.stat().st_size / args.rows, 1),
             "results": {name: measure(read, args.times) for name, read in readers.items()},
