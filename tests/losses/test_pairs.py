@@ -24,7 +24,8 @@ FORMS = (
     "loss_type: PAIRWISE_LOGISTIC_LOSS pairwise_logistic_loss { hinge_margin: 0.7 temperature: 0.5 %s }",
     "loss_type: PAIRWISE_LOGISTIC_LOSS pairwise_logistic_loss { use_label_margin: true %s }",
     "loss_type: PAIRWISE_LOGISTIC_LOSS pairwise_logistic_loss { ohem_ratio: 0.5 %s }",
-    "loss_type: PAIRWISE_FOCAL_LOSS pairwise_focal_loss { alpha: 0.25 %s }",
+    "loss_type: PAIRWISE_FOCAL_LOSS pairwise_focal_loss { alpha: 0.25 gamma: 3 %s }",
+    "loss_type: PAIRWISE_FOCAL_LOSS pairwise_focal_loss { hinge_margin: 1 %s }",
     "loss_type: PAIRWISE_FOCAL_LOSS pairwise_focal_loss "
     "{ session_name: 'user' ohem_ratio: 0.5 hinge_margin: 1 %s }",
     "loss_type: PAIRWISE_HINGE_LOSS pairwise_hinge_loss { %s }",
@@ -132,7 +133,7 @@ def test_many_rows(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Smooth losses over all pairs exchange sums; those with sessions, masks or mining never do."""
     count = 2500
     monkeypatch.setattr(pairs, "FEW_ROWS", count - 1)
-    by_sums = not any(word in form for word in ("session", "ohem", "HINGE"))
+    by_sums = not any(word in form for word in ("session", "ohem", "HINGE", "hinge_margin: 1 "))
     exchanges: list[str] = []
     check(form, make_rows(count, 3), [count - 1400, 0, 1400], exchanges)
     assert exchanges == (["cells", "moments"] if by_sums else ["rows"])
