@@ -55,6 +55,10 @@ struct PairFunction {
     *slope = -modulation * (gamma * (1.0 - miss) * softplus + miss);
   }
 
+  // Pairs that lead by more than the margin and this cost 0 to the last bit (hinge and smooth
+  // losses): the smooth ones fall as exp(-(1 + gamma) t).
+  double Reach() const { return loss == PairLoss::kHinge ? 0.0 : 745 / (1 + gamma); }
+
   double Value(double t) const {
     Doubles value, slope;
     (*this)(Fill(t), &value, &slope);

@@ -289,9 +289,7 @@ int64_t CountPairs(const std::vector<PairCut>& cuts, bool weighted) {
 
 HardestPairs KeepHardest(const PairFunction& f, int64_t count, std::vector<PairCut>* cuts,
                          const Parallel& parallel) {
-  // Only losses above 0 are kept; the smooth ones fall as exp(-(1 + gamma) t).
-  const double reach = f.loss == PairLoss::kHinge ? 0.0 : 745 / (1 + f.gamma);
-  CutAtLead(f.margin + reach, cuts, parallel);
+  CutAtLead(f.margin + f.Reach(), cuts, parallel);  // only losses above 0 are kept
   for (PairCut& cut : *cuts) {
     for (int64_t i = 0; cut.upper.weights != nullptr && i < cut.upper.count; ++i) {
       if (!(cut.upper.weights[i] > 0)) {

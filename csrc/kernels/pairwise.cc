@@ -281,8 +281,8 @@ class Run {
     Total total;
     double share = 0;
     if (options_.hardest < 1) {
-      const HardestPairs hardest =
-          KeepHardest(function_, Share(CountPairs(cuts, false)), &cuts, parallel_);
+      const HardestPairs hardest = KeepHardest(
+          function_, ShareOfPairs(CountPairs(cuts, false), options_.hardest), &cuts, parallel_);
       total.pairs = static_cast<double>(hardest.kept);
       share = hardest.share;
     } else {
@@ -319,15 +319,6 @@ class Run {
     return SumOverMaskedPanels(function_, *table_, cut.upper, cut.lower, cut.runs, share, parallel);
   }
 
-  // round(pairs * hardest), a half to the even number; as EasyRec in float32 where that is exact
-  // for the number of pairs.
-  int64_t Share(int64_t pairs) const {
-    if (pairs < (1 << 24)) {
-      return std::llrint(static_cast<float>(pairs) * static_cast<float>(options_.hardest));
-    }
-    return std::llrint(static_cast<double>(pairs) * options_.hardest);
-  }
-
   const PairwiseRows<T>& rows_;
   const PairwiseOptions& options_;
   const Parallel& parallel_;
@@ -339,6 +330,13 @@ class Run {
 };
 
 }  // namespace
+
+int64_t ShareOfPairs(int64_t pairs, double share) {
+  if (pairs < (1 << 24)) {
+    return std::llrint(static_cast<float>(pairs) * static_cast<float>(share));
+  }
+  return std::llrint(static_cast<double>(pairs) * share);
+}
 
 void CheckPairwise(const PairwiseOptions& o) {
   if (!(o.temperature > 0 && std::isfinite(o.temperature))) {

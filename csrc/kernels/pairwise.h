@@ -58,6 +58,10 @@ template <typename T>
 PairwiseResult Pairwise(const PairwiseRows<T>& rows, const PairwiseOptions& options,
                         const Parallel& parallel, T* gradient);
 
+// round(pairs * share), a half to the even number; as EasyRec in float32 where that is exact for
+// the number of pairs.
+int64_t ShareOfPairs(int64_t pairs, double share);
+
 // Throws std::invalid_argument where options can't be.
 void CheckPairwise(const PairwiseOptions& options);
 
