@@ -3,7 +3,7 @@
 // All pointers are to the GPU's memory. The same input gives the same bits on the same GPU; no sum
 // is left to the order in which threads come. A call returns when the loss is known; what it writes
 // is there for what follows on the stream. Throws std::runtime_error where CUDA reports an error,
-// and std::invalid_argument for options that have no CUDA form.
+// and std::invalid_argument where options can't be.
 
 #ifndef HVDREC_KERNELS_GPU_LOSSES_H_
 #define HVDREC_KERNELS_GPU_LOSSES_H_
@@ -16,8 +16,9 @@
 
 namespace hvdrec {
 
-// As kernels/pairwise.h has it, without `limit` and `hardest`: the same orders of time and memory,
-// groups of few rows pair by pair. All in double.
+// As kernels/pairwise.h has it, with the same orders of time and memory: groups of few rows pair by
+// pair, the hardest pairs by bisection over all levels at once. All in double. With `hardest` at
+// most 2^30 - 1 rows.
 template <typename T>
 PairwiseResult Pairwise(const PairwiseRows<T>& rows, const PairwiseOptions& options, const Gpu& gpu,
                         T* gradient);

@@ -104,8 +104,51 @@ HVDREC_HD inline double Coordinate(double u, double panel, double inverse_width)
   return (u * inverse_width - panel) * 2 - 1;
 }
 
-// The moments of one piece of a cell a block.
+// The sum of c_k T_k(x), by Clenshaw's recurrence.
 template <int P>
+HVDREC_HD inline double Series(const double* c, double x) {
+  double next = 0, now = c[P - 1];
+  for (int k = P - 2; k >= 1; --k) {
+    const double earlier = 2 * x * now - next + c[k];
+    next = now;
+    now = earlier;
+  }
+  return x * now - next + c[0];
+}
+
+// Rows of a cell, for PieceMoments.
+struct CellRows {
+  Lined rows;
+  Sides sides;
+  Cells cells;
+  double inverse_width;
+
+  HVDREC_HD int64_t begin(int64_t cell) const { return cells.begin[cell]; }
+  HVDREC_HD int64_t end(int64_t cell) const { return cells.end[cell]; }
+  HVDREC_HD void Row(int64_t p, int64_t cell, double* x, double* weight) const {
+    *x = Coordinate(rows.u[p], cells.panel[cell], inverse_width);
+    *weight = sides.upper(cells.side[cell]) ? rows.weight[p] : 1.0;
+  }
+};
+
+// Adds w T_k(x) for all k.
+template <int P>
+HVDREC_HD inline void AddMoment(double x, double weight, double* sums) {
+  double before = weight;
+  double now = before * x;
+  sums[0] += before;
+  sums[1] += now;
+  for (int k = 2; k < P; ++k) {
+    const double following = 2 * x * now - before;
+    before = now;
+    now = following;
+    sums[k] += now;
+  }
+}
+
+// The moments of one piece of a cell, or of another group of rows, a block. `Source` has begin(c)
+// and end(c) of a group, and Row(r, c, &x, &weight) for what lies between.
+template <int P, typename Source>
 struct PieceMoments {
   static constexpr int kThreads = 128;
   struct Shared {
@@ -113,13 +156,11 @@ struct PieceMoments {
   };
   using Local = Empty;
 
-  Lined rows;
-  Sides sides;
-  Cells cells;
-  int64_t cell_count;
-  const int32_t* pieces_before;  // by cell, its own included
-  double inverse_width;
-  double* out;  // [piece][P]
+  Source source;
+  int64_t count;                 // of groups
+  const int32_t* pieces;         // by group
+  const int32_t* pieces_before;  // its own included
+  double* out;                   // [piece][P]
 
   HVDREC_HD int64_t Steps(int64_t) const { return 2; }
   HVDREC_HD void Step(int64_t step, int64_t block, int thread, Shared* shared, Local*) const {
@@ -130,44 +171,35 @@ struct PieceMoments {
       out[block * P + thread] = sum;
       return;
     }
-    const int32_t next = static_cast<int32_t>(block) + 1;
-    const int64_t cell = FirstAtLeast(pieces_before, cell_count, next);
-    const int64_t piece = block - (pieces_before[cell] - cells.pieces[cell]);
-    const int64_t begin = cells.begin[cell] + piece * kPieceRows;
-    const int64_t end = begin + kPieceRows < cells.end[cell] ? begin + kPieceRows : cells.end[cell];
-    const bool upper = sides.upper(cells.side[cell]);
+    const int64_t group = FirstAtLeast(pieces_before, count, static_cast<int32_t>(block) + 1);
+    const int64_t piece = block - (pieces_before[group] - pieces[group]);
+    const int64_t begin = source.begin(group) + piece * kPieceRows, last = source.end(group);
+    const int64_t end = begin + kPieceRows < last ? begin + kPieceRows : last;
     double sums[P] = {};
-    for (int64_t p = begin + thread; p < end; p += kThreads) {
-      const double x = Coordinate(rows.u[p], cells.panel[cell], inverse_width);
-      double before = upper ? rows.weight[p] : 1.0;
-      double now = before * x;
-      sums[0] += before;
-      sums[1] += now;
-      for (int k = 2; k < P; ++k) {
-        const double following = 2 * x * now - before;
-        before = now;
-        now = following;
-        sums[k] += now;
-      }
+    for (int64_t r = begin + thread; r < end; r += kThreads) {
+      double x, weight;
+      source.Row(r, group, &x, &weight);
+      AddMoment<P>(x, weight, sums);
     }
     for (int k = 0; k < P; ++k) shared->parts[thread][k] = sums[k];
   }
 };
 
-// Adds the pieces of each cell up; for moment i % P of cell i / P.
+// Adds the pieces of each group up; for number i % P of group i / P.
 template <int P>
-struct CellMoments {
-  Cells cells;
+struct AddPieces {
+  const int32_t* pieces;
   const int32_t* pieces_before;
-  const double* pieces;
+  const double* in;
+  double* out;
 
   HVDREC_HD void operator()(int64_t i) const {
-    const int64_t cell = i / P;
+    const int64_t group = i / P;
     double sum = 0;
-    for (int64_t q = pieces_before[cell] - cells.pieces[cell]; q < pieces_before[cell]; ++q) {
-      sum += pieces[q * P + i % P];
+    for (int64_t q = pieces_before[group] - pieces[group]; q < pieces_before[group]; ++q) {
+      sum += in[q * P + i % P];
     }
-    cells.moments[i] = sum;
+    out[i] = sum;
   }
 };
 
@@ -240,6 +272,53 @@ struct DeviceTable {
   const double* slope_transposed;
 };
 
+HVDREC_HD inline bool InReach(const DeviceTable& table, double distance) {
+  return distance >= static_cast<double>(table.first) &&
+         distance <= static_cast<double>(table.last);
+}
+
+// Cells from .. to - 1 of the other side.
+struct CellRange {
+  int64_t from, to;
+};
+
+// Those within reach of a cell.
+HVDREC_HD inline CellRange Reach(const Sides& sides, const Cells& cells, const DeviceTable& table,
+                                 int64_t cell, int32_t partner) {
+  const bool upper = sides.upper(cells.side[cell]);
+  const double panel = cells.panel[cell];
+  const double first = static_cast<double>(table.first), last = static_cast<double>(table.last);
+  const int64_t begin = sides.first_cell[partner];
+  const int64_t count = sides.last_cell[partner] - begin;
+  const double* const others = cells.panel + begin;
+  int64_t from = FirstAtLeast(others, count, upper ? panel - last : panel + first);
+  int64_t to = FirstAtLeast(others, count, upper ? panel - first + 1 : panel + last + 1);
+  // Beyond 2^53 those sums are rounded; differences of neighbours never are.
+  const double sign = upper ? 1 : -1;
+  while (from < to && !InReach(table, sign * (panel - others[from]))) ++from;
+  while (from < to && !InReach(table, sign * (panel - others[to - 1]))) --to;
+  return {begin + from, begin + to};
+}
+
+// Coefficient k of what moments of a lower panel do to an upper one that leads it by `lead` panels.
+template <int P>
+HVDREC_HD inline void FromBelow(const DeviceTable& table, double lead, const double* moments, int k,
+                                double* value, double* slope) {
+  const int64_t at = (static_cast<int64_t>(lead) - table.first) * P * P;
+  for (int l = 0; l < P; ++l) {
+    *value += table.value[at + l * P + k] * moments[l];
+    *slope += table.slope[at + l * P + k] * moments[l];
+  }
+}
+
+// The other way round, of the slope alone.
+template <int P>
+HVDREC_HD inline void FromAbove(const DeviceTable& table, double lead, const double* moments, int k,
+                                double* slope) {
+  const int64_t at = (static_cast<int64_t>(lead) - table.first) * P * P;
+  for (int l = 0; l < P; ++l) *slope += table.slope_transposed[at + l * P + k] * moments[l];
+}
+
 // What the cells of the other side do to one cell a block.
 template <int P>
 struct Act {
@@ -248,7 +327,7 @@ struct Act {
   struct Shared {
     double value[kParts][P];
     double slope[kParts][P];
-    int64_t from, to;  // the other side's cells within reach
+    CellRange reach;
   };
   using Local = Empty;
 
@@ -256,11 +335,6 @@ struct Act {
   Cells cells;
   int32_t side_count;
   DeviceTable table;
-
-  HVDREC_HD bool InReach(double distance) const {
-    return distance >= static_cast<double>(table.first) &&
-           distance <= static_cast<double>(table.last);
-  }
 
   HVDREC_HD int64_t Steps(int64_t cell) const {
     return sides.Panels(cells.side[cell], side_count) ? 4 : 0;
@@ -270,7 +344,8 @@ struct Act {
     const int32_t side = cells.side[cell];
     const bool upper = sides.upper(side);
     if (step == 0) {
-      if (thread == 0) Reach(cell, upper, sides.Partner(side, side_count), shared);
+      if (thread > 0) return;
+      shared->reach = Reach(sides, cells, table, cell, sides.Partner(side, side_count));
     } else if (step == 1) {
       Part(cell, upper, thread, shared);
     } else if (step == 2) {
@@ -280,35 +355,17 @@ struct Act {
     }
   }
 
-  HVDREC_HD void Reach(int64_t cell, bool upper, int32_t partner, Shared* shared) const {
-    const double panel = cells.panel[cell];
-    const double first = static_cast<double>(table.first), last = static_cast<double>(table.last);
-    const int64_t begin = sides.first_cell[partner];
-    const int64_t count = sides.last_cell[partner] - begin;
-    const double* const others = cells.panel + begin;
-    int64_t from = FirstAtLeast(others, count, upper ? panel - last : panel + first);
-    int64_t to = FirstAtLeast(others, count, upper ? panel - first + 1 : panel + last + 1);
-    // Beyond 2^53 those sums are rounded; differences of neighbours never are.
-    const double sign = upper ? 1 : -1;
-    while (from < to && !InReach(sign * (panel - others[from]))) ++from;
-    while (from < to && !InReach(sign * (panel - others[to - 1]))) --to;
-    shared->from = begin + from;
-    shared->to = begin + to;
-  }
-
   HVDREC_HD void Part(int64_t cell, bool upper, int thread, Shared* shared) const {
     const int part = thread / P, k = thread % P;
     if (part >= kParts) return;
     double value = 0, slope = 0;
-    for (int64_t c = shared->from + part; c < shared->to; c += kParts) {
-      const double lead =
-          upper ? cells.panel[cell] - cells.panel[c] : cells.panel[c] - cells.panel[cell];
-      const int64_t at = (static_cast<int64_t>(lead) - table.first) * P * P;
-      const double* const slopes = (upper ? table.slope : table.slope_transposed) + at;
-      for (int l = 0; l < P; ++l) {
-        const double moment = cells.moments[c * P + l];
-        slope += slopes[l * P + k] * moment;
-        if (upper) value += table.value[at + l * P + k] * moment;
+    for (int64_t c = shared->reach.from + part; c < shared->reach.to; c += kParts) {
+      const double lead = cells.panel[cell] - cells.panel[c];
+      const double* const moments = cells.moments + c * P;
+      if (upper) {
+        FromBelow<P>(table, lead, moments, k, &value, &slope);
+      } else {
+        FromAbove<P>(table, -lead, moments, k, &slope);
       }
     }
     shared->value[part][k] = value;
@@ -332,14 +389,14 @@ struct Act {
     double loss = 0;
     for (int k = 0; k < P; ++k) loss += shared->value[0][k];
     double far = 0;
-    if (upper && shared->to < sides.last_cell[partner]) {
-      far = cells.running[0][shared->to];
+    if (upper && shared->reach.to < sides.last_cell[partner]) {
+      far = cells.running[0][shared->reach.to];
       const double weight = cells.moments[cell * P];
       const double score = (cells.panel[cell] + 0.5) * table.width * weight +
                            table.width / 2 * cells.moments[cell * P + 1];
-      loss += weight * (far * table.margin + cells.running[1][shared->to]) - far * score;
-    } else if (!upper && shared->from > sides.first_cell[partner]) {
-      far = cells.running[0][shared->from - 1];
+      loss += weight * (far * table.margin + cells.running[1][shared->reach.to]) - far * score;
+    } else if (!upper && shared->reach.from > sides.first_cell[partner]) {
+      far = cells.running[0][shared->reach.from - 1];
     }
     cells.far[cell] = far;
     cells.loss[cell] = loss;

@@ -30,7 +30,7 @@ struct Prepare {
   int32_t* bad;    // 1: not finite
 
   HVDREC_HD void operator()(int64_t i) const {
-    const double score = rows.scores[i] / temperature - label_scale * rows.labels[i];
+    const double score = rows.scores[i] / temperature - Product(label_scale, rows.labels[i]);
     const bool fine = IsFinite(score) && IsFinite(rows.labels[i]) &&
                       (rows.weights == nullptr || IsFinite(rows.weights[i]));
     u[i] = score;

@@ -48,7 +48,8 @@ struct Evaluate {
     if (upper) total.pairs += sides.rows(partner);
     if (panels) {
       const int64_t cell = cell_of[p] - 1;
-      const double slope = Series(p, cell);
+      const double x = Coordinate(rows.u[p], cells.panel[cell], inverse_width);
+      const double slope = Series<P>(cells.slope + cell * P, x);
       gradient[row] += upper ? weight * (slope - cells.far[cell]) : cells.far[cell] - slope;
     } else {
       double value = 0, slope = 0;
@@ -62,19 +63,6 @@ struct Evaluate {
       gradient[row] += upper ? weight * slope : -slope;
       if (upper) total.loss += weight * value;
     }
-  }
-
-  // The sum of c_k T_k(x), by Clenshaw's recurrence.
-  HVDREC_HD double Series(int64_t p, int64_t cell) const {
-    const double* const c = cells.slope + cell * P;
-    const double x = Coordinate(rows.u[p], cells.panel[cell], inverse_width);
-    double next = 0, now = c[P - 1];
-    for (int k = P - 2; k >= 1; --k) {
-      const double earlier = 2 * x * now - next + c[k];
-      next = now;
-      now = earlier;
-    }
-    return x * now - next + c[0];
   }
 };
 

@@ -117,6 +117,79 @@ const V* Sum(Machine& machine, const V* values, int64_t count) {
   return values;
 }
 
+// Running sums along segments of items, a block to a segment: of each of the first P numbers of an
+// item, in place.
+template <int P>
+struct RunningColumns {
+  static constexpr int kThreads = 256;
+  static constexpr int kParts = kThreads / P;  // stretches of a segment
+  struct Shared {
+    double sums[kParts][P];
+  };
+  using Local = Empty;
+
+  const int32_t* begin;  // by segment; one that ends where it begins is left alone
+  const int32_t* end;
+  bool backwards;
+  int64_t stride;  // of items
+  double* values;
+
+  HVDREC_HD int64_t Steps(int64_t segment) const { return begin[segment] < end[segment] ? 3 : 0; }
+  HVDREC_HD void Step(int64_t step, int64_t segment, int thread, Shared* shared, Local*) const {
+    const int part = thread / P, k = thread % P;
+    if (step == 1) {
+      if (thread < P) AddBefore(thread, shared);
+      return;
+    }
+    if (part >= kParts) return;
+    const int64_t count = end[segment] - begin[segment], each = (count + kParts - 1) / kParts;
+    double sum = step == 0 ? 0.0 : shared->sums[part][k];
+    for (int64_t i = part * each; i < (part + 1) * each && i < count; ++i) {
+      const int64_t item = backwards ? end[segment] - 1 - i : begin[segment] + i;
+      sum += values[item * stride + k];
+      if (step == 2) values[item * stride + k] = sum;
+    }
+    if (step == 0) shared->sums[part][k] = sum;
+  }
+
+  // Of what each stretch adds up to, makes what those before it do.
+  HVDREC_HD void AddBefore(int k, Shared* shared) const {
+    double before = 0;
+    for (int part = 0; part < kParts; ++part) {
+      const double own = shared->sums[part][k];
+      shared->sums[part][k] = before;
+      before += own;
+    }
+  }
+};
+
+// Scratch that is used again as long as it is large enough.
+template <typename V>
+class Room {
+ public:
+  template <typename Machine>
+  V* For(Machine& machine, int64_t count) {
+    if (count > capacity_) {
+      data_ = machine.template Allocate<V>(count);
+      capacity_ = count;
+    }
+    return data_;
+  }
+
+ private:
+  V* data_ = nullptr;
+  int64_t capacity_ = 0;
+};
+
+// Rounded before anything is added to it, as it is on the CPU.
+HVDREC_HD inline double Product(double a, double b) {
+#ifdef __CUDA_ARCH__
+  return __dmul_rn(a, b);
+#else
+  return a * b;
+#endif
+}
+
 HVDREC_HD inline bool IsFinite(double value) { return value - value == 0; }
 
 // Unsigned numbers in the order of the numbers, which are finite.
@@ -125,6 +198,14 @@ HVDREC_HD inline uint64_t OrderedBits(double value) {
   value += 0.0;  // -0 and 0 are equal
   memcpy(&bits, &value, sizeof(bits));
   return bits >> 63 ? ~bits : bits | (uint64_t{1} << 63);
+}
+
+// The number that has those bits.
+HVDREC_HD inline double FromOrderedBits(uint64_t bits) {
+  bits = bits >> 63 ? bits ^ (uint64_t{1} << 63) : ~bits;
+  double value;
+  memcpy(&value, &bits, sizeof(value));
+  return value;
 }
 
 // The first of `count` ascending values that is at least `value`, as a place in 0 .. count.

@@ -334,6 +334,30 @@ void CheckPairwiseLosses(bool small, Report* report) {
   }
 }
 
+// Forms that leave pairs out: the hardest, those below a limit, and both.
+void CheckCutPairs(bool small, Report* report) {
+  for (const PairLoss loss : {PairLoss::kLogistic, PairLoss::kFocal, PairLoss::kHinge}) {
+    for (const int64_t rows : {1, 2, 1000, 4096, 16384, 100000, 1000000}) {
+      if (rows > (small ? 16384 : 1000000)) continue;
+      PairwiseOptions options;
+      options.loss = loss;
+      options.hardest = 0.1;
+      report->Add(CheckPairwise<float>({rows, 2, 0, false, 2.0, options}));
+      report->Add(CheckPairwise<float>({rows, 2, 0, true, 2.0, options, true}));
+      report->Add(CheckPairwise<float>({rows, 5, rows / 50, true, 2.0, options}));
+      options.margin = 45;
+      report->Add(CheckPairwise<double>({rows, 0, 0, true, 1e3, options}));
+      if (loss == PairLoss::kHinge) continue;
+      options.margin = 0;
+      options.limit = 0.5;
+      report->Add(CheckPairwise<float>({rows, 5, 0, true, 2.0, options}));
+      options.hardest = 1;
+      report->Add(CheckPairwise<float>({rows, 2, 0, false, 2.0, options}));
+      report->Add(CheckPairwise<double>({rows, 5, rows / 50, true, 1e3, options}));
+    }
+  }
+}
+
 int Run(bool small) {
   int devices = 0;
   const cudaError_t status = cudaGetDeviceCount(&devices);
@@ -345,6 +369,7 @@ int Run(bool small) {
   try {
     Report report(Look());
     CheckPairwiseLosses(small, &report);
+    CheckCutPairs(small, &report);
     CheckEmbeddingLosses(small, &report);
     return report.End();
   } catch (const std::exception& error) {

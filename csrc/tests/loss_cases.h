@@ -26,12 +26,16 @@ struct PairwiseCase {
   bool weighted;
   double spread;  // of the scores; 0: all equal
   PairwiseOptions options;
+  bool ties = false;  // scores in quarters; weights of either sign
 
   std::string Name() const {
     return std::string(hvdrec::Name(options.loss)) + " rows " + std::to_string(rows) + " grades " +
            std::to_string(grades) + " sessions " + std::to_string(sessions) + " spread " +
            std::to_string(spread) + (weighted ? " weighted" : "") +
-           (options.margin != 0 ? " margin" : "");
+           (options.margin != 0 ? " margin " + std::to_string(options.margin) : "") +
+           (std::isfinite(options.limit) ? " limit " + std::to_string(options.limit) : "") +
+           (options.hardest < 1 ? " hardest " + std::to_string(options.hardest) : "") +
+           (ties ? " ties" : "");
   }
 };
 
@@ -44,9 +48,10 @@ struct PairwiseInput {
       return static_cast<int64_t>(random() % static_cast<uint64_t>(std::max<int64_t>(count, 1)));
     };
     for (int64_t i = 0; i < c.rows; ++i) {
-      scores.push_back(static_cast<T>(normal(random) * c.spread));
+      const double score = normal(random) * c.spread;
+      scores.push_back(static_cast<T>(c.ties ? std::round(score * 4) / 4 : score));
       labels.push_back(static_cast<T>(pick(c.grades > 0 ? c.grades : c.rows)) / 2);
-      if (c.weighted) weights.push_back(static_cast<T>(pick(4)) / 2);
+      if (c.weighted) weights.push_back(static_cast<T>(pick(4) - c.ties) / 2);
       if (c.sessions > 0) sessions.push_back(pick(c.sessions) - 1);
     }
   }

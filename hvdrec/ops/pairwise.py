@@ -83,8 +83,7 @@ def _native(
     sessions: tf.Tensor | None,
     *parameters: float,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    _, _, _, _, limit, hardest = parameters
-    with _placement(limit < math.inf or hardest < 1):
+    with _placement():
         loss, _, pairs = load_ops().hvdrec_pairwise(
             scores=scores,
             labels=labels,
@@ -98,12 +97,9 @@ def _native(
     return loss, pairs
 
 
-def _placement(cut: bool) -> AbstractContextManager[Any]:
-    """The CPU, unless HVDREC_OPS=native asks for the native ops of whatever device there is.
-
-    Pairs cut by a limit or a share have no CUDA form.
-    """
-    if cut or named_implementation() != "native":
+def _placement() -> AbstractContextManager[Any]:
+    """The CPU, unless HVDREC_OPS=native asks for the native ops of whatever device there is."""
+    if named_implementation() != "native":
         return tf.device("/device:CPU:0")
     return nullcontext()
 

@@ -41,7 +41,12 @@ def test_compiles(source: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("asked", "options", "device"),
-    [("", {}, "/device:CPU:0"), ("native", {}, ""), ("native", {"hardest": 0.5}, "/device:CPU:0")],
+    [
+        ("", {}, "/device:CPU:0"),
+        ("native", {}, ""),
+        ("native", {"hardest": 0.5}, ""),
+        ("", {"limit": 1.0}, "/device:CPU:0"),
+    ],
 )
 def test_placement(
     asked: str, options: dict[str, float], device: str, monkeypatch: pytest.MonkeyPatch
