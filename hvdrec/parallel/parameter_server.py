@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
-import threading
+import signal
+import time
 from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
 from typing import Any
 
 import tensorflow as tf
@@ -19,7 +22,7 @@ from hvdrec.parallel.remote_call import RemoteCall, Result
 #: A part of a table has at least so many bytes (as TensorFlow's MinSizePartitioner), and at most so many,
 #: because a message of gRPC holds less than 2 GiB.
 _LEAST_BYTES, _MOST_BYTES = 256 << 10, 1 << 30
-_WATCH_SECONDS = 1.0
+_WATCH_SECONDS, _WATCH_TURNS = 1.0, 10
 #: To let go of a running server is to wait for it, and it has no end.
 _HELD: list[tf.distribute.Server] = []
 
@@ -146,6 +149,9 @@ class Coordinator:
 def serve(cluster: Cluster, intra: int, inter: int) -> None:
     """Serves as a worker or a parameter server until the chief's process has ended.
 
+    A scheduler that ends a job sends SIGTERM to all its processes, and the chief can't save without the
+    others: they stay as long as it does, unless a second signal comes.
+
     Args:
         cluster: Says which this process is.
         intra: Threads within an operation.
@@ -167,10 +173,20 @@ def serve(cluster: Cluster, intra: int, inter: int) -> None:
             _spec(cluster), job_name=cluster.role, task_index=cluster.index, protocol="grpc", config=config
         )
     )
-    watch, waiting = ChiefWatch(cluster), threading.Event()
-    while not watch.gone():
+    watch, asked = ChiefWatch(cluster), [0]
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if asked[0] or not watch.seen:
+            os._exit(128 + number)
+        asked[0] = number
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, note)
+    for turn in itertools.count():
         # A chief that is gone again before it was seen would be waited for without end.
-        waiting.wait(_WATCH_SECONDS if watch.seen else _WATCH_SECONDS / 10)
+        if (asked[0] or not watch.seen or turn % _WATCH_TURNS == 0) and watch.gone():
+            return
+        time.sleep(_WATCH_SECONDS / _WATCH_TURNS)
 
 
 def _prepare() -> None:

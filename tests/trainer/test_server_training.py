@@ -224,8 +224,8 @@ def test_a_worker_that_dies_again_and_again_ends_the_run_with_all_saved(tmp_path
     assert values(job.model_dir / f"model.ckpt-{stopped[1]}")["global_step"] == int(stopped[1])
 
 
-def test_processes_started_by_hand_end_when_the_chief_is_gone(tmp_path: pathlib.Path) -> None:
-    """The commands that --print shows are whole; nobody is there to end workers and servers."""
+def test_processes_started_by_hand_let_the_chief_save_and_end_with_it(tmp_path: pathlib.Path) -> None:
+    """The commands that --print shows are whole. Schedulers signal all processes of a job."""
     job = small_job(tmp_path, "model", steps=1_000_000, train_extra="train_distribute: PSStrategy")
     launch = [sys.executable, "-m", "hvdrec.launch", "ps", "--print", "--workers", "1", "--ps", "1"]
     shown = subprocess.run(
@@ -250,8 +250,11 @@ def test_processes_started_by_hand_end_when_the_chief_is_gone(tmp_path: pathlib.
         while not record.exists() or '"step"' not in record.read_text():
             assert time.monotonic() - began < SECONDS
             time.sleep(0.1)
-        started["chief"].kill()
-        assert [started[role].wait(60) for role in ("worker", "ps")] == [0, 0]
+        for role in ("worker", "ps", "chief"):
+            started[role].terminate()
+        assert [started[role].wait(60) for role in ("chief", "worker", "ps")] == [143, 0, 0]
+        # Whatever the chief ends by; without the others it would have left that of step 0 only.
+        assert len(list(job.model_dir.glob("model.ckpt-*.index"))) == 2
     finally:
         for process in started.values():
             process.kill()
