@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 import tensorflow as tf
@@ -31,6 +32,12 @@ class Placement:
     def at(self, variable: tf.Variable) -> AbstractContextManager[object]:
         """Operations made in this block run where `variable` lives."""
         return contextlib.nullcontext()
+
+    def bring(
+        self, values: Sequence[tuple[tf.Tensor, tf.Variable]]
+    ) -> Sequence[tuple[tf.Tensor, tf.Variable]]:
+        """Tensors of their variables' shapes, taken to where those variables live."""
+        return values
 
 
 HERE = Placement()

@@ -125,7 +125,7 @@ class Optimizer(tf.Module, abc.ABC):
                     self.apply_rows(gradient, variable, rate)
             else:
                 dense.append((gradient, variable))
-        self.apply_all_dense(dense, rate)
+        self.apply_all_dense(self.placement.bring(dense), rate)
         self.finish()
 
     def apply_all_dense(self, gradients: Sequence[tuple[tf.Tensor, tf.Variable]], rate: tf.Tensor) -> None:

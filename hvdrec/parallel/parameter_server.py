@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -74,6 +75,22 @@ class OnServers(Placement):
         """On the variable's server."""
         with tf.device(variable.device):
             yield
+
+    def bring(
+        self, values: Sequence[tuple[tf.Tensor, tf.Variable]]
+    ) -> Sequence[tuple[tf.Tensor, tf.Variable]]:
+        """Those of each server end to end: every tensor costs it and the worker a message."""
+        by_server: dict[str, list[tuple[tf.Tensor, tf.Variable]]] = {}
+        for value, variable in values:
+            by_server.setdefault(variable.device, []).append((value, variable))
+        brought: list[tuple[tf.Tensor, tf.Variable]] = []
+        for server, own in by_server.items():
+            joined = tf.concat([tf.reshape(value, [-1]) for value, _ in own], axis=0)
+            with tf.device(server):
+                parts = tf.split(joined, [math.prod(variable.shape) for _, variable in own])
+                shaped = (tf.reshape(p, v.shape) for p, (_, v) in zip(parts, own, strict=True))
+                brought.extend(zip(shaped, (variable for _, variable in own), strict=True))
+        return brought
 
 
 class Coordinator:
