@@ -23,7 +23,7 @@ _SETTINGS = {
     "OMPI_MCA_mpi_yield_when_idle": "1",
     # Gloo's own 30 seconds would come before the message of whoever watches the other hosts.
     "HOROVOD_GLOO_TIMEOUT_SECONDS": "60",
-    # The JVM of an hdfs:// store uses SIGSEGV for itself; UCX, which Open MPI loads, would end the process at it.
+    # The JVM of an hdfs:// store uses SIGSEGV for itself, at which UCX, which Open MPI loads, would end us.
     "UCX_ERROR_SIGNALS": "",
 }
 
