@@ -92,19 +92,15 @@ class SoftmaxSweep {
     Eigen::Map<RowMatrix<T>> item_sums(item_gradient, batch_.items, batch_.dim);
     query_sums.setZero();
     item_sums.setZero();
+    FindShares();
     ForTiles([&](int64_t i, int64_t j, RowMatrix<T>& tile) {
       const int64_t first = item_blocks_.begin(j), last = item_blocks_.end(j);
       for (int64_t r = 0; r < query_blocks_.rows(i); ++r) {
         const int64_t query = query_blocks_.begin(i) + r;
-        const double share = Weight(query) / (total_weight_ * batch_.temperature);
-        const double log_sum = own_[query] + Softplus(Behind(query));
-        // What the logits' type loses of log_sum, the factor gives back.
-        const T shift = static_cast<T>(log_sum);
+        const Shares& shares = shares_[query];
         Stretch<T> values = Logits(query, r, j, tile);
-        values = (values - shift).exp() * static_cast<T>(share * std::exp(shift - log_sum));
-        if (query >= first && query < last) {
-          values[query - first] = static_cast<T>(-share * Sigmoid(Behind(query)));
-        }
+        values = (values - shares.shift).exp() * shares.factor;
+        if (query >= first && query < last) values[query - first] = shares.own;
       }
       const auto shares = tile.topLeftCorner(query_blocks_.rows(i), item_blocks_.rows(j));
       Rows(query_sums, query_blocks_, i).noalias() += shares * Rows(items_, item_blocks_, j);
@@ -150,6 +146,25 @@ class SoftmaxSweep {
   // item's share are functions of this alone, so they keep their digits where both are near 0.
   double Behind(int64_t query) const { return sums_[query].Log() - own_[query]; }
 
+  // A negative's share in the gradient is exp(its logit - shift) * factor.
+  struct Shares {
+    T shift, factor, own;
+  };
+
+  void FindShares() {
+    shares_.resize(batch_.queries);
+    ForChunks(parallel_, batch_.queries, kQueriesPerTask, [&](int64_t, int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const double share = Weight(i) / (total_weight_ * batch_.temperature);
+        const double behind = Behind(i), log_sum = own_[i] + Softplus(behind);
+        // What the logits' type loses of log_sum, the factor gives back.
+        const T shift = static_cast<T>(log_sum);
+        shares_[i] = {shift, static_cast<T>(share * std::exp(shift - log_sum)),
+                      static_cast<T>(-share * Sigmoid(behind))};
+      }
+    });
+  }
+
   double Weight(int64_t query) const {
     return batch_.weights == nullptr ? 1 : static_cast<double>(batch_.weights[query]);
   }
@@ -161,9 +176,10 @@ class SoftmaxSweep {
   BufferPool<Tile> pool_;
   const Duplicates duplicates_;
   const T scale_;
-  std::optional<T> shift_;    // for any logit the batch can have
-  std::vector<ExpSum> sums_;  // by query, of the items but its own
-  std::vector<double> own_;   // the logit of the query's own item
+  std::optional<T> shift_;      // for any logit the batch can have
+  std::vector<ExpSum> sums_;    // by query, of the items but its own
+  std::vector<double> own_;     // the logit of the query's own item
+  std::vector<Shares> shares_;  // by query
   double total_weight_ = 0;
 };
 
