@@ -140,17 +140,17 @@ def _written_whole(place: Place) -> Iterator[pa.NativeFile]:
     it is if its writer is killed, so it gets its name when it is closed.
     """
     filesystem, path = place.filesystem, place.path
-    if not isinstance(filesystem, pafs.HadoopFileSystem | pafs.LocalFileSystem):
-        stream = filesystem.open_output_stream(path, compression=None)
-        yield stream
-        stream.close()
-        return
-    folder, _, name = path.rpartition("/")
-    part = f"{folder}/.{name}.part"
-    filesystem.create_dir(folder, recursive=True)
+    renames = isinstance(filesystem, pafs.HadoopFileSystem | pafs.LocalFileSystem)
+    part = path
+    if renames:
+        folder, _, name = path.rpartition("/")
+        part = f"{folder}/.{name}.part"
+        filesystem.create_dir(folder, recursive=True)
     stream = filesystem.open_output_stream(part, compression=None)
     yield stream
     stream.close()
+    if not renames:
+        return
     try:
         filesystem.move(part, path)
     except OSError:
