@@ -7,23 +7,8 @@ import uuid
 import pytest
 from data.reading import csv_format, read, write_files
 from storage import server as servers
+from storage.every_store import *  # noqa: F403
 from storage.test_input import put_all
-from storage.test_objects import (  # noqa: F401
-    test_a_file_comes_and_goes,
-    test_a_reader_can_move,
-    test_large_files_arrive_whole,
-    test_listing,
-)
-from storage.test_remote_lock import test_a_lock_keeps_others_out, test_of_several_one_has_it  # noqa: F401
-from storage.test_remote_store import (  # noqa: F401
-    state,
-    test_a_mirror_sends_what_has_changed,
-    test_a_save_is_in_the_store_and_restores_elsewhere,
-    test_best_checkpoints_are_kept_beside,
-    test_fine_tuning_from_a_store,
-    test_old_ones_are_rotated_and_the_state_file_follows,
-    test_the_same_step_again,
-)
 from storage.test_runs import kill_after_saving, ok, put_job
 
 from hvdrec import storage

@@ -4,26 +4,11 @@ import os
 import uuid
 
 import pytest
+from storage.every_store import *  # noqa: F403
 from storage.test_gs import (  # noqa: F401
     test_a_file_in_ranges,
     test_csv_rows_are_those_of_local_files,
     test_trained_killed_and_gone_on_with,
-)
-from storage.test_objects import (  # noqa: F401
-    test_a_file_comes_and_goes,
-    test_a_reader_can_move,
-    test_large_files_arrive_whole,
-    test_listing,
-)
-from storage.test_remote_lock import test_a_lock_keeps_others_out, test_of_several_one_has_it  # noqa: F401
-from storage.test_remote_store import (  # noqa: F401
-    state,
-    test_a_mirror_sends_what_has_changed,
-    test_a_save_is_in_the_store_and_restores_elsewhere,
-    test_best_checkpoints_are_kept_beside,
-    test_fine_tuning_from_a_store,
-    test_old_ones_are_rotated_and_the_state_file_follows,
-    test_the_same_step_again,
 )
 from storage.test_runs import ok, put_job
 
