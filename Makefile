@@ -49,7 +49,7 @@ test-multinode: build ## Run the tests on several hosts (network namespaces: as 
 	$(PY) -m pytest -m multinode -rs tests/multinode $(ARGS)
 
 soak: build ## Kill 1,000 saves between two system calls, and runs at any moment (KILLS=1000; minutes)
-	$(PY) -m pytest tests/checkpoint/test_kills.py tests/trainer/test_killed_run.py --kills $(KILLS) \
+	$(PY) -m pytest tests/checkpoint/test_kills.py tests/commands/test_killed_run.py --kills $(KILLS) \
 	  --timeout 0 -o faulthandler_timeout=0 $(ARGS)
 
 # SANITIZE=thread looks for races. The short forms are part of the tests (tests/ops).
@@ -58,9 +58,9 @@ comma := ,
 SANITIZED := build/sanitize/$(subst $(comma),-,$(SANITIZE))
 SANITIZED_FLAGS := -std=c++17 -O1 -g -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -ffp-contract=off -Wno-psabi -Icsrc \
   -isystem $(firstword $(wildcard $(VENV)/lib/python3*/site-packages/tensorflow/include)) # Eigen comes with TensorFlow
-SANITIZED_BASE := $(addprefix $(SANITIZED)/,parallel.o scratch.o)
-SANITIZED_PAIRS := $(patsubst csrc/kernels/%.cc,$(SANITIZED)/%.o,$(wildcard csrc/kernels/pair*.cc)) $(SANITIZED_BASE)
-SANITIZED_SIMILARITY := $(addprefix $(SANITIZED)/,circle.o multi_similarity.o in_batch_softmax.o matmul.o) $(SANITIZED_BASE)
+sanitized = $(patsubst csrc/kernels/%.cc,$(SANITIZED)/%.o,$(wildcard $(addprefix csrc/kernels/,$(1))))
+SANITIZED_PAIRS := $(call sanitized,base/*.cc pairwise/*.cc)
+SANITIZED_SIMILARITY := $(call sanitized,base/*.cc similarity/*.cc layers/matmul.cc)
 sanitize: $(SANITIZED)/pairwise_test $(SANITIZED)/similarity_test ## Run the losses' kernels under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(SANITIZED)/pairwise_test $(ARGS)
 	$(SANITIZED)/similarity_test $(ARGS)
@@ -75,7 +75,7 @@ $(SANITIZED)/%_test: csrc/tests/%_test.cc $(filter %.h,$(CSRC))
 	$(or $(CXX),g++) $(SANITIZED_FLAGS) $(filter %.cc %.o,$^) -o $@ -lpthread
 
 .SECONDARY: $(SANITIZED_PAIRS) $(SANITIZED_SIMILARITY)
-$(SANITIZED)/%.o: csrc/kernels/%.cc $(wildcard csrc/kernels/*.h)
+$(SANITIZED)/%.o: csrc/kernels/%.cc $(filter csrc/kernels/%.h,$(CSRC))
 	@mkdir -p $(@D)
 	$(or $(CXX),g++) $(SANITIZED_FLAGS) -c $< -o $@
 

@@ -47,15 +47,17 @@ class Model:
     def __init__(self, megabytes: float, folder: pathlib.Path) -> None:
         import tensorflow as tf
 
-        from hvdrec.checkpoint.names import GLOBAL_STEP, Entry
+        from hvdrec.checkpoint.names import GLOBAL_STEP, SavedTensor
 
         rows = max(1, round(megabytes * 1e6 / (4 * WIDTH * TABLES * len(SLOTS))))
         shape = [rows * TABLES, WIDTH]
         self.folder = folder
         self.banks = [tf.Variable(tf.random.stateless_normal(shape, [7, i])) for i in range(len(SLOTS))]
         self.step = tf.Variable(0, dtype=tf.int64)
-        self.entries = [Entry(GLOBAL_STEP, self.step, None)] + [
-            Entry(f"input_layer/f{t}_embedding/embedding_weights{slot}", bank, (t * rows, (t + 1) * rows))
+        self.entries = [SavedTensor(GLOBAL_STEP, self.step, None)] + [
+            SavedTensor(
+                f"input_layer/f{t}_embedding/embedding_weights{slot}", bank, (t * rows, (t + 1) * rows)
+            )
             for slot, bank in zip(SLOTS, self.banks, strict=True)
             for t in range(TABLES)
         ]

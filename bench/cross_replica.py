@@ -4,7 +4,7 @@
 
 Every rank holds an equal part of the rows: scores normal with a deviation of 2, labels 0 or 1, sample
 weights. `own` is the loss of the rank's own rows, without an exchange; `rows` gathers all rows; `sums`
-gathers cells and adds up moments. Times are rank 0's, of one step of a loop in one graph, the ranks on
+gathers bins and adds up moments. Times are rank 0's, of one step of a loop in one graph, the ranks on
 the cores of this machine and one thread each.
 """
 

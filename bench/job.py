@@ -107,8 +107,9 @@ def work(config_path: str, out: pathlib.Path) -> None:
     from hvdrec.config import load
     from hvdrec.parallel.launch import join_group
     from hvdrec.trainer import loop, step
-    from hvdrec.trainer.feed import Feed
-    from hvdrec.trainer.job import Job, set_threads
+    from hvdrec.trainer.job import Job
+    from hvdrec.trainer.run.threads import set_threads
+    from hvdrec.trainer.step.feed import Feed
 
     config = load(config_path)
     group = join_group()

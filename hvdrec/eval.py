@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 
+from hvdrec.commands.main import main
 from hvdrec.config.flags import EvalFlags, load_for_eval, parse_eval
-from hvdrec.trainer.main import main
 
 
 def run(flags: EvalFlags) -> None:
     """Evaluates with the given flags on the ranks this process belongs to."""
     config = load_for_eval(flags)
-    from hvdrec.trainer.evaluation import evaluate
+    from hvdrec.commands.evaluate import evaluate
 
     evaluate(config, flags)
 

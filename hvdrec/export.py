@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 
+from hvdrec.commands.main import main
 from hvdrec.config.flags import ExportFlags, load_for_export, parse_export
-from hvdrec.trainer.main import main
 
 
 def run(flags: ExportFlags) -> None:
     """Exports with the given flags."""
     config = load_for_export(flags)
-    from hvdrec.trainer.exporting import export
+    from hvdrec.commands.export import export
 
     export(config, flags)
 

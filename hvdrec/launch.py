@@ -6,12 +6,12 @@ import os
 import sys
 from collections.abc import Sequence
 
+from hvdrec.commands.main import main
 from hvdrec.config.names import hint
 from hvdrec.errors import ConfigError
 from hvdrec.launcher import emr, local, pai, servers
 from hvdrec.launcher.run import processes, render
 from hvdrec.launcher.start import become, supervise
-from hvdrec.trainer.main import main
 
 FORMS = {"local": local.parse, "ps": servers.parse, "pai": pai.parse, "emr": emr.parse}
 _USAGE = f"usage: python -m hvdrec.launch {{{','.join(FORMS)}}} [--print] ...  (docs/distributed.md)"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 
+from hvdrec.commands.main import main
 from hvdrec.config.flags import PredictFlags, load_for_predict, parse_predict
-from hvdrec.trainer.main import main
 
 
 def run(flags: PredictFlags) -> None:
     """Predicts with the given flags on the ranks this process belongs to."""
     config = load_for_predict(flags)
-    from hvdrec.trainer.prediction import predict
+    from hvdrec.commands.predict import predict
 
     predict(config, flags)
 

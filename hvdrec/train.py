@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
+from hvdrec.commands.main import main
 from hvdrec.config.flags import TrainFlags, load_for_training, parse_train
 from hvdrec.parallel.cluster import asks_for_servers, quieten
-from hvdrec.trainer.main import main
 
 
 def run(flags: TrainFlags) -> None:
@@ -15,11 +15,11 @@ def run(flags: TrainFlags) -> None:
     config = load_for_training(flags)
     if asks_for_servers(config.proto.train_config):
         quieten(flags.verbose)
-        from hvdrec.trainer.server_training import train_on_servers
+        from hvdrec.commands.train_on_servers import train_on_servers
 
         train_on_servers(config, flags)
         return
-    from hvdrec.trainer.training import train
+    from hvdrec.commands.train import train
 
     train(config, flags)
 

@@ -112,7 +112,7 @@ def predict(*source: str | pathlib.Path, rows: pathlib.Path) -> np.ndarray:
     )
     with pytest.MonkeyPatch.context() as patch:
         # TensorFlow runs already in this process.
-        patch.setattr("hvdrec.trainer.prediction.set_threads", lambda *_: None)
+        patch.setattr("hvdrec.commands.predict.set_threads", lambda *_: None)
         run(parse_predict([*map(str, source), "--input_path", str(rows), *written]))
     files = sorted(out.glob("part-*")) if out.is_dir() else [out]
     lines = [line for file in files for line in file.read_text().splitlines()[1:]]

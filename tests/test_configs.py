@@ -9,9 +9,10 @@ import re
 import pytest
 
 from hvdrec.config import load
-from hvdrec.config.check import check
+from hvdrec.config.checks.check import check
 from hvdrec.parallel.single import SingleReplica
-from hvdrec.trainer.job import Job, open_batches
+from hvdrec.trainer.input import open_batches
+from hvdrec.trainer.job import Job
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 CONFIGS = sorted(path.name for path in (ROOT / "configs").glob("*.config"))

@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/lines.h"
-#include "kernels/shuffle.h"
+#include "kernels/rows/lines.h"
+#include "kernels/rows/shuffle.h"
 #include "python/adopt.h"
 
 namespace py = pybind11;
@@ -72,10 +72,10 @@ py::tuple Split(const LineSplitter& splitter, const std::vector<const LineBlock*
                         Adopt(std::move(rows.lines)), std::move(bad));
 }
 
-py::object Cells(const LineSplitter& splitter, const py::bytes& line) {
+py::object ArrowCells(const LineSplitter& splitter, const py::bytes& line) {
   bool ok = false;
   py::list cells;
-  for (const std::string& cell : splitter.Cells(std::string_view(line), &ok)) {
+  for (const std::string& cell : splitter.ArrowCells(std::string_view(line), &ok)) {
     cells.append(py::bytes(cell));
   }
   if (!ok) return py::none();
@@ -95,7 +95,8 @@ py::array_t<int64_t> Take(ShuffleOrder& order, size_t count, int64_t arrived, bo
 
 void bind_lines(py::module_& m) {
   m.attr("LINE_PADDING") = kLinePadding;
-  py::class_<LineBlock>(m, "LineBlock", "The rows of a stretch of text; see csrc/kernels/lines.h.")
+  py::class_<LineBlock>(m, "LineBlock",
+                        "The rows of a stretch of text; see csrc/kernels/rows/lines.h.")
       .def(py::init(&ScanBlock), py::arg("text"), py::arg("begin"), py::arg("end"), py::arg("last"),
            py::arg("file"), py::arg("first_line"), py::keep_alive<1, 2>())
       .def_static("gather", &GatherBlock, py::arg("blocks"), py::arg("block"), py::arg("index"))
@@ -103,7 +104,8 @@ void bind_lines(py::module_& m) {
       .def_property_readonly("consumed", &LineBlock::consumed)
       .def_property_readonly("lines", &LineBlock::lines)
       .def_property_readonly("bytes", &LineBlock::bytes);
-  py::class_<LineSplitter>(m, "LineSplitter", "Splits rows into columns; see csrc/kernels/lines.h.")
+  py::class_<LineSplitter>(m, "LineSplitter",
+                           "Splits rows into columns; see csrc/kernels/rows/lines.h.")
       .def(py::init([](const py::bytes& separator, bool quoting, size_t fields) {
              return std::make_unique<LineSplitter>(std::string(separator), quoting, fields);
            }),
@@ -111,9 +113,9 @@ void bind_lines(py::module_& m) {
       .def("set_layout", &LineSplitter::SetLayout, py::arg("file"), py::arg("columns"),
            py::arg("width"))
       .def("width", &LineSplitter::width, py::arg("file"))
-      .def("cells", &Cells, py::arg("line"))
+      .def("cells", &ArrowCells, py::arg("line"))
       .def("split", &Split, py::arg("blocks"), py::arg("block"), py::arg("index"));
-  py::class_<ShuffleOrder>(m, "ShuffleOrder", "A shuffle buffer; see csrc/kernels/shuffle.h.")
+  py::class_<ShuffleOrder>(m, "ShuffleOrder", "A shuffle buffer; see csrc/kernels/rows/shuffle.h.")
       .def(py::init<uint64_t, size_t>(), py::arg("seed"), py::arg("size"))
       .def("take", &Take, py::arg("count"), py::arg("arrived"), py::arg("closed"))
       .def("waiting", [](const ShuffleOrder& order) { return Adopt(std::vector(order.waiting())); })

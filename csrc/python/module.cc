@@ -5,7 +5,7 @@ namespace hvdrec {
 void bind_lines(pybind11::module_& m);
 void bind_packer(pybind11::module_& m);
 void bind_pairwise(pybind11::module_& m);
-void bind_pairwise_cells(pybind11::module_& m);
+void bind_pairwise_bins(pybind11::module_& m);
 void bind_similarity(pybind11::module_& m);
 }  // namespace hvdrec
 
@@ -14,6 +14,6 @@ PYBIND11_MODULE(_native, m) {
   hvdrec::bind_lines(m);
   hvdrec::bind_packer(m);
   hvdrec::bind_pairwise(m);
-  hvdrec::bind_pairwise_cells(m);
+  hvdrec::bind_pairwise_bins(m);
   hvdrec::bind_similarity(m);
 }

@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/fingerprint.h"
-#include "kernels/packer.h"
+#include "kernels/features/fingerprint.h"
+#include "kernels/features/packer.h"
 #include "python/adopt.h"
 
 namespace py = pybind11;

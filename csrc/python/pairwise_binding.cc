@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/pairwise.h"
+#include "kernels/pairwise/pairwise.h"
 #include "python/adopt.h"
 #include "python/column.h"
 
@@ -20,7 +20,7 @@ constexpr char kDoc[] = R"(
 Mean loss over the pairs of rows with different labels, and its gradient.
 
 With u = score / temperature - label_scale * label, a pair (i, j) of one session with label_i >
-label_j costs weight_i * f(u_i - u_j). csrc/kernels/pairwise.h tells the cost of each combination.
+label_j costs weight_i * f(u_i - u_j). csrc/kernels/pairwise/pairwise.h tells the cost of each combination.
 
 Args:
   scores: float32 or float64 [n], contiguous.

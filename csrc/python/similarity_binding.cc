@@ -6,9 +6,9 @@
 #include <stdexcept>
 #include <string>
 
-#include "kernels/circle.h"
-#include "kernels/in_batch_softmax.h"
-#include "kernels/multi_similarity.h"
+#include "kernels/similarity/circle.h"
+#include "kernels/similarity/in_batch_softmax.h"
+#include "kernels/similarity/multi_similarity.h"
 
 namespace py = pybind11;
 
@@ -170,19 +170,20 @@ void bind_similarity(py::module_& m) {
         py::arg("first_anchor") = 0, py::arg("anchors") = py::none(), py::arg("gradient") = true,
         py::arg("threads") = 1,
         "(loss, gradient or None) of float32 or float64 embeddings [rows, dim] with int64 labels "
-        "and sessions [rows]; see csrc/kernels/circle.h. Fewer threads than 1 means all cores.");
+        "and sessions [rows]; see csrc/kernels/similarity/circle.h. Fewer threads than 1 means all "
+        "cores.");
   m.def("multi_similarity_loss", &MultiSimilarity, py::arg("embeddings"), py::arg("labels"),
         py::kw_only(), py::arg("sessions") = py::none(), py::arg("alpha") = 2.0,
         py::arg("beta") = 50.0, py::arg("lamb") = 1.0, py::arg("mining_eps") = py::none(),
         py::arg("first_anchor") = 0, py::arg("anchors") = py::none(), py::arg("gradient") = true,
         py::arg("threads") = 1,
         "(loss, gradient or None), pairs mined unless mining_eps is None; see "
-        "csrc/kernels/multi_similarity.h and circle_loss.");
+        "csrc/kernels/similarity/multi_similarity.h and circle_loss.");
   m.def("in_batch_softmax", &Softmax, py::arg("queries"), py::arg("items"), py::kw_only(),
         py::arg("temperature") = 1.0, py::arg("item_ids") = py::none(),
         py::arg("weights") = py::none(), py::arg("gradient") = true, py::arg("threads") = 1,
         "(loss, gradient of queries, gradient of items), the gradients None unless wanted; see "
-        "csrc/kernels/in_batch_softmax.h and circle_loss.");
+        "csrc/kernels/similarity/in_batch_softmax.h and circle_loss.");
 }
 
 }  // namespace hvdrec

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/adam.h"
+#include "kernels/optim/adam.h"
 #include "tensorflow/adapter.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"

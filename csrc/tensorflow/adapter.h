@@ -8,7 +8,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "kernels/parallel.h"
+#include "kernels/base/parallel.h"
 #include "tensorflow/core/framework/op_kernel.h"
 
 namespace hvdrec {

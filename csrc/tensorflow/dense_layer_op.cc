@@ -1,7 +1,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "kernels/dense_layer.h"
+#include "kernels/layers/dense_layer.h"
 #include "tensorflow/adapter.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"

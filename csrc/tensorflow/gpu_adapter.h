@@ -7,7 +7,7 @@
 #include <new>
 #include <vector>
 
-#include "kernels/gpu.h"
+#include "kernels/gpu/gpu.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "xla/stream_executor/stream.h"
 

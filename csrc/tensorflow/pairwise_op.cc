@@ -1,12 +1,12 @@
 #include <string>
 
-#include "kernels/pairwise.h"
+#include "kernels/pairwise/pairwise.h"
 #include "tensorflow/adapter.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
 
 #ifdef HVDREC_CUDA
-#include "kernels/gpu_losses.h"
+#include "kernels/gpu/gpu_losses.h"
 #include "tensorflow/gpu_adapter.h"
 #endif
 
@@ -45,7 +45,7 @@ REGISTER_OP("HvdrecPairwise")
 Mean loss over the pairs of rows with different labels, and its gradient, in one pass.
 
 With u = score / temperature - label_scale * label, a pair (i, j) of one session with label_i >
-label_j costs weight_i * f(u_i - u_j), f by `kind`; see csrc/kernels/pairwise.h. A number that isn't
+label_j costs weight_i * f(u_i - u_j), f by `kind`; see csrc/kernels/pairwise/pairwise.h. A number that isn't
 finite makes all results NaN.
 
 scores: [n].

@@ -1,12 +1,12 @@
-#include "kernels/circle.h"
-#include "kernels/in_batch_softmax.h"
-#include "kernels/multi_similarity.h"
+#include "kernels/similarity/circle.h"
+#include "kernels/similarity/in_batch_softmax.h"
+#include "kernels/similarity/multi_similarity.h"
 #include "tensorflow/adapter.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
 
 #ifdef HVDREC_CUDA
-#include "kernels/gpu_losses.h"
+#include "kernels/gpu/gpu_losses.h"
 #include "tensorflow/gpu_adapter.h"
 #endif
 

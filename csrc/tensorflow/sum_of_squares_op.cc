@@ -1,4 +1,4 @@
-#include "kernels/sum_of_squares.h"
+#include "kernels/optim/sum_of_squares.h"
 #include "tensorflow/adapter.h"
 #include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"

@@ -1,4 +1,4 @@
-// Runs the kernels of kernels/steps.h on the host, with all that a GPU leaves open left open:
+// Runs the kernels of kernels/gpu/steps.h on the host, with all that a GPU leaves open left open:
 // blocks in any order, threads within a step in any order, shared and local memory and scratch that
 // hold anything at first.
 //
@@ -16,7 +16,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "kernels/steps.h"
+#include "kernels/gpu/steps.h"
 
 namespace hvdrec {
 

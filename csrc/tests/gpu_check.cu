@@ -11,8 +11,8 @@
 #include <memory>
 #include <stdexcept>
 
-#include "kernels/gpu_losses.h"
-#include "kernels/gpu_machine.h"
+#include "kernels/gpu/gpu_losses.h"
+#include "kernels/gpu/gpu_machine.h"
 #include "tests/loss_cases.h"
 
 namespace hvdrec {

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/pairwise.h"
+#include "kernels/pairwise/pairwise.h"
 
 namespace hvdrec {
 

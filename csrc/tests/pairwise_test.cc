@@ -1,7 +1,7 @@
 // Runs the pairwise kernels over a grid of inputs and holds them against all pairs in plain loops.
 // Made for sanitizers (`make sanitize`): a buffer's end or an overflow shows here as an error.
 
-#include "kernels/pairwise.h"
+#include "kernels/pairwise/pairwise.h"
 
 #include <algorithm>
 #include <cmath>
@@ -10,8 +10,8 @@
 #include <random>
 #include <vector>
 
-#include "kernels/pair_cell_sum.h"
-#include "kernels/pair_cells.h"
+#include "kernels/pairwise/bin_sum.h"
+#include "kernels/pairwise/bins.h"
 
 namespace hvdrec {
 namespace {
@@ -172,22 +172,22 @@ bool HoldsInParts(const Case& c) {
       c.options, OwnThreads(3), expected.data());
   const int64_t ends[] = {c.rows / 3, c.rows / 3, c.rows};
   std::vector<PairwiseRows<T>> parts;
-  std::vector<PairCellRows> own;
-  std::vector<PairCell> gathered;
+  std::vector<PairBinRows> own;
+  std::vector<PairBin> gathered;
   int64_t begin = 0;
   for (const int64_t end : ends) {
     parts.push_back({scores.data() + begin, labels.data() + begin,
                      c.weighted ? weights.data() + begin : nullptr, nullptr, end - begin});
-    own.push_back(FindCells(parts.back(), c.options, OwnThreads(3)));
-    gathered.insert(gathered.end(), own.back().cells.begin(), own.back().cells.end());
+    own.push_back(FindBins(parts.back(), c.options, OwnThreads(3)));
+    gathered.insert(gathered.end(), own.back().bins.begin(), own.back().bins.end());
     begin = end;
   }
-  const std::vector<PairCell> all =
-      MergeCells(gathered.data(), static_cast<int64_t>(gathered.size()), 0);
+  const std::vector<PairBin> all =
+      MergeBins(gathered.data(), static_cast<int64_t>(gathered.size()), 0);
   if (all.empty()) return c.rows == 0 || c.grades > 100 || c.scale > 100;
   std::vector<double> moments;
   for (size_t p = 0; p < parts.size(); ++p) {
-    const std::vector<double> more = CellMoments(parts[p], c.options, own[p], all, OwnThreads(3));
+    const std::vector<double> more = BinMoments(parts[p], c.options, own[p], all, OwnThreads(3));
     moments.resize(more.size());
     for (size_t k = 0; k < more.size(); ++k) moments[k] += more[k];
   }
@@ -196,8 +196,8 @@ bool HoldsInParts(const Case& c) {
   for (const T wanted : expected) largest = std::max(largest, std::abs(double{wanted}));
   for (size_t p = 0; p < parts.size(); ++p) {
     std::vector<T> gradient(static_cast<size_t>(parts[p].count));
-    const PairwiseResult found = SumOverCells(parts[p], c.options, own[p], all, moments.data(),
-                                              OwnThreads(3), gradient.data());
+    const PairwiseResult found = SumOverBins(parts[p], c.options, own[p], all, moments.data(),
+                                             OwnThreads(3), gradient.data());
     holds = holds && found.pairs == whole.pairs &&
             std::abs(found.loss - whole.loss) <= 1e-7 * whole.loss + 1e-15;
     double worst = 0;
@@ -215,7 +215,7 @@ bool HoldsInParts(const Case& c) {
   return holds;
 }
 
-bool GoesByCells(const Case& c) {
+bool GoesByBins(const Case& c) {
   const PairwiseOptions& o = c.options;
   return c.sessions == 0 && (o.loss == PairLoss::kLogistic || o.loss == PairLoss::kFocal) &&
          std::isinf(o.limit) && o.hardest == 1;
@@ -259,7 +259,7 @@ int Run(bool small) {
               const Case c{rows, grades, sessions, weighted, scale, o};
               failed += grades == 5 ? !Holds<double>(c) : !Holds<float>(c);
               ++cases;
-              if (GoesByCells(c)) {
+              if (GoesByBins(c)) {
                 failed += grades == 5 ? !HoldsInParts<double>(c) : !HoldsInParts<float>(c);
                 ++cases;
               }

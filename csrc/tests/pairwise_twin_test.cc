@@ -1,11 +1,10 @@
 // Runs the CUDA twins of the losses on an emulated machine and holds them against the CPU's
 // kernels.
 
-#include "kernels/pairwise_twin.h"
-
 #include <cstring>
 #include <limits>
 
+#include "kernels/pairwise/gpu/twin.h"
 #include "tests/emulated_machine.h"
 #include "tests/loss_cases.h"
 #include "tests/tally.h"
@@ -64,7 +63,7 @@ void CheckPairwiseForms(bool small, Tally* tally) {
       }
     }
   }
-  // More rows in a cell than in a piece.
+  // More rows in a bin than in a piece.
   CheckPairwiseCase<float>({9000, 2, 0, true, 0.3, {}}, tally);
 }
 
@@ -110,7 +109,7 @@ void CheckCutForms(bool small, Tally* tally) {
       }
     }
   }
-  // Several levels by panels, with upper cells that no pair is left to.
+  // Several levels by panels, with upper bins that no pair is left to.
   for (const double spread : {0.3, 8.0, 100.0}) {
     PairwiseOptions o;
     o.loss = PairLoss::kFocal;

@@ -10,9 +10,9 @@
 #include <random>
 #include <vector>
 
-#include "kernels/circle.h"
-#include "kernels/in_batch_softmax.h"
-#include "kernels/multi_similarity.h"
+#include "kernels/similarity/circle.h"
+#include "kernels/similarity/in_batch_softmax.h"
+#include "kernels/similarity/multi_similarity.h"
 
 namespace hvdrec {
 namespace {

@@ -4,8 +4,8 @@
 #include <cstring>
 #include <limits>
 
-#include "kernels/in_batch_softmax_twin.h"
-#include "kernels/similarity_twin.h"
+#include "kernels/similarity/gpu/in_batch_softmax_twin.h"
+#include "kernels/similarity/gpu/similarity_twin.h"
 #include "tests/emulated_machine.h"
 #include "tests/loss_cases.h"
 #include "tests/tally.h"

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hvdrec.checkpoint.names import Entry
+from hvdrec.checkpoint.names import SavedTensor
 from hvdrec.checkpoint.store import Snapshot, Store
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class BackgroundSaver:
         self._saved: list[Saved] = []
         self._error: Exception | None = None
 
-    def start(self, step: int, entries: Sequence[Entry], extra: Mapping[str, Any]) -> None:
+    def start(self, step: int, entries: Sequence[SavedTensor], extra: Mapping[str, Any]) -> None:
         """Takes the current values and begins to write them; waits for the save before this one.
 
         Args:

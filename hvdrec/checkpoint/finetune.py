@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hvdrec.checkpoint.names import GLOBAL_STEP, Entry, listed, nearest
+from hvdrec.checkpoint.names import GLOBAL_STEP, SavedTensor, listed, nearest
 from hvdrec.checkpoint.reader import Reader
 from hvdrec.checkpoint.remote import fetch
 from hvdrec.checkpoint.restore import Match, RestoreReport, assign, mismatch, unused
@@ -18,7 +18,7 @@ from hvdrec.storage import is_remote, read_text
 
 def fine_tune(
     prefix_or_dir: str,
-    entries: Sequence[Entry],
+    entries: Sequence[SavedTensor],
     var_map_file: str | None = None,
     force_shape: bool = False,
     filters: Sequence[str] = (),
@@ -73,7 +73,7 @@ def fine_tune(
 
 def _take(
     prefix: str,
-    entries: Sequence[Entry],
+    entries: Sequence[SavedTensor],
     var_map_file: str | None,
     force_shape: bool,
     filters: Sequence[str],
@@ -129,7 +129,7 @@ def _source(name: str, mapped: Mapping[str, str]) -> str:
 
 
 def _obstacle(
-    entry: Entry, source: str, reader: Reader, force_shape: bool, filters: Sequence[str]
+    entry: SavedTensor, source: str, reader: Reader, force_shape: bool, filters: Sequence[str]
 ) -> str | None:
     """Why an entry is not restored, or None."""
     for keyword in filters:
@@ -146,11 +146,13 @@ def _obstacle(
     return why
 
 
-def _load_map(path: str, entries: Sequence[Entry], reader: Reader) -> tuple[dict[str, str], dict[str, str]]:
+def _load_map(
+    path: str, entries: Sequence[SavedTensor], reader: Reader
+) -> tuple[dict[str, str], dict[str, str]]:
     """Reads a variable map.
 
     Returns:
-        Entry name -> checkpoint name, and the problems: line -> what is wrong with it.
+        SavedTensor name -> checkpoint name, and the problems: line -> what is wrong with it.
     """
     try:
         lines = read_text(path).splitlines()

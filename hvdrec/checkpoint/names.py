@@ -12,7 +12,7 @@ GLOBAL_STEP = "global_step"
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
+class SavedTensor:
     """One tensor as a reader of the checkpoint sees it.
 
     Attributes:

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from hvdrec.checkpoint import manifest
 from hvdrec.checkpoint.commit import RenameCommit
-from hvdrec.checkpoint.names import Entry
+from hvdrec.checkpoint.names import SavedTensor
 from hvdrec.checkpoint.restore import RestoreReport
 from hvdrec.checkpoint.store import Store
 from hvdrec.errors import CheckpointError, StorageError
@@ -127,7 +127,7 @@ class RemoteStore(Store):
             raise CheckpointError(f"{self.url}: every checkpoint is damaged: {'; '.join(reasons)}")
         return None
 
-    def restore_newest(self, entries: Callable[[str], Sequence[Entry]]) -> RestoreReport | None:
+    def restore_newest(self, entries: Callable[[str], Sequence[SavedTensor]]) -> RestoreReport | None:
         """Restores what `latest` gives."""
         prefix = self.latest()
         return None if prefix is None else self.restore(prefix, entries(prefix))

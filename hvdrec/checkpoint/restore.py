@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import tensorflow as tf
 
-from hvdrec.checkpoint.names import Entry, listed, nearest
+from hvdrec.checkpoint.names import SavedTensor, listed, nearest
 from hvdrec.checkpoint.reader import Reader
 from hvdrec.errors import CheckpointError
 
@@ -20,7 +20,7 @@ _PORTION_BYTES = 64 << 20
 class Match:
     """An entry and the variable of the checkpoint that goes into it."""
 
-    entry: Entry
+    entry: SavedTensor
     source: str
 
 
@@ -30,11 +30,11 @@ class RestoreReport:
 
     Attributes:
         prefix: The checkpoint.
-        restored: Entry names that got a value.
+        restored: SavedTensor names that got a value.
         renamed: Of these, those whose name in the checkpoint is another: entry -> checkpoint.
-        skipped: Entry names that got none, and why.
+        skipped: SavedTensor names that got none, and why.
         unused: Names of the checkpoint that nothing asked for.
-        reshaped: Entry names whose value was cut or filled up, and how.
+        reshaped: SavedTensor names whose value was cut or filled up, and how.
     """
 
     prefix: str
@@ -78,7 +78,7 @@ def _without_slots(rows: Sequence[tuple[str, str, str]]) -> list[tuple[str, str,
     return [(kind, shown(kind, name), why) for kind, name, why in kept]
 
 
-def mismatch(entry: Entry, source: str, reader: Reader) -> str | None:
+def mismatch(entry: SavedTensor, source: str, reader: Reader) -> str | None:
     """Why the variable `source` of the checkpoint doesn't fit `entry`, or None."""
     shape, dtype = reader.shapes[source], reader.dtype(source)
     if shape != entry.shape:
@@ -88,7 +88,7 @@ def mismatch(entry: Entry, source: str, reader: Reader) -> str | None:
     return None
 
 
-def restore_exactly(prefix: str, entries: Sequence[Entry]) -> RestoreReport:
+def restore_exactly(prefix: str, entries: Sequence[SavedTensor]) -> RestoreReport:
     """Restores every entry under its own name.
 
     Args:
@@ -158,7 +158,7 @@ def _portions(reader: Reader, matches: Sequence[Match]) -> Iterator[list[list[Ma
         yield portion
 
 
-def _put(variable: tf.Variable, entries: Sequence[Entry], values: Sequence[tf.Tensor]) -> None:
+def _put(variable: tf.Variable, entries: Sequence[SavedTensor], values: Sequence[tf.Tensor]) -> None:
     """Assigns the values of its entries to a variable; rows of no entry keep theirs."""
     if entries[0].rows is None:
         variable.assign(values[0])

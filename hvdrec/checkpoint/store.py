@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from hvdrec.checkpoint import files, manifest
 from hvdrec.checkpoint.commit import Commit, RenameCommit
-from hvdrec.checkpoint.names import Entry
+from hvdrec.checkpoint.names import SavedTensor
 from hvdrec.checkpoint.restore import RestoreReport, restore_exactly
 from hvdrec.errors import CheckpointError, DamagedError
 
@@ -36,7 +36,7 @@ class Snapshot(Mapping[str, tf.Tensor]):
     somebody holds in a new one.
     """
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
+    def __init__(self, entries: Sequence[SavedTensor]) -> None:
         """Takes the values; a table is cut out of its bank when it is asked for."""
         self._entries = {entry.name: entry for entry in entries}
         self._whole: dict[int, tf.Tensor] = {}
@@ -80,7 +80,7 @@ class Store:
         self._commit = commit or RenameCommit()
         self._intact: dict[str, tuple] = {}
 
-    def save(self, step: int, entries: Sequence[Entry], extra: Mapping[str, Any]) -> str:
+    def save(self, step: int, entries: Sequence[SavedTensor], extra: Mapping[str, Any]) -> str:
         """Saves the current values.
 
         Args:
@@ -205,7 +205,7 @@ class Store:
 
         return self._walk_back(check)
 
-    def restore_newest(self, entries: Callable[[str], Sequence[Entry]]) -> RestoreReport | None:
+    def restore_newest(self, entries: Callable[[str], Sequence[SavedTensor]]) -> RestoreReport | None:
         """Restores the newest whole checkpoint, as `restore`; each of its files is read once.
 
         Args:
@@ -264,7 +264,7 @@ class Store:
             raise CheckpointError(f"{self.model_dir}: every checkpoint is damaged: {'; '.join(reasons)}")
         return None
 
-    def restore(self, prefix: str, entries: Sequence[Entry]) -> RestoreReport:
+    def restore(self, prefix: str, entries: Sequence[SavedTensor]) -> RestoreReport:
         """Restores every entry by its name, EasyRec's checkpoints alike; see `restore_exactly`."""
         return restore_exactly(prefix, entries)
 

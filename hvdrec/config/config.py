@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from hvdrec import storage
-
 Origins = Mapping[str, "int | str"]
-
-
-def _nowhere(below: str) -> None:
-    """A local model_dir has its files already."""
-
-
-def _always() -> None:
-    """A local model_dir is kept by the kernel's lock."""
 
 
 @dataclasses.dataclass
@@ -31,30 +21,12 @@ class Config:
         path: The file it was read from.
         origins: Field path -> line of `path` (from 1), or the flag that set the field.
         warnings: What `check` found that doesn't keep the config from being used.
-        work_dir: Where the files of a `model_dir` in a store are on this machine; empty for a local one.
-        push: Brings what is new below a part of `work_dir` to the store; does nothing for a local one.
-        owned: Raises once another run has taken over the store's `model_dir`.
     """
 
     proto: Any
     path: str
     origins: dict[str, int | str] = dataclasses.field(default_factory=dict)
     warnings: list[str] = dataclasses.field(default_factory=list)
-    work_dir: str = ""
-    push: Callable[[str], None] = _nowhere
-    owned: Callable[[], None] = _always
-
-    @property
-    def run_dir(self) -> str:
-        """The folder on this machine that holds the run's files."""
-        return self.work_dir or str(self.proto.model_dir)
-
-    def shown(self, path: str) -> str:
-        """A path below `run_dir` as users know it."""
-        below = path.removeprefix(self.work_dir)
-        if not self.work_dir or below == path or below.startswith("/checkpoint/"):
-            return path
-        return storage.join(self.proto.model_dir, below)
 
     def origin(self, field_path: str) -> int | str | None:
         """The line or flag a field comes from; that of the message around it where it isn't set."""

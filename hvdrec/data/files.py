@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from hvdrec.errors import DataError, StorageError, UserError
-from hvdrec.storage import check, is_remote, locate, persist
+from hvdrec.storage import check, is_remote, locate, retry
 from hvdrec.storage.filesystems import children
 from hvdrec.storage.reader import RangeReader
 
@@ -51,7 +51,7 @@ class InputFile:
     def size(self) -> int:
         """Its bytes as they are stored, 0 where that can't be known."""
         try:
-            return persist(self.name, lambda: self.filesystem.get_file_info(self.path)).size or 0
+            return retry(self.name, lambda: self.filesystem.get_file_info(self.path)).size or 0
         except (OSError, UserError, pa.ArrowException):
             return 0
 
@@ -77,7 +77,7 @@ class InputFile:
             StorageError: Its store can't be used.
         """
         with self.errors():
-            return persist(self.name, lambda: self.filesystem.open_input_file(self.path))
+            return retry(self.name, lambda: self.filesystem.open_input_file(self.path))
 
     def errors(self) -> _FileErrors:
         """A context in which a failure to read this file becomes a DataError with its name."""
@@ -130,7 +130,7 @@ def _expand(path: str, what: str) -> Iterator[InputFile]:
     check(path, what)
     try:
         place = locate(path)
-        files = persist(path, lambda: list(_found(place.filesystem, place.path, path, what)))
+        files = retry(path, lambda: list(_found(place.filesystem, place.path, path, what)))
     except StorageError as error:
         raise type(error)(f"{what}: {error}") from error
     except (OSError, pa.ArrowException) as error:

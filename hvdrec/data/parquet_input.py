@@ -17,7 +17,7 @@ from hvdrec.data.files import InputFile
 from hvdrec.data.rows import FieldLike
 from hvdrec.data.share import ReadShare
 from hvdrec.errors import DataError
-from hvdrec.storage import persist
+from hvdrec.storage import retry
 
 _BLOCK_ROWS = 1 << 15
 
@@ -60,7 +60,7 @@ class ParquetFormat(ArrowRows):
     def _open(self, number: int) -> pq.ParquetFile:
         file = self.files[number]
         with file.errors():
-            return persist(
+            return retry(
                 file.name,
                 lambda: pq.ParquetFile(file.open_random(), buffer_size=1 << 20, pre_buffer=file.remote),
             )
@@ -125,4 +125,4 @@ class ParquetFormat(ArrowRows):
             batches = self._batches(self._open(number), group)
             return batches, next(itertools.islice(batches, done, None), None)
 
-        return persist(self.files[number].name, read)
+        return retry(self.files[number].name, read)

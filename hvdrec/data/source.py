@@ -9,8 +9,8 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 import numpy as np
 
 from hvdrec.data.batch import BEGINNING, InputPosition, RowBlock
+from hvdrec.data.epochs import EpochReader
 from hvdrec.data.order import BufferOrder, FileOrder, RowOrder, even_share, file_order
-from hvdrec.data.passes import Pass
 from hvdrec.data.rows import Format, Gathered, RowRefs, RowsFile
 from hvdrec.errors import DataError
 
@@ -143,13 +143,13 @@ class RowSource:
         finally:
             self._pass.close()
 
-    def _open_pass(self) -> Pass:
+    def _open_pass(self) -> EpochReader:
         plan = self._plan
         order: RowOrder = FileOrder()
         if plan.shuffle and plan.shuffle_buffer > 1:
             order = BufferOrder(plan.seed, self._epoch, plan.shuffle_buffer)
         files = file_order(self._files, plan.seed, self._epoch, plan.shuffle)
-        return Pass(self._format.blocks(files), order, self._format.compact)
+        return EpochReader(self._format.blocks(files), order, self._format.compact)
 
     def _next_pass(self, epochs: int = 1) -> None:
         self._peak_rows = self.peak_rows

@@ -17,7 +17,7 @@ class IdColumn:
         rows: Rows of its table.
         suffix: Name of its table below the group's scope, as ``age_bucketized_embedding``.
         multi: Whether a row has several ids (or ids with weights).
-        native: What the C++ transform is built from (`FeatureSpec` of csrc/kernels/feature.h);
+        native: What the C++ transform is built from (`FeatureSpec` of csrc/kernels/features/feature.h);
             inputs are still names.
     """
 

@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Sequence
 
-from hvdrec.config.arguments import FlagParser, count
+from hvdrec.config.flags.parser import FlagParser, count
 from hvdrec.config.names import enum_name, hint
 from hvdrec.config.reader import load
 from hvdrec.errors import ConfigError

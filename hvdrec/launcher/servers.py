@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hvdrec.config.arguments import FlagParser, count
+from hvdrec.config.flags.parser import FlagParser, count
 from hvdrec.launcher.run import TRAIN, Run
 
 

@@ -9,10 +9,10 @@ import tensorflow as tf
 from hvdrec.errors import ConfigError
 from hvdrec.layers import initializers
 from hvdrec.layers.batch_norm import BatchNorm
-from hvdrec.layers.context import Pass
+from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.variables import VariableStore
 
-Activation = Callable[[tf.Tensor, Pass], tf.Tensor]
+Activation = Callable[[tf.Tensor, ForwardContext], tf.Tensor]
 
 _PLAIN: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "relu": tf.nn.relu,
@@ -72,7 +72,7 @@ class _Dice(tf.Module):
         self.norm = BatchNorm(store, f"{scope}/dice/bn", width, epsilon=1e-9, affine=False)
         self.alpha = store.create(f"{scope}/dice/alpha", (width,), initializers.zeros)
 
-    def __call__(self, x: tf.Tensor, run: Pass) -> tf.Tensor:
+    def __call__(self, x: tf.Tensor, run: ForwardContext) -> tf.Tensor:
         p = tf.math.sigmoid(self.norm(x, run))
         return x * (p + (1.0 - p) * self.alpha)
 
@@ -84,6 +84,6 @@ class _PRelu(tf.Module):
         super().__init__()
         self.alpha = store.create(f"{scope}/prelu/alpha", (width,), initializers.zeros)
 
-    def __call__(self, x: tf.Tensor, run: Pass) -> tf.Tensor:
+    def __call__(self, x: tf.Tensor, run: ForwardContext) -> tf.Tensor:
         del run
         return tf.nn.relu(x) - self.alpha * tf.nn.relu(-x)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from hvdrec.layers import initializers
-from hvdrec.layers.context import MovingUpdate, Pass
+from hvdrec.layers.context import ForwardContext, MovingUpdate
 from hvdrec.layers.variables import VariableStore
 from hvdrec.ops.dense_layer import normalise
 
@@ -46,7 +46,7 @@ class BatchNorm(tf.Module):
             f"{name}/moving_variance", (width,), initializers.ones, trainable=False
         )
 
-    def __call__(self, x: tf.Tensor, run: Pass) -> tf.Tensor:
+    def __call__(self, x: tf.Tensor, run: ForwardContext) -> tf.Tensor:
         """Normalises [B, C]; B may be 0 (nothing is learnt from it then)."""
         if run.training:
             return self._by_batch(x, run)
@@ -58,12 +58,12 @@ class BatchNorm(tf.Module):
             shift += self.beta
         return x * scale + shift
 
-    def _by_batch(self, x: tf.Tensor, run: Pass) -> tf.Tensor:
+    def _by_batch(self, x: tf.Tensor, run: ForwardContext) -> tf.Tensor:
         y, mean, variance = normalise(x, self.gamma, self.beta, self.epsilon)
         self.follow(mean, variance, run)
         return y
 
-    def follow(self, mean: tf.Tensor, variance: tf.Tensor, run: Pass) -> None:
+    def follow(self, mean: tf.Tensor, variance: tf.Tensor, run: ForwardContext) -> None:
         """Has the moving averages follow a batch's statistics, float32 [C]."""
         run.updates.append(MovingUpdate(self.moving_mean, mean, MOMENTUM))
         run.updates.append(MovingUpdate(self.moving_variance, variance, MOMENTUM))

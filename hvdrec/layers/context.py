@@ -24,7 +24,7 @@ class MovingUpdate:
 
 
 @dataclasses.dataclass
-class Pass:
+class ForwardContext:
     """One forward pass.
 
     Attributes:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from hvdrec.layers import activations
 from hvdrec.layers.batch_norm import BatchNorm
-from hvdrec.layers.context import Pass
+from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.dense import Dense
 from hvdrec.layers.variables import VariableStore
 from hvdrec.ops.dense_layer import Norm, dense_layer
@@ -40,7 +40,7 @@ class DNN(tf.Module):
             )
             self.outputs = width
 
-    def __call__(self, x: tf.Tensor, run: Pass) -> tf.Tensor:
+    def __call__(self, x: tf.Tensor, run: ForwardContext) -> tf.Tensor:
         """Maps [B, inputs] to [B, outputs]."""
         for layer in self._layers:
             x = layer(x, run)
@@ -62,7 +62,7 @@ class EmbeddingDNN(tf.Module):
         self._hidden = DNN(store, name, hidden, inputs, l2)
         self._output = Dense(store, f"{name}/dnn_{len(units) - 1}", self._hidden.outputs, self.outputs, l2)
 
-    def __call__(self, x: tf.Tensor, run: Pass) -> tf.Tensor:
+    def __call__(self, x: tf.Tensor, run: ForwardContext) -> tf.Tensor:
         """Maps [B, inputs] to [B, outputs]."""
         return self._output(self._hidden(x, run))
 
@@ -85,7 +85,7 @@ class _Layer(tf.Module):
         self._relu = activations.canonical(activation) == "relu"
         self._activation = activations.build(activation, store, scope, shape[1])
 
-    def __call__(self, x: tf.Tensor, run: Pass) -> tf.Tensor:
+    def __call__(self, x: tf.Tensor, run: ForwardContext) -> tf.Tensor:
         if run.training:
             x = self._train(x, run)
         else:
@@ -97,7 +97,7 @@ class _Layer(tf.Module):
             x = tf.nn.experimental.stateless_dropout(x, self._dropout, seed=run.seed_for(self._scope))
         return x
 
-    def _train(self, x: tf.Tensor, run: Pass) -> tf.Tensor:
+    def _train(self, x: tf.Tensor, run: ForwardContext) -> tf.Tensor:
         norm = self._norm
         weights = None if norm is None else Norm(norm.gamma, norm.beta, norm.epsilon)
         out = dense_layer(x, self._dense.kernel, self._dense.bias, weights, self._relu, impl=run.impl)

@@ -12,7 +12,7 @@ from hvdrec.errors import ConfigError
 from hvdrec.losses import registry
 from hvdrec.losses.base import LossBatch
 from hvdrec.losses.prediction import outputs, prediction
-from hvdrec.losses.registry import Output
+from hvdrec.losses.registry import LogitMeaning
 
 __all__ = ["LossSet", "prediction"]
 
@@ -75,7 +75,7 @@ class LossSet(tf.Module):
         )
         self._weights = [float(c.weight) for c in configs]
         self._uncertainties = self._create_uncertainties(configs, create_variable)
-        if {Output.VALUE, Output.SIGMOID_VALUE} <= outputs(self.loss_types):
+        if {LogitMeaning.VALUE, LogitMeaning.SIGMOID_VALUE} <= outputs(self.loss_types):
             raise ConfigError(
                 "model_config.losses: L2_LOSS and SIGMOID_L2_LOSS give y two meanings; keep one of them"
             )
@@ -115,7 +115,7 @@ class LossSet(tf.Module):
         u = self._uncertainties[i]
         if u is None:
             return value * self._weights[i]
-        squared = registry.entry(self.loss_types[i]).output is not Output.PROBABILITY
+        squared = registry.entry(self.loss_types[i]).output is not LogitMeaning.PROBABILITY
         return (0.5 if squared else 1.0) * tf.exp(-u) * value + 0.5 * u
 
     def _random_weights(self, batch: LossBatch, training: bool) -> tf.Tensor:

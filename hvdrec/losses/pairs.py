@@ -13,7 +13,7 @@ from hvdrec.losses.base import Replicas
 from hvdrec.losses.gathered import gather_rows
 from hvdrec.ops.library import named_implementation
 from hvdrec.ops.pairwise import pairwise
-from hvdrec.ops.pairwise_cells import PairwiseCells
+from hvdrec.ops.pairwise_bins import PairwiseBins
 
 #: So many rows of all ranks cost less than a second exchange.
 FEW_ROWS = 8192
@@ -80,11 +80,11 @@ class _AllRanks:
 
     def loss(self) -> _Found:
         """By whichever way costs less; all ranks take the same, as they know the same."""
-        if not self._by_cells_at_all():
+        if not self._by_bins_at_all():
             return self._by_rows()
-        return tf.cond(self.replicas.rows <= FEW_ROWS, self._by_rows, self._by_cells)
+        return tf.cond(self.replicas.rows <= FEW_ROWS, self._by_rows, self._by_bins)
 
-    def _by_cells_at_all(self) -> bool:
+    def _by_bins_at_all(self) -> bool:
         options = self.options
         native = (options.get("impl") or named_implementation() or "native") == "native"
         all_pairs = options.get("limit", math.inf) == math.inf and options.get("hardest", 1.0) == 1.0
@@ -103,16 +103,16 @@ class _AllRanks:
         gradient = tape.gradient(loss, logits)
         return loss, tf.slice(gradient, [first], tf.shape(self.logits, tf.int64))
 
-    def _by_cells(self) -> _Found:
-        """Adds moments up, where the cells turn out to be few; every rank sums over its own rows."""
+    def _by_bins(self) -> _Found:
+        """Adds moments up, where the bins turn out to be few; every rank sums over its own rows."""
         options = {
             k: v for k, v in self.options.items() if k in ("temperature", "margin", "label_scale", "gamma")
         }
-        own = PairwiseCells(self.logits, self.labels, self.kind, weights=self.weights, **options)
-        cells, moments = own.moments(self.replicas.concat(own.cells, "cells"))
+        own = PairwiseBins(self.logits, self.labels, self.kind, weights=self.weights, **options)
+        bins, moments = own.moments(self.replicas.concat(own.bins, "bins"))
 
         def by_moments() -> _Found:
-            loss, gradient, _ = own.loss(cells, self.replicas.sum(moments, "moments"))
+            loss, gradient, _ = own.loss(bins, self.replicas.sum(moments, "moments"))
             return loss, gradient
 
-        return tf.cond(tf.shape(cells)[0] > 0, by_moments, self._by_rows)
+        return tf.cond(tf.shape(bins)[0] > 0, by_moments, self._by_rows)

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import tensorflow as tf
 
-from hvdrec.losses.registry import Output, entry
+from hvdrec.losses.registry import LogitMeaning, entry
 
 
-def outputs(loss_types: Iterable[int]) -> set[Output]:
+def outputs(loss_types: Iterable[int]) -> set[LogitMeaning]:
     """What the logit means under these losses."""
     return {entry(t).output for t in loss_types}
 
@@ -32,11 +32,11 @@ def prediction(loss_types: Iterable[int], logits: tf.Tensor, num_class: int) -> 
         return _many_classes(logits)
     found: dict[str, tf.Tensor] = {}
     meanings = outputs(loss_types)
-    if Output.PROBABILITY in meanings:
+    if LogitMeaning.PROBABILITY in meanings:
         found.update(probs=tf.sigmoid(logits), logits=logits)
-    if Output.VALUE in meanings:
+    if LogitMeaning.VALUE in meanings:
         found["y"] = logits
-    if Output.SIGMOID_VALUE in meanings:
+    if LogitMeaning.SIGMOID_VALUE in meanings:
         found["y"] = tf.sigmoid(logits)
     return found
 

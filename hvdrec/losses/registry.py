@@ -17,16 +17,16 @@ from hvdrec.losses import (
     focal,
     l2,
     multi_similarity,
-    pair_wise,
     pairwise_focal,
     pairwise_hinge,
     pairwise_logistic,
+    ranknet,
     softmax_negative_mining,
 )
 from hvdrec.losses.base import Loss
 
 
-class Output(enum.Enum):
+class LogitMeaning(enum.Enum):
     """What the logit means under a loss."""
 
     PROBABILITY = "probs"
@@ -36,7 +36,7 @@ class Output(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
+class LossEntry:
     """A registered loss.
 
     Attributes:
@@ -51,11 +51,11 @@ class Entry:
     build: Callable[[Any, int], Loss]
     param_field: str | None
     name: str
-    output: Output
+    output: LogitMeaning
     many_classes: bool
 
 
-_ENTRIES: dict[str, Entry] = {}
+_ENTRIES: dict[str, LossEntry] = {}
 
 
 def register(
@@ -64,24 +64,24 @@ def register(
     *,
     param_field: str | None = None,
     name: str | None = None,
-    output: Output = Output.PROBABILITY,
+    output: LogitMeaning = LogitMeaning.PROBABILITY,
     many_classes: bool = False,
 ) -> None:
-    """Registers a loss under the name of its `LossType`; see `Entry` for the arguments."""
+    """Registers a loss under the name of its `LossType`; see `LossEntry` for the arguments."""
     loss_pb2.LossType.Value(loss_type)
     if loss_type in _ENTRIES:
         raise ValueError(f"loss {loss_type} is registered twice")
-    _ENTRIES[loss_type] = Entry(build, param_field, name or loss_type.lower(), output, many_classes)
+    _ENTRIES[loss_type] = LossEntry(build, param_field, name or loss_type.lower(), output, many_classes)
 
 
 register("CLASSIFICATION", classification.build, name="cross_entropy_loss", many_classes=True)
-register("L2_LOSS", l2.build, name="l2_loss", output=Output.VALUE)
-register("SIGMOID_L2_LOSS", l2.build_sigmoid, name="l2_loss", output=Output.SIGMOID_VALUE)
+register("L2_LOSS", l2.build, name="l2_loss", output=LogitMeaning.VALUE)
+register("SIGMOID_L2_LOSS", l2.build_sigmoid, name="l2_loss", output=LogitMeaning.SIGMOID_VALUE)
 register("CROSS_ENTROPY_LOSS", cross_entropy.build)
 register("BINARY_CROSS_ENTROPY_LOSS", cross_entropy.build_binary)
 register("BINARY_FOCAL_LOSS", focal.build, param_field="binary_focal_loss")
 register("F1_REWEIGHTED_LOSS", f1_reweighted.build, param_field="f1_reweighted_loss")
-register("PAIR_WISE_LOSS", pair_wise.build, param_field="pairwise_loss")
+register("PAIR_WISE_LOSS", ranknet.build, param_field="pairwise_loss")
 register("PAIRWISE_LOGISTIC_LOSS", pairwise_logistic.build, param_field="pairwise_logistic_loss")
 register("PAIRWISE_FOCAL_LOSS", pairwise_focal.build, param_field="pairwise_focal_loss")
 register("PAIRWISE_HINGE_LOSS", pairwise_hinge.build, param_field="pairwise_hinge_loss")
@@ -91,13 +91,13 @@ register(
     param_field="softmax_loss",
     name="softmax_loss",
 )
-register("CIRCLE_LOSS", circle.build, param_field="circle_loss", output=Output.EMBEDDING)
+register("CIRCLE_LOSS", circle.build, param_field="circle_loss", output=LogitMeaning.EMBEDDING)
 register(
     "MULTI_SIMILARITY_LOSS",
     multi_similarity.build,
     param_field="multi_simi_loss",
     name="ms_loss",
-    output=Output.EMBEDDING,
+    output=LogitMeaning.EMBEDDING,
 )
 
 
@@ -106,7 +106,7 @@ def names() -> tuple[str, ...]:
     return tuple(_ENTRIES)
 
 
-def entry(loss_type: int) -> Entry:
+def entry(loss_type: int) -> LossEntry:
     """The registered loss of a `LossType` value.
 
     Raises:

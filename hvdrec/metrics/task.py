@@ -7,7 +7,7 @@ import dataclasses
 from hvdrec.config.protos import loss_pb2
 from hvdrec.errors import ConfigError
 from hvdrec.losses.prediction import outputs
-from hvdrec.losses.registry import Output
+from hvdrec.losses.registry import LogitMeaning
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Task:
     @property
     def has_probability(self) -> bool:
         """Whether the model predicts probabilities."""
-        return Output.PROBABILITY in outputs(self.loss_types)
+        return LogitMeaning.PROBABILITY in outputs(self.loss_types)
 
     @property
     def has_one_probability(self) -> bool:
@@ -39,7 +39,7 @@ class Task:
     @property
     def has_embedding(self) -> bool:
         """Whether the model gives embeddings."""
-        return Output.EMBEDDING in outputs(self.loss_types)
+        return LogitMeaning.EMBEDDING in outputs(self.loss_types)
 
     def need_embedding(self) -> None:
         """Sees to it that the model gives embeddings.
@@ -80,5 +80,5 @@ class Task:
             raise ConfigError(f"needs a loss of one output; the model has {self._loss_names}")
         if self.num_class > 1:
             raise ConfigError(f"needs num_class: 1, but num_class is {self.num_class}")
-        regression = outputs(self.loss_types) & {Output.VALUE, Output.SIGMOID_VALUE}
+        regression = outputs(self.loss_types) & {LogitMeaning.VALUE, LogitMeaning.SIGMOID_VALUE}
         return "y" if regression else "probs"

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from hvdrec.errors import ConfigError
 from hvdrec.features.plan import FeaturePlan
-from hvdrec.layers.context import Pass
+from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.variables import VariableStore
 from hvdrec.models.inputs import ModelInputs, group_of
 
@@ -64,7 +64,7 @@ class RankModel(tf.Module, abc.ABC):
         return group_of(self.plan, name).width
 
     @abc.abstractmethod
-    def forward(self, inputs: ModelInputs, run: Pass) -> tf.Tensor:
+    def forward(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
         """The raw outputs, float32 [B, num_class]."""
 
 
@@ -72,10 +72,10 @@ class TwoTowerModel(RankModel):
     """A model that scores a row by the cosine of its user's and its item's embedding."""
 
     @abc.abstractmethod
-    def embed(self, inputs: ModelInputs, run: Pass) -> tuple[tf.Tensor, tf.Tensor]:
+    def embed(self, inputs: ModelInputs, run: ForwardContext) -> tuple[tf.Tensor, tf.Tensor]:
         """The embeddings of users and items, float32 [B, D] each, of norm 1."""
 
-    def forward(self, inputs: ModelInputs, run: Pass) -> tf.Tensor:
+    def forward(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
         """The cosines, float32 [B, 1]."""
         return similarity(*self.embed(inputs, run))[:, tf.newaxis]
 
@@ -113,7 +113,7 @@ class EmbeddingModel(RankModel):
     """A model that gives each row an embedding, for losses and metrics of similarity."""
 
     @abc.abstractmethod
-    def forward(self, inputs: ModelInputs, run: Pass) -> tf.Tensor:
+    def forward(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
         """The embeddings, float32 [B, D]."""
 
     @abc.abstractmethod

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from hvdrec.errors import ConfigError
 from hvdrec.layers.batch_norm import BatchNorm
-from hvdrec.layers.context import Pass
+from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.dense import Dense
 from hvdrec.layers.dnn import EmbeddingDNN
 from hvdrec.layers.variables import VariableStore
@@ -44,7 +44,7 @@ class CoMetricLearningI2I(EmbeddingModel):
         width += sum(highway.outputs for _, _, highway in self.towers)
         self.dnn = EmbeddingDNN(self.store, "dnn", config.dnn, width, self.l2)
 
-    def forward(self, inputs: ModelInputs, run: Pass) -> tf.Tensor:
+    def forward(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
         """The embeddings, float32 [B, D], of any norm."""
         parts = [inputs.concat(self.config.input)] if self.config.input else []
         parts += [highway(norm(inputs.concat(group), run)) for group, norm, highway in self.towers]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from hvdrec.layers.context import Pass
+from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.cross import CrossNet
 from hvdrec.layers.dense import Dense
 from hvdrec.layers.dnn import DNN
@@ -29,7 +29,7 @@ class DCN(RankModel):
         # EasyRec leaves this layer out of the L2 penalty.
         self.output = Dense(self.store, "output", self.final.outputs, self.num_class)
 
-    def forward(self, inputs: ModelInputs, run: Pass) -> tf.Tensor:
+    def forward(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
         """The raw outputs, float32 [B, num_class]."""
         x = inputs.concat(GROUP)
         both = tf.concat([self.deep(x, run), self.cross(x)], axis=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from hvdrec.errors import ConfigError
-from hvdrec.layers.context import Pass
+from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.dense import Dense
 from hvdrec.layers.dnn import DNN
 from hvdrec.layers.fm import fm
@@ -57,7 +57,7 @@ class DeepFM(RankModel):
         )
         self.deep_logits = Dense(self.store, "deep_logits", self.deep.outputs, self.num_class, self.l2)
 
-    def forward(self, inputs: ModelInputs, run: Pass) -> tf.Tensor:
+    def forward(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
         """The raw outputs, float32 [B, num_class]."""
         wide = wide_sum(inputs, "wide", self.num_class if self.per_class else 1)
         interactions = fm(inputs.stacked(self.fm_group))

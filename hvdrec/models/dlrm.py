@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from hvdrec.errors import ConfigError
-from hvdrec.layers.context import Pass
+from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.dense import Dense
 from hvdrec.layers.dnn import DNN
 from hvdrec.models.base import ModelBuild, RankModel
@@ -57,7 +57,7 @@ class DLRM(RankModel):
         self.top = DNN(self.store, "top_dnn", self.config.top_dnn, width, self.l2)
         self.output = Dense(self.store, "output", self.top.outputs, 1, self.l2)
 
-    def forward(self, inputs: ModelInputs, run: Pass) -> tf.Tensor:
+    def forward(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
         """The raw outputs, float32 [B, 1]."""
         dense = self.bottom(inputs.concat("dense"), run)
         sparse = inputs.concat("sparse")

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from hvdrec.errors import ConfigError
-from hvdrec.layers.context import Pass
+from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.dnn import DNN, EmbeddingDNN
 from hvdrec.models.base import ModelBuild, TwoTowerModel
 from hvdrec.models.inputs import ModelInputs
@@ -54,7 +54,7 @@ class DropoutNet(TwoTowerModel):
                 f"{self.user.width} and {self.item.width}"
             )
 
-    def embed(self, inputs: ModelInputs, run: Pass) -> tuple[tf.Tensor, tf.Tensor]:
+    def embed(self, inputs: ModelInputs, run: ForwardContext) -> tuple[tf.Tensor, tf.Tensor]:
         """The embeddings of users and items, float32 [B, D] each, of norm 1."""
         user, item = self.user(inputs, run), self.item(inputs, run)
         return tf.math.l2_normalize(user, axis=1), tf.math.l2_normalize(item, axis=1)
@@ -87,7 +87,7 @@ class _Tower(tf.Module):
         self._dnn = EmbeddingDNN(store, f"{side}_dnn", tower, inputs, l2)
         self.width = self._dnn.outputs
 
-    def __call__(self, inputs: ModelInputs, run: Pass) -> tf.Tensor:
+    def __call__(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
         """The side's embeddings, float32 [B, width], of any norm."""
         parts = []
         for group, dnn in self._parts:
@@ -98,7 +98,7 @@ class _Tower(tf.Module):
         return self._dnn(tf.concat(parts, axis=1), run)
 
 
-def _drop_rows(x: tf.Tensor, rate: float, name: str, run: Pass) -> tf.Tensor:
+def _drop_rows(x: tf.Tensor, rate: float, name: str, run: ForwardContext) -> tf.Tensor:
     """Sets whole rows to 0 at `rate` in training and divides the others by 1 - rate."""
     if rate == 0.0 or not run.training:
         return x

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from hvdrec.layers import initializers
-from hvdrec.layers.context import Pass
+from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.dense import Dense
 from hvdrec.layers.fm import fm
 from hvdrec.models.base import ModelBuild, RankModel
@@ -28,7 +28,7 @@ class FM(RankModel):
         )
         self.bias = self.store.create("fm_bias", (self.num_class,), initializers.zeros)
 
-    def forward(self, inputs: ModelInputs, run: Pass) -> tf.Tensor:
+    def forward(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
         """The raw outputs, float32 [B, num_class]."""
         del run
         interactions = fm(inputs.stacked("deep"))

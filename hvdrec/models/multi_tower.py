@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from hvdrec.errors import ConfigError
 from hvdrec.layers.batch_norm import BatchNorm
-from hvdrec.layers.context import Pass
+from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.dense import Dense
 from hvdrec.layers.dnn import DNN
 from hvdrec.models.base import ModelBuild, RankModel
@@ -42,7 +42,7 @@ class MultiTower(RankModel):
         # EasyRec leaves this layer out of the L2 penalty.
         self.output = Dense(self.store, "output", self.final.outputs, self.num_class)
 
-    def forward(self, inputs: ModelInputs, run: Pass) -> tf.Tensor:
+    def forward(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
         """The raw outputs, float32 [B, num_class]."""
         towers = [dnn(norm(inputs.concat(group), run), run) for group, norm, dnn in self.towers]
         return self.output(self.final(tf.concat(towers, axis=1), run))

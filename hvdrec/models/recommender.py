@@ -15,7 +15,7 @@ from hvdrec.features.fields import class_fields
 from hvdrec.features.plan import FeaturePlan
 from hvdrec.layers import initializers
 from hvdrec.layers.bank import BankTable, EmbeddingBank
-from hvdrec.layers.context import Pass
+from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.placement import HERE, Placement
 from hvdrec.layers.variables import VariableStore
 from hvdrec.losses.base import LossBatch, Replicas
@@ -34,7 +34,7 @@ _FEW_ROWS = 512
 
 
 @dataclasses.dataclass(frozen=True)
-class Output:
+class ForwardResult:
     """What a forward pass gives.
 
     Attributes:
@@ -132,21 +132,21 @@ class Recommender(tf.Module):
         """For each bank the distinct rows of the batch, float32 [U, D]."""
         return [bank.touch(batch[f"bank{i}/rows"]) for i, bank in enumerate(self.banks)]
 
-    def forward(self, batch: Batch, touched: Sequence[tf.Tensor], run: Pass) -> Output:
+    def forward(self, batch: Batch, touched: Sequence[tf.Tensor], run: ForwardContext) -> ForwardResult:
         """Runs the model on a packed batch and the rows `touch` gave for it."""
         inputs = ModelInputs(self.plan, batch, touched)
         if isinstance(self.model, TwoTowerModel):
             towers = self.model.embed(inputs, run)
-            return Output(similarity(*towers), self.embedding_regularization * inputs.squared, towers)
+            return ForwardResult(similarity(*towers), self.embedding_regularization * inputs.squared, towers)
         logits = self.model.forward(inputs, run)
         if self.num_class == 1 and not isinstance(self.model, EmbeddingModel):
             logits = tf.squeeze(logits, axis=1)
-        return Output(logits, self.embedding_regularization * inputs.squared)
+        return ForwardResult(logits, self.embedding_regularization * inputs.squared)
 
     def losses(
         self,
         batch: Batch,
-        output: Output,
+        output: ForwardResult,
         training: bool,
         step: tf.Tensor,
         replicas: Replicas | None = None,
@@ -188,7 +188,7 @@ class Recommender(tf.Module):
         terms = [r.scale * tf.nn.l2_loss(r.variable) for r in self.store.regularized]
         return tf.add_n(terms) if terms else tf.constant(0.0)
 
-    def predictions(self, output: Output) -> dict[str, tf.Tensor]:
+    def predictions(self, output: ForwardResult) -> dict[str, tf.Tensor]:
         """EasyRec's prediction tensors by name (probs, logits, y, ...)."""
         if isinstance(self.model, EmbeddingModel):
             return self.model.predictions(output.logits)

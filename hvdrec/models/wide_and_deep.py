@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from hvdrec.layers.context import Pass
+from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.dense import Dense
 from hvdrec.layers.dnn import DNN
 from hvdrec.models.base import ModelBuild, RankModel
@@ -34,7 +34,7 @@ class WideAndDeep(RankModel):
             self.final = None
             self.output = Dense(self.store, "deep_out", self.deep.outputs, self.num_class, self.l2)
 
-    def forward(self, inputs: ModelInputs, run: Pass) -> tf.Tensor:
+    def forward(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
         """The raw outputs, float32 [B, num_class]."""
         wide = wide_sum(inputs, "wide", self.wide_width)
         deep = self.deep(inputs.concat("deep"), run)

@@ -58,7 +58,7 @@ def pairwise(
         limit: Pairs that lead by it or more don't count (``logistic`` and ``focal``).
         hardest: Below 1, only the `round(pairs * hardest)` pairs with the largest w_i f count, those
             of them over 0 (not the squares). Pairs tied for the last places share them.
-        impl: ``native`` never makes the pairs: csrc/kernels/pairwise.h tells time and memory, at
+        impl: ``native`` never makes the pairs: csrc/kernels/pairwise/pairwise.h tells time and memory, at
             most about B log B without `limit` and `hardest`. It has no second derivative.
             ``tensorflow`` holds [B, B] matrices, in EasyRec's order of rounding. None: what
             HVDREC_OPS names, else ``native``.

@@ -13,7 +13,7 @@ from typing import Any
 
 from hvdrec.config.names import enum_name
 from hvdrec.errors import ConfigError, TrainingError
-from hvdrec.parallel.launch import launched_size
+from hvdrec.parallel.environment import launched_size
 
 CHIEF, WORKER, SERVER, EVALUATOR = "chief", "worker", "ps", "evaluator"
 ROLES = (CHIEF, WORKER, SERVER, EVALUATOR)

@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from hvdrec.errors import UserError
+from hvdrec.parallel.environment import launched_size
 from hvdrec.parallel.group import ReplicaGroup
-from hvdrec.parallel.launch import launched_size
 from hvdrec.parallel.watch import PeerWatch, watch_peers
 
 #: Read when Horovod and Open MPI start; what the user sets stays.

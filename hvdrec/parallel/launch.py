@@ -1,37 +1,19 @@
-"""Which processes belong together: what launchers leave in the environment."""
+"""Joins the group of processes this one was started with, or starts one."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hvdrec.errors import UserError
+from hvdrec.parallel.environment import launched_size
 
 if TYPE_CHECKING:
     from hvdrec.parallel.group import ReplicaGroup
-
-#: Number of processes, as horovodrun --gloo, Open MPI, MPICH and MVAPICH put it.
-_SIZE_VARIABLES = ("HOROVOD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
-_RANK_VARIABLES = ("HOROVOD_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK")
-
-
-def launched_size(environment: Mapping[str, str] = os.environ) -> int:
-    """How many processes the launcher started; 1 when there was none."""
-    return _first_number(_SIZE_VARIABLES, environment, 1)
-
-
-def launched_rank(environment: Mapping[str, str] = os.environ) -> int:
-    """This process's number among them; 0 when there was no launcher."""
-    return _first_number(_RANK_VARIABLES, environment, 0)
-
-
-def _first_number(names: Sequence[str], environment: Mapping[str, str], default: int) -> int:
-    values = (environment.get(name, "") for name in names)
-    return next((int(value) for value in values if value.isdigit()), default)
 
 
 def join_group(separate: bool = False) -> ReplicaGroup:
@@ -56,7 +38,7 @@ def join_group(separate: bool = False) -> ReplicaGroup:
     group = HorovodReplicas(separate)
     if group.size > 1:
         return group
-    # Horovod ends for all processes when the first ones leave: whoever is alone does without it.
+    # Horovod ends for all processes when the first ones leave: a group of one process does without it.
     return SingleReplica(group)
 
 

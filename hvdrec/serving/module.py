@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from hvdrec.features.serving import ServingGraph
-from hvdrec.layers.context import Pass
+from hvdrec.layers.context import ForwardContext
 from hvdrec.models.recommender import Recommender
 from hvdrec.serving.inputs import JOINED, request_fields, request_inputs, split_joined
 
@@ -46,6 +46,6 @@ class ServingModule(tf.Module):
             named = dict(split_joined(named[JOINED], self._fields, self._separator))
         batch = self._graph(named)
         model = self._recommender
-        output = model.forward(batch, model.touch(batch), Pass(training=False))
+        output = model.forward(batch, model.touch(batch), ForwardContext(training=False))
         # Without an operation of its own, an output that is another's input would share its name.
         return {name: tf.identity(t) for name, t in model.predictions(output).items()}

@@ -1,7 +1,7 @@
 """Files where they are: local, or in a store (``s3://``, ``oss://``, ``gs://``, ``hdfs://``).
 
 A path is text. Local ones mean what they mean to the operating system, ``file://`` before them is left
-out; everything else goes through `pyarrow.fs`, with patience (`persist`).
+out; everything else goes through `pyarrow.fs`, with patience (`retry`).
 """
 
 from hvdrec.storage.address import check, is_remote, join, local, name, parent
@@ -20,8 +20,8 @@ from hvdrec.storage.objects import (
     upload,
     write_text,
 )
-from hvdrec.storage.patience import persist
 from hvdrec.storage.ranges import work_dir
+from hvdrec.storage.retries import retry
 
 __all__ = [
     "check",
@@ -38,11 +38,11 @@ __all__ = [
     "modified",
     "name",
     "parent",
-    "persist",
     "read_text",
     "register_filesystem",
     "remove",
     "remove_folder",
+    "retry",
     "upload",
     "work_dir",
     "write_text",

@@ -16,12 +16,12 @@ import pyarrow.fs as pafs
 from hvdrec.errors import StorageError, UserError
 from hvdrec.storage import oss
 from hvdrec.storage.address import check, is_remote, local, scheme
-from hvdrec.storage.patience import reason, seconds
+from hvdrec.storage.retries import reason, seconds
 
 #: Seconds without a byte, and without a connection, after which a request counts as failed.
 SILENCE_VARIABLE = "HVDREC_STORE_TIMEOUT"
 _SILENCE, _CONNECT = 20.0, 5.0
-#: Tries of one request inside Arrow; what then still fails is up to `persist`, which tells of it.
+#: Tries of one request inside Arrow; what then still fails is up to `retry`, which tells of it.
 _TRIES = 2
 
 _registered: dict[str, Callable[[str], tuple[pafs.FileSystem, str]]] = {}

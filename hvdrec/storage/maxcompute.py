@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from hvdrec.errors import ConfigError, DataError, StorageError
-from hvdrec.storage.patience import persist, reason, seconds
+from hvdrec.storage.retries import reason, retry, seconds
 from hvdrec.storage.secrets import hide
 
 T = TypeVar("T")
@@ -223,7 +223,7 @@ def _connected(project: str, settings: _Settings, silence: int) -> Any:
     # It logs tokens at INFO.
     logging.getLogger("odps").setLevel(logging.WARNING)
     odps.options.read_timeout = odps.options.connect_timeout = silence
-    # Waiting and asking again is `persist`'s, which tells of it.
+    # Waiting and asking again is `retry`'s, which tells of it.
     odps.options.retry_times = 0
     account = odps.accounts.AliyunAccount(settings.key, settings.secret)
     if settings.token:
@@ -257,4 +257,4 @@ def _asked(name: str, work: Callable[[], T]) -> T:
         except broken as error:
             raise ConnectionError(f"the stream of rows is broken: {error}") from error
 
-    return persist(name, asked)
+    return retry(name, asked)

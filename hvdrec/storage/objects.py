@@ -15,7 +15,7 @@ import pyarrow.fs as pafs
 from hvdrec.errors import StorageError
 from hvdrec.storage.address import is_remote, local
 from hvdrec.storage.filesystems import Place, children, locate
-from hvdrec.storage.patience import persist, reason
+from hvdrec.storage.retries import reason, retry
 
 _BLOCK = 8 << 20
 
@@ -46,7 +46,7 @@ def _kind(path: str) -> pafs.FileType:
         place = locate(path)
         return place.filesystem.get_file_info(place.path.rstrip("/")).type
 
-    return persist(path, ask)
+    return retry(path, ask)
 
 
 def modified(path: str) -> int:
@@ -56,7 +56,7 @@ def modified(path: str) -> int:
         place = locate(path)
         return place.filesystem.get_file_info(place.path).mtime_ns or 0
 
-    return persist(path, ask)
+    return retry(path, ask)
 
 
 def listing(folder: str, recursive: bool = False) -> dict[str, int]:
@@ -75,7 +75,7 @@ def listing(folder: str, recursive: bool = False) -> dict[str, int]:
         start = len(inner.rstrip("/")) + 1
         return {i.path[start:]: i.size or 0 for i in found if i.type == pafs.FileType.File}
 
-    return persist(folder, ask)
+    return retry(folder, ask)
 
 
 def folders(folder: str) -> list[str]:
@@ -86,7 +86,7 @@ def folders(folder: str) -> list[str]:
         inside = children(place.filesystem, place.path.rstrip("/") or "/")
         return sorted(path.rpartition("/")[2] for path, is_folder in inside if is_folder)
 
-    return persist(folder, ask)
+    return retry(folder, ask)
 
 
 def read_text(path: str, encoding: str = "utf-8") -> str:
@@ -100,7 +100,7 @@ def read_text(path: str, encoding: str = "utf-8") -> str:
     if not is_remote(path):
         with open(local(path), encoding=encoding) as file:
             return file.read()
-    return persist(path, lambda: _read(path)).decode(encoding).replace("\r\n", "\n")
+    return retry(path, lambda: _read(path)).decode(encoding).replace("\r\n", "\n")
 
 
 def _read(path: str) -> bytes:
@@ -120,7 +120,7 @@ def write_text(path: str, text: str) -> None:
         with _no_bucket_explained(path), _written_whole(locate(path)) as stream:
             stream.write(text.encode())
 
-    persist(path, write)
+    retry(path, write)
 
 
 @contextlib.contextmanager
@@ -185,7 +185,7 @@ def upload(source: Path, path: str, stopped: threading.Event | None = None) -> N
         if there != size:
             raise OSError(f"{there} of {size} bytes arrived")
 
-    persist(path, write, stopped)
+    retry(path, write, stopped)
 
 
 def download(path: str, target: Path) -> None:
@@ -208,7 +208,7 @@ def download(path: str, target: Path) -> None:
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        persist(path, fetch)
+        retry(path, fetch)
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
@@ -228,7 +228,7 @@ def remove(path: str) -> None:
             if place.filesystem.get_file_info(place.path).type != pafs.FileType.NotFound:
                 raise
 
-    persist(path, delete)
+    retry(path, delete)
 
 
 def remove_folder(path: str, last_first: tuple[str, ...] = ()) -> None:

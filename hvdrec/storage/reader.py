@@ -11,8 +11,8 @@ from typing import Any
 from hvdrec.errors import StorageError
 from hvdrec.storage.address import is_remote
 from hvdrec.storage.filesystems import locate
-from hvdrec.storage.patience import persist
 from hvdrec.storage.ranges import kept_ranges, range_key
+from hvdrec.storage.retries import retry
 
 _RANGE_BYTES = 8 << 20
 _AHEAD = 3
@@ -38,9 +38,9 @@ class RangeReader(io.RawIOBase):
         self._range_bytes = range_bytes
         self._stopped = threading.Event()
         self._lock = threading.Lock()
-        self._file: Any = persist(path, self._open)
+        self._file: Any = retry(path, self._open)
         self._size = int(self._file.size())
-        self._identity = persist(path, lambda: _identity(path, self._file))
+        self._identity = retry(path, lambda: _identity(path, self._file))
         self._kept = kept_ranges() if self._identity else None
         # Where the next byte is wanted from, where the next one is at hand from, and what has been asked for.
         self._wanted = self._at = self._asked = 0
@@ -125,7 +125,7 @@ class RangeReader(io.RawIOBase):
                 raise OSError(f"{len(found)} of {count} bytes from {first} on")
             return found
 
-        return persist(self._path, read, self._stopped)
+        return retry(self._path, read, self._stopped)
 
     def _again(self, failed: Any) -> Any:
         """The file opened anew, unless another range has done so since."""

@@ -12,20 +12,20 @@ from typing import Any, Protocol
 import numpy as np
 
 from hvdrec.checkpoint.background import BackgroundSaver, Saved
-from hvdrec.checkpoint.names import Entry
+from hvdrec.checkpoint.names import SavedTensor
 from hvdrec.data.batch import InputPosition, PackedBatch
 from hvdrec.errors import StoppedError, TrainingError
 from hvdrec.parallel.group import ReplicaGroup
-from hvdrec.trainer.agree import raise_together, together
-from hvdrec.trainer.diagnose import explain
-from hvdrec.trainer.ending import Ending
-from hvdrec.trainer.feed import FeedCall
-from hvdrec.trainer.log import RunLog, logger
-from hvdrec.trainer.schedule import Schedule
-from hvdrec.trainer.signals import StopSignals
-from hvdrec.trainer.step import CallResult, TrainStep
-from hvdrec.trainer.throttle import EvalThrottle
-from hvdrec.trainer.verify import verify_replicas
+from hvdrec.trainer.run.agree import raise_together, run_on_all_ranks
+from hvdrec.trainer.run.log import RunLog, logger
+from hvdrec.trainer.run.schedule import Schedule
+from hvdrec.trainer.run.signals import StopSignals
+from hvdrec.trainer.run.stop_conditions import Ending
+from hvdrec.trainer.run.throttle import EvalThrottle
+from hvdrec.trainer.step.diagnose import explain
+from hvdrec.trainer.step.feed import FeedCall
+from hvdrec.trainer.step.step import CallResult, TrainStep
+from hvdrec.trainer.step.verify import verify_replicas
 
 
 class Watcher(Protocol):
@@ -79,7 +79,7 @@ class LoopParts:
     step: TrainStep
     batches: Iterator[PackedBatch]
     saver: BackgroundSaver
-    entries: list[Entry]
+    entries: list[SavedTensor]
     log: RunLog
     evaluate: Callable[[], dict[str, float]] | None
     schedule: Schedule
@@ -156,7 +156,7 @@ class Loop:
             self._evaluate()
             if self._signal:
                 self._stop()
-        together(parts.group, lambda: self._report_saves(parts.saver.wait()))
+        run_on_all_ranks(parts.group, lambda: self._report_saves(parts.saver.wait()))
         return self.result
 
     def _call(self, count: int) -> tuple[int, np.ndarray]:
@@ -227,7 +227,7 @@ class Loop:
 
     def _fail(self, batch: PackedBatch) -> None:
         group = self.parts.group
-        text = together(group, lambda: explain(self.parts.step, batch, group.rank))
+        text = run_on_all_ranks(group, lambda: explain(self.parts.step, batch, group.rank))
         texts = [t for t in group.gather_objects(text) if t is not None]
         raise TrainingError(
             f"step {self.now}: {' | '.join(texts) or 'the summed gradient is not finite'}; nothing was "
@@ -237,7 +237,7 @@ class Loop:
     def _stop(self) -> None:
         """Ends the run after a signal, once all is on the disk."""
         parts = self.parts
-        together(parts.group, lambda: self._report_saves(parts.saver.wait()))
+        run_on_all_ranks(parts.group, lambda: self._report_saves(parts.saver.wait()))
         raise StoppedError(
             f"stopped by {signal.Signals(self._signal).name} at step {self.now}, which is saved; give "
             "--continue_train to go on from there",
@@ -299,7 +299,7 @@ class Loop:
             if parts.group.rank == 0:
                 parts.saver.start(self.now, parts.entries, parts.extra(positions))
 
-        together(parts.group, save)
+        run_on_all_ranks(parts.group, save)
         self._saved_step, self._saved_time = self.now, time.monotonic()
 
     def _report_saves(self, finished: Sequence[Saved]) -> None:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hvdrec.checkpoint.names import Entry
+from hvdrec.checkpoint.names import SavedTensor
 
 
 @dataclasses.dataclass
 class State:
-    entries: list[Entry]
+    entries: list[SavedTensor]
 
     def fill(self, seed: int) -> None:
         """Other values in every variable; `global_step` becomes the seed."""
@@ -42,13 +42,13 @@ def make_state() -> State:
     entries = []
     for slot in ("", "/Adam", "/Adam_1"):
         bank = tf.Variable(tf.zeros([30, 4]), name=f"bank_4{slot}")
-        entries.append(Entry(f"input_layer/age_embedding/embedding_weights{slot}", bank, (0, 10)))
-        entries.append(Entry(f"input_layer/city_embedding/embedding_weights{slot}", bank, (10, 30)))
+        entries.append(SavedTensor(f"input_layer/age_embedding/embedding_weights{slot}", bank, (0, 10)))
+        entries.append(SavedTensor(f"input_layer/city_embedding/embedding_weights{slot}", bank, (10, 30)))
         kernel = tf.Variable(tf.zeros([3, 2]), name=f"deep/dnn_0/kernel{slot}")
-        entries.append(Entry(f"deep/dnn_0/kernel{slot}", kernel, None))
+        entries.append(SavedTensor(f"deep/dnn_0/kernel{slot}", kernel, None))
     for name in ("beta1_power", "beta2_power"):
-        entries.append(Entry(name, tf.Variable(0.0, name=name), None))
-    entries.append(Entry("global_step", tf.Variable(0, dtype=tf.int64, name="global_step"), None))
+        entries.append(SavedTensor(name, tf.Variable(0.0, name=name), None))
+    entries.append(SavedTensor("global_step", tf.Variable(0, dtype=tf.int64, name="global_step"), None))
     return State(entries)
 
 

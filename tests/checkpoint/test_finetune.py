@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from hvdrec.checkpoint import files, manifest
 from hvdrec.checkpoint.finetune import fine_tune
-from hvdrec.checkpoint.names import Entry
+from hvdrec.checkpoint.names import SavedTensor
 from hvdrec.checkpoint.store import Store
 from hvdrec.errors import CheckpointError
 
@@ -66,14 +66,14 @@ def test_a_folder_is_read_once_and_a_damaged_one_passed_over(saved, other, monke
 
 def test_no_mixture_of_a_damaged_checkpoint_and_an_older_one(saved, state, other):
     more = tf.Variable(tf.zeros([100]))
-    Store(str(saved)).save(20, [*state.entries, Entry("a/new", more, None)], {})
+    Store(str(saved)).save(20, [*state.entries, SavedTensor("a/new", more, None)], {})
     data = saved / "model.ckpt-20.data-00000-of-00001"
     whole = data.read_bytes()
     data.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(
         CheckpointError, match=r"model.ckpt-12: a newer checkpoint is damaged, .* lacks a/new"
     ):
-        fine_tune(str(saved), [*other.entries, Entry("a/new", more, None)])
+        fine_tune(str(saved), [*other.entries, SavedTensor("a/new", more, None)])
 
 
 @pytest.mark.parametrize("name", ["model.ckpt-4", "none/model.ckpt-3"])
@@ -90,7 +90,7 @@ def test_a_directory_without_checkpoints(tmp_path, other):
 def test_what_is_missing_or_does_not_fit_keeps_its_values(saved):
     new = tf.Variable(tf.fill([5, 5], 3.0))
     odd = tf.Variable(tf.fill([2, 2], 4.0))
-    report = fine_tune(str(saved), [Entry("new/w", new, None), Entry(KERNEL, odd, None)])
+    report = fine_tune(str(saved), [SavedTensor("new/w", new, None), SavedTensor(KERNEL, odd, None)])
     assert report.restored == ()
     assert report.skipped["new/w"].startswith("new/w is not in the checkpoint")
     assert "shape [3, 2] in the checkpoint, [2, 2] in the model" in report.skipped[KERNEL]
@@ -110,10 +110,10 @@ def test_shapes_are_cut_and_filled_where_asked_for(saved, state):
     bank = tf.Variable(tf.fill([40, 4], 5.0))
     flat = tf.Variable(tf.fill([6], 6.0))
     entries = [
-        Entry(KERNEL, odd, None),
-        Entry(AGE, bank, (0, 15)),
-        Entry(CITY, bank, (15, 31)),
-        Entry(f"{KERNEL}/Adam", flat, None),
+        SavedTensor(KERNEL, odd, None),
+        SavedTensor(AGE, bank, (0, 15)),
+        SavedTensor(CITY, bank, (15, 31)),
+        SavedTensor(f"{KERNEL}/Adam", flat, None),
     ]
     report = fine_tune(str(saved), entries, force_shape=True)
     np.testing.assert_array_equal(odd.numpy(), np.pad(wanted[KERNEL][:2], [[0, 0], [0, 1]]))
@@ -126,7 +126,7 @@ def test_shapes_are_cut_and_filled_where_asked_for(saved, state):
 
 
 def test_a_map_renames_and_slots_follow(saved, state, other, tmp_path):
-    renamed = [Entry(e.name.replace("deep/", "wide/").replace("/age", "/years"), e.variable, e.rows)
+    renamed = [SavedTensor(e.name.replace("deep/", "wide/").replace("/age", "/years"), e.variable, e.rows)
                for e in other.entries]  # fmt: skip
     path = tmp_path / "map"
     years = AGE.replace("age", "years")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hvdrec.checkpoint.names import Entry
+from hvdrec.checkpoint.names import SavedTensor
 from hvdrec.checkpoint.reader import Reader
 from hvdrec.checkpoint.store import Store
 from hvdrec.errors import CheckpointError
@@ -38,7 +38,7 @@ def test_variables_partitioned_by_tensorflow(tmp_path):
     name = "input_layer/a_embedding/embedding_weights"
     store = Store(str(tmp_path))
     assert store.latest() == prefix
-    store.restore(prefix, [Entry(name, variable, None), Entry(f"{name}/Adam", slot, None)])
+    store.restore(prefix, [SavedTensor(name, variable, None), SavedTensor(f"{name}/Adam", slot, None)])
     np.testing.assert_array_equal(variable.numpy(), wanted)
     assert np.all(slot.numpy() != 0.0)
 
@@ -88,12 +88,12 @@ def test_golden_checkpoints_restore(shared, model):
             tables.setdefault((slot, shape[1]), []).append(name)
         else:
             dtype = reader.get_variable_to_dtype_map()[name]
-            entries.append(Entry(name, tf.Variable(tf.zeros(shape, dtype)), None))
+            entries.append(SavedTensor(name, tf.Variable(tf.zeros(shape, dtype)), None))
     for (_, width), names in tables.items():
         bank = tf.Variable(tf.zeros([sum(shapes[n][0] for n in names), width]))
         first = 0
         for name in names:
-            entries.append(Entry(name, bank, (first, first + shapes[name][0])))
+            entries.append(SavedTensor(name, bank, (first, first + shapes[name][0])))
             first += shapes[name][0]
     report = store.restore(prefix, entries)
     assert set(report.restored) == set(shapes)

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from hvdrec.checkpoint.commit import MarkerCommit
-from hvdrec.checkpoint.names import Entry
+from hvdrec.checkpoint.names import SavedTensor
 from hvdrec.checkpoint.store import Snapshot, Store
 from hvdrec.errors import CheckpointError
 
@@ -190,7 +190,7 @@ def test_no_byte_of_a_checkpoint_is_restored_that_was_not_saved(tmp_path, state,
 def test_a_model_that_does_not_fit_is_no_damage(tmp_path, state):
     """An older checkpoint isn't tried: it wouldn't fit either, and training would go back."""
     save(Store(str(tmp_path)), state, 10, 20)
-    strange = [*state.entries, Entry("deep/dnn_1/kernel", tf.Variable(0.0), None)]
+    strange = [*state.entries, SavedTensor("deep/dnn_1/kernel", tf.Variable(0.0), None)]
     with pytest.raises(CheckpointError, match=r"model\.ckpt-20: doesn't belong to this model"):
         Store(str(tmp_path)).restore_newest(lambda prefix: strange)
     assert Store(str(tmp_path / "empty")).restore_newest(lambda prefix: strange) is None
@@ -244,9 +244,9 @@ def test_missing_variables_are_named_with_the_nearest(tmp_path, state):
     prefix = store.save(1, state.entries, {})
     bank = state.entries[0].variable
     wrong = [
-        Entry("deep/dnn_0/kernal", bank, None),
-        Entry("deep/dnn_0/kernel", bank, None),
-        Entry("global_step", tf.Variable(0), None),
+        SavedTensor("deep/dnn_0/kernal", bank, None),
+        SavedTensor("deep/dnn_0/kernel", bank, None),
+        SavedTensor("global_step", tf.Variable(0), None),
     ]
     before = bank.numpy()
     with pytest.raises(CheckpointError) as caught:

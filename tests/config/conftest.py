@@ -9,7 +9,7 @@ import pytest
 from small_job import SmallJob
 
 from hvdrec.config import Config
-from hvdrec.config.check import check
+from hvdrec.config.checks.check import check
 from hvdrec.config.expand import expand
 from hvdrec.config.reader import load
 

@@ -11,8 +11,8 @@ import pytest
 from multirank.launch import start as launch
 from small_job import SmallJob
 
+from hvdrec.commands.main import main
 from hvdrec.config.flags import parse_train
-from hvdrec.trainer.main import main
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -71,7 +71,7 @@ def test_under_a_launcher_rank_0_tells_of_it(config):
 
 def test_a_rank_that_rank_0_leaves_alone_tells_it_itself(monkeypatch, capsys):
     waited = []
-    monkeypatch.setattr("hvdrec.trainer.main.time.sleep", waited.append)
+    monkeypatch.setattr("hvdrec.commands.main.time.sleep", waited.append)
     monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "2")
     assert main(parse_train, lambda flags: 0, ["--pipline_config_path", "x"]) == 2
     assert "did you mean --pipeline_config_path?" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from small_job import MODELS, SmallJob
 
 from hvdrec.config import Config, load, save
-from hvdrec.config.check import check
+from hvdrec.config.checks.check import check
 from hvdrec.config.expand import expand
 from hvdrec.config.flags import load_for_training, parse_train
 from hvdrec.config.protos import pipeline_pb2

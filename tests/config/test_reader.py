@@ -9,7 +9,7 @@ import re
 import pytest
 from google.protobuf import json_format
 
-from hvdrec.config.check import check
+from hvdrec.config.checks.check import check
 from hvdrec.config.expand import expand
 from hvdrec.config.reader import load
 from hvdrec.errors import ConfigError

@@ -13,7 +13,7 @@ from storage.tunnel import KEY, SECRET, tunnel
 from hvdrec.data.odps_input import OdpsFormat
 from hvdrec.data.source import ReadPlan, RowSource
 from hvdrec.errors import ConfigError, DataError, StorageError, StoreGoneError
-from hvdrec.storage import maxcompute, patience
+from hvdrec.storage import maxcompute, retries
 from tests.data.reading import check_order, columns, numbers
 
 inputs = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
@@ -37,8 +37,8 @@ def reached(service, monkeypatch):
     monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", KEY)
     monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", SECRET)
     monkeypatch.setenv("ODPS_ENDPOINT", f"http://{service.address}")
-    monkeypatch.setenv(patience.VARIABLE, "20")
-    monkeypatch.setattr(patience, "_given_up", set())
+    monkeypatch.setenv(retries.VARIABLE, "20")
+    monkeypatch.setattr(retries, "_given_up", set())
     return service
 
 
@@ -136,7 +136,7 @@ def test_a_stream_that_breaks_off_is_gone_on_with(reached, fault, caplog):
 def test_a_service_that_stays_away_ends_the_run(reached, monkeypatch):
     put_rows(reached, [10])
     data = odps_format(["t0"])
-    monkeypatch.setenv(patience.VARIABLE, "0.5")
+    monkeypatch.setenv(retries.VARIABLE, "0.5")
     reached.faults[:] = ["cut"] * 9
     with pytest.raises(StoreGoneError, match=r"tables/t0: the store has failed .* broken"):
         list(RowSource(data, ReadPlan(5)))

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from small_job import SmallJob, write_data
 
 import hvdrec.train
+from hvdrec.commands.main import main
 from hvdrec.config.flags import parse_train
 from hvdrec.data.csv_input import CsvFormat
 from hvdrec.data.files import list_files
 from hvdrec.data.loader import Loader
 from hvdrec.data.source import ReadPlan, RowSource
 from hvdrec.errors import DataError
-from hvdrec.trainer.main import main
 
 FEATURES = """
 features { input_names: "s" hash_bucket_size: 50 embedding_dim: 4 }
@@ -127,7 +127,7 @@ def test_the_run_ends_with_one_line_and_exit_code_2(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # TensorFlow takes thread counts only before its first operation.
-    monkeypatch.setattr("hvdrec.trainer.training.set_threads", lambda *_: None)
+    monkeypatch.setattr("hvdrec.commands.train.set_threads", lambda *_: None)
     write_data(tmp_path / "train.csv", 40)
     lines = (tmp_path / "train.csv").read_text().splitlines()
     lines[4] = line

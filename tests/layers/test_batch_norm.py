@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from hvdrec.layers.batch_norm import BatchNorm
-from hvdrec.layers.context import Pass
+from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.variables import VariableStore
 
 
@@ -20,7 +20,7 @@ def _layer(width: int) -> BatchNorm:
 def test_training_normalises_by_the_batch() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(3.0, 2.0, (37, 5)).astype(np.float32)
-    layer, run = _layer(5), Pass(training=True)
+    layer, run = _layer(5), ForwardContext(training=True)
     found = layer(tf.constant(x), run)
     mean, variance = x.astype(np.float64).mean(0), x.astype(np.float64).var(0)
     expected = (x - mean) / np.sqrt(variance + 1e-3) * layer.gamma.numpy() + layer.beta.numpy()
@@ -44,7 +44,7 @@ def test_gradient_is_that_of_the_formula() -> None:
     variable = tf.constant(x)
     with tf.GradientTape() as tape:
         tape.watch(variable)
-        total = tf.reduce_sum(layer(variable, Pass(training=True)) * weights)
+        total = tf.reduce_sum(layer(variable, ForwardContext(training=True)) * weights)
     gradient = tape.gradient(total, variable).numpy()
     numeric = np.zeros_like(x, np.float64)
     for i in np.ndindex(*x.shape):
@@ -59,7 +59,7 @@ def test_inference_uses_the_moving_averages() -> None:
     layer = _layer(2)
     layer.moving_mean.assign([1.0, 2.0])
     layer.moving_variance.assign([4.0, 9.0])
-    run = Pass(training=False)
+    run = ForwardContext(training=False)
     found = layer(tf.constant([[3.0, 5.0]]), run)
     expected = (np.array([2.0, 3.0]) / np.sqrt(np.array([4.0, 9.0]) + 1e-3)) * [0.5, 2.0] + [-1.0, 1.0]
     np.testing.assert_allclose(found[0], expected, rtol=1e-5)
@@ -67,7 +67,7 @@ def test_inference_uses_the_moving_averages() -> None:
 
 
 def test_no_row_is_no_trouble() -> None:
-    layer, run = _layer(2), Pass(training=True)
+    layer, run = _layer(2), ForwardContext(training=True)
     x = tf.zeros([0, 2])
     with tf.GradientTape() as tape:
         tape.watch(x)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from hvdrec.config.protos import dnn_pb2
 from hvdrec.errors import ConfigError
 from hvdrec.layers import activations, initializers
-from hvdrec.layers.context import Pass
+from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.cross import CrossNet
 from hvdrec.layers.dnn import DNN
 from hvdrec.layers.fm import fm
@@ -26,7 +26,9 @@ def test_dnn_without_batch_norm_is_matrices_and_relu() -> None:
         kernel = store.variables_by_name[f"deep_feature/dnn_{i}/kernel"].numpy()
         bias = store.variables_by_name[f"deep_feature/dnn_{i}/bias"].numpy()
         expected = np.maximum(expected @ kernel + bias, 0.0)
-    np.testing.assert_allclose(layer(tf.constant(x), Pass(training=True)), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        layer(tf.constant(x), ForwardContext(training=True)), expected, rtol=1e-4, atol=1e-5
+    )
     assert layer.outputs == 3
     assert [r.variable.name for r in store.regularized] == [
         "deep_feature/dnn_0/kernel:0",
@@ -37,7 +39,7 @@ def test_dnn_without_batch_norm_is_matrices_and_relu() -> None:
 def test_hidden_units_zero_is_the_identity() -> None:
     layer = DNN(VariableStore(seed=1), "d", dnn_pb2.DNN(hidden_units=[0]), 3)
     x = tf.constant([[1.0, 2.0, 3.0]])
-    np.testing.assert_array_equal(layer(x, Pass(training=True)), x)
+    np.testing.assert_array_equal(layer(x, ForwardContext(training=True)), x)
 
 
 def test_dropout_keeps_the_mean_and_depends_on_the_seed() -> None:
@@ -48,13 +50,13 @@ def test_dropout_keeps_the_mean_and_depends_on_the_seed() -> None:
     x = tf.ones([20000, 1])
 
     def run(seed: int) -> np.ndarray:
-        return layer(x, Pass(training=True, seed=tf.constant([seed, 0]))).numpy()
+        return layer(x, ForwardContext(training=True, seed=tf.constant([seed, 0]))).numpy()
 
     assert abs(run(1).mean() - 1.0) < 0.02
     assert set(np.unique(run(1).round(4))) == {0.0, np.float32(1.3333)}
     np.testing.assert_array_equal(run(1), run(1))
     assert not np.array_equal(run(1), run(2))
-    np.testing.assert_array_equal(layer(x, Pass(training=False)), np.ones((20000, 1), np.float32))
+    np.testing.assert_array_equal(layer(x, ForwardContext(training=False)), np.ones((20000, 1), np.float32))
 
 
 def test_fm_is_the_sum_over_pairs() -> None:
@@ -82,7 +84,7 @@ def test_every_activation_runs_and_has_a_gradient(name: str) -> None:
     x = tf.constant(np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32))
     with tf.GradientTape() as tape:
         tape.watch(x)
-        y = function(x, Pass(training=True))
+        y = function(x, ForwardContext(training=True))
     assert y.shape == x.shape
     assert np.isfinite(tape.gradient(y, x).numpy()).all()
 

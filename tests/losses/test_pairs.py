@@ -136,22 +136,22 @@ def test_many_rows(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     by_sums = not any(word in form for word in ("session", "ohem", "HINGE", "hinge_margin: 1 "))
     exchanges: list[str] = []
     check(form, make_rows(count, 3), [count - 1400, 0, 1400], exchanges)
-    assert exchanges == (["cells", "moments"] if by_sums else ["rows"])
-    # So wide that the cells are too many: all ranks turn to the rows.
+    assert exchanges == (["bins", "moments"] if by_sums else ["rows"])
+    # So wide that the bins are too many: all ranks turn to the rows.
     exchanges.clear()
     check(form, make_rows(count, weighted=False, scale=2000.0), [1000, count - 1000], exchanges)
-    assert exchanges == (["cells", "rows"] if by_sums else ["rows"])
+    assert exchanges == (["bins", "rows"] if by_sums else ["rows"])
 
 
 def test_a_teacher_is_not_summed_over() -> None:
-    """Labels that are all different are as many cells as rows."""
+    """Labels that are all different are as many bins as rows."""
     count = pairs.FEW_ROWS + 1000
     rows = dataclasses.replace(
         make_rows(count), labels=np.random.default_rng(1).normal(size=count).astype(np.float32)
     )
     exchanges: list[str] = []
     check(FORMS[0], rows, [5000, count - 5000], exchanges)
-    assert exchanges == ["cells", "rows"]
+    assert exchanges == ["bins", "rows"]
 
 
 def test_without_the_field_a_rank_keeps_to_its_rows() -> None:

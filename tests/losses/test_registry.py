@@ -9,7 +9,7 @@ from losses import running
 from hvdrec.config.support import EMBEDDING_LOSSES, TOWER_LOSSES
 from hvdrec.errors import ConfigError
 from hvdrec.losses import registry
-from hvdrec.losses.pair_wise import pair_wise_loss
+from hvdrec.losses.ranknet import pair_wise_loss
 
 
 def test_all_losses_are_tried_by_the_tests() -> None:

@@ -14,15 +14,15 @@ import numpy as np
 import tensorflow as tf
 from small_job import SmallJob
 
-from hvdrec.checkpoint.names import Entry
+from hvdrec.checkpoint.names import SavedTensor
 from hvdrec.config import load
 from hvdrec.features import build_plan
-from hvdrec.layers.context import Pass
+from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.variables import variable_key
-from hvdrec.models.recommender import Output, Recommender
+from hvdrec.models.recommender import ForwardResult, Recommender
 from hvdrec.parallel.single import SingleReplica
-from hvdrec.trainer.job import open_batches
-from hvdrec.trainer.state import model_entries
+from hvdrec.trainer.input import open_batches
+from hvdrec.trainer.step.state import model_entries
 
 EMBEDDING_REGULARIZATION = 0.01
 L2 = 0.05
@@ -54,10 +54,10 @@ class Built:
         """Names of the variables apart from the embedding tables."""
         return set(self.recommender.store.variables_by_name)
 
-    def run(self, training: bool = False, seed: int = 1) -> Output:
+    def run(self, training: bool = False, seed: int = 1) -> ForwardResult:
         """A forward pass."""
         touched = self.recommender.touch(self.batch)
-        return self.recommender.forward(self.batch, touched, Pass(training, tf.constant([seed, 7])))
+        return self.recommender.forward(self.batch, touched, ForwardContext(training, tf.constant([seed, 7])))
 
     def values(self) -> dict[str, np.ndarray]:
         """Every variable in float64 by its name in a checkpoint."""
@@ -193,7 +193,7 @@ def check_gradients(built: Built, cancelled: Collection[str] = ()) -> None:
     trained = recommender.dense_trainable
     with tf.GradientTape() as tape:
         tape.watch(touched)
-        output = recommender.forward(batch, touched, Pass(True, tf.constant([1, 7])))
+        output = recommender.forward(batch, touched, ForwardContext(True, tf.constant([1, 7])))
         losses = recommender.losses(batch, output, True, tf.constant(0, tf.int64))
         loss = tf.add_n(list(losses.values()))
     gradients = tape.gradient(loss, [*touched, *trained])
@@ -261,7 +261,7 @@ def _mean(table: np.ndarray, ids: list[int]) -> np.ndarray:
     return table[ids].mean(axis=0) if ids else np.zeros(table.shape[1])
 
 
-def _value(entry: Entry) -> np.ndarray:
+def _value(entry: SavedTensor) -> np.ndarray:
     whole = entry.variable.numpy().astype(np.float64)
     return whole if entry.rows is None else whole[entry.rows[0] : entry.rows[1]]
 

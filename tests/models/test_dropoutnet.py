@@ -10,11 +10,12 @@ import tensorflow as tf
 from small_job import SmallJob, write_data
 
 from hvdrec.config import load
-from hvdrec.layers.context import Pass
+from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.variables import variable_key
 from hvdrec.models.dropoutnet import _drop_rows
 from hvdrec.parallel.single import SingleReplica
-from hvdrec.trainer.job import Job, open_batches
+from hvdrec.trainer.input import open_batches
+from hvdrec.trainer.job import Job
 
 LOSSES = (
     "losses { loss_type: SOFTMAX_CROSS_ENTROPY_WITH_NEGATIVE_MINING } losses { loss_type: CLASSIFICATION }"
@@ -53,7 +54,7 @@ def test_predictions(job: Job) -> None:
     recommender = job.recommender
     with open_batches(job.config.proto, job.plan, SingleReplica(), True) as batches:
         arrays = {n: tf.constant(a) for n, a in next(iter(batches)).arrays.items()}
-    output = recommender.forward(arrays, recommender.touch(arrays), Pass(training=False))
+    output = recommender.forward(arrays, recommender.touch(arrays), ForwardContext(training=False))
     found = {name: t.numpy() for name, t in recommender.predictions(output).items()}
     assert {
         "similarity",
@@ -73,8 +74,8 @@ def test_predictions(job: Job) -> None:
 
 def test_rows_are_dropped_whole_and_others_scaled() -> None:
     x = tf.ones([4000, 3])
-    assert _drop_rows(x, 0.5, "g", Pass(training=False)) is x
-    out = _drop_rows(x, 0.75, "g", Pass(training=True, seed=tf.constant([1, 2]))).numpy()
+    assert _drop_rows(x, 0.5, "g", ForwardContext(training=False)) is x
+    out = _drop_rows(x, 0.75, "g", ForwardContext(training=True, seed=tf.constant([1, 2]))).numpy()
     assert set(out.flatten()) == {0.0, 4.0}
     assert (out == out[:, :1]).all()
     assert abs((out[:, 0] > 0).mean() - 0.25) < 0.03

@@ -14,8 +14,8 @@ from trainer.stopping import train
 
 from hvdrec.config import load
 from hvdrec.parallel.launch import join_group
-from hvdrec.trainer import log
-from hvdrec.trainer.job import set_threads
+from hvdrec.trainer.run import log
+from hvdrec.trainer.run.threads import set_threads
 
 
 def main() -> None:

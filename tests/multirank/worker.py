@@ -14,10 +14,11 @@ import numpy as np
 
 from hvdrec.config import load
 from hvdrec.parallel.launch import join_group
-from hvdrec.trainer import log
-from hvdrec.trainer.job import Job, set_threads
+from hvdrec.trainer.job import Job
 from hvdrec.trainer.loop import Loop
-from hvdrec.trainer.verify import checksums
+from hvdrec.trainer.run import log
+from hvdrec.trainer.run.threads import set_threads
+from hvdrec.trainer.step.verify import checksums
 
 
 def main() -> None:

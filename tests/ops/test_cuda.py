@@ -27,10 +27,21 @@ def test_twins_match_the_cpu() -> None:
     assert run(["make", "twins", "ARGS=--short"]).count(" 0 failed") == 2
 
 
+def test_cpu_sources_include_nothing_of_the_gpu() -> None:
+    kernels = ROOT / "csrc/kernels"
+    cpu = [
+        p
+        for p in (*kernels.rglob("*.h"), *kernels.rglob("*.cc"))
+        if "gpu" not in p.relative_to(kernels).parts
+    ]
+    assert len(cpu) > 50
+    assert [str(p) for p in cpu if "/gpu/" in p.read_text()] == []
+
+
 @pytest.mark.skipif(NVCC is None, reason="needs nvcc")
 @pytest.mark.parametrize(
     "source",
-    [*sorted((ROOT / "csrc/kernels").glob("*.cu")), ROOT / "csrc/tests/gpu_check.cu"],
+    [*sorted((ROOT / "csrc/kernels").rglob("*.cu")), ROOT / "csrc/tests/gpu_check.cu"],
     ids=lambda p: p.stem,
 )
 def test_compiles(source: Path, tmp_path: Path) -> None:

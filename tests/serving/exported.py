@@ -15,8 +15,9 @@ import tensorflow as tf
 
 from hvdrec.config import Config
 from hvdrec.parallel.single import SingleReplica
-from hvdrec.trainer.evaluate import Evaluator
-from hvdrec.trainer.job import Job, open_batches
+from hvdrec.trainer.input import open_batches
+from hvdrec.trainer.job import Job
+from hvdrec.trainer.watch.evaluator import Evaluator
 
 BARE = pathlib.Path(__file__).with_name("bare_process.py")
 _DTYPES = {

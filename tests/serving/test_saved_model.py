@@ -201,7 +201,7 @@ def test_a_feature_of_one_value_cant_have_several(tmp_path: pathlib.Path) -> Non
 
 @pytest.mark.parametrize("run", ["deepfm_adult", "multi_tower_two_losses_adult"])
 def test_easyrecs_checkpoint_served(shared: pathlib.Path, tmp_path: pathlib.Path, run: str) -> None:
-    from hvdrec.trainer.restored import restore
+    from hvdrec.commands.restored import restore
 
     golden = shared / "golden" / run
     config = load(str(golden / "pipeline.config"))

@@ -4,7 +4,7 @@ import uuid
 import pytest
 from storage import server as servers
 
-from hvdrec.storage import patience
+from hvdrec.storage import retries
 
 
 @pytest.fixture(scope="session")
@@ -43,5 +43,5 @@ def _reached(address, monkeypatch, **more):
         monkeypatch.delenv(name)
     for name, value in wanted.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(patience, "_given_up", set())
+    monkeypatch.setattr(retries, "_given_up", set())
     return f"s3://{servers.BUCKET}/{uuid.uuid4().hex[:8]}"

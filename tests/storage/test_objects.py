@@ -8,7 +8,7 @@ from storage.server import SECRET
 
 from hvdrec import storage
 from hvdrec.errors import ConfigError, StorageError, StoreGoneError
-from hvdrec.storage import filesystems, patience
+from hvdrec.storage import filesystems, retries
 from hvdrec.storage.filesystems import locate
 from hvdrec.storage.objects import _written_whole
 from hvdrec.storage.reader import RangeReader
@@ -141,7 +141,7 @@ def test_a_store_that_fails_for_a_while(shaky, proxy, tmp_path, fault, method, c
 
 
 def test_a_store_that_stays_away(shaky, proxy, monkeypatch):
-    monkeypatch.setenv(patience.VARIABLE, "1")
+    monkeypatch.setenv(retries.VARIABLE, "1")
     proxy.fail("reset", times=None)
     with pytest.raises(StoreGoneError, match=rf"{shaky}/x: the store has failed for \d s: ") as caught:
         storage.write_text(f"{shaky}/x", "x")
@@ -216,7 +216,7 @@ def test_local_paths_are_not_retried():
         raise OSError("no")
 
     with pytest.raises(OSError, match="no"):
-        storage.persist("/x", work)
+        storage.retry("/x", work)
     assert len(calls) == 1
 
 
@@ -246,6 +246,6 @@ def test_hdfs_says_what_it_needs(monkeypatch):
 
 
 def test_a_number_of_seconds_that_is_none(monkeypatch):
-    monkeypatch.setenv(patience.VARIABLE, "soon")
+    monkeypatch.setenv(retries.VARIABLE, "soon")
     with pytest.raises(StorageError, match="HVDREC_STORE_PATIENCE: expected seconds, found 'soon'"):
-        storage.persist("s3://b/x", lambda: (_ for _ in ()).throw(OSError("x")))
+        storage.retry("s3://b/x", lambda: (_ for _ in ()).throw(OSError("x")))

@@ -15,8 +15,8 @@ from hvdrec.errors import StoppedError
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.job import Job
 from hvdrec.trainer.loop import Loop
-from hvdrec.trainer.options import RunOptions
-from hvdrec.trainer.signals import StopSignals
+from hvdrec.trainer.run.options import RunOptions
+from hvdrec.trainer.run.signals import StopSignals
 
 
 class Trace:

@@ -12,12 +12,13 @@ import pytest
 import tensorflow as tf
 
 from hvdrec.checkpoint.finetune import fine_tune
+from hvdrec.commands.restored import restore
 from hvdrec.config import load
 from hvdrec.parallel.single import SingleReplica
-from hvdrec.trainer.evaluate import Evaluator
-from hvdrec.trainer.job import Job, open_batches
-from hvdrec.trainer.restored import restore
-from hvdrec.trainer.state import model_entries
+from hvdrec.trainer.input import open_batches
+from hvdrec.trainer.job import Job
+from hvdrec.trainer.step.state import model_entries
+from hvdrec.trainer.watch.evaluator import Evaluator
 
 RUNS = ("deepfm_adult", "wide_and_deep_adult", "multi_tower_two_losses_adult")
 

@@ -10,13 +10,13 @@ import tensorflow as tf
 from small_job import SmallJob, write_data
 from trainer.stopping import tensors, train
 
+from hvdrec.commands.restored import restore
 from hvdrec.config import load
-from hvdrec.config.check import check
+from hvdrec.config.checks.check import check
 from hvdrec.errors import ConfigError
 from hvdrec.parallel.single import SingleReplica
-from hvdrec.trainer.evaluate import Evaluator
 from hvdrec.trainer.job import Job
-from hvdrec.trainer.restored import restore
+from hvdrec.trainer.watch.evaluator import Evaluator
 
 RATE = "learning_rate { constant_learning_rate { learning_rate: 0.1 } }"
 SGD = f"sgd_optimizer {{ {RATE} }}"

@@ -7,8 +7,8 @@ from typing import Any
 
 from hvdrec import storage
 from hvdrec.config import edit
-from hvdrec.config.arguments import FlagParser
 from hvdrec.config.config import Config
+from hvdrec.config.flags.parser import FlagParser
 from hvdrec.config.names import enum_name
 from hvdrec.config.reader import load
 from hvdrec.config.writer import FILE_NAME

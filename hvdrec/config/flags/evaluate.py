@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from hvdrec.config.arguments import FlagParser, boolean
-from hvdrec.config.check import check
-from hvdrec.config.check_paths import plain_paths
+from hvdrec.config.checks.check import check
+from hvdrec.config.checks.paths import plain_paths
 from hvdrec.config.config import Config
 from hvdrec.config.expand import expand
 from hvdrec.config.flags.common import add_restoring_flags, load_restoring, set_input
+from hvdrec.config.flags.parser import FlagParser, boolean
 
 
 @dataclasses.dataclass(frozen=True)

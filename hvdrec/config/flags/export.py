@@ -6,12 +6,12 @@ import dataclasses
 import os
 from collections.abc import Sequence
 
-from hvdrec.config.arguments import FlagParser, boolean
-from hvdrec.config.check import check
-from hvdrec.config.check_paths import plain_paths
+from hvdrec.config.checks.check import check
+from hvdrec.config.checks.paths import plain_paths
 from hvdrec.config.config import Config
 from hvdrec.config.expand import expand
 from hvdrec.config.flags.common import add_restoring_flags, load_restoring
+from hvdrec.config.flags.parser import FlagParser, boolean
 from hvdrec.errors import ConfigError
 
 

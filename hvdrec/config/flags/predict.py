@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Sequence
 
 from hvdrec import storage
-from hvdrec.config.arguments import FlagParser, count
-from hvdrec.config.check import check
-from hvdrec.config.check_paths import plain_paths
+from hvdrec.config.checks.check import check
+from hvdrec.config.checks.paths import plain_paths
 from hvdrec.config.config import Config
 from hvdrec.config.expand import expand
 from hvdrec.config.flags.common import add_restoring_flags, load_restoring, set_field
+from hvdrec.config.flags.parser import FlagParser, count
 from hvdrec.errors import ConfigError
 
 _SEPARATORS = {r"\t": "\t", r"\001": "\x01", r"\x01": "\x01", r"\002": "\x02", r"\x02": "\x02"}

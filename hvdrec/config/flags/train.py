@@ -9,12 +9,12 @@ from typing import Any
 
 from hvdrec import storage
 from hvdrec.config import edit
-from hvdrec.config.arguments import FlagParser, count, take_path_edits
-from hvdrec.config.check import check
-from hvdrec.config.check_paths import plain_paths
+from hvdrec.config.checks.check import check
+from hvdrec.config.checks.paths import plain_paths
 from hvdrec.config.config import Config
 from hvdrec.config.expand import expand
 from hvdrec.config.flags.common import add_odps_config, set_field, set_input, warn_ignored
+from hvdrec.config.flags.parser import FlagParser, count, take_path_edits
 from hvdrec.config.reader import load
 from hvdrec.errors import ConfigError
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from hvdrec.features.serving.cells import Cells
+from hvdrec.features.serving.field_tensors import FieldTensors
 from hvdrec.features.serving.ids import Ids, split
 
 #: The hash key of `tf.feature_column.crossed_column`.
@@ -15,7 +15,7 @@ _CROSS_KEY = 0xDECAFCAFFE
 
 
 class Combo(tf.Module):
-    """As csrc/kernels/combo_feature.cc."""
+    """As csrc/kernels/features/combo_feature.cc."""
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         """Takes a native feature spec."""
@@ -26,7 +26,7 @@ class Combo(tf.Module):
         self._buckets = int(spec["hash_buckets"])
         self.multi = any(self._separators)
 
-    def __call__(self, cells: Cells) -> Ids:
+    def __call__(self, cells: FieldTensors) -> Ids:
         """The id of each combination."""
         texts = [cells.text(i, 6) for i in self._inputs]
         if self._join and not self.multi:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from hvdrec.features.plan import FeaturePlan
-from hvdrec.features.serving.cells import Cells
+from hvdrec.features.serving.field_tensors import FieldTensors
 from hvdrec.features.serving.ids import Ids
 from hvdrec.features.serving.raw_feature import Raw
 from hvdrec.features.serving.registry import id_transform
@@ -43,14 +43,14 @@ class ServingGraph(tf.Module):
         Args:
             tensors: For each of `fields` string or number [B] (or [B, K] for several values).
         """
-        cells = Cells(self._plan.fields, tensors)
+        cells = FieldTensors(self._plan.fields, tensors)
         ids = [transform(cells) for transform in self._id_transforms]
         batch = {"dense": self._dense(cells)}
         for bank in range(len(self._plan.banks)):
             batch.update(self._bank(bank, ids, cells.rows))
         return batch
 
-    def _dense(self, cells: Cells) -> tf.Tensor:
+    def _dense(self, cells: FieldTensors) -> tf.Tensor:
         columns = sorted(self._plan.native["dense"], key=lambda d: d["position"])
         parts = [self._number_transforms[d["feature"]](cells) for d in columns]
         return tf.concat(parts, axis=1) if parts else tf.zeros([cells.rows, 0])

@@ -7,12 +7,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from hvdrec.features.serving.cells import Cells
+from hvdrec.features.serving.field_tensors import FieldTensors
 from hvdrec.features.serving.ids import IdMap, Ids
 
 
 class SingleId(tf.Module):
-    """As csrc/kernels/id_feature.cc."""
+    """As csrc/kernels/features/id_feature.cc."""
 
     multi = False
 
@@ -23,14 +23,14 @@ class SingleId(tf.Module):
         self._precision = spec["precision"]
         self._map = IdMap(spec)
 
-    def __call__(self, cells: Cells) -> Ids:
+    def __call__(self, cells: FieldTensors) -> Ids:
         """The id of each row."""
         if self._map.identity:
             return Ids(self._identity(cells))
         text = cells.text(self._field, self._precision)
         return Ids(tf.where(tf.equal(text, ""), -1, self._map.tokens(text)))
 
-    def _identity(self, cells: Cells) -> tf.Tensor:
+    def _identity(self, cells: FieldTensors) -> tf.Tensor:
         values = cells.integer(self._field)
         ids = tf.where(tf.equal(values, -1), -1, self._map.numbers(values))
         field, tensor = cells.field(self._field), cells.tensor(self._field)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from hvdrec.features.serving.cells import parse_integers
+from hvdrec.features.serving.field_tensors import parse_integers
 
 
 class Ids(NamedTuple):
@@ -25,7 +25,7 @@ class Ids(NamedTuple):
 
 
 class IdMap(tf.Module):
-    """Tokens to ids, as the class of the same name in csrc/kernels/feature.h."""
+    """Tokens to ids, as the class of the same name in csrc/kernels/features/feature.h."""
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         """Takes `hash_buckets`, `vocabulary` or `num_buckets` of a native feature spec."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from hvdrec.features.serving.cells import Cells, parse_numbers
+from hvdrec.features.serving.field_tensors import FieldTensors, parse_numbers
 from hvdrec.features.serving.ids import Ids, split
 
 _NORMALIZERS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
@@ -28,7 +28,7 @@ _NORMALIZERS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
 
 
 class Raw(tf.Module):
-    """As csrc/kernels/raw_feature.cc: the numbers themselves."""
+    """As csrc/kernels/features/raw_feature.cc: the numbers themselves."""
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         """Takes a native feature spec."""
@@ -41,14 +41,14 @@ class Raw(tf.Module):
         self._span = np.float32(spec["max"] - spec["min"])
         self._normalize = _NORMALIZERS[spec["normalizer"]]
 
-    def __call__(self, cells: Cells) -> tf.Tensor:
+    def __call__(self, cells: FieldTensors) -> tf.Tensor:
         """The numbers of each row: float32 [B, dim]."""
         values = self._read(cells)
         if self._scaled:
             values = (values - self._min) / self._span
         return self._normalize(values)
 
-    def _read(self, cells: Cells) -> tf.Tensor:
+    def _read(self, cells: FieldTensors) -> tf.Tensor:
         if cells.is_list(self._field):
             values = cells.tensor(self._field)
             if values.dtype == tf.string:
@@ -61,7 +61,7 @@ class Raw(tf.Module):
         ragged = tf.RaggedTensor.from_value_rowids(numbers, rows, tf.cast(cells.rows, rows.dtype))
         return self._fitted(ragged.to_tensor(), cells)
 
-    def _fitted(self, values: tf.Tensor, cells: Cells) -> tf.Tensor:
+    def _fitted(self, values: tf.Tensor, cells: FieldTensors) -> tf.Tensor:
         """Numbers missing at the end of a row are 0; too many are an error."""
         name = cells.field(self._field).name
         found = tf.shape(values)[1]
@@ -81,7 +81,7 @@ class Bucket(tf.Module):
         self._boundaries = list(spec["boundaries"])
         self.multi = self._raw.dim > 1
 
-    def __call__(self, cells: Cells) -> Ids:
+    def __call__(self, cells: FieldTensors) -> Ids:
         """Number k of a vector has its own buckets behind those of number k - 1."""
         buckets = tf.raw_ops.Bucketize(input=self._raw(cells), boundaries=self._boundaries)
         ids = buckets + tf.range(self._raw.dim) * (len(self._boundaries) + 1)
@@ -101,12 +101,12 @@ class Projected(tf.Module):
         super().__init__()
         self._raw = Raw(spec)
 
-    def __call__(self, cells: Cells) -> Ids:
+    def __call__(self, cells: FieldTensors) -> Ids:
         """The ids are the same in every row."""
         dim = self._raw.dim
         ids = tf.tile(tf.range(dim), [cells.rows])
         return Ids(ids, _rows(cells, dim), tf.reshape(self._raw(cells), [-1]))
 
 
-def _rows(cells: Cells, dim: int) -> tf.Tensor:
+def _rows(cells: FieldTensors, dim: int) -> tf.Tensor:
     return tf.repeat(tf.range(cells.rows), dim)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from hvdrec.errors import ConfigError
-from hvdrec.features.serving.cells import Cells
 from hvdrec.features.serving.combo_feature import Combo
+from hvdrec.features.serving.field_tensors import FieldTensors
 from hvdrec.features.serving.id_feature import SingleId
 from hvdrec.features.serving.ids import Ids
 from hvdrec.features.serving.raw_feature import Bucket, Projected
@@ -19,7 +19,7 @@ class IdTransform(Protocol):
 
     multi: bool
 
-    def __call__(self, cells: Cells) -> Ids:
+    def __call__(self, cells: FieldTensors) -> Ids:
         """The ids of a batch."""
 
 

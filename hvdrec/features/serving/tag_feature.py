@@ -7,12 +7,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from hvdrec.features.serving.cells import Cells, parse_numbers
+from hvdrec.features.serving.field_tensors import FieldTensors, parse_numbers
 from hvdrec.features.serving.ids import IdMap, Ids, split
 
 
 class Tag(tf.Module):
-    """As csrc/kernels/tag_feature.cc."""
+    """As csrc/kernels/features/tag_feature.cc."""
 
     multi = True
 
@@ -26,7 +26,7 @@ class Tag(tf.Module):
         self._precision = spec["precision"]
         self._map = IdMap(spec)
 
-    def __call__(self, cells: Cells) -> Ids:
+    def __call__(self, cells: FieldTensors) -> Ids:
         """The ids with the coefficients that the combiner makes of their weights."""
         if cells.is_list(self._inputs[0]):
             ids, rows, weights = self._from_list(cells)
@@ -44,7 +44,7 @@ class Tag(tf.Module):
             return tf.math.unsorted_segment_sum(weights, rows, count)
         return tf.sqrt(tf.math.unsorted_segment_sum(tf.square(weights), rows, count))
 
-    def _from_text(self, cells: Cells) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def _from_text(self, cells: FieldTensors) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         tokens, rows = split(cells.text(self._inputs[0], self._precision), self._separator)
         weights = tf.ones_like(rows, tf.float32)
         if self._kv_separator:
@@ -60,7 +60,7 @@ class Tag(tf.Module):
         parts = tf.strings.split(tokens, self._kv_separator, maxsplit=1).to_tensor("", shape=[None, 2])
         return parts[:, 0], tf.cast(parse_numbers(parts[:, 1]), tf.float32)
 
-    def _second_input(self, cells: Cells, rows: tf.Tensor) -> tf.Tensor:
+    def _second_input(self, cells: FieldTensors, rows: tf.Tensor) -> tf.Tensor:
         text, weight_rows = split(cells.text(self._inputs[1], 9), self._separator)
         tags, weights = (tf.math.bincount(r, minlength=cells.rows) for r in (rows, weight_rows))
         names = [cells.field(i).name for i in self._inputs]
@@ -70,7 +70,7 @@ class Tag(tf.Module):
         with tf.control_dependencies([] if check is None else [check]):
             return tf.cast(parse_numbers(text), tf.float32)
 
-    def _from_list(self, cells: Cells) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def _from_list(self, cells: FieldTensors) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """From [B, K] tensors: empty strings and -1 stand for no value."""
         values = cells.tensor(self._inputs[0])
         places = tf.where(

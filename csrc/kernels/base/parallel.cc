@@ -1,0 +1,126 @@
+#include "kernels/base/parallel.h"
+
+#include <sched.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+namespace hvdrec {
+namespace {
+
+// How long a thread waits awake for the others.
+constexpr std::chrono::microseconds kSpin(100);
+
+// The pieces of one Run. Tasks that begin after all pieces are taken touch nothing but this.
+struct Pieces {
+  explicit Pieces(int64_t count) : count(count) {}
+
+  // Takes pieces until none is left. `body` lives as long as a piece is to be had.
+  void Work(const std::function<void(int64_t)>& body) {
+    int64_t finished = 0;
+    for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count; ++finished) {
+      if (failed.load(std::memory_order_relaxed)) continue;
+      try {
+        body(i);
+      } catch (...) {
+        const std::lock_guard<std::mutex> lock(mutex);
+        if (!error) error = std::current_exception();
+        failed.store(true, std::memory_order_relaxed);
+      }
+    }
+    if (finished == 0) return;
+    const std::lock_guard<std::mutex> lock(mutex);
+    done.store(done.load(std::memory_order_relaxed) + finished, std::memory_order_release);
+    if (Done()) all_done.notify_all();
+  }
+
+  bool Done() const { return done.load(std::memory_order_acquire) == count; }
+
+  // The pieces still at work end soon, mostly: falling asleep and being woken would take longer.
+  void Wait() {
+    const auto began = std::chrono::steady_clock::now();
+    while (!Done() && std::chrono::steady_clock::now() - began < kSpin) {
+    }
+    std::unique_lock<std::mutex> lock(mutex);
+    all_done.wait(lock, [this] { return Done(); });
+  }
+
+  const int64_t count;
+  std::atomic<int64_t> next{0};
+  std::atomic<bool> failed{false};
+  std::mutex mutex;
+  std::condition_variable all_done;
+  std::atomic<int64_t> done{0};
+  std::exception_ptr error;
+};
+
+int UsableCores() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(CPU_COUNT(&set), 1);
+  return std::max(static_cast<int>(std::thread::hardware_concurrency()), 1);
+}
+
+// Threads that wait for tasks. Never destroyed: a process may end while they sleep.
+class Pool {
+ public:
+  explicit Pool(int workers) {
+    for (int i = 0; i < workers; ++i) std::thread([this] { Loop(); }).detach();
+  }
+
+  void Schedule(std::function<void()> task) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      tasks_.push_back(std::move(task));
+    }
+    wake_.notify_one();
+  }
+
+ private:
+  void Loop() {
+    for (;;) {
+      std::unique_lock<std::mutex> lock(mutex_);
+      wake_.wait(lock, [this] { return !tasks_.empty(); });
+      const std::function<void()> task = std::move(tasks_.front());
+      tasks_.pop_front();
+      lock.unlock();
+      task();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::function<void()>> tasks_;
+};
+
+}  // namespace
+
+void Parallel::Run(int64_t count, const std::function<void(int64_t)>& body) const {
+  if (threads_ == 1 || count <= 1) {
+    for (int64_t i = 0; i < count; ++i) body(i);
+    return;
+  }
+  const auto pieces = std::make_shared<Pieces>(count);
+  const int64_t helpers = std::min<int64_t>(threads_, count) - 1;
+  for (int64_t i = 0; i < helpers; ++i) {
+    Schedule([pieces, &body] { pieces->Work(body); });
+  }
+  pieces->Work(body);
+  pieces->Wait();
+  if (pieces->error) std::rethrow_exception(pieces->error);
+}
+
+OwnThreads::OwnThreads(int threads) : Parallel(threads < 1 ? UsableCores() : threads) {}
+
+void OwnThreads::Schedule(std::function<void()> task) const {
+  static Pool* const pool = new Pool(std::max(UsableCores() - 1, 3));
+  pool->Schedule(std::move(task));
+}
+
+}  // namespace hvdrec

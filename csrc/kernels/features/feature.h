@@ -1,0 +1,136 @@
+// Feature transforms: what one feature makes of its cells.
+//
+// A new feature type is a pair of files with a class below one of the two bases and a line in
+// MakeFeature (packer.cc).
+
+#ifndef HVDREC_KERNELS_FEATURES_FEATURE_H_
+#define HVDREC_KERNELS_FEATURES_FEATURE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "kernels/base/array.h"
+#include "kernels/features/fingerprint.h"
+#include "kernels/features/modulo.h"
+#include "kernels/rows/arrow_cells.h"
+
+namespace hvdrec {
+
+// How ids of a multi-valued feature are combined.
+enum class Combiner { kSum, kMean, kSqrtN };
+
+// What a feature is built from; each type reads the members it needs.
+struct FeatureSpec {
+  std::string type;
+  std::vector<int> inputs;  // fields
+  uint64_t hash_buckets = 0;
+  uint64_t num_buckets = 0;
+  std::vector<std::string> vocabulary;
+  int precision = -1;
+  std::string separator;
+  std::string kv_separator;
+  Combiner combiner = Combiner::kSum;
+  int dim = 1;
+  double min = 0.0;
+  double max = 0.0;
+  std::string normalizer;
+  std::vector<float> boundaries;
+  std::string join_separator;
+  std::vector<std::string> input_separators;
+};
+
+// The ids of a batch. Single-valued: one id per row, -1 for none. Multi-valued: the values of
+// row i are [ends[i - 1], ends[i]), each with its coefficient.
+struct IdValues {
+  Array<int32_t> ids;
+  Array<int64_t> ends;
+  Array<float> weights;
+
+  void Clear() {
+    ids.clear();
+    ends.clear();
+    weights.clear();
+  }
+};
+
+// A feature that gives ids.
+class IdFeature {
+ public:
+  virtual ~IdFeature() = default;
+  virtual bool multi() const = 0;
+  // Fills `out`, which is empty.
+  virtual void Run(ArrowCells* cells, IdValues* out) = 0;
+};
+
+// A feature that gives numbers.
+class NumberFeature {
+ public:
+  virtual ~NumberFeature() = default;
+  virtual int dim() const = 0;
+  // Writes dim() numbers for each row, rows `stride` apart.
+  virtual void Run(ArrowCells* cells, float* out, int64_t stride) = 0;
+};
+
+// Token -> id: hashing, a vocabulary, or the number itself.
+class IdMap {
+ public:
+  explicit IdMap(const FeatureSpec& spec);
+
+  bool identity() const { return mode_ == Mode::kIdentity; }
+
+  // The id of a token that isn't empty; identity maps need Number().
+  int32_t Token(std::string_view token) const {
+    return mode_ == Mode::kHash ? static_cast<int32_t>(buckets_(Fingerprint64(token)))
+                                : Word(token);
+  }
+
+  // The id of a number by an identity map: out of range becomes 0.
+  int32_t Number(int64_t value) const {
+    return static_cast<uint64_t>(value) < buckets_.divisor() ? static_cast<int32_t>(value) : 0;
+  }
+
+ private:
+  enum class Mode { kHash, kVocabulary, kIdentity };
+  struct Hash {
+    size_t operator()(std::string_view text) const { return Fingerprint64(text); }
+  };
+  int32_t Word(std::string_view token) const;
+
+  Mode mode_;
+  Modulo buckets_;
+  std::vector<std::string> words_;
+  std::unordered_map<std::string_view, int32_t, Hash> ids_;
+};
+
+// Calls `use` with each part of `text` between any of the characters of `separators`; empty parts
+// are left out. Without separators the whole text is one part.
+template <typename Use>
+void ForEachToken(std::string_view text, std::string_view separators, const Use& use) {
+  size_t begin = 0;
+  while (begin <= text.size()) {
+    size_t end = std::string_view::npos;
+    if (separators.size() == 1) {
+      end = text.find(separators[0], begin);
+    } else if (!separators.empty()) {
+      end = text.find_first_of(separators, begin);
+    }
+    if (end == std::string_view::npos) end = text.size();
+    if (end > begin) use(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+}
+
+std::unique_ptr<IdFeature> MakeIdFeature(const FeatureSpec& spec);
+std::unique_ptr<IdFeature> MakeTagFeature(const FeatureSpec& spec);
+std::unique_ptr<IdFeature> MakeComboFeature(const FeatureSpec& spec);
+std::unique_ptr<IdFeature> MakeBucketFeature(const FeatureSpec& spec);
+std::unique_ptr<IdFeature> MakeProjectedFeature(const FeatureSpec& spec);
+std::unique_ptr<NumberFeature> MakeRawFeature(const FeatureSpec& spec);
+
+}  // namespace hvdrec
+
+#endif  // HVDREC_KERNELS_FEATURES_FEATURE_H_

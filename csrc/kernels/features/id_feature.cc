@@ -1,0 +1,100 @@
+// IdFeature: one id per row, by hash, vocabulary or the number itself.
+
+#include "kernels/features/feature.h"
+
+namespace hvdrec {
+namespace {
+
+class SingleId : public IdFeature {
+ public:
+  explicit SingleId(const FeatureSpec& spec)
+      : field_(spec.inputs[0]), precision_(spec.precision), map_(spec) {}
+
+  bool multi() const override { return false; }
+
+  void Run(ArrowCells* cells, IdValues* out) override {
+    out->ids.resize(static_cast<size_t>(cells->rows()));
+    int32_t* const ids = out->ids.data();
+    if (cells->column(field_).storage() == Column::Storage::kList) {
+      RunList(cells, ids);
+      return;
+    }
+    if (map_.identity()) {
+      RunIdentity(cells, ids);
+      return;
+    }
+    cells->EachText(field_, precision_, [&](int64_t row, std::string_view text) {
+      ids[row] = text.empty() ? -1 : map_.Token(text);
+    });
+  }
+
+ private:
+  void RunIdentity(ArrowCells* cells, int32_t* ids) {
+    const Column& column = cells->column(field_);
+    const Field& field = column.field();
+    const bool text = column.storage() == Column::Storage::kText;
+    const bool absent = field.type == FieldType::kString && field.default_text.empty();
+    for (int64_t row = 0; row < cells->rows(); ++row) {
+      if (absent && (text ? column.Raw(row).empty() : column.Null(row))) {
+        ids[row] = -1;
+        continue;
+      }
+      const int64_t value = cells->Integer(field_, row);
+      ids[row] = value == -1 ? -1 : map_.Number(value);
+    }
+  }
+
+  // Lists of one value or none, as Parquet files may have them.
+  void RunList(ArrowCells* cells, int32_t* ids) {
+    const Column& column = cells->column(field_);
+    const Column& elements = column.elements();
+    std::string scratch;
+    for (int64_t row = 0; row < cells->rows(); ++row) {
+      ids[row] = -1;
+      int64_t begin, end;
+      column.List(row, &begin, &end);
+      if (end - begin > 1) {
+        cells->Bad(row, column.field(),
+                   "a list of " + std::to_string(end - begin) +
+                       " values where an IdFeature takes one; use a TagFeature");
+      } else if (end > begin && !elements.Null(begin)) {
+        ids[row] = ElementId(cells, row, column.field(), elements, begin, &scratch);
+      }
+    }
+  }
+
+  int32_t ElementId(ArrowCells* cells, int64_t row, const Field& field, const Column& elements,
+                    int64_t at, std::string* scratch) const {
+    switch (elements.storage()) {
+      case Column::Storage::kInteger: {
+        const int64_t value = elements.RawInteger(at);
+        if (map_.identity()) return value == -1 ? -1 : map_.Number(value);
+        scratch->clear();
+        AppendInteger(value, scratch);
+        return map_.Token(*scratch);
+      }
+      case Column::Storage::kText: {
+        const std::string_view text = elements.Raw(at);
+        if (text.empty()) return -1;
+        if (!map_.identity()) return map_.Token(text);
+        const int64_t value = cells->ParseInteger(text, field, row);
+        return value == -1 ? -1 : map_.Number(value);
+      }
+      default:
+        cells->Bad(row, field, "a list of fractions or of lists has no ids");
+        return -1;
+    }
+  }
+
+  const int field_;
+  const int precision_;
+  const IdMap map_;
+};
+
+}  // namespace
+
+std::unique_ptr<IdFeature> MakeIdFeature(const FeatureSpec& spec) {
+  return std::make_unique<SingleId>(spec);
+}
+
+}  // namespace hvdrec

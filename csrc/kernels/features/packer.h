@@ -1,0 +1,110 @@
+// The packer: a feature plan, compiled, and run over one batch of Arrow columns at a time.
+
+#ifndef HVDREC_KERNELS_FEATURES_PACKER_H_
+#define HVDREC_KERNELS_FEATURES_PACKER_H_
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "kernels/base/array.h"
+#include "kernels/features/distinct.h"
+#include "kernels/features/feature.h"
+#include "kernels/rows/arrow_cells.h"
+
+namespace hvdrec {
+
+// An id feature looked up in a table: where the ids go.
+struct LookupSpec {
+  int feature = 0;
+  int bank = 0;
+  int slot = 0;        // among the bank's single- or multi-valued slots
+  int32_t offset = 0;  // the table's first row within the bank
+};
+
+struct BankSpec {
+  int32_t rows = 0;
+  int singles = 0;
+  int multis = 0;
+};
+
+struct DenseSpec {
+  int feature = 0;
+  int position = 0;  // first column
+};
+
+struct LabelSpec {
+  int field = 0;
+  int dim = 1;
+  std::string separator;
+  int classes = 0;  // above 0: only whole numbers below it are labels
+};
+
+struct PackerSpec {
+  std::vector<Field> fields;
+  std::vector<FeatureSpec> id_features;
+  std::vector<FeatureSpec> number_features;
+  std::vector<LookupSpec> lookups;
+  std::vector<BankSpec> banks;
+  std::vector<DenseSpec> dense;
+  int dense_dim = 0;
+  std::vector<LabelSpec> labels;
+  int weight_field = -1;
+  std::vector<int> id_fields;
+};
+
+// What hvdrec/data/batch.py describes.
+struct PackedBank {
+  Array<int32_t> rows;
+  Array<int32_t> index;
+  Array<int32_t> multi_index;
+  Array<int32_t> multi_segment;
+  Array<float> multi_weight;
+};
+
+struct Packed {
+  int64_t rows = 0;
+  // Per row whether it is bad, empty if none is. If one is, no arrays are set, but the place and
+  // the fault of the bad cell found first.
+  std::vector<uint8_t> bad;
+  int64_t first_bad_row = -1;
+  std::string first_bad;
+  Array<float> dense;
+  std::vector<PackedBank> banks;
+  std::vector<Array<float>> labels;
+  Array<float> weight;
+  std::vector<Array<int64_t>> ids;
+};
+
+class Packer {
+ public:
+  explicit Packer(PackerSpec spec);
+
+  // Packs a struct array whose children are the fields in order. One call at a time.
+  //
+  // Throws BadCell at the first cell that can't be used, or, with `collect`, returns which rows
+  // have one.
+  Packed Pack(const ArrowSchema& schema, const ArrowArray& array, bool collect);
+
+ private:
+  void PackLookups(Packed* out);
+  void PackSingle(const LookupSpec& lookup, const IdValues& values, Packed* out);
+  void PackMulti(const LookupSpec& lookup, const IdValues& values, Packed* out);
+  void PackLabels(ArrowCells* cells, Packed* out) const;
+  void CheckClasses(ArrowCells* cells, const LabelSpec& label, const float* values,
+                    int64_t rows) const;
+  void PackIds(ArrowCells* cells, Packed* out) const;
+
+  const PackerSpec spec_;
+  std::vector<std::unique_ptr<IdFeature>> id_features_;
+  std::vector<std::unique_ptr<NumberFeature>> number_features_;
+  std::vector<IdValues> values_;    // by id feature, of the batch at hand
+  std::vector<Distinct> distinct_;  // by bank
+  std::mutex one_call_;
+};
+
+}  // namespace hvdrec
+
+#endif  // HVDREC_KERNELS_FEATURES_PACKER_H_

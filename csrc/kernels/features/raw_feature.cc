@@ -1,0 +1,252 @@
+// RawFeature: numbers as they are, in buckets, or as coefficients of learnt vectors.
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+
+#include "kernels/features/feature.h"
+
+namespace hvdrec {
+namespace {
+
+// Normalises `count` numbers in place.
+using Normalizer = void (*)(float*, size_t);
+
+template <float (*function)(float)>
+void Each(float* x, size_t count) {
+  for (size_t i = 0; i < count; ++i) x[i] = function(x[i]);
+}
+
+float Log(float x) { return std::log(x); }
+// In double precision where that loses nothing: several times faster than the C library's log1pf.
+float Log1p(float x) {
+  return std::fabs(x) > 1e-4f ? static_cast<float>(std::log(1.0 + static_cast<double>(x)))
+                              : std::log1p(x);
+}
+float Sqrt(float x) { return std::sqrt(x); }
+float Square(float x) { return x * x; }
+float Abs(float x) { return std::fabs(x); }
+float Exp(float x) { return std::exp(x); }
+float Expm1(float x) { return std::expm1(x); }
+float Tanh(float x) { return std::tanh(x); }
+float Sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
+float Sign(float x) { return static_cast<float>((x > 0) - (x < 0)); }
+
+Normalizer FindNormalizer(const std::string& name) {
+  if (name.empty() || name == "identity") return nullptr;
+  if (name == "log") return Each<Log>;
+  if (name == "log1p") return Each<Log1p>;
+  if (name == "sqrt") return Each<Sqrt>;
+  if (name == "square") return Each<Square>;
+  if (name == "abs") return Each<Abs>;
+  if (name == "exp") return Each<Exp>;
+  if (name == "expm1") return Each<Expm1>;
+  if (name == "tanh") return Each<Tanh>;
+  if (name == "sigmoid") return Each<Sigmoid>;
+  if (name == "sign") return Each<Sign>;
+  throw std::invalid_argument("no normalizer is named " + name);
+}
+
+// Reads `dim` numbers of each row and normalises them.
+class Reader {
+ public:
+  explicit Reader(const FeatureSpec& spec)
+      : field_(spec.inputs[0]),
+        dim_(spec.dim),
+        separator_(spec.separator),
+        scaled_(spec.max > spec.min),
+        min_(static_cast<float>(spec.min)),
+        span_(static_cast<float>(spec.max - spec.min)),
+        normalizer_(FindNormalizer(spec.normalizer)) {}
+
+  int dim() const { return dim_; }
+
+  // Writes the numbers of all rows end to end.
+  void Read(ArrowCells* cells, float* out) {
+    const Column& column = cells->column(field_);
+    if (column.storage() == Column::Storage::kList) {
+      for (int64_t row = 0; row < cells->rows(); ++row) {
+        ReadList(cells, column, row, out + row * dim_);
+      }
+    } else if (dim_ == 1) {
+      cells->EachNumber(field_, [out](int64_t row, double x) { out[row] = static_cast<float>(x); });
+    } else {
+      for (int64_t row = 0; row < cells->rows(); ++row) {
+        ReadVector(cells, column, row, out + row * dim_);
+      }
+    }
+    const auto count = static_cast<size_t>(cells->rows() * dim_);
+    if (scaled_) {
+      for (size_t i = 0; i < count; ++i) out[i] = (out[i] - min_) / span_;
+    }
+    if (normalizer_ != nullptr) normalizer_(out, count);
+  }
+
+ private:
+  void Check(ArrowCells* cells, const Column& column, int64_t row, int64_t found) const {
+    if (found > dim_) {
+      cells->Bad(row, column.field(),
+                 std::to_string(found) + " numbers where raw_input_dim is " + std::to_string(dim_));
+    }
+  }
+
+  // Numbers between separators; those missing at the end are 0.
+  void ReadVector(ArrowCells* cells, const Column& column, int64_t row, float* out) {
+    std::fill(out, out + dim_, 0.0f);
+    const Field number{column.field().name, FieldType::kDouble, ""};
+    int64_t found = 0;
+    ForEachToken(cells->Text(field_, row, &scratch_, 9), separator_, [&](std::string_view token) {
+      if (found < dim_) out[found] = static_cast<float>(cells->ParseNumber(token, number, row));
+      ++found;
+    });
+    Check(cells, column, row, found);
+  }
+
+  void ReadList(ArrowCells* cells, const Column& column, int64_t row, float* out) {
+    std::fill(out, out + dim_, 0.0f);
+    int64_t begin, end;
+    column.List(row, &begin, &end);
+    const Column& elements = column.elements();
+    const int64_t count = std::min<int64_t>(end - begin, dim_);
+    for (int64_t i = 0; i < count; ++i) {
+      if (elements.Null(begin + i)) continue;
+      switch (elements.storage()) {
+        case Column::Storage::kNumber:
+          out[i] = static_cast<float>(elements.RawNumber(begin + i));
+          break;
+        case Column::Storage::kInteger:
+          out[i] = static_cast<float>(elements.RawInteger(begin + i));
+          break;
+        case Column::Storage::kText: {
+          const Field number{column.field().name, FieldType::kDouble, ""};
+          out[i] = static_cast<float>(cells->ParseNumber(elements.Raw(begin + i), number, row));
+          break;
+        }
+        case Column::Storage::kList:
+          cells->Bad(row, column.field(), "a list of lists can't be used here");
+      }
+    }
+    Check(cells, column, row, end - begin);
+  }
+
+  const int field_;
+  const int dim_;
+  const std::string separator_;
+  const bool scaled_;
+  const float min_;
+  const float span_;
+  const Normalizer normalizer_;
+  std::string scratch_;
+};
+
+class Raw : public NumberFeature {
+ public:
+  explicit Raw(const FeatureSpec& spec) : reader_(spec) {}
+  int dim() const override { return reader_.dim(); }
+  void Run(ArrowCells* cells, float* out, int64_t stride) override {
+    const int dim = reader_.dim();
+    values_.resize(static_cast<size_t>(cells->rows() * dim));
+    reader_.Read(cells, values_.data());
+    const float* from = values_.data();
+    for (int64_t row = 0; row < cells->rows(); ++row, from += dim) {
+      std::copy(from, from + dim, out + row * stride);
+    }
+  }
+
+ private:
+  Reader reader_;
+  std::vector<float> values_;
+};
+
+// Where numbers fall between sorted boundaries: boundaries[i - 1] <= x < boundaries[i] gives i, and
+// what isn't a number the last one.
+class Boundaries {
+ public:
+  explicit Boundaries(std::vector<float> values) : values_(std::move(values)) {}
+
+  int32_t buckets() const { return static_cast<int32_t>(values_.size()) + 1; }
+
+  int32_t Find(float x) const {
+    if (values_.size() > kMostCompared) {
+      return static_cast<int32_t>(std::upper_bound(values_.begin(), values_.end(), x) -
+                                  values_.begin());
+    }
+    // Few boundaries are all compared, which needs no branch that could be mispredicted.
+    int32_t below = 0;
+    for (const float boundary : values_) below += !(x < boundary);
+    return below;
+  }
+
+ private:
+  static constexpr size_t kMostCompared = 64;
+  const std::vector<float> values_;
+};
+
+// Number k of a vector has its own buckets behind those of number k - 1
+// (tf.feature_column.bucketized_column).
+class Bucket : public IdFeature {
+ public:
+  explicit Bucket(const FeatureSpec& spec) : reader_(spec), boundaries_(spec.boundaries) {}
+
+  bool multi() const override { return reader_.dim() > 1; }
+
+  void Run(ArrowCells* cells, IdValues* out) override {
+    const int dim = reader_.dim();
+    values_.resize(static_cast<size_t>(cells->rows() * dim));
+    reader_.Read(cells, values_.data());
+    out->ids.resize(values_.size());
+    for (size_t i = 0; i < values_.size(); ++i) out->ids[i] = boundaries_.Find(values_[i]);
+    if (dim == 1) return;
+    for (int64_t row = 0; row < cells->rows(); ++row) {
+      for (int k = 0; k < dim; ++k) {
+        out->ids[static_cast<size_t>(row * dim + k)] += k * boundaries_.buckets();
+      }
+      out->ends.push_back((row + 1) * dim);
+    }
+    out->weights.assign(out->ids.size(), 1.0f);
+  }
+
+ private:
+  Reader reader_;
+  const Boundaries boundaries_;
+  std::vector<float> values_;
+};
+
+// The sum over k of x_k times a learnt vector k.
+class Projected : public IdFeature {
+ public:
+  explicit Projected(const FeatureSpec& spec) : reader_(spec) {}
+
+  bool multi() const override { return true; }
+
+  void Run(ArrowCells* cells, IdValues* out) override {
+    const int dim = reader_.dim();
+    const auto count = static_cast<size_t>(cells->rows() * dim);
+    out->ids.resize(count);
+    out->weights.resize(count);
+    reader_.Read(cells, out->weights.data());
+    for (int64_t row = 0; row < cells->rows(); ++row) {
+      for (int k = 0; k < dim; ++k) out->ids[static_cast<size_t>(row * dim + k)] = k;
+      out->ends.push_back((row + 1) * dim);
+    }
+  }
+
+ private:
+  Reader reader_;
+};
+
+}  // namespace
+
+std::unique_ptr<NumberFeature> MakeRawFeature(const FeatureSpec& spec) {
+  return std::make_unique<Raw>(spec);
+}
+
+std::unique_ptr<IdFeature> MakeBucketFeature(const FeatureSpec& spec) {
+  return std::make_unique<Bucket>(spec);
+}
+
+std::unique_ptr<IdFeature> MakeProjectedFeature(const FeatureSpec& spec) {
+  return std::make_unique<Projected>(spec);
+}
+
+}  // namespace hvdrec

@@ -1,0 +1,178 @@
+// TagFeature: several ids per row, with weights from "id:weight" tokens or a second column.
+
+#include <cmath>
+
+#include "kernels/features/feature.h"
+
+namespace hvdrec {
+namespace {
+
+class Tag : public IdFeature {
+ public:
+  explicit Tag(const FeatureSpec& spec)
+      : inputs_(spec.inputs),
+        precision_(spec.precision),
+        separator_(spec.separator),
+        kv_separator_(spec.kv_separator),
+        combiner_(spec.combiner),
+        map_(spec) {}
+
+  bool multi() const override { return true; }
+
+  void Run(ArrowCells* cells, IdValues* out) override {
+    out->ends.reserve(static_cast<size_t>(cells->rows()));
+    for (int64_t row = 0; row < cells->rows(); ++row) {
+      const size_t begin = out->ids.size();
+      AddTokens(cells, row, out);
+      if (inputs_.size() > 1) SetWeights(cells, row, begin, out);
+      Combine(begin, out);
+      out->ends.push_back(static_cast<int64_t>(out->ids.size()));
+    }
+  }
+
+ private:
+  void AddTokens(ArrowCells* cells, int64_t row, IdValues* out) {
+    const Column& column = cells->column(inputs_[0]);
+    if (column.storage() != Column::Storage::kList) {
+      ForEachToken(cells->Text(inputs_[0], row, &scratch_, precision_), separator_,
+                   [&](std::string_view token) { Add(cells, row, token, out); });
+      return;
+    }
+    int64_t begin, end;
+    column.List(row, &begin, &end);
+    const Column& elements = column.elements();
+    for (int64_t i = begin; i < end; ++i) {
+      if (elements.Null(i)) continue;
+      switch (elements.storage()) {
+        case Column::Storage::kText:
+          if (!elements.Raw(i).empty()) Add(cells, row, elements.Raw(i), out);
+          break;
+        case Column::Storage::kInteger:
+          if (map_.identity()) {
+            Push(map_.Number(elements.RawInteger(i)), 1.0f, out);
+          } else {
+            scratch_.clear();
+            AppendInteger(elements.RawInteger(i), &scratch_);
+            Push(map_.Token(scratch_), 1.0f, out);
+          }
+          break;
+        default:
+          cells->Bad(row, column.field(), "a list of fractions or of lists has no ids");
+      }
+    }
+  }
+
+  void Add(ArrowCells* cells, int64_t row, std::string_view token, IdValues* out) {
+    const Field& field = cells->column(inputs_[0]).field();
+    float weight = 1.0f;
+    if (!kv_separator_.empty()) {
+      const size_t at = token.find(kv_separator_);
+      if (at == std::string_view::npos) {
+        cells->Bad(row, field, Quoted(token) + " has no '" + kv_separator_ + "' before a weight");
+        return;
+      }
+      weight = Weight(cells, row, token.substr(at + kv_separator_.size()), field);
+      token = token.substr(0, at);
+      if (token.empty()) return;
+    }
+    if (map_.identity()) {
+      Field whole{field.name, FieldType::kInt64, ""};
+      Push(map_.Number(cells->ParseInteger(token, whole, row)), weight, out);
+    } else {
+      Push(map_.Token(token), weight, out);
+    }
+  }
+
+  static float Weight(ArrowCells* cells, int64_t row, std::string_view text, const Field& field) {
+    const Field number{field.name, FieldType::kFloat, ""};
+    return static_cast<float>(cells->ParseNumber(text, number, row));
+  }
+
+  static void Push(int32_t id, float weight, IdValues* out) {
+    out->ids.push_back(id);
+    out->weights.push_back(weight);
+  }
+
+  // Takes the weights from the second input, which must have as many.
+  void SetWeights(ArrowCells* cells, int64_t row, size_t begin, IdValues* out) {
+    const Column& column = cells->column(inputs_[1]);
+    const size_t wanted = out->ids.size() - begin;
+    size_t found = 0;
+    const auto take = [&](float weight) {
+      if (found < wanted) out->weights[begin + found] = weight;
+      ++found;
+    };
+    if (column.storage() == Column::Storage::kList) {
+      int64_t first, last;
+      column.List(row, &first, &last);
+      const Column& elements = column.elements();
+      for (int64_t i = first; i < last; ++i) {
+        if (elements.Null(i)) {
+          cells->Bad(row, column.field(), "a weight is null");
+          continue;
+        }
+        switch (elements.storage()) {
+          case Column::Storage::kNumber:
+            take(static_cast<float>(elements.RawNumber(i)));
+            break;
+          case Column::Storage::kInteger:
+            take(static_cast<float>(elements.RawInteger(i)));
+            break;
+          case Column::Storage::kText:
+            take(Weight(cells, row, elements.Raw(i), column.field()));
+            break;
+          case Column::Storage::kList:
+            cells->Bad(row, column.field(), "a list of lists can't be used here");
+        }
+      }
+    } else {
+      ForEachToken(
+          cells->Text(inputs_[1], row, &weights_scratch_, 9), separator_,
+          [&](std::string_view token) { take(Weight(cells, row, token, column.field())); });
+    }
+    if (found != wanted) {
+      cells->Bad(row, column.field(),
+                 std::to_string(found) + " weights for " + std::to_string(wanted) + " tags");
+    }
+  }
+
+  // Makes coefficients of the weights: mean divides by their sum, sqrtn by the root of the sum of
+  // their squares; both leave out weights that aren't positive
+  // (tf.nn.safe_embedding_lookup_sparse).
+  void Combine(size_t begin, IdValues* out) {
+    if (combiner_ == Combiner::kSum) return;
+    size_t kept = begin;
+    // In double precision, where squares of small weights aren't zero.
+    double total = 0.0;
+    for (size_t i = begin; i < out->ids.size(); ++i) {
+      const float w = out->weights[i];
+      if (!(w > 0.0f)) continue;
+      out->ids[kept] = out->ids[i];
+      out->weights[kept++] = w;
+      total += combiner_ == Combiner::kMean ? w : static_cast<double>(w) * w;
+    }
+    out->ids.resize(kept);
+    out->weights.resize(kept);
+    const double divisor = combiner_ == Combiner::kMean ? total : std::sqrt(total);
+    for (size_t i = begin; i < kept; ++i) {
+      out->weights[i] = static_cast<float>(out->weights[i] / divisor);
+    }
+  }
+
+  const std::vector<int> inputs_;
+  const int precision_;
+  const std::string separator_;
+  const std::string kv_separator_;
+  const Combiner combiner_;
+  const IdMap map_;
+  std::string scratch_;
+  std::string weights_scratch_;
+};
+
+}  // namespace
+
+std::unique_ptr<IdFeature> MakeTagFeature(const FeatureSpec& spec) {
+  return std::make_unique<Tag>(spec);
+}
+
+}  // namespace hvdrec

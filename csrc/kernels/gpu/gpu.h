@@ -1,0 +1,27 @@
+// Where kernels run on a GPU, and where their scratch memory comes from.
+
+#ifndef HVDREC_KERNELS_GPU_GPU_H_
+#define HVDREC_KERNELS_GPU_GPU_H_
+
+#include <cstddef>
+
+struct CUstream_st;  // *: CUDA's cudaStream_t
+
+namespace hvdrec {
+
+// Hands out memory of the GPU, which stays good until what the stream had been given by the call's
+// end has run. Throws std::bad_alloc where there is none.
+class GpuScratch {
+ public:
+  virtual ~GpuScratch() = default;
+  virtual void* Allocate(size_t bytes) = 0;
+};
+
+struct Gpu {
+  CUstream_st* stream;
+  GpuScratch* scratch;
+};
+
+}  // namespace hvdrec
+
+#endif  // HVDREC_KERNELS_GPU_GPU_H_

@@ -1,0 +1,45 @@
+// One update by Adam, in one pass over a variable and its two moments.
+//
+// With g the gradient, in float32 and in this order (TensorFlow 1's AdamOptimizer):
+//
+//   m += (g - m) first;  v += (g g - v) second;  variable -= (m rate) / (sqrt(v) + epsilon)
+
+#ifndef HVDREC_KERNELS_OPTIM_ADAM_H_
+#define HVDREC_KERNELS_OPTIM_ADAM_H_
+
+#include <cstdint>
+
+#include "kernels/base/parallel.h"
+
+namespace hvdrec {
+
+struct AdamStep {
+  float rate;    // learning rate sqrt(1 - beta2^t) / (1 - beta1^t)
+  float first;   // 1 - beta1
+  float second;  // 1 - beta2
+  float epsilon;
+};
+
+// A variable with its moments; all of one size.
+struct AdamVariable {
+  float* value;
+  float* m;
+  float* v;
+};
+
+// Updates `size` numbers.
+void AdamDense(const AdamStep& step, const float* gradient, int64_t size,
+               const AdamVariable& variable, const Parallel& parallel);
+
+// Updates a variable [rows, dim] whose gradient is known for some rows and 0 for the others, which
+// move on with their moments. A row whose moments are 0 stays where it is, so it is left alone.
+//
+// `touched` are `count` distinct rows, `gradient` is [count, dim]; `place` is [rows], zeros before
+// and after. Throws std::invalid_argument where a touched row is outside.
+void AdamRows(const AdamStep& step, const int32_t* touched, int64_t count, const float* gradient,
+              int64_t rows, int64_t dim, const AdamVariable& variable, int32_t* place,
+              const Parallel& parallel);
+
+}  // namespace hvdrec
+
+#endif  // HVDREC_KERNELS_OPTIM_ADAM_H_

@@ -1,0 +1,66 @@
+// Which rows make pairs: rows put in order and split by label until every split is "these below
+// those".
+
+#ifndef HVDREC_KERNELS_PAIRWISE_PLAN_H_
+#define HVDREC_KERNELS_PAIRWISE_PLAN_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/base/parallel.h"
+#include "kernels/base/scratch.h"
+
+namespace hvdrec {
+
+// Places [begin, middle) of a level hold rows with lower labels than [middle, end), all of one
+// session; each half is in the order of scores. All pairs between the halves count.
+struct PairSplit {
+  int64_t begin, middle, end;
+};
+
+// Places [begin, end) of `leaf_rows`: few rows of one session, by rising label.
+struct PairLeaf {
+  int64_t begin, end;
+};
+
+// Where the rows of a level stand: the row at each place, or the place of each row. The latter is
+// for levels of all rows: rows then come in their own order, of which the level's is a few
+// interleaved stretches, so that neither side of a move is to random places of memory.
+struct PairLevel {
+  Scratch<int32_t> rows;
+  Scratch<int32_t> places;
+  std::vector<PairSplit> splits;
+
+  int64_t size() const {
+    return static_cast<int64_t>(places.empty() ? rows.size() : places.size());
+  }
+};
+
+// Every pair of rows of one session with different labels is in exactly one split or leaf. Two
+// labels make one level, L labels about log2(L).
+struct PairPlan {
+  std::vector<PairLevel> levels;
+  std::vector<int32_t> leaf_rows;
+  std::vector<PairLeaf> leaves;
+};
+
+struct PairPlanOptions {
+  // Above 0: rows of one panel of this width (kernels/pairwise/table.h) may stand in any order.
+  double panel_width = 0;
+  // Groups of at most so many rows become leaves.
+  int64_t leaf_size = 0;
+};
+
+// Plans the pairs of `n` rows (at most 2^31 - 1) with finite scores and labels.
+//
+// Args:
+//   scores: [n].
+//   labels: [n], graded.
+//   sessions: [n], or nullptr where all rows are one session.
+template <typename T>
+PairPlan PlanPairs(const double* scores, const T* labels, const int64_t* sessions, int64_t n,
+                   const PairPlanOptions& options, const Parallel& parallel);
+
+}  // namespace hvdrec
+
+#endif  // HVDREC_KERNELS_PAIRWISE_PLAN_H_

@@ -1,0 +1,269 @@
+#include "kernels/rows/arrow_cells.h"
+
+#include <charconv>
+#include <cstdio>
+#include <cstdlib>
+#include <limits>
+
+namespace hvdrec {
+namespace {
+
+bool IsSpace(char c) {
+  return c == ' ' || c == '\t' || c == '\r' || c == '\n' || c == '\v' || c == '\f';
+}
+
+std::string_view Trim(std::string_view text) {
+  while (!text.empty() && IsSpace(text.front())) text.remove_prefix(1);
+  while (!text.empty() && IsSpace(text.back())) text.remove_suffix(1);
+  return text;
+}
+
+const char* TypeName(FieldType type) {
+  switch (type) {
+    case FieldType::kString:
+      return "a number";
+    case FieldType::kInt32:
+      return "an INT32";
+    case FieldType::kInt64:
+      return "an INT64";
+    case FieldType::kFloat:
+      return "a FLOAT";
+    case FieldType::kDouble:
+      return "a DOUBLE";
+    case FieldType::kBool:
+      return "a BOOL";
+  }
+  return "";
+}
+
+// As printf's "%.*f"; six digits behind the point where `precision` is below 0.
+void AppendFixed(double value, int precision, std::string* text) {
+  char buffer[400];
+  const int length = std::snprintf(buffer, sizeof(buffer), "%.*f", precision, value);
+  if (static_cast<size_t>(length) < sizeof(buffer)) {
+    text->append(buffer, static_cast<size_t>(length));
+    return;
+  }
+  std::string long_text(static_cast<size_t>(length) + 1, '\0');
+  std::snprintf(long_text.data(), long_text.size(), "%.*f", precision, value);
+  text->append(long_text, 0, static_cast<size_t>(length));
+}
+
+bool IsWhole(FieldType type) { return type == FieldType::kInt32 || type == FieldType::kInt64; }
+
+// A null is an empty cell: the default, and without one, 0 where the field is declared a number.
+std::string_view TextOfNull(const Field& field, int precision, std::string* scratch) {
+  if (!field.default_text.empty() || field.type == FieldType::kString) return field.default_text;
+  if (field.type == FieldType::kFloat || field.type == FieldType::kDouble) {
+    AppendFixed(0.0, precision, scratch);
+    return *scratch;
+  }
+  return "0";
+}
+
+// Whether the text is already what printing the parsed integer would give.
+bool IsCanonicalInteger(std::string_view text) {
+  if (text.empty() || text.size() > 9) return false;
+  size_t i = text[0] == '-' ? 1 : 0;
+  if (i == text.size() || (text[i] == '0' && text.size() > 1)) return false;
+  for (; i < text.size(); ++i) {
+    if (text[i] < '0' || text[i] > '9') return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+std::string Quoted(std::string_view text) {
+  std::string out = "'";
+  for (size_t i = 0; i < text.size() && i < 40; ++i) {
+    const unsigned char c = static_cast<unsigned char>(text[i]);
+    if (c >= 32 && c < 127) {
+      out += static_cast<char>(c);
+    } else {
+      char escaped[8];
+      std::snprintf(escaped, sizeof(escaped), "\\x%02x", c);
+      out += escaped;
+    }
+  }
+  return out + (text.size() > 40 ? "...'" : "'");
+}
+
+void AppendInteger(int64_t value, std::string* text) {
+  char buffer[24];
+  const auto end = std::to_chars(buffer, buffer + sizeof(buffer), value).ptr;
+  text->append(buffer, static_cast<size_t>(end - buffer));
+}
+
+void Column::Bind(const Field* field, const ArrowSchema& schema, const ArrowArray& array,
+                  int64_t offset) {
+  field_ = field;
+  text_.first = offset + array.offset;
+  text_.validity = array.null_count == 0 ? nullptr : static_cast<const uint8_t*>(array.buffers[0]);
+  const std::string_view format = schema.format;
+  if (format == "z" || format == "u") {
+    storage_ = Storage::kText;
+    text_.offsets = static_cast<const int32_t*>(array.buffers[1]);
+    text_.data = static_cast<const char*>(array.buffers[2]);
+    words_ = field->type == FieldType::kString;
+    written_integers_ = IsWhole(field->type);
+    written_decimals_ = !written_integers_ && field->type != FieldType::kBool;
+  } else if (format == "l") {
+    storage_ = Storage::kInteger;
+    integers_ = static_cast<const int64_t*>(array.buffers[1]);
+  } else if (format == "g") {
+    storage_ = Storage::kNumber;
+    numbers_ = static_cast<const double*>(array.buffers[1]);
+  } else if (format == "+l") {
+    storage_ = Storage::kList;
+    text_.offsets = static_cast<const int32_t*>(array.buffers[1]);
+    element_storage_.resize(1);
+    element_storage_[0].Bind(field, *schema.children[0], *array.children[0], 0);
+    elements_ = &element_storage_[0];
+  } else {
+    throw std::invalid_argument("column '" + field->name + "' has the Arrow format '" +
+                                std::string(format) + "', which the packer doesn't take");
+  }
+}
+
+ArrowCells::ArrowCells(const std::vector<Field>& fields, const ArrowSchema& schema,
+                       const ArrowArray& array, bool collect)
+    : rows_(array.length), collect_(collect), columns_(fields.size()) {
+  if (array.n_children != static_cast<int64_t>(fields.size())) {
+    throw std::invalid_argument("the batch doesn't have one column for each field");
+  }
+  for (size_t i = 0; i < fields.size(); ++i) {
+    columns_[i].Bind(&fields[i], *schema.children[i], *array.children[i], array.offset);
+  }
+}
+
+void ArrowCells::Bad(int64_t row, const Field& field, const std::string& what) {
+  BadCell bad(row, field.name, what);
+  if (!collect_) throw bad;
+  if (bad_.empty()) {
+    bad_.resize(static_cast<size_t>(rows_));
+    first_bad_row_ = row;
+    first_bad_ = bad.what();
+  }
+  bad_[static_cast<size_t>(row)] = 1;
+}
+
+int64_t ArrowCells::ParseInteger(std::string_view text, const Field& field, int64_t row) {
+  std::string_view digits = Trim(text);
+  if (digits.size() > 1 && digits.front() == '+' && digits[1] != '-') digits.remove_prefix(1);
+  int64_t value = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  const bool narrow = field.type == FieldType::kInt32;
+  if (error != std::errc() || end != digits.data() + digits.size() || digits.empty() ||
+      (narrow && (value < std::numeric_limits<int32_t>::min() ||
+                  value > std::numeric_limits<int32_t>::max()))) {
+    const char* wanted = IsWhole(field.type) ? TypeName(field.type) : "a whole number";
+    Bad(row, field, Quoted(text) + " is not " + wanted);
+    return 0;
+  }
+  return value;
+}
+
+double ArrowCells::ParseNumber(std::string_view text, const Field& field, int64_t row) {
+  if (IsWhole(field.type)) return static_cast<double>(ParseInteger(text, field, row));
+  std::string_view digits = Trim(text);
+  if (field.type == FieldType::kBool) {
+    if (digits == "1" || digits == "true" || digits == "True" || digits == "TRUE") return 1.0;
+    if (digits == "0" || digits == "false" || digits == "False" || digits == "FALSE") return 0.0;
+    Bad(row, field, Quoted(text) + " is not a BOOL");
+    return 0.0;
+  }
+  if (digits.size() > 1 && digits.front() == '+' && digits[1] != '-') digits.remove_prefix(1);
+  double value = 0.0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+  if (error == std::errc::result_out_of_range && end == digits.data() + digits.size()) {
+    // from_chars leaves the value alone; strtod gives 0 or infinity, as TensorFlow has it.
+    return std::strtod(std::string(digits).c_str(), nullptr);
+  }
+  if (error != std::errc() || end != digits.data() + digits.size() || digits.empty()) {
+    Bad(row, field, Quoted(text) + " is not " + TypeName(field.type));
+    return 0.0;
+  }
+  return value;
+}
+
+std::string_view ArrowCells::WrittenOut(const Column& column, int64_t row, std::string* scratch,
+                                        int precision) {
+  const Field& field = column.field();
+  scratch->clear();
+  switch (column.storage()) {
+    case Column::Storage::kText: {
+      std::string_view text = column.Raw(row);
+      if (text.empty()) text = field.default_text;
+      if (field.type == FieldType::kString) return text;
+      if (IsWhole(field.type)) {
+        if (IsCanonicalInteger(text)) return text;
+        AppendInteger(text.empty() ? 0 : ParseInteger(text, field, row), scratch);
+        return *scratch;
+      }
+      double value = text.empty() ? 0.0 : ParseNumber(text, field, row);
+      if (field.type == FieldType::kBool) return value != 0.0 ? "1" : "0";
+      if (field.type == FieldType::kFloat) value = static_cast<float>(value);
+      AppendFixed(value, precision, scratch);
+      return *scratch;
+    }
+    case Column::Storage::kInteger:
+      if (column.Null(row)) return TextOfNull(field, precision, scratch);
+      AppendInteger(column.RawInteger(row), scratch);
+      return *scratch;
+    case Column::Storage::kNumber:
+      if (column.Null(row)) return TextOfNull(field, precision, scratch);
+      AppendFixed(column.RawNumber(row), precision, scratch);
+      return *scratch;
+    case Column::Storage::kList:
+      Bad(row, field, "a list can't be used here");
+      return {};
+  }
+  return {};
+}
+
+int64_t ArrowCells::AnyInteger(const Column& column, int64_t row) {
+  const Field& field = column.field();
+  if (column.storage() == Column::Storage::kInteger && !column.Null(row)) {
+    return column.RawInteger(row);
+  }
+  if (column.storage() == Column::Storage::kNumber && !column.Null(row)) {
+    const double value = column.RawNumber(row);
+    if (!(value > -9.2e18 && value < 9.2e18) ||
+        value != static_cast<double>(static_cast<int64_t>(value))) {
+      Bad(row, field, std::to_string(value) + " is not a whole number");
+      return 0;
+    }
+    return static_cast<int64_t>(value);
+  }
+  if (column.storage() == Column::Storage::kList) {
+    Bad(row, field, "a list can't be used here");
+    return 0;
+  }
+  std::string_view text =
+      column.storage() == Column::Storage::kText ? column.Raw(row) : std::string_view();
+  if (text.empty()) text = field.default_text;
+  if (text.empty()) return 0;
+  return field.type == FieldType::kBool ? static_cast<int64_t>(ParseNumber(text, field, row))
+                                        : ParseInteger(text, field, row);
+}
+
+double ArrowCells::AnyNumber(const Column& column, int64_t row) {
+  const Field& field = column.field();
+  if (column.storage() == Column::Storage::kNumber && !column.Null(row)) {
+    return column.RawNumber(row);
+  }
+  if (column.storage() == Column::Storage::kInteger && !column.Null(row)) {
+    return static_cast<double>(column.RawInteger(row));
+  }
+  if (column.storage() == Column::Storage::kList) {
+    Bad(row, field, "a list can't be used here");
+    return 0.0;
+  }
+  std::string_view text =
+      column.storage() == Column::Storage::kText ? column.Raw(row) : std::string_view();
+  if (text.empty()) text = field.default_text;
+  return text.empty() ? 0.0 : ParseNumber(text, field, row);
+}
+
+}  // namespace hvdrec

@@ -1,0 +1,229 @@
+#include "kernels/similarity/in_batch_softmax.h"
+
+#include <numeric>
+#include <optional>
+
+#include "kernels/base/logistic.h"
+#include "kernels/base/tiles.h"
+
+namespace hvdrec {
+namespace {
+
+constexpr int64_t kQueriesPerTask = 256;
+
+// Items sorted by id, so that the duplicates of one lie side by side in ascending order.
+class Duplicates {
+ public:
+  Duplicates(const int64_t* ids, int64_t items) {
+    if (ids == nullptr) return;
+    order_.resize(static_cast<size_t>(items));
+    std::iota(order_.begin(), order_.end(), int64_t{0});
+    std::sort(order_.begin(), order_.end(),
+              [&](int64_t a, int64_t b) { return ids[a] != ids[b] ? ids[a] < ids[b] : a < b; });
+    range_.resize(order_.size());
+    for (size_t begin = 0, end = 0; begin < order_.size(); begin = end) {
+      while (end < order_.size() && ids[order_[end]] == ids[order_[begin]]) ++end;
+      for (size_t p = begin; p < end; ++p) range_[order_[p]] = {begin, end};
+    }
+  }
+
+  // Calls each(j) for the items j of [first, last) that have the id of item i, without i itself.
+  template <typename Each>
+  void For(int64_t i, int64_t first, int64_t last, const Each& each) const {
+    if (order_.empty()) return;
+    const auto end = order_.begin() + range_[i].end;
+    auto next = std::lower_bound(order_.begin() + range_[i].begin, end, first);
+    for (; next != end && *next < last; ++next) {
+      if (*next != i) each(*next);
+    }
+  }
+
+ private:
+  struct Range {
+    size_t begin, end;
+  };
+  std::vector<int64_t> order_;
+  std::vector<Range> range_;  // by item, of its id in the order
+};
+
+template <typename T>
+class SoftmaxSweep {
+ public:
+  // `bound`: no logit is greater in size.
+  SoftmaxSweep(const SoftmaxBatch<T>& batch, double bound, const Parallel& parallel)
+      : batch_(batch),
+        parallel_(parallel),
+        queries_(batch.query_values, batch.queries, batch.dim),
+        items_(batch.item_values, batch.items, batch.dim),
+        query_blocks_(batch.queries),
+        item_blocks_(batch.items),
+        pool_(std::max(query_blocks_.size(), item_blocks_.size())),
+        duplicates_(batch.item_ids, batch.items),
+        scale_(static_cast<T>(1 / batch.temperature)) {
+    if (2 * bound <= SharedRange<T>()) shift_ = static_cast<T>(bound);
+  }
+
+  double Loss(double total_weight) {
+    sums_.assign(batch_.queries, ExpSum());
+    ForTiles([&](int64_t i, int64_t j, RowMatrix<T>& tile) {
+      for (int64_t r = 0; r < query_blocks_.rows(i); ++r) {
+        const int64_t query = query_blocks_.begin(i) + r;
+        Stretch<T> logits = Logits(query, r, j, tile);
+        const T shift = shift_ ? *shift_ : logits.maxCoeff();
+        if (shift == Nothing<T>()) continue;
+        sums_[query].Add(shift, (logits - shift).exp().sum());
+      }
+    });
+    own_.resize(batch_.queries);
+    ForChunks(parallel_, batch_.queries, kQueriesPerTask, [&](int64_t, int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) own_[i] = OwnLogit(batch_, i);
+    });
+    double loss = 0;
+    for (int64_t i = 0; i < batch_.queries; ++i) {
+      if (Weight(i) != 0) loss += Weight(i) * Softplus(Behind(i));
+    }
+    total_weight_ = total_weight;
+    return loss / total_weight;
+  }
+
+  // After Loss().
+  void Gradient(T* query_gradient, T* item_gradient) {
+    Eigen::Map<RowMatrix<T>> query_sums(query_gradient, batch_.queries, batch_.dim);
+    Eigen::Map<RowMatrix<T>> item_sums(item_gradient, batch_.items, batch_.dim);
+    query_sums.setZero();
+    item_sums.setZero();
+    FindShares();
+    ForTiles([&](int64_t i, int64_t j, RowMatrix<T>& tile) {
+      const int64_t first = item_blocks_.begin(j), last = item_blocks_.end(j);
+      for (int64_t r = 0; r < query_blocks_.rows(i); ++r) {
+        const int64_t query = query_blocks_.begin(i) + r;
+        const Shares& shares = shares_[query];
+        Stretch<T> values = Logits(query, r, j, tile);
+        values = (values - shares.shift).exp() * shares.factor;
+        if (query >= first && query < last) values[query - first] = shares.own;
+      }
+      const auto shares = tile.topLeftCorner(query_blocks_.rows(i), item_blocks_.rows(j));
+      Rows(query_sums, query_blocks_, i).noalias() += shares * Rows(items_, item_blocks_, j);
+      Rows(item_sums, item_blocks_, j).noalias() +=
+          shares.transpose() * Rows(queries_, query_blocks_, i);
+    });
+  }
+
+ private:
+  template <typename M>
+  static auto Rows(M& matrix, const Blocks& blocks, int64_t block) {
+    return matrix.middleRows(blocks.begin(block), blocks.rows(block));
+  }
+
+  struct Tile {
+    explicit Tile(int64_t size) : values(size, size) {}
+    RowMatrix<T> values;
+  };
+
+  template <typename Work>
+  void ForTiles(const Work& work) {
+    ForBlocksOfTwo(
+        query_blocks_.count(), item_blocks_.count(), parallel_, [&](int64_t i, int64_t j) {
+          typename BufferPool<Tile>::Loan tile(pool_);
+          tile->values.topLeftCorner(query_blocks_.rows(i), item_blocks_.rows(j)).noalias() =
+              Rows(queries_, query_blocks_, i) * Rows(items_, item_blocks_, j).transpose();
+          work(i, j, tile->values);
+        });
+  }
+
+  // Turns row r of a tile's products into logits; those of the query's own item and of masked ones
+  // are Nothing.
+  Stretch<T> Logits(int64_t query, int64_t r, int64_t j, RowMatrix<T>& tile) {
+    const int64_t first = item_blocks_.begin(j), last = item_blocks_.end(j);
+    Stretch<T> logits(tile.row(r).data(), last - first);
+    logits *= scale_;
+    duplicates_.For(query, first, last, [&](int64_t item) { logits[item - first] = Nothing<T>(); });
+    if (query >= first && query < last) logits[query - first] = Nothing<T>();
+    return logits;
+  }
+
+  // How far a query's own logit lies behind the log of the others' sum. The loss and the own
+  // item's share are functions of this alone, so they keep their digits where both are near 0.
+  double Behind(int64_t query) const { return sums_[query].Log() - own_[query]; }
+
+  // A negative's share in the gradient is exp(its logit - shift) * factor.
+  struct Shares {
+    T shift, factor, own;
+  };
+
+  void FindShares() {
+    shares_.resize(batch_.queries);
+    ForChunks(parallel_, batch_.queries, kQueriesPerTask, [&](int64_t, int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const double share = Weight(i) / (total_weight_ * batch_.temperature);
+        const double behind = Behind(i), log_sum = own_[i] + Softplus(behind);
+        // What the logits' type loses of log_sum, the factor gives back.
+        const T shift = static_cast<T>(log_sum);
+        shares_[i] = {shift, static_cast<T>(share * std::exp(shift - log_sum)),
+                      static_cast<T>(-share * Sigmoid(behind))};
+      }
+    });
+  }
+
+  double Weight(int64_t query) const {
+    return batch_.weights == nullptr ? 1 : static_cast<double>(batch_.weights[query]);
+  }
+
+  const SoftmaxBatch<T>& batch_;
+  const Parallel& parallel_;
+  const MatrixMap<T> queries_, items_;
+  const Blocks query_blocks_, item_blocks_;
+  BufferPool<Tile> pool_;
+  const Duplicates duplicates_;
+  const T scale_;
+  std::optional<T> shift_;      // for any logit the batch can have
+  std::vector<ExpSum> sums_;    // by query, of the items but its own
+  std::vector<double> own_;     // the logit of the query's own item
+  std::vector<Shares> shares_;  // by query
+  double total_weight_ = 0;
+};
+
+}  // namespace
+
+template <typename T>
+SoftmaxResult InBatchSoftmax(const SoftmaxBatch<T>& batch, const Parallel& parallel,
+                             T* query_gradient, T* item_gradient) {
+  SoftmaxResult result;
+  const bool wanted = query_gradient != nullptr;
+  const auto fill = [&](T value) {
+    if (!wanted) return;
+    std::fill_n(query_gradient, batch.queries * batch.dim, value);
+    std::fill_n(item_gradient, batch.items * batch.dim, value);
+  };
+  double queries_norm = 0, items_norm = 0, weights_norm = 0;
+  result.bad_query =
+      FirstBadRow(batch.query_values, batch.queries, batch.dim, parallel, &queries_norm);
+  result.bad_item = FirstBadRow(batch.item_values, batch.items, batch.dim, parallel, &items_norm);
+  double total_weight = static_cast<double>(batch.queries);
+  if (batch.weights != nullptr) {
+    result.bad_weight = FirstBadRow(batch.weights, batch.queries, 1, parallel, &weights_norm);
+    total_weight = 0;
+    for (int64_t i = 0; i < batch.queries; ++i) total_weight += batch.weights[i];
+  }
+  if (result.bad_query >= 0 || result.bad_item >= 0 || result.bad_weight >= 0) {
+    result.loss = std::numeric_limits<double>::quiet_NaN();
+    fill(std::numeric_limits<T>::quiet_NaN());
+    return result;
+  }
+  // A single item leaves nothing to tell apart.
+  if (batch.queries == 0 || batch.items == 1 || total_weight == 0) {
+    fill(T(0));
+    return result;
+  }
+  const double bound = 1.0001 * std::sqrt(queries_norm) * std::sqrt(items_norm) / batch.temperature;
+  SoftmaxSweep<T> sweep(batch, bound, parallel);
+  result.loss = sweep.Loss(total_weight);
+  if (wanted) sweep.Gradient(query_gradient, item_gradient);
+  return result;
+}
+
+template SoftmaxResult InBatchSoftmax(const SoftmaxBatch<float>&, const Parallel&, float*, float*);
+template SoftmaxResult InBatchSoftmax(const SoftmaxBatch<double>&, const Parallel&, double*,
+                                      double*);
+
+}  // namespace hvdrec

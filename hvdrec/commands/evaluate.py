@@ -1,0 +1,57 @@
+"""`hvdrec.eval`: a checkpoint on evaluation data."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from hvdrec import storage
+from hvdrec.commands.restored import restore, share
+from hvdrec.config import Config
+from hvdrec.parallel.group import ReplicaGroup
+from hvdrec.parallel.launch import join_group
+from hvdrec.trainer.run import log
+from hvdrec.trainer.run.agree import run_on_all_ranks
+from hvdrec.trainer.run.run_folder import RunFolder, bring_checkpoint, open_run_folder
+from hvdrec.trainer.run.threads import set_threads
+from hvdrec.trainer.watch.evaluator import Evaluator, write_result
+
+
+def evaluate(config: Config, flags: Any) -> None:
+    """Evaluates a checkpoint on all ranks and writes the result as EasyRec does.
+
+    The result goes to `--eval_result_path` below model_dir, to TensorBoard events in
+    ``model_dir/eval`` and to standard output.
+    """
+    group = join_group()
+    log.set_up(group.rank, flags.verbose, config.warnings)
+    set_threads(config.proto.train_config, group.local_size)
+    group.watch()
+    wanted = flags.checkpoint_path
+    with open_run_folder(config, group, storage.is_remote(wanted or "")) as folder:
+        checkpoint = bring_checkpoint(config, group, folder.work_dir, wanted)
+        _evaluate(config, flags, group, folder, checkpoint)
+    group.close()
+
+
+def _evaluate(
+    config: Config, flags: Any, group: ReplicaGroup, folder: RunFolder, checkpoint: str | None
+) -> None:
+    job, step = run_on_all_ranks(group, lambda: restore(config, group, checkpoint, folder))
+    share(job)
+    paths = list(flags.eval_input_path) if flags.eval_input_path else None
+    pictures = job.pictures()
+    result = job.evaluate(Evaluator(job.recommender, job.feed), paths, pictures)
+    if group.rank == 0:
+        folder.pull(("logs/rank-0.jsonl",))
+        model_dir = folder.path
+        path = os.path.join(model_dir, flags.eval_result_path)
+        write_result(path, result, step)
+        record = log.RunLog(model_dir, 0, None)
+        record.record("eval", step=step, **result)
+        record.scalars("eval", step, result)
+        pictures.write(record, "eval", step)
+        record.close()
+        for name, value in sorted(result.items()):
+            print(f"{name} = {value:.6g}")
+        print(f"written to {folder.shown(path)}", flush=True)

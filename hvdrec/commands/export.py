@@ -1,0 +1,77 @@
+"""`hvdrec.export`: a checkpoint as a SavedModel."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+from hvdrec import storage
+from hvdrec.checkpoint import files
+from hvdrec.commands.restored import restore
+from hvdrec.config import Config
+from hvdrec.parallel.group import ReplicaGroup
+from hvdrec.parallel.launch import join_group
+from hvdrec.serving import saved_model
+from hvdrec.serving.assets import asset_files
+from hvdrec.serving.module import ServingModule
+from hvdrec.trainer.run import log
+from hvdrec.trainer.run.agree import run_on_all_ranks
+from hvdrec.trainer.run.run_folder import RunFolder, bring_checkpoint, open_run_folder
+from hvdrec.trainer.run.threads import set_threads
+
+
+def export(config: Config, flags: Any) -> None:
+    """Exports a checkpoint into ``export_dir/<seconds since 1970>``.
+
+    Of several ranks only rank 0 does anything.
+    """
+    group = join_group()
+    log.set_up(group.rank, flags.verbose, config.warnings)
+    set_threads(config.proto.train_config, group.local_size)
+    group.watch()
+
+    wanted = flags.checkpoint_path
+    needed = any(map(storage.is_remote, (wanted or "", flags.export_dir)))
+    with open_run_folder(config, group, needed) as folder:
+        checkpoint = bring_checkpoint(config, group, folder.work_dir, wanted)
+        exported = run_on_all_ranks(
+            group, lambda: _export(config, group, flags, folder, checkpoint) if group.rank == 0 else None
+        )
+    if exported is not None:
+        print(f"step {exported[1]} exported to {exported[0]}", flush=True)
+    group.close()
+
+
+def _export(
+    config: Config, group: ReplicaGroup, flags: Any, here: RunFolder, checkpoint: str | None
+) -> tuple[str, int]:
+    """Exports; gives where and which step."""
+    assets = asset_files(config.proto.export_config.asset_files)
+    folder = storage.local(flags.export_dir)
+    done = storage.join(folder, flags.export_done_file) if flags.export_done_file else ""
+    if storage.is_remote(folder):
+        if done:
+            storage.remove(done)
+        job, step = restore(config, group, checkpoint, here)
+        module = ServingModule(config.proto, job.recommender)
+        target_dir = Path(here.work_dir) / "checkpoint/export"
+        version = saved_model.write(module, target_dir, config.proto, assets, saved_model.newest(folder))
+        target = saved_model.publish(version, folder, 1 if flags.clear_export else None)
+        if done:
+            storage.write_text(done, "ExportDone")
+        return target, step
+    if done:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(done)
+    job, step = restore(config, group, checkpoint, here)
+    written = saved_model.write(
+        ServingModule(config.proto, job.recommender), Path(folder), config.proto, assets
+    )
+    if flags.clear_export:
+        saved_model.keep_newest(Path(folder), 1)
+    if done:
+        with files.explained(f"can't write {done}"):
+            files.write_atomically(Path(done), "ExportDone")
+    return str(written), step

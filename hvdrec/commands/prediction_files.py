@@ -1,0 +1,202 @@
+"""The files `hvdrec.predict` writes: CSV or JSON lines, one line for each row of the input."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hvdrec import storage
+from hvdrec.commands.predictors import Predictor
+from hvdrec.data.batch import PackedBatch
+from hvdrec.errors import ConfigError, UserError
+
+_ALL = "ALL_COLUMNS"
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """What a line has.
+
+    Attributes:
+        output_cols: Predictions, with commas between, maybe with EasyRec's types ("probs double").
+        reserved_cols: Columns of the input to copy, with commas between.
+        output_format: csv or jsonl.
+        separator: Between the columns of a CSV line.
+        declared: The config's columns in their order; others follow.
+    """
+
+    output_cols: str
+    reserved_cols: str
+    output_format: str
+    separator: str
+    declared: Sequence[str]
+
+    @property
+    def keeps_columns(self) -> bool:
+        """Whether columns of the input are wanted; JSON lines have them only if they're named."""
+        return bool(self.reserved_cols) and not (self.output_format == "jsonl" and self.reserved_cols == _ALL)
+
+    def outputs(self, predictions: dict[str, np.ndarray]) -> list[str]:
+        """The predictions to write.
+
+        Raises:
+            ConfigError: One of them isn't there.
+        """
+        if not self.output_cols or self.output_cols == _ALL:
+            return list(predictions)
+        names = [part.split()[0] for part in self.output_cols.split(",") if part.strip()]
+        unknown = [n for n in names if n not in predictions]
+        if unknown:
+            raise ConfigError(
+                f"--output_cols: this model has no {', '.join(unknown)}; it has {', '.join(predictions)}"
+            )
+        return names
+
+    def reserved(self, columns: pa.RecordBatch) -> list[str]:
+        """The columns to copy.
+
+        Raises:
+            ConfigError: The input has no such column.
+        """
+        if not self.keeps_columns:
+            return []
+        there = columns.schema.names
+        if self.reserved_cols == _ALL:
+            known = [n for n in self.declared if n in there]
+            return [*known, *(n for n in there if n not in known)]
+        names = [n.strip() for n in self.reserved_cols.split(",") if n.strip()]
+        unknown = [n for n in names if n not in there]
+        if unknown:
+            raise ConfigError(
+                f"--reserved_cols: the input has no column {', '.join(unknown)}; it has {', '.join(there)}"
+            )
+        return names
+
+
+def output_path(path: str, output_format: str, rank: int, size: int, folder: bool) -> str:
+    """The file of a rank: `path` itself, or a part in the folder `path`.
+
+    Args:
+        path: `--output_path`.
+        output_format: csv or jsonl.
+        rank: This rank.
+        size: Number of ranks; several always write parts.
+        folder: Whether a path that looks like no file is a folder.
+    """
+    folder = folder and not os.path.splitext(path)[1]
+    if folder or size > 1 or path.endswith("/") or storage.is_folder(path):
+        return storage.join(path, f"part-{rank}.{output_format}")
+    return storage.local(path)
+
+
+def write(path: str, batches: Iterable[PackedBatch], predictor: Predictor, layout: Layout) -> int:
+    """Predicts and writes this rank's rows; the file appears only when it is whole.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        UserError: The file can't be written.
+        StorageError: The store doesn't take it.
+    """
+    if storage.is_remote(path):
+        with tempfile.TemporaryDirectory(prefix="hvdrec-predict-") as folder:
+            here = os.path.join(folder, "rows")
+            count = write(here, batches, predictor, layout)
+            storage.upload(Path(here), path)
+        return count
+    temporary = f"{path}.tmp-{os.getpid()}"
+    try:
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        with open(temporary, "wb") as file:
+            count = _write_rows(file, batches, predictor, layout)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"can't write {path}: {error.strerror}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            os.remove(temporary)
+    return count
+
+
+def _write_rows(file: IO[bytes], batches: Iterable[PackedBatch], predictor: Predictor, layout: Layout) -> int:
+    count = 0
+    outputs: list[str] | None = None
+    kept: list[str] = []
+    for batch in batches:
+        if not batch.rows or batch.raw is None:
+            continue
+        predictions = predictor.predict(batch)
+        if outputs is None:
+            outputs, kept = layout.outputs(predictions), layout.reserved(batch.raw)
+            if layout.output_format == "csv":
+                file.write((layout.separator.join([*outputs, *kept]) + "\n").encode())
+        columns = {name: _column(predictions[name]) for name in outputs}
+        columns |= {name: batch.raw.column(name) for name in kept}
+        file.write(_json_lines(columns) if layout.output_format == "jsonl" else _csv_lines(columns, layout))
+        count += batch.rows
+    return count
+
+
+def _column(values: np.ndarray) -> pa.Array:
+    """Predictions as an Arrow column, several values a row as lists."""
+    if values.ndim == 1:
+        return pa.array(values)
+    flat = pa.array(values.reshape(-1))
+    width = int(np.prod(values.shape[1:]))
+    return pa.ListArray.from_arrays(np.arange(len(values) + 1, dtype=np.int32) * width, flat)
+
+
+def _json_lines(columns: Mapping[str, pa.Array]) -> bytes:
+    rows = zip(*(column.to_pylist() for column in columns.values()), strict=True)
+    named = ({n: _plain(v) for n, v in zip(columns, row, strict=True)} for row in rows)
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in named).encode()
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON can have it."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def _csv_lines(columns: Mapping[str, pa.Array], layout: Layout) -> bytes:
+    """Lines of CSV; bytes of the input stay as they are."""
+    separator = layout.separator.encode()
+    cells = [_quoted(_texts(column), separator) for column in columns.values()]
+    lines = pc.binary_join_element_wise(*cells, pa.scalar(separator, pa.binary())).to_pylist()
+    return b"\n".join([*lines, b""])
+
+
+def _texts(column: pa.Array) -> pa.Array:
+    """A column's values as text, in as many digits as tell them apart; nothing for a null."""
+    if pa.types.is_list(column.type):
+        parts = pa.ListArray.from_arrays(column.offsets, _texts(column.values))
+        column = pc.binary_join(parts, pa.scalar(b",", pa.binary()))
+    elif not pa.types.is_binary(column.type):
+        column = column.cast(pa.string()).cast(pa.binary())
+    return column.fill_null(b"") if column.null_count else column
+
+
+def _quoted(texts: pa.Array, separator: bytes) -> pa.Array:
+    """Quotes the cells that would fall apart otherwise."""
+    apart = pc.or_(
+        pc.match_substring(texts, separator),
+        pc.or_(pc.match_substring(texts, b"\n"), pc.match_substring(texts, b"\r")),
+    )
+    if not pc.any(apart).as_py():
+        return texts
+    cells = zip(texts.to_pylist(), apart.to_pylist(), strict=True)
+    return pa.array([b'"' + t.replace(b'"', b'""') + b'"' if q else t for t, q in cells], pa.binary())

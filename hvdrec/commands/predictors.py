@@ -1,0 +1,103 @@
+"""What `hvdrec.predict` predicts with: a checkpoint or an exported model."""
+
+from __future__ import annotations
+
+import abc
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hvdrec.commands.restored import restore, share
+from hvdrec.config import Config
+from hvdrec.config.flags import newest_version
+from hvdrec.data.batch import PackedBatch, RowBlock
+from hvdrec.data.rows import FieldLike
+from hvdrec.errors import UserError
+from hvdrec.features import Packer
+from hvdrec.parallel.group import ReplicaGroup
+from hvdrec.serving.loaded import LoadedModel
+from hvdrec.storage import is_remote
+from hvdrec.storage.mirror import Mirror
+from hvdrec.trainer.run.run_folder import RunFolder
+from hvdrec.trainer.step.feed import Feed
+from hvdrec.trainer.watch.evaluator import Evaluator
+
+
+class Predictor(abc.ABC):
+    """Predicts for blocks of rows.
+
+    Attributes:
+        fields: The columns it reads.
+    """
+
+    fields: Sequence[FieldLike]
+
+    def share(self) -> None:  # noqa: B027
+        """Gives every rank what rank 0 has read (collective)."""
+
+    @abc.abstractmethod
+    def pack(self, block: RowBlock) -> PackedBatch:
+        """Makes a block ready, in a thread of its own; the batch keeps the columns as read."""
+
+    @abc.abstractmethod
+    def predict(self, batch: PackedBatch) -> dict[str, np.ndarray]:
+        """EasyRec's prediction tensors by name."""
+
+
+class FromCheckpoint(Predictor):
+    """The model of a config with the weights of a checkpoint."""
+
+    def __init__(
+        self, config: Config, group: ReplicaGroup, folder: RunFolder, checkpoint: str | None
+    ) -> None:
+        """Restores it; see `restore`."""
+        self._job, _ = restore(config, group, checkpoint, folder)
+        plan = self._job.plan.for_prediction()
+        self.fields = plan.fields
+        self._packer = Packer(plan, ignore_error=config.proto.data_config.ignore_error)
+        self._evaluator = Evaluator(self._job.recommender, Feed(plan))
+
+    def share(self) -> None:
+        """The weights: only rank 0 needs to see the checkpoint."""
+        share(self._job)
+
+    def pack(self, block: RowBlock) -> PackedBatch:
+        """Packs it as for evaluation, labels left out."""
+        return self._packer.pack_block(block, keep_raw=True)
+
+    def predict(self, batch: PackedBatch) -> dict[str, np.ndarray]:
+        """As in evaluation."""
+        return self._evaluator.predict(batch)
+
+
+class FromSavedModel(Predictor):
+    """An exported model."""
+
+    def __init__(self, proto: Any, folder: str) -> None:
+        """Loads it.
+
+        Args:
+            proto: The config it was exported with.
+            folder: It, or the folder with its versions.
+        """
+        version = newest_version(folder)
+        if is_remote(version):
+            with tempfile.TemporaryDirectory(prefix="hvdrec-model-") as here:
+                Mirror(Path(here), version, lambda name: True).pull(lambda name: True)
+                self._model = LoadedModel(here, proto)
+        else:
+            self._model = LoadedModel(version, proto)
+        self.fields = self._model.inputs
+
+    def pack(self, block: RowBlock) -> PackedBatch:
+        """Passes the columns on as they are."""
+        return PackedBatch(block.columns.num_rows, {}, block.position, raw=block.columns, locate=block.locate)
+
+    def predict(self, batch: PackedBatch) -> dict[str, np.ndarray]:
+        """What the model's signature gives."""
+        if batch.raw is None or batch.locate is None:
+            raise UserError("the rows' columns were not kept")
+        return self._model.predict(batch.raw, batch.locate)

@@ -1,0 +1,157 @@
+"""A training run from its first line to its last."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from hvdrec.commands.failure import clear, stop_all
+from hvdrec.commands.separate_evaluator import follow
+from hvdrec.config import Config, save
+from hvdrec.config.flags import EVAL_METHODS
+from hvdrec.config.protos import train_pb2
+from hvdrec.errors import StoppedError
+from hvdrec.parallel.environment import launched_size
+from hvdrec.parallel.group import ReplicaGroup
+from hvdrec.parallel.launch import join_group, relaunch
+from hvdrec.trainer.job import Job
+from hvdrec.trainer.run import log
+from hvdrec.trainer.run.agree import run_on_all_ranks
+from hvdrec.trainer.run.done_mark import clear_done, mark_done, time_of
+from hvdrec.trainer.run.options import RunOptions
+from hvdrec.trainer.run.run_folder import RunFolder
+from hvdrec.trainer.run.shared_folder import need_one_folder
+from hvdrec.trainer.run.signals import StopSignals
+from hvdrec.trainer.run.start import refuse_used_model_dir
+from hvdrec.trainer.run.threads import set_threads
+from hvdrec.trainer.watch.evaluator import write_result
+from hvdrec.trainer.watch.profiling import log_devices
+
+
+def train(config: Config, flags: Any) -> None:
+    """Trains on the ranks this process was started with.
+
+    `MirroredStrategy` with `num_gpus_per_worker: k`, started plainly, starts its own k ranks.
+    """
+    train_config = config.proto.train_config
+    own_ranks = int(train_config.num_gpus_per_worker)
+    mirrored = train_config.train_distribute == train_pb2.MirroredStrategy
+    if mirrored and own_ranks > 1 and launched_size() == 1:
+        relaunch(own_ranks, "hvdrec.train", sys.argv[1:])
+    signals = StopSignals()
+    with signals.watching():
+        model_dir = config.proto.model_dir
+        separate = flags.eval_method == "separate"
+        before = time_of(model_dir) if separate else 0
+        group = join_group(separate)
+        log.set_up(group.rank, flags.verbose, config.warnings)
+        set_threads(train_config, group.local_size)
+        group.watch()
+        if train_config.is_profiling and group.rank == 0:
+            log_devices()
+        if separate:
+            need_one_folder(model_dir, group)
+        if not group.trains:
+            show(follow(config, group, signals, before, flags.hpo_metric_save_path))
+            group.close()
+            return
+        with locked(config, group, signals) as folder:
+            try:
+                run_job(flags, signals, group, lambda: Job(config, group, folder))
+            except StoppedError:
+                group.close()
+                raise
+            except BaseException as error:
+                stop_all(group, folder.path, error)
+                raise
+        group.close()
+
+
+@contextlib.contextmanager
+def locked(config: Config, group: ReplicaGroup, signals: StopSignals) -> Iterator[RunFolder]:
+    """Keeps other runs out of model_dir and gives its files; where one is in it, all ranks leave."""
+    folder = RunFolder(config, group)
+    lock = folder.lock()
+
+    def acquire() -> None:
+        if group.rank == 0:
+            lock.acquire(lambda: signals.received != 0)
+            clear_done(config.proto.model_dir)
+            folder.pull()
+
+    def begin() -> None:
+        if group.local_rank == 0:
+            clear(folder.path)
+
+    try:
+        run_on_all_ranks(group, acquire)
+        # On every host: the hosts may have a model_dir each.
+        run_on_all_ranks(group, begin)
+    except Exception:
+        lock.release()
+        folder.discard()
+        group.close()
+        raise
+    try:
+        yield folder
+    except BaseException as error:
+        folder.close(failed=not isinstance(error, StoppedError))
+        raise
+    else:
+        folder.close(failed=False)
+    finally:
+        lock.release()
+
+
+def run_job(flags: Any, signals: StopSignals, group: ReplicaGroup, make: Callable[[], Job]) -> None:
+    """Trains what `make` makes, evaluates, exports, and tells where things are (collective)."""
+    job = run_on_all_ranks(group, make)
+    run_on_all_ranks(group, lambda: _claim(job, flags.continue_train))
+    if group.rank == 0:
+        log.logger.info(
+            "%s on %s, %d embedding rows, %d dense weights",
+            *(job.proto.model_config.model_class, job.processes),
+            *(sum(b.rows for b in job.plan.banks), job.dense_weights),
+        )
+    options = RunOptions(
+        ignore_fine_tune_errors=flags.ignore_finetune_ckpt_error,
+        evaluates=flags.eval_method == EVAL_METHODS[0],
+        fit_on_eval=flags.fit_on_eval,
+        fit_on_eval_steps=flags.fit_on_eval_steps,
+        allow_user_code=flags.allow_user_code,
+        hpo_metric_save_path=flags.hpo_metric_save_path,
+        signals=signals,
+    )
+    result = job.train(flags.continue_train, flags.verify_replicas, options)
+    with job.optimizer.averaged():
+        exported = run_on_all_ranks(group, lambda: job.exports.at_end() if job.exports else None)
+    if group.rank != 0:
+        return
+    folder = job.folder
+    mark_done(folder.model_dir)
+    prefix = job.store.latest()
+    if result:
+        write_result(os.path.join(folder.path, "eval_result.txt"), result, job.evaluated_step)
+        show(result)
+    print(f"checkpoint: {prefix and job.store.shown(prefix)}")
+    if exported:
+        print(f"exported: {folder.shown(str(exported))}")
+    print(f"next: {sys.executable} -m hvdrec.eval --model_dir {folder.model_dir}", flush=True)
+
+
+def show(result: dict[str, float]) -> None:
+    """Prints an evaluation's result on one line."""
+    shown = [f"{n} {v:.4f}" for n, v in sorted(result.items()) if not n.startswith("loss/")]
+    print(f"evaluation: {', '.join(shown)}", flush=True)
+
+
+def _claim(job: Job, continue_train: bool) -> None:
+    """Rank 0 leaves the config in model_dir, unless the folder is another run's."""
+    if job.group.rank == 0:
+        if not continue_train:
+            refuse_used_model_dir(job.store)
+        save(job.config, job.folder.path)
+        job.folder.push("pipeline.config")

@@ -1,0 +1,1 @@
+"""Checks a config before anything else runs."""

@@ -1,0 +1,91 @@
+"""Checks a config before anything else runs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from hvdrec.config import support
+from hvdrec.config.checks import data, export, features, model, paths, train
+from hvdrec.config.config import Config, join
+from hvdrec.config.names import is_message, is_repeated
+from hvdrec.config.protos import easy_rec_model_pb2
+from hvdrec.config.report import Report
+
+_PACKAGE = "hvdrec.protos."
+
+_MODEL_BLOCKS = {f.name for f in easy_rec_model_pb2.EasyRecModel.DESCRIPTOR.oneofs_by_name["model"].fields}
+
+TRAIN, EVAL, PREDICT, EXPORT, SERVED = "train", "eval", "predict", "export", "served"
+
+
+def check(config: Config, mode: str = TRAIN) -> list[str]:
+    """Checks that a config is complete, makes sense, and asks for nothing that isn't there.
+
+    Args:
+        config: Expanded. It isn't changed.
+        mode: What it is to be used for: ``train``, ``eval``, ``predict``, ``export``, or ``served``
+            for an exported model, of which only the data matter; the input and the length of
+            training are only asked for where they are needed.
+
+    Returns:
+        Warnings, one line each.
+
+    Raises:
+        ConfigError: It can't be used; one line for each problem, each with file, line and field.
+    """
+    report = Report(config)
+    if mode == SERVED:
+        _check_fields(report, config.proto.data_config, "data_config")
+        data.check_data(report, needs_train=False, needs_eval=False)
+        return report.close()
+    _check_fields(report, config.proto, "")
+    if not config.proto.model_dir:
+        report.error("model_dir", "is missing; set it, or give --model_dir")
+    paths.check_paths(report)
+    train.check_train(report, mode == TRAIN)
+    data.check_data(report, needs_train=mode == TRAIN, needs_eval=mode == EVAL)
+    features.check_features(report)
+    model.check_model(report)
+    export.check_export(report, mode == TRAIN)
+    return report.close()
+
+
+def _check_fields(report: Report, message: Any, prefix: str) -> None:
+    """Goes by the tables of `support` through all fields that are set."""
+    kind = message.DESCRIPTOR.full_name.removeprefix(_PACKAGE)
+    for field, value in message.ListFields():
+        name, path = f"{kind}.{field.name}", join(prefix, field.name)
+        if _is_without_effect(report.config.proto, name):
+            continue
+        if not is_repeated(field) and not is_message(field) and value == field.default_value:
+            pass
+        elif name in support.REFUSED:
+            report.error(path, support.REFUSED[name])
+            continue
+        elif name in support.IGNORED:
+            report.warn(path, support.IGNORED[name])
+        _check_value(report, field, value, name, path)
+
+
+def _is_without_effect(proto: Any, name: str) -> bool:
+    """Whether what is in a field doesn't matter: another list of features or model class is in force."""
+    message, _, field = name.rpartition(".")
+    if name == "EasyRecConfig.feature_config":
+        return bool(proto.feature_configs)
+    if message == "EasyRecModel" and field in _MODEL_BLOCKS:
+        model = support.MODELS.get(proto.model_config.model_class)
+        return model is None or model.block != field
+    return False
+
+
+def _check_value(report: Report, field: Any, value: Any, name: str, path: str) -> None:
+    allowed = support.RANGES.get(name, support.ANY_NUMBER)
+    elements = [(f"{path}[{i}]", v) for i, v in enumerate(value)] if is_repeated(field) else [(path, value)]
+    for place, element in elements:
+        if is_message(field):
+            _check_fields(report, element, place)
+        elif isinstance(element, float) and not math.isfinite(element):
+            report.error(place, f"must be a finite number, is {element:g}")
+        elif isinstance(element, int | float) and element not in allowed:
+            report.error(place, f"must be {allowed}, is {element:g}")

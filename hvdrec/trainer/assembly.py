@@ -1,0 +1,196 @@
+"""Puts together what the loop of a job drives: the step, the schedule, what comes after evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hvdrec.checkpoint.background import BackgroundSaver
+from hvdrec.data.batch import InputPosition, PackedBatch
+from hvdrec.data.loader import Loader
+from hvdrec.parallel.group import ReplicaGroup
+from hvdrec.trainer.loop import AfterEvaluation, LoopParts, Watcher
+from hvdrec.trainer.run.agree import run_on_all_ranks
+from hvdrec.trainer.run.log import RunLog, logger
+from hvdrec.trainer.run.options import RunOptions
+from hvdrec.trainer.run.schedule import Schedule, steps_per_call
+from hvdrec.trainer.run.stop_conditions import endings
+from hvdrec.trainer.run.throttle import EvalThrottle
+from hvdrec.trainer.step.reduce import DENSE, GATHER, BankShape, Reducer, choose_mode
+from hvdrec.trainer.step.state import model_entries
+from hvdrec.trainer.step.step import TrainStep
+from hvdrec.trainer.watch.early_stop import EarlyStop
+from hvdrec.trainer.watch.exporters import export_after_evaluation
+from hvdrec.trainer.watch.gradient_summaries import GradientSummaries
+from hvdrec.trainer.watch.history import MetricFile
+from hvdrec.trainer.watch.pictures import Pictures
+from hvdrec.trainer.watch.profiling import Profiler
+
+if TYPE_CHECKING:
+    from hvdrec.trainer.job import Job
+
+
+def loop_parts(
+    job: Job,
+    batches: Loader,
+    extra: Callable[[Sequence[InputPosition]], dict[str, Any]],
+    *,
+    log: RunLog,
+    saver: BackgroundSaver,
+    verify: int,
+    options: RunOptions,
+) -> LoopParts:
+    """What the loop of `job` drives (collective).
+
+    Args:
+        job: The model, its optimizer, its files.
+        batches: Of this rank.
+        extra: What is kept with a checkpoint, by the input positions.
+        log: The record of the run.
+        saver: Saves checkpoints (rank 0).
+        verify: `--verify_replicas`, 0 = never.
+        options: Other flags.
+    """
+    proto, train = job.proto, job.proto.train_config
+    by_time = train.HasField("save_checkpoints_secs")
+    first = next(batches, None)
+    step = build_step(job, first)
+    pictures = job.pictures()
+    evaluator = job.evaluator()
+
+    def evaluate() -> dict[str, float]:
+        with job.optimizer.averaged():
+            return job.evaluate(evaluator, None, pictures, lambda: options.signals.received != 0)
+
+    watchers = _watchers(job, step, log)
+    throttle = EvalThrottle(proto.eval_config)
+    return LoopParts(
+        group=job.group,
+        step=step,
+        batches=_chain(first, batches),
+        saver=saver,
+        entries=job.entries(),
+        log=log,
+        evaluate=evaluate if options.evaluates and has_eval_input(proto) else None,
+        watchers=watchers,
+        schedule=Schedule(
+            last=int(train.num_steps),
+            save=0 if by_time else int(train.save_checkpoints_steps),
+            verify=verify,
+            per_call=steps_per_call(int(train.steps_per_call), int(proto.data_config.batch_size)),
+            watch=tuple(watcher.period for watcher in watchers),
+        ),
+        save_seconds=float(train.save_checkpoints_secs) if by_time else 0.0,
+        log_steps=int(train.log_step_count_steps),
+        summary_steps=int(train.save_summary_steps),
+        extra=extra,
+        own_positions=bool(proto.data_config.file_shard),
+        signals=options.signals,
+        endings=endings(proto) if job.group.rank == 0 else (),
+        after_evaluation=_after_evaluation(job, pictures, log, saver, options),
+        steps_left=batches.batches_after,
+        throttle=None if throttle.unlimited else throttle,
+    )
+
+
+def build_step(job: Job, first: PackedBatch | None) -> TrainStep:
+    """The training step; the first batches of all ranks decide how gradients of banks travel (collective)."""
+    train = job.proto.train_config
+    banks = job.plan.banks
+    touched = [0 if first is None else first.arrays[f"bank{i}/rows"].shape[0] for i in range(len(banks))]
+    most = [max(column) for column in zip(*job.group.gather_objects(touched), strict=True)]
+    shapes = []
+    for i in job.recommender.trained_banks:
+        mode = _mode(job, i, most[i])
+        shapes.append(BankShape(banks[i].rows, banks[i].dim, mode))
+        if job.group.size > 1:
+            logger.info(
+                "bank %d: %d rows x %d, a batch touches %d: gradient travels as %s",
+                *(i, banks[i].rows, banks[i].dim, most[i], mode),
+            )
+    optimizer = train.optimizer_config[0]
+    scaled = optimizer.HasField("embedding_learning_rate_multiplier")
+    return TrainStep(
+        job.recommender,
+        job.optimizer,
+        job.group,
+        job.feed,
+        Reducer(job.group, shapes, train.allreduce_compression == train.FP16),
+        job.global_step,
+        float(train.gradient_clipping_by_norm),
+        int(train.seed),
+        float(optimizer.embedding_learning_rate_multiplier) if scaled else 1.0,
+    )
+
+
+def has_eval_input(proto: Any) -> bool:
+    """Whether the config names evaluation data."""
+    kind = proto.WhichOneof("eval_path")
+    return kind is not None and bool(getattr(proto, kind))
+
+
+def _mode(job: Job, index: int, touched: int) -> str:
+    """How a bank's gradient travels."""
+    train, bank = job.proto.train_config, job.plan.banks[index]
+    if job.optimizer.tells_apart(job.recommender.banks[index].parts[0]):
+        return GATHER
+    if train.sparse_reduce != train.AUTO:
+        return DENSE if train.sparse_reduce == train.DENSE else GATHER
+    return choose_mode(bank.rows, bank.dim, touched, job.group.size)
+
+
+def _watchers(job: Job, step: TrainStep, log: RunLog) -> list[Watcher]:
+    """What looks at single calls of steps."""
+    train, watchers = job.proto.train_config, list[Watcher]()
+    if train.is_profiling:
+        period, on_rank_0 = int(train.log_step_count_steps), job.group.rank == 0
+        watchers.append(Profiler(job.folder.path, period, on_rank_0, job.folder.shown))
+    if train.summary_model_vars and train.save_summary_steps:
+        trained = model_entries(job.recommender)
+        watchers.append(GradientSummaries(step, trained, log, int(train.save_summary_steps)))
+    return watchers
+
+
+def _after_evaluation(
+    job: Job, pictures: Pictures, log: RunLog, saver: BackgroundSaver, options: RunOptions
+) -> list[AfterEvaluation]:
+    """What comes after an evaluation: pictures, exports, its record, early stop."""
+
+    def draw(now: int, result: dict[str, float]) -> None:
+        if job.group.rank == 0:
+            pictures.write(log, "eval_val", now)
+
+    exported = export_after_evaluation(job.exports, job.group, saver)
+
+    def export(now: int, result: dict[str, float]) -> None:
+        with job.optimizer.averaged():
+            exported(now, result)
+
+    hooks: list[AfterEvaluation] = [draw, export]
+    if options.hpo_metric_save_path:
+        metrics = MetricFile(options.hpo_metric_save_path, job.folder.path)
+        hooks.append(_on_rank_0(job.group, metrics.add))
+    if job.proto.export_config.enable_early_stop:
+        stop = EarlyStop(job.stop_rule, job.folder.path) if job.stop_rule else _never
+        hooks.append(_on_rank_0(job.group, stop))
+    return hooks
+
+
+def _on_rank_0(group: ReplicaGroup, work: Callable[[int, dict[str, float]], str | None]) -> AfterEvaluation:
+    """Rank 0 works after an evaluation, and what it finds is what every rank finds."""
+
+    def hook(step: int, result: dict[str, float]) -> str | None:
+        found = run_on_all_ranks(group, lambda: work(step, result) if group.rank == 0 else None)
+        return group.gather_objects(found)[0]
+
+    return hook
+
+
+def _chain(first: PackedBatch | None, rest: Iterator[PackedBatch]) -> Iterator[PackedBatch]:
+    if first is not None:
+        yield first
+    yield from rest
+
+
+def _never(step: int, result: dict[str, float]) -> str | None:
+    return None

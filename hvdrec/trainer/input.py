@@ -1,0 +1,54 @@
+"""This rank's packed batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hvdrec.data import RowSource, open_source
+from hvdrec.data.batch import InputPosition
+from hvdrec.data.loader import Loader
+from hvdrec.features import Packer
+from hvdrec.features.plan import FeaturePlan
+from hvdrec.parallel.group import ReplicaGroup
+from hvdrec.trainer.run.agree import run_on_all_ranks
+from hvdrec.trainer.run.same_files import need_same_files
+
+
+def open_batches(
+    proto: Any,
+    plan: FeaturePlan,
+    group: ReplicaGroup,
+    training: bool,
+    start: InputPosition | None = None,
+    paths: list[str] | None = None,
+) -> Loader:
+    """This rank's packed batches, read and packed by background threads (collective).
+
+    Args:
+        proto: The config.
+        plan: Its feature plan.
+        group: The ranks the rows are dealt to.
+        training: Training input (shuffled, repeated) or evaluation input (once, in file order).
+        start: Where to go on.
+        paths: Read these instead of the config's.
+
+    Returns:
+        The loader; close it when done.
+    """
+    packer = Packer(plan, ignore_error=proto.data_config.ignore_error)
+
+    def open_input() -> RowSource:
+        return open_source(
+            proto,
+            paths=paths,
+            fields=plan.fields,
+            rank=group.rank,
+            size=group.size,
+            training=training,
+            start=start or InputPosition(),
+            seed=proto.train_config.seed,
+        )
+
+    source = run_on_all_ranks(group, open_input)
+    need_same_files(source.files, not (training and proto.data_config.file_shard), group)
+    return Loader(source, packer.pack_block, proto.data_config.prefetch_size)

@@ -1,0 +1,46 @@
+"""Keeps ranks together when one of them fails in Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from hvdrec.errors import UserError
+from hvdrec.parallel.group import ReplicaGroup
+
+T = TypeVar("T")
+
+
+class PeerError(UserError):
+    """Another rank failed; the text is that rank's message."""
+
+    exit_code = 1
+
+
+def raise_together(group: ReplicaGroup, error: Exception | None) -> None:
+    """Raises on every rank if any rank has an error (collective).
+
+    Raises:
+        Exception: This rank's own error, or PeerError with the first failing rank's message.
+    """
+    texts = group.gather_objects(None if error is None else f"{error}")
+    if error is not None:
+        raise error
+    for rank, text in enumerate(texts):
+        if text is not None:
+            raise PeerError(f"rank {rank} failed: {text}")
+
+
+def run_on_all_ranks(group: ReplicaGroup, work: Callable[[], T]) -> T:
+    """Runs `work` on every rank; if it fails on one, all raise (collective).
+
+    Raises:
+        Exception: As `raise_together`.
+    """
+    result, error = None, None
+    try:
+        result = work()
+    except Exception as failure:
+        error = failure
+    raise_together(group, error)
+    return result  # type: ignore[return-value]

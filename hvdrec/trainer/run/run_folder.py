@@ -1,0 +1,226 @@
+"""Where a run's files are on this machine; what brings them to a store; what keeps other runs out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from hvdrec import storage
+from hvdrec.checkpoint.commit import COMMITS
+from hvdrec.checkpoint.files import is_alive
+from hvdrec.checkpoint.lock import DirectoryLock
+from hvdrec.checkpoint.remote import KEEP, RemoteStore, fetch
+from hvdrec.checkpoint.remote_lock import RemoteLock
+from hvdrec.checkpoint.store import Store
+from hvdrec.config import Config
+from hvdrec.config.names import enum_name
+from hvdrec.errors import CheckpointError, StorageError
+from hvdrec.parallel.group import ReplicaGroup
+from hvdrec.serving.saved_model import LAST
+from hvdrec.storage.mirror import Mirror
+from hvdrec.trainer.run.agree import run_on_all_ranks
+from hvdrec.trainer.run.log import logger
+
+_PREFIX = "hvdrec-run-"
+_STALE_SECONDS = 86400.0
+#: What rank 0 needs of earlier runs: evaluations, logs it adds to, exports it rotates.
+_PULLED = ("eval_val/", "logs/", "export/latest/", "export/best/", "best_ckpt/best.json")
+
+
+class Lock(Protocol):
+    """Keeps other runs out."""
+
+    def acquire(self, stopped: Callable[[], bool]) -> None:
+        """Takes it, or raises."""
+
+    def release(self) -> None:
+        """Gives it back."""
+
+
+class RunFolder:
+    """The files of a run on this machine: its model_dir, or a working copy of one that is in a store.
+
+    Checkpoints in a store are `RemoteStore`'s affair. Everything else (config, events, logs, exports,
+    results) is uploaded at saves, at exports and at the end. For a local model_dir nothing is copied.
+
+    Attributes:
+        model_dir: As the config has it.
+        path: The folder on this machine that holds the run's files.
+        work_dir: A working copy or a temporary folder on this machine; empty where there is none.
+    """
+
+    def __init__(self, config: Config, group: ReplicaGroup | None = None, needed: bool = False) -> None:
+        """Makes the working copy, the same on all ranks of a machine (collective).
+
+        Args:
+            config: Names the model_dir.
+            group: The ranks; None takes model_dir as it is, without a copy.
+            needed: Whether `work_dir` is wanted though model_dir is local.
+        """
+        self.model_dir = str(config.proto.model_dir)
+        self.path, self.work_dir = self.model_dir, ""
+        self._keep = int(config.proto.train_config.keep_checkpoint_max)
+        self._commit = enum_name(config.proto.train_config, "checkpoint_commit").lower()
+        self._group = group
+        self._mirror: Mirror | None = None
+        self._lock: Lock | None = None
+        remote = storage.is_remote(self.model_dir)
+        if group is None or not (remote or needed):
+            return
+        made = run_on_all_ranks(group, lambda: _make(self.model_dir) if group.rank == 0 else "")
+        self.work_dir = group.gather_objects(made)[0]
+        run_on_all_ranks(group, lambda: os.makedirs(self.work_dir, exist_ok=True))
+        if remote:
+            self.path = self.work_dir
+            self._mirror = Mirror(Path(self.work_dir), self.model_dir, _is_mirrored, LAST)
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether `path` is a working copy of a model_dir in a store."""
+        return self._mirror is not None
+
+    def shown(self, path: str) -> str:
+        """A path below `path` as users know it."""
+        below = path.removeprefix(self.path)
+        if self._mirror is None or below == path or below.startswith("/checkpoint/"):
+            return path
+        return storage.join(self.model_dir, below)
+
+    def lock(self) -> Lock:
+        """What keeps other runs out of model_dir."""
+        if self._mirror is None:
+            return DirectoryLock(self.path)
+        self._lock = RemoteLock(self._mirror.url)
+        return self._lock
+
+    def check_owned(self) -> None:
+        """Makes sure that no other run has taken over a model_dir in a store.
+
+        Raises:
+            CheckpointError: One has.
+        """
+        if isinstance(self._lock, RemoteLock):
+            self._lock.check()
+
+    def open_store(self) -> Store:
+        """The checkpoints of model_dir."""
+        if self._mirror is None:
+            return Store(self.path, self._keep, COMMITS[self._commit]())
+        return RemoteStore(self.model_dir, self.path, self._keep, self.check_owned, self.push)
+
+    def pull(self, below: tuple[str, ...] = _PULLED) -> None:
+        """Brings what a run goes on from, its checkpoints aside (rank 0)."""
+        if self._mirror is not None:
+            self._mirror.pull(lambda name: name.startswith(below))
+
+    def push(self, below: str = "") -> None:
+        """Brings what is new here to the store.
+
+        Raises:
+            StorageError: The store doesn't take it.
+        """
+        if self._mirror is not None:
+            self.check_owned()
+            self._mirror.push(below)
+
+    def discard(self) -> None:
+        """Removes `work_dir` with what is in it."""
+        if self.work_dir:
+            shutil.rmtree(self.work_dir, ignore_errors=True)
+
+    def close(self, failed: bool) -> None:
+        """Brings the rest to the store, and removes `work_dir` if all of it is there.
+
+        Args:
+            failed: Whether the run ends by an error.
+
+        Raises:
+            StorageError: The store doesn't take it, and the run hasn't failed before.
+        """
+        group = self._group
+        if group is None or not self.work_dir:
+            return
+        try:
+            self.push("" if group.rank == 0 else f"logs/rank-{group.rank}.jsonl")
+        except (StorageError, CheckpointError) as error:
+            if group.rank != 0:
+                return
+            text = f"{error}; what isn't in {self.model_dir} is kept in {self.work_dir}"
+            if not failed:
+                raise type(error)(text) from error
+            logger.error("%s", text)
+        else:
+            # A group of one process (an evaluator's) has a folder of its own.
+            if group.local_rank == 0 or group.size == 1:
+                if failed and group.size > 1:
+                    # The other ranks look here for why.
+                    time.sleep(2.5)
+                if not any(Path(self.work_dir).rglob(KEEP)):
+                    self.discard()
+
+
+@contextlib.contextmanager
+def open_run_folder(config: Config, group: ReplicaGroup, needed: bool = False) -> Iterator[RunFolder]:
+    """A `RunFolder` that is closed at the end (collective)."""
+    folder = RunFolder(config, group, needed)
+    try:
+        yield folder
+    except BaseException:
+        folder.close(failed=True)
+        raise
+    folder.close(failed=False)
+
+
+def bring_checkpoint(config: Config, group: ReplicaGroup, folder: str, wanted: str | None) -> str | None:
+    """Brings a checkpoint of a store to rank 0, the only one that reads it (collective).
+
+    Args:
+        config: Whose model_dir is meant where nothing else is asked for.
+        group: The ranks.
+        folder: Where to.
+        wanted: A prefix or a folder; None for the newest of model_dir.
+
+    Returns:
+        Its prefix on rank 0; `wanted` where that is local.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    url = wanted or str(config.proto.model_dir)
+    if not storage.is_remote(url):
+        return wanted
+    here = Path(folder) / "checkpoint" if wanted else Path(folder)
+    return run_on_all_ranks(group, lambda: fetch(url, here) if group.rank == 0 else None)
+
+
+def _is_mirrored(name: str) -> bool:
+    """Whether a file below the working folder is for the store; checkpoints come there by themselves."""
+    base = name.rpartition("/")[2]
+    return not name.startswith(("best_ckpt/", "checkpoint/")) and not (
+        base.startswith("model.ckpt-") or base == "checkpoint" or base == "failure.json"
+    )
+
+
+def _make(url: str) -> str:
+    base = storage.work_dir()
+    os.makedirs(base, exist_ok=True)
+    _sweep(Path(base))
+    who = f"{socket.gethostname()}-{os.getpid()}"
+    return tempfile.mkdtemp(prefix=f"{_PREFIX}{storage.name(url) or 'model'}-{who}-", dir=base)
+
+
+def _sweep(base: Path) -> None:
+    """Removes what runs of this machine left here that were killed long ago."""
+    for path in base.glob(f"{_PREFIX}*-{socket.gethostname()}-*-*"):
+        pid = path.name.split("-")[-2]
+        with contextlib.suppress(OSError):
+            old = time.time() - path.stat().st_mtime > _STALE_SECONDS
+            if pid.isdigit() and not is_alive(int(pid)) and old:
+                shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,216 @@
+"""Where a run begins: at the newest checkpoint, at another run's, or at first values."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from hvdrec.checkpoint.finetune import fine_tune
+from hvdrec.checkpoint.names import SavedTensor
+from hvdrec.checkpoint.restore import RestoreReport
+from hvdrec.checkpoint.store import Store
+from hvdrec.data.batch import BEGINNING, InputPosition
+from hvdrec.errors import CheckpointError
+from hvdrec.optim.moving_average import SLOT as AVERAGE
+from hvdrec.parallel.group import ReplicaGroup
+from hvdrec.trainer.run.agree import run_on_all_ranks
+from hvdrec.trainer.run.log import logger
+from hvdrec.trainer.run.options import RunOptions
+
+#: What a resumed run must share with the one before to end with the same bits.
+_SAME_BITS = ("ranks", "threads", "tensorflow")
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """Where a run begins.
+
+    Attributes:
+        position: Of this rank's training input.
+        fit_from: The step at which training on the evaluation data began, if it had.
+        fit_position: Of this rank's evaluation input then.
+        kept: What was kept with the checkpoint.
+    """
+
+    position: InputPosition = BEGINNING
+    fit_from: int | None = None
+    fit_position: InputPosition = BEGINNING
+    kept: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def identity(proto: Any, group: ReplicaGroup) -> dict[str, Any]:
+    """What a checkpoint keeps of the run that wrote it, for the run that goes on from it."""
+    data = proto.data_config
+    kind = proto.WhichOneof("train_path")
+    return {
+        "ranks": group.size,
+        "threads": [
+            tf.config.threading.get_intra_op_parallelism_threads(),
+            tf.config.threading.get_inter_op_parallelism_threads(),
+        ],
+        "tensorflow": tf.__version__,
+        "input": {
+            "path": str(getattr(proto, kind)) if kind else "",
+            "seed": int(proto.train_config.seed),
+            "shuffle": bool(data.shuffle),
+            "shuffle_buffer_size": int(data.shuffle_buffer_size),
+            "file_shard": bool(data.file_shard),
+        },
+    }
+
+
+def begin(
+    proto: Any,
+    store: Store,
+    entries: list[SavedTensor],
+    group: ReplicaGroup,
+    now: Mapping[str, Any],
+    continue_train: bool,
+    options: RunOptions,
+) -> Start:
+    """Restores or fine-tunes on rank 0, and makes all ranks start alike (collective).
+
+    Args:
+        proto: The config.
+        store: The checkpoints of model_dir.
+        entries: What a checkpoint of this run holds.
+        group: The ranks.
+        now: The run's `identity`.
+        continue_train: Go on from the newest checkpoint of model_dir, if there is one.
+        options: Flags.
+
+    Raises:
+        CheckpointError: Checkpoints are in the way, damaged, or don't fit.
+    """
+
+    def restore() -> dict[str, Any] | None:
+        if group.rank != 0:
+            return None
+        return _restore(proto, store, entries, continue_train, options)
+
+    kept = group.gather_objects(run_on_all_ranks(group, restore))[0]
+    group.broadcast(list({id(e.variable): e.variable for e in entries}.values()))
+    if not kept:
+        return Start()
+    if group.rank == 0:
+        _warn_of_differences(kept, now)
+    position = _position(proto, kept, group)
+    fit = kept.get("fit_on_eval")
+    if not fit:
+        return Start(position, kept=kept)
+    return Start(position, int(fit["from"]), _position(proto, fit, group), kept)
+
+
+def refuse_used_model_dir(store: Store) -> None:
+    """Keeps another run's folder from being written to.
+
+    Raises:
+        CheckpointError: model_dir holds checkpoints.
+    """
+    latest = store.latest()
+    if latest is not None:
+        folder, name = os.path.split(store.shown(latest))
+        raise CheckpointError(
+            f"{folder} already holds checkpoints ({name}); give "
+            "--continue_train to go on from there, or another --model_dir"
+        )
+
+
+def describe_positions(positions: Sequence[InputPosition], own: bool) -> dict[str, Any]:
+    """Input positions as a checkpoint keeps them.
+
+    Args:
+        positions: Of each rank, or one of all ranks together.
+        own: Whether each rank has its own.
+    """
+    described: dict[str, Any] = {"epoch": positions[0].epoch, "row": positions[0].row}
+    if own:
+        described["positions"] = [(p.epoch, p.row) for p in positions]
+    return described
+
+
+def _restore(
+    proto: Any, store: Store, entries: Sequence[SavedTensor], continue_train: bool, options: RunOptions
+) -> dict[str, Any]:
+    """Gives what was kept with the checkpoint of model_dir; nothing where there is none."""
+    train = proto.train_config
+    if not continue_train:
+        refuse_used_model_dir(store)
+    restored = store.restore_newest(lambda prefix: entries)
+    if restored is not None:
+        kept = store.extra(restored.prefix)
+        epoch, row = int(kept.get("epoch", 0)), int(kept.get("row", 0))
+        shown = store.shown(restored.prefix)
+        logger.info("going on from %s: epoch %d, row %d of the input", shown, epoch, row)
+        return kept
+    if train.fine_tune_checkpoint:
+        report = fine_tune(
+            train.fine_tune_checkpoint,
+            entries,
+            train.fine_tune_ckpt_var_map or None,
+            train.force_restore_shape_compatible,
+            proto.model_config.restore_filters,
+            options.ignore_fine_tune_errors,
+        )
+        _begin_averages(entries, report)
+        for line in report.lines():
+            logger.info("fine-tuning: %s", line)
+    return {}
+
+
+def _begin_averages(entries: Sequence[SavedTensor], report: RestoreReport) -> None:
+    """Lets averages that the checkpoint didn't have begin at the values of their variables."""
+    by_name = {e.name: e for e in entries}
+    for name, entry in by_name.items():
+        variable = by_name.get(name.removesuffix(f"/{AVERAGE}"))
+        if variable is None or variable is entry or name in report.restored:
+            continue
+        first, last = entry.rows or (0, None)
+        value = entry.variable.numpy()
+        value[first:last] = variable.variable.numpy()[first:last]
+        entry.variable.assign(value)
+
+
+def _position(proto: Any, kept: Mapping[str, Any], group: ReplicaGroup) -> InputPosition:
+    """The position of this rank's input."""
+    positions = kept.get("positions")
+    if (positions is not None) != proto.data_config.file_shard:
+        logger.warning("data_config.file_shard has changed: the input begins at its first row")
+        return BEGINNING
+    if positions is None:
+        return InputPosition(int(kept.get("epoch", 0)), int(kept.get("row", 0)))
+    if len(positions) != group.size:
+        raise CheckpointError(
+            f"data_config.file_shard: each rank reads its own files, and the checkpoint is of "
+            f"{len(positions)} ranks; go on with as many (there are {group.size}), or set it to false: then "
+            "the input begins at its first row"
+        )
+    epoch, row = positions[group.rank]
+    return InputPosition(int(epoch), int(row))
+
+
+def _warn_of_differences(kept: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Says what keeps the run from ending with the same bits, or from reading each row once."""
+    changed = [
+        f"{name} {kept[name]} before, {now[name]} now"
+        for name in _SAME_BITS
+        if name in kept and kept[name] != now[name]
+    ]
+    if changed:
+        logger.warning(
+            "the run goes on elsewhere than it began (%s): all state and the input position are kept, but "
+            "sums are taken in another order, so the last bits may differ",
+            "; ".join(changed),
+        )
+    before = kept.get("input", {})
+    moved = [f"{n} {before[n]!r} before, {v!r} now" for n, v in now["input"].items() if before.get(n, v) != v]
+    if moved:
+        logger.warning(
+            "the input is configured otherwise than for the checkpoint (%s): the position is kept; if the "
+            "order of rows is another now, some rows of this epoch come twice or not at all",
+            "; ".join(moved),
+        )

@@ -1,0 +1,1 @@
+"""The training step: batches in, exchange, update, and the check of its numbers."""

@@ -1,0 +1,66 @@
+"""After a number that isn't finite: which tensor, on which rank, from which rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from hvdrec.data.batch import PackedBatch
+from hvdrec.layers.context import ForwardContext
+from hvdrec.layers.variables import variable_key
+from hvdrec.trainer.step.step import TrainStep
+
+_SHOWN = 5
+
+
+def explain(step: TrainStep, batch: PackedBatch, rank: int) -> str | None:
+    """Repeats the failed step on this rank's batch and says what wasn't finite in it.
+
+    Nothing was updated by that step, so repeating it gives the same numbers.
+
+    Returns:
+        One line without a line break, or None where all of this rank's numbers are finite.
+    """
+    if batch.rows == 0:
+        return None
+    arrays = {name: tf.convert_to_tensor(a) for name, a in batch.arrays.items()}
+    arrays.setdefault("dense", tf.zeros([batch.rows, 0]))
+    now = tf.identity(step.global_step)
+    touched, dense, losses, _ = step.gradients(arrays, tf.constant(1.0), now)
+    bad = [f"loss {n}" for n, v in zip(step.loss_names, losses.numpy(), strict=True) if not np.isfinite(v)]
+    for i, gradient in zip(step.recommender.trained_banks, touched, strict=True):
+        bad.extend(_bad_tables(step, i, gradient.rows.numpy(), gradient.values.numpy()))
+    for variable, gradient in zip(step.recommender.dense_trainable, dense, strict=True):
+        if not np.isfinite(gradient.numpy()).all():
+            bad.append(f"gradient of {variable_key(variable)}")
+    if not bad:
+        return None
+    more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+    return f"rank {rank}: not finite: {', '.join(bad[:_SHOWN])}{more}; {_rows(step, arrays, batch)}"
+
+
+def _bad_tables(step: TrainStep, index: int, rows: np.ndarray, values: np.ndarray) -> list[str]:
+    wrong = rows[~np.isfinite(values).all(axis=1)]
+    return [
+        f"gradient of {t.name}"
+        for t in step.recommender.plan.banks[index].tables
+        if ((wrong >= t.offset) & (wrong < t.offset + t.rows)).any()
+    ]
+
+
+def _rows(step: TrainStep, arrays: dict[str, tf.Tensor], batch: PackedBatch) -> str:
+    """Names the rows whose inputs or outputs aren't finite."""
+    outputs = step.recommender.forward(
+        arrays, step.recommender.touch(arrays), ForwardContext(training=False)
+    ).logits.numpy()
+    for name, values in [*batch.arrays.items(), ("logits", outputs)]:
+        if values.dtype != np.float32 or values.shape[:1] != (batch.rows,):
+            continue
+        wrong = np.flatnonzero(~np.isfinite(values.reshape(batch.rows, -1)).all(axis=1))
+        if wrong.size:
+            where = [
+                batch.locate(int(i)) if batch.locate else f"row {i} of the batch" for i in wrong[:_SHOWN]
+            ]
+            return f"{name} is not finite in {wrong.size} rows: {'; '.join(where)}"
+    first = batch.locate(0) if batch.locate else "its first row"
+    return f"all inputs of its {batch.rows} rows (from {first}) are finite"

@@ -1,0 +1,303 @@
+"""The training step: forward, gradients, exchange, check, update, several times a call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from hvdrec.layers.context import ForwardContext, MovingUpdate
+from hvdrec.layers.partitioned import PartitionedVariable
+from hvdrec.losses.base import Replicas
+from hvdrec.models.recommender import Batch, ForwardResult, Recommender
+from hvdrec.ops.library import default_implementation
+from hvdrec.ops.sum_of_squares import sum_of_squares
+from hvdrec.optim.base import Gradient, Optimizer, RowGradient
+from hvdrec.optim.clip import clip_by_global_norm, scaled
+from hvdrec.parallel.group import ReplicaGroup
+from hvdrec.trainer.step.feed import Feed, FeedCall, call_spec
+from hvdrec.trainer.step.reduce import Reducer
+
+
+class CallResult(NamedTuple):
+    """What one call of several steps did.
+
+    Attributes:
+        steps: Steps done; fewer than asked when every rank ran out or a number wasn't finite.
+        finite: False when the step after the last one done met a number that isn't finite.
+        flags: float32 [F], the ranks' flags added up.
+        totals: int32 [K], rows of all ranks in each step.
+        report: float32 [K, names], the losses of each step over all ranks.
+    """
+
+    steps: tf.Tensor
+    finite: tf.Tensor
+    flags: tf.Tensor
+    totals: tf.Tensor
+    report: tf.Tensor
+
+
+class Exchanged(NamedTuple):
+    """What a step knows before it updates anything.
+
+    Attributes:
+        gradients: Over all ranks, of `TrainStep.variables`, multiplied and clipped.
+        norm: Scalar that is finite where all of them are.
+        losses: float32 [names], over all ranks.
+        moving: New values for the moving averages, with where they go.
+    """
+
+    gradients: list[Gradient]
+    norm: tf.Tensor
+    losses: tf.Tensor
+    moving: list[tuple[MovingUpdate, tf.Tensor]]
+
+
+class Rows(NamedTuple):
+    """The rows of one step.
+
+    Attributes:
+        share: float32 scalar, this rank's share of them; 0 where there are none.
+        total: float32 scalar, those of all ranks.
+    """
+
+    share: tf.Tensor
+    total: tf.Tensor
+
+    @classmethod
+    def of(cls, own: tf.Tensor, total: tf.Tensor) -> Rows:
+        """From this rank's number of rows and that of all ranks."""
+        return cls(tf.math.divide_no_nan(tf.cast(own, tf.float32), total), total)
+
+
+class TrainStep(tf.Module):
+    """Trains a recommender on the batches of all ranks together.
+
+    A step's gradient is that of the concatenated batch for every loss that is a mean over rows:
+    each rank's is weighted by its share of the rows. A rank without rows takes part with weight 0.
+    """
+
+    def __init__(
+        self,
+        recommender: Recommender,
+        optimizer: Optimizer,
+        group: ReplicaGroup,
+        feed: Feed,
+        reducer: Reducer,
+        global_step: tf.Variable,
+        clip_norm: float,
+        seed: int,
+        embedding_multiplier: float = 1.0,
+    ) -> None:
+        """Sets up the step; nothing is traced before the first call.
+
+        Args:
+            recommender: The model.
+            optimizer: Its slots are made already.
+            group: The ranks.
+            feed: Takes batches apart.
+            reducer: Exchanges gradients.
+            global_step: int64 variable, the updates done.
+            clip_norm: `gradient_clipping_by_norm`, 0 or less for none.
+            seed: Of dropout and of random loss weights.
+            embedding_multiplier: `embedding_learning_rate_multiplier`, for the banks' gradients.
+        """
+        super().__init__()
+        self.recommender = recommender
+        self.optimizer = optimizer
+        self.group = group
+        self.feed = feed
+        self.reducer = reducer
+        self.clip_norm = clip_norm
+        self.seed = seed
+        self.embedding_multiplier = embedding_multiplier
+        self.global_step = global_step
+        self.loss_names = self._loss_names()
+        self.run = tf.function(
+            self._run,
+            input_signature=[call_spec(feed.specs), tf.TensorSpec([None], tf.float32)],
+            autograph=False,
+        )
+
+    def _loss_names(self) -> tuple[str, ...]:
+        names = list(self.recommender.loss_set.names)
+        if self.recommender.store.regularized or self.recommender.embedding_regularization > 0.0:
+            names.append("regularization_loss")
+        return (*names, "total_loss")
+
+    def _run(self, call: FeedCall, flags: tf.Tensor) -> CallResult:
+        """Runs the steps of one call.
+
+        Args:
+            call: This rank's batches.
+            flags: float32 [F], added over the ranks; the first one being set stops the call
+                before its first step.
+        """
+        steps = tf.shape(call.rows)[0]
+        counts = tf.concat([flags, tf.cast(call.rows, tf.float32)], axis=0)
+        counts = self.group.sum(counts, "rows")
+        flags, totals = tf.split(counts, [tf.shape(flags)[0], steps])
+        limit = tf.where(flags[0] > 0.0, 0, steps)
+        report = tf.zeros([steps, len(self.loss_names)])
+
+        def going(k: tf.Tensor, finite: tf.Tensor, report: tf.Tensor) -> tf.Tensor:
+            more = tf.logical_and(k < limit, finite)
+            return tf.logical_and(more, totals[tf.minimum(k, steps - 1)] > 0.0)
+
+        def one(k: tf.Tensor, finite: tf.Tensor, report: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            finite, losses = self._step(self.feed.unpack(call, k), Rows.of(call.rows[k], totals[k]))
+            report = tf.tensor_scatter_nd_update(report, [[k]], [losses])
+            return k + tf.cast(finite, tf.int32), finite, report
+
+        done, finite, report = tf.while_loop(
+            going,
+            one,
+            (tf.constant(0), tf.constant(True), report),
+            shape_invariants=(
+                tf.TensorShape([]),
+                tf.TensorShape([]),
+                tf.TensorShape([None, len(self.loss_names)]),
+            ),
+            # Collectives must be reached in the same order on every rank.
+            parallel_iterations=1,
+        )
+        return CallResult(done, finite, flags, tf.cast(totals, tf.int32), report)
+
+    def _step(self, batch: Batch, rows: Rows) -> tuple[tf.Tensor, tf.Tensor]:
+        """One step; gives whether all was finite (else nothing was updated) and the losses."""
+        step = tf.identity(self.global_step)
+        exchanged = self.exchange(batch, rows, step)
+        return self.update(exchanged, step), exchanged.losses
+
+    def update(self, exchanged: Exchanged, step: tf.Tensor) -> tf.Tensor:
+        """Updates all variables, unless a number isn't finite; gives whether it did (bool scalar)."""
+        gradients, norm, losses, updates = exchanged
+        finite = tf.logical_and(tf.math.is_finite(norm), tf.math.is_finite(tf.reduce_sum(losses)))
+
+        def update() -> tf.Tensor:
+            for moving, value in updates:
+                with self.optimizer.placement.at(moving.variable):
+                    moving.variable.assign_sub((moving.variable - value) * (1.0 - moving.momentum))
+            self.optimizer.apply(list(self._divided(gradients)), step)
+            self.global_step.assign_add(1)
+            return tf.constant(True)
+
+        return tf.cond(finite, update, lambda: tf.constant(False))
+
+    def _divided(self, gradients: Sequence[Gradient]) -> Iterator[tuple[Gradient, tf.Variable]]:
+        """Each variable with its gradient; of a table in parts, each part with its rows."""
+        for gradient, variable in zip(gradients, self.variables, strict=True):
+            if isinstance(variable, PartitionedVariable):
+                for part, rows, values in variable.divide(gradient.rows, gradient.values):
+                    yield RowGradient(rows, values), part
+            else:
+                yield gradient, variable
+
+    def exchange(self, batch: Batch, rows: Rows, step: tf.Tensor) -> Exchanged:
+        """Gradients and losses of one step over all ranks (collective); nothing is updated.
+
+        Args:
+            batch: This rank's rows.
+            rows: How many they are among all ranks' rows.
+            step: int64 scalar, updates done before.
+        """
+        share = rows.share
+        touched, dense, losses, run = self.gradients(batch, share, step, self._replicas(rows))
+        statistics = [share * u.value for u in run.updates]
+        banks, dense, statistics = self.reducer(touched, dense, [*statistics, losses])
+        losses = statistics.pop()
+        return self.finish(banks, dense, losses, list(zip(run.updates, statistics, strict=True)))
+
+    def finish(
+        self,
+        banks: Sequence[Gradient],
+        dense: Sequence[tf.Tensor],
+        losses: tf.Tensor,
+        moving: list[tuple[MovingUpdate, tf.Tensor]],
+    ) -> Exchanged:
+        """What becomes of gradients once they are those of all rows of a step."""
+        if self.embedding_multiplier != 1.0:
+            banks = [scaled(g, self.embedding_multiplier) for g in banks]
+        gradients: list[Gradient] = [*banks, *dense]
+        if self.clip_norm > 0.0:
+            gradients, norm = clip_by_global_norm(gradients, self.clip_norm)
+        else:
+            norm = _squared_norm(gradients)
+        return Exchanged(gradients, norm, losses, moving)
+
+    @property
+    def variables(self) -> list[tf.Variable]:
+        """The trained variables: banks, then the rest."""
+        model = self.recommender
+        return [*(model.banks[i].variable for i in model.trained_banks), *model.dense_trainable]
+
+    def _replicas(self, rows: Rows) -> Replicas | None:
+        if self.group.size == 1:
+            return None
+        return Replicas(self.group.rank, self.group.concat, self.group.sum, rows.share, rows.total)
+
+    def gradients(
+        self,
+        batch: Batch,
+        share: tf.Tensor,
+        step: tf.Tensor,
+        replicas: Replicas | None = None,
+        seed_of: tf.Tensor | None = None,
+    ) -> tuple[list[RowGradient], list[tf.Tensor], tf.Tensor, ForwardContext]:
+        """This rank's part of the gradients and losses of one step.
+
+        Args:
+            batch: Its rows.
+            share: float32 scalar, its share of all ranks' rows.
+            step: int64 scalar, updates done before.
+            replicas: The ranks, for losses over the rows of all; None: each rank on its own.
+            seed_of: int32 scalar, the rank whose random numbers are drawn; by default this one.
+
+        Returns:
+            Gradients of the trained banks' touched rows and of the dense variables, the losses in the
+            order of `loss_names` (float32 [names]), and the pass with its moving averages.
+        """
+        model = self.recommender
+        seed = self._random_seed(step, self.group.rank if seed_of is None else seed_of)
+        run = ForwardContext(training=True, seed=seed, impl=model.layer_implementation)
+        touched = model.touch(batch)
+        trained, dense_variables = model.trained_banks, model.dense_trainable
+        watched = [*(touched[i] for i in trained), *dense_variables]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(watched)
+            output = model.forward(batch, touched, run)
+            losses = model.losses(batch, output, True, step, replicas)
+            kernel = model.kernel_penalty()
+            # The embedding penalty is a sum over rows, so ranks add theirs up; the rest are means.
+            target = share * (tf.add_n(list(losses.values())) + kernel) + output.embedding_penalty
+        gradients = tape.gradient(target, watched, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        rows = [
+            RowGradient(batch[f"bank{i}/rows"], tf.convert_to_tensor(g))
+            for i, g in zip(trained, gradients, strict=False)
+        ]
+        dense = [tf.convert_to_tensor(g) for g in gradients[len(trained) :]]
+        return rows, dense, self._report(losses, kernel, output, share, target), run
+
+    def _report(
+        self,
+        losses: dict[str, tf.Tensor],
+        kernel: tf.Tensor,
+        output: ForwardResult,
+        share: tf.Tensor,
+        target: tf.Tensor,
+    ) -> tf.Tensor:
+        values = [share * losses[name] for name in self.recommender.loss_set.names]
+        if "regularization_loss" in self.loss_names:
+            values.append(share * kernel + output.embedding_penalty)
+        return tf.stack([*values, target])
+
+    def _random_seed(self, step: tf.Tensor, rank: tf.Tensor | int) -> tf.Tensor:
+        """int32 [2], another one for every step and rank."""
+        low = tf.cast(step % (1 << 20), tf.int32) * 1024 + rank % 1024
+        return tf.stack([low, tf.constant(self.seed & 0x3FFFFFFF, tf.int32)])
+
+
+def _squared_norm(gradients: Sequence[Gradient]) -> tf.Tensor:
+    values = [g.values if isinstance(g, RowGradient) else g for g in gradients]
+    return sum_of_squares(values, impl=default_implementation())

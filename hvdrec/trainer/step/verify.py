@@ -1,0 +1,39 @@
+"""Do the replicas still hold the same bits?"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+from hvdrec.checkpoint.names import SavedTensor
+from hvdrec.errors import TrainingError
+from hvdrec.parallel.group import ReplicaGroup
+
+
+def checksums(entries: Sequence[SavedTensor]) -> list[int]:
+    """CRC32 of each entry's bytes on this rank."""
+    whole: dict[int, memoryview] = {}
+    result = []
+    for entry in entries:
+        key = id(entry.variable)
+        if key not in whole:
+            whole = {key: entry.variable.numpy()}
+        value = whole[key]
+        part = value if entry.rows is None else value[entry.rows[0] : entry.rows[1]]
+        result.append(zlib.crc32(part.tobytes()))
+    return result
+
+
+def verify_replicas(group: ReplicaGroup, entries: Sequence[SavedTensor], step: int) -> None:
+    """Compares all variables of all ranks (collective).
+
+    Raises:
+        TrainingError: Two ranks differ; the text names the first variable that does.
+    """
+    gathered = group.gather_objects(checksums(entries))
+    for position, entry in enumerate(entries):
+        for rank, sums in enumerate(gathered):
+            if sums[position] != gathered[0][position]:
+                raise TrainingError(
+                    f"step {step}: replicas differ: {entry.name} of rank {rank} is not that of rank 0"
+                )

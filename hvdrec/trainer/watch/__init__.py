@@ -1,0 +1,1 @@
+"""What looks at a run: evaluation, early stop, exports, TensorBoard."""

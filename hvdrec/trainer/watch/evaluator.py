@@ -1,0 +1,134 @@
+"""Evaluation: every rank takes its batches, the metrics are merged exactly."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from hvdrec.data.batch import PackedBatch
+from hvdrec.layers.context import ForwardContext
+from hvdrec.metrics.base import EvalBatch, Metric
+from hvdrec.metrics.mean import Mean
+from hvdrec.models.recommender import Recommender
+from hvdrec.parallel.group import ReplicaGroup
+from hvdrec.trainer.run.agree import PeerError
+from hvdrec.trainer.step.feed import Feed, FeedCall, call_spec
+
+
+class EvalOutput(NamedTuple):
+    """A batch, the model's predictions for it by name, and its losses by name (scalars)."""
+
+    batch: PackedBatch
+    predictions: dict[str, np.ndarray]
+    losses: Mapping[str, Any]
+
+
+class Evaluator:
+    """Runs the model without training on packed batches."""
+
+    def __init__(self, recommender: Recommender, feed: Feed) -> None:
+        """Nothing is traced before the first batch."""
+        self._recommender = recommender
+        self._feed = feed
+        signature = [call_spec(feed.specs)]
+        self._evaluate = tf.function(self._evaluate_graph, input_signature=signature, autograph=False)
+        self._predict = tf.function(self._predict_graph, input_signature=signature, autograph=False)
+
+    def _forward(self, call: FeedCall) -> tuple[dict[str, tf.Tensor], Any]:
+        batch = self._feed.unpack(call, tf.constant(0))
+        return batch, self._recommender.forward(
+            batch, self._recommender.touch(batch), ForwardContext(training=False)
+        )
+
+    def _predict_graph(self, call: FeedCall) -> dict[str, tf.Tensor]:
+        _, output = self._forward(call)
+        return self._recommender.predictions(output)
+
+    def _evaluate_graph(self, call: FeedCall) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+        batch, output = self._forward(call)
+        losses = self._recommender.losses(batch, output, False, tf.constant(0, tf.int64))
+        predictions = self._recommender.predictions(output)
+        # Metrics read numbers only; embeddings written out as text are for predicting.
+        return {name: t for name, t in predictions.items() if t.dtype != tf.string}, losses
+
+    def predict(self, batch: PackedBatch) -> dict[str, np.ndarray]:
+        """EasyRec's prediction tensors of one batch, by name."""
+        return {name: t.numpy() for name, t in self._predict(self._feed.stack([batch])).items()}
+
+    def evaluate(
+        self,
+        batches: Iterable[PackedBatch],
+        metrics: Sequence[Metric],
+        group: ReplicaGroup,
+        limit: int | None = None,
+    ) -> dict[str, float]:
+        """Evaluates this rank's batches and merges with the other ranks (collective).
+
+        Args:
+            batches: This rank's share.
+            metrics: Fresh metrics.
+            group: The ranks.
+            limit: At most this many batches on this rank.
+
+        Returns:
+            Metrics and mean losses by EasyRec's names (``auc``, ``loss/loss/total_loss``, ...).
+        """
+        losses = {name: Mean() for name in (*self._recommender.loss_set.names, "total_loss")}
+        parts: list[Metric | Mean] = [*metrics, *losses.values()]
+        error: Exception | None = None
+        try:
+            for output in self._outputs(b for b in itertools.islice(batches, limit) if b.rows):
+                self._add(output, metrics, losses)
+        except Exception as failure:
+            error = failure
+        gathered = group.gather_objects((str(error) if error else None, [part.state() for part in parts]))
+        if error is not None:
+            raise error
+        for rank, (text, _) in enumerate(gathered):
+            if text is not None:
+                raise PeerError(f"rank {rank} failed: {text}")
+        for i, part in enumerate(parts):
+            part.merge([states[i] for _, states in gathered])
+        result: dict[str, float] = {}
+        for metric in metrics:
+            result.update(metric.result())
+        for name, mean in losses.items():
+            result[f"loss/loss/{name}"] = mean.result()
+        result["loss"] = result["loss/loss/total_loss"]
+        return result
+
+    def _outputs(self, batches: Iterable[PackedBatch]) -> Iterator[EvalOutput]:
+        """Runs the model on each batch."""
+        for batch in batches:
+            predictions, losses = self._evaluate(self._feed.stack([batch]))
+            yield EvalOutput(batch, {name: t.numpy() for name, t in predictions.items()}, losses)
+
+    def _add(self, output: EvalOutput, metrics: Sequence[Metric], losses: dict[str, Mean]) -> None:
+        batch, predictions, values = output
+        numbers = {name: float(v) for name, v in values.items()}
+        for name, value in numbers.items():
+            losses[name].update(value)
+        losses["total_loss"].update(float(np.sum(np.asarray(list(numbers.values()), np.float32))))
+        evaluated = EvalBatch(
+            labels=self._recommender.evaluated_labels(batch.arrays),
+            predictions=predictions,
+            ids={name[3:]: a for name, a in batch.arrays.items() if name.startswith("id/")},
+        )
+        for metric in metrics:
+            metric.update(evaluated)
+
+
+def write_result(path: str, result: dict[str, float], step: int) -> None:
+    """Writes an evaluation as EasyRec does: JSON, sorted, indented by two."""
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    temporary = f"{path}.tmp-{os.getpid()}"
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump({**result, "global_step": step}, file, indent=2, sort_keys=True)
+        file.write("\n")
+    os.replace(temporary, path)

@@ -1,0 +1,218 @@
+"""What `export_config` exports while a run goes on and at its end (rank 0)."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hvdrec.checkpoint.background import BackgroundSaver
+from hvdrec.checkpoint.store import Store
+from hvdrec.config import Config
+from hvdrec.errors import ConfigError
+from hvdrec.models.recommender import Recommender
+from hvdrec.parallel.group import ReplicaGroup
+from hvdrec.serving import saved_model
+from hvdrec.serving.assets import asset_files
+from hvdrec.serving.module import ServingModule
+from hvdrec.trainer.run.agree import run_on_all_ranks
+from hvdrec.trainer.run.log import logger
+from hvdrec.trainer.run.run_folder import RunFolder
+from hvdrec.trainer.watch.events import read_scalars
+
+BEST_FOLDER = "best_ckpt"
+_BEST_FILE = "best.json"
+
+
+class Exporter:
+    """Exports the current weights of a run into ``model_dir/export/<exporter_type>/<version>``."""
+
+    def __init__(
+        self,
+        config: Config,
+        folder: RunFolder,
+        recommender: Recommender,
+        refresh: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Builds the serving graph.
+
+        Args:
+            config: The run's.
+            folder: Its files.
+            recommender: Its model.
+            refresh: Brings the weights of `recommender` up to date, before each export.
+
+        Raises:
+            ConfigError: The model can't be exported, or an asset isn't there.
+        """
+        self._refresh = refresh
+        self._folder, self._config = folder, config.proto
+        self._module = ServingModule(config.proto, recommender)
+        self._assets = asset_files(config.proto.export_config.asset_files)
+        self._kind = config.proto.export_config.exporter_type
+
+    def export(self, keep: int | None = None) -> Path:
+        """Exports now.
+
+        Args:
+            keep: How many versions stay, the newest first; None for all.
+        """
+        self._refresh()
+        folder = Path(self._folder.path) / "export" / self._kind
+        target = saved_model.write(self._module, folder, self._config, self._assets)
+        if keep is not None:
+            saved_model.keep_newest(folder, keep)
+        self._folder.push("export/")
+        logger.info("exported to %s", self._folder.shown(str(target)))
+        return target
+
+
+class Best:
+    """Which evaluation has been the best so far, across restarts.
+
+    Its checkpoints are kept in ``model_dir/best_ckpt``, beside ``best.json``, which says how good
+    the newest of them is. Without that file, as in a run begun by EasyRec, the evaluations
+    in ``eval_val`` count.
+    """
+
+    def __init__(self, export_config: Any, checkpoints: Store) -> None:
+        """Takes the metric and its direction from `export_config`."""
+        self.metric = export_config.best_exporter_metric
+        self._bigger = bool(export_config.metric_bigger)
+        self._checkpoints = checkpoints
+        self._store = checkpoints.beside(BEST_FOLDER, max(1, int(export_config.exports_to_keep)))
+
+    def is_better(self, step: int, result: dict[str, float]) -> bool:
+        """Whether this evaluation is strictly better than all before it."""
+        best = self._best(step)
+        value = result[self.metric]
+        if math.isnan(value):
+            return False
+        return best is None or (value > best if self._bigger else value < best)
+
+    def keep(self, step: int) -> None:
+        """Keeps the checkpoint of `step`, which must be whole on the disk.
+
+        Raises:
+            CheckpointError: It isn't.
+        """
+        prefix = self._store.adopt(self._checkpoints, step)
+        logger.info("best %s so far; the checkpoint is kept as %s", self.metric, prefix)
+
+    def remember(self, step: int, value: float) -> None:
+        """Makes `value` the one to beat."""
+        record = {"metric": self.metric, "bigger": self._bigger, "step": step, "value": value}
+        self._store.replace_text(_BEST_FILE, json.dumps(record) + "\n")
+
+    def _best(self, step: int) -> float | None:
+        try:
+            record = json.loads((self._store.model_dir / _BEST_FILE).read_text(encoding="utf-8"))
+            if (record["metric"], record["bigger"]) == (self.metric, self._bigger):
+                return float(record["value"])
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        folder = os.path.join(self._checkpoints.model_dir, "eval_val")
+        values = [v for s, v in read_scalars(folder, self.metric).items() if s < step and not math.isnan(v)]
+        if not values:
+            return None
+        return max(values) if self._bigger else min(values)
+
+
+class RunExports:
+    """All exports of one run."""
+
+    def __init__(
+        self,
+        config: Config,
+        folder: RunFolder,
+        recommender: Recommender,
+        checkpoints: Store,
+        evaluated: Sequence[str],
+        refresh: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Prepares what `exporter_type` asks for.
+
+        Args:
+            config: The run's.
+            folder: Its files.
+            recommender: Its model.
+            checkpoints: Its checkpoints.
+            evaluated: What an evaluation gives.
+            refresh: See `Exporter`.
+
+        Raises:
+            ConfigError: It asks for what can't be done. EasyRec exports at the end where nothing
+                is said: then it is a warning.
+        """
+        export = config.proto.export_config
+        self._kind = export.exporter_type
+        self._keep = max(1, int(export.exports_to_keep))
+        if self._kind == "best" and export.best_exporter_metric not in evaluated:
+            raise ConfigError(
+                f"{config.where('export_config.best_exporter_metric')}: no evaluation gives "
+                f"{export.best_exporter_metric!r}; there are {', '.join(evaluated)}"
+            )
+        self._best = Best(export, checkpoints) if self._kind == "best" else None
+        self._exporter: Exporter | None = None
+        self._asked = export.HasField("exporter_type")
+        if self._kind != "none":
+            self._exporter = self._unless_unasked(lambda: Exporter(config, folder, recommender, refresh))
+
+    def after_evaluation(
+        self, step: int, result: dict[str, float], settle: Callable[[], object] = lambda: None
+    ) -> None:
+        """Exports where this evaluation is a reason to.
+
+        Args:
+            step: The step evaluated.
+            result: The evaluation.
+            settle: Waits until the checkpoint of `step` is on the disk.
+
+        Raises:
+            CheckpointError: That checkpoint isn't there, or nothing can be written.
+        """
+        if self._exporter is None:
+            return
+        if self._kind == "latest":
+            self._exporter.export(self._keep)
+        if self._best is not None and self._best.is_better(step, result):
+            settle()
+            self._best.keep(step)
+            self._exporter.export(self._keep)
+            # Last: a run that is stopped before this exports again.
+            self._best.remember(step, result[self._best.metric])
+
+    def at_end(self) -> Path | None:
+        """Exports at the end of training; gives where."""
+        exporter = self._exporter
+        if exporter is None or self._kind != "final":
+            return None
+        return self._unless_unasked(exporter.export)
+
+    def _unless_unasked(self, work: Callable[[], Any]) -> Any:
+        """Turns a ConfigError into a warning where the config doesn't ask to export."""
+        try:
+            return work()
+        except ConfigError as error:
+            if self._asked:
+                raise
+            logger.warning("not exported: %s", error)
+            return None
+
+
+def export_after_evaluation(
+    exports: RunExports | None, group: ReplicaGroup, saver: BackgroundSaver
+) -> Callable[[int, dict[str, float]], None]:
+    """What the loop calls on every rank after an evaluation; rank 0 has `exports`."""
+
+    def hook(step: int, result: dict[str, float]) -> None:
+        def work() -> None:
+            if exports is not None:
+                exports.after_evaluation(step, result, saver.settle)
+
+        run_on_all_ranks(group, work)
+
+    return hook

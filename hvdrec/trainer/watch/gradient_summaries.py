@@ -1,0 +1,83 @@
+"""Gradients in TensorBoard (`train_config.summary_model_vars`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from hvdrec.checkpoint.names import SavedTensor
+from hvdrec.optim.base import Gradient, RowGradient
+from hvdrec.trainer.run.log import RunLog
+from hvdrec.trainer.step.feed import FeedCall, call_spec
+from hvdrec.trainer.step.step import Rows, TrainStep
+
+
+class GradientSummaries:
+    """Writes each variable's gradient as it updates the variable, under EasyRec's names.
+
+    ``gradient_norm/<variable>_0`` is a scalar, ``gradients/<variable>_0`` a histogram; of an
+    embedding table those of the rows that the batch touches. The gradients are computed once more
+    for this, with the same dropout, and change nothing.
+
+    Attributes:
+        period: Every how many steps.
+    """
+
+    def __init__(self, step: TrainStep, entries: Sequence[SavedTensor], log: RunLog, period: int) -> None:
+        """Nothing is traced before the first call.
+
+        Args:
+            step: The training step.
+            entries: The model's variables, by the names of checkpoints.
+            log: Where rank 0 writes.
+            period: `save_summary_steps`.
+        """
+        self.period = period
+        self._step, self._entries, self._log = step, entries, log
+        self._gradients = tf.function(
+            self._gradients_graph, input_signature=[call_spec(step.feed.specs)], autograph=False
+        )
+
+    def before(self, step: int, call: FeedCall) -> None:
+        """Writes the gradients of the call's first step (collective)."""
+        total, found = self._gradients(call)
+        if self._step.group.rank != 0 or total.numpy() == 0.0:
+            return
+        gradients = [RowGradient(*g) if isinstance(g, tuple) else g for g in found]
+        by_variable = {id(v): g for v, g in zip(self._step.variables, gradients, strict=True)}
+        with self._log.events(""):
+            for name, values in _by_name(self._entries, by_variable):
+                norm = np.sqrt(np.sum(np.square(values, dtype=np.float64)))
+                tf.summary.scalar(f"gradient_norm/{name}_0", np.float32(norm), step=step)
+                if values.size and np.isfinite(norm):
+                    tf.summary.histogram(f"gradients/{name}_0", values, step=step)
+
+    def after(self, step: int) -> None:
+        """Nothing is left to do."""
+
+    def _gradients_graph(
+        self, call: FeedCall
+    ) -> tuple[tf.Tensor, list[tf.Tensor | tuple[tf.Tensor, tf.Tensor]]]:
+        own = tf.cast(call.rows[0], tf.float32)
+        total = self._step.group.sum(tf.reshape(own, [1]), "summary_rows")[0]
+        batch = self._step.feed.unpack(call, tf.constant(0))
+        found = self._step.exchange(batch, Rows.of(own, total), tf.identity(self._step.global_step)).gradients
+        return total, [(g.rows, g.values) if isinstance(g, RowGradient) else g for g in found]
+
+
+def _by_name(
+    entries: Sequence[SavedTensor], gradients: dict[int, Gradient]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Each trained variable's gradient, a bank's table by table."""
+    for entry in entries:
+        gradient = gradients.get(id(entry.variable))
+        if gradient is None:
+            continue
+        first, last = entry.rows or (0, entry.variable.shape[0])
+        if isinstance(gradient, RowGradient):
+            rows = gradient.rows.numpy()
+            yield entry.name, gradient.values.numpy()[(rows >= first) & (rows < last)]
+        else:
+            yield entry.name, gradient.numpy()[first:last]

@@ -1,0 +1,56 @@
+"""All evaluations of a run, and their file for a search of hyper-parameters."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from hvdrec import storage
+from hvdrec.checkpoint import files
+from hvdrec.trainer.watch.events import read_all_scalars
+
+
+class Evaluations:
+    """What each evaluation of a run gave, across restarts (for rank 0)."""
+
+    def __init__(self, model_dir: str) -> None:
+        """Those before this process are read from ``model_dir/eval_val`` when the first is added."""
+        self._folder = os.path.join(model_dir, "eval_val")
+        self._found: dict[int, dict[str, float]] | None = None
+
+    def add(self, step: int, result: dict[str, float]) -> dict[int, dict[str, float]]:
+        """Adds an evaluation; gives all up to it by step, in order.
+
+        What an earlier process evaluated beyond `step` was of weights that are gone.
+        """
+        if self._found is None:
+            self._found = read_all_scalars(self._folder)
+        self._found = {s: values for s, values in sorted(self._found.items()) if s < step}
+        self._found[step] = dict(result)
+        return dict(self._found)
+
+
+class MetricFile:
+    """`--hpo_metric_save_path`: a line of JSON per evaluation, metrics and `global_step`, as EasyRec's."""
+
+    def __init__(self, path: str, model_dir: str) -> None:
+        """The file appears with the first evaluation."""
+        self._path = storage.local(path)
+        self._evaluations = Evaluations(model_dir)
+
+    def add(self, step: int, result: dict[str, float]) -> None:
+        """Writes the file anew with this evaluation; a reader always finds whole lines.
+
+        Raises:
+            CheckpointError: It can't be written.
+        """
+        found = self._evaluations.add(step, result)
+        lines = [json.dumps({"global_step": s, **values}) + "\n" for s, values in found.items()]
+        if storage.is_remote(self._path):
+            storage.write_text(self._path, "".join(lines))
+            return
+        path = Path(self._path)
+        with files.explained(f"--hpo_metric_save_path: can't write {path}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            files.write_atomically(path, "".join(lines))

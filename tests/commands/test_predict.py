@@ -1,0 +1,196 @@
+"""`hvdrec.predict`: checkpoints and exported models, CSV and Parquet, CSV and JSON lines."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from multirank.launch import start
+from serving.exported import random_job, trainers_predictions
+from small_job import SmallJob, write_data
+
+from hvdrec.commands.predict import predict
+from hvdrec.config import load, save
+from hvdrec.config.flags import load_for_predict, parse_predict
+from hvdrec.errors import ConfigError, DataError
+from hvdrec.features.plan import FeaturePlan
+from hvdrec.serving import saved_model
+from hvdrec.serving.module import ServingModule
+from hvdrec.trainer.job import Job
+
+NAMES = ("label", "a", "b", "c", "tags", "x", "y", "uid", "weight")
+ODD_ROWS = ("0,,,,,,,,1", "0,é中, b3,-1,t1|t1|new, 2.5 ,.25,u1,1")
+
+
+class Run:
+    """A checkpoint, its exports, and 42 rows to predict."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.rows = folder / "rows.csv"
+        write_data(self.rows, 40)
+        with open(self.rows, "a", encoding="utf-8") as file:
+            file.write("".join(f"{row}\n" for row in ODD_ROWS))
+        self.cells = [line.split(",") for line in self.rows.read_text().splitlines()]
+        self.model_dir = folder / "model"
+        config = load(str(SmallJob(self.rows, self.model_dir, model="DCN").write(folder / "c.config")))
+        job = random_job(config)
+        job.store.save(0, job.entries(), {})
+        save(config, self.model_dir)
+        self.expected = trainers_predictions(job, self.rows)
+        self.exports = {}
+        for name, export in (
+            ("columns", ""),
+            ("joined", "multi_placeholder: false"),
+            ("several", "auto_multi_value: true"),
+        ):
+            text = SmallJob(self.rows, self.model_dir, model="DCN", export=export)
+            proto = load(str(text.write(folder / "e.config"))).proto
+            self.exports[name] = folder / name
+            saved_model.write(ServingModule(proto, job.recommender), folder / name, proto)
+
+    def parquet(self, path: pathlib.Path, leave_out: tuple[str, ...] = ()) -> pathlib.Path:
+        """The rows with types, tags as lists, missing values as nulls."""
+        types = {"c": pa.int64(), "x": pa.float64(), "y": pa.float32(), "tags": pa.list_(pa.string())}
+        columns = {}
+        for i, name in enumerate(NAMES):
+            cells = [row[i] for row in self.cells]
+            if name == "tags":
+                values = [[t for t in cell.split("|") if t] if cell else None for cell in cells]
+            elif name in types:
+                values = [(int if name == "c" else float)(cell) if cell else None for cell in cells]
+            else:
+                values = cells
+            columns[name] = pa.array(values, types.get(name))
+        pq.write_table(pa.table({n: c for n, c in columns.items() if n not in leave_out}), path)
+        return path
+
+    def headed(self, path: pathlib.Path) -> pathlib.Path:
+        """The rows without label and weight, the columns in another order, under a header."""
+        order = [NAMES.index(n) for n in ("y", "x", "uid", "tags", "c", "b", "a")]
+        lines = [[NAMES[i] for i in order], *([row[i] for i in order] for row in self.cells)]
+        path.write_text("".join(";".join(line) + "\n" for line in lines))
+        return path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Run(tmp_path_factory.mktemp("prediction"))
+
+
+@pytest.fixture(autouse=True)
+def _one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    # TensorFlow takes thread counts only before its first operation.
+    monkeypatch.setattr("hvdrec.commands.predict.set_threads", lambda *_: None)
+
+
+def _predict(out: pathlib.Path, source: pathlib.Path, *more: object) -> list[str]:
+    flags = parse_predict(
+        ["--input_path", str(source), "--output_path", str(out), "--batch_size", "16", *map(str, more)]
+    )
+    predict(load_for_predict(flags), flags)
+    return out.read_text().splitlines()
+
+
+def _probs(lines: list[str]) -> list[float]:
+    return [json.loads(line)["probs"] for line in lines]
+
+
+def test_csv_with_all_columns(run: Run, tmp_path: pathlib.Path) -> None:
+    lines = _predict(tmp_path / "out.csv", run.rows, "--model_dir", run.model_dir)
+    table = [line.split("\x01") for line in lines]
+    assert table[0] == ["probs", "logits", *NAMES]
+    assert [row[2:] for row in table[1:]] == run.cells
+    for i, name in enumerate(("probs", "logits")):
+        np.testing.assert_allclose([float(r[i]) for r in table[1:]], run.expected[name], rtol=1e-6, atol=1e-6)
+
+
+def test_chosen_columns_and_separators(run: Run, tmp_path: pathlib.Path) -> None:
+    flags = ("--model_dir", run.model_dir, "--output_cols", "logits double", "--reserved_cols", "uid, tags")
+    lines = _predict(tmp_path / "out.csv", run.rows, *flags, "--output_sep", "|")
+    assert lines[0] == "logits|uid|tags"
+    tags = run.cells[3][4]
+    assert "|" in tags or "|" in run.cells[41][4]
+    assert lines[42].split("|", 2)[1:] == ["u1", '"t1|t1|new"']
+    lines = _predict(tmp_path / "out.jsonl", run.rows, *flags, "--output_format", "jsonl")
+    assert json.loads(lines[41])["tags"] == "t1|t1|new"
+    assert list(json.loads(lines[0])) == ["logits", "uid", "tags"]
+    with pytest.raises(ConfigError, match="--output_cols: this model has no score; it has probs, logits"):
+        _predict(tmp_path / "x.csv", run.rows, "--model_dir", run.model_dir, "--output_cols", "score")
+    with pytest.raises(ConfigError, match="--reserved_cols: the input has no column zip; it has"):
+        _predict(tmp_path / "x.csv", run.rows, "--model_dir", run.model_dir, "--reserved_cols", "zip")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out.csv", "out.jsonl"]
+
+
+@pytest.mark.parametrize("model", ["checkpoint", "columns", "joined", "several"])
+def test_every_input_gives_the_same(run: Run, tmp_path: pathlib.Path, model: str) -> None:
+    which = ["--model_dir", run.model_dir]
+    if model != "checkpoint":
+        which = ["--saved_model_dir", run.exports[model]]
+    json_lines = [*which, "--output_format", "jsonl"]
+    found = {
+        "csv": _predict(tmp_path / "a.jsonl", run.rows, *json_lines),
+        "parquet": _predict(
+            tmp_path / "b.jsonl", run.parquet(tmp_path / "b.parquet", ("label", "weight")), *json_lines, "--input_type", "ParquetInput"
+        ),
+    }  # fmt: skip
+    for name, lines in found.items():
+        np.testing.assert_allclose(_probs(lines), run.expected["probs"], rtol=1e-6, atol=1e-6, err_msg=name)
+
+
+def test_no_labels_and_another_separator(run: Run, tmp_path: pathlib.Path) -> None:
+    config = (run.model_dir / "pipeline.config").read_text()
+    (tmp_path / "pipeline.config").write_text(
+        config.replace("data_config {", 'data_config {\n  separator: ";"')
+    )
+    flags = ("--model_dir", tmp_path, "--checkpoint_path", run.model_dir, "--with_header")
+    lines = _predict(tmp_path / "out.csv", run.headed(tmp_path / "in.csv"), *flags, "--output_sep", "\\t")
+    table = [line.split("\t") for line in lines]
+    assert table[0] == ["probs", "logits", "a", "b", "c", "tags", "x", "y", "uid"]
+    np.testing.assert_allclose([float(r[0]) for r in table[1:]], run.expected["probs"], rtol=1e-6, atol=1e-6)
+
+
+def test_mistakes_name_their_place(run: Run, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "bad.csv").write_text("0,a,b,1,t,1,1,u,1\n0,a,b,one,t,1,1,u,1\n")
+    saved = ("--saved_model_dir", run.exports["columns"])
+    with pytest.raises(DataError, match=r"bad.csv, row 2, column 'c': 'one' is not of the type int32"):
+        _predict(tmp_path / "out.csv", tmp_path / "bad.csv", *saved)
+    with pytest.raises(
+        DataError, match=r"from .*bad.csv, row 1 on: .*could not correctly convert string: one"
+    ):
+        _predict(tmp_path / "out.csv", tmp_path / "bad.csv", "--saved_model_dir", run.exports["joined"])
+    assert not (tmp_path / "out.csv").exists()
+    with pytest.raises(ConfigError, match="there is no exported model in"):
+        _predict(tmp_path / "out.csv", run.rows, "--saved_model_dir", tmp_path)
+    with pytest.raises(ConfigError, match="can't be given together with"):
+        parse_predict(["--input_path", "a", "--output_path", "b", *map(str, saved), "--checkpoint_path", "c"])
+
+
+def test_a_plan_for_prediction_needs_no_labels(run: Run) -> None:
+    config = load(str(run.model_dir / "pipeline.config"))
+    config.proto.data_config.sample_weight = "weight"
+    job = Job(config, random_job(config).group)
+    plan = job.plan.for_prediction()
+    assert isinstance(plan, FeaturePlan)
+    assert [f.name for f in job.plan.fields][: len(plan.fields)] == [f.name for f in plan.fields]
+    assert {f.name for f in job.plan.fields} - {f.name for f in plan.fields} == {"label", "weight", "uid"}
+
+
+@pytest.mark.multirank
+def test_two_ranks_write_parts(run: Run, tmp_path: pathlib.Path) -> None:
+    flags = ["--saved_model_dir", str(run.exports["columns"]), "--input_path", str(run.rows)]
+    flags += ["--output_path", str(tmp_path / "parts"), "--batch_size", "8", "--output_cols", "probs"]
+    done = start("horovodrun", 2, ["-m", "hvdrec.predict", *flags, "--output_sep", ";"])
+    assert done.returncode == 0, done.stderr
+    assert "42 rows predicted" in done.stdout
+    parts = [(tmp_path / "parts" / f"part-{r}.csv").read_text().splitlines()[1:] for r in (0, 1)]
+    assert [len(p) for p in parts] == [8 * 3, 8 * 2 + 2]
+    order = [i for r in (0, 1) for i in range(42) if i // 8 % 2 == r]
+    found = [line.split(";") for part in parts for line in part]
+    assert [row[1:] for row in found] == [run.cells[i] for i in order]
+    np.testing.assert_allclose(
+        [float(r[0]) for r in found], run.expected["probs"][order], rtol=1e-6, atol=1e-6
+    )
