@@ -15,6 +15,7 @@ from hvdrec.checkpoint.finetune import fine_tune
 from hvdrec.commands.restored import restore
 from hvdrec.config import load
 from hvdrec.parallel.single import SingleReplica
+from hvdrec.trainer.assembly import build_step
 from hvdrec.trainer.input import open_batches
 from hvdrec.trainer.job import Job
 from hvdrec.trainer.step.state import model_entries
@@ -108,7 +109,7 @@ def test_native_layers_update_as_tensorflow_does(
     one, two = jobs.values()
     with open_batches(config.proto, one.plan, SingleReplica(), True) as batches:
         taken = [next(batches) for _ in range(20)]
-    steps = {ops: job._step(taken[0]) for ops, job in jobs.items()}
+    steps = {ops: build_step(job, taken[0]) for ops, job in jobs.items()}
     variables = [(a.variable, b.variable) for a, b in zip(one.entries(), two.entries(), strict=True)]
     names = {e.name for e in one.entries()}
     for batch in taken:

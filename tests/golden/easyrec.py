@@ -1,0 +1,142 @@
+"""Runs that EasyRec made: their configs on their own rows, their predictions and losses beside ours."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import pathlib
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hvdrec.checkpoint.finetune import fine_tune
+from hvdrec.commands.restored import restore
+from hvdrec.config import Config, load
+from hvdrec.config.expand import expand
+from hvdrec.parallel.single import SingleReplica
+from hvdrec.trainer.input import open_batches
+from hvdrec.trainer.job import Job
+from hvdrec.trainer.watch.evaluator import Evaluator
+
+#: Runs that ship with the project.
+HERE = pathlib.Path(__file__).with_name("runs")
+SHARED = pathlib.Path(__file__).resolve().parents[3] / "shared" / "golden2"
+#: Rows that EasyRec predicted.
+PREDICTED = 128
+
+
+@dataclasses.dataclass(frozen=True)
+class GoldenRun:
+    """One of EasyRec's runs: its config, rows, first and last checkpoint, losses and predictions."""
+
+    name: str
+    folder: pathlib.Path
+
+    def config(self, model_dir: pathlib.Path) -> Config:
+        """Its config on its own rows; saves to `model_dir`."""
+        config = load(str(self.folder / "pipeline.config"))
+        config.proto.train_input_path = str(self.folder / "data.csv")
+        config.proto.eval_input_path = str(self.folder / "data.csv")
+        config.proto.model_dir = str(model_dir)
+        expand(config)
+        return config
+
+    def checkpoint(self, step: int) -> str:
+        return str(self.folder / f"model.ckpt-{step}")
+
+    @property
+    def last_step(self) -> int:
+        return max(int(p.name.split("-")[1].split(".")[0]) for p in self.folder.glob("model.ckpt-*.index"))
+
+    def predictions(self, step: int) -> dict[str, np.ndarray]:
+        name = "predictions_step0.npz" if step == 0 else "predictions.npz"
+        return dict(np.load(self.folder / name))
+
+    def trace(self) -> list[dict[str, float]]:
+        """The losses before each update, by name."""
+        with open(self.folder / "loss_trace.csv", newline="") as file:
+            rows = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+        for row in rows:
+            del row["step"], row["lr"]
+        return rows
+
+
+def golden_run(name: str) -> GoldenRun:
+    """A run by name; skips the test where it isn't at hand."""
+    for folder in (HERE / name, SHARED / name):
+        if (folder / "pipeline.config").exists():
+            return GoldenRun(name, folder)
+    pytest.skip(f"EasyRec's run {name} is not shipped: it is in ../shared/golden2, which isn't there")
+
+
+def our_predictions(run: GoldenRun, model_dir: pathlib.Path, step: int) -> dict[str, np.ndarray]:
+    """Our predictions of the first rows by EasyRec's checkpoint of `step`."""
+    config = run.config(model_dir)
+    job, restored = restore(config, SingleReplica(), run.checkpoint(step))
+    assert restored == step
+    evaluator = Evaluator(job.recommender, job.feed)
+    parts: list[Mapping[str, np.ndarray]] = []
+    with open_batches(config.proto, job.plan, SingleReplica(), False) as batches:
+        while sum(len(next(iter(p.values()))) for p in parts) < PREDICTED:
+            parts.append(evaluator.predict(next(batches)))
+    return {name: np.concatenate([p[name] for p in parts])[:PREDICTED] for name in parts[0]}
+
+
+def numbers(values: np.ndarray) -> np.ndarray:
+    """Predictions as numbers; those that are text hold some with commas between."""
+    if values.dtype.kind in "fiu":
+        return values
+    texts = [v.decode() if isinstance(v, bytes) else str(v) for v in values.reshape(-1).tolist()]
+    return np.array([[float(x) for x in text.split(",")] for text in texts])
+
+
+def our_trace(
+    run: GoldenRun, model_dir: pathlib.Path, change: Callable[[Job], None] | None = None
+) -> list[dict[str, float]]:
+    """The losses of our run from EasyRec's checkpoint of step 0, before each update.
+
+    Args:
+        run: Whose checkpoint, config and rows.
+        model_dir: Where to train; empty.
+        change: What is done to the first weights.
+    """
+    config = run.config(model_dir)
+    config.proto.ClearField("eval_path")
+    job = Job(config, SingleReplica())
+    if change is None:
+        config.proto.train_config.fine_tune_checkpoint = run.checkpoint(0)
+    else:
+        fine_tune(run.checkpoint(0), job.entries(), None, False)
+        change(job)
+        # The weights stand: a run starts from them where it has nothing to restore.
+    job.train(False, 0)
+    lines = (model_dir / "logs" / "rank-0.jsonl").read_text().splitlines()
+    return [r for r in map(json.loads, lines) if r["kind"] == "step"]
+
+
+def in_last_bit(seed: int, share: float) -> Callable[[Job], None]:
+    """Moves that share of the weights, drawn at random, to a neighbouring float32."""
+
+    def change(job: Job) -> None:
+        generator = np.random.default_rng(seed)
+        for variable in {id(e.variable): e.variable for e in job.entries()}.values():
+            if variable.dtype == tf.float32 and "Adam" not in variable.name:
+                value = variable.numpy()
+                towards = generator.choice([-np.inf, np.inf], value.shape).astype(np.float32)
+                stays = (value == 0) | (generator.random(value.shape) > share)
+                variable.assign(np.where(stays, value, np.nextafter(value, towards, dtype=np.float32)))
+
+    return change
+
+
+def parted(found: list[dict[str, float]], expected: list[dict[str, float]]) -> float:
+    """The largest relative difference of any loss in any step."""
+    assert len(found) == len(expected)
+    return max(
+        abs(f[name] - value) / max(abs(value), 1e-12)
+        for f, e in zip(found, expected, strict=True)
+        for name, value in e.items()
+    )

@@ -1,0 +1,21 @@
+"""EasyRec's checkpoints give EasyRec's predictions."""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+import pytest
+from golden.easyrec import golden_run, numbers, our_predictions
+
+#: Every run whose model class is here.
+RUNS = ("kv_tag", "sample_weight", "two_optimizers", "dropoutnet_taobao", "metric_learning_taobao")
+
+
+@pytest.mark.parametrize("step", [0, 30])
+@pytest.mark.parametrize("name", RUNS)
+def test_predictions(name: str, step: int, tmp_path: pathlib.Path) -> None:
+    run = golden_run(name)
+    found, expected = our_predictions(run, tmp_path, step), run.predictions(step)
+    for key, values in expected.items():
+        np.testing.assert_allclose(numbers(found[key]), numbers(values), rtol=1e-4, atol=1e-5, err_msg=key)
