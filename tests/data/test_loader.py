@@ -101,11 +101,10 @@ def test_no_more_than_prefetch_batches_lie_ready(source):
 
     with Loader(source(10, epochs=0), counting, prefetch=3) as loader:
         assert wait_until(lambda: len(packed) == 4)
-        time.sleep(0.05)
-        # Three ready, one in the packer's hand.
-        assert len(packed) == 4
-        for _ in range(50):
+        for taken in range(1, 51):
             next(loader)
+            # Three ready, one in the packer's hand.
+            assert len(packed) <= taken + 4
         assert loader.stats().peak_batches == 3
         assert loader.stats().peak_rows < 2000
 
@@ -181,10 +180,8 @@ def test_queue_bounds_bytes_but_lets_one_item_in():
     done = []
     thread = threading.Thread(target=lambda: (queue.put("next", 60), queue.put("third", 60), done.append(1)))
     thread.start()
-    time.sleep(0.05)
     assert not done
     assert queue.get() == "huge"
-    time.sleep(0.05)
     assert not done
     assert queue.get() == "next"
     thread.join(2)
