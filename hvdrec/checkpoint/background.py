@@ -83,7 +83,7 @@ class BackgroundSaver:
         return self.poll()
 
     def settle(self) -> None:
-        """Waits until no save is under way; `poll` still tells of it.
+        """Waits until no save is under way; `poll` still reports it.
 
         Raises:
             CheckpointError: It has failed.

@@ -116,7 +116,7 @@ def damage(prefix: Path, data: bool = True) -> str | None:
 
     Args:
         prefix: Path without `.index`.
-        data: Whether to read the data files too. Whoever restores needn't: the index, whose SHA-256
+        data: Whether to read the data files too. Restoring doesn't need to: the index, whose SHA-256
             is compared, holds a CRC32C of each tensor, which reading the tensor compares.
     """
     try:

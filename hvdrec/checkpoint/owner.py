@@ -1,4 +1,4 @@
-"""Who has a model_dir: what a lock says of its run, and what a second one is told."""
+"""Which run owns a model_dir: what its lock says, and the error a second run gets."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def has_ended(owner: Owner) -> bool:
 
 
 def refusal(folder: str, owner: Owner) -> str:
-    """What the run is told that finds another in a folder."""
+    """The error of a run that finds another one in its folder."""
     who = f"process {owner['process']} on {owner['host']}" if owner else "another process"
     return f"{folder} is in use by {who} ({folder.rstrip('/')}/{FILE_NAME}); give another --model_dir"
 

@@ -141,7 +141,7 @@ class RemoteStore(Store):
         why = self.bring(step)
         if why is not None:
             raise CheckpointError(f"{self._url(step)}: {why}")
-        # Whoever brings one after the other here has no use for those before.
+        # A process that fetches one checkpoint after the other doesn't need the earlier ones.
         self._rotate(step, [step])
         return str(self._prefix(step))
 

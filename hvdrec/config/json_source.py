@@ -18,7 +18,7 @@ def parse(text: str) -> Any:
     """Parses JSON, refusing repeated keys.
 
     Raises:
-        json.JSONDecodeError: It isn't JSON, or a key stands twice in an object.
+        json.JSONDecodeError: It isn't JSON, or a key is listed twice in an object.
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def parse(text: str) -> Any:
             keys = [key for key, _ in pairs]
             twice = next(key for key in keys if keys.count(key) > 1)
             raise json.JSONDecodeError(
-                f"the key {json.dumps(twice)} stands twice", text, _second(text, twice)
+                f"the key {json.dumps(twice)} is listed twice", text, _second(text, twice)
             )
         return values
 

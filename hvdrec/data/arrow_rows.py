@@ -136,7 +136,7 @@ class Stretch:
         self._number = number
         self._tables = tables
         self._pending: list[pa.Table] = []
-        # Weak: a block that nobody holds any more needs no rows.
+        # Weak: a block without any reference needs no rows.
         self._blocks: list[tuple[int, weakref.ref[ArrowBlock]]] = []
         self._next = 0
 

@@ -69,7 +69,7 @@ class Bank:
 
 @dataclasses.dataclass(frozen=True)
 class GroupFeature:
-    """Where one feature of one group lies in the packed batch.
+    """Where one feature of one group is in the packed batch.
 
     Attributes:
         feature: Feature name.

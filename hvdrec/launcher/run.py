@@ -94,7 +94,7 @@ def _cluster(run: Run) -> tuple[Process, ...]:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports nobody listens at, all different."""
+    """Free ports, all different."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:

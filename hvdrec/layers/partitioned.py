@@ -1,4 +1,4 @@
-"""A table whose rows are dealt to several variables."""
+"""A table whose rows are divided among several variables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PartGradient(NamedTuple):
 class PartitionedVariable:
     """Row r of a table [R, D] is row ``r // P`` of part ``r % P``, so that busy tables load all parts alike.
 
-    Whoever reads or assigns it sees one whole table.
+    Reading and assigning see one whole table.
 
     Attributes:
         parts: Float32 variables of as many rows, but for one row.

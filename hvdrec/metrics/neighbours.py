@@ -1,4 +1,4 @@
-"""recall_at_topk and precision_at_topk of embeddings: is what lies nearest of the same class?"""
+"""recall_at_topk and precision_at_topk of embeddings: are the nearest neighbours of the same class?"""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Task:
         return LogitMeaning.EMBEDDING in outputs(self.loss_types)
 
     def need_embedding(self) -> None:
-        """Sees to it that the model gives embeddings.
+        """Requires a model that gives embeddings.
 
         Raises:
             ConfigError: It doesn't.
@@ -51,7 +51,7 @@ class Task:
             raise ConfigError(f"needs a model of embeddings; the model has {self._loss_names}")
 
     def need_probability(self) -> None:
-        """Sees to it that rows have one probability of being positive.
+        """Requires one probability of being positive for each row.
 
         Raises:
             ConfigError: They have none (squared errors only), or one for each of three classes or more.
@@ -62,7 +62,7 @@ class Task:
             raise ConfigError(f"needs num_class 1 or 2, but num_class is {self.num_class}")
 
     def need_classes(self) -> None:
-        """Sees to it that there are several classes.
+        """Requires several classes.
 
         Raises:
             ConfigError: There is one output only.

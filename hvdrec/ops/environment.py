@@ -82,7 +82,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """All findings, in the order to mend them. Takes about as long as importing TensorFlow."""
+    """All findings, in the order to fix them. Takes about as long as importing TensorFlow."""
     with _start_child() as child:
         quick = [finding for check in (_python, _packages, _processor, _shared_memory) for finding in check()]
         launchers = [*_horovodrun(), *_mpirun()]
@@ -112,7 +112,7 @@ def _start_child() -> subprocess.Popen[str]:
 
 
 def _child_report(child: subprocess.Popen[str]) -> dict[str, dict[str, Any]]:
-    """What the child told of each part; a part it did not live to tell gets the way it ended as its error."""
+    """What the child reported of each part; a part it didn't reach has the child's end as its error."""
     try:
         output, _ = child.communicate(timeout=_CHILD_SECONDS)
         code = child.returncode

@@ -44,7 +44,7 @@ class Optimizer(tf.Module, abc.ABC):
         slots: Slot name as checkpoints have it (`Adam_1`) -> variable name -> slot variable.
         scalars: Checkpoint name -> variable, as `beta1_power`.
         placement: Where the variables live; slots are made beside them.
-        tells_rows_apart: Whether a row without a gradient is updated otherwise than a row whose
+        tells_rows_apart: Whether a row without a gradient is updated differently from a row whose
             gradient is zero. Where it is, a RowGradient must not be made dense on its way here.
     """
 

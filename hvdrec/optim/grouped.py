@@ -15,7 +15,7 @@ class Grouped(Optimizer):
     """Two optimizers or more, as EasyRec's `MultiOptimizer`.
 
     Slots keep the names they have with one optimizer. Scalars that several have (`beta1_power`)
-    are told apart as a TensorFlow 1 graph does: `beta1_power`, `beta1_power_1`, ...
+    are distinguished as a TensorFlow 1 graph does: `beta1_power`, `beta1_power_1`, ...
     """
 
     def __init__(self, optimizers: Sequence[Optimizer], index_of: Callable[[tf.Variable], int]) -> None:

@@ -177,7 +177,7 @@ class Answer(enum.Enum):
 
 
 def ask(address: str, seconds: float = _CONNECT_SECONDS) -> Answer:
-    """Whether somebody listens at an address, the host says that nobody does, or nothing is heard."""
+    """Whether a process listens at an address, the host refuses, or no answer comes."""
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), seconds):
@@ -198,7 +198,7 @@ def wait_for_all(cluster: Cluster, log: Callable[[str], None], stopped: Callable
 
     Args:
         cluster: The processes.
-        log: Is told now and then who is missing.
+        log: Is called now and then with what is missing.
         stopped: Whether to give up waiting.
 
     Raises:
@@ -214,7 +214,7 @@ def wait_for_all(cluster: Cluster, log: Callable[[str], None], stopped: Callable
         now = time.monotonic()
         text = ", ".join(f"{r} {i} ({cluster.addresses[r][i]})" for r, i in missing)
         if now - began > _STARTUP_SECONDS:
-            raise TrainingError(f"nobody listens after {_STARTUP_SECONDS:.0f} s: {text}")
+            raise TrainingError(f"no process listens after {_STARTUP_SECONDS:.0f} s: {text}")
         if now - told > 10.0:
             log(f"waiting for {text}")
             told = now

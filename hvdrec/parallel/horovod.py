@@ -21,7 +21,7 @@ _SETTINGS = {
     "HOROVOD_CYCLE_TIME": "0.3",
     # A rank that waits for a message mustn't keep the core from its own computing threads.
     "OMPI_MCA_mpi_yield_when_idle": "1",
-    # Gloo's own 30 seconds would come before the message of whoever watches the other hosts.
+    # Gloo's own 30 seconds would come before the message of the process that watches the other hosts.
     "HOROVOD_GLOO_TIMEOUT_SECONDS": "60",
     # The JVM of an hdfs:// store uses SIGSEGV for itself, at which UCX, which Open MPI loads, would end us.
     "UCX_ERROR_SIGNALS": "",

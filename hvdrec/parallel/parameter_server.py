@@ -157,7 +157,7 @@ class Coordinator:
         return self._coordinator.fetch(scheduled)
 
     def _give_up(self) -> None:
-        """Sees to it that no worker runs anything any more, should it come back."""
+        """Makes sure that a worker that comes back runs nothing any more."""
         self._given_up = True
         self._recovery.stop()
         self._coordinator._cluster.closure_queue.stop()

@@ -101,7 +101,7 @@ class Recovery:
     def _passes(self, worker: int, error: Exception) -> bool:
         """Whether a call that failed is just to be run again, by any worker."""
         if isinstance(error, tf.errors.CancelledError) and "/job:" in str(error):
-            # Derived from another error, which is told too.
+            # Derived from another error, which is reported too.
             return True
         if tensorflows._is_ps_failure(error):
             failed = tensorflows._extract_failed_ps_instances(str(error))
@@ -135,7 +135,7 @@ class Recovery:
         with self._lock:
             there = set(range(len(self._workers))) - self._away | {worker}
             if not self._connect(there):
-                # Others are lost, and nobody has noticed yet: they come back by themselves.
+                # Others are lost, which isn't noticed yet: they come back by themselves.
                 there = {i for i in there if i == worker or answers(self._workers[i])}
                 if not self._connect(there):
                     return False

@@ -1,4 +1,4 @@
-"""Calls of workers whose results are here before anybody is told that they are done."""
+"""Calls of workers whose results are here before they count as done."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tensorflow.python.distribute.coordinator.values import RemoteValueImpl
 class RemoteCall(Closure):
     """A `tf.function` and its arguments, as TensorFlow's coordinator queues them for workers.
 
-    TensorFlow's own says that a call is done while its results are still on the worker. Whoever waits
+    TensorFlow's own says that a call is done while its results are still on the worker. A caller that waits
     then copies them, and fails if the worker is lost in that moment. Here the coordinator's thread
     copies them, and has the call run again by another worker if it can't.
     """

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from hvdrec.parallel.cluster import Answer, ask
 
 _POLL_SECONDS = 1.0
-#: A port that refuses is nobody's; one that is silent may be busy, or the network is.
+#: A port that refuses is free; one that is silent may be busy, or the network is.
 _REFUSALS, _SILENT_SECONDS = 3, 30.0
 #: The chief mostly hears of a loss from TensorFlow, and ends by itself.
 _GRACE_SECONDS = 5.0
@@ -18,7 +18,7 @@ _GRACE_SECONDS = 5.0
 class ServerWatch:
     """Asks all servers every second.
 
-    A chief that waits for its workers, or for one to come back, isn't told of a lost server by TensorFlow.
+    TensorFlow doesn't tell a chief that waits for its workers, or for one to come back, that a server is lost.
     """
 
     def __init__(

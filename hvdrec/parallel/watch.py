@@ -233,7 +233,7 @@ def _connect(port: int, addresses: list[str], token: str, own: str) -> socket.so
 
 
 def _keep_alive(link: socket.socket, seconds: int) -> None:
-    """Lets the kernel notice within so many seconds that nobody answers at the other end."""
+    """Lets the kernel notice within so many seconds that the other end doesn't answer."""
     for option, value in _keepalive_options(seconds):
         link.setsockopt(*option, value)
     link.settimeout(None)

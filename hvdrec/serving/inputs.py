@@ -125,7 +125,7 @@ def _several(proto: Any) -> dict[str, tf.DType | None]:
 
 
 def _check_several(plan: FeaturePlan, several: Mapping[str, Any]) -> None:
-    """Sees to it that features that take one value don't get several."""
+    """Refuses several values for features that take one."""
     for spec in (*plan.native["id_features"], *plan.native["number_features"]):
         if spec["type"] == "tag" or spec.get("dim", 1) > 1:
             continue

@@ -95,7 +95,7 @@ def _tensor(column: pa.Array, wanted: Wanted, locate: Locate) -> np.ndarray:
         )
         return numbers.to_numpy(zero_copy_only=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        # Spaces and signs that Arrow doesn't take, a BOOL, or a mistake to be told.
+        # Spaces and signs that Arrow doesn't take, a BOOL, or a mistake to report.
         return _parsed(filled.to_pylist(), wanted, locate)
 
 

@@ -21,7 +21,7 @@ from hvdrec.storage.retries import reason, seconds
 #: Seconds without a byte, and without a connection, after which a request counts as failed.
 SILENCE_VARIABLE = "HVDREC_STORE_TIMEOUT"
 _SILENCE, _CONNECT = 20.0, 5.0
-#: Tries of one request inside Arrow; what then still fails is up to `retry`, which tells of it.
+#: Tries of one request inside Arrow; what then still fails is up to `retry`, which logs it.
 _TRIES = 2
 
 _registered: dict[str, Callable[[str], tuple[pafs.FileSystem, str]]] = {}

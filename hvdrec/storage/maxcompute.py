@@ -223,7 +223,7 @@ def _connected(project: str, settings: _Settings, silence: int) -> Any:
     # It logs tokens at INFO.
     logging.getLogger("odps").setLevel(logging.WARNING)
     odps.options.read_timeout = odps.options.connect_timeout = silence
-    # Waiting and asking again is `retry`'s, which tells of it.
+    # Waiting and asking again is up to `retry`, which logs it.
     odps.options.retry_times = 0
     account = odps.accounts.AliyunAccount(settings.key, settings.secret)
     if settings.token:

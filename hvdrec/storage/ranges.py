@@ -62,7 +62,7 @@ class RangeCache:
         self._finalizer = weakref.finalize(self, _leave, folder, self._users)
 
     def close(self) -> None:
-        """Lets go of the folder, and removes it if nobody else uses it."""
+        """Releases the folder, and removes it if no other process uses it."""
         self._finalizer()
 
     def get(
@@ -176,7 +176,7 @@ def _join(folder: Path) -> int:
             continue
         try:
             fcntl.flock(users, fcntl.LOCK_SH)
-            # Whoever left last has removed the folder: this lock would be on no name.
+            # The last process to leave has removed the folder: this lock would be on no name.
             if os.stat(folder / _USERS).st_ino == os.fstat(users).st_ino:
                 return users
             os.close(users)

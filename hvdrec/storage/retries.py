@@ -1,4 +1,4 @@
-"""How a store that fails is borne: again after a while, for a bounded time, with a line in the log."""
+"""Requests to a store that fails are repeated after a pause, for a bounded time, with a line in the log."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VARIABLE = "HVDREC_STORE_PATIENCE"
 _PATIENCE = 300.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 15.0
 
-#: What asking again doesn't mend, as Arrow's file systems word it.
+#: Errors that asking again can't fix, in the words of Arrow's file systems.
 _LASTING = re.compile(
     r"ACCESS_DENIED|NO_SUCH_BUCKET|NO_SUCH_UPLOAD|INVALID_ACCESS_KEY_ID|SIGNATURE|INVALID_CLIENT_TOKEN_ID|"
     r"UNRECOGNIZED_CLIENT|MISSING_AUTHENTICATION_TOKEN|EXPIRED_TOKEN|ExpiredToken|NOT_IMPLEMENTED|"

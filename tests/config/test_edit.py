@@ -244,7 +244,7 @@ def test_free_form_messages_have_no_paths(read, example, selector):
         ("[1]", "expected {"),
         ("5", "expected {"),
         ('{"a": 1', "isn't JSON: Expecting ',' delimiter (character 8)"),
-        ('{"a": 1, "a": 2}', 'the key "a" stands twice'),
+        ('{"a": 1, "a": 2}', 'the key "a" is listed twice'),
         ("[" * 100_000, "nested too deeply"),
     ],
 )

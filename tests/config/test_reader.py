@@ -162,7 +162,7 @@ JSON_MISTAKES = {
     '{"train_config": {\n"num_stepz": 1}}': (2, "did you mean num_steps?"),
     '{"train_config": {\n\n"num_steps": "x"}}': (3, 'expected a non-negative integer (uint32), found "x"'),
     '{"train_config": {"num_steps": ' + "9" * 5000 + "}}": (1, "expected a non-negative integer"),
-    '{"model_dir": "a",\n "model_dir": "b"}': (2, 'the key "model_dir" stands twice'),
+    '{"model_dir": "a",\n "model_dir": "b"}': (2, 'the key "model_dir" is listed twice'),
     '{"train_input_path": "a",\n"parquet_train_input": "b"}': (
         2,
         "only one of train_input_path and parquet_train_input",

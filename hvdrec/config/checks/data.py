@@ -105,7 +105,7 @@ def _check_labels(report: Report, data: Any, fields: dict[str, Any]) -> None:
         path = f"{_PATH}.label_fields[{i}]"
         _check_known(report, path, name, fields)
         if name in seen:
-            report.error(path, f"{name!r} stands twice")
+            report.error(path, f"{name!r} is listed twice")
         seen.add(name)
     for field in ("label_dim", "label_sep"):
         count = len(getattr(data, field))

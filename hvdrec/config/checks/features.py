@@ -113,7 +113,7 @@ def _check_buckets(report: Report, feature: Any, path: str) -> None:
     elif feature.vocab_list:
         twice = [value for value, count in Counter(feature.vocab_list).items() if count > 1]
         if twice:
-            report.error(f"{path}.vocab_list", f"{twice[0]!r} stands twice")
+            report.error(f"{path}.vocab_list", f"{twice[0]!r} is listed twice")
     elif feature.vocab_file:
         if not is_file(feature.vocab_file):
             report.error(f"{path}.vocab_file", f"there is no file {feature.vocab_file}")
@@ -135,7 +135,7 @@ def _check_raw(report: Report, feature: Any, path: str, kinds: Sequence[str]) ->
         report.error(f"{path}.seq_multi_sep", "pooling of number sequences is not supported yet; remove it")
     for before, after in itertools.pairwise(sorted(feature.boundaries)):
         if before == after:
-            report.error(f"{path}.boundaries", f"{after:g} stands twice")
+            report.error(f"{path}.boundaries", f"{after:g} is listed twice")
             break
     _check_normalizer(report, feature.normalizer_fn, f"{path}.normalizer_fn")
     both = feature.HasField("min_val") and feature.HasField("max_val")

@@ -42,7 +42,7 @@ def check_metrics(report: Report, model: Any, losses: list[str]) -> None:
         _check_fit(report, model, losses, message, name, path)
         key = f"{name} {message.threshold:g}" if name in ("precision", "recall") else name
         if seen.setdefault(key, message) != message:
-            report.error(path, "stands twice, with other parameters: both results would have one name")
+            report.error(path, "is listed twice, with other parameters: both results would have one name")
 
 
 def _check_fit(report: Report, model: Any, losses: list[str], message: Any, name: str, path: str) -> None:

@@ -97,7 +97,7 @@ def _check_groups(report: Report, model: Any) -> dict[str, Any]:
                     f"{path}.feature_names[{j}]", f"no feature is named {name!r}; {report.hint(name, names)}"
                 )
             elif counts.pop(name, 1) > 1:
-                report.warn(f"{path}.feature_names[{j}]", f"{name!r} stands twice in the group")
+                report.warn(f"{path}.feature_names[{j}]", f"{name!r} is listed twice in the group")
     return groups
 
 

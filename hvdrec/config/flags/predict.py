@@ -128,7 +128,7 @@ def newest_version(saved_model_dir: str) -> str:
 
 
 def _served_config(saved_model_dir: str) -> str:
-    """The one config that lies in an exported model."""
+    """The one config in an exported model."""
     folder = newest_version(saved_model_dir)
     names = storage.listing(folder, recursive=True)
     found = sorted(storage.join(folder, name) for name in names if name.endswith(".config"))

@@ -123,7 +123,7 @@ def parse_train(arguments: Sequence[str]) -> TrainFlags:
         "--eval_method",
         choices=EVAL_METHODS,
         default=EVAL_METHODS[0],
-        help="who evaluates new checkpoints: the ranks that train, the last rank alone, or nobody",
+        help="who evaluates new checkpoints: the ranks that train, the last rank alone, or no rank",
     )
     parser.add_argument("--gpu", metavar="IDS", help="the visible devices, as CUDA_VISIBLE_DEVICES has them")
     parser.add_ignored("--check_mode", takes_value=False)

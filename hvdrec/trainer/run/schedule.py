@@ -18,7 +18,7 @@ class Schedule:
         save: `save_checkpoints_steps`.
         verify: `--verify_replicas`.
         per_call: Steps of one call at most.
-        watch: Periods at which a call begins, for whoever looks at single calls.
+        watch: Periods at which a call begins, for watchers of single calls.
     """
 
     last: int

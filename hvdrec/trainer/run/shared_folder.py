@@ -20,7 +20,7 @@ def need_one_folder(model_dir: str, group: ReplicaGroup) -> None:
     """Makes sure that all processes see the same model_dir (collective, of all that were started).
 
     Raises:
-        ConfigError: The evaluating process would wait in vain for checkpoints.
+        ConfigError: The evaluating process would never see a checkpoint.
     """
     if storage.is_remote(model_dir):
         return

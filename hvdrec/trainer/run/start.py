@@ -210,7 +210,7 @@ def _warn_of_differences(kept: Mapping[str, Any], now: Mapping[str, Any]) -> Non
     moved = [f"{n} {before[n]!r} before, {v!r} now" for n, v in now["input"].items() if before.get(n, v) != v]
     if moved:
         logger.warning(
-            "the input is configured otherwise than for the checkpoint (%s): the position is kept; if the "
-            "order of rows is another now, some rows of this epoch come twice or not at all",
+            "the input is not configured as it was for the checkpoint (%s): the position is kept; if the "
+            "order of rows is different now, some rows of this epoch are read twice or not at all",
             "; ".join(moved),
         )

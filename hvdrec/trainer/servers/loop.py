@@ -98,7 +98,7 @@ class ServerLoop(Loop):
             self._abandon()
 
     def _abandon(self) -> np.ndarray:
-        """Goes back to the first step that isn't done, as nobody is there to do it; gives the flags."""
+        """Goes back to the first step that isn't done, as no worker is there to do it; gives the flags."""
         first = self._begun[0]
         logger.warning("no worker is there: steps from %d on are left to the next run", first.number)
         self.now, self.position = first.number, first.position

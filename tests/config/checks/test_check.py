@@ -78,7 +78,7 @@ REFUSED = {
     ),
     (FEATURE_B, FEATURE_B.replace("hash_bucket_size: 60", 'vocab_list: ["q", "r", "q"]')): (
         "feature_config.features[1].vocab_list",
-        "'q' stands twice",
+        "'q' is listed twice",
     ),
     (FEATURE_B, FEATURE_B.replace("embedding_dim: 4", "")): (
         "feature_config.features[1].embedding_dim",
@@ -143,7 +143,7 @@ REFUSED = {
     ),
     ("auc {}", "auc {} } metrics_set { auc { num_thresholds: 9 }"): (
         "eval_config.metrics_set[1].auc",
-        "stands twice, with other parameters",
+        "is listed twice, with other parameters",
     ),
     ("auc {}", "recall_at_topk {}"): (
         "eval_config.metrics_set[0].recall_at_topk",

@@ -54,7 +54,7 @@ def test_taken(tmp_path: pathlib.Path, metrics: str, model: str) -> None:
         (
             "metrics_set { auc {} } metrics_set { auc { num_thresholds: 10 } }",
             "",
-            r"metrics_set\[1\]\.auc: stands twice",
+            r"metrics_set\[1\]\.auc: is listed twice",
         ),
         ('metrics_set { gauc { uid_field: "nobody" } }', "", "no feature or input field is named 'nobody'"),
     ],
