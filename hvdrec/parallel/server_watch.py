@@ -18,7 +18,7 @@ _GRACE_SECONDS = 5.0
 class ServerWatch:
     """Asks all servers every second.
 
-    TensorFlow doesn't tell a chief that waits for its workers, or for one to come back, that a server is lost.
+    TensorFlow doesn't tell a chief that waits for its workers, or for one of them, that a server is lost.
     """
 
     def __init__(
