@@ -11,6 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from hvdrec.config import support  # noqa: E402
+from hvdrec.config.models.registry import SPECS, TO_COME  # noqa: E402
 from hvdrec.config.protos import (  # noqa: E402
     dataset_pb2,
     eval_pb2,
@@ -23,7 +24,8 @@ from hvdrec.config.protos import (  # noqa: E402
 PAGE = ROOT / "docs" / "config_support.md"
 _HEAD = """# What of EasyRec's config is supported
 
-Written by `make docs` from `hvdrec/config/support.py`; change it there. How configs are read and edited is in
+Written by `make docs` from `hvdrec/config/support.py` and the specs in `hvdrec/config/models`; change it
+there. How configs are read and edited is in
 [config.md](config.md).
 
 Every field of EasyRec's protos is read. What stands in no table below is supported. A field in force that
@@ -55,7 +57,7 @@ def _values() -> str:
         "`optimizer_config`": (support.OPTIMIZERS, _oneof(optimizer_pb2.Optimizer, "optimizer")),
         "`learning_rate`": (support.SCHEDULES, _oneof(optimizer_pb2.LearningRate, "learning_rate")),
         "`metrics_set`": (support.METRICS, _oneof(eval_pb2.EvalMetrics, "metric")),
-        "`model_class`": (tuple(support.MODELS), (*support.MODELS, *support.MODELS_TO_COME)),
+        "`model_class`": (tuple(SPECS), (*SPECS, *TO_COME)),
     }
     rows = [
         (where, _code(names), _code(n for n in every if n not in names) or "none")

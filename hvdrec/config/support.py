@@ -7,8 +7,17 @@ name more in one of the tuples below.
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
+from hvdrec.config.models import registry
+from hvdrec.config.names import listed
+from hvdrec.config.ranges import ANY_NUMBER, Range
+from hvdrec.config.ranges import AT_LEAST_0 as _AT_LEAST_0
+from hvdrec.config.ranges import AT_LEAST_1 as _AT_LEAST_1
+from hvdrec.config.ranges import BELOW_1 as _BELOW_1
+from hvdrec.config.ranges import FRACTION as _FRACTION
+from hvdrec.config.ranges import POSITIVE as _POSITIVE
+from hvdrec.config.ranges import RATIO as _RATIO
+
+__all__ = ["ANY_NUMBER", "Range"]
 
 INPUT_TYPES = (
     *("CSVInput", "CSVInputV2", "CSVInputEx", "ParquetInput", "ParquetInputV2", "ParquetInputV3"),
@@ -35,10 +44,6 @@ LOSSES = (
     "PAIRWISE_FOCAL_LOSS",
     "PAIRWISE_HINGE_LOSS",
 )
-#: Losses that only models of two towers have.
-TOWER_LOSSES = ("SOFTMAX_CROSS_ENTROPY_WITH_NEGATIVE_MINING",)
-#: Losses of models of embeddings, with their members of the oneof `loss` in the model's block.
-EMBEDDING_LOSSES = {"CIRCLE_LOSS": "circle_loss", "MULTI_SIMILARITY_LOSS": "multi_similarity_loss"}
 OPTIMIZERS = (
     "adam_optimizer",
     "lazy_adam_optimizer",
@@ -105,55 +110,6 @@ NORMALIZERS = (
     "tanh",
 )
 
-
-class ModelSupport(NamedTuple):
-    """A supported model class.
-
-    Attributes:
-        block: Its message in `model_config`.
-        groups: The feature groups it needs: name -> whether `wide_deep` is WIDE.
-    """
-
-    block: str
-    groups: dict[str, bool]
-
-
-MODELS = {
-    "DeepFM": ModelSupport("deepfm", {"wide": True, "deep": False}),
-    "WideAndDeep": ModelSupport("wide_and_deep", {"wide": True, "deep": False}),
-    "FM": ModelSupport("fm", {"wide": True, "deep": False}),
-    "MultiTower": ModelSupport("multi_tower", {}),
-    "DCN": ModelSupport("dcn", {"all": False}),
-    "DLRM": ModelSupport("dlrm", {"dense": False, "sparse": False}),
-    "CoMetricLearningI2I": ModelSupport("metric_learning", {}),
-    "DropoutNet": ModelSupport("dropoutnet", {}),
-}
-
-#: Model classes of EasyRec that are still to come.
-MODELS_TO_COME = (
-    "AutoInt",
-    "MultiTowerDIN",
-    "MultiTowerBST",
-    "CMBF",
-    "Uniter",
-    "RocketLaunching",
-    "RankModel",
-    "MultiTaskModel",
-    "SimpleMultiTask",
-    "MMoE",
-    "PLE",
-    "DBMTL",
-    "ESMM",
-    "DSSM",
-    "DSSM_SENet",
-    "DAT",
-    "MIND",
-    "MultiTowerRecall",
-    "MatchModel",
-    "PDN",
-    "DummyModel",
-)
-
 _NOT_YET = "is not supported yet"
 _ALIBABA = "exists only in Alibaba's cloud"
 _UNREAD = "has no effect, as in EasyRec"
@@ -168,9 +124,10 @@ REASONS = {
     "adam_async_optimizer": f"{_ALIBABA}; use adam_optimizer or lazy_adam_optimizer",
     "adam_asyncw_optimizer": f"{_ALIBABA}; use adamw_optimizer",
     "SOFTMAX_CROSS_ENTROPY": "is for matching models, which are not supported yet",
-    "CIRCLE_LOSS": "is for model class CoMetricLearningI2I, as its loss_type",
-    "MULTI_SIMILARITY_LOSS": "is for model class CoMetricLearningI2I, as its loss_type",
-    "SOFTMAX_CROSS_ENTROPY_WITH_NEGATIVE_MINING": "is for model class DropoutNet",
+    **{
+        loss: f"is for model class {listed(classes)}"
+        for loss, classes in registry.classes_of_losses().items()
+    },
     "KL_DIVERGENCE_LOSS": "is for knowledge distillation, which is not supported yet",
     "ORDER_CALIBRATE_LOSS": "is for multi-task models, which are not supported yet",
     **dict.fromkeys(
@@ -210,9 +167,8 @@ REFUSED = {
     "EasyRecModel.ev_params": f"embedding variables: {_ALIBABA}; use hash_bucket_size",
     "EasyRecModel.kd": f"knowledge distillation {_NOT_YET}; remove it",
     "EasyRecModel.variational_dropout": f"{_NOT_YET}; remove it",
-    "EasyRecModel.backbone": f"{_NOT_YET}; use one of the model classes {', '.join(MODELS)}",
-    "MultiTower.din_towers": f"{_NOT_YET}; use towers",
-    "MultiTower.bst_towers": f"{_NOT_YET}; use towers",
+    "EasyRecModel.backbone": f"{_NOT_YET}; use one of the model classes {', '.join(registry.SPECS)}",
+    **registry.fields("refused"),
 }
 
 #: Fields that are set aside with a warning where they are set (to other than their default).
@@ -224,13 +180,6 @@ IGNORED = {
     "DatasetConfig.pai_worker_queue": "has no effect; rows are always divided among the ranks",
     "DatasetConfig.chief_redundant": "has no effect; every rank trains on rows of its own",
     "FeatureConfigV2.embedding_on_cpu": "has no effect",
-    "FM.use_variant": _UNREAD,
-    "CoMetricLearningI2I.item_id": _UNREAD,
-    "CoMetricLearningI2I.sample_id": "has no effect; keep columns by hvdrec.predict's --reserved_cols",
-    "HighWayTower.activation": _UNREAD,
-    "HighWayTower.dropout_rate": _UNREAD,
-    "HighWayTower.init_gate_bias": _UNREAD,
-    "HighWayTower.num_layers": _UNREAD,
     "TrainConfig.startup_delay_steps": _UNREAD,
     "TrainConfig.protocol": _UNREAD,
     "TrainConfig.tensor_fuse": _UNREAD,
@@ -241,13 +190,14 @@ IGNORED = {
     "DatasetConfig.selected_col_types": f"has no effect; it {_ALIBABA}",
     "DatasetConfig.pai_worker_slice_num": f"has no effect; it {_ALIBABA}",
     "DatasetConfig.num_parallel_calls": "has no effect; files are read by one background thread of each rank",
+    **registry.fields("ignored"),
     "DatasetConfig.data_compression_type": "is for TFRecord files; CSV files go by their ending, .gz or .zst",
-    "DeepFM.wide_regularization": "is deprecated and has no effect; use l2_regularization",
 }
 
 #: Fields that may be set and that nothing reads: they only name something, ask for what is done
 #: anyway, or belong to an input or feature type, a loss or a field that is refused itself.
 SILENT = (
+    *registry.silent_fields(),
     "EasyRecModel.model_name",
     "TrainConfig.write_graph",
     "Optimizer.moving_average_decay",
@@ -272,42 +222,6 @@ SILENT = (
     "Loss.ziln_loss",
 )
 
-
-class Range(NamedTuple):
-    """The values a number may have.
-
-    Attributes:
-        low: The least.
-        high: The greatest.
-        open_low: Whether `low` itself is out.
-        open_high: Whether `high` itself is out.
-    """
-
-    low: float = -math.inf
-    high: float = math.inf
-    open_low: bool = False
-    open_high: bool = False
-
-    def __contains__(self, value: object) -> bool:
-        if not isinstance(value, int | float):
-            return False
-        above = value > self.low if self.open_low else value >= self.low
-        return above and (value < self.high if self.open_high else value <= self.high)
-
-    def __str__(self) -> str:
-        low = f"{'above' if self.open_low else 'at least'} {self.low:g}" if self.low > -math.inf else ""
-        high = f"{'below' if self.open_high else 'at most'} {self.high:g}" if self.high < math.inf else ""
-        return " and ".join(part for part in (low, high) if part)
-
-
-ANY_NUMBER = Range()
-_POSITIVE = Range(0, open_low=True)
-_AT_LEAST_0 = Range(0)
-_AT_LEAST_1 = Range(1)
-_FRACTION = Range(0, 1)
-_BELOW_1 = Range(0, 1, open_high=True)
-_RATIO = Range(0, 1, open_low=True)
-
 #: What numbers may be, where the field is set.
 RANGES = {
     "TrainConfig.num_gpus_per_worker": _AT_LEAST_1,
@@ -325,24 +239,7 @@ RANGES = {
     "FeatureConfig.boundaries": Range(-3.4e38, 3.4e38),
     "EasyRecModel.num_class": _AT_LEAST_1,
     "EasyRecModel.embedding_regularization": _AT_LEAST_0,
-    "WideAndDeep.wide_output_dim": _AT_LEAST_1,
-    "DeepFM.wide_output_dim": _AT_LEAST_1,
-    "CrossTower.cross_num": _AT_LEAST_1,
-    **{
-        f"{message}.l2_regularization": _AT_LEAST_0
-        for message in (
-            "DeepFM",
-            "WideAndDeep",
-            "FM",
-            "MultiTower",
-            "DCN",
-            "DLRM",
-            "CoMetricLearningI2I",
-            "DropoutNet",
-        )
-    },
-    "DeepFM.dense_regularization": _AT_LEAST_0,
-    "DeepFM.wide_regularization": _AT_LEAST_0,
+    **registry.fields("ranges"),
     "DNN.dropout_ratio": _BELOW_1,
     "Loss.weight": _AT_LEAST_0,
     "F1ReweighedLoss.f1_beta_square": _POSITIVE,
@@ -363,15 +260,6 @@ RANGES = {
     "AUC.num_thresholds": Range(2),
     "RecallAtTopK.topk": _AT_LEAST_1,
     "AvgPrecisionAtTopK.topk": _AT_LEAST_1,
-    "CircleLoss.gamma": _POSITIVE,
-    "DropoutNet.user_dropout_rate": _BELOW_1,
-    "DropoutNet.item_dropout_rate": _BELOW_1,
-    "SoftmaxCrossEntropyWithNegativeMining.num_negative_samples": _AT_LEAST_1,
-    "SoftmaxCrossEntropyWithNegativeMining.gamma": _POSITIVE,
-    "SoftmaxCrossEntropyWithNegativeMining.coefficient_of_support_vector": _POSITIVE,
-    "MultiSimilarityLoss.alpha": _POSITIVE,
-    "MultiSimilarityLoss.beta": _POSITIVE,
-    "HighWayTower.emb_size": _AT_LEAST_1,
     "Precision.threshold": _FRACTION,
     "Recall.threshold": _FRACTION,
     "TruncatedNormalInitializer.stddev": _AT_LEAST_0,

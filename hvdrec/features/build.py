@@ -6,12 +6,13 @@ import collections
 import dataclasses
 from typing import Any, NamedTuple
 
+from hvdrec.config.models.registry import spec_of
 from hvdrec.config.protos import dataset_pb2, feature_config_pb2
 from hvdrec.config.variables import is_frozen, optimizer_index
 from hvdrec.errors import ConfigError
 from hvdrec.features.column import Column, FeatureInput, IdColumn, feature_name
-from hvdrec.features.fields import FieldSet, class_fields, id_names
-from hvdrec.features.groups import built_groups, is_wide, wide_dim
+from hvdrec.features.fields import FieldSet, class_fields, id_names, label_classes
+from hvdrec.features.groups import built_groups, is_wide
 from hvdrec.features.plan import Bank, FeaturePlan, Group, GroupFeature, Table
 from hvdrec.features.registry import FEATURE_TYPES
 
@@ -60,7 +61,7 @@ def _uses(proto: Any) -> list[_Use]:
     text = frozenset(
         f.input_name for f in proto.data_config.input_fields if f.input_type == _FIELD_TYPES.STRING
     )
-    wide = wide_dim(proto.model_config)
+    wide = spec_of(proto.model_config).wide_width(proto.model_config)
     uses = []
     for number, group in enumerate(built_groups(proto.model_config)):
         scope = "input_layer" if number == 0 else f"input_layer_{number}"
@@ -182,7 +183,7 @@ class _Layout:
                     "field": self._fields.index(name, "label_fields"),
                     "dim": dim,
                     "separator": data.label_sep[i] if i < len(data.label_sep) else ",",
-                    "classes": self._classes(name),
+                    "classes": label_classes(self._proto, name),
                 }
                 for i, (name, dim) in enumerate(zip(labels, label_dims, strict=True))
             ],
@@ -204,12 +205,6 @@ class _Layout:
             ids=tuple(ids),
             native=native,
         )
-
-    def _classes(self, label: str) -> int:
-        """How many classes a label has; 0 where it may be any number."""
-        model = self._proto.model_config
-        used = label == (model.label_name or self._proto.data_config.label_fields[0])
-        return int(model.num_class) if used and model.num_class > 1 else 0
 
     def _kind(self, position: int) -> _Kind:
         name, use = self._table_of[position]

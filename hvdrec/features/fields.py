@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+from hvdrec.config.models.heads import HeadConfig, LabelForm
+from hvdrec.config.models.registry import spec_of
 from hvdrec.config.protos import dataset_pb2
 from hvdrec.errors import ConfigError
 from hvdrec.features.column import feature_name
@@ -40,35 +43,58 @@ class FieldSet:
         return tuple(self._used.values())
 
 
-def class_fields(proto: Any) -> tuple[str, ...]:
-    """What tells the classes of a metric learning model apart: a label field, and a session's if any.
+def heads_of(proto: Any) -> tuple[HeadConfig, ...]:
+    """The model's outputs, which say what labels and ids are needed.
 
-    They are packed as ids, as only their equality means anything; empty for other models.
+    Raises:
+        ConfigError: There is no such model class.
     """
-    if proto.model_config.WhichOneof("model") != "metric_learning":
-        return ()
-    session = proto.model_config.metric_learning.session_id
-    labels = [name for name in proto.data_config.label_fields if name != session]
-    return (*labels[:1], session) if session else tuple(labels[:1])
+    return spec_of(proto.model_config).heads(proto)
+
+
+def class_fields(proto: Any) -> tuple[str, ...]:
+    """The label fields that are packed as ids, as only their equality means anything."""
+    return tuple(dict.fromkeys(name for head in heads_of(proto) for name in head.id_labels))
+
+
+def label_classes(proto: Any, label: str) -> int:
+    """How many classes a label has; 0 where it may be any number.
+
+    Raises:
+        ConfigError: Two heads disagree about it.
+    """
+    counts = {
+        head.num_class
+        for head in heads_of(proto)
+        if head.label == label and head.label_form is LabelForm.CLASS
+    }
+    if len(counts) > 1:
+        raise ConfigError(
+            f"model_config: label {label!r} has {' and '.join(map(str, sorted(counts)))} classes (num_class)"
+        )
+    return counts.pop() if counts else 0
 
 
 def id_names(proto: Any) -> dict[str, str]:
-    """Session and user ids the losses and metrics need: name as they ask for it -> input field.
+    """Session and user ids the heads need: name as they ask for it -> input field.
 
-    Losses name a feature (its first input is meant) or a field; metrics name a field.
+    Losses and task spaces name a feature (its first input is meant) or a field; metrics name a field.
     """
     configs = list(proto.feature_configs) or list(proto.feature_config.features)
     inputs = {feature_name(c): c.input_names[0] for c in configs if c.input_names}
-    found: dict[str, str] = {}
-    for loss in proto.model_config.losses:
-        kind = loss.WhichOneof("loss_param")
-        session = getattr(getattr(loss, kind), "session_name", "") if kind else ""
-        if session:
-            found[session] = inputs.get(session, session)
-    for metrics in proto.eval_config.metrics_set:
+    return {name: inputs.get(name, name) for head in heads_of(proto) for name in _ids(head)}
+
+
+def _ids(head: HeadConfig) -> Iterator[str]:
+    for config in head.losses:
+        kind = config.loss.WhichOneof("loss_param")
+        yield from _named(getattr(config.loss, kind) if kind else None, "session_name")
+    for metrics in head.metrics:
         kind = metrics.WhichOneof("metric")
-        for attribute in ("uid_field", "session_id_field"):
-            name = getattr(getattr(metrics, kind), attribute, "") if kind else ""
-            if name:
-                found[name] = inputs.get(name, name)
-    return found
+        yield from _named(getattr(metrics, kind) if kind else None, "uid_field", "session_id_field")
+    if head.task_space is not None and head.task_space.name:
+        yield head.task_space.name
+
+
+def _named(message: Any, *attributes: str) -> Iterator[str]:
+    yield from (name for each in attributes if (name := getattr(message, each, "")))

@@ -32,6 +32,8 @@ class ForwardContext:
         seed: int32 [2], new for every step and rank; dropout draws from it.
         updates: Moving averages the step must apply, filled by the layers. They're left to the
             step because ranks average them, which keeps replicas equal to the bit.
+        losses: What layers added to the model's loss, by the names they declared with
+            `VariableStore.add_loss`; filled by the layers.
         impl: Which implementation of the dense layers trains (`hvdrec.ops.dense_layer`).
     """
 
@@ -39,6 +41,7 @@ class ForwardContext:
     seed: tf.Tensor | None = None
     updates: list[MovingUpdate] = dataclasses.field(default_factory=list)
     impl: str = "tensorflow"
+    losses: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
 
     def seed_for(self, name: str) -> tf.Tensor:
         """The random seed (int32 [2]) of the layer `name` in this pass."""

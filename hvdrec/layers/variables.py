@@ -26,6 +26,19 @@ class Regularized:
     scale: float
 
 
+@dataclasses.dataclass(frozen=True)
+class AddedLoss:
+    """A loss that a layer adds to its model's.
+
+    Attributes:
+        name: In logs.
+        training_only: Whether evaluations go without.
+    """
+
+    name: str
+    training_only: bool
+
+
 class VariableStore(tf.Module):
     """Makes variables by name, each with a first value that depends on seed and name alone.
 
@@ -44,6 +57,7 @@ class VariableStore(tf.Module):
         self._is_frozen = is_frozen
         self.variables_by_name: dict[str, tf.Variable] = {}
         self.regularized: list[Regularized] = []
+        self.added_losses: list[AddedLoss] = []
         self._trainable: list[tf.Variable] = []
 
     @property
@@ -81,6 +95,17 @@ class VariableStore(tf.Module):
         if l2 > 0.0:
             self.regularized.append(Regularized(variable, l2))
         return variable
+
+    def add_loss(self, name: str, training_only: bool = True) -> None:
+        """Declares a loss whose value, a float32 scalar, a layer puts into `ForwardContext.losses`.
+
+        Args:
+            name: In logs; must be new.
+            training_only: Whether the layer adds it in training only.
+        """
+        if any(each.name == name for each in self.added_losses):
+            raise ValueError(f"loss {name} is added twice")
+        self.added_losses.append(AddedLoss(name, training_only))
 
     def generator(self, name: str) -> np.random.Generator:
         """The random numbers that belong to `name`."""

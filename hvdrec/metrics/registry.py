@@ -27,25 +27,26 @@ BUILDERS: dict[str, Callable[[Any, Task], Metric]] = {
 }
 
 
-def build_metrics(config: eval_pb2.EvalConfig, loss_types: Sequence[int], num_class: int) -> list[Metric]:
+def build_metrics(
+    metrics_set: Sequence[eval_pb2.EvalMetrics], task: Task, where: str = "eval_config.metrics_set"
+) -> list[Metric]:
     """Builds fresh metrics.
 
     Args:
-        config: The `eval_config`.
-        loss_types: `LossType` values of the model's losses.
-        num_class: The model's number of classes.
+        metrics_set: The config's.
+        task: What the model, or one of its heads, is trained for.
+        where: The field `metrics_set` in the config.
 
     Returns:
-        The metrics of `metrics_set`, one that is there twice once.
+        The metrics, one that is there twice once.
 
     Raises:
-        ConfigError: One isn't supported or doesn't fit the model, or two have one name.
+        ConfigError: One isn't supported or doesn't fit the task, or two have one name.
     """
-    task = Task(tuple(loss_types), num_class)
     metrics: list[Metric] = []
     seen: dict[str, eval_pb2.EvalMetrics] = {}
-    for i, element in enumerate(config.metrics_set):
-        path = f"eval_config.metrics_set[{i}]"
+    for i, element in enumerate(metrics_set):
+        path = f"{where}[{i}]"
         name = element.WhichOneof("metric")
         if name is None:
             raise ConfigError(f"{path}: no metric is set; set one of {', '.join(BUILDERS)}")

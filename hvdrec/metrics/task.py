@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from hvdrec.config.models.heads import HeadConfig
 from hvdrec.config.protos import loss_pb2
 from hvdrec.errors import ConfigError
 from hvdrec.losses.prediction import outputs
@@ -21,6 +22,11 @@ class Task:
 
     loss_types: tuple[int, ...]
     num_class: int
+
+    @classmethod
+    def of(cls, head: HeadConfig) -> Task:
+        """What one of a model's heads is trained for."""
+        return cls(head.loss_types, head.num_class)
 
     @property
     def _loss_names(self) -> str:

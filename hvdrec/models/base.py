@@ -1,17 +1,20 @@
-"""What every rank model has: its config, its groups and one forward function."""
+"""What every model has: its config, its groups and one forward function."""
 
 from __future__ import annotations
 
 import abc
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from hvdrec.errors import ConfigError
+from hvdrec.config.models.heads import HeadConfig
+from hvdrec.config.models.registry import spec_of
 from hvdrec.features.plan import FeaturePlan
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.variables import VariableStore
+from hvdrec.losses.terms import LossTerm
 from hvdrec.models.inputs import ModelInputs, group_of
 
 
@@ -23,18 +26,25 @@ class ModelBuild:
         config: The `model_config` message.
         plan: The feature plan.
         store: Makes the variables.
+        heads: The outputs its spec says it has.
     """
 
     config: Any
     plan: FeaturePlan
     store: VariableStore
+    heads: tuple[HeadConfig, ...]
 
 
-class RankModel(tf.Module, abc.ABC):
-    """A model that gives each row one output per class."""
+class Model(tf.Module, abc.ABC):
+    """What lies between the feature groups and the heads.
 
-    #: Name of the message of `model_config` that holds the model's parameters.
-    config_field = ""
+    Attributes:
+        config: Its own message of `model_config`.
+        heads: The outputs its spec says it has.
+        plan: The feature plan.
+        store: Makes the variables.
+        l2: `l2_regularization`.
+    """
 
     def __init__(self, build: ModelBuild) -> None:
         """Takes the model's own message out of `model_config`.
@@ -43,14 +53,8 @@ class RankModel(tf.Module, abc.ABC):
             ConfigError: `model_config` holds another model's message.
         """
         super().__init__()
-        kind = build.config.WhichOneof("model")
-        if kind != self.config_field:
-            raise ConfigError(
-                f"model_config: model_class {build.config.model_class} needs a {self.config_field} {{}} "
-                f"block, found {kind or 'none'}"
-            )
-        self.config = getattr(build.config, self.config_field)
-        self.num_class = int(build.config.num_class)
+        self.config = spec_of(build.config).config(build.config)
+        self.heads = build.heads
         self.plan = build.plan
         self.store = build.store
         self.l2 = float(self.config.l2_regularization)
@@ -64,58 +68,40 @@ class RankModel(tf.Module, abc.ABC):
         return group_of(self.plan, name).width
 
     @abc.abstractmethod
-    def forward(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """The raw outputs, float32 [B, num_class]."""
+    def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
+        """The raw outputs by name.
 
+        Those that a head reads have the names its kind asks for with the head's suffix, as
+        ``logits_ctr`` (float32 [B, num_class]). Others are for `predictions` and `loss_terms`.
+        """
 
-class TwoTowerModel(RankModel):
-    """A model that scores a row by the cosine of its user's and its item's embedding."""
-
-    @abc.abstractmethod
-    def embed(self, inputs: ModelInputs, run: ForwardContext) -> tuple[tf.Tensor, tf.Tensor]:
-        """The embeddings of users and items, float32 [B, D] each, of norm 1."""
-
-    def forward(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """The cosines, float32 [B, 1]."""
-        return similarity(*self.embed(inputs, run))[:, tf.newaxis]
-
-    def predictions(self, towers: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """EasyRec's prediction tensors.
+    def predictions(self, outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Prediction tensors besides those of the heads, by EasyRec's names.
 
         Args:
-            towers: What `embed` gave.
-
-        Returns:
-            ``similarity`` (float32 [B]), ``float_user_emb`` and ``float_item_emb`` (float32 [B, D]),
-            ``user_emb`` and ``item_emb`` (string [B], the numbers with commas between).
+            outputs: What `forward` gave.
         """
-        users, items = towers
-        return {
-            "similarity": similarity(users, items),
-            "float_user_emb": users,
-            "float_item_emb": items,
-            "user_emb": joined(users),
-            "item_emb": joined(items),
-        }
+        del outputs
+        return {}
+
+    def loss_terms(self) -> Sequence[LossTerm]:
+        """Losses that tie heads together; they are part of the model's loss as they are."""
+        return ()
 
 
-def similarity(users: tf.Tensor, items: tf.Tensor) -> tf.Tensor:
-    """The cosine of each row's two vectors of norm 1, float32 [B]."""
-    return tf.reduce_sum(users * items, axis=1)
+class RankModel(Model):
+    """A model with one head of logits."""
 
-
-def joined(values: tf.Tensor) -> tf.Tensor:
-    """Vectors [B, D] as text, string [B]: their numbers with commas between."""
-    return tf.strings.reduce_join(tf.strings.as_string(values), axis=-1, separator=",")
-
-
-class EmbeddingModel(RankModel):
-    """A model that gives each row an embedding, for losses and metrics of similarity."""
+    def __init__(self, build: ModelBuild) -> None:
+        """See `Model`."""
+        super().__init__(build)
+        (head,) = build.heads
+        self.num_class = head.num_class
 
     @abc.abstractmethod
-    def forward(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """The embeddings, float32 [B, D]."""
+    def logits(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
+        """The raw outputs, float32 [B, num_class]."""
 
-    @abc.abstractmethod
-    def predictions(self, embeddings: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Prediction tensors by EasyRec's names; ``float_emb`` (float32 [B, D]) is among them."""
+    def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
+        """``logits``, float32 [B, num_class]."""
+        return {"logits": self.logits(inputs, run)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import tensorflow as tf
 
 from hvdrec.errors import ConfigError
@@ -10,14 +12,13 @@ from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.dense import Dense
 from hvdrec.layers.dnn import EmbeddingDNN
 from hvdrec.layers.variables import VariableStore
-from hvdrec.models.base import EmbeddingModel, ModelBuild, joined
+from hvdrec.models.base import Model, ModelBuild
+from hvdrec.models.heads.embedding import joined
 from hvdrec.models.inputs import ModelInputs
 
 
-class CoMetricLearningI2I(EmbeddingModel):
+class CoMetricLearningI2I(Model):
     """The group `input` and the highway towers, side by side, through `dnn` without its last activation."""
-
-    config_field = "metric_learning"
 
     def __init__(self, build: ModelBuild) -> None:
         """Builds the towers.
@@ -44,28 +45,26 @@ class CoMetricLearningI2I(EmbeddingModel):
         width += sum(highway.outputs for _, _, highway in self.towers)
         self.dnn = EmbeddingDNN(self.store, "dnn", config.dnn, width, self.l2)
 
-    def forward(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """The embeddings, float32 [B, D], of any norm."""
+    def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
+        """``float_emb``, the embeddings, float32 [B, D], of any norm."""
         parts = [inputs.concat(self.config.input)] if self.config.input else []
         parts += [highway(norm(inputs.concat(group), run)) for group, norm, highway in self.towers]
-        return self.dnn(tf.concat(parts, axis=1), run)
+        return {"float_emb": self.dnn(tf.concat(parts, axis=1), run)}
 
-    def predictions(self, embeddings: tf.Tensor) -> dict[str, tf.Tensor]:
-        """EasyRec's prediction tensors.
+    def predictions(self, outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The embeddings of norm 1, with `output_l2_normalized_emb`.
 
         Args:
-            embeddings: float32 [B, D].
+            outputs: What `forward` gave.
 
         Returns:
-            ``float_emb`` (float32 [B, D]) and ``embedding`` (string [B], its numbers with commas
-            between); with `output_l2_normalized_emb` also ``norm_emb`` and ``norm_embedding``,
-            the same of norm 1.
+            ``norm_emb`` (float32 [B, D]) and ``norm_embedding`` (string [B], its numbers with commas
+            between); or nothing.
         """
-        found = {"embedding": joined(embeddings), "float_emb": embeddings}
-        if self.config.output_l2_normalized_emb:
-            unit = tf.math.l2_normalize(embeddings, axis=1)
-            found.update(norm_embedding=joined(unit), norm_emb=unit)
-        return found
+        if not self.config.output_l2_normalized_emb:
+            return {}
+        unit = tf.math.l2_normalize(outputs["float_emb"], axis=1)
+        return {"norm_embedding": joined(unit), "norm_emb": unit}
 
 
 class Highway(tf.Module):

@@ -17,8 +17,6 @@ GROUP = "all"
 class DCN(RankModel):
     """A DNN and a cross network side by side over group ``all``, then `final_dnn`."""
 
-    config_field = "dcn"
-
     def __init__(self, build: ModelBuild) -> None:
         """Builds the layers."""
         super().__init__(build)
@@ -29,7 +27,7 @@ class DCN(RankModel):
         # EasyRec leaves this layer out of the L2 penalty.
         self.output = Dense(self.store, "output", self.final.outputs, self.num_class)
 
-    def forward(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
+    def logits(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
         """The raw outputs, float32 [B, num_class]."""
         x = inputs.concat(GROUP)
         both = tf.concat([self.deep(x, run), self.cross(x)], axis=1)

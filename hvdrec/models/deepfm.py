@@ -20,8 +20,6 @@ class DeepFM(RankModel):
     With `final_dnn` the three are concatenated and go through it; without, their logits are added.
     """
 
-    config_field = "deepfm"
-
     def __init__(self, build: ModelBuild) -> None:
         """Builds the layers.
 
@@ -57,7 +55,7 @@ class DeepFM(RankModel):
         )
         self.deep_logits = Dense(self.store, "deep_logits", self.deep.outputs, self.num_class, self.l2)
 
-    def forward(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
+    def logits(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
         """The raw outputs, float32 [B, num_class]."""
         wide = wide_sum(inputs, "wide", self.num_class if self.per_class else 1)
         interactions = fm(inputs.stacked(self.fm_group))

@@ -20,8 +20,6 @@ class DLRM(RankModel):
     only with `arch_with_dense_feature`. The paper concatenates the dense vector instead.
     """
 
-    config_field = "dlrm"
-
     def __init__(self, build: ModelBuild) -> None:
         """Builds the layers.
 
@@ -57,7 +55,7 @@ class DLRM(RankModel):
         self.top = DNN(self.store, "top_dnn", self.config.top_dnn, width, self.l2)
         self.output = Dense(self.store, "output", self.top.outputs, 1, self.l2)
 
-    def forward(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
+    def logits(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
         """The raw outputs, float32 [B, 1]."""
         dense = self.bottom(inputs.concat("dense"), run)
         sparse = inputs.concat("sparse")

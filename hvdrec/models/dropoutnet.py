@@ -9,18 +9,17 @@ import tensorflow as tf
 from hvdrec.errors import ConfigError
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.dnn import DNN, EmbeddingDNN
-from hvdrec.models.base import ModelBuild, TwoTowerModel
+from hvdrec.models.base import Model, ModelBuild
+from hvdrec.models.heads.two_towers import ITEM, USER
 from hvdrec.models.inputs import ModelInputs
 
 
-class DropoutNet(TwoTowerModel):
+class DropoutNet(Model):
     """Users and items from their content and their preferences (what is known of past behaviour).
 
     In training a row's preferences are left out at `user_dropout_rate` and `item_dropout_rate`, so
     that users and items without any, cold ones, find their place by content alone.
     """
-
-    config_field = "dropoutnet"
 
     def __init__(self, build: ModelBuild) -> None:
         """Builds the towers.
@@ -29,8 +28,9 @@ class DropoutNet(TwoTowerModel):
             ConfigError: A side has no group, or the embeddings' widths differ.
         """
         super().__init__(build)
-        if self.num_class != 1:
-            raise ConfigError(f"model_config.num_class: DropoutNet has one output, is {self.num_class}")
+        (head,) = build.heads
+        if head.num_class != 1:
+            raise ConfigError(f"model_config.num_class: DropoutNet has one output, is {head.num_class}")
         config = self.config
         self.user = _Tower(
             self,
@@ -54,17 +54,17 @@ class DropoutNet(TwoTowerModel):
                 f"{self.user.width} and {self.item.width}"
             )
 
-    def embed(self, inputs: ModelInputs, run: ForwardContext) -> tuple[tf.Tensor, tf.Tensor]:
+    def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
         """The embeddings of users and items, float32 [B, D] each, of norm 1."""
         user, item = self.user(inputs, run), self.item(inputs, run)
-        return tf.math.l2_normalize(user, axis=1), tf.math.l2_normalize(item, axis=1)
+        return {USER: tf.math.l2_normalize(user, axis=1), ITEM: tf.math.l2_normalize(item, axis=1)}
 
 
 class _Tower(tf.Module):
     """One side: a DNN for each of its groups, side by side through the tower's own."""
 
     def __init__(
-        self, model: TwoTowerModel, side: str, content: Any, preference: Any, tower: Any, rate: float
+        self, model: Model, side: str, content: Any, preference: Any, tower: Any, rate: float
     ) -> None:
         super().__init__()
         self._preference, self._rate = f"{side}_preference", float(rate)

@@ -16,24 +16,22 @@ from hvdrec.models.wide import wide_sum
 class FM(RankModel):
     """Linear part (group ``wide``), second-order part (group ``deep``) and a bias."""
 
-    config_field = "fm"
-
     def __init__(self, build: ModelBuild) -> None:
         """Builds the layers."""
         super().__init__(build)
         self.group_width("wide")
         width = self.plan.groups["deep"].features[0].width if self.group_width("deep") else 0
-        self.logits = (
+        self.second = (
             Dense(self.store, "fm_logits", width, self.num_class, self.l2) if self.num_class > 1 else None
         )
         self.bias = self.store.create("fm_bias", (self.num_class,), initializers.zeros)
 
-    def forward(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
+    def logits(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
         """The raw outputs, float32 [B, num_class]."""
         del run
         interactions = fm(inputs.stacked("deep"))
-        if self.logits is not None:
-            second = self.logits(interactions)
+        if self.second is not None:
+            second = self.second(interactions)
         else:
             second = tf.reduce_sum(interactions, axis=1, keepdims=True)
         return wide_sum(inputs, "wide", self.num_class) + second + self.bias

@@ -16,8 +16,6 @@ from hvdrec.models.inputs import ModelInputs
 class MultiTower(RankModel):
     """Batch norm and DNN for each tower's group, concatenated, `final_dnn`, output."""
 
-    config_field = "multi_tower"
-
     def __init__(self, build: ModelBuild) -> None:
         """Builds the towers.
 
@@ -42,7 +40,7 @@ class MultiTower(RankModel):
         # EasyRec leaves this layer out of the L2 penalty.
         self.output = Dense(self.store, "output", self.final.outputs, self.num_class)
 
-    def forward(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
+    def logits(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
         """The raw outputs, float32 [B, num_class]."""
         towers = [dnn(norm(inputs.concat(group), run), run) for group, norm, dnn in self.towers]
         return self.output(self.final(tf.concat(towers, axis=1), run))

@@ -7,20 +7,23 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from hvdrec.config.variables import is_frozen
-from hvdrec.features.fields import class_fields
+from hvdrec.errors import ConfigError
+from hvdrec.features.fields import heads_of
 from hvdrec.features.plan import FeaturePlan
 from hvdrec.layers import initializers
 from hvdrec.layers.bank import BankTable, EmbeddingBank
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.placement import HERE, Placement
 from hvdrec.layers.variables import VariableStore
-from hvdrec.losses.base import LossBatch, Replicas
-from hvdrec.losses.combine import LossSet, prediction
-from hvdrec.models.base import EmbeddingModel, ModelBuild, TwoTowerModel, similarity
+from hvdrec.losses.base import Replicas
+from hvdrec.losses.combine import LossSet
+from hvdrec.losses.terms import LossTerm, TermBatch
+from hvdrec.models.base import ModelBuild
+from hvdrec.models.heads.base import StepRows
+from hvdrec.models.heads.registry import build_head
 from hvdrec.models.inputs import ModelInputs
 from hvdrec.models.registry import build_model
 from hvdrec.ops.library import default_implementation, named_implementation
@@ -38,15 +41,15 @@ class ForwardResult:
     """What a forward pass gives.
 
     Attributes:
-        logits: float32 [B] (one class) or [B, C]; the embeddings [B, D] of an `EmbeddingModel`.
+        outputs: The model's raw outputs by name, see `hvdrec.models.base.Model.forward`.
         embedding_penalty: float32 scalar, `embedding_regularization` / 2 times the squared
             embeddings the rows looked up, added over the rows.
-        towers: The users' and items' embeddings of a `TwoTowerModel`, float32 [B, D] each.
+        added: The losses that layers added, by name, float32 scalars.
     """
 
-    logits: tf.Tensor
+    outputs: dict[str, tf.Tensor]
     embedding_penalty: tf.Tensor
-    towers: tuple[tf.Tensor, tf.Tensor] | None = None
+    added: Mapping[str, tf.Tensor]
 
 
 class Recommender(tf.Module):
@@ -89,11 +92,12 @@ class Recommender(tf.Module):
             )
             for i, bank in enumerate(plan.banks)
         ]
-        self.model = build_model(ModelBuild(config, plan, self.store))
-        self.loss_set = LossSet(config, self._loss_variable)
-        self.num_class = int(config.num_class)
-        self.classes = class_fields(proto)
-        self.label = "" if self.classes else config.label_name or plan.labels[0]
+        heads = heads_of(proto)
+        self.heads = [build_head(head) for head in heads]
+        self.model = build_model(ModelBuild(config, plan, self.store, heads))
+        self.loss_set = LossSet(heads, config.loss_weight_strategy, self._loss_variable)
+        self.terms = [*self.model.loss_terms(), *self._added_terms()]
+        self._check_terms()
         self._batch_size = int(proto.data_config.batch_size)
         self.embedding_regularization = float(config.embedding_regularization)
 
@@ -135,13 +139,27 @@ class Recommender(tf.Module):
     def forward(self, batch: Batch, touched: Sequence[tf.Tensor], run: ForwardContext) -> ForwardResult:
         """Runs the model on a packed batch and the rows `touch` gave for it."""
         inputs = ModelInputs(self.plan, batch, touched)
-        if isinstance(self.model, TwoTowerModel):
-            towers = self.model.embed(inputs, run)
-            return ForwardResult(similarity(*towers), self.embedding_regularization * inputs.squared, towers)
-        logits = self.model.forward(inputs, run)
-        if self.num_class == 1 and not isinstance(self.model, EmbeddingModel):
-            logits = tf.squeeze(logits, axis=1)
-        return ForwardResult(logits, self.embedding_regularization * inputs.squared)
+        outputs = self.model.forward(inputs, run)
+        return ForwardResult(outputs, self.embedding_regularization * inputs.squared, run.losses)
+
+    def loss_names(self, training: bool) -> tuple[str, ...]:
+        """The names of what `losses` gives."""
+        terms = (term.name for term in self.terms if training or not term.training_only)
+        return (*self.loss_set.names, *terms)
+
+    def _added_terms(self) -> list[LossTerm]:
+        """The losses that layers add, as terms."""
+
+        def term(name: str, training_only: bool) -> LossTerm:
+            return LossTerm(name, lambda batch: batch.added[name], training_only)
+
+        return [term(added.name, added.training_only) for added in self.store.added_losses]
+
+    def _check_terms(self) -> None:
+        names = self.loss_names(training=True)
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ConfigError(f"model_config: two losses are named {twice[0]}; give one of them a loss_name")
 
     def losses(
         self,
@@ -155,33 +173,18 @@ class Recommender(tf.Module):
 
         With `replicas` losses that ask for it are computed over the rows of all ranks.
         """
-        classes = [batch[f"id/{name}"] for name in self.classes]
-        labels = classes[0] if classes else batch[f"label/{self.label}"]
-        if self.num_class > 1 and not classes:
-            labels = tf.cast(labels, tf.int32)
-        return self.loss_set(
-            LossBatch(
-                logits=output.logits,
-                labels=labels,
-                weights=batch.get("sample_weight"),
-                session=lambda name: batch[f"id/{name}"],
-                num_class=self.num_class,
-                step=step,
-                towers=output.towers,
-                row_sessions=classes[1] if len(classes) > 1 else None,
-                replicas=replicas,
-                with_gradient=training,
-                pairs_impl="tensorflow" if self._few_pairs else None,
-            ),
-            training,
+        rows = StepRows(batch, training, step, replicas, "tensorflow" if self._few_pairs else None)
+        batches = [head.loss_batch(output.outputs, rows) for head in self.heads]
+        found = self.loss_set(batches, training)
+        shared = TermBatch(
+            outputs=output.outputs,
+            heads={head.config.name: each for head, each in zip(self.heads, batches, strict=True)},
+            label=lambda name: batch[f"label/{name}"],
+            added=output.added,
+            training=training,
         )
-
-    def evaluated_labels(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        """What metrics compare predictions with: the label [B], or ids of classes (int64 [B])."""
-        if not self.classes:
-            return arrays[f"label/{self.label}"]
-        columns = np.stack([arrays[f"id/{name}"] for name in self.classes], axis=1)
-        return np.unique(columns, axis=0, return_inverse=True)[1].reshape(-1)
+        terms = (term for term in self.terms if training or not term.training_only)
+        return {**found, **{term.name: term.compute(shared) for term in terms}}
 
     def kernel_penalty(self) -> tf.Tensor:
         """`l2_regularization` / 2 times the squared kernels, float32 scalar."""
@@ -189,11 +192,7 @@ class Recommender(tf.Module):
         return tf.add_n(terms) if terms else tf.constant(0.0)
 
     def predictions(self, output: ForwardResult) -> dict[str, tf.Tensor]:
-        """EasyRec's prediction tensors by name (probs, logits, y, ...)."""
-        if isinstance(self.model, EmbeddingModel):
-            return self.model.predictions(output.logits)
-        if isinstance(self.model, TwoTowerModel):
-            assert output.towers is not None
-            found = self.model.predictions(output.towers)
-            return {**prediction(self.loss_set.loss_types, output.logits, self.num_class), **found}
-        return prediction(self.loss_set.loss_types, output.logits, self.num_class)
+        """EasyRec's prediction tensors by name (probs, logits, y, probs_ctr, ...)."""
+        found = self.model.predictions(output.outputs)
+        heads = [(head, head.predictions(output.outputs)) for head in self.heads]
+        return {**{head.named(n): t for head, each in heads for n, t in each.items()}, **found}

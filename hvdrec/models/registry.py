@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-from hvdrec.errors import ConfigError
-from hvdrec.models.base import ModelBuild, RankModel
+from hvdrec.config.models.registry import spec_of
+from hvdrec.models.base import Model, ModelBuild
 from hvdrec.models.co_metric_learning_i2i import CoMetricLearningI2I
 from hvdrec.models.dcn import DCN
 from hvdrec.models.deepfm import DeepFM
 from hvdrec.models.dlrm import DLRM
 from hvdrec.models.dropoutnet import DropoutNet
 from hvdrec.models.fm import FM
+from hvdrec.models.mmoe import MMoE
 from hvdrec.models.multi_tower import MultiTower
 from hvdrec.models.wide_and_deep import WideAndDeep
 
-MODELS: dict[str, type[RankModel]] = {
+MODELS: dict[str, type[Model]] = {
     "CoMetricLearningI2I": CoMetricLearningI2I,
     "DCN": DCN,
     "DLRM": DLRM,
     "DeepFM": DeepFM,
     "DropoutNet": DropoutNet,
     "FM": FM,
+    "MMoE": MMoE,
     "MultiTower": MultiTower,
     "WideAndDeep": WideAndDeep,
 }
 
 
-def build_model(build: ModelBuild) -> RankModel:
+def build_model(build: ModelBuild) -> Model:
     """Builds the model that `model_config` describes.
 
     Raises:
         ConfigError: There is no such model_class, or its block doesn't fit.
     """
-    name = build.config.model_class
-    if name not in MODELS:
-        raise ConfigError(
-            f"model_config.model_class: {name!r} is not supported yet; there are {', '.join(sorted(MODELS))}"
-        )
-    return MODELS[name](build)
+    return MODELS[spec_of(build.config).name](build)

@@ -19,8 +19,6 @@ class WideAndDeep(RankModel):
     the wide embeddings have num_class columns.
     """
 
-    config_field = "wide_and_deep"
-
     def __init__(self, build: ModelBuild) -> None:
         """Builds the layers."""
         super().__init__(build)
@@ -34,7 +32,7 @@ class WideAndDeep(RankModel):
             self.final = None
             self.output = Dense(self.store, "deep_out", self.deep.outputs, self.num_class, self.l2)
 
-    def forward(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
+    def logits(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
         """The raw outputs, float32 [B, num_class]."""
         wide = wide_sum(inputs, "wide", self.wide_width)
         deep = self.deep(inputs.concat("deep"), run)

@@ -20,7 +20,6 @@ from hvdrec.data.batch import InputPosition
 from hvdrec.features import build_plan
 from hvdrec.layers.placement import HERE, Placement
 from hvdrec.layers.variables import variable_key
-from hvdrec.metrics.base import Metric
 from hvdrec.metrics.registry import build_metrics
 from hvdrec.metrics.task import Task
 from hvdrec.models.recommender import Recommender
@@ -38,7 +37,7 @@ from hvdrec.trainer.run.start import Start, begin, describe_positions, identity
 from hvdrec.trainer.step.feed import Feed
 from hvdrec.trainer.step.state import entries as state_entries
 from hvdrec.trainer.watch.early_stop import Rule, find_rule
-from hvdrec.trainer.watch.evaluator import Evaluator
+from hvdrec.trainer.watch.evaluator import Evaluator, HeadMetric
 from hvdrec.trainer.watch.exporters import RunExports
 from hvdrec.trainer.watch.pictures import Pictures
 
@@ -128,7 +127,7 @@ class Job:
 
     def prepare_exports(self, options: RunOptions | None = None) -> None:
         """Rank 0 finds out before anything runs whether it can export and end as the config asks."""
-        losses = (*self.recommender.loss_set.names, "total_loss")
+        losses = (*self.recommender.loss_names(training=False), "total_loss")
         names = [*(name for m in self.metrics() for name in m.result()), *(f"loss/loss/{n}" for n in losses)]
         if self.group.rank == 0:
             self.exports = self._run_exports([*names, "loss"])
@@ -202,13 +201,17 @@ class Job:
 
     def pictures(self) -> Pictures:
         """What is drawn of an evaluation."""
-        task = Task(tuple(self.recommender.loss_set.loss_types), int(self.proto.model_config.num_class))
-        return Pictures(self.recommender, task.has_one_probability)
+        heads = [h for h in self.recommender.heads if Task.of(h.config).has_one_probability]
+        return Pictures(self.recommender, heads)
 
-    def metrics(self) -> list[Metric]:
-        """What an evaluation computes."""
-        num_class = int(self.proto.model_config.num_class)
-        return build_metrics(self.proto.eval_config, self.recommender.loss_set.loss_types, num_class)
+    def metrics(self) -> list[HeadMetric]:
+        """What an evaluation computes, head by head."""
+        found: list[HeadMetric] = []
+        for head in self.recommender.heads:
+            config = head.config
+            built = build_metrics(config.metrics, Task.of(config), config.metrics_path)
+            found.extend(HeadMetric(head, metric) for metric in built)
+        return found
 
     def evaluate(
         self,

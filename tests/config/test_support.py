@@ -9,6 +9,7 @@ import re
 import pytest
 
 from hvdrec.config import protos, support
+from hvdrec.config.models.registry import SPECS
 from hvdrec.config.protos import (
     dataset_pb2,
     easy_rec_model_pb2,
@@ -74,15 +75,14 @@ def test_values_and_reasons_are_names_that_there_are():
         assert set(getattr(support, table)) <= names, table
     assert set(support.REASONS) <= set().union(*known.values())
     blocks = oneof(easy_rec_model_pb2.EasyRecModel, "model")
-    assert {m.block for m in support.MODELS.values()} <= blocks
-    assert not set(support.MODELS) & set(support.MODELS_TO_COME)
+    assert {spec.block for spec in SPECS.values()} <= blocks
 
 
 def reachable() -> list:
     """Every field that a config in use can set: not below one that is refused or without effect."""
     listed = {*support.REFUSED, *support.IGNORED, *support.SILENT}
     blocks = oneof(easy_rec_model_pb2.EasyRecModel, "model")
-    unused = blocks - {m.block for m in support.MODELS.values()}
+    unused = blocks - {spec.block for spec in SPECS.values()}
     found, seen = [], set()
 
     def enter(descriptor) -> None:

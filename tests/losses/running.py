@@ -8,9 +8,13 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import text_format
 
-from hvdrec.config.protos import loss_pb2
+from hvdrec.config.models.heads import HeadConfig
+from hvdrec.config.models.registry import SPECS
+from hvdrec.config.models.spec import ModelSpec
+from hvdrec.config.protos import easy_rec_model_pb2, loss_pb2, pipeline_pb2
 from hvdrec.losses import registry
 from hvdrec.losses.base import Loss, LossBatch
+from hvdrec.losses.combine import CreateVariable, LossSet
 
 #: Every loss with its plain and its unusual parameters, as they stand in a config.
 CONFIGS = (
@@ -69,3 +73,22 @@ def value_and_gradient(
     assert value.shape == ()
     assert value.dtype == tf.float32
     return float(value), tape.gradient(value, tensor).numpy()
+
+
+def heads(model_config: easy_rec_model_pb2.EasyRecModel) -> tuple[HeadConfig, ...]:
+    """The heads of a `model_config`, whose class goes by its block."""
+    proto = pipeline_pb2.EasyRecConfig()
+    proto.model_config.CopyFrom(model_config)
+    block = model_config.WhichOneof("model")
+    return next((s for s in SPECS.values() if s.block == block), ModelSpec()).heads(proto)
+
+
+def loss_set(
+    model_config: easy_rec_model_pb2.EasyRecModel, create_variable: CreateVariable | None = None
+) -> LossSet:
+    """The losses of a `model_config`."""
+
+    def none(*_: object) -> tf.Variable:
+        raise AssertionError("no variable is needed")
+
+    return LossSet(heads(model_config), model_config.loss_weight_strategy, create_variable or none)

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from google.protobuf import text_format
+from losses import running
 
-from hvdrec.config.protos import easy_rec_model_pb2, loss_pb2
+from hvdrec.config.protos import easy_rec_model_pb2
 from hvdrec.errors import ConfigError
 from hvdrec.losses.base import LossBatch
-from hvdrec.losses.combine import LossSet, prediction
+from hvdrec.losses.combine import LossSet
 
 LOGITS = [0.5, -1.0, 2.0, 0.0]
 LABELS = [1.0, 0.0, 0.0, 1.0]
@@ -32,19 +33,17 @@ class Variables:
 
 def loss_set(text: str, variables: Any = None) -> LossSet:
     config = text_format.Parse('model_class: "X" ' + text, easy_rec_model_pb2.EasyRecModel())
-    return LossSet(config, variables or Variables())
+    return running.loss_set(config, variables or Variables())
 
 
 def losses(found: LossSet, training: bool = True, step: int | None = 0, **batch: Any) -> dict[str, float]:
     given = {"logits": tf.constant(LOGITS), "labels": tf.constant(LABELS), "weights": None} | batch
-    values = found(
-        LossBatch(
-            session=lambda name: tf.constant([1, 1, 2, 2], tf.int64),
-            step=None if step is None else tf.constant(step, tf.int64),
-            **given,
-        ),
-        training,
+    batch = LossBatch(
+        session=lambda name: tf.constant([1, 1, 2, 2], tf.int64),
+        step=None if step is None else tf.constant(step, tf.int64),
+        **given,
     )
+    values = found([batch], training)
     assert all(v.dtype == tf.float32 and v.shape == () for v in values.values())
     return {name: float(v) for name, v in values.items()}
 
@@ -55,8 +54,7 @@ def plain(loss_type: str) -> float:
 
 def test_one_loss() -> None:
     found = loss_set("loss_type: L2_LOSS")
-    assert (found.names, found.num_class, found.session_names) == (("l2_loss",), 1, ())
-    assert found.loss_types == (loss_pb2.L2_LOSS,)
+    assert (found.names, found.session_names) == (("l2_loss",), ())
     assert losses(found)["l2_loss"] == pytest.approx(np.mean(np.square(np.subtract(LOGITS, LABELS))))
 
 
@@ -148,7 +146,7 @@ def test_random_weights_follow_the_step_inside_a_graph() -> None:
         batch = LossBatch(
             tf.constant(LOGITS), tf.constant(LABELS), None, lambda n: tf.zeros([4], tf.int64), 1, step
         )
-        return found(batch, True)
+        return found([batch], True)
 
     for step in (0, 5):
         expected = losses(found, step=step)
@@ -182,38 +180,3 @@ def test_random_weights_follow_the_step_inside_a_graph() -> None:
 def test_refused(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         loss_set(text)
-
-
-def types(*names: str) -> list[int]:
-    return [loss_pb2.LossType.Value(n) for n in names]
-
-
-def test_prediction_of_one_class() -> None:
-    logits = tf.constant([0.0, 2.0])
-    found = prediction(types("CLASSIFICATION", "PAIR_WISE_LOSS"), logits, 1)
-    assert set(found) == {"probs", "logits"}
-    np.testing.assert_allclose(found["probs"], [0.5, 1 / (1 + math.exp(-2))], rtol=1e-6)
-    assert set(prediction(types("L2_LOSS"), logits, 1)) == {"y"}
-    np.testing.assert_array_equal(prediction(types("L2_LOSS"), logits, 1)["y"], logits)
-    np.testing.assert_allclose(
-        prediction(types("SIGMOID_L2_LOSS"), logits, 1)["y"], tf.sigmoid(logits), rtol=1e-6
-    )
-    assert set(prediction(types("L2_LOSS", "BINARY_CROSS_ENTROPY_LOSS"), logits, 1)) == {
-        "probs",
-        "logits",
-        "y",
-    }
-
-
-@pytest.mark.parametrize("rows", [0, 2])
-def test_prediction_of_many_classes(rows: int) -> None:
-    logits = tf.constant([[0.0, 1.0, 3.0], [2.0, 1.0, 0.0]])[:rows]
-    found = {n: v.numpy() for n, v in prediction(types("CLASSIFICATION"), logits, 3).items()}
-    assert set(found) == {"y", "probs", "logits", "probs_y", "logits_y", "probs_1", "logits_1"}
-    exponents = np.exp(logits)
-    probabilities = exponents / exponents.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(found["probs"], probabilities, rtol=1e-6)
-    np.testing.assert_array_equal(found["y"], [2, 0][:rows])
-    np.testing.assert_array_equal(found["logits_y"], [3.0, 2.0][:rows])
-    np.testing.assert_array_equal(found["logits_1"], [1.0, 1.0][:rows])
-    np.testing.assert_allclose(found["probs_1"], probabilities[:, 1], rtol=1e-6)

@@ -6,7 +6,9 @@ import pytest
 import tensorflow as tf
 from losses import running
 
-from hvdrec.config.support import EMBEDDING_LOSSES, TOWER_LOSSES
+from hvdrec.config.losses import PARAMETERS, default_name
+from hvdrec.config.models.registry import classes_of_losses
+from hvdrec.config.protos import loss_pb2
 from hvdrec.errors import ConfigError
 from hvdrec.losses import registry
 from hvdrec.losses.ranknet import pair_wise_loss
@@ -14,9 +16,7 @@ from hvdrec.losses.ranknet import pair_wise_loss
 
 def test_all_losses_are_tried_by_the_tests() -> None:
     assert {running.parse(t).loss_type for t in running.CONFIGS} == {
-        running.parse(f"loss_type: {n}").loss_type
-        for n in registry.names()
-        if n not in (*EMBEDDING_LOSSES, *TOWER_LOSSES)
+        running.parse(f"loss_type: {n}").loss_type for n in registry.names() if n not in classes_of_losses()
     }
 
 
@@ -58,6 +58,12 @@ def test_all_losses_are_tried_by_the_tests() -> None:
 def test_refused(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match="^" + message):
         running.build(text)
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_configs_know_the_same_losses(name: str) -> None:
+    entry = registry.entry(loss_pb2.LossType.Value(name))
+    assert (entry.name, entry.param_field) == (default_name(name), PARAMETERS.get(name))
 
 
 @pytest.mark.parametrize("name", [n for n in registry.names() if n != "CLASSIFICATION"])

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hvdrec.config.protos import eval_pb2, loss_pb2
 from hvdrec.metrics.base import EvalBatch, Metric
 from hvdrec.metrics.registry import build_metrics
+from hvdrec.metrics.task import Task
 
 #: A third are ties, or lie on a threshold or one step of float32 beside it.
 SCORES = st.one_of(
@@ -47,7 +48,7 @@ def as_two_classes(batch: EvalBatch) -> EvalBatch:
 def build(text: str, loss: str = "CLASSIFICATION", num_class: int = 1) -> list[Metric]:
     """The metrics of an `eval_config`, fresh."""
     config = text_format.Parse(text, eval_pb2.EvalConfig())
-    return build_metrics(config, [loss_pb2.LossType.Value(loss)], num_class)
+    return build_metrics(config.metrics_set, Task((loss_pb2.LossType.Value(loss),), num_class))
 
 
 def results(metrics: Iterable[Metric]) -> dict[str, float]:

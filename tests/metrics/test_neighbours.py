@@ -12,6 +12,7 @@ from hvdrec.config.protos import eval_pb2, loss_pb2
 from hvdrec.errors import ConfigError, TrainingError
 from hvdrec.metrics.base import EvalBatch
 from hvdrec.metrics.registry import build_metrics
+from hvdrec.metrics.task import Task
 
 CONFIG = """metrics_set { recall_at_topk { topk: 1 } } metrics_set { recall_at_topk { topk: 5 } }
             metrics_set { precision_at_topk { topk: 5 } }"""
@@ -50,11 +51,11 @@ def test_against_their_definitions(sizes: tuple[int, ...]) -> None:
     batches = [_batch(i, rows) for i, rows in enumerate(sizes)]
     parts = []
     for batch in batches:
-        metrics = build_metrics(_config(CONFIG), [loss_pb2.CIRCLE_LOSS], 1)
+        metrics = build_metrics(_config(CONFIG).metrics_set, Task((loss_pb2.CIRCLE_LOSS,), 1))
         for metric in metrics:
             metric.update(batch)
         parts.append([m.state() for m in metrics])
-    merged = build_metrics(_config(CONFIG), [loss_pb2.CIRCLE_LOSS], 1)
+    merged = build_metrics(_config(CONFIG).metrics_set, Task((loss_pb2.CIRCLE_LOSS,), 1))
     result = {}
     for i, metric in enumerate(merged):
         metric.merge([part[i] for part in parts])
@@ -70,7 +71,7 @@ def test_against_their_definitions(sizes: tuple[int, ...]) -> None:
 def test_of_equal_cosines_the_earlier_row_is_nearer(rows: list[tuple[int, int]]) -> None:
     labels, directions = np.asarray(rows).T
     batch = EvalBatch(labels, {"float_emb": np.eye(4, dtype=np.float32)[directions]}, {})
-    metrics = build_metrics(_config(CONFIG), [loss_pb2.CIRCLE_LOSS], 1)
+    metrics = build_metrics(_config(CONFIG).metrics_set, Task((loss_pb2.CIRCLE_LOSS,), 1))
     result = {}
     for metric in metrics:
         metric.update(batch)
@@ -85,19 +86,19 @@ def test_of_equal_cosines_the_earlier_row_is_nearer(rows: list[tuple[int, int]])
 
 def test_an_embedding_that_is_no_number() -> None:
     batch = EvalBatch(np.array([1, 1]), {"float_emb": np.array([[1.0], [np.nan]], np.float32)}, {})
-    for metric in build_metrics(_config(CONFIG), [loss_pb2.CIRCLE_LOSS], 1):
+    for metric in build_metrics(_config(CONFIG).metrics_set, Task((loss_pb2.CIRCLE_LOSS,), 1)):
         with pytest.raises(TrainingError, match=r"a prediction \(float_emb\) is not a finite number"):
             metric.update(batch)
 
 
 def test_without_rows() -> None:
-    for metric in build_metrics(_config(CONFIG), [loss_pb2.CIRCLE_LOSS], 1):
+    for metric in build_metrics(_config(CONFIG).metrics_set, Task((loss_pb2.CIRCLE_LOSS,), 1)):
         assert set(metric.result().values()) == {0.0}
 
 
 def test_models_without_embeddings_are_refused() -> None:
     with pytest.raises(ConfigError, match="precision_at_topk: needs a model of embeddings"):
-        build_metrics(_config(CONFIG.split("\n")[1]), [loss_pb2.CLASSIFICATION], 1)
+        build_metrics(_config(CONFIG.split("\n")[1]).metrics_set, Task((loss_pb2.CLASSIFICATION,), 1))
     for name in ("auc {}", "mean_squared_error {}"):
         with pytest.raises(ConfigError, match="the model has CIRCLE_LOSS"):
-            build_metrics(_config(f"metrics_set {{ {name} }}"), [loss_pb2.CIRCLE_LOSS], 1)
+            build_metrics(_config(f"metrics_set {{ {name} }}").metrics_set, Task((loss_pb2.CIRCLE_LOSS,), 1))

@@ -11,6 +11,7 @@ from small_job import SmallJob, write_data
 
 from hvdrec.config import load
 from hvdrec.layers.variables import variable_key
+from hvdrec.models.recommender import ForwardResult
 from hvdrec.parallel.single import SingleReplica
 from hvdrec.trainer.job import Job
 
@@ -51,9 +52,9 @@ def test_names_of_variables(tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize("unit", [True, False])
 def test_predictions(tmp_path: pathlib.Path, unit: bool) -> None:
     job = _job(tmp_path, f"output_l2_normalized_emb: {str(unit).lower()}")
-    model = job.recommender.model
     embeddings = tf.constant([[3.0, 4.0], [0.0, 0.0]])
-    found = model.predictions(embeddings)
+    output = ForwardResult({"float_emb": embeddings}, tf.constant(0.0), {})
+    found = job.recommender.predictions(output)
     assert set(found) == {"float_emb", "embedding"} | ({"norm_emb", "norm_embedding"} if unit else set())
     assert found["embedding"].numpy()[0] == b"3.000000,4.000000"
     if unit:
@@ -78,9 +79,9 @@ def test_highway(tmp_path: pathlib.Path) -> None:
 
 
 def test_labels_of_metrics_are_classes_within_sessions(tmp_path: pathlib.Path) -> None:
-    recommender = _job(tmp_path, "").recommender
-    assert recommender.classes == ("label", "uid")
+    (head,) = _job(tmp_path, "").recommender.heads
+    assert head.config.id_labels == ("label", "uid")
     arrays = {"id/label": np.array([1, 1, 2, 1]), "id/uid": np.array([7, 8, 7, 7])}
-    found = recommender.evaluated_labels(arrays)
+    found = head.evaluated_labels(arrays)
     assert found[0] == found[3]
     assert len(set(found.tolist())) == 3

@@ -13,7 +13,8 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf import text_format
 
-from hvdrec.config.protos import easy_rec_model_pb2
+from hvdrec.config.models.spec import ModelSpec
+from hvdrec.config.protos import easy_rec_model_pb2, pipeline_pb2
 from hvdrec.losses.base import LossBatch, Replicas
 from hvdrec.losses.combine import LossSet
 from hvdrec.parallel.launch import join_group
@@ -31,7 +32,8 @@ LOSSES = """
 def loss_set() -> LossSet:
     """The losses; they need no variables."""
     config = text_format.Parse(LOSSES, easy_rec_model_pb2.EasyRecModel())
-    return LossSet(config, lambda *_: tf.Variable(0.0))
+    proto = pipeline_pb2.EasyRecConfig(model_config=config)
+    return LossSet(ModelSpec().heads(proto), config.loss_weight_strategy, lambda *_: tf.Variable(0.0))
 
 
 def values_and_gradients(
@@ -52,7 +54,7 @@ def values_and_gradients(
                 session=lambda _: tf.constant(rows["sessions"]),
                 replicas=replicas,
             )
-            found = losses(batch, True)
+            found = losses([batch], True)
             targets = [share * value for value in found.values()]
         return tf.stack(list(found.values())), tf.stack([tape.gradient(t, logits) for t in targets])
 

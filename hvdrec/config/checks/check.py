@@ -8,6 +8,7 @@ from typing import Any
 from hvdrec.config import support
 from hvdrec.config.checks import data, export, features, model, paths, train
 from hvdrec.config.config import Config, join
+from hvdrec.config.models.registry import SPECS
 from hvdrec.config.names import is_message, is_repeated
 from hvdrec.config.protos import easy_rec_model_pb2
 from hvdrec.config.report import Report
@@ -74,8 +75,8 @@ def _is_without_effect(proto: Any, name: str) -> bool:
     if name == "EasyRecConfig.feature_config":
         return bool(proto.feature_configs)
     if message == "EasyRecModel" and field in _MODEL_BLOCKS:
-        model = support.MODELS.get(proto.model_config.model_class)
-        return model is None or model.block != field
+        spec = SPECS.get(proto.model_config.model_class)
+        return spec is None or spec.block != field
     return False
 
 

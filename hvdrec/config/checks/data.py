@@ -6,6 +6,8 @@ from typing import Any
 
 from hvdrec.config import support
 from hvdrec.config.expand import feature_list
+from hvdrec.config.models.registry import SPECS
+from hvdrec.config.models.spec import ModelSpec
 from hvdrec.config.names import enum_name, hint, listed
 from hvdrec.config.report import Report
 
@@ -118,11 +120,13 @@ def _check_labels(report: Report, data: Any, fields: dict[str, Any]) -> None:
     if label and label not in data.label_fields:
         near = hint(label, data.label_fields)
         report.error("model_config.label_name", f"{label!r} is not among data_config.label_fields; {near}")
-    position = list(data.label_fields).index(label) if label in data.label_fields else 0
-    if len(data.label_dim) == len(data.label_fields) > 0 and data.label_dim[position] > 1:
-        report.error(
-            f"{_PATH}.label_dim[{position}]", "labels of several numbers are not supported by the losses yet"
-        )
+    spec = SPECS.get(report.config.proto.model_config.model_class, ModelSpec())
+    used = {head.label for head in spec.heads(report.config.proto)}
+    for i, (name, width) in enumerate(zip(data.label_fields, data.label_dim, strict=False)):
+        if name in used and width > 1:
+            report.error(
+                f"{_PATH}.label_dim[{i}]", "labels of several numbers are not supported by the losses yet"
+            )
 
 
 def _warn_of_ids(report: Report, proto: Any) -> None:

@@ -3,73 +3,57 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from hvdrec.config import support
-from hvdrec.config.checks.dropoutnet import check_dropoutnet
-from hvdrec.config.checks.embedding import (
-    EMBEDDING_MODELS,
-    check_embedding_loss,
-    check_metric_learning,
-)
-from hvdrec.config.checks.metrics import ERROR_LOSSES, check_id_column, check_metrics
+from hvdrec.config.checks.metrics import check_metrics
 from hvdrec.config.expand import feature_list, feature_name
+from hvdrec.config.losses import ERROR_LOSSES, MULTI_CLASS, PARAMETERS
+from hvdrec.config.models.check import GROUPS, ModelCheck, check_id_column
+from hvdrec.config.models.heads import HeadConfig, LossConfig
+from hvdrec.config.models.registry import SPECS, TO_COME
+from hvdrec.config.models.spec import ModelSpec
 from hvdrec.config.names import enum_name, hint, is_message, is_repeated, listed
 from hvdrec.config.report import Report
 
 _PATH = "model_config"
-_MULTI_CLASS = ("CLASSIFICATION",)
 _PREFIXES = ("tf.nn.", "tf.math.", "tf.keras.activations.", "tf.")
-_PARAMETERS = {
-    "F1_REWEIGHTED_LOSS": "f1_reweighted_loss",
-    "BINARY_FOCAL_LOSS": "binary_focal_loss",
-    "PAIR_WISE_LOSS": "pairwise_loss",
-    "PAIRWISE_FOCAL_LOSS": "pairwise_focal_loss",
-    "PAIRWISE_LOGISTIC_LOSS": "pairwise_logistic_loss",
-    "PAIRWISE_HINGE_LOSS": "pairwise_hinge_loss",
-    "JRC_LOSS": "jrc_loss",
-    "LISTWISE_RANK_LOSS": "listwise_rank_loss",
-    "LISTWISE_DISTILL_LOSS": "listwise_distill_loss",
-    "ZILN_LOSS": "ziln_loss",
-    "SOFTMAX_CROSS_ENTROPY_WITH_NEGATIVE_MINING": "softmax_loss",
-}
-_DEFAULT_NAMES = {
-    "CLASSIFICATION": "cross_entropy_loss",
-    "L2_LOSS": "l2_loss",
-    "SIGMOID_L2_LOSS": "l2_loss",
-}
 
 
 def check_model(report: Report) -> None:
-    """Checks the model class, its groups and layers, the losses and the metrics."""
-    model = report.config.proto.model_config
+    """Checks the model class, its groups and layers, and each head's losses and metrics."""
+    proto = report.config.proto
+    model = proto.model_config
     groups = _check_groups(report, model)
-    known = support.MODELS.get(model.model_class)
+    spec = SPECS.get(model.model_class)
     if not model.model_class:
-        report.error(f"{_PATH}.model_class", f"is missing; use one of {', '.join(support.MODELS)}")
-    elif known is None:
+        report.error(f"{_PATH}.model_class", f"is missing; use one of {', '.join(SPECS)}")
+    elif spec is None:
         _refuse_class(report, model.model_class)
-    elif model.WhichOneof("model") != known.block:
+    elif model.WhichOneof("model") != spec.block:
         found = model.WhichOneof("model") or "none"
-        report.error(
-            _PATH, f"model_class {model.model_class} needs a block {known.block} {{}}, found {found}"
-        )
+        report.error(_PATH, f"model_class {model.model_class} needs a block {spec.block} {{}}, found {found}")
     else:
-        _check_needed_groups(report, known, groups)
-        block, path = getattr(model, known.block), f"{_PATH}.{known.block}"
+        _check_needed_groups(report, spec, groups)
+        block, path = spec.config(model), f"{_PATH}.{spec.block}"
         _check_layers(report, block, path)
-        check_one = _MODEL_CHECKS.get(model.model_class)
-        if check_one is not None:
-            check_one(report, model, block, path, groups)
-    losses = _check_losses(report, model)
-    check_metrics(report, model, losses)
+        spec.check(ModelCheck(report, model, block, path, groups))
+    # What is wrong with losses and metrics is told even where the class is.
+    known = spec or ModelSpec()
+    heads = known.heads(proto)
+    uncertain = enum_name(model, "loss_weight_strategy") == "Uncertainty"
+    for head in heads:
+        _check_losses(report, known, head, uncertain)
+        check_metrics(report, known, head)
+    _check_loss_names(report, heads)
 
 
 def _refuse_class(report: Report, name: str) -> None:
-    if name in support.MODELS_TO_COME:
-        problem = f"{name} is not supported yet; use one of {', '.join(support.MODELS)}"
+    if name in TO_COME:
+        problem = f"{name} is not supported yet; use one of {', '.join(SPECS)}"
     else:
-        problem = f"{name!r} is no model class; {hint(name, (*support.MODELS, *support.MODELS_TO_COME))}"
+        problem = f"{name!r} is no model class; {hint(name, (*SPECS, *TO_COME))}"
     report.error(f"{_PATH}.model_class", problem)
 
 
@@ -101,13 +85,11 @@ def _check_groups(report: Report, model: Any) -> dict[str, Any]:
     return groups
 
 
-def _check_needed_groups(report: Report, known: support.ModelSupport, groups: dict[str, Any]) -> None:
-    for name, wide in known.groups.items():
+def _check_needed_groups(report: Report, spec: ModelSpec, groups: dict[str, Any]) -> None:
+    for name, wide in spec.needs.items():
         if name not in groups:
             what = "wide_deep: WIDE " if wide else ""
-            report.error(
-                f"{_PATH}.feature_groups", f"this model needs a group {{ group_name: {name!r} {what}... }}"
-            )
+            report.error(GROUPS, f"this model needs a group {{ group_name: {name!r} {what}... }}")
         elif wide and enum_name(groups[name], "wide_deep") != "WIDE":
             position = list(report.config.proto.model_config.feature_groups).index(groups[name])
             report.warn(
@@ -150,126 +132,50 @@ def _check_dnn(report: Report, dnn: Any, path: str) -> None:
         )
 
 
-def _widths(report: Report, group: Any) -> dict[str, int]:
-    """The numbers each feature of a group gives: its `embedding_dim`, or those of its cells."""
-    dims = {
-        feature_name(f): int(f.embedding_dim or f.raw_input_dim) for f in feature_list(report.config.proto)
-    }
-    return {name: dims[name] for name in group.feature_names if name in dims}
-
-
-def _check_one_width(report: Report, groups: dict[str, Any], name: str) -> None:
-    widths = _widths(report, groups[name]) if name in groups else {}
-    if len(set(widths.values())) > 1:
-        first = next(iter(widths.items()))
-        other = next(item for item in widths.items() if item[1] != first[1])
-        report.error(
-            f"{_PATH}.feature_groups",
-            f"the features of group {name!r} must have one embedding_dim: "
-            f"{first[0]} has {first[1]}, {other[0]} has {other[1]}",
-        )
-
-
-def _check_deepfm(report: Report, model: Any, block: Any, path: str, groups: dict[str, Any]) -> None:
-    _check_one_width(report, groups, "fm" if "fm" in groups else "deep")
-    if not block.final_dnn.hidden_units and block.wide_output_dim != model.num_class:
-        report.error(
-            f"{path}.wide_output_dim",
-            f"without final_dnn it must be num_class ({model.num_class}), is {block.wide_output_dim}",
-        )
-
-
-def _check_fm(report: Report, model: Any, block: Any, path: str, groups: dict[str, Any]) -> None:
-    del model, block, path
-    _check_one_width(report, groups, "deep")
-
-
-def _check_multi_tower(report: Report, model: Any, block: Any, path: str, groups: dict[str, Any]) -> None:
-    del model
-    if not block.towers:
-        report.error(path, "towers is empty")
-    for i, tower in enumerate(block.towers):
-        if tower.input not in groups:
-            near = hint(tower.input, groups)
-            report.error(
-                f"{path}.towers[{i}].input", f"no group of feature_groups is named {tower.input!r}; {near}"
-            )
-        elif tower.input in [t.input for t in block.towers[:i]]:
-            report.error(f"{path}.towers[{i}].input", f"two towers have the input {tower.input!r}")
-
-
-def _check_dlrm(report: Report, model: Any, block: Any, path: str, groups: dict[str, Any]) -> None:
-    if model.num_class != 1:
-        report.error(f"{_PATH}.num_class", f"DLRM has one output, is {model.num_class}")
-    if block.arch_interaction_op not in ("dot", "cat"):
-        report.error(f"{path}.arch_interaction_op", f"use 'dot' or 'cat', is {block.arch_interaction_op!r}")
-    if "sparse" in groups and enum_name(groups["sparse"], "wide_deep") == "WIDE":
-        report.error(f"{_PATH}.feature_groups", "DLRM needs group 'sparse' with wide_deep: DEEP")
-    elif block.arch_interaction_op == "dot" and {"sparse", "dense"} <= groups.keys():
-        units = [u for u in block.bot_dnn.hidden_units if u]
-        last = units[-1] if units else sum(_widths(report, groups["dense"]).values())
-        wrong = {n: w for n, w in _widths(report, groups["sparse"]).items() if w != last}
-        if wrong:
-            name, width = next(iter(wrong.items()))
-            report.error(
-                f"{path}.bot_dnn.hidden_units",
-                f"the last width ({last}) must be the embedding_dim of the features in group 'sparse'; "
-                f"{name} has {width}",
-            )
-
-
-_MODEL_CHECKS = {
-    "DeepFM": _check_deepfm,
-    "FM": _check_fm,
-    "MultiTower": _check_multi_tower,
-    "DLRM": _check_dlrm,
-    "CoMetricLearningI2I": check_metric_learning,
-    "DropoutNet": check_dropoutnet,
-}
-
-
-def _check_losses(report: Report, model: Any) -> list[str]:
-    """Checks the loss or losses; gives their types."""
-    if model.model_class in EMBEDDING_MODELS:
-        return check_embedding_loss(report, model)
-    if not model.losses:
-        kind = enum_name(model, "loss_type")
-        _check_loss_type(report, model, kind, f"{_PATH}.loss_type")
-        return [kind]
-    kinds, names = [], []
-    uncertain = enum_name(model, "loss_weight_strategy") == "Uncertainty"
-    for i, loss in enumerate(model.losses):
-        path, kind = f"{_PATH}.losses[{i}]", enum_name(loss, "loss_type")
-        _check_loss_type(report, model, kind, f"{path}.loss_type")
-        name = loss.loss_name or _DEFAULT_NAMES.get(kind, kind.lower())
-        if name in names:
-            report.error(path, f"two losses are named {name!r}; set loss_name")
-        kinds.append(kind)
-        names.append(name)
-        block = loss.WhichOneof("loss_param")
-        wanted = _PARAMETERS.get(kind)
+def _check_losses(report: Report, spec: ModelSpec, head: HeadConfig, uncertain: bool) -> None:
+    """Checks the loss or losses of a head."""
+    for config in head.losses:
+        _check_loss_type(report, spec, head, config)
+        if not config.listed:
+            continue
+        block, wanted = config.loss.WhichOneof("loss_param"), PARAMETERS.get(config.kind)
         if block is not None and wanted is None:
-            report.warn(f"{path}.{block}", f"has no effect on {kind}")
+            report.warn(f"{config.path}.{block}", f"has no effect on {config.kind}")
         elif block is not None and block != wanted:
-            report.error(f"{path}.{block}", f"does not belong to {kind}; its parameters go into {wanted}")
-        elif block is not None:
-            _check_session(report, getattr(loss, block), f"{path}.{block}")
-        if loss.learn_loss_weight and not uncertain:
-            report.warn(
-                f"{path}.learn_loss_weight", "has no effect without loss_weight_strategy: Uncertainty"
+            report.error(
+                f"{config.path}.{block}",
+                f"does not belong to {config.kind}; its parameters go into {wanted}",
             )
-    if set(kinds) >= set(ERROR_LOSSES):
-        report.error(f"{_PATH}.losses", f"{listed(ERROR_LOSSES)} give y two meanings; keep one of them")
-    return kinds
+        elif block is not None:
+            _check_session(report, getattr(config.loss, block), f"{config.path}.{block}")
+        if config.loss.learn_loss_weight and not uncertain:
+            report.warn(
+                f"{config.path}.learn_loss_weight", "has no effect without loss_weight_strategy: Uncertainty"
+            )
+    if {config.kind for config in head.losses} >= set(ERROR_LOSSES):
+        report.error(f"{head.path}.losses", f"{listed(ERROR_LOSSES)} give y two meanings; keep one of them")
 
 
-def _check_loss_type(report: Report, model: Any, kind: str, path: str) -> None:
-    towers = support.TOWER_LOSSES if model.model_class == "DropoutNet" else ()
-    refused = support.unsupported(kind, (*support.LOSSES, *towers))
+def _check_loss_names(report: Report, heads: Sequence[HeadConfig]) -> None:
+    seen: set[str] = set()
+    for config in (each for head in heads for each in head.losses):
+        if config.name in seen:
+            report.error(config.path, f"two losses are named {config.name!r}; set loss_name")
+        seen.add(config.name)
+
+
+def _check_loss_type(report: Report, spec: ModelSpec, head: HeadConfig, config: LossConfig) -> None:
+    path = f"{config.path}.loss_type" if config.listed else config.path
+    if spec.only_losses:
+        if config.kind not in spec.only_losses:
+            names = ", ".join(spec.only_losses)
+            report.error(path, f"{spec.name} needs one of {names}, is {config.kind}")
+        return
+    refused = support.unsupported(config.kind, (*support.LOSSES, *spec.extra_losses))
     if refused:
         report.error(path, refused)
-    elif kind not in _MULTI_CLASS and model.num_class != 1:
-        report.error(path, f"{kind} is for num_class: 1, is {model.num_class}")
+    elif config.kind not in MULTI_CLASS and head.num_class != 1:
+        report.error(path, f"{config.kind} is for num_class: 1, is {head.num_class}")
 
 
 def _check_session(report: Report, parameters: Any, path: str) -> None:

@@ -7,9 +7,11 @@ from typing import Any
 
 from hvdrec.config import support
 from hvdrec.config.dead_line import parse_dead_line
+from hvdrec.config.models.registry import SPECS
+from hvdrec.config.models.spec import ModelSpec
 from hvdrec.config.names import enum_name, listed
 from hvdrec.config.report import Report
-from hvdrec.config.variables import MOST_OPTIMIZERS, pattern_problem
+from hvdrec.config.variables import pattern_problem
 
 _PATH = "train_config"
 
@@ -50,7 +52,7 @@ def _check_optimizers(report: Report, train: Any) -> None:
     if not train.optimizer_config:
         report.error(path, f"is missing; set one of {', '.join(support.OPTIMIZERS)} in it")
     model = report.config.proto.model_config.model_class
-    most = MOST_OPTIMIZERS.get(model, 2)
+    most = SPECS.get(model, ModelSpec()).most_optimizers
     if len(train.optimizer_config) > most:
         report.error(f"{path}[{most}]", f"{model} takes at most {most} optimizers; remove it")
     for i, optimizer in enumerate(train.optimizer_config):

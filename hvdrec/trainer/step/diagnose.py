@@ -52,8 +52,8 @@ def _rows(step: TrainStep, arrays: dict[str, tf.Tensor], batch: PackedBatch) -> 
     """Names the rows whose inputs or outputs aren't finite."""
     outputs = step.recommender.forward(
         arrays, step.recommender.touch(arrays), ForwardContext(training=False)
-    ).logits.numpy()
-    for name, values in [*batch.arrays.items(), ("logits", outputs)]:
+    ).outputs
+    for name, values in [*batch.arrays.items(), *((n, t.numpy()) for n, t in outputs.items())]:
         if values.dtype != np.float32 or values.shape[:1] != (batch.rows,):
             continue
         wrong = np.flatnonzero(~np.isfinite(values.reshape(batch.rows, -1)).all(axis=1))

@@ -121,7 +121,7 @@ class TrainStep(tf.Module):
         )
 
     def _loss_names(self) -> tuple[str, ...]:
-        names = list(self.recommender.loss_set.names)
+        names = list(self.recommender.loss_names(training=True))
         if self.recommender.store.regularized or self.recommender.embedding_regularization > 0.0:
             names.append("regularization_loss")
         return (*names, "total_loss")
@@ -287,7 +287,7 @@ class TrainStep(tf.Module):
         share: tf.Tensor,
         target: tf.Tensor,
     ) -> tf.Tensor:
-        values = [share * losses[name] for name in self.recommender.loss_set.names]
+        values = [share * losses[name] for name in self.recommender.loss_names(training=True)]
         if "regularization_loss" in self.loss_names:
             values.append(share * kernel + output.embedding_penalty)
         return tf.stack([*values, target])

@@ -15,6 +15,7 @@ from hvdrec.data.batch import PackedBatch
 from hvdrec.layers.context import ForwardContext
 from hvdrec.metrics.base import EvalBatch, Metric
 from hvdrec.metrics.mean import Mean
+from hvdrec.models.heads.base import Head
 from hvdrec.models.recommender import Recommender
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.run.agree import PeerError
@@ -27,6 +28,18 @@ class EvalOutput(NamedTuple):
     batch: PackedBatch
     predictions: dict[str, np.ndarray]
     losses: Mapping[str, Any]
+
+
+class HeadMetric(NamedTuple):
+    """A metric and the head whose predictions it is of."""
+
+    head: Head
+    metric: Metric
+
+    def result(self) -> dict[str, float]:
+        """The metric by EasyRec's name, with the head's suffix."""
+        suffix = self.head.config.suffix
+        return {f"{name}{suffix}": value for name, value in self.metric.result().items()}
 
 
 class Evaluator:
@@ -64,7 +77,7 @@ class Evaluator:
     def evaluate(
         self,
         batches: Iterable[PackedBatch],
-        metrics: Sequence[Metric],
+        metrics: Sequence[HeadMetric],
         group: ReplicaGroup,
         limit: int | None = None,
     ) -> dict[str, float]:
@@ -79,8 +92,8 @@ class Evaluator:
         Returns:
             Metrics and mean losses by EasyRec's names (``auc``, ``loss/loss/total_loss``, ...).
         """
-        losses = {name: Mean() for name in (*self._recommender.loss_set.names, "total_loss")}
-        parts: list[Metric | Mean] = [*metrics, *losses.values()]
+        losses = {name: Mean() for name in (*self._recommender.loss_names(training=False), "total_loss")}
+        parts: list[Metric | Mean] = [*(each.metric for each in metrics), *losses.values()]
         error: Exception | None = None
         try:
             for output in self._outputs(b for b in itertools.islice(batches, limit) if b.rows):
@@ -96,8 +109,8 @@ class Evaluator:
         for i, part in enumerate(parts):
             part.merge([states[i] for _, states in gathered])
         result: dict[str, float] = {}
-        for metric in metrics:
-            result.update(metric.result())
+        for each in metrics:
+            result.update(each.result())
         for name, mean in losses.items():
             result[f"loss/loss/{name}"] = mean.result()
         result["loss"] = result["loss/loss/total_loss"]
@@ -109,19 +122,19 @@ class Evaluator:
             predictions, losses = self._evaluate(self._feed.stack([batch]))
             yield EvalOutput(batch, {name: t.numpy() for name, t in predictions.items()}, losses)
 
-    def _add(self, output: EvalOutput, metrics: Sequence[Metric], losses: dict[str, Mean]) -> None:
+    def _add(self, output: EvalOutput, metrics: Sequence[HeadMetric], losses: dict[str, Mean]) -> None:
         batch, predictions, values = output
         numbers = {name: float(v) for name, v in values.items()}
         for name, value in numbers.items():
             losses[name].update(value)
         losses["total_loss"].update(float(np.sum(np.asarray(list(numbers.values()), np.float32))))
-        evaluated = EvalBatch(
-            labels=self._recommender.evaluated_labels(batch.arrays),
-            predictions=predictions,
-            ids={name[3:]: a for name, a in batch.arrays.items() if name.startswith("id/")},
-        )
-        for metric in metrics:
-            metric.update(evaluated)
+        ids = {name[3:]: a for name, a in batch.arrays.items() if name.startswith("id/")}
+        for head in self._recommender.heads:
+            labels = head.evaluated_labels(batch.arrays)
+            evaluated = EvalBatch(labels=labels, predictions=head.own(predictions), ids=ids)
+            for each in metrics:
+                if each.head is head:
+                    each.metric.update(evaluated)
 
 
 def write_result(path: str, result: dict[str, float], step: int) -> None:

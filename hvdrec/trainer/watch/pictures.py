@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.pr_curve import summary as pr_curve
 
-from hvdrec.metrics.base import Metric
 from hvdrec.metrics.curves import Curves
+from hvdrec.models.heads.base import Head
 from hvdrec.models.recommender import Recommender
 from hvdrec.trainer.run.log import RunLog
 from hvdrec.trainer.watch.drawing import UnitSquare
+from hvdrec.trainer.watch.evaluator import HeadMetric
 
 #: Norms of at most this many rows of a table are taken, evenly spread.
 _MOST_ROWS = 1 << 18
@@ -19,25 +22,27 @@ _MOST_ROWS = 1 << 18
 class Pictures:
     """Collects what is drawn during an evaluation, and draws it.
 
-    Models with one probability a row get ``precision_recall`` (the PR curves dashboard), ``roc``
-    and ``calibration`` (images); all get ``embedding_norm/<table>`` (histograms).
+    Heads with one probability a row get ``precision_recall`` (the PR curves dashboard), ``roc``
+    and ``calibration`` (images), with the head's suffix; all models get ``embedding_norm/<table>``
+    (histograms).
     """
 
-    def __init__(self, recommender: Recommender, has_probability: bool) -> None:
+    def __init__(self, recommender: Recommender, heads: Sequence[Head]) -> None:
         """Nothing is collected yet.
 
         Args:
             recommender: The model.
-            has_probability: Whether each row has one probability of being positive.
+            heads: Those of its heads that give each row one probability of being positive.
         """
         self._recommender = recommender
-        self._has_probability = has_probability
-        self._curves: Curves | None = None
+        self._heads = heads
+        self._curves: list[tuple[str, Curves]] = []
 
-    def metrics(self) -> list[Metric]:
+    def metrics(self) -> list[HeadMetric]:
         """What the next evaluation has to feed besides its metrics."""
-        self._curves = Curves() if self._has_probability else None
-        return [] if self._curves is None else [self._curves]
+        found = [(head, Curves()) for head in self._heads]
+        self._curves = [(head.config.suffix, curves) for head, curves in found]
+        return [HeadMetric(head, curves) for head, curves in found]
 
     def write(self, log: RunLog, folder: str, step: int) -> None:
         """Draws the last evaluation.
@@ -48,12 +53,9 @@ class Pictures:
             step: The step evaluated.
         """
         with log.events(folder):
-            if self._curves is not None and any(self._curves.totals()):
-                _precision_recall(self._curves, step)
-                _image(
-                    "roc", step, _roc(self._curves), "false positive rate (across), true positive rate (up)"
-                )
-                _image("calibration", step, _calibration(self._curves), _CALIBRATION)
+            for suffix, curves in self._curves:
+                if any(curves.totals()):
+                    _draw(curves, suffix, step)
             for name, norms in self._norms():
                 tf.summary.histogram(f"embedding_norm/{name}", norms, step)
 
@@ -74,11 +76,19 @@ _CALIBRATION = (
 )
 
 
-def _precision_recall(curves: Curves, step: int) -> None:
+def _draw(curves: Curves, suffix: str, step: int) -> None:
+    _precision_recall(curves, suffix, step)
+    _image(f"roc{suffix}", step, _roc(curves), "false positive rate (across), true positive rate (up)")
+    _image(f"calibration{suffix}", step, _calibration(curves), _CALIBRATION)
+
+
+def _precision_recall(curves: Curves, suffix: str, step: int) -> None:
     true, false, negative, missed = curves.confusion()
     precision, recall = curves.precision_recall()
     drawn = pr_curve.raw_data_pb(
-        "precision_recall", true, false, negative, missed, precision, recall, num_thresholds=len(true)
+        f"precision_recall{suffix}",
+        *(true, false, negative, missed, precision, recall),
+        num_thresholds=len(true),
     )
     tf.summary.experimental.write_raw_pb(drawn.SerializeToString(), step)
 

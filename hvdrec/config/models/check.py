@@ -1,0 +1,91 @@
+"""What the checks of a model class work with."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from hvdrec.config.expand import feature_list, feature_name
+from hvdrec.config.names import enum_name, hint
+from hvdrec.config.report import Report
+
+PATH = "model_config"
+GROUPS = f"{PATH}.feature_groups"
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelCheck:
+    """One check of a `model_config`.
+
+    Attributes:
+        report: Takes what is found.
+        model: The `model_config`.
+        block: The model's own message.
+        path: Where that is.
+        groups: The feature groups by name.
+    """
+
+    report: Report
+    model: Any
+    block: Any
+    path: str
+    groups: Mapping[str, Any]
+
+    @property
+    def proto(self) -> Any:
+        """The whole config."""
+        return self.report.config.proto
+
+    def error(self, path: str, problem: str) -> None:
+        """Notes that the config can't be used because of the field at `path`."""
+        self.report.error(path, problem)
+
+    def need_one_class(self, name: str) -> None:
+        """`num_class` must be 1 for the class `name`."""
+        if self.model.num_class != 1:
+            self.error(f"{PATH}.num_class", f"{name} has one output, is {self.model.num_class}")
+
+    def need_group(self, group: str, path: str) -> None:
+        """The field at `path` must name a feature group."""
+        if group not in self.groups:
+            near = hint(group, self.groups)
+            self.error(path, f"no group of feature_groups is named {group!r}; {near}")
+
+    def widths(self, group: str) -> dict[str, int]:
+        """The numbers each feature of a group gives: its `embedding_dim`, or those of its cells."""
+        if group not in self.groups:
+            return {}
+        dims = {feature_name(f): int(f.embedding_dim or f.raw_input_dim) for f in feature_list(self.proto)}
+        return {name: dims[name] for name in self.groups[group].feature_names if name in dims}
+
+    def need_one_width(self, group: str) -> None:
+        """All features of a group must have one `embedding_dim`."""
+        widths = self.widths(group)
+        if len(set(widths.values())) > 1:
+            first = next(iter(widths.items()))
+            other = next(item for item in widths.items() if item[1] != first[1])
+            self.error(
+                GROUPS,
+                f"the features of group {group!r} must have one embedding_dim: "
+                f"{first[0]} has {first[1]}, {other[0]} has {other[1]}",
+            )
+
+    def need_text_column(self, name: str, path: str) -> None:
+        """The field at `path` must name an input field of text, or a feature whose first input is one."""
+        check_id_column(self.report, name, path)
+        inputs = {feature_name(f): f.input_names[0] for f in feature_list(self.proto) if f.input_names}
+        column = inputs.get(name, name)
+        for field in self.proto.data_config.input_fields:
+            kind = enum_name(field, "input_type")
+            if field.input_name == column and kind != "STRING":
+                self.error(path, f"{column!r} is {kind}; it must be STRING")
+
+
+def check_id_column(report: Report, name: str, path: str) -> None:
+    """Checks the name of an id column: an input field, or a feature, whose first input is meant."""
+    proto = report.config.proto
+    names = {f.input_name for f in proto.data_config.input_fields}
+    names |= {feature_name(f) for f in feature_list(proto) if {*f.input_names[:1]} & names}
+    if name not in names:
+        report.error(path, f"no feature or input field is named {name!r}; {report.hint(name, sorted(names))}")

@@ -1,0 +1,148 @@
+"""What models of several tasks have in common: a head for each of their towers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from hvdrec.config.losses import ERROR_LOSSES, default_name
+from hvdrec.config.models.check import PATH, ModelCheck
+from hvdrec.config.models.heads import HeadConfig, TaskSpace, loss_configs
+from hvdrec.config.models.spec import ModelSpec
+from hvdrec.config.names import enum_name
+from hvdrec.config.ranges import AT_LEAST_0, AT_LEAST_1, Range
+
+_TOWERS_OWN = "has no effect: each tower has its own"
+#: EasyRec takes a `loss_name` of these as it is, without the tower's name.
+_NAMED_AS_GIVEN = ("CLASSIFICATION", *ERROR_LOSSES)
+
+
+def tower_ranges(message: str) -> dict[str, Range]:
+    """What the numbers of a tower may be; `message` is `TaskTower` or `BayesTaskTower`."""
+    return {
+        f"{message}.num_class": AT_LEAST_1,
+        f"{message}.weight": AT_LEAST_0,
+        f"{message}.in_task_space_weight": AT_LEAST_0,
+        f"{message}.out_task_space_weight": AT_LEAST_0,
+    }
+
+
+class MultiTaskSpec(ModelSpec):
+    """A model with a head for each tower; predictions, losses and metrics end with ``_<tower_name>``."""
+
+    needs = {"all": False}
+    order = ("all",)
+    ranges = tower_ranges("TaskTower")
+
+    def towers(self, model: Any) -> list[tuple[str, Any]]:
+        """The tower messages of a `model_config`, each with its path."""
+        return [
+            (f"{PATH}.{self.block}.task_towers[{i}]", tower)
+            for i, tower in enumerate(self.config(model).task_towers)
+        ]
+
+    def heads(self, proto: Any) -> tuple[HeadConfig, ...]:
+        """A head for each tower."""
+        towers = self.towers(proto.model_config)
+        given = Counter(
+            loss.loss_name
+            for _, tower in towers
+            for loss in tower.losses
+            if enum_name(loss, "loss_type") in _NAMED_AS_GIVEN
+        )
+        return tuple(self._head(proto, i, path, tower, given) for i, (path, tower) in enumerate(towers))
+
+    def _head(self, proto: Any, number: int, path: str, tower: Any, given: Counter[str]) -> HeadConfig:
+        def name(kind: str, written: str) -> str:
+            if written and kind in _NAMED_AS_GIVEN and given[written] == 1:
+                return written
+            return f"{written or default_name(kind)}_{tower.tower_name}"
+
+        return HeadConfig(
+            kind=self.kind_of(tower.num_class),
+            label=tower.label_name or next(iter(proto.data_config.label_fields[number:]), ""),
+            losses=loss_configs(tower, path, name),
+            num_class=int(tower.num_class),
+            name=tower.tower_name,
+            path=path,
+            weight=float(tower.weight),
+            use_sample_weight=bool(tower.use_sample_weight),
+            task_space=_task_space(tower),
+            metrics=tuple(tower.metrics_set),
+            metrics_path=f"{path}.metrics_set",
+        )
+
+    def check(self, check: ModelCheck) -> None:
+        """Each tower has a name, a label and, maybe, a task space; what it has of its own isn't shared."""
+        towers = self.towers(check.model)
+        if not towers:
+            check.error(f"{check.path}.task_towers", "is empty")
+        seen: set[str] = set()
+        labels = list(check.proto.data_config.label_fields)
+        for number, (path, tower) in enumerate(towers):
+            if not tower.tower_name:
+                check.error(f"{path}.tower_name", "is missing")
+            elif tower.tower_name in seen:
+                check.error(f"{path}.tower_name", f"two towers are named {tower.tower_name!r}")
+            seen.add(tower.tower_name)
+            if tower.label_name:
+                _check_label(check, tower.label_name, f"{path}.label_name")
+            elif number >= len(labels):
+                check.error(
+                    f"{path}.label_name",
+                    f"is missing, and data_config.label_fields has no label number {number + 1}",
+                )
+            _check_task_space(check, path, tower)
+        _warn_of_what_is_shared(check)
+
+
+def _task_space(tower: Any) -> TaskSpace | None:
+    label, name = tower.task_space_indicator_label, tower.task_space_indicator_name
+    if not label and not name:
+        return None
+    return TaskSpace(
+        label=label,
+        name="" if label else name,
+        value="" if label else tower.task_space_indicator_value,
+        inside=float(tower.in_task_space_weight),
+        outside=float(tower.out_task_space_weight),
+    )
+
+
+def _check_label(check: ModelCheck, name: str, path: str) -> None:
+    labels = list(check.proto.data_config.label_fields)
+    if name not in labels:
+        check.error(
+            path,
+            f"{name!r} is not among data_config.label_fields; {check.report.hint(name, labels)}",
+        )
+
+
+def _check_task_space(check: ModelCheck, path: str, tower: Any) -> None:
+    label, name = tower.task_space_indicator_label, tower.task_space_indicator_name
+    if label and name:
+        check.error(
+            f"{path}.task_space_indicator_name", "task_space_indicator_label is set too; remove one of them"
+        )
+    elif label:
+        _check_label(check, label, f"{path}.task_space_indicator_label")
+    elif name:
+        check.need_text_column(name, f"{path}.task_space_indicator_name")
+    else:
+        for field in ("in_task_space_weight", "out_task_space_weight", "task_space_indicator_value"):
+            if tower.HasField(field):
+                check.report.warn(
+                    f"{path}.{field}",
+                    "has no effect without task_space_indicator_label or task_space_indicator_name",
+                )
+
+
+def _warn_of_what_is_shared(check: ModelCheck) -> None:
+    model = check.model
+    for field in ("loss_type", "num_class", "label_name"):
+        if model.HasField(field):
+            check.report.warn(f"{PATH}.{field}", _TOWERS_OWN)
+    if model.losses:
+        check.report.warn(f"{PATH}.losses", _TOWERS_OWN)
+    if check.proto.eval_config.metrics_set:
+        check.report.warn("eval_config.metrics_set", _TOWERS_OWN)

@@ -1,0 +1,109 @@
+"""What a model class is, as far as its config says it; free of TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+from hvdrec.config.models.check import ModelCheck
+from hvdrec.config.models.heads import HeadConfig, loss_configs
+from hvdrec.config.protos import easy_rec_model_pb2
+from hvdrec.config.ranges import AT_LEAST_0, Range
+
+_BLOCKS = easy_rec_model_pb2.EasyRecModel.DESCRIPTOR.oneofs_by_name["model"]
+
+
+class ModelSpec:
+    """A model class: checks, the feature plan, losses, metrics and the optimizers go by it.
+
+    Attributes:
+        name: The `model_class`.
+        block: Its message in `model_config`.
+        needs: The feature groups it can't be without: name -> whether `wide_deep` is to be WIDE.
+        order: The groups it builds, in that order, on which the names of tables hang; a group that
+            the config doesn't have is passed over. Empty: all, as the config has them.
+        kinds: The kinds of heads it may have.
+        only_losses: The losses it takes, where those are its own; empty: those of rank models.
+        extra_losses: Losses it takes besides.
+        most_optimizers: How many `optimizer_config` it may have.
+        refused: Fields that must not be set: ``Message.field`` -> what is wrong and what to do.
+        ignored: Fields without effect: ``Message.field`` -> the warning.
+        silent: Fields that may be set and that nothing reads, as they only name something.
+        ranges: What numbers may be: ``Message.field`` -> range.
+    """
+
+    name: ClassVar[str]
+    block: ClassVar[str]
+    needs: ClassVar[Mapping[str, bool]] = {}
+    order: ClassVar[tuple[str, ...]] = ()
+    kinds: ClassVar[tuple[str, ...]] = ("logit", "softmax")
+    only_losses: ClassVar[tuple[str, ...]] = ()
+    extra_losses: ClassVar[tuple[str, ...]] = ()
+    most_optimizers: ClassVar[int] = 2
+    refused: ClassVar[Mapping[str, str]] = {}
+    ignored: ClassVar[Mapping[str, str]] = {}
+    silent: ClassVar[tuple[str, ...]] = ()
+    ranges: ClassVar[Mapping[str, Range]] = {}
+
+    def config(self, model: Any) -> Any:
+        """The model's own message of a `model_config`."""
+        return getattr(model, self.block)
+
+    def group_order(self, model: Any) -> Iterable[str]:
+        """The names of the groups a `model_config` builds, in that order, maybe with repeats."""
+        return self.order or [group.group_name for group in model.feature_groups]
+
+    def wide_width(self, model: Any) -> int:
+        """The width of the embeddings of groups that are `wide_deep: WIDE`."""
+        return int(getattr(self.config(model), "wide_output_dim", 1))
+
+    def heads(self, proto: Any) -> tuple[HeadConfig, ...]:
+        """The model's outputs.
+
+        Args:
+            proto: The whole config; it need not be right.
+        """
+        model = proto.model_config
+        return (
+            HeadConfig(
+                kind=self.kind_of(model.num_class),
+                label=model.label_name or next(iter(proto.data_config.label_fields), ""),
+                losses=loss_configs(model, "model_config"),
+                num_class=int(model.num_class),
+                metrics=tuple(proto.eval_config.metrics_set),
+            ),
+        )
+
+    def kind_of(self, num_class: int) -> str:
+        """The kind of a head with so many classes."""
+        return self.kinds[-1] if num_class > 1 else self.kinds[0]
+
+    def optimizer_index(self, name: str, count: int) -> int:
+        """Which of `count` optimizers trains a variable, as EasyRec's `get_grouped_vars` has it.
+
+        Of two, the first takes embeddings and the second the rest.
+
+        Args:
+            name: EasyRec's name, as ``input_layer/age_embedding/embedding_weights``.
+            count: 1 to `most_optimizers`.
+        """
+        return 0 if count <= 1 or is_embedding(name) else 1
+
+    def check(self, check: ModelCheck) -> None:
+        """Checks what is particular to the class; its groups and layers are known to be there."""
+
+    @property
+    def message(self) -> Any:
+        """The descriptor of its block's message."""
+        return next(f.message_type for f in _BLOCKS.fields if f.name == self.block)
+
+    def all_ranges(self) -> dict[str, Range]:
+        """`ranges`, and that of the `l2_regularization` every block has."""
+        known = "l2_regularization" in self.message.fields_by_name
+        common = {f"{self.message.name}.l2_regularization": AT_LEAST_0} if known else {}
+        return {**common, **self.ranges}
+
+
+def is_embedding(name: str) -> bool:
+    """Whether a variable is an embedding table, by EasyRec's name."""
+    return name.startswith("input_layer") or "/embedding_weights" in name

@@ -1,0 +1,42 @@
+"""Ranges that numbers of a config must lie in."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+
+class Range(NamedTuple):
+    """The values a number may have.
+
+    Attributes:
+        low: The least.
+        high: The greatest.
+        open_low: Whether `low` itself is out.
+        open_high: Whether `high` itself is out.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+
+    def __contains__(self, value: object) -> bool:
+        if not isinstance(value, int | float):
+            return False
+        above = value > self.low if self.open_low else value >= self.low
+        return above and (value < self.high if self.open_high else value <= self.high)
+
+    def __str__(self) -> str:
+        low = f"{'above' if self.open_low else 'at least'} {self.low:g}" if self.low > -math.inf else ""
+        high = f"{'below' if self.open_high else 'at most'} {self.high:g}" if self.high < math.inf else ""
+        return " and ".join(part for part in (low, high) if part)
+
+
+ANY_NUMBER = Range()
+POSITIVE = Range(0, open_low=True)
+AT_LEAST_0 = Range(0)
+AT_LEAST_1 = Range(1)
+FRACTION = Range(0, 1)
+BELOW_1 = Range(0, 1, open_high=True)
+RATIO = Range(0, 1, open_low=True)

@@ -1,0 +1,1 @@
+"""What models of several tasks share: experts, gates, towers."""

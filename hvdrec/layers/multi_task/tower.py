@@ -1,0 +1,38 @@
+"""The last part of a task: a DNN and an output layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from hvdrec.layers.context import ForwardContext
+from hvdrec.layers.dense import Dense
+from hvdrec.layers.dnn import DNN
+from hvdrec.layers.variables import VariableStore
+
+
+class TaskTower(tf.Module):
+    """A `TaskTower` of the config: its `dnn`, if it has one, then a layer with `num_class` outputs."""
+
+    def __init__(
+        self, store: VariableStore, config: Any, names: tuple[str, str], inputs: int, l2: float
+    ) -> None:
+        """Builds the layers.
+
+        Args:
+            store: Makes the variables.
+            config: A `TaskTower` message, or another with `dnn` and `num_class`.
+            names: The DNN's and the output layer's, as ``("ctr", "dnn_output_0")``.
+            inputs: Width of the input.
+            l2: `l2_regularization` of the kernels.
+        """
+        super().__init__()
+        name, output = names
+        self._dnn = DNN(store, name, config.dnn, inputs, l2) if config.HasField("dnn") else None
+        width = inputs if self._dnn is None else self._dnn.outputs
+        self._output = Dense(store, output, width, int(config.num_class), l2)
+
+    def __call__(self, x: tf.Tensor, run: ForwardContext) -> tf.Tensor:
+        """Maps [B, inputs] to logits [B, num_class]."""
+        return self._output(x if self._dnn is None else self._dnn(x, run))

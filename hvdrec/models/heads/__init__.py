@@ -1,0 +1,1 @@
+"""The outputs of models: one file a kind, and the registry."""

@@ -1,0 +1,22 @@
+"""The kinds of heads by name; `hvdrec.config.models.heads.KINDS` has what configs know of them."""
+
+from __future__ import annotations
+
+from hvdrec.config.models.heads import HeadConfig
+from hvdrec.models.heads.base import Head
+from hvdrec.models.heads.embedding import EmbeddingHead
+from hvdrec.models.heads.logit import LogitHead
+from hvdrec.models.heads.softmax import SoftmaxHead
+from hvdrec.models.heads.two_towers import TwoTowerHead
+
+HEADS: dict[str, type[Head]] = {
+    "logit": LogitHead,
+    "softmax": SoftmaxHead,
+    "two_towers": TwoTowerHead,
+    "embedding": EmbeddingHead,
+}
+
+
+def build_head(config: HeadConfig) -> Head:
+    """Builds the head that a config describes."""
+    return HEADS[config.kind](config)
