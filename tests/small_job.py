@@ -43,6 +43,14 @@ MODELS = {
            user_dropout_rate: 0.3 item_dropout_rate: 0.5 l2_regularization: 1e-4
            softmax_loss { num_negative_samples: 3 margin: 0 gamma: 5 coefficient_of_support_vector: 1.2 } }""",
     ),
+    "MMoE": (
+        ("all",),
+        """mmoe { expert_dnn { hidden_units: [8] use_bn: %BN } num_expert: 3 l2_regularization: 1e-4
+           task_towers { tower_name: "ctr" label_name: "label" dnn { hidden_units: [8] use_bn: %BN }
+             metrics_set { auc {} } metrics_set { gauc { uid_field: "uid" } } }
+           task_towers { tower_name: "value" label_name: "label" loss_type: L2_LOSS weight: 0.5
+             metrics_set { mean_squared_error {} } } }""",
+    ),
     "CoMetricLearningI2I": (
         ("all",),
         """metric_learning { input: "all" dnn { hidden_units: [16, 8] use_bn: %BN } l2_regularization: 1e-4 }""",

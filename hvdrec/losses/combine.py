@@ -74,7 +74,8 @@ class LossSet(tf.Module):
         self._strategy = strategy
         self._losses: list[_Weighted] = []
         for number, head in enumerate(heads):
-            _check(head)
+            if head.num_class < 1:
+                raise ConfigError(f"{head.path}.num_class: must be at least 1")
             for config in head.losses if head.trained_by_losses else ():
                 loss = _build(config, head.num_class)
                 learned = config.listed and strategy == EasyRecModel.Uncertainty
@@ -82,6 +83,7 @@ class LossSet(tf.Module):
                 variable = create_variable(f"{config.name}_loss_weight", (), 0.0) if learned else None
                 weight = float(head.weight) * float(config.loss.weight)
                 self._losses.append(_Weighted(number, config, loss, weight, variable))
+            _check(head)
         self.names = tuple(each.config.name for each in self._losses)
         _check_names([each.config for each in self._losses])
         self.session_names: tuple[str, ...] = tuple(
@@ -142,8 +144,6 @@ def _build(config: LossConfig, num_class: int) -> Loss:
 
 
 def _check(head: HeadConfig) -> None:
-    if head.num_class < 1:
-        raise ConfigError(f"{head.path}.num_class: must be at least 1")
     if {LogitMeaning.VALUE, LogitMeaning.SIGMOID_VALUE} <= outputs(head.loss_types):
         raise ConfigError(
             f"{head.path}.losses: L2_LOSS and SIGMOID_L2_LOSS give y two meanings; keep one of them"

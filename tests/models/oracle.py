@@ -178,7 +178,7 @@ def check_logits(built: Built, formula: Formula) -> None:
     for training in (False, True):
         oracle = Oracle(values, training)
         expected = formula(oracle)
-        found = built.run(training).outputs["logits"].numpy().reshape(expected.shape)
+        found = _rows(built.run(training)).reshape(expected.shape)
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
         assert oracle.used == set(values)
 
@@ -231,24 +231,23 @@ def check_dropout(built: Built, formula: Formula, scope: str, rate: float) -> No
     The layer `scope`, the only one with dropout, must be small: every set of dropped units is tried.
     """
     values = built.values()
-    np.testing.assert_allclose(
-        _rows(built.run().outputs["logits"]), formula(Oracle(values)), rtol=1e-5, atol=1e-5
-    )
+    np.testing.assert_allclose(_rows(built.run()), formula(Oracle(values)), rtol=1e-5, atol=1e-5)
     units = values[f"{scope}/bias"].shape[0]
     oracle = Oracle(values, training=True)
     possible = []
     for kept in itertools.product((0.0, 1.0), repeat=units):
         oracle.masks[scope] = np.asarray(kept) / (1.0 - rate)
         possible.append(formula(oracle))
-    found = [_rows(built.run(training=True, seed=seed).outputs["logits"]) for seed in (1, 2)]
+    found = [_rows(built.run(training=True, seed=seed)) for seed in (1, 2)]
     for logits in found:
         away = np.abs(np.stack(possible) - logits).max(axis=2).min(axis=0)
         assert away.max() < 1e-5
     assert np.abs(found[0] - found[1]).max() > 1e-3, "another seed must drop others"
 
 
-def _rows(logits: tf.Tensor) -> np.ndarray:
-    return logits.numpy().reshape(len(ROWS), -1)
+def _rows(output: ForwardResult) -> np.ndarray:
+    """The raw outputs of all heads side by side."""
+    return np.concatenate([t.numpy().reshape(len(ROWS), -1) for t in output.outputs.values()], axis=1)
 
 
 def _ids(feature: str, cell: str) -> list[int]:
