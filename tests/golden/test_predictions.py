@@ -9,7 +9,14 @@ import pytest
 from golden.easyrec import golden_run, numbers, our_predictions
 
 #: Every run whose model class is here.
-RUNS = ("kv_tag", "sample_weight", "two_optimizers", "dropoutnet_taobao", "metric_learning_taobao")
+RUNS = (
+    "kv_tag",
+    "sample_weight",
+    "two_optimizers",
+    "dropoutnet_taobao",
+    "metric_learning_taobao",
+    "mmoe_taobao",
+)
 
 
 @pytest.mark.parametrize("step", [0, 30])

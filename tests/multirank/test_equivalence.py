@@ -88,6 +88,7 @@ def _jobs(folder: pathlib.Path, ranks: int) -> list[dict[str, object]]:
             for name, text in OTHERS.items()
         ),
         job("adagrad", optimizer=ADAGRAD, model="DLRM"),
+        job("towers", optimizer=ADAGRAD, model="MMoE", metrics="", evaluation=folder / "eval.csv"),
         job("rows", train=numbered, steps=0, model="FM", model_extra=l2, batch_size=16, metrics=""),
         job("few", **few, model="DCN"),
         job("norm", batch_norm=True, model="MultiTower", verify=7, steps=21),
@@ -136,6 +137,7 @@ def _records(folder: pathlib.Path, name: str, ranks: int) -> list[dict[str, obje
             "adam_gather_clip",
             "adam_dense",
             "adagrad",
+            "towers",
             *(f"{o}_gather" for o in OTHERS),
         )
         for r in (2, 3, 8)
@@ -195,12 +197,15 @@ def test_replicas_hold_the_same_bits(outputs: dict[int, pathlib.Path], ranks: in
         assert all(r["checksums"] == records[0]["checksums"] for r in records), name
 
 
-def test_evaluation_does_not_depend_on_the_ranks(outputs: dict[int, pathlib.Path]) -> None:
+@pytest.mark.parametrize(("name", "auc"), [("adam_gather", "auc"), ("towers", "auc_ctr")])
+def test_evaluation_does_not_depend_on_the_ranks(
+    outputs: dict[int, pathlib.Path], name: str, auc: str
+) -> None:
     """All ranks get the merged result; weights differ by rounding, so do losses."""
-    alone = _records(outputs[1], "adam_gather", 1)[0]["result"]
-    assert 0.5 < alone["auc"] <= 1.0
+    alone = _records(outputs[1], name, 1)[0]["result"]
+    assert 0.5 < alone[auc] <= 1.0
     for ranks in (2, 3):
-        for record in _records(outputs[ranks], "adam_gather", ranks):
+        for record in _records(outputs[ranks], name, ranks):
             assert record["result"].keys() == alone.keys()
             for key, value in alone.items():
                 assert record["result"][key] == pytest.approx(value, abs=2e-3), key

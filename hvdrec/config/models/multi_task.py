@@ -59,7 +59,7 @@ class MultiTaskSpec(ModelSpec):
             return f"{written or default_name(kind)}_{tower.tower_name}"
 
         return HeadConfig(
-            kind=self.kind_of(tower.num_class),
+            kind=self.kind_of(tower),
             label=tower.label_name or next(iter(proto.data_config.label_fields[number:]), ""),
             losses=loss_configs(tower, path, name),
             num_class=int(tower.num_class),

@@ -66,7 +66,7 @@ class ModelSpec:
         model = proto.model_config
         return (
             HeadConfig(
-                kind=self.kind_of(model.num_class),
+                kind=self.kind_of(model),
                 label=model.label_name or next(iter(proto.data_config.label_fields), ""),
                 losses=loss_configs(model, "model_config"),
                 num_class=int(model.num_class),
@@ -74,9 +74,9 @@ class ModelSpec:
             ),
         )
 
-    def kind_of(self, num_class: int) -> str:
-        """The kind of a head with so many classes."""
-        return self.kinds[-1] if num_class > 1 else self.kinds[0]
+    def kind_of(self, message: Any) -> str:
+        """The kind of the head that a message with `num_class`, `loss_type` and `losses` describes."""
+        return self.kinds[-1] if message.num_class > 1 else self.kinds[0]
 
     def optimizer_index(self, name: str, count: int) -> int:
         """Which of `count` optimizers trains a variable, as EasyRec's `get_grouped_vars` has it.
