@@ -90,6 +90,7 @@ ACTIVATIONS = (
     "sigmoid",
     "softplus",
     "softsign",
+    "softmax",
     "linear",
     "dice",
     "prelu",

@@ -27,6 +27,7 @@ _PLAIN: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "sigmoid": tf.math.sigmoid,
     "softplus": tf.math.softplus,
     "softsign": tf.nn.softsign,
+    "softmax": tf.nn.softmax,
     "linear": tf.identity,
 }
 _WITH_VARIABLES = ("dice", "prelu")
@@ -69,7 +70,7 @@ class _Dice(tf.Module):
 
     def __init__(self, store: VariableStore, scope: str, width: int) -> None:
         super().__init__()
-        self.norm = BatchNorm(store, f"{scope}/dice/bn", width, epsilon=1e-9, affine=False)
+        self.norm = BatchNorm(store, f"{scope}/dice/bn", width, epsilon=1e-9, scale=False, center=False)
         self.alpha = store.create(f"{scope}/dice/alpha", (width,), initializers.zeros)
 
     def __call__(self, x: tf.Tensor, run: ForwardContext) -> tf.Tensor:

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from hvdrec.layers import initializers
 from hvdrec.layers.context import ForwardContext, MovingUpdate
+from hvdrec.layers.layer import Layer, LayerBuild
 from hvdrec.layers.variables import VariableStore
 from hvdrec.ops.dense_layer import normalise
 
@@ -13,12 +14,14 @@ MOMENTUM = 0.99
 EPSILON = 1e-3
 
 
-class BatchNorm(tf.Module):
+class BatchNorm(Layer):
     """Normalises columns by the batch's mean and population variance (Ioffe and Szegedy 2015).
 
     Each rank normalises by its own rows; the moving averages follow the mean of all ranks'
     statistics, weighted by their rows.
     """
+
+    outputs: int
 
     def __init__(
         self,
@@ -26,7 +29,10 @@ class BatchNorm(tf.Module):
         name: str,
         width: int,
         epsilon: float = EPSILON,
-        affine: bool = True,
+        *,
+        momentum: float = MOMENTUM,
+        scale: bool = True,
+        center: bool = True,
     ) -> None:
         """Makes ``<name>/{gamma,beta,moving_mean,moving_variance}`` [width].
 
@@ -35,28 +41,30 @@ class BatchNorm(tf.Module):
             name: Their prefix.
             width: C.
             epsilon: Added to the variance.
-            affine: False leaves out gamma and beta.
+            momentum: Of the moving averages.
+            scale: False leaves out gamma.
+            center: False leaves out beta.
         """
         super().__init__()
-        self.epsilon = epsilon
-        self.gamma = store.create(f"{name}/gamma", (width,), initializers.ones) if affine else None
-        self.beta = store.create(f"{name}/beta", (width,), initializers.zeros) if affine else None
+        self.outputs, self.epsilon, self._momentum = width, epsilon, momentum
+        self.gamma = store.create(f"{name}/gamma", (width,), initializers.ones) if scale else None
+        self.beta = store.create(f"{name}/beta", (width,), initializers.zeros) if center else None
         self.moving_mean = store.create(f"{name}/moving_mean", (width,), initializers.zeros, trainable=False)
         self.moving_variance = store.create(
             f"{name}/moving_variance", (width,), initializers.ones, trainable=False
         )
 
-    def __call__(self, x: tf.Tensor, run: ForwardContext) -> tf.Tensor:
+    def __call__(self, inputs: tf.Tensor, run: ForwardContext) -> tf.Tensor:
         """Normalises [B, C]; B may be 0 (nothing is learnt from it then)."""
         if run.training:
-            return self._by_batch(x, run)
+            return self._by_batch(inputs, run)
         scale = tf.math.rsqrt(self.moving_variance + self.epsilon)
         if self.gamma is not None:
             scale *= self.gamma
         shift = -self.moving_mean * scale
         if self.beta is not None:
             shift += self.beta
-        return x * scale + shift
+        return inputs * scale + shift
 
     def _by_batch(self, x: tf.Tensor, run: ForwardContext) -> tf.Tensor:
         y, mean, variance = normalise(x, self.gamma, self.beta, self.epsilon)
@@ -65,5 +73,19 @@ class BatchNorm(tf.Module):
 
     def follow(self, mean: tf.Tensor, variance: tf.Tensor, run: ForwardContext) -> None:
         """Has the moving averages follow a batch's statistics, float32 [C]."""
-        run.updates.append(MovingUpdate(self.moving_mean, mean, MOMENTUM))
-        run.updates.append(MovingUpdate(self.moving_variance, variance, MOMENTUM))
+        run.updates.append(MovingUpdate(self.moving_mean, mean, self._momentum))
+        run.updates.append(MovingUpdate(self.moving_variance, variance, self._momentum))
+
+
+def build(build: LayerBuild) -> BatchNorm:
+    """Builds Keras's BatchNormalization."""
+    config = build.config
+    return BatchNorm(
+        build.store,
+        build.scope,
+        build.columns,
+        config.epsilon,
+        momentum=config.momentum,
+        scale=config.scale,
+        center=config.center,
+    )

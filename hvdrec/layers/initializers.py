@@ -73,8 +73,7 @@ def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
 
 def glorot_uniform(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     """Uniform within +-sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010)."""
-    limit = math.sqrt(6.0 / max(1, sum(_fans(shape))))
-    return ((rng.random(shape, np.float32) * 2.0 - 1.0) * np.float32(limit)).astype(np.float32)
+    return uniform(math.sqrt(6.0 / max(1, sum(_fans(shape)))))(shape, rng)
 
 
 def glorot_normal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
@@ -82,6 +81,51 @@ def glorot_normal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarra
     # 0.8796... is the standard deviation of a unit normal cut at two.
     stddev = math.sqrt(2.0 / max(1, sum(_fans(shape)))) / 0.87962566103423978
     return truncated_normal(0.0, stddev)(shape, rng)
+
+
+def _scaled(mode: float, normal: bool) -> Initializer:
+    """Variance `mode` / fan_in, uniform or as a truncated normal (tf.keras's VarianceScaling)."""
+
+    def initialize(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+        variance = mode / max(1, _fans(shape)[0])
+        if normal:
+            return truncated_normal(0.0, math.sqrt(variance) / 0.87962566103423978)(shape, rng)
+        return uniform(math.sqrt(3.0 * variance))(shape, rng)
+
+    return initialize
+
+
+def uniform(limit: float) -> Initializer:
+    """Uniform within +-`limit`."""
+
+    def initialize(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+        return ((rng.random(shape, np.float32) * 2.0 - 1.0) * np.float32(limit)).astype(np.float32)
+
+    return initialize
+
+
+_NAMED: dict[str, Initializer] = {
+    "zeros": zeros,
+    "ones": ones,
+    "glorot_uniform": glorot_uniform,
+    "glorot_normal": glorot_normal,
+    "he_uniform": _scaled(2.0, normal=False),
+    "he_normal": _scaled(2.0, normal=True),
+    "lecun_uniform": _scaled(1.0, normal=False),
+    "lecun_normal": _scaled(1.0, normal=True),
+    "truncated_normal": truncated_normal(0.0, 0.05),
+    "random_normal": random_normal(0.0, 0.05),
+    "random_uniform": uniform(0.05),
+}
+
+
+def named(name: str) -> Initializer:
+    """The initializer of Keras's name with Keras's parameters, as ``he_uniform`` (He et al. 2015).
+
+    Raises:
+        KeyError: There is none; `hvdrec.config.layers.spec.INITIALIZERS` has the names.
+    """
+    return _NAMED[name]
 
 
 def from_config(message: Any, default: Initializer) -> Initializer:

@@ -59,6 +59,7 @@ class VariableStore(tf.Module):
         self.regularized: list[Regularized] = []
         self.added_losses: list[AddedLoss] = []
         self._trainable: list[tf.Variable] = []
+        self._automatic: dict[str, int] = {}
 
     @property
     def dense_trainable(self) -> list[tf.Variable]:
@@ -106,6 +107,12 @@ class VariableStore(tf.Module):
         if any(each.name == name for each in self.added_losses):
             raise ValueError(f"loss {name} is added twice")
         self.added_losses.append(AddedLoss(name, training_only))
+
+    def automatic(self, base: str) -> str:
+        """The next of `base`, ``<base>_1``, ``<base>_2``, ...: Keras's names for layers that got none."""
+        number = self._automatic.get(base, 0)
+        self._automatic[base] = number + 1
+        return f"{base}_{number}" if number else base
 
     def generator(self, name: str) -> np.random.Generator:
         """The random numbers that belong to `name`."""

@@ -9,9 +9,8 @@ import tensorflow as tf
 from hvdrec.errors import ConfigError
 from hvdrec.layers.batch_norm import BatchNorm
 from hvdrec.layers.context import ForwardContext
-from hvdrec.layers.dense import Dense
-from hvdrec.layers.dnn import EmbeddingDNN
-from hvdrec.layers.variables import VariableStore
+from hvdrec.layers.feed_forward.dnn import EmbeddingDNN
+from hvdrec.layers.feed_forward.highway import HighwayTower
 from hvdrec.models.base import Model, ModelBuild
 from hvdrec.models.heads.embedding import joined
 from hvdrec.models.inputs import ModelInputs
@@ -37,7 +36,7 @@ class CoMetricLearningI2I(Model):
             (
                 tower.input,
                 BatchNorm(self.store, f"highway_{tower.input}_bn", self.group_width(tower.input)),
-                Highway(self.store, f"highway_{i}", self.group_width(tower.input), tower.emb_size),
+                HighwayTower(self.store, f"highway_{i}", self.group_width(tower.input), tower.emb_size),
             )
             for i, tower in enumerate(config.highway)
         ]
@@ -48,7 +47,7 @@ class CoMetricLearningI2I(Model):
     def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
         """``float_emb``, the embeddings, float32 [B, D], of any norm."""
         parts = [inputs.concat(self.config.input)] if self.config.input else []
-        parts += [highway(norm(inputs.concat(group), run)) for group, norm, highway in self.towers]
+        parts += [highway(norm(inputs.concat(group), run), run) for group, norm, highway in self.towers]
         return {"float_emb": self.dnn(tf.concat(parts, axis=1), run)}
 
     def predictions(self, outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -65,21 +64,3 @@ class CoMetricLearningI2I(Model):
             return {}
         unit = tf.math.l2_normalize(outputs["float_emb"], axis=1)
         return {"norm_embedding": joined(unit), "norm_emb": unit}
-
-
-class Highway(tf.Module):
-    """A projection with GELU and one highway layer (Srivastava et al., 2015): h t + x (1 - t)."""
-
-    def __init__(self, store: VariableStore, name: str, inputs: int, outputs: int) -> None:
-        """Makes ``<name>/{input_projection,gate_0,activation_0}/{kernel,bias}``."""
-        super().__init__()
-        self.outputs = outputs
-        self.projection = Dense(store, f"{name}/input_projection", inputs, outputs)
-        self.gate = Dense(store, f"{name}/gate_0", outputs, outputs)
-        self.activation = Dense(store, f"{name}/activation_0", outputs, outputs)
-
-    def __call__(self, x: tf.Tensor) -> tf.Tensor:
-        """Maps [B, inputs] to [B, outputs]."""
-        x = tf.nn.gelu(self.projection(x), approximate=True)
-        gate = tf.math.sigmoid(self.gate(x))
-        return tf.nn.gelu(self.activation(x), approximate=True) * gate + x * (1.0 - gate)

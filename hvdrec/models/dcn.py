@@ -5,9 +5,9 @@ from __future__ import annotations
 import tensorflow as tf
 
 from hvdrec.layers.context import ForwardContext
-from hvdrec.layers.cross import CrossNet
-from hvdrec.layers.dense import Dense
-from hvdrec.layers.dnn import DNN
+from hvdrec.layers.feed_forward.dense import Dense
+from hvdrec.layers.feed_forward.dnn import DNN
+from hvdrec.layers.interaction.cross import CrossNet
 from hvdrec.models.base import ModelBuild, RankModel
 from hvdrec.models.inputs import ModelInputs
 
@@ -30,5 +30,5 @@ class DCN(RankModel):
     def logits(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
         """The raw outputs, float32 [B, num_class]."""
         x = inputs.concat(GROUP)
-        both = tf.concat([self.deep(x, run), self.cross(x)], axis=1)
-        return self.output(self.final(both, run))
+        both = tf.concat([self.deep(x, run), self.cross(x, run)], axis=1)
+        return self.output(self.final(both, run), run)

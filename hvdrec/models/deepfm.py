@@ -6,9 +6,9 @@ import tensorflow as tf
 
 from hvdrec.errors import ConfigError
 from hvdrec.layers.context import ForwardContext
-from hvdrec.layers.dense import Dense
-from hvdrec.layers.dnn import DNN
-from hvdrec.layers.fm import fm
+from hvdrec.layers.feed_forward.dense import Dense
+from hvdrec.layers.feed_forward.dnn import DNN
+from hvdrec.layers.interaction.fm import FM
 from hvdrec.models.base import ModelBuild, RankModel
 from hvdrec.models.inputs import ModelInputs
 from hvdrec.models.wide import wide_sum
@@ -32,6 +32,7 @@ class DeepFM(RankModel):
         self.fm_group = "fm" if "fm" in self.plan.groups else "deep"
         self.deep = DNN(self.store, "deep_feature", self.config.dnn, self.group_width("deep"), self.l2)
         fm_width = self.plan.groups[self.fm_group].features[0].width
+        self.fm = FM(fm_width, variant=True)
         self.per_class = self.num_class > 1 and self.config.wide_output_dim == self.num_class
         if len(self.config.final_dnn.hidden_units) > 0:
             wide_width = self.num_class if self.per_class else 1
@@ -58,12 +59,12 @@ class DeepFM(RankModel):
     def logits(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
         """The raw outputs, float32 [B, num_class]."""
         wide = wide_sum(inputs, "wide", self.num_class if self.per_class else 1)
-        interactions = fm(inputs.stacked(self.fm_group))
+        interactions = self.fm(inputs.stacked(self.fm_group), run)
         deep = self.deep(inputs.concat("deep"), run)
         if self.final is not None:
-            return self.output(self.final(tf.concat([wide, interactions, deep], axis=1), run))
+            return self.output(self.final(tf.concat([wide, interactions, deep], axis=1), run), run)
         if self.fm_logits is not None:
-            second = self.fm_logits(interactions)
+            second = self.fm_logits(interactions, run)
         else:
             second = tf.reduce_sum(interactions, axis=1, keepdims=True)
-        return wide + second + self.deep_logits(deep)
+        return wide + second + self.deep_logits(deep, run)

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from hvdrec.errors import ConfigError
 from hvdrec.layers.context import ForwardContext
-from hvdrec.layers.dense import Dense
-from hvdrec.layers.dnn import DNN
+from hvdrec.layers.feed_forward.dense import Dense
+from hvdrec.layers.feed_forward.dnn import DNN
 from hvdrec.models.base import ModelBuild, RankModel
 from hvdrec.models.inputs import ModelInputs
 
@@ -60,11 +60,11 @@ class DLRM(RankModel):
         dense = self.bottom(inputs.concat("dense"), run)
         sparse = inputs.concat("sparse")
         if self.pairs is None:
-            return self.output(self.top(tf.concat([dense, sparse], axis=1), run))
+            return self.output(self.top(tf.concat([dense, sparse], axis=1), run), run)
         vectors = tf.concat([dense[:, None, :], inputs.stacked("sparse")], axis=1)
         count = vectors.shape[1]
         dots = tf.reshape(tf.matmul(vectors, vectors, transpose_b=True), [-1, count * count])
         parts = [tf.gather(dots, self.pairs, axis=1), sparse]
         if self.config.arch_with_dense_feature:
             parts.append(dense)
-        return self.output(self.top(tf.concat(parts, axis=1), run))
+        return self.output(self.top(tf.concat(parts, axis=1), run), run)

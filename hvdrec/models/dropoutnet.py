@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from hvdrec.errors import ConfigError
 from hvdrec.layers.context import ForwardContext
-from hvdrec.layers.dnn import DNN, EmbeddingDNN
+from hvdrec.layers.feed_forward.dnn import DNN, EmbeddingDNN
 from hvdrec.models.base import Model, ModelBuild
 from hvdrec.models.heads.two_towers import ITEM, USER
 from hvdrec.models.inputs import ModelInputs

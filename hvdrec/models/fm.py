@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from hvdrec.layers import initializers
 from hvdrec.layers.context import ForwardContext
-from hvdrec.layers.dense import Dense
-from hvdrec.layers.fm import fm
+from hvdrec.layers.feed_forward.dense import Dense
+from hvdrec.layers.interaction import fm
 from hvdrec.models.base import ModelBuild, RankModel
 from hvdrec.models.inputs import ModelInputs
 from hvdrec.models.wide import wide_sum
@@ -21,6 +21,7 @@ class FM(RankModel):
         super().__init__(build)
         self.group_width("wide")
         width = self.plan.groups["deep"].features[0].width if self.group_width("deep") else 0
+        self.interactions = fm.FM(width, variant=True)
         self.second = (
             Dense(self.store, "fm_logits", width, self.num_class, self.l2) if self.num_class > 1 else None
         )
@@ -28,10 +29,9 @@ class FM(RankModel):
 
     def logits(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
         """The raw outputs, float32 [B, num_class]."""
-        del run
-        interactions = fm(inputs.stacked("deep"))
+        interactions = self.interactions(inputs.stacked("deep"), run)
         if self.second is not None:
-            second = self.second(interactions)
+            second = self.second(interactions, run)
         else:
             second = tf.reduce_sum(interactions, axis=1, keepdims=True)
         return wide_sum(inputs, "wide", self.num_class) + second + self.bias

@@ -7,8 +7,8 @@ import tensorflow as tf
 from hvdrec.errors import ConfigError
 from hvdrec.layers.batch_norm import BatchNorm
 from hvdrec.layers.context import ForwardContext
-from hvdrec.layers.dense import Dense
-from hvdrec.layers.dnn import DNN
+from hvdrec.layers.feed_forward.dense import Dense
+from hvdrec.layers.feed_forward.dnn import DNN
 from hvdrec.models.base import ModelBuild, RankModel
 from hvdrec.models.inputs import ModelInputs
 
@@ -43,4 +43,4 @@ class MultiTower(RankModel):
     def logits(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
         """The raw outputs, float32 [B, num_class]."""
         towers = [dnn(norm(inputs.concat(group), run), run) for group, norm, dnn in self.towers]
-        return self.output(self.final(tf.concat(towers, axis=1), run))
+        return self.output(self.final(tf.concat(towers, axis=1), run), run)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from hvdrec.layers.context import ForwardContext
-from hvdrec.layers.dense import Dense
-from hvdrec.layers.dnn import DNN
+from hvdrec.layers.feed_forward.dense import Dense
+from hvdrec.layers.feed_forward.dnn import DNN
 from hvdrec.models.base import ModelBuild, RankModel
 from hvdrec.models.inputs import ModelInputs
 from hvdrec.models.wide import wide_sum
@@ -37,5 +37,5 @@ class WideAndDeep(RankModel):
         wide = wide_sum(inputs, "wide", self.wide_width)
         deep = self.deep(inputs.concat("deep"), run)
         if self.final is None:
-            return self.output(deep) + wide
-        return self.output(self.final(tf.concat([wide, deep], axis=1), run))
+            return self.output(deep, run) + wide
+        return self.output(self.final(tf.concat([wide, deep], axis=1), run), run)

@@ -10,9 +10,9 @@ from hvdrec.config.protos import dnn_pb2
 from hvdrec.errors import ConfigError
 from hvdrec.layers import activations, initializers
 from hvdrec.layers.context import ForwardContext
-from hvdrec.layers.cross import CrossNet
-from hvdrec.layers.dnn import DNN
-from hvdrec.layers.fm import fm
+from hvdrec.layers.feed_forward.dnn import DNN
+from hvdrec.layers.interaction.cross import CrossNet
+from hvdrec.layers.interaction.fm import FM
 from hvdrec.layers.variables import VariableStore
 
 
@@ -62,7 +62,9 @@ def test_dropout_keeps_the_mean_and_depends_on_the_seed() -> None:
 def test_fm_is_the_sum_over_pairs() -> None:
     v = np.random.default_rng(2).normal(size=(3, 4, 5)).astype(np.float32)
     expected = sum(v[:, i] * v[:, j] for i in range(4) for j in range(i))
-    np.testing.assert_allclose(fm(tf.constant(v)), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        FM(5, variant=True)(tf.constant(v), ForwardContext(training=False)), expected, rtol=1e-4, atol=1e-5
+    )
 
 
 def test_cross_net() -> None:
@@ -74,7 +76,7 @@ def test_cross_net() -> None:
         w = store.variables_by_name[f"cross_layer_{i}_w"].numpy()
         b = store.variables_by_name[f"cross_layer_{i}_b"].numpy()
         x = x0 * (x @ w)[:, None] + b + x
-    np.testing.assert_allclose(net(tf.constant(x0)), x, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(net(tf.constant(x0), ForwardContext(training=False)), x, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", activations.supported())

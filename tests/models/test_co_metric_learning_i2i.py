@@ -10,6 +10,7 @@ import tensorflow as tf
 from small_job import SmallJob, write_data
 
 from hvdrec.config import load
+from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.variables import variable_key
 from hvdrec.models.recommender import ForwardResult
 from hvdrec.parallel.single import SingleReplica
@@ -75,7 +76,7 @@ def test_highway(tmp_path: pathlib.Path) -> None:
     h = gelu(dense(highway.projection, x))
     gate = 1 / (1 + np.exp(-dense(highway.gate, h)))
     expected = gelu(dense(highway.activation, h)) * gate + h * (1 - gate)
-    np.testing.assert_allclose(highway(tf.constant(x)).numpy(), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(highway(tf.constant(x), ForwardContext(training=False)).numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_labels_of_metrics_are_classes_within_sessions(tmp_path: pathlib.Path) -> None:

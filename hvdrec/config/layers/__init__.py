@@ -1,0 +1,1 @@
+"""The parameters of each layer that a config can name, without TensorFlow."""

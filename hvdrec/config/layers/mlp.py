@@ -1,0 +1,45 @@
+"""The parameters of MLP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hvdrec.config.layers.spec import (
+    ACTIVATIONS,
+    AT_LEAST_1,
+    BELOW_1,
+    INITIALIZERS,
+    LayerConfig,
+    LayerSpec,
+    Parameter,
+)
+
+
+def _check(config: LayerConfig) -> Iterator[tuple[str, str]]:
+    if len(config.dropout_ratio) > len(config.hidden_units):
+        yield (
+            "dropout_ratio",
+            f"has {len(config.dropout_ratio)} rates for {len(config.hidden_units)} layers",
+        )
+
+
+MLP = LayerSpec(
+    "MLP",
+    "mlp",
+    (
+        Parameter("hidden_units", int, required=True, repeated=True, allowed=AT_LEAST_1),
+        # Layers beyond the list go without.
+        Parameter("dropout_ratio", float, default=(), repeated=True, allowed=BELOW_1),
+        Parameter("activation", str, default="relu", allowed=ACTIVATIONS),
+        Parameter("use_bn", bool, default=True),
+        Parameter("use_final_bn", bool, default=True),
+        # The message's default, relu, is another.
+        Parameter("final_activation", str, default="", allowed=ACTIVATIONS),
+        Parameter("use_bias", bool, default=False),
+        Parameter("use_final_bias", bool, default=False),
+        Parameter("initializer", str, default="he_uniform", allowed=INITIALIZERS),
+        Parameter("use_bn_after_activation", bool, default=False),
+    ),
+    unread=("add_to_outputs",),
+    check=_check,
+)

@@ -1,0 +1,276 @@
+"""What a layer's parameters are, and how they are read from EasyRec's two forms.
+
+A `KerasLayer` message gives them as a message of its own (``mlp { hidden_units: 8 }``) or as a
+free structure (``st_params { fields { key: "hidden_units" ... } }``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from hvdrec.config import support
+from hvdrec.config.names import hint, is_repeated
+
+_PREFIXES = ("tf.nn.", "tf.math.", "tf.keras.activations.", "tf.")
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+
+
+class Allowed(Protocol):
+    """A set of values that says in words what is in it ("at least 1")."""
+
+    def __contains__(self, value: object) -> bool: ...
+
+
+class OneOf(tuple[str, ...]):
+    """The texts a parameter may be."""
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(self)}"
+
+
+class _Activations:
+    """The names of activations, with or without a prefix such as ``tf.nn.``; empty is none."""
+
+    def __contains__(self, value: object) -> bool:
+        name = str(value)
+        prefix = next((p for p in _PREFIXES if name.startswith(p)), "")
+        return not name or name[len(prefix) :].lower() in support.ACTIVATIONS
+
+    def __str__(self) -> str:
+        return f"one of {', '.join(support.ACTIVATIONS)}"
+
+
+ACTIVATIONS = _Activations()
+#: Initializers by Keras's names.
+INITIALIZERS = OneOf(
+    (
+        *("zeros", "ones", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal"),
+        *("lecun_uniform", "lecun_normal", "truncated_normal", "random_normal", "random_uniform"),
+    )
+)
+POSITIVE = support.Range(0, open_low=True)
+AT_LEAST_0 = support.Range(0)
+AT_LEAST_1 = support.Range(1)
+BELOW_1 = support.Range(0, 1, open_high=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """One parameter of a layer.
+
+    Attributes:
+        name: As in the message and in ``st_params``.
+        kind: `int`, `float`, `bool`, `str`, or the parameters of a layer within this one.
+        default: What it is where it isn't given; None for "left out".
+        required: Whether it must be given.
+        repeated: Whether it is a list; `default` is a tuple then.
+        allowed: The values it may have, each of a list.
+    """
+
+    name: str
+    kind: type | tuple[Parameter, ...]
+    default: Any = None
+    required: bool = False
+    repeated: bool = False
+    allowed: Allowed = support.ANY_NUMBER
+
+
+class Problem(NamedTuple):
+    """What is wrong with a field: its path below the layer's, and a text; or a warning."""
+
+    path: str
+    text: str
+    warning: bool = False
+
+
+class LayerConfig:
+    """The parameters of one layer, as attributes; those that weren't given have their defaults."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        """Takes the values by name."""
+        self.__dict__.update(values)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"the layer has no parameter {name}")
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerSpec:
+    """A layer that a config can name.
+
+    Attributes:
+        class_name: EasyRec's.
+        field: The member of `KerasLayer.params` with its message; None where only ``st_params`` will do.
+        parameters: All that are read.
+        unread: Fields of the message that change nothing, as in EasyRec.
+        check: Gives (parameter, text) for parameters that don't fit together.
+    """
+
+    class_name: str
+    field: str | None
+    parameters: tuple[Parameter, ...] = ()
+    unread: tuple[str, ...] = ()
+    check: Callable[[LayerConfig], Iterator[tuple[str, str]]] | None = None
+
+    def read(self, layer: Any) -> tuple[LayerConfig, list[Problem]]:
+        """Reads a `KerasLayer` message.
+
+        Returns:
+            The parameters, and what is wrong with them; where anything is (but warnings), they are of no use.
+        """
+        form = layer.WhichOneof("params")
+        if form not in (None, "st_params", self.field):
+            own = f"{self.field} {{}} or st_params {{}}" if self.field else "st_params {}"
+            return LayerConfig({}), [Problem(form, f"{self.class_name} takes {own}")]
+        problems: list[Problem] = []
+        source: _Source = _Struct(layer.st_params, "st_params")
+        if form is not None and form == self.field:
+            source = _Message(getattr(layer, form), form, self.unread)
+        config = _read(self.parameters, source, problems)
+        if self.check is not None and not any(not p.warning for p in problems):
+            problems.extend(Problem(f"{source.path}.{name}", text) for name, text in self.check(config))
+        return config, problems
+
+
+class _Source(Protocol):
+    """One of the two forms.
+
+    Attributes:
+        path: Of the form, below the layer's.
+    """
+
+    path: str
+
+    def names(self) -> list[str]:
+        """The parameters that are given."""
+
+    def unread(self, name: str) -> bool:
+        """Whether a parameter may be given and changes nothing."""
+
+    def value(self, parameter: Parameter) -> Any:
+        """A parameter's value or list of values, None where it isn't given.
+
+        Raises:
+            ValueError: It is of another kind; the text says which it must be.
+        """
+
+    def within(self, value: Any, path: str) -> _Source:
+        """The parameters of a layer within this one."""
+
+
+class _Message:
+    def __init__(self, message: Any, path: str, unread: Sequence[str] = ()) -> None:
+        self.path = path
+        self._message, self._unread = message, unread
+
+    def names(self) -> list[str]:
+        return [field.name for field, _ in self._message.ListFields()]
+
+    def unread(self, name: str) -> bool:
+        return name in self._unread
+
+    def value(self, parameter: Parameter) -> Any:
+        field = self._message.DESCRIPTOR.fields_by_name[parameter.name]
+        value = getattr(self._message, parameter.name)
+        if is_repeated(field):
+            return list(value) or None
+        # EasyRec goes by the message's default for texts, by the layer's own for everything else.
+        if field.cpp_type == field.CPPTYPE_STRING:
+            return value or None
+        return value if self._message.HasField(parameter.name) else None
+
+    def within(self, value: Any, path: str) -> _Source:
+        return _Message(value, path, self._unread)
+
+
+class _Struct:
+    def __init__(self, struct: Any, path: str) -> None:
+        self.path = path
+        self._fields = struct.fields
+
+    def names(self) -> list[str]:
+        return [name for name, value in self._fields.items() if value.WhichOneof("kind") != "null_value"]
+
+    def unread(self, name: str) -> bool:
+        return False
+
+    def value(self, parameter: Parameter) -> Any:
+        if parameter.name not in self.names():
+            return None
+        value = self._fields[parameter.name]
+        if not parameter.repeated:
+            return _plain(value, parameter.kind)
+        if value.WhichOneof("kind") != "list_value":
+            raise ValueError("must be a list")
+        return [_plain(each, parameter.kind) for each in value.list_value.values]
+
+    def within(self, value: Any, path: str) -> _Source:
+        return _Struct(value, path)
+
+
+def _plain(value: Any, kind: type | tuple[Parameter, ...]) -> Any:
+    """A `Value` of protobuf as a value of that kind."""
+    form = value.WhichOneof("kind")
+    if isinstance(kind, tuple):
+        if form == "struct_value":
+            return value.struct_value
+        raise ValueError("must be a struct_value")
+    found: Any = None if form is None else getattr(value, form)
+    if form == "number_value":
+        if kind is float:
+            return float(found)
+        if kind is int and float(found).is_integer():
+            return int(found)
+        # As EasyRec, which has all numbers of a structure as floating-point numbers.
+        if kind is bool and found in (0.0, 1.0):
+            return bool(found)
+    if (form, kind) in (("bool_value", bool), ("string_value", str)):
+        return found
+    raise ValueError(f"must be {_KINDS[kind]}")
+
+
+def _read(parameters: Sequence[Parameter], source: _Source, problems: list[Problem]) -> LayerConfig:
+    """Reads parameters from one form; adds to `problems`."""
+    known = {p.name for p in parameters}
+    for name in source.names():
+        if name in known:
+            continue
+        if source.unread(name):
+            problems.append(Problem(f"{source.path}.{name}", "has no effect, as in EasyRec", warning=True))
+        else:
+            text = f"is not a parameter that is supported; {hint(name, sorted(known))}"
+            problems.append(Problem(f"{source.path}.{name}", text))
+    return LayerConfig({p.name: _parameter(p, source, problems) for p in parameters})
+
+
+def _parameter(parameter: Parameter, source: _Source, problems: list[Problem]) -> Any:
+    path = f"{source.path}.{parameter.name}"
+    try:
+        value = source.value(parameter)
+    except ValueError as error:
+        problems.append(Problem(path, str(error)))
+        return None
+    if value is None:
+        if parameter.required:
+            problems.append(Problem(source.path, f"{parameter.name} is missing"))
+        return parameter.default
+    if not parameter.repeated:
+        return _one(parameter, source, value, path, problems)
+    found = (_one(parameter, source, v, f"{path}[{i}]", problems) for i, v in enumerate(value))
+    return tuple(found)
+
+
+def _one(parameter: Parameter, source: _Source, value: Any, path: str, problems: list[Problem]) -> Any:
+    if isinstance(parameter.kind, tuple):
+        return _read(parameter.kind, source.within(value, path), problems)
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, float) and not math.isfinite(value):
+        problems.append(Problem(path, f"must be a finite number, is {value:g}"))
+    elif value not in parameter.allowed and not (value == "" and parameter.default in (None, "")):
+        shown = repr(value) if isinstance(value, str) else f"{value:g}"
+        problems.append(Problem(path, f"must be {parameter.allowed}, is {shown}"))
+    return value

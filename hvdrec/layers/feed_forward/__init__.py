@@ -1,0 +1,1 @@
+"""Layers from columns to columns: dense layers and stacks of them."""

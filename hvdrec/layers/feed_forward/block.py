@@ -1,0 +1,82 @@
+"""One layer of a stack: dense, batch norm, activation, dropout."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from hvdrec.layers import activations, initializers
+from hvdrec.layers.batch_norm import BatchNorm
+from hvdrec.layers.context import ForwardContext
+from hvdrec.layers.feed_forward.dense import Dense
+from hvdrec.layers.initializers import Initializer
+from hvdrec.layers.layer import Layer
+from hvdrec.layers.variables import VariableStore
+from hvdrec.ops.dense_layer import Norm, dense_layer
+
+
+class DenseBlock(Layer):
+    """Dense, batch norm, activation, dropout; with `norm_last` the activation comes before the norm."""
+
+    outputs: int
+
+    def __init__(
+        self,
+        store: VariableStore,
+        scope: str,
+        shape: tuple[int, int],
+        l2: float,
+        *,
+        dense: str = "",
+        use_bias: bool = True,
+        use_norm: bool,
+        norm_last: bool = False,
+        activation: str,
+        dropout: float,
+        initializer: Initializer = initializers.glorot_uniform,
+    ) -> None:
+        """Makes the variables.
+
+        Args:
+            store: Makes the variables.
+            scope: Their prefix; the norm's are below ``<scope>/bn``.
+            shape: Columns of the input and of the output.
+            l2: `l2_regularization` of the kernel.
+            dense: Where below the prefix kernel and bias are, as ``/dense``.
+            use_bias: Whether there is a bias.
+            use_norm: Whether there is a batch norm.
+            norm_last: Whether it comes after the activation.
+            activation: Its name, empty for none.
+            dropout: The share of values that training sets to 0.
+            initializer: Gives the kernel's first values.
+        """
+        super().__init__()
+        self.outputs = shape[1]
+        self._scope, self._dropout, self._norm_last = scope, dropout, norm_last and use_norm
+        self._dense = Dense(
+            store, f"{scope}{dense}", *shape, l2, use_bias=use_bias, kernel_initializer=initializer
+        )
+        self._norm = BatchNorm(store, f"{scope}/bn", shape[1]) if use_norm else None
+        self._relu = activations.canonical(activation) == "relu"
+        self._activation = activations.build(activation, store, scope, shape[1])
+
+    def __call__(self, inputs: tf.Tensor, run: ForwardContext) -> tf.Tensor:
+        """Maps [B, shape[0]] to [B, shape[1]]."""
+        if run.training and not self._norm_last:
+            x = self._train(inputs, run)
+        else:
+            x = self._dense(inputs, run)
+            for step in (self._activation, self._norm) if self._norm_last else (self._norm, self._activation):
+                x = x if step is None else step(x, run)
+        if self._dropout > 0.0 and run.training:
+            x = tf.nn.experimental.stateless_dropout(x, self._dropout, seed=run.seed_for(self._scope))
+        return x
+
+    def _train(self, x: tf.Tensor, run: ForwardContext) -> tf.Tensor:
+        """Dense, norm and ReLU in one operation."""
+        norm, dense = self._norm, self._dense
+        weights = None if norm is None else Norm(norm.gamma, norm.beta, norm.epsilon)
+        bias = tf.zeros([self.outputs]) if dense.bias is None else dense.bias
+        out = dense_layer(x, dense.kernel, bias, weights, self._relu, impl=run.impl)
+        if norm is not None:
+            norm.follow(out.mean, out.variance, run)
+        return out.y if self._relu else self._activation(out.y, run)
