@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterable
 
 import tensorflow as tf
 
+from hvdrec.layers.banks.strategy import Whole
+
 GLOBAL_STEP = "global_step"
 
 
@@ -19,11 +21,13 @@ class SavedTensor:
         name: EasyRec's variable name, as `input_layer/age_embedding/embedding_weights/Adam`.
         variable: The variable it lives in.
         rows: Its rows there, [first, last) (a table within a bank); None = the whole variable.
+        replicated: Whether every rank holds the same value; else each has rows of its own.
     """
 
     name: str
-    variable: tf.Variable
+    variable: tf.Variable | Whole
     rows: tuple[int, int] | None
+    replicated: bool = True
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -35,6 +39,11 @@ class SavedTensor:
     def dtype(self) -> tf.DType:
         """Its element type."""
         return self.variable.dtype
+
+
+def replicated_variables(entries: Iterable[SavedTensor]) -> list[tf.Variable]:
+    """The variables of which every rank holds the same value, each once."""
+    return list({id(e.variable): e.variable for e in entries if e.replicated}.values())
 
 
 def nearest(name: str, names: Collection[str]) -> str:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from hvdrec.checkpoint.names import SavedTensor, listed, nearest
 from hvdrec.checkpoint.reader import Reader
 from hvdrec.errors import CheckpointError
+from hvdrec.layers.banks.strategy import Whole
 
 #: Variables are read together until they are this large: each read opens the checkpoint anew.
 _PORTION_BYTES = 64 << 20
@@ -158,7 +159,7 @@ def _portions(reader: Reader, matches: Sequence[Match]) -> Iterator[list[list[Ma
         yield portion
 
 
-def _put(variable: tf.Variable, entries: Sequence[SavedTensor], values: Sequence[tf.Tensor]) -> None:
+def _put(variable: tf.Variable | Whole, entries: Sequence[SavedTensor], values: Sequence[tf.Tensor]) -> None:
     """Assigns the values of its entries to a variable; rows of no entry keep theirs."""
     if entries[0].rows is None:
         variable.assign(values[0])
@@ -166,14 +167,15 @@ def _put(variable: tf.Variable, entries: Sequence[SavedTensor], values: Sequence
     pieces = []
     end = 0
     with tf.device("/CPU:0"):
+        before = variable.read_value()
         for entry, value in sorted(zip(entries, values, strict=True), key=lambda pair: pair[0].rows or ()):
             first, last = entry.rows or (0, 0)
             if first > end:
-                pieces.append(variable[end:first])
+                pieces.append(before[end:first])
             pieces.append(value)
             end = last
         if end < variable.shape[0]:
-            pieces.append(variable[end:])
+            pieces.append(before[end:])
         whole = pieces[0] if len(pieces) == 1 else tf.concat(pieces, axis=0)
     variable.assign(whole)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 
 import tensorflow as tf
 
 from hvdrec import storage
-from hvdrec.checkpoint.names import SavedTensor
+from hvdrec.checkpoint.names import SavedTensor, replicated_variables
 from hvdrec.checkpoint.reader import Reader
 from hvdrec.checkpoint.store import Store
 from hvdrec.config import Config
@@ -61,8 +62,7 @@ def restore(
 
 def share(job: Job) -> None:
     """Gives every rank the weights of rank 0 (collective)."""
-    entries = model_entries(job.recommender)
-    job.group.broadcast(list({id(e.variable): e.variable for e in entries}.values()))
+    job.group.broadcast(replicated_variables(model_entries(job.recommender)))
 
 
 def _averaged(entries: list[SavedTensor], prefix: str) -> list[SavedTensor]:
@@ -70,4 +70,4 @@ def _averaged(entries: list[SavedTensor], prefix: str) -> list[SavedTensor]:
     reader = Reader(prefix)
     names = {e.name: f"{e.name}/{AVERAGE}" for e in entries}
     logger.info("taking the moving averages of the weights")
-    return [SavedTensor(names[e.name], e.variable, e.rows) if names[e.name] in reader else e for e in entries]
+    return [dataclasses.replace(e, name=names[e.name]) if names[e.name] in reader else e for e in entries]

@@ -2,68 +2,98 @@
 
 from __future__ import annotations
 
+import abc
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-Initializer = Callable[[tuple[int, ...], np.random.Generator], np.ndarray]
+Shape = tuple[int, ...]
 
 
-def zeros(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """All zero."""
-    del rng
-    return np.zeros(shape, np.float32)
+class Initializer(abc.ABC):
+    """Gives the first value of a variable, whole or in part."""
+
+    def __call__(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
+        """The whole value, float32 of that shape."""
+        return self.draw(shape, shape, 0, rng)
+
+    @abc.abstractmethod
+    def draw(self, shape: Shape, whole: Shape, first: int, rng: np.random.Generator) -> np.ndarray:
+        """Part of a value.
+
+        Args:
+            shape: Of the part.
+            whole: Of the variable.
+            first: How many of the variable's numbers are before it, row by row.
+            rng: Its random numbers.
+
+        Returns:
+            float32 of the part's shape.
+        """
 
 
-def ones(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """All one."""
-    del rng
-    return np.ones(shape, np.float32)
+class _Constant(Initializer):
+    def __init__(self, values: float | Sequence[float]) -> None:
+        self._values = np.asarray(values, np.float32).reshape(-1)
+
+    def draw(self, shape: Shape, whole: Shape, first: int, rng: np.random.Generator) -> np.ndarray:
+        size = math.prod(shape)
+        # As tf.constant_initializer pads a short list: with its last value.
+        values = np.full(size, self._values[-1], np.float32)
+        given = self._values[first : first + size]
+        values[: given.size] = given
+        return values.reshape(shape)
+
+
+class _Normal(Initializer):
+    def __init__(self, mean: float, stddev: float | Callable[[Shape], float], truncated: bool) -> None:
+        self._mean, self._stddev, self._truncated = mean, stddev, truncated
+
+    def draw(self, shape: Shape, whole: Shape, first: int, rng: np.random.Generator) -> np.ndarray:
+        stddev = self._stddev(whole) if callable(self._stddev) else self._stddev
+        values = rng.standard_normal(shape, np.float32)
+        while self._truncated:
+            outside = np.flatnonzero(np.abs(values) > 2.0)
+            if outside.size == 0:
+                break
+            values.reshape(-1)[outside] = rng.standard_normal(outside.size, np.float32)
+        values *= np.float32(stddev)
+        values += np.float32(self._mean)
+        return values
+
+
+class _Uniform(Initializer):
+    def __init__(self, limit: float | Callable[[Shape], float]) -> None:
+        self._limit = limit
+
+    def draw(self, shape: Shape, whole: Shape, first: int, rng: np.random.Generator) -> np.ndarray:
+        limit = self._limit(whole) if callable(self._limit) else self._limit
+        return ((rng.random(shape, np.float32) * 2.0 - 1.0) * np.float32(limit)).astype(np.float32)
 
 
 def constant(values: float | Sequence[float]) -> Initializer:
-    """One number everywhere, or the given numbers filled in row by row."""
-
-    def initialize(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-        del rng
-        flat = np.asarray(values, np.float32).reshape(-1)
-        size = math.prod(shape)
-        if flat.size == 1:
-            return np.full(shape, flat[0], np.float32)
-        # As tf.constant_initializer pads a short list: with its last value.
-        padded = np.full(size, flat[-1], np.float32)
-        padded[: min(size, flat.size)] = flat[:size]
-        return padded.reshape(shape)
-
-    return initialize
+    """One number everywhere, or the given numbers filled in row by row, the last one repeated."""
+    return _Constant(values)
 
 
 def truncated_normal(mean: float = 0.0, stddev: float = 1.0) -> Initializer:
     """Normal values, those beyond two standard deviations drawn again (tf.random.truncated_normal)."""
-
-    def initialize(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-        values = rng.standard_normal(shape, np.float32)
-        while True:
-            outside = np.flatnonzero(np.abs(values) > 2.0)
-            if outside.size == 0:
-                return (values * np.float32(stddev) + np.float32(mean)).astype(np.float32)
-            values.reshape(-1)[outside] = rng.standard_normal(outside.size, np.float32)
-
-    return initialize
+    return _Normal(mean, stddev, truncated=True)
 
 
 def random_normal(mean: float = 0.0, stddev: float = 1.0) -> Initializer:
     """Normal values."""
-
-    def initialize(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-        return rng.standard_normal(shape, np.float32) * np.float32(stddev) + np.float32(mean)
-
-    return initialize
+    return _Normal(mean, stddev, truncated=False)
 
 
-def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
+def uniform(limit: float) -> Initializer:
+    """Uniform within +-`limit`."""
+    return _Uniform(limit)
+
+
+def _fans(shape: Shape) -> tuple[int, int]:
     if len(shape) < 2:
         size = shape[0] if shape else 1
         return size, size
@@ -71,48 +101,41 @@ def _fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return shape[-2] * receptive, shape[-1] * receptive
 
 
-def glorot_uniform(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Uniform within +-sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010)."""
-    return uniform(math.sqrt(6.0 / max(1, sum(_fans(shape)))))(shape, rng)
+#: The standard deviation of a unit normal cut at two.
+_CUT_STDDEV = 0.87962566103423978
 
 
-def glorot_normal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Truncated normal of variance 2 / (fan_in + fan_out), as tf.glorot_normal_initializer."""
-    # 0.8796... is the standard deviation of a unit normal cut at two.
-    stddev = math.sqrt(2.0 / max(1, sum(_fans(shape)))) / 0.87962566103423978
-    return truncated_normal(0.0, stddev)(shape, rng)
+def _by_fan_in(scale: float) -> tuple[Initializer, Initializer]:
+    """Of variance `scale` / fan_in: uniform, and as a truncated normal (tf.keras's VarianceScaling)."""
+
+    def variance(shape: Shape) -> float:
+        return scale / max(1, _fans(shape)[0])
+
+    return (
+        _Uniform(lambda shape: math.sqrt(3.0 * variance(shape))),
+        _Normal(0.0, lambda shape: math.sqrt(variance(shape)) / _CUT_STDDEV, truncated=True),
+    )
 
 
-def _scaled(mode: float, normal: bool) -> Initializer:
-    """Variance `mode` / fan_in, uniform or as a truncated normal (tf.keras's VarianceScaling)."""
-
-    def initialize(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-        variance = mode / max(1, _fans(shape)[0])
-        if normal:
-            return truncated_normal(0.0, math.sqrt(variance) / 0.87962566103423978)(shape, rng)
-        return uniform(math.sqrt(3.0 * variance))(shape, rng)
-
-    return initialize
-
-
-def uniform(limit: float) -> Initializer:
-    """Uniform within +-`limit`."""
-
-    def initialize(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-        return ((rng.random(shape, np.float32) * 2.0 - 1.0) * np.float32(limit)).astype(np.float32)
-
-    return initialize
-
+zeros, ones = constant(0.0), constant(1.0)
+#: Uniform within +-sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010).
+glorot_uniform: Initializer = _Uniform(lambda shape: math.sqrt(6.0 / max(1, sum(_fans(shape)))))
+#: Truncated normal of variance 2 / (fan_in + fan_out), as tf.glorot_normal_initializer.
+glorot_normal: Initializer = _Normal(
+    0.0, lambda shape: math.sqrt(2.0 / max(1, sum(_fans(shape)))) / _CUT_STDDEV, truncated=True
+)
+_he_uniform, _he_normal = _by_fan_in(2.0)
+_lecun_uniform, _lecun_normal = _by_fan_in(1.0)
 
 _NAMED: dict[str, Initializer] = {
     "zeros": zeros,
     "ones": ones,
     "glorot_uniform": glorot_uniform,
     "glorot_normal": glorot_normal,
-    "he_uniform": _scaled(2.0, normal=False),
-    "he_normal": _scaled(2.0, normal=True),
-    "lecun_uniform": _scaled(1.0, normal=False),
-    "lecun_normal": _scaled(1.0, normal=True),
+    "he_uniform": _he_uniform,
+    "he_normal": _he_normal,
+    "lecun_uniform": _lecun_uniform,
+    "lecun_normal": _lecun_normal,
     "truncated_normal": truncated_normal(0.0, 0.05),
     "random_normal": random_normal(0.0, 0.05),
     "random_uniform": uniform(0.05),

@@ -8,6 +8,9 @@ from contextlib import AbstractContextManager
 
 import tensorflow as tf
 
+from hvdrec.layers.banks.replicated import Replicated
+from hvdrec.layers.banks.strategy import BankLayout, BankStrategy
+
 
 class Placement:
     """All variables live in this process; other placements override what differs.
@@ -21,9 +24,14 @@ class Placement:
     own_kernels = True
     touched_rows_only = False
 
-    def parts(self, rows: int, width: int) -> int:
-        """Into how many variables a table of float32 [rows, width] is split."""
-        return 1
+    def banks(self, layouts: Sequence[BankLayout], seed: int) -> BankStrategy:
+        """Makes the embedding banks of a model.
+
+        Args:
+            layouts: What they are.
+            seed: Of their first values.
+        """
+        return Replicated(layouts, seed)
 
     def beside(self, variable: tf.Variable) -> AbstractContextManager[object]:
         """Variables made in this block live where `variable` does."""

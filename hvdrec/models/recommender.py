@@ -12,10 +12,11 @@ import tensorflow as tf
 from hvdrec.config.variables import is_frozen
 from hvdrec.errors import ConfigError
 from hvdrec.features.fields import heads_of
-from hvdrec.features.plan import FeaturePlan
+from hvdrec.features.plan import FeaturePlan, Table
 from hvdrec.layers import initializers
-from hvdrec.layers.bank import BankTable, EmbeddingBank
+from hvdrec.layers.banks.strategy import Bank, BankLayout, BankTable
 from hvdrec.layers.context import ForwardContext
+from hvdrec.layers.initializers import Initializer
 from hvdrec.layers.placement import HERE, Placement
 from hvdrec.layers.variables import VariableStore
 from hvdrec.losses.base import Replicas
@@ -75,23 +76,7 @@ class Recommender(tf.Module):
         config = proto.model_config
         self.plan = plan
         self.store = VariableStore(seed, lambda name: is_frozen(proto, name))
-        self.banks = [
-            EmbeddingBank(
-                self.store,
-                i,
-                bank.dim,
-                [
-                    BankTable(
-                        t.name,
-                        t.rows,
-                        initializers.from_config(t.initializer, initializers.embedding_default(t.dim)),
-                    )
-                    for t in bank.tables
-                ],
-                placement,
-            )
-            for i, bank in enumerate(plan.banks)
-        ]
+        self.strategy = placement.banks(_layouts(plan), seed)
         heads = heads_of(proto)
         self.heads = [build_head(head) for head in heads]
         self.model = build_model(ModelBuild(config, plan, self.store, heads))
@@ -123,6 +108,11 @@ class Recommender(tf.Module):
         return self.store.create(name, shape, initializers.constant(value))
 
     @property
+    def banks(self) -> tuple[Bank, ...]:
+        """The embedding banks, in the order of the plan."""
+        return self.strategy.banks
+
+    @property
     def trained_banks(self) -> list[int]:
         """The banks that are trained, by index; the others are frozen."""
         return [i for i, bank in enumerate(self.plan.banks) if not bank.frozen]
@@ -134,7 +124,7 @@ class Recommender(tf.Module):
 
     def touch(self, batch: Batch) -> list[tf.Tensor]:
         """For each bank the distinct rows of the batch, float32 [U, D]."""
-        return [bank.touch(batch[f"bank{i}/rows"]) for i, bank in enumerate(self.banks)]
+        return self.strategy.gather([batch[f"bank{i}/rows"] for i in range(len(self.banks))])
 
     def forward(self, batch: Batch, touched: Sequence[tf.Tensor], run: ForwardContext) -> ForwardResult:
         """Runs the model on a packed batch and the rows `touch` gave for it."""
@@ -196,3 +186,18 @@ class Recommender(tf.Module):
         found = self.model.predictions(output.outputs)
         heads = [(head, head.predictions(output.outputs)) for head in self.heads]
         return {**{head.named(n): t for head, each in heads for n, t in each.items()}, **found}
+
+
+def _layouts(plan: FeaturePlan) -> list[BankLayout]:
+    def initializer(table: Table) -> Initializer:
+        return initializers.from_config(table.initializer, initializers.embedding_default(table.dim))
+
+    return [
+        BankLayout(
+            f"bank_{i}",
+            bank.dim,
+            tuple(BankTable(t.name, t.rows, initializer(t)) for t in bank.tables),
+            trained=not bank.frozen,
+        )
+        for i, bank in enumerate(plan.banks)
+    ]

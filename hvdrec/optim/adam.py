@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from hvdrec.config.protos import optimizer_pb2
+from hvdrec.layers.banks.gradient import RowGradient
 from hvdrec.ops.adam import AdamStep, Moments, apply_adam, apply_adam_rows
 from hvdrec.ops.library import default_implementation
-from hvdrec.optim.base import Optimizer, RowGradient, Schedule
+from hvdrec.optim.base import Optimizer, Schedule
 from hvdrec.optim.schedules.registry import build_schedule
 
 EPSILON = 1e-8

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from hvdrec.config.protos import optimizer_pb2
+from hvdrec.layers.banks.gradient import RowGradient
 from hvdrec.optim.adam import Adam
-from hvdrec.optim.base import RowGradient, Schedule
+from hvdrec.optim.base import Schedule
 from hvdrec.optim.schedules.registry import build_schedule
 from hvdrec.optim.weight_decay import decay, decay_rows
 

@@ -4,37 +4,16 @@ from __future__ import annotations
 
 import abc
 import contextlib
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeAlias
 
 import tensorflow as tf
 
+from hvdrec.layers.banks.gradient import Gradient, RowGradient
 from hvdrec.layers.placement import HERE, Placement
 from hvdrec.layers.variables import variable_key
 
 #: A learning-rate schedule: int64 scalar `global_step` -> float32 scalar.
 Schedule = Callable[[tf.Tensor], tf.Tensor]
-
-
-@dataclasses.dataclass(frozen=True)
-class RowGradient:
-    """Gradient of some rows of a variable [R, D].
-
-    Attributes:
-        rows: int32 [U], distinct.
-        values: float32 [U, D].
-    """
-
-    rows: tf.Tensor
-    values: tf.Tensor
-
-    def densify(self, variable: tf.Variable) -> tf.Tensor:
-        """The same gradient as float32 [R, D], zeros where no row is given."""
-        return tf.math.unsorted_segment_sum(self.values, self.rows, variable.shape[0])
-
-
-Gradient: TypeAlias = tf.Tensor | RowGradient
 
 
 class Optimizer(tf.Module, abc.ABC):

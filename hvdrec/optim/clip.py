@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from hvdrec.optim.base import Gradient, RowGradient
+from hvdrec.layers.banks.gradient import Gradient, RowGradient
 
 
-def clip_by_global_norm(gradients: Sequence[Gradient], clip_norm: float) -> tuple[list[Gradient], tf.Tensor]:
+def clip_by_global_norm(
+    gradients: Sequence[Gradient], parts: Sequence[tf.Tensor], clip_norm: float
+) -> tuple[list[Gradient], tf.Tensor]:
     """Scales all gradients so that their common norm is at most `clip_norm`.
 
     As `tf.clip_by_global_norm`: the norm is ``sqrt(sum of ||g||^2)`` over dense and sparse
@@ -18,20 +20,17 @@ def clip_by_global_norm(gradients: Sequence[Gradient], clip_norm: float) -> tupl
 
     Args:
         gradients: All gradients of a step, already summed over the ranks.
+        parts: Tensors whose numbers have their norm: the gradients' own, but for what other ranks hold.
         clip_norm: The largest norm, above 0.
 
     Returns:
         The scaled gradients, and the norm before (float32 scalar). Where the norm isn't finite
         the gradients are NaN.
     """
-    norm = tf.sqrt(2.0 * tf.add_n([tf.nn.l2_loss(_values(g)) for g in gradients]))
+    norm = tf.sqrt(2.0 * tf.add_n([tf.nn.l2_loss(part) for part in parts]))
     scale = clip_norm * tf.minimum(1.0 / norm, 1.0 / clip_norm)
     scale += norm - norm
     return [scaled(g, scale) for g in gradients], norm
-
-
-def _values(gradient: Gradient) -> tf.Tensor:
-    return gradient.values if isinstance(gradient, RowGradient) else gradient
 
 
 def scaled(gradient: Gradient, scale: tf.Tensor | float) -> Gradient:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 
+from hvdrec.layers.banks.gradient import Gradient, RowGradient
 from hvdrec.layers.placement import Placement
-from hvdrec.optim.base import Gradient, Optimizer, RowGradient
+from hvdrec.optim.base import Optimizer
 
 
 class Grouped(Optimizer):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from hvdrec.config.protos import optimizer_pb2
+from hvdrec.layers.banks.gradient import RowGradient
 from hvdrec.optim.adam import Adam
-from hvdrec.optim.base import RowGradient
 from hvdrec.optim.schedules.registry import build_schedule
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from hvdrec.config.protos import optimizer_pb2
-from hvdrec.optim.base import RowGradient, Schedule
+from hvdrec.layers.banks.gradient import RowGradient
+from hvdrec.optim.base import Schedule
 from hvdrec.optim.momentum import Momentum
 from hvdrec.optim.schedules.registry import build_schedule
 from hvdrec.optim.weight_decay import decay, decay_rows

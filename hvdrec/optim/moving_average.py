@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
+from hvdrec.layers.banks.gradient import Gradient, RowGradient
 from hvdrec.layers.placement import Placement
 from hvdrec.layers.variables import variable_key
-from hvdrec.optim.base import Gradient, Optimizer, RowGradient
+from hvdrec.optim.base import Optimizer
 
 SLOT = "ExponentialMovingAverage"
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from hvdrec.config.protos import optimizer_pb2
-from hvdrec.optim.base import Optimizer, RowGradient
+from hvdrec.layers.banks.gradient import RowGradient
+from hvdrec.optim.base import Optimizer
 from hvdrec.optim.schedules.registry import build_schedule
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from hvdrec.optim.base import RowGradient
+from hvdrec.layers.banks.gradient import RowGradient
 
 
 def decay(variable: tf.Variable, weight_decay: float) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from hvdrec.layers.banks.on_servers import RowsOnServers
+from hvdrec.layers.banks.strategy import BankLayout, BankStrategy
 from hvdrec.layers.placement import Placement
 from hvdrec.ops.library import load_ops
 from hvdrec.parallel.cluster import CHIEF, SERVER, WORKER, ChiefWatch, Cluster
@@ -58,8 +60,12 @@ class OnServers(Placement):
         self._strategy, self._servers = strategy, servers
         self.touched_rows_only = not synchronous
 
+    def banks(self, layouts: Sequence[BankLayout], seed: int) -> BankStrategy:
+        """Dealt to the servers."""
+        return RowsOnServers(layouts, seed, self.parts)
+
     def parts(self, rows: int, width: int) -> int:
-        """As many as servers, unless the parts would be very small or very large."""
+        """How many variables a table gets: one a server, unless they would be very small or large."""
         size = 4 * rows * width
         most = -(-size // _MOST_BYTES)
         return max(1, min(self._servers, size // _LEAST_BYTES), min(most, rows))

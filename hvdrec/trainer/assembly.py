@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from hvdrec.checkpoint.background import BackgroundSaver
 from hvdrec.data.batch import InputPosition, PackedBatch
 from hvdrec.data.loader import Loader
+from hvdrec.layers.banks.replicated import DENSE, GATHER
+from hvdrec.layers.banks.strategy import Bank
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.loop import AfterEvaluation, LoopParts, Watcher
 from hvdrec.trainer.run.agree import run_on_all_ranks
@@ -16,7 +18,7 @@ from hvdrec.trainer.run.options import RunOptions
 from hvdrec.trainer.run.schedule import Schedule, steps_per_call
 from hvdrec.trainer.run.stop_conditions import endings
 from hvdrec.trainer.run.throttle import EvalThrottle
-from hvdrec.trainer.step.reduce import DENSE, GATHER, BankShape, Reducer, choose_mode
+from hvdrec.trainer.step.reduce import Reducer
 from hvdrec.trainer.step.state import model_entries
 from hvdrec.trainer.step.step import TrainStep
 from hvdrec.trainer.watch.early_stop import EarlyStop
@@ -95,19 +97,14 @@ def loop_parts(
 
 def build_step(job: Job, first: PackedBatch | None) -> TrainStep:
     """The training step; the first batches of all ranks decide how gradients of banks travel (collective)."""
-    train = job.proto.train_config
-    banks = job.plan.banks
-    touched = [0 if first is None else first.arrays[f"bank{i}/rows"].shape[0] for i in range(len(banks))]
+    train, strategy = job.proto.train_config, job.recommender.strategy
+    trained = job.recommender.trained_banks
+    touched = [0 if first is None else first.arrays[f"bank{i}/rows"].shape[0] for i in trained]
     most = [max(column) for column in zip(*job.group.gather_objects(touched), strict=True)]
-    shapes = []
-    for i in job.recommender.trained_banks:
-        mode = _mode(job, i, most[i])
-        shapes.append(BankShape(banks[i].rows, banks[i].dim, mode))
+    wished = [_wished_exchange(job, bank) for bank in strategy.trained]
+    for line in strategy.plan_exchange(most, wished, job.group.size):
         if job.group.size > 1:
-            logger.info(
-                "bank %d: %d rows x %d, a batch touches %d: gradient travels as %s",
-                *(i, banks[i].rows, banks[i].dim, most[i], mode),
-            )
+            logger.info("%s", line)
     optimizer = train.optimizer_config[0]
     scaled = optimizer.HasField("embedding_learning_rate_multiplier")
     return TrainStep(
@@ -115,7 +112,7 @@ def build_step(job: Job, first: PackedBatch | None) -> TrainStep:
         job.optimizer,
         job.group,
         job.feed,
-        Reducer(job.group, shapes, train.allreduce_compression == train.FP16),
+        Reducer(job.group, strategy, train.allreduce_compression == train.FP16),
         job.global_step,
         float(train.gradient_clipping_by_norm),
         int(train.seed),
@@ -129,14 +126,14 @@ def has_eval_input(proto: Any) -> bool:
     return kind is not None and bool(getattr(proto, kind))
 
 
-def _mode(job: Job, index: int, touched: int) -> str:
-    """How a bank's gradient travels."""
-    train, bank = job.proto.train_config, job.plan.banks[index]
-    if job.optimizer.tells_apart(job.recommender.banks[index].parts[0]):
+def _wished_exchange(job: Job, bank: Bank) -> str | None:
+    """How a bank's gradient has to travel; None where either way will do."""
+    train = job.proto.train_config
+    if job.optimizer.tells_apart(bank.parts[0]):
         return GATHER
     if train.sparse_reduce != train.AUTO:
         return DENSE if train.sparse_reduce == train.DENSE else GATHER
-    return choose_mode(bank.rows, bank.dim, touched, job.group.size)
+    return None
 
 
 def _watchers(job: Job, step: TrainStep, log: RunLog) -> list[Watcher]:

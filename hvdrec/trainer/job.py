@@ -71,7 +71,7 @@ class Job:
         optimizer_of = self._optimizer_of()
         self.optimizer = build_optimizers(train.optimizer_config, lambda v: optimizer_of[variable_key(v)])
         self.optimizer.place(placement)
-        banks = [part for i in self.recommender.trained_banks for part in self.recommender.banks[i].parts]
+        banks = [v for bank in self.recommender.strategy.trained for v in bank.parts]
         self.optimizer.create_slots([*banks, *self.recommender.dense_trainable])
         self.global_step = tf.Variable(0, trainable=False, dtype=tf.int64, name="global_step")
         self.folder = folder or RunFolder(config)
@@ -85,7 +85,7 @@ class Job:
         """Which `optimizer_config` trains each variable, by its name in TensorFlow."""
         dense = {name: optimizer_index(self.proto, name) for name in self.recommender.store.variables_by_name}
         banks = zip(self.recommender.banks, self.plan.banks, strict=True)
-        tables = {variable_key(p): layout.optimizer for bank, layout in banks for p in bank.parts}
+        tables = {variable_key(v): layout.optimizer for bank, layout in banks for v in bank.parts}
         return {**dense, **tables}
 
     @property

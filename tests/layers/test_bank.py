@@ -8,8 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hvdrec.layers import initializers
-from hvdrec.layers.bank import BankTable, EmbeddingBank, lookup, lookup_combined
+from hvdrec.layers.bank import lookup, lookup_combined
 from hvdrec.layers.variables import VariableStore
 
 
@@ -48,17 +47,6 @@ def test_lookup_combined() -> None:
         segments=tf.constant(5),
     )
     np.testing.assert_allclose(found, [[6, 12], [0, 0], [0, 0], [20, 40], [0, 0]])
-
-
-def test_tables_start_from_their_own_names() -> None:
-    def bank(names: list[str]) -> np.ndarray:
-        tables = [BankTable(n, 7, initializers.embedding_default(4)) for n in names]
-        return EmbeddingBank(VariableStore(seed=3), 0, 4, tables).variable.numpy()
-
-    ab, ba = bank(["a", "b"]), bank(["b", "a"])
-    np.testing.assert_array_equal(ab[:7], ba[7:])
-    assert not np.array_equal(ab[:7], ab[7:])
-    assert np.abs(ab).max() <= 2 * 0.01 / 2
 
 
 def test_a_name_is_made_once() -> None:

@@ -76,7 +76,9 @@ def test_highway(tmp_path: pathlib.Path) -> None:
     h = gelu(dense(highway.projection, x))
     gate = 1 / (1 + np.exp(-dense(highway.gate, h)))
     expected = gelu(dense(highway.activation, h)) * gate + h * (1 - gate)
-    np.testing.assert_allclose(highway(tf.constant(x), ForwardContext(training=False)).numpy(), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        highway(tf.constant(x), ForwardContext(training=False)).numpy(), expected, rtol=1e-5, atol=1e-6
+    )
 
 
 def test_labels_of_metrics_are_classes_within_sessions(tmp_path: pathlib.Path) -> None:

@@ -11,7 +11,8 @@ import tensorflow as tf
 from google.protobuf import text_format
 
 from hvdrec.config.protos import optimizer_pb2
-from hvdrec.optim.base import Optimizer, RowGradient
+from hvdrec.layers.banks.gradient import RowGradient
+from hvdrec.optim.base import Optimizer
 from hvdrec.optim.registry import build_optimizer
 
 STEPS = 25

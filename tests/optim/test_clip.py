@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hvdrec.optim.base import RowGradient
+from hvdrec.layers.banks.gradient import RowGradient
 from hvdrec.optim.clip import clip_by_global_norm
 
 
@@ -18,7 +18,7 @@ def gradients() -> list:
 @pytest.mark.parametrize("clip_norm", [0.1, 1.0, 100.0])
 def test_equals_tensorflow(clip_norm):
     dense, rows = gradients()
-    (clipped, clipped_rows), norm = clip_by_global_norm([dense, rows], clip_norm)
+    (clipped, clipped_rows), norm = clip_by_global_norm([dense, rows], [dense, rows.values], clip_norm)
     slices = tf.IndexedSlices(rows.values, rows.rows)
     (wanted, wanted_rows), wanted_norm = tf.clip_by_global_norm([dense, slices], clip_norm)
     np.testing.assert_allclose(norm, wanted_norm, rtol=1e-6)
@@ -28,13 +28,14 @@ def test_equals_tensorflow(clip_norm):
 
 
 def test_zero_gradients_stay_zero():
-    (clipped,), norm = clip_by_global_norm([tf.zeros([3])], 1.0)
+    (clipped,), norm = clip_by_global_norm([tf.zeros([3])], [tf.zeros([3])], 1.0)
     assert float(norm) == 0.0
     np.testing.assert_array_equal(clipped, np.zeros(3))
 
 
 @pytest.mark.parametrize("bad", [np.inf, np.nan])
 def test_a_norm_that_is_not_finite_shows(bad):
-    (clipped, _), norm = clip_by_global_norm([tf.constant([1.0, bad]), tf.ones([2])], 1.0)
+    values = [tf.constant([1.0, bad]), tf.ones([2])]
+    (clipped, _), norm = clip_by_global_norm(values, values, 1.0)
     assert not np.isfinite(norm)
     assert np.isnan(clipped).all()

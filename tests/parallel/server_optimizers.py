@@ -14,9 +14,10 @@ import tensorflow as tf
 from google.protobuf import text_format
 
 from hvdrec.config.protos import optimizer_pb2
-from hvdrec.layers.partitioned import PartitionedVariable
+from hvdrec.layers.banks.gradient import RowGradient
+from hvdrec.layers.banks.partitioned import PartitionedVariable
 from hvdrec.layers.placement import HERE, Placement
-from hvdrec.optim.base import Optimizer, RowGradient
+from hvdrec.optim.base import Optimizer
 from hvdrec.optim.registry import build_optimizer
 from hvdrec.parallel.cluster import Cluster
 from hvdrec.parallel.parameter_server import Coordinator, OnServers

@@ -14,7 +14,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hvdrec.layers.partitioned import PartitionedVariable
+from hvdrec.layers.banks.partitioned import PartitionedVariable
 from hvdrec.parallel.parameter_server import OnServers
 
 _FOLDER = pathlib.Path(__file__).parent

@@ -10,7 +10,7 @@ from typing import Any
 import tensorflow as tf
 
 from hvdrec.checkpoint.finetune import fine_tune
-from hvdrec.checkpoint.names import SavedTensor
+from hvdrec.checkpoint.names import SavedTensor, replicated_variables
 from hvdrec.checkpoint.restore import RestoreReport
 from hvdrec.checkpoint.store import Store
 from hvdrec.data.batch import BEGINNING, InputPosition
@@ -93,7 +93,7 @@ def begin(
         return _restore(proto, store, entries, continue_train, options)
 
     kept = group.gather_objects(run_on_all_ranks(group, restore))[0]
-    group.broadcast(list({id(e.variable): e.variable for e in entries}.values()))
+    group.broadcast(replicated_variables(entries))
     if not kept:
         return Start()
     if group.rank == 0:

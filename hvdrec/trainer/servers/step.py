@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from hvdrec.data.batch import PackedBatch
+from hvdrec.layers.banks.gradient import RowGradient
 from hvdrec.layers.context import MovingUpdate
-from hvdrec.optim.base import RowGradient
 from hvdrec.parallel.parameter_server import Coordinator
 from hvdrec.trainer.step.feed import FeedCall, call_spec
 from hvdrec.trainer.step.step import Rows, TrainStep
@@ -148,9 +148,7 @@ class SynchronousStep(ServerStep):
     def _update_graph(self, part: _Part, number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         banks = []
         for rows, values in zip(part.rows, part.values, strict=True):
-            distinct, position = tf.unique(rows)
-            summed = tf.math.unsorted_segment_sum(values, position, tf.size(distinct))
-            banks.append(RowGradient(distinct, summed))
+            banks.append(RowGradient.joined(rows, values))
         variables = self._step.recommender.dense_trainable
         shapes = [*(v.shape for v in variables), *(u.value.shape for u in self._moving)]
         sizes = [*(math.prod(shape) for shape in shapes), len(self._step.loss_names)]

@@ -2,59 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 
 import tensorflow as tf
 
-from hvdrec.optim.base import Gradient, RowGradient
+from hvdrec.layers.banks.gradient import Gradient, RowGradient
+from hvdrec.layers.banks.strategy import BankStrategy
 from hvdrec.parallel.group import ReplicaGroup
-
-GATHER = "gather"
-DENSE = "dense"
-
-
-@dataclasses.dataclass(frozen=True)
-class BankShape:
-    """Rows and width of an embedding bank, and how its gradient travels (`gather` or `dense`)."""
-
-    rows: int
-    dim: int
-    mode: str
-
-
-def choose_mode(rows: int, dim: int, touched: int, ranks: int) -> str:
-    """How a bank's gradient moves fewer bytes.
-
-    A ring allreduce sends the whole table about twice; an allgather sends every rank's touched
-    rows (with their numbers) to every other.
-
-    Args:
-        rows: Rows of the bank.
-        dim: Its width.
-        touched: Distinct rows a batch touches, the most of any rank.
-        ranks: Number of ranks.
-
-    Returns:
-        `dense` or `gather`.
-    """
-    return DENSE if 2 * rows * dim <= ranks * touched * (dim + 1) else GATHER
 
 
 class Reducer:
     """Adds gradients over the ranks; what a rank contributes already carries its weight."""
 
-    def __init__(self, group: ReplicaGroup, banks: Sequence[BankShape], half: bool) -> None:
+    def __init__(self, group: ReplicaGroup, banks: BankStrategy, half: bool) -> None:
         """Sets up the exchange.
 
         Args:
             group: The ranks.
-            banks: Shape and way of travel of each bank.
+            banks: Say how their gradients travel.
             half: Whether the dense part travels as float16.
         """
         self.group = group
-        self.banks = tuple(banks)
+        self.banks = banks
         self.half = half
 
     def __call__(
@@ -66,7 +36,7 @@ class Reducer:
         """Adds everything up.
 
         Args:
-            touched: Each bank's gradient on this rank.
+            touched: Each trained bank's gradient on this rank.
             dense: Gradients of the other variables.
             statistics: Small float32 tensors that always travel in full precision.
 
@@ -75,12 +45,7 @@ class Reducer:
         """
         if self.group.size == 1:
             return list(touched), list(dense), list(statistics)
-        densified = [
-            tf.math.unsorted_segment_sum(g.values, g.rows, bank.rows)
-            for bank, g in zip(self.banks, touched, strict=True)
-            if bank.mode == DENSE
-        ]
-        gradients = [*dense, *densified]
+        gradients = [*dense, *self.banks.to_sum(touched)]
         if self.half:
             gradients = self._sum([tf.cast(g, tf.float16) for g in gradients], "gradients_fp16")
             gradients = [tf.cast(g, tf.float32) for g in gradients]
@@ -88,11 +53,8 @@ class Reducer:
         else:
             both = self._sum([*gradients, *statistics], "gradients")
             gradients, statistics = both[: len(gradients)], both[len(gradients) :]
-        whole = iter(gradients[len(dense) :])
-        banks: list[Gradient] = []
-        for i, (bank, gradient) in enumerate(zip(self.banks, touched, strict=True)):
-            banks.append(next(whole) if bank.mode == DENSE else self._gather(i, gradient))
-        return banks, list(gradients[: len(dense)]), list(statistics)
+        banks = self.banks.exchange(touched, gradients[len(dense) :], self.group)
+        return banks, gradients[: len(dense)], list(statistics)
 
     def _sum(self, values: Sequence[tf.Tensor], name: str) -> list[tf.Tensor]:
         """One allreduce over all of `values`, whose shapes are static."""
@@ -101,10 +63,3 @@ class Reducer:
         flat = self.group.sum(tf.concat([tf.reshape(v, [-1]) for v in values], axis=0), name)
         sizes = [math.prod(v.shape) for v in values]
         return [tf.reshape(part, v.shape) for part, v in zip(tf.split(flat, sizes), values, strict=True)]
-
-    def _gather(self, index: int, gradient: RowGradient) -> RowGradient:
-        """All ranks' rows; a row that several ranks touched comes out once."""
-        rows = self.group.concat(gradient.rows, f"bank{index}/rows")
-        values = self.group.concat(gradient.values, f"bank{index}/values")
-        distinct, position = tf.unique(rows)
-        return RowGradient(distinct, tf.math.unsorted_segment_sum(values, position, tf.size(distinct)))

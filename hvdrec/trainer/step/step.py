@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
+from hvdrec.layers.banks.gradient import Gradient, RowGradient
+from hvdrec.layers.banks.strategy import Whole
 from hvdrec.layers.context import ForwardContext, MovingUpdate
-from hvdrec.layers.partitioned import PartitionedVariable
 from hvdrec.losses.base import Replicas
 from hvdrec.models.recommender import Batch, ForwardResult, Recommender
 from hvdrec.ops.library import default_implementation
 from hvdrec.ops.sum_of_squares import sum_of_squares
-from hvdrec.optim.base import Gradient, Optimizer, RowGradient
+from hvdrec.optim.base import Optimizer
 from hvdrec.optim.clip import clip_by_global_norm, scaled
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.step.feed import Feed, FeedCall, call_spec
@@ -179,20 +180,17 @@ class TrainStep(tf.Module):
             for moving, value in updates:
                 with self.optimizer.placement.at(moving.variable):
                     moving.variable.assign_sub((moving.variable - value) * (1.0 - moving.momentum))
-            self.optimizer.apply(list(self._divided(gradients)), step)
+            self.optimizer.apply(self._updates(gradients), step)
             self.global_step.assign_add(1)
             return tf.constant(True)
 
         return tf.cond(finite, update, lambda: tf.constant(False))
 
-    def _divided(self, gradients: Sequence[Gradient]) -> Iterator[tuple[Gradient, tf.Variable]]:
-        """Each variable with its gradient; of a table in parts, each part with its rows."""
-        for gradient, variable in zip(gradients, self.variables, strict=True):
-            if isinstance(variable, PartitionedVariable):
-                for part, rows, values in variable.divide(gradient.rows, gradient.values):
-                    yield RowGradient(rows, values), part
-            else:
-                yield gradient, variable
+    def _updates(self, gradients: Sequence[Gradient]) -> list[tuple[Gradient, tf.Variable]]:
+        """Each variable with its gradient."""
+        model, banks = self.recommender, len(self.recommender.strategy.trained)
+        dense = zip(gradients[banks:], model.dense_trainable, strict=True)
+        return [*model.strategy.updates(gradients[:banks]), *dense]
 
     def exchange(self, batch: Batch, rows: Rows, step: tf.Tensor) -> Exchanged:
         """Gradients and losses of one step over all ranks (collective); nothing is updated.
@@ -220,17 +218,18 @@ class TrainStep(tf.Module):
         if self.embedding_multiplier != 1.0:
             banks = [scaled(g, self.embedding_multiplier) for g in banks]
         gradients: list[Gradient] = [*banks, *dense]
+        parts = [*self.recommender.strategy.norm_parts(banks), *dense]
         if self.clip_norm > 0.0:
-            gradients, norm = clip_by_global_norm(gradients, self.clip_norm)
+            gradients, norm = clip_by_global_norm(gradients, parts, self.clip_norm)
         else:
-            norm = _squared_norm(gradients)
+            norm = sum_of_squares(parts, impl=default_implementation())
         return Exchanged(gradients, norm, losses, moving)
 
     @property
-    def variables(self) -> list[tf.Variable]:
+    def variables(self) -> list[Whole | tf.Variable]:
         """The trained variables: banks, then the rest."""
         model = self.recommender
-        return [*(model.banks[i].variable for i in model.trained_banks), *model.dense_trainable]
+        return [*(bank.variable for bank in model.strategy.trained), *model.dense_trainable]
 
     def _replicas(self, rows: Rows) -> Replicas | None:
         if self.group.size == 1:
@@ -296,8 +295,3 @@ class TrainStep(tf.Module):
         """int32 [2], another one for every step and rank."""
         low = tf.cast(step % (1 << 20), tf.int32) * 1024 + rank % 1024
         return tf.stack([low, tf.constant(self.seed & 0x3FFFFFFF, tf.int32)])
-
-
-def _squared_norm(gradients: Sequence[Gradient]) -> tf.Tensor:
-    values = [g.values if isinstance(g, RowGradient) else g for g in gradients]
-    return sum_of_squares(values, impl=default_implementation())

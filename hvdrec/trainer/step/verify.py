@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
 from hvdrec.checkpoint.names import SavedTensor
 from hvdrec.errors import TrainingError
@@ -12,7 +13,7 @@ from hvdrec.parallel.group import ReplicaGroup
 
 def checksums(entries: Sequence[SavedTensor]) -> list[int]:
     """CRC32 of each entry's bytes on this rank."""
-    whole: dict[int, memoryview] = {}
+    whole: dict[int, Any] = {}
     result = []
     for entry in entries:
         key = id(entry.variable)
@@ -25,11 +26,12 @@ def checksums(entries: Sequence[SavedTensor]) -> list[int]:
 
 
 def verify_replicas(group: ReplicaGroup, entries: Sequence[SavedTensor], step: int) -> None:
-    """Compares all variables of all ranks (collective).
+    """Compares all variables that every rank holds (collective).
 
     Raises:
         TrainingError: Two ranks differ; the text names the first variable that does.
     """
+    entries = [entry for entry in entries if entry.replicated]
     gathered = group.gather_objects(checksums(entries))
     for position, entry in enumerate(entries):
         for rank, sums in enumerate(gathered):

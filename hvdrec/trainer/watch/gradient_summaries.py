@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from hvdrec.checkpoint.names import SavedTensor
-from hvdrec.optim.base import Gradient, RowGradient
+from hvdrec.layers.banks.gradient import Gradient, RowGradient
 from hvdrec.trainer.run.log import RunLog
 from hvdrec.trainer.step.feed import FeedCall, call_spec
 from hvdrec.trainer.step.step import Rows, TrainStep

@@ -64,7 +64,7 @@ class Pictures:
         for bank, layout in zip(self._recommender.banks, self._recommender.plan.banks, strict=True):
             for table in layout.tables:
                 stride = -(-table.rows // _MOST_ROWS)
-                rows = bank.touch(tf.range(table.offset, table.offset + table.rows, stride))
+                rows = bank.gather(tf.range(table.offset, table.offset + table.rows, stride))
                 name = table.name.removesuffix("/embedding_weights")
                 found.append((name, np.linalg.norm(rows.numpy(), axis=1)))
         return found

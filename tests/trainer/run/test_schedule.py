@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hvdrec.layers.banks.replicated import DENSE, GATHER, choose_mode
 from hvdrec.trainer.run.schedule import Schedule, steps_per_call
-from hvdrec.trainer.step.reduce import DENSE, GATHER, choose_mode
 
 
 @given(

@@ -1,0 +1,34 @@
+"""How gradients of tables come to optimizers."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TypeAlias
+
+import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class RowGradient:
+    """Gradient of some rows of a variable [R, D].
+
+    Attributes:
+        rows: int32 [U], distinct.
+        values: float32 [U, D].
+    """
+
+    rows: tf.Tensor
+    values: tf.Tensor
+
+    @classmethod
+    def joined(cls, rows: tf.Tensor, values: tf.Tensor) -> RowGradient:
+        """Adds up the gradients of rows that come several times."""
+        distinct, position = tf.unique(rows)
+        return cls(distinct, tf.math.unsorted_segment_sum(values, position, tf.size(distinct)))
+
+    def densify(self, rows: int) -> tf.Tensor:
+        """The same gradient as float32 [rows, D], zeros where no row is given."""
+        return tf.math.unsorted_segment_sum(self.values, self.rows, rows)
+
+
+Gradient: TypeAlias = tf.Tensor | RowGradient

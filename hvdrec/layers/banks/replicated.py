@@ -1,0 +1,108 @@
+"""Banks that every rank holds whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+from hvdrec.layers.banks.first_values import first_rows
+from hvdrec.layers.banks.gradient import Gradient, RowGradient
+from hvdrec.layers.banks.strategy import Bank, BankLayout, BankStrategy, Whole
+
+if TYPE_CHECKING:
+    from hvdrec.parallel.group import ReplicaGroup
+
+GATHER = "gather"
+DENSE = "dense"
+
+
+class ReplicatedBank(Bank):
+    """One variable with all rows."""
+
+    variable: tf.Variable
+
+    def __init__(self, layout: BankLayout, seed: int) -> None:
+        """Makes it, each table with the first values that belong to its own name."""
+        super().__init__()
+        self.layout = layout
+        self.variable = tf.Variable(first_rows(layout, seed), name=layout.name, dtype=tf.float32)
+        self.parts = (self.variable,)
+
+    def gather(self, rows: tf.Tensor) -> tf.Tensor:
+        """Rows int32 [U] -> float32 [U, dim]."""
+        return tf.gather(self.variable, rows)
+
+    def whole(self, name: str, slots: Sequence[tf.Variable]) -> Whole:
+        """The one variable."""
+        return slots[0]
+
+    def updates(self, gradient: Gradient) -> list[tuple[Gradient, tf.Variable]]:
+        """The gradient as it is."""
+        return [(gradient, self.variable)]
+
+
+class Replicated(BankStrategy):
+    """Every rank holds every row and makes every update.
+
+    The gradient of a bank is gathered from all ranks, or made dense and added up with the rest,
+    whichever moves fewer bytes.
+    """
+
+    replicated = True
+
+    def __init__(self, layouts: Sequence[BankLayout], seed: int) -> None:
+        """Makes the variables of all banks."""
+        super().__init__([ReplicatedBank(layout, seed) for layout in layouts])
+        self._modes = [GATHER for _ in self.trained]
+
+    def plan_exchange(self, touched: Sequence[int], wished: Sequence[str | None], ranks: int) -> list[str]:
+        """Chooses `GATHER` or `DENSE` for each bank."""
+        lines = []
+        for i, (bank, most, wish) in enumerate(zip(self.trained, touched, wished, strict=True)):
+            layout = bank.layout
+            self._modes[i] = wish or choose_mode(layout.rows, layout.dim, most, ranks)
+            lines.append(
+                f"{layout.name}: {layout.rows} rows x {layout.dim}, a batch touches {most}: "
+                f"gradient travels as {self._modes[i]}"
+            )
+        return lines
+
+    def to_sum(self, gradients: Sequence[RowGradient]) -> list[tf.Tensor]:
+        """The gradients that travel dense."""
+        each = zip(self.trained, gradients, self._modes, strict=True)
+        return [gradient.densify(bank.layout.rows) for bank, gradient, mode in each if mode == DENSE]
+
+    def exchange(
+        self, gradients: Sequence[RowGradient], summed: Sequence[tf.Tensor], group: ReplicaGroup
+    ) -> list[Gradient]:
+        """Gathers the others' rows; one that several ranks touched comes out once."""
+        dense = iter(summed)
+        found: list[Gradient] = []
+        for bank, gradient, mode in zip(self.trained, gradients, self._modes, strict=True):
+            if mode == DENSE:
+                found.append(next(dense))
+                continue
+            rows = group.concat(gradient.rows, f"{bank.layout.name}/rows")
+            values = group.concat(gradient.values, f"{bank.layout.name}/values")
+            found.append(RowGradient.joined(rows, values))
+        return found
+
+
+def choose_mode(rows: int, dim: int, touched: int, ranks: int) -> str:
+    """How a bank's gradient moves fewer bytes.
+
+    A ring allreduce sends the whole table about twice; an allgather sends every rank's touched
+    rows (with their numbers) to every other.
+
+    Args:
+        rows: Rows of the bank.
+        dim: Its width.
+        touched: Distinct rows a batch touches, the most of any rank.
+        ranks: Number of ranks.
+
+    Returns:
+        `DENSE` or `GATHER`.
+    """
+    return DENSE if 2 * rows * dim <= ranks * touched * (dim + 1) else GATHER
