@@ -116,6 +116,7 @@ def run_job(flags: Any, signals: StopSignals, group: ReplicaGroup, make: Callabl
             *(job.proto.model_config.model_class, job.processes),
             *(sum(b.rows for b in job.plan.banks), job.dense_weights),
         )
+        log.logger.info("%s", job.recommender.policy)
     options = RunOptions(
         ignore_fine_tune_errors=flags.ignore_finetune_ckpt_error,
         evaluates=flags.eval_method == EVAL_METHODS[0],

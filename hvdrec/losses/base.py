@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from hvdrec.ops.policy import Policy, resolve
+
 
 @dataclasses.dataclass(frozen=True)
 class Replicas:
@@ -55,7 +57,7 @@ class LossBatch:
         row_sessions: int64 [B] sessions for losses of embeddings, if the model names any.
         replicas: The ranks, in training on several; None: this rank's rows are all there are.
         with_gradient: Whether the losses will be differentiated.
-        pairs_impl: `impl` of the loss over pairs of rows, see `hvdrec.ops.pairwise.pairwise`.
+        policy: Which implementations compute it.
     """
 
     logits: tf.Tensor
@@ -68,7 +70,7 @@ class LossBatch:
     row_sessions: tf.Tensor | None = None
     replicas: Replicas | None = None
     with_gradient: bool = True
-    pairs_impl: str | None = None
+    policy: Policy = dataclasses.field(default_factory=resolve)
 
     def sessions(self, name: str | None) -> tf.Tensor | None:
         """The session ids of that name, None where there is no name (all rows are one session)."""

@@ -10,7 +10,6 @@ from hvdrec.losses.base import Loss
 from hvdrec.losses.embeddings import EmbeddedRows, embedding_loss
 from hvdrec.losses.parameters import finite, positive
 from hvdrec.ops.circle import circle_loss
-from hvdrec.ops.library import default_implementation
 
 
 def build(config: Any, num_class: int) -> Loss:
@@ -27,7 +26,7 @@ def build(config: Any, num_class: int) -> Loss:
             gamma=gamma,
             anchors=rows.anchors,
             gradient=rows.with_gradient,
-            impl=default_implementation(),
+            impl=rows.impl,
         )
 
     return embedding_loss(compute, bool(config.cross_replica))

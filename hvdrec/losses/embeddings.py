@@ -21,6 +21,7 @@ class EmbeddedRows:
         sessions: int64 [N], or None where all rows are one session.
         anchors: The first of them that is an anchor, and how many are (int64 scalars); None: all.
         with_gradient: Whether the loss will be differentiated.
+        impl: Which implementation computes it.
     """
 
     embeddings: tf.Tensor
@@ -28,6 +29,7 @@ class EmbeddedRows:
     sessions: tf.Tensor | None
     anchors: tuple[tf.Tensor, tf.Tensor] | None
     with_gradient: bool
+    impl: str
 
 
 def embedding_loss(compute: Callable[[EmbeddedRows], tf.Tensor], cross_replica: bool) -> Loss:
@@ -45,7 +47,8 @@ def embedding_loss(compute: Callable[[EmbeddedRows], tf.Tensor], cross_replica: 
     def of_batch(batch: LossBatch) -> tf.Tensor:
         unit = _normalised(batch.logits)
         if not cross_replica or batch.replicas is None:
-            return compute(EmbeddedRows(unit, batch.labels, batch.row_sessions, None, batch.with_gradient))
+            given = unit, batch.labels, batch.row_sessions
+            return compute(EmbeddedRows(*given, None, batch.with_gradient, batch.policy.similarities))
         part = compute(_of_all_ranks(unit, batch, batch.replicas))
         # The step multiplies by the share, but the parts are to be added up as they are.
         return tf.math.divide_no_nan(part, tf.cast(batch.replicas.share, part.dtype))
@@ -73,6 +76,7 @@ def _of_all_ranks(unit: tf.Tensor, batch: LossBatch, replicas: Replicas) -> Embe
         sessions=sessions[0] if by_session else None,
         anchors=(first, tf.shape(unit, tf.int64)[0]),
         with_gradient=batch.with_gradient,
+        impl=batch.policy.similarities,
     )
 
 

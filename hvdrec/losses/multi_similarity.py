@@ -9,7 +9,6 @@ import tensorflow as tf
 from hvdrec.losses.base import Loss
 from hvdrec.losses.embeddings import EmbeddedRows, embedding_loss
 from hvdrec.losses.parameters import finite, positive
-from hvdrec.ops.library import default_implementation
 from hvdrec.ops.multi_similarity import multi_similarity_loss
 
 
@@ -35,7 +34,7 @@ def build(config: Any, num_class: int) -> Loss:
             mining_eps=eps,
             anchors=rows.anchors,
             gradient=rows.with_gradient,
-            impl=default_implementation(),
+            impl=rows.impl,
         )
 
     return embedding_loss(compute, bool(config.cross_replica))

@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from hvdrec.losses.base import Replicas
 from hvdrec.losses.gathered import gather_rows
-from hvdrec.ops.library import named_implementation
 from hvdrec.ops.pairwise import pairwise
 from hvdrec.ops.pairwise_bins import PairwiseBins
 
@@ -86,7 +85,7 @@ class _AllRanks:
 
     def _by_bins_at_all(self) -> bool:
         options = self.options
-        native = (options.get("impl") or named_implementation() or "native") == "native"
+        native = options.get("impl", "native") == "native"
         all_pairs = options.get("limit", math.inf) == math.inf and options.get("hardest", 1.0) == 1.0
         return native and all_pairs and self.sessions is None and self.kind in ("logistic", "focal")
 

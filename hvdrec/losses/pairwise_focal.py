@@ -23,7 +23,7 @@ def pairwise_focal_loss(
     hinge_margin: float | None = None,
     ohem_ratio: float = 1.0,
     temperature: float = 1.0,
-    impl: str | None = None,
+    impl: str = "native",
     replicas: Replicas | None = None,
 ) -> tf.Tensor:
     """Mean of (1 - p)^gamma * alpha * -log p over ordered pairs, p = sigmoid(d).
@@ -84,6 +84,7 @@ def build(config: Any, num_class: int) -> Loss:
             hinge_margin=hinge_margin,
             ohem_ratio=ohem_ratio,
             temperature=temperature,
+            impl=batch.policy.pairs,
             replicas=batch.replicas if cross_replica else None,
         )
 

@@ -23,7 +23,7 @@ def pairwise_hinge_loss(
     use_label_margin: bool = True,
     label_is_logits: bool = True,
     ohem_ratio: float = 1.0,
-    impl: str | None = None,
+    impl: str = "native",
     replicas: Replicas | None = None,
 ) -> tf.Tensor:
     """Mean of max(0, m - d) over pairs with y_i > y_j, d = (logit_i - logit_j) / temperature.
@@ -89,6 +89,7 @@ def build(config: Any, num_class: int) -> Loss:
             use_label_margin=use_label_margin,
             label_is_logits=label_is_logits,
             ohem_ratio=ohem_ratio,
+            impl=batch.policy.pairs,
             replicas=batch.replicas if cross_replica else None,
         )
 

@@ -21,7 +21,7 @@ def pairwise_logistic_loss(
     hinge_margin: float | None = None,
     use_label_margin: bool = False,
     ohem_ratio: float = 1.0,
-    impl: str | None = None,
+    impl: str = "native",
     replicas: Replicas | None = None,
 ) -> tf.Tensor:
     """Mean of log(1 + exp(-(d - m))) over pairs with y_i > y_j, d = (logit_i - logit_j) / temperature.
@@ -77,6 +77,7 @@ def build(config: Any, num_class: int) -> Loss:
             hinge_margin=hinge_margin,
             use_label_margin=use_label_margin,
             ohem_ratio=ohem_ratio,
+            impl=batch.policy.pairs,
             replicas=batch.replicas if cross_replica else None,
         )
 

@@ -19,7 +19,7 @@ def pair_wise_loss(
     weights: tf.Tensor | None = None,
     margin: float = 0.0,
     temperature: float = 1.0,
-    impl: str | None = None,
+    impl: str = "native",
     replicas: Replicas | None = None,
 ) -> tf.Tensor:
     """Mean of log(1 + exp(-(s_i - s_j - margin))) over pairs with y_i > y_j, s = logit / temperature.
@@ -67,7 +67,7 @@ def build(config: Any, num_class: int) -> Loss:
             weights=batch.weights,
             margin=margin,
             temperature=temperature,
-            impl=None if cross_replica else batch.pairs_impl,
+            impl=batch.policy.pairs if cross_replica else batch.policy.pair_wise,
             replicas=batch.replicas if cross_replica else None,
         )
 

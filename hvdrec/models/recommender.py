@@ -27,14 +27,9 @@ from hvdrec.models.heads.base import StepRows
 from hvdrec.models.heads.registry import build_head
 from hvdrec.models.inputs import ModelInputs
 from hvdrec.models.registry import build_model
-from hvdrec.ops.library import default_implementation, named_implementation
+from hvdrec.ops.policy import resolve
 
 Batch = Mapping[str, tf.Tensor]
-
-#: From so many dense weights on a model trains by the native dense layers.
-_LARGE = 32_768
-#: Batches of more rows never make their pairs.
-_FEW_ROWS = 512
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,26 +78,10 @@ class Recommender(tf.Module):
         self.loss_set = LossSet(heads, config.loss_weight_strategy, self._loss_variable)
         self.terms = [*self.model.loss_terms(), *self._added_terms()]
         self._check_terms()
-        self._batch_size = int(proto.data_config.batch_size)
-        self.embedding_regularization = float(config.embedding_regularization)
-
-    @property
-    def layer_implementation(self) -> str:
-        """Which implementation of the dense layers trains this model.
-
-        A small model costs little and trains in EasyRec's own order of rounding, so that its runs
-        can be held against EasyRec's step by step: a ReLU whose input is 0 but for rounding makes
-        two runs part for good. HVDREC_OPS decides otherwise.
-        """
         weights = sum(math.prod(v.shape) for v in self.dense_trainable)
-        if weights < _LARGE and not named_implementation():
-            return "tensorflow"
-        return default_implementation()
-
-    @property
-    def _few_pairs(self) -> bool:
-        """Whether PAIR_WISE_LOSS makes its pairs, in EasyRec's order of rounding like the layers."""
-        return self._batch_size <= _FEW_ROWS and self.layer_implementation == "tensorflow"
+        #: Which implementations the job runs.
+        self.policy = resolve(weights, int(proto.data_config.batch_size), placement.own_kernels)
+        self.embedding_regularization = float(config.embedding_regularization)
 
     def _loss_variable(self, name: str, shape: tuple[int, ...], value: float) -> tf.Variable:
         return self.store.create(name, shape, initializers.constant(value))
@@ -163,7 +142,7 @@ class Recommender(tf.Module):
 
         With `replicas` losses that ask for it are computed over the rows of all ranks.
         """
-        rows = StepRows(batch, training, step, replicas, "tensorflow" if self._few_pairs else None)
+        rows = StepRows(batch, training, step, replicas, self.policy)
         batches = [head.loss_batch(output.outputs, rows) for head in self.heads]
         found = self.loss_set(batches, training)
         shared = TermBatch(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from pathlib import Path
 from typing import Any
 
@@ -30,33 +29,6 @@ def load_ops() -> Any:
         raise UserError(
             f"the TensorFlow ops hvdrec/{PATH.name} can't be loaded ({reason}): run `make clean build`"
         ) from error
-
-
-def default_implementation() -> str:
-    """The implementation that suits this process: ``native``, or ``tensorflow`` on a GPU.
-
-    The environment variable HVDREC_OPS names the other one, for comparisons.
-
-    Raises:
-        UserError: HVDREC_OPS is neither, or the native ops are not built.
-    """
-    named = named_implementation()
-    if named == "tensorflow" or (not named and tf.config.list_logical_devices("GPU")):
-        return "tensorflow"
-    load_ops()
-    return "native"
-
-
-def named_implementation() -> str:
-    """What HVDREC_OPS asks for: ``native``, ``tensorflow``, or nothing.
-
-    Raises:
-        UserError: It is none of these.
-    """
-    named = os.environ.get("HVDREC_OPS", "")
-    if named not in ("", "native", "tensorflow"):
-        raise UserError(f"HVDREC_OPS={named}: must be native or tensorflow")
-    return named
 
 
 def implementation(choices: dict[str, Any], impl: str) -> Any:

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from hvdrec.ops.library import implementation, load_ops, named_implementation
+from hvdrec.ops.library import implementation, load_ops
 from hvdrec.ops.pairwise_tensorflow import pairwise_tensorflow
+from hvdrec.ops.policy import named_implementation
 
 
 class PairwiseLoss(NamedTuple):
@@ -37,7 +38,7 @@ def pairwise(
     gamma: float = 2.0,
     limit: float = math.inf,
     hardest: float = 1.0,
-    impl: str | None = None,
+    impl: str = "native",
 ) -> PairwiseLoss:
     """Mean of w_i f(u_i - u_j) over pairs with y_i > y_j, u = score / temperature - label_scale * y.
 
@@ -60,13 +61,12 @@ def pairwise(
             of them over 0 (not the squares). Pairs tied for the last places share them.
         impl: ``native`` never makes the pairs: csrc/kernels/pairwise/pairwise.h tells time and memory, at
             most about B log B without `limit` and `hardest`. It has no second derivative.
-            ``tensorflow`` holds [B, B] matrices, in EasyRec's order of rounding. None: what
-            HVDREC_OPS names, else ``native``.
+            ``tensorflow`` holds [B, B] matrices, in EasyRec's order of rounding.
 
     Returns:
         The loss, NaN where a number isn't finite, and the number of pairs.
     """
-    compute = implementation(_IMPLEMENTATIONS, impl or named_implementation() or "native")
+    compute = implementation(_IMPLEMENTATIONS, impl)
     weights = None if weights is None else tf.cast(weights, scores.dtype)
     loss, pairs = compute(
         *(scores, tf.cast(labels, scores.dtype), kind, weights, sessions),

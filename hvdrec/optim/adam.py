@@ -9,7 +9,7 @@ import tensorflow as tf
 from hvdrec.config.protos import optimizer_pb2
 from hvdrec.layers.banks.gradient import RowGradient
 from hvdrec.ops.adam import AdamStep, Moments, apply_adam, apply_adam_rows
-from hvdrec.ops.library import default_implementation
+from hvdrec.ops.policy import NATIVE
 from hvdrec.optim.base import Optimizer, Schedule
 from hvdrec.optim.schedules.registry import build_schedule
 
@@ -59,7 +59,7 @@ class Adam(Optimizer):
 
     def apply_all_dense(self, gradients: Sequence[tuple[tf.Tensor, tf.Variable]], rate: tf.Tensor) -> None:
         """One fused pass over each variable, all in one op where they live together."""
-        if self.placement.own_kernels:
+        if self.policy.optimizers == NATIVE:
             self._apply_dense(gradients, rate)
         else:
             super().apply_all_dense(gradients, rate)
@@ -69,7 +69,7 @@ class Adam(Optimizer):
             self._step(rate),
             [self._moments(variable) for _, variable in gradients],
             [gradient for gradient, _ in gradients],
-            impl=self._implementation,
+            impl=self.policy.optimizers,
         )
 
     def apply_rows(self, gradient: RowGradient, variable: tf.Variable, rate: tf.Tensor) -> None:
@@ -78,7 +78,7 @@ class Adam(Optimizer):
             self.apply_touched(gradient, variable, rate)
             return
         step, moments = self._step(rate), self._moments(variable)
-        apply_adam_rows(step, moments, gradient.rows, gradient.values, impl=self._implementation)
+        apply_adam_rows(step, moments, gradient.rows, gradient.values, impl=self.policy.optimizers)
 
     def apply_touched(self, gradient: RowGradient, variable: tf.Variable, rate: tf.Tensor) -> None:
         """Gathers, updates and scatters the rows with a gradient."""
@@ -93,10 +93,6 @@ class Adam(Optimizer):
         tf.raw_ops.ResourceScatterSub(
             resource=variable.handle, indices=rows, updates=corrected * m / (tf.sqrt(v) + EPSILON)
         )
-
-    @property
-    def _implementation(self) -> str:
-        return default_implementation() if self.placement.own_kernels else "tensorflow"
 
     def _step(self, rate: tf.Tensor) -> AdamStep:
         first, second = (self._power(name) for name in ("beta1_power", "beta2_power"))

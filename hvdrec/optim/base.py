@@ -11,6 +11,7 @@ import tensorflow as tf
 from hvdrec.layers.banks.gradient import Gradient, RowGradient
 from hvdrec.layers.placement import HERE, Placement
 from hvdrec.layers.variables import variable_key
+from hvdrec.ops.policy import Policy, resolve
 
 #: A learning-rate schedule: int64 scalar `global_step` -> float32 scalar.
 Schedule = Callable[[tf.Tensor], tf.Tensor]
@@ -23,6 +24,7 @@ class Optimizer(tf.Module, abc.ABC):
         slots: Slot name as checkpoints have it (`Adam_1`) -> variable name -> slot variable.
         scalars: Checkpoint name -> variable, as `beta1_power`.
         placement: Where the variables live; slots are made beside them.
+        policy: Which implementation updates them.
         tells_rows_apart: Whether a row without a gradient is updated differently from a row whose
             gradient is zero. Where it is, a RowGradient must not be made dense on its way here.
     """
@@ -39,11 +41,11 @@ class Optimizer(tf.Module, abc.ABC):
         self._schedule = schedule
         self.slots: dict[str, dict[str, tf.Variable]] = {}
         self.scalars: dict[str, tf.Variable] = {}
-        self.placement = HERE
+        self.placement, self.policy = HERE, resolve()
 
-    def place(self, placement: Placement) -> None:
-        """Says where the variables live; once, before `create_slots`."""
-        self.placement = placement
+    def place(self, placement: Placement, policy: Policy) -> None:
+        """Says where the variables live and by what they're updated; once, before `create_slots`."""
+        self.placement, self.policy = placement, policy
 
     @abc.abstractmethod
     def create_slots(self, variables: Sequence[tf.Variable]) -> None:

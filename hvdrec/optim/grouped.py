@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from hvdrec.layers.banks.gradient import Gradient, RowGradient
 from hvdrec.layers.placement import Placement
+from hvdrec.ops.policy import Policy
 from hvdrec.optim.base import Optimizer
 
 
@@ -30,11 +31,11 @@ class Grouped(Optimizer):
         self.optimizers = list(optimizers)
         self._index_of = index_of
 
-    def place(self, placement: Placement) -> None:
+    def place(self, placement: Placement, policy: Policy) -> None:
         """The same for each."""
-        super().place(placement)
+        super().place(placement, policy)
         for optimizer in self.optimizers:
-            optimizer.place(placement)
+            optimizer.place(placement, policy)
 
     def create_slots(self, variables: Sequence[tf.Variable]) -> None:
         """Makes the slots of each."""

@@ -10,6 +10,7 @@ import tensorflow as tf
 from hvdrec.layers.banks.gradient import Gradient, RowGradient
 from hvdrec.layers.placement import Placement
 from hvdrec.layers.variables import variable_key
+from hvdrec.ops.policy import Policy
 from hvdrec.optim.base import Optimizer
 
 SLOT = "ExponentialMovingAverage"
@@ -28,10 +29,10 @@ class MovingAverage(Optimizer):
         self.optimizer, self.decay = optimizer, decay
         self._averaged: list[tf.Variable] = []
 
-    def place(self, placement: Placement) -> None:
+    def place(self, placement: Placement, policy: Policy) -> None:
         """The same for the optimizer."""
-        super().place(placement)
-        self.optimizer.place(placement)
+        super().place(placement, policy)
+        self.optimizer.place(placement, policy)
 
     def create_slots(self, variables: Sequence[tf.Variable]) -> None:
         """Makes the optimizer's slots, and the averages."""

@@ -70,7 +70,7 @@ class Job:
         self.feed = Feed(self.plan)
         optimizer_of = self._optimizer_of()
         self.optimizer = build_optimizers(train.optimizer_config, lambda v: optimizer_of[variable_key(v)])
-        self.optimizer.place(placement)
+        self.optimizer.place(placement, self.recommender.policy)
         banks = [v for bank in self.recommender.strategy.trained for v in bank.parts]
         self.optimizer.create_slots([*banks, *self.recommender.dense_trainable])
         self.global_step = tf.Variable(0, trainable=False, dtype=tf.int64, name="global_step")

@@ -17,6 +17,7 @@ from hvdrec.config.protos import optimizer_pb2
 from hvdrec.layers.banks.gradient import RowGradient
 from hvdrec.layers.banks.partitioned import PartitionedVariable
 from hvdrec.layers.placement import HERE, Placement
+from hvdrec.ops.policy import resolve
 from hvdrec.optim.base import Optimizer
 from hvdrec.optim.registry import build_optimizer
 from hvdrec.parallel.cluster import Cluster
@@ -71,7 +72,7 @@ class _Updated:
     def __init__(self, field: str, placement: Placement, averaged: bool) -> None:
         text = f"{field} {{ {RATE} }} use_moving_average: {str(averaged).lower()} moving_average_decay: 0.5"
         self.optimizer: Optimizer = build_optimizer(text_format.Parse(text, optimizer_pb2.Optimizer()))
-        self.optimizer.place(placement)
+        self.optimizer.place(placement, resolve(own_kernels=placement.own_kernels))
         first = np.ones((ROWS, WIDTH), np.float32)
         self.parts: Sequence[tf.Variable]
         if placement is HERE:

@@ -104,6 +104,7 @@ def test_native_layers_update_as_tensorflow_does(
     jobs = {}
     for ops in ("tensorflow", "native"):
         config = _config(shared, run, tmp_path / ops)
+        monkeypatch.setenv("HVDREC_OPS", ops)
         jobs[ops] = Job(config, SingleReplica())
         fine_tune(str(shared / "golden" / run / "model.ckpt-0"), jobs[ops].entries(), None, False)
     one, two = jobs.values()
@@ -115,8 +116,7 @@ def test_native_layers_update_as_tensorflow_does(
     for batch in taken:
         for a, b in variables:
             b.assign(a)
-        for ops, step in steps.items():
-            monkeypatch.setenv("HVDREC_OPS", ops)
+        for step in steps.values():
             step.run(step.feed.stack([batch]), np.zeros(2, np.float32))
         for entry, (a, b) in zip(one.entries(), variables, strict=True):
             if not _without_effect(entry.name.split("/Adam")[0], names):

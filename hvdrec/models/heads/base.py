@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from hvdrec.config.models.heads import HeadConfig, TaskSpace
 from hvdrec.losses.base import LossBatch, Replicas
+from hvdrec.ops.policy import Policy, resolve
 
 Tensors = Mapping[str, tf.Tensor]
 
@@ -24,14 +25,14 @@ class StepRows:
         training: False in evaluation.
         step: int64 scalar, the global step.
         replicas: The ranks, in training on several.
-        pairs_impl: `impl` of the loss over pairs of rows.
+        policy: Which implementations compute them.
     """
 
     arrays: Tensors
     training: bool
     step: tf.Tensor
     replicas: Replicas | None = None
-    pairs_impl: str | None = None
+    policy: Policy = dataclasses.field(default_factory=resolve)
 
 
 class Head(abc.ABC):
@@ -95,7 +96,7 @@ class Head(abc.ABC):
             step=rows.step,
             replicas=rows.replicas,
             with_gradient=rows.training,
-            pairs_impl=rows.pairs_impl,
+            policy=rows.policy,
         )
 
     def _weights(self, arrays: Tensors) -> tf.Tensor | None:

@@ -12,7 +12,6 @@ from hvdrec.layers.banks.strategy import Whole
 from hvdrec.layers.context import ForwardContext, MovingUpdate
 from hvdrec.losses.base import Replicas
 from hvdrec.models.recommender import Batch, ForwardResult, Recommender
-from hvdrec.ops.library import default_implementation
 from hvdrec.ops.sum_of_squares import sum_of_squares
 from hvdrec.optim.base import Optimizer
 from hvdrec.optim.clip import clip_by_global_norm, scaled
@@ -222,7 +221,7 @@ class TrainStep(tf.Module):
         if self.clip_norm > 0.0:
             gradients, norm = clip_by_global_norm(gradients, parts, self.clip_norm)
         else:
-            norm = sum_of_squares(parts, impl=default_implementation())
+            norm = sum_of_squares(parts, impl=self.recommender.policy.norms)
         return Exchanged(gradients, norm, losses, moving)
 
     @property
@@ -259,7 +258,7 @@ class TrainStep(tf.Module):
         """
         model = self.recommender
         seed = self._random_seed(step, self.group.rank if seed_of is None else seed_of)
-        run = ForwardContext(training=True, seed=seed, impl=model.layer_implementation)
+        run = ForwardContext(training=True, seed=seed, impl=model.policy.dense_layers)
         touched = model.touch(batch)
         trained, dense_variables = model.trained_banks, model.dense_trainable
         watched = [*(touched[i] for i in trained), *dense_variables]
