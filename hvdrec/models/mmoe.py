@@ -29,7 +29,7 @@ class MMoE(Model):
             for i in range(len(self.heads))
         ]
         self.towers = [
-            TaskTower(store, tower, (tower.tower_name, f"dnn_output_{i}"), self.experts.outputs, self.l2)
+            TaskTower(store, tower, (tower.tower_name, f"dnn_output_{i}"), self.experts.width, self.l2)
             for i, tower in enumerate(config.task_towers)
         ]
 
@@ -38,4 +38,6 @@ class MMoE(Model):
         x = inputs.concat(GROUP)
         experts = self.experts(x, run)
         tasks = zip(self.heads, self.gates, self.towers, strict=True)
-        return {f"logits{head.suffix}": tower(mixture(experts, gate(x)), run) for head, gate, tower in tasks}
+        return {
+            f"logits{head.suffix}": tower(mixture(experts, gate(x, run)), run) for head, gate, tower in tasks
+        }

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from hvdrec.config.layers.spec import (
-    ACTIVATIONS,
-    AT_LEAST_0,
-    AT_LEAST_1,
-    INITIALIZERS,
-    LayerSpec,
-    Parameter,
-)
+from hvdrec.config.layers.spec import ACTIVATIONS, INITIALIZERS, LayerSpec, Parameter
+from hvdrec.config.ranges import AT_LEAST_0, AT_LEAST_1
 
 CROSS = LayerSpec(
     "Cross",

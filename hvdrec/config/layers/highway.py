@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hvdrec.config.layers.spec import ACTIVATIONS, AT_LEAST_1, BELOW_1, LayerSpec, Parameter
+from hvdrec.config.layers.spec import ACTIVATIONS, LayerSpec, Parameter
+from hvdrec.config.ranges import AT_LEAST_1, BELOW_1
 
 HIGHWAY = LayerSpec(
     "Highway",

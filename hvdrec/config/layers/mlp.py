@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hvdrec.config.layers.spec import (
-    ACTIVATIONS,
-    AT_LEAST_1,
-    BELOW_1,
-    INITIALIZERS,
-    LayerConfig,
-    LayerSpec,
-    Parameter,
-)
+from hvdrec.config.layers.spec import ACTIVATIONS, INITIALIZERS, LayerConfig, LayerSpec, Parameter
+from hvdrec.config.ranges import AT_LEAST_1, BELOW_1
 
 
 def _check(config: LayerConfig) -> Iterator[tuple[str, str]]:

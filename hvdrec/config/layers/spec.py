@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from hvdrec.config import support
 from hvdrec.config.names import hint, is_repeated
+from hvdrec.config.ranges import ANY_NUMBER
 
 _PREFIXES = ("tf.nn.", "tf.math.", "tf.keras.activations.", "tf.")
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
@@ -51,10 +52,6 @@ INITIALIZERS = OneOf(
         *("lecun_uniform", "lecun_normal", "truncated_normal", "random_normal", "random_uniform"),
     )
 )
-POSITIVE = support.Range(0, open_low=True)
-AT_LEAST_0 = support.Range(0)
-AT_LEAST_1 = support.Range(1)
-BELOW_1 = support.Range(0, 1, open_high=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +72,7 @@ class Parameter:
     default: Any = None
     required: bool = False
     repeated: bool = False
-    allowed: Allowed = support.ANY_NUMBER
+    allowed: Allowed = ANY_NUMBER
 
 
 class Problem(NamedTuple):

@@ -10,14 +10,15 @@ import tensorflow as tf
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.feed_forward.dense import Dense
 from hvdrec.layers.feed_forward.dnn import DNN
+from hvdrec.layers.layer import Layer
 from hvdrec.layers.variables import VariableStore
 
 
-class ExpertBank(tf.Module):
+class ExpertBank(Layer):
     """DNNs over one input, all of one output width.
 
     Attributes:
-        outputs: That width.
+        width: That width.
         count: How many they are.
     """
 
@@ -40,15 +41,16 @@ class ExpertBank(tf.Module):
         self._experts = [
             DNN(store, name, config, inputs, l2) for name, config in zip(names, configs, strict=True)
         ]
-        (self.outputs,) = {expert.outputs for expert in self._experts}
+        (self.width,) = {expert.outputs for expert in self._experts}
         self.count = len(self._experts)
+        self.outputs = (self.count, self.width)
 
-    def __call__(self, x: tf.Tensor, run: ForwardContext) -> tf.Tensor:
-        """Maps [B, inputs] to [B, count, outputs]."""
-        return tf.stack([expert(x, run) for expert in self._experts], axis=1)
+    def __call__(self, inputs: tf.Tensor, run: ForwardContext) -> tf.Tensor:
+        """Maps [B, inputs] to [B, count, width]."""
+        return tf.stack([expert(inputs, run) for expert in self._experts], axis=1)
 
 
-class Gate(tf.Module):
+class Gate(Layer):
     """The weights of a task's mixture of experts: the softmax of a layer."""
 
     def __init__(self, store: VariableStore, name: str, inputs: int, experts: int, l2: float) -> None:
@@ -62,11 +64,12 @@ class Gate(tf.Module):
             l2: `l2_regularization` of the kernel.
         """
         super().__init__()
+        self.outputs = experts
         self._layer = Dense(store, name, inputs, experts, l2)
 
-    def __call__(self, x: tf.Tensor) -> tf.Tensor:
+    def __call__(self, inputs: tf.Tensor, run: ForwardContext) -> tf.Tensor:
         """Maps [B, inputs] to [B, experts], each row's sum being 1."""
-        return tf.nn.softmax(self._layer(x), axis=1)
+        return tf.nn.softmax(self._layer(inputs, run), axis=1)
 
 
 def mixture(experts: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:

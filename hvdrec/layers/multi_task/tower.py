@@ -9,10 +9,11 @@ import tensorflow as tf
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.feed_forward.dense import Dense
 from hvdrec.layers.feed_forward.dnn import DNN
+from hvdrec.layers.layer import Layer
 from hvdrec.layers.variables import VariableStore
 
 
-class TaskTower(tf.Module):
+class TaskTower(Layer):
     """A `TaskTower` of the config: its `dnn`, if it has one, then a layer with `num_class` outputs."""
 
     def __init__(
@@ -31,8 +32,9 @@ class TaskTower(tf.Module):
         name, output = names
         self._dnn = DNN(store, name, config.dnn, inputs, l2) if config.HasField("dnn") else None
         width = inputs if self._dnn is None else self._dnn.outputs
-        self._output = Dense(store, output, width, int(config.num_class), l2)
+        self.outputs = int(config.num_class)
+        self._output = Dense(store, output, width, self.outputs, l2)
 
-    def __call__(self, x: tf.Tensor, run: ForwardContext) -> tf.Tensor:
+    def __call__(self, inputs: tf.Tensor, run: ForwardContext) -> tf.Tensor:
         """Maps [B, inputs] to logits [B, num_class]."""
-        return self._output(x if self._dnn is None else self._dnn(x, run))
+        return self._output(inputs if self._dnn is None else self._dnn(inputs, run), run)
