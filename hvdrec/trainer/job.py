@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
+from google.protobuf import text_format
 
 from hvdrec.checkpoint.background import BackgroundSaver
 from hvdrec.checkpoint.names import SavedTensor
@@ -110,6 +111,7 @@ class Job:
             self.proto, self.store, self.entries(), self.group, self.identity(), continue_train, options
         )
         log = RunLog(self.folder.path, self.group.rank, int(self.proto.train_config.num_steps) or None)
+        log.text("pipeline.config", text_format.MessageToString(self.proto, as_utf8=True))
         saver = BackgroundSaver(self.store)
         assembled = functools.partial(loop_parts, self, log=log, saver=saver, verify=verify, options=options)
         try:

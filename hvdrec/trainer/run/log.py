@@ -162,6 +162,13 @@ class RunLog:
             for name, value in values.items():
                 tf.summary.scalar(name, value, step=step)
 
+    def text(self, name: str, text: str) -> None:
+        """Writes a text for TensorBoard, shown as it is (rank 0)."""
+        if self._rank != 0:
+            return
+        with self.events(""):
+            tf.summary.text(name, "".join(f"    {line}\n" for line in text.splitlines()), step=0)
+
     @contextlib.contextmanager
     def events(self, folder: str) -> Iterator[None]:
         """What is written with `tf.summary` in here goes below model_dir/`folder`."""
@@ -177,7 +184,18 @@ class RunLog:
         text = ", ".join(f"{name} = {value:.6g}" for name, value in sorted(result.items()))
         logger.info("evaluated step %d (%.1f s): %s", step, seconds, text)
         self.record("eval", step=step, **result)
-        self.scalars("eval_val", step, result)
+        self.evaluation("eval_val", step, result)
+
+    def evaluation(self, folder: str, step: int, result: Mapping[str, float]) -> None:
+        """Scalars of an evaluation.
+
+        Losses have the tags of training too (``loss/x`` beside EasyRec's ``loss/loss/x``), so that
+        TensorBoard draws both into one chart.
+        """
+        losses = {
+            name.removeprefix("loss/"): v for name, v in result.items() if name.startswith("loss/loss/")
+        }
+        self.scalars(folder, step, {**result, **losses})
 
     def close(self) -> None:
         """Ends the bar and closes the files."""
