@@ -16,6 +16,7 @@ from small_job import SmallJob
 
 from hvdrec.config import load
 from hvdrec.config.protos import pipeline_pb2
+from hvdrec.data.batch import BEGINNING, RowBlock
 from hvdrec.errors import ConfigError, DataError
 from hvdrec.features import Packer, build_plan
 from hvdrec.ops.native import load_native
@@ -65,6 +66,10 @@ def test_numbers_are_the_nearest_to_what_is_written(text: str) -> None:
             expected = np.float32(float(text or 0))
     except ValueError:
         with pytest.raises(DataError, match="is not a DOUBLE"):
+            pack(packer, x=[text.encode()])
+        return
+    if not np.isfinite(expected):
+        with pytest.raises(DataError, match="inf is not a finite number"):
             pack(packer, x=[text.encode()])
         return
     found = pack(packer, x=[text.encode()])["dense"][0, 0]
@@ -202,6 +207,67 @@ def test_table_names_are_those_of_easyrec(shared: pathlib.Path, run: str) -> Non
     ).get_variable_to_shape_map()
     expected = {n: s for n, s in names.items() if n.endswith("/embedding_weights")}
     assert {t.name: [t.rows, t.dim] for t in plan.tables} == expected
+
+
+NOT_FINITE = [b"nan", b"-inf", b"1e39", b"1e400"]
+
+
+@pytest.mark.parametrize("cell", NOT_FINITE)
+@pytest.mark.parametrize(
+    ("feature", "column", "good"),
+    [
+        ('input_names: "x" feature_type: RawFeature', "x", b"1"),
+        ('input_names: "f" feature_type: RawFeature normalizer_fn: "tf.math.tanh"', "f", b"1"),
+        ('input_names: "s" feature_type: RawFeature', "s", b"1"),
+        ('input_names: "v" feature_type: RawFeature raw_input_dim: 2', "v", b"1|2"),
+        ('input_names: "x" feature_type: RawFeature boundaries: [0, 2] embedding_dim: 4', "x", b"1"),
+        ('input_names: "x" feature_type: RawFeature embedding_dim: 4', "x", b"1"),
+        ('input_names: "x" hash_bucket_size: 9 embedding_dim: 4 precision: 3', "x", b"1"),
+        (
+            'input_names: "t" feature_type: TagFeature hash_bucket_size: 9 embedding_dim: 4 kv_separator: ":"',
+            "t",
+            b"a:1",
+        ),
+        (
+            'feature_name: "t" input_names: ["t", "v"] feature_type: TagFeature hash_bucket_size: 9 '
+            "embedding_dim: 4",
+            "v",
+            b"1",
+        ),
+    ],
+)
+def test_a_cell_that_is_not_finite_is_named(feature: str, column: str, good: bytes, cell: bytes) -> None:
+    """It would end training without its column's name, and be scored like any other in prediction."""
+    if "hash_bucket_size: 9 embedding_dim: 4 precision" in feature and cell == b"1e39":
+        return  # Such an id is a double, whose text is finite.
+    bad = {b"a:1": b"a:" + cell, b"1|2": b"1|" + cell}.get(good, cell)
+    name = "t" if "TagFeature" in feature else column
+    columns = {"t": [b"a", b"a"]} if '"t", "v"' in feature else {}
+    columns[column] = [good, bad]
+    with pytest.raises(DataError, match=rf"f.csv, row 2, column '{column}': -?(nan|inf) is not a finite"):
+        pack(packer_for(f"features {{ {feature} }}", [name]), **columns)
+    packer = packer_for(f"features {{ {feature} }}", [name], ignore_error=True)
+    fields = packer.plan.fields  # type: ignore[attr-defined]
+    arrays = [pa.array(columns.get(f.name, [b"", b""]), pa.binary()) for f in fields]
+    batch = RowBlock(pa.RecordBatch.from_arrays(arrays, [f.name for f in fields]), str, BEGINNING)
+    packed = packer.pack_block(batch)
+    assert (packed.rows, packed.bad_rows) == (1, 1)
+
+
+@pytest.mark.parametrize(("feature", "refused"), [("", True), ("boundaries: [0, 2] embedding_dim: 4", False)])
+def test_what_a_normalizer_makes_of_a_number_is_finite(feature: str, refused: bool) -> None:
+    """In buckets an infinite number has a place: below or above all boundaries."""
+    feature = f'features {{ input_names: "x" feature_type: RawFeature normalizer_fn: "log" {feature} }}'
+    packer = packer_for(feature, ["x"])
+    if refused:
+        with pytest.raises(
+            DataError, match=r"row 2, column 'x': -inf, by normalizer_fn log, is not a finite"
+        ):
+            pack(packer, x=[b"1", b"0"])
+    else:
+        assert ids(pack(packer, x=[b"2", b"0"])) == [1, 0]
+    with pytest.raises(DataError, match=r"row 2, column 'x': nan, by normalizer_fn log, is not a finite"):
+        pack(packer, x=[b"1", b"-1"])
 
 
 @pytest.mark.parametrize("label", [b"3", b"-1", b"1.5", b"nan"])
