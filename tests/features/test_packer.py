@@ -19,6 +19,8 @@ from hvdrec.config.protos import pipeline_pb2
 from hvdrec.data.batch import BEGINNING, RowBlock
 from hvdrec.errors import ConfigError, DataError
 from hvdrec.features import Packer, build_plan
+from hvdrec.features.fields import heads_of
+from hvdrec.losses.labels import label_ranges
 from hvdrec.ops.native import load_native
 
 
@@ -268,6 +270,55 @@ def test_what_a_normalizer_makes_of_a_number_is_finite(feature: str, refused: bo
         assert ids(pack(packer, x=[b"2", b"0"])) == [1, 0]
     with pytest.raises(DataError, match=r"row 2, column 'x': nan, by normalizer_fn log, is not a finite"):
         pack(packer, x=[b"1", b"-1"])
+
+
+@pytest.mark.parametrize(
+    ("losses", "allowed", "refused", "told"),
+    [
+        ("", [0, 0.25, 1], [-1, 2, 1.5], "CLASSIFICATION takes numbers from 0 to 1"),
+        ("loss_type: SIGMOID_L2_LOSS", [0, 1], [-1, 2], "SIGMOID_L2_LOSS takes"),
+        ("loss_type: CROSS_ENTROPY_LOSS", [0, 1], [-1, 2], "CROSS_ENTROPY_LOSS takes"),
+        ("loss_type: BINARY_CROSS_ENTROPY_LOSS", [0, 1], [-1, 2], "BINARY_CROSS_ENTROPY_LOSS takes"),
+        ("losses { loss_type: BINARY_FOCAL_LOSS }", [0, 1], [-1, 2], "BINARY_FOCAL_LOSS takes"),
+        ("losses { loss_type: F1_REWEIGHTED_LOSS }", [0, 1], [-1, 2], "F1_REWEIGHTED_LOSS takes"),
+        ("loss_type: L2_LOSS", [-1, 2, 1e9], [], ""),
+        ("losses { loss_type: PAIR_WISE_LOSS }", [-1, 0, 4], [], ""),
+        ("losses { loss_type: PAIR_WISE_LOSS } losses { loss_type: CLASSIFICATION }", [0], [4], "CLASSIF"),
+        ("num_class: 3", [0, 2], [3, -1, 0.5], "num_class is 3; use whole numbers from 0 to 2"),
+    ],
+)
+def test_labels_that_the_losses_do_not_take_are_named(
+    losses: str, allowed: list[float], refused: list[float], told: str
+) -> None:
+    fields = "".join(f'input_fields {{ input_name: "{n}" input_type: DOUBLE }} ' for n in ("y", "z"))
+    text = f"""data_config {{ {fields} input_fields {{ input_name: "s" }} label_fields: ["z", "y"]
+      input_type: CSVInput }}
+    feature_config {{ features {{ input_names: "s" hash_bucket_size: 5 embedding_dim: 4 }} }}
+    model_config {{ model_class: "DCN" label_name: "y" {losses} dcn {{}}
+      feature_groups {{ group_name: "all" feature_names: "s" }} }}"""
+    proto = text_format.Parse(text, pipeline_pb2.EasyRecConfig())
+    packer = Packer(build_plan(proto, label_ranges(heads_of(proto))))
+
+    def labels(*values: float) -> list[float]:
+        columns = {"y": pa.array(values), "z": pa.array([-7.0] * len(values)), "s": pa.nulls(len(values))}
+        names = [f.name for f in build_plan(proto).fields]
+        batch = pa.RecordBatch.from_arrays([columns[n] for n in names], names)
+        return packer.pack(batch, lambda i: f"f.csv, row {i + 1}")[1]["label/y"].tolist()
+
+    assert labels(*map(float, allowed)) == np.asarray(allowed, np.float32).tolist()
+    for value in refused:
+        with pytest.raises(DataError, match=f"f.csv, row 2, column 'y': label {value} where {told}"):
+            labels(1.0, float(value))
+
+
+def test_a_label_that_is_a_word_says_what_to_do() -> None:
+    packer = packer_for('features { input_names: "s" hash_bucket_size: 5 embedding_dim: 4 }', ["s"])
+    told = "f.csv, row 2, column 'label': 'yes' is not an INT32; labels are numbers: code them in the data"
+    with pytest.raises(DataError, match=told):
+        pack(packer, label=[b"1", b"yes"])
+    numbers = packer_for('features { input_names: "n" num_buckets: 5 embedding_dim: 4 }', ["n"])
+    with pytest.raises(DataError, match=r"'yes' is not an INT32$"):
+        pack(numbers, n=[b"yes"])
 
 
 @pytest.mark.parametrize("label", [b"3", b"-1", b"1.5", b"nan"])

@@ -95,31 +95,29 @@ void Packer::PackMulti(const LookupSpec& lookup, const IdValues& values, Packed*
   }
 }
 
-void Packer::CheckClasses(ArrowCells* cells, const LabelSpec& label, const float* values,
-                          int64_t rows) const {
+void Packer::CheckLabels(ArrowCells* cells, const LabelSpec& label, const float* values,
+                         int64_t rows) const {
+  const float high = label.classes > 0 ? static_cast<float>(label.classes - 1) : label.high;
+  const float low = label.classes > 0 ? 0.0f : label.low;
   for (int64_t row = 0; row < rows; ++row) {
     const float value = values[row];
-    if (value >= 0.0f && value < static_cast<float>(label.classes) && value == std::floor(value)) {
-      continue;
-    }
+    const bool whole = label.classes == 0 || value == std::floor(value);
+    if (value >= low && value <= high && whole) continue;
     std::ostringstream text;
-    text << "label " << value << " where num_class is " << label.classes
-         << "; use whole numbers from 0 to " << label.classes - 1;
+    text << "label " << value << " where " << label.range;
     cells->Bad(row, spec_.fields[label.field], text.str());
   }
 }
 
 void Packer::PackLabels(ArrowCells* cells, Packed* out) const {
+  const ArrowCells::Advice advice(cells, "labels are numbers: code them in the data");
   for (const LabelSpec& label : spec_.labels) {
     Array<float> values(static_cast<size_t>(out->rows * label.dim));
     const Field& field = spec_.fields[label.field];
     if (label.dim == 1) {
       ReadNumbers(cells, label.field, values.data());
-      if (label.classes > 0) {
-        CheckClasses(cells, label, values.data(), out->rows);
-      } else {
-        RequireFinite(cells, field, values.data(), values.size(), 1);
-      }
+      RequireFinite(cells, field, values.data(), values.size(), 1);
+      CheckLabels(cells, label, values.data(), out->rows);
       out->labels.push_back(std::move(values));
       continue;
     }

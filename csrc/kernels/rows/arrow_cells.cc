@@ -175,7 +175,7 @@ int64_t ArrowCells::ParseInteger(std::string_view text, const Field& field, int6
       (narrow && (value < std::numeric_limits<int32_t>::min() ||
                   value > std::numeric_limits<int32_t>::max()))) {
     const char* wanted = IsWhole(field.type) ? TypeName(field.type) : "a whole number";
-    Bad(row, field, Quoted(text) + " is not " + wanted);
+    NotA(wanted, text, field, row);
     return 0;
   }
   return value;
@@ -187,7 +187,7 @@ double ArrowCells::ParseNumber(std::string_view text, const Field& field, int64_
   if (field.type == FieldType::kBool) {
     if (digits == "1" || digits == "true" || digits == "True" || digits == "TRUE") return 1.0;
     if (digits == "0" || digits == "false" || digits == "False" || digits == "FALSE") return 0.0;
-    Bad(row, field, Quoted(text) + " is not a BOOL");
+    NotA("a BOOL", text, field, row);
     return 0.0;
   }
   if (digits.size() > 1 && digits.front() == '+' && digits[1] != '-') digits.remove_prefix(1);
@@ -197,10 +197,15 @@ double ArrowCells::ParseNumber(std::string_view text, const Field& field, int64_
     // from_chars leaves the value alone; strtod gives 0 or infinity, as TensorFlow has it.
     value = std::strtod(std::string(digits).c_str(), nullptr);
   } else if (error != std::errc() || end != digits.data() + digits.size() || digits.empty()) {
-    Bad(row, field, Quoted(text) + " is not " + TypeName(field.type));
+    NotA(TypeName(field.type), text, field, row);
     return 0.0;
   }
   return Finite(value, field, row);
+}
+
+void ArrowCells::NotA(const char* wanted, std::string_view text, const Field& field, int64_t row) {
+  const std::string advice = advice_ == nullptr ? "" : std::string("; ") + advice_;
+  Bad(row, field, Quoted(text) + " is not " + wanted + advice);
 }
 
 double ArrowCells::Finite(double value, const Field& field, int64_t row) {

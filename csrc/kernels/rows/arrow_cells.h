@@ -185,6 +185,18 @@ class ArrowCells {
   int64_t ParseInteger(std::string_view text, const Field& field, int64_t row);
   double ParseNumber(std::string_view text, const Field& field, int64_t row);
 
+  // While it lives, what to do about a text that isn't a number is said with it.
+  class Advice {
+   public:
+    Advice(ArrowCells* cells, const char* text) : cells_(cells) { cells_->advice_ = text; }
+    ~Advice() { cells_->advice_ = nullptr; }
+    Advice(const Advice&) = delete;
+    Advice& operator=(const Advice&) = delete;
+
+   private:
+    ArrowCells* cells_;
+  };
+
   // Reports a bad cell: throws, or marks the row.
   void Bad(int64_t row, const Field& field, const std::string& what);
 
@@ -213,6 +225,7 @@ class ArrowCells {
   int64_t StoredInteger(const Column& column, int64_t at, int64_t row);
   double StoredNumber(const Column& column, int64_t at, int64_t row);
   double Finite(double value, const Field& field, int64_t row);
+  void NotA(const char* wanted, std::string_view text, const Field& field, int64_t row);
 
   int64_t rows_;
   bool collect_;
@@ -220,6 +233,7 @@ class ArrowCells {
   std::vector<uint8_t> bad_;
   int64_t first_bad_row_ = -1;
   std::string first_bad_;
+  const char* advice_ = nullptr;
 };
 
 // Reports rows with a number that isn't finite; each row has `width` numbers. `after` says what was
