@@ -87,7 +87,9 @@ PackerSpec ParseSpec(const py::dict& from) {
   for (const auto& item : from["labels"].cast<py::list>()) {
     const auto label = item.cast<py::dict>();
     spec.labels.push_back({label["field"].cast<int>(), label["dim"].cast<int>(),
-                           label["separator"].cast<std::string>(), label["classes"].cast<int>()});
+                           label["separator"].cast<std::string>(), label["classes"].cast<int>(),
+                           label["low"].cast<float>(), label["high"].cast<float>(),
+                           label["range"].cast<std::string>()});
   }
   spec.weight_field = from["weight_field"].cast<int>();
   spec.id_fields = from["id_fields"].cast<std::vector<int>>();

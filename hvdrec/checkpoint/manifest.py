@@ -99,7 +99,7 @@ def parse(text: str, path: str) -> dict[str, Any]:
     try:
         body = json.loads(text)
         checksum = body.pop("checksum")
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path}: can't be read: {error}") from error
     if checksum != _checksum(body):
         raise CheckpointError(f"{path}: fails its checksum")

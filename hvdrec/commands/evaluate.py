@@ -49,8 +49,8 @@ def _evaluate(
         write_result(path, result, step)
         record = log.RunLog(model_dir, 0, None)
         record.record("eval", step=step, **result)
-        record.scalars("eval", step, result)
-        pictures.write(record, "eval", step)
+        record.evaluation("eval", step, result)
+        pictures.write(record, "eval", step, result)
         record.close()
         for name, value in sorted(result.items()):
             print(f"{name} = {value:.6g}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from hvdrec.config.flags import newest_version
 from hvdrec.data.batch import PackedBatch, RowBlock
 from hvdrec.data.rows import FieldLike
 from hvdrec.errors import UserError
-from hvdrec.features import Packer
+from hvdrec.features import Packer, build_plan
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.serving.loaded import LoadedModel
 from hvdrec.storage import is_remote
@@ -91,9 +92,16 @@ class FromSavedModel(Predictor):
         else:
             self._model = LoadedModel(version, proto)
         self.fields = self._model.inputs
+        # Rows are good or bad by the rules of training, whoever made the model.
+        plan = build_plan(proto).for_prediction()
+        there = {field.name for field in self.fields}
+        checks = there.issuperset(field.name for field in plan.fields)
+        self._packer = Packer(plan, proto.data_config.ignore_error) if checks else None
 
     def pack(self, block: RowBlock) -> PackedBatch:
-        """Passes the columns on as they are."""
+        """Looks through the cells, and passes the good rows' columns on as they are."""
+        if self._packer is not None:
+            return dataclasses.replace(self._packer.pack_block(block, keep_raw=True), arrays={})
         return PackedBatch(block.columns.num_rows, {}, block.position, raw=block.columns, locate=block.locate)
 
     def predict(self, batch: PackedBatch) -> dict[str, np.ndarray]:

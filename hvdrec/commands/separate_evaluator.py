@@ -100,7 +100,7 @@ def _follow(
             start = time.monotonic()
             result = job.evaluate(evaluator, pictures=pictures)
             log.evaluated(seen, time.monotonic() - start, result)
-            pictures.write(log, "eval_val", seen)
+            pictures.write(log, "eval_val", seen, result)
             if metrics is not None:
                 metrics.add(seen, result)
             write_result(os.path.join(folder.path, "eval_result.txt"), result, seen)

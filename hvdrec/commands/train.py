@@ -138,6 +138,8 @@ def run_job(flags: Any, signals: StopSignals, group: ReplicaGroup, make: Callabl
         write_result(os.path.join(folder.path, "eval_result.txt"), result, job.evaluated_step)
         show(result)
     print(f"checkpoint: {prefix and job.store.shown(prefix)}")
+    if job.exports and (best := job.exports.best()):
+        print(best)
     if exported:
         print(f"exported: {folder.shown(str(exported))}")
     print(f"next: {sys.executable} -m hvdrec.eval --model_dir {folder.model_dir}", flush=True)

@@ -47,7 +47,7 @@ def load(path: str | os.PathLike[str]) -> Config:
 
 def _read(path: str) -> str:
     try:
-        return read_text(path, "utf-8-sig")
+        return read_text(path)
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: isn't UTF-8 text (byte {error.start})") from None
     except (OSError, ValueError) as error:

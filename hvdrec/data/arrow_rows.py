@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 
-from hvdrec.data.rows import Gathered, RowRefs
+from hvdrec.data.column_types import joined, plain
+from hvdrec.data.rows import Gathered, RowRefs, RowsFile
 from hvdrec.errors import DataError
 
 
@@ -16,10 +17,15 @@ class ArrowRows:
     """Makes columns of rows in `ArrowBlock`s.
 
     Attributes:
-        schema: The columns of all blocks.
+        files: What the rows come from.
+        schema: The columns, in the first file's types. Others may have another type in another file;
+            rows of several files come in types that hold all their values.
+        declared: The `input_type` of declared fields.
     """
 
+    files: Sequence[RowsFile]
     schema: pa.Schema
+    declared: Mapping[str, str]
 
     def gather(self, rows: RowRefs) -> Gathered:
         """See `Format.gather`."""
@@ -36,8 +42,15 @@ class ArrowRows:
             lines[place] = block.lines(index)
         if not parts:
             return Gathered(_empty(self.schema), files, lines, [])
-        columns = parts[0] if len(parts) == 1 else _one_batch(parts)
         order = np.concatenate(places)
+
+        def mismatch(name: str, part: int, row: int, text: str) -> DataError:
+            at = places[part][row]
+            return DataError(f"{self.files[files[at]].name}, row {lines[at]}, column {name!r}: {text}")
+
+        filled = [part for part in parts if part.num_rows]
+        places = [place for place in places if len(place)]
+        columns = joined(filled or parts[:1], self.declared, mismatch)
         if len(parts) > 1 and np.any(order[1:] < order[:-1]):
             back = np.empty_like(order)
             back[order] = np.arange(len(order))
@@ -48,27 +61,10 @@ class ArrowRows:
         """See `Format.compact`."""
         return GatheredBlock(self.gather(rows))
 
-    def conform(self, name: str, batch: pa.RecordBatch) -> pa.Table:
-        """A batch in the types of `schema`.
-
-        Args:
-            name: Where it comes from, for messages.
-            batch: Has at least the columns of `schema`.
-
-        Raises:
-            DataError: A value would change by that.
-        """
-        columns = []
-        for field in self.schema:
-            column = batch.column(field.name)
-            try:
-                columns.append(column if column.type == field.type else column.cast(field.type))
-            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-                raise DataError(
-                    f"{name}, column {field.name}: values of type {column.type} don't fit {field.type}, "
-                    "the type in the first file"
-                ) from error
-        return pa.Table.from_arrays(columns, schema=self.schema)
+    def conform(self, batch: pa.RecordBatch) -> pa.Table:
+        """The columns of a batch in plain types; it has at least those of `schema`."""
+        columns = [plain(batch.column(name), self.declared.get(name)) for name in self.schema.names]
+        return pa.Table.from_arrays(columns, self.schema.names)
 
 
 class ArrowBlock:
@@ -128,11 +124,13 @@ class Stretch:
     """Decodes consecutive rows of a file in order and hands the pieces to their blocks.
 
     Args:
-        number: Of the file.
+        file: What they come from.
+        number: Its number.
         tables: The rows, in pieces of any size; nothing is taken from it before a row is asked for.
     """
 
-    def __init__(self, number: int, tables: Iterator[pa.Table]) -> None:
+    def __init__(self, file: RowsFile, number: int, tables: Iterator[pa.Table]) -> None:
+        self._file = file
         self._number = number
         self._tables = tables
         self._pending: list[pa.Table] = []
@@ -166,12 +164,18 @@ class Stretch:
 
     def _read(self, rows: int) -> pa.RecordBatch:
         """Takes the next `rows` rows; a piece of the decoder may hold more or fewer."""
-        while sum(table.num_rows for table in self._pending) < rows:
-            self._pending.append(next(self._tables))
+        while (found := sum(table.num_rows for table in self._pending)) < rows:
+            table = next(self._tables, None)
+            if table is None:
+                raise DataError(
+                    f"{self._file.name}: it ends {rows - found} rows before the number of rows that it gives"
+                )
+            self._pending.append(table)
         table = pa.concat_tables(self._pending)
         rest = table.slice(rows)
         self._pending = [rest] if rest.num_rows else []
-        return _one_batch(table.slice(0, rows).to_batches())
+        pieces = table.slice(0, rows).to_batches()
+        return pieces[0] if len(pieces) == 1 else pa.concat_batches(pieces)
 
 
 def _take(data: pa.RecordBatch, index: np.ndarray) -> pa.RecordBatch:
@@ -180,24 +184,5 @@ def _take(data: pa.RecordBatch, index: np.ndarray) -> pa.RecordBatch:
     return data.take(pa.array(index))
 
 
-def _one_batch(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
-    return parts[0] if len(parts) == 1 else pa.concat_batches(parts)
-
-
 def _empty(schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
-
-
-def plain_type(kind: pa.DataType) -> pa.DataType:
-    """Returns the ordinary type with the same values."""
-    if pa.types.is_dictionary(kind):
-        return plain_type(kind.value_type)
-    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return pa.string()
-    if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind) or pa.types.is_fixed_size_binary(kind):
-        return pa.binary()
-    if pa.types.is_decimal(kind):
-        return pa.float64()
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
-        return pa.list_(plain_type(kind.value_type))
-    return kind

@@ -92,7 +92,8 @@ class _FileErrors:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError | pa.ArrowException):
+        # A UnicodeDecodeError: a name of a column that isn't text.
+        if isinstance(error, OSError | pa.ArrowException | UnicodeDecodeError):
             text = str(error).split("\n")[0] or type(error).__name__
             raise DataError(f"{self._name}: can't be read: {text}") from error
 

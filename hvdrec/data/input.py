@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from hvdrec.config.protos import dataset_pb2
 from hvdrec.data.batch import BEGINNING, InputPosition
 from hvdrec.data.csv_input import CsvFormat
 from hvdrec.data.files import list_files
@@ -38,6 +39,11 @@ class _Wanted:
     fields: Sequence[FieldLike]
     keep_raw: bool
 
+    def declared(self) -> dict[str, str]:
+        """The type of each declared field."""
+        kinds = dataset_pb2.DatasetConfig.FieldType
+        return {field.input_name: kinds.Name(field.input_type) for field in self.data_config.input_fields}
+
     def selected_cols(self) -> list[str]:
         return [name.strip() for name in self.data_config.selected_cols.split(",") if name.strip()]
 
@@ -64,12 +70,15 @@ def _open_csv(wanted: _Wanted) -> Format:
 
 def _open_parquet(wanted: _Wanted) -> Format:
     wanted.ignore_selected_cols("Parquet files")
-    return ParquetFormat(list_files(wanted.paths, wanted.what), wanted.fields, keep_raw=wanted.keep_raw)
+    files = list_files(wanted.paths, wanted.what)
+    return ParquetFormat(files, wanted.fields, wanted.declared(), keep_raw=wanted.keep_raw)
 
 
 def _open_odps(wanted: _Wanted) -> Format:
     found = tables(wanted.paths, wanted.what)
-    return OdpsFormat(found, wanted.fields, selected=wanted.selected_cols(), keep_raw=wanted.keep_raw)
+    return OdpsFormat(
+        found, wanted.fields, wanted.declared(), selected=wanted.selected_cols(), keep_raw=wanted.keep_raw
+    )
 
 
 # By `data_config.input_type`.

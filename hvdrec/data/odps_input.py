@@ -6,11 +6,12 @@ fetched when its first row is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 
-from hvdrec.data.arrow_rows import ArrowBlock, ArrowRows, Stretch, plain_type
+from hvdrec.data.arrow_rows import ArrowBlock, ArrowRows, Stretch
+from hvdrec.data.column_types import plain_schema
 from hvdrec.data.rows import FieldLike, need_selected
 from hvdrec.data.share import ReadShare
 from hvdrec.errors import DataError
@@ -24,12 +25,13 @@ _STRETCH_ROWS = 1 << 18
 class OdpsFormat(ArrowRows):
     """Rows of MaxCompute's tables.
 
-    Columns go by name: a table may have others, in any order. The first table's types are those of all
-    blocks, as in `ParquetFormat`. A table is read as it is when a pass over it begins.
+    Columns go by name: a table may have others, in any order. Their types are no matter, as in
+    `ParquetFormat`. A table is read as it is when a pass over it begins.
 
     Args:
         files: The tables, in listed order.
         fields: The columns wanted, in the order of the result.
+        declared: The `input_type` of declared fields by name.
         selected: The only columns that may be read; empty for all.
         keep_raw: Also read all other columns, after those of `fields`.
         block_rows: Rows that are made columns of at a time.
@@ -40,10 +42,13 @@ class OdpsFormat(ArrowRows):
         DataError: The first table can't be read or lacks a column.
     """
 
+    files: Sequence[Table]
+
     def __init__(
         self,
         files: Sequence[Table],
         fields: Sequence[FieldLike],
+        declared: Mapping[str, str] | None = None,
         *,
         selected: Sequence[str] = (),
         keep_raw: bool = False,
@@ -51,6 +56,7 @@ class OdpsFormat(ArrowRows):
         stretch_rows: int = _STRETCH_ROWS,
     ) -> None:
         self.files = files
+        self.declared = declared or {}
         self._share = ReadShare(files)
         self._block_rows = block_rows
         self._stretch_rows = stretch_rows
@@ -61,7 +67,7 @@ class OdpsFormat(ArrowRows):
             everything = [name for name in found.names if not selected or name in selected]
             self._names += [name for name in everything if name not in self._names]
         self._check(files[0], found)
-        self.schema = pa.schema([(name, plain_type(found.field(name).type)) for name in self._names])
+        self.schema = plain_schema(found, self._names, self.declared)
 
     def _check(self, table: Table, schema: pa.Schema) -> None:
         for name in self._names:
@@ -76,15 +82,15 @@ class OdpsFormat(ArrowRows):
             self._check(self.files[number], table.schema)
             for first in range(0, table.rows, self._stretch_rows):
                 rows = min(self._stretch_rows, table.rows - first)
-                stretch = Stretch(number, self._fetch(number, table, first, rows))
+                stretch = Stretch(self.files[number], number, self._fetch(table, first, rows))
                 for block in stretch.blocks(first, rows, self._block_rows):
                     self._share.within(block.end / table.rows)
                     yield block
             self._share.end_file(number)
 
-    def _fetch(self, number: int, table: Snapshot, first: int, rows: int) -> Iterator[pa.Table]:
+    def _fetch(self, table: Snapshot, first: int, rows: int) -> Iterator[pa.Table]:
         for batch in table.batches(first, rows, self._names):
-            yield self.conform(self.files[number].name, batch)
+            yield self.conform(batch)
 
     @property
     def share_read(self) -> float:

@@ -7,12 +7,13 @@ is decoded when its first row is asked for, and row groups of which a rank needs
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hvdrec.data.arrow_rows import ArrowBlock, ArrowRows, Stretch, plain_type
+from hvdrec.data.arrow_rows import ArrowBlock, ArrowRows, Stretch
+from hvdrec.data.column_types import plain_schema
 from hvdrec.data.files import InputFile
 from hvdrec.data.rows import FieldLike
 from hvdrec.data.share import ReadShare
@@ -25,13 +26,12 @@ _BLOCK_ROWS = 1 << 15
 class ParquetFormat(ArrowRows):
     """Rows of Parquet files.
 
-    The first file's types are those of all blocks; columns of other files are cast to them where no
-    value changes by that. Dictionaries become plain columns, large and view types ordinary ones,
-    decimals float64.
+    Columns come as `hvdrec.data.column_types` has them, whatever a file's own types are.
 
     Args:
         files: The files, in listed order.
         fields: The columns wanted, in the order of the result.
+        declared: The `input_type` of declared fields by name.
         keep_raw: Also read all other columns, after those of `fields`.
         block_rows: Rows decoded at a time.
 
@@ -39,23 +39,27 @@ class ParquetFormat(ArrowRows):
         DataError: The first file isn't a Parquet file or lacks a column.
     """
 
+    files: Sequence[InputFile]
+
     def __init__(
         self,
         files: Sequence[InputFile],
         fields: Sequence[FieldLike],
+        declared: Mapping[str, str] | None = None,
         *,
         keep_raw: bool = False,
         block_rows: int = _BLOCK_ROWS,
     ) -> None:
         self.files = files
+        self.declared = declared or {}
         self._share = ReadShare(files)
         self._block_rows = block_rows
         self._names = list(dict.fromkeys(field.name for field in fields))
-        schema = self._open(0).schema_arrow
+        schema = self._schema(0, self._open(0))
         if keep_raw:
             self._names += [name for name in schema.names if name not in self._names]
         self._check(0, schema)
-        self.schema = pa.schema([(name, plain_type(schema.field(name).type)) for name in self._names])
+        self.schema = plain_schema(schema, self._names, self.declared)
 
     def _open(self, number: int) -> pq.ParquetFile:
         file = self.files[number]
@@ -64,6 +68,10 @@ class ParquetFormat(ArrowRows):
                 file.name,
                 lambda: pq.ParquetFile(file.open_random(), buffer_size=1 << 20, pre_buffer=file.remote),
             )
+
+    def _schema(self, number: int, file: pq.ParquetFile) -> pa.Schema:
+        with self.files[number].errors():
+            return file.schema_arrow
 
     def _check(self, number: int, schema: pa.Schema) -> None:
         for name in self._names:
@@ -77,11 +85,11 @@ class ParquetFormat(ArrowRows):
         self._share.begin(files)
         for number in files:
             file = self._open(number)
-            self._check(number, file.schema_arrow)
+            self._check(number, self._schema(number, file))
             first = 0
             for group in range(file.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows
-                stretch = Stretch(number, self.decode(number, file, group))
+                stretch = Stretch(self.files[number], number, self.decode(number, file, group))
                 for block in stretch.blocks(first, rows, self._block_rows):
                     self._share.within(block.end / file.metadata.num_rows)
                     yield block
@@ -94,8 +102,7 @@ class ParquetFormat(ArrowRows):
         return self._share.value
 
     def decode(self, number: int, file: pq.ParquetFile, group: int) -> Iterator[pa.Table]:
-        """Decodes a row group piece by piece, in the types of the first file."""
-        name = self.files[number].name
+        """Decodes a row group piece by piece."""
         with self.files[number].errors():
             batches = self._batches(file, group)
             done = 0
@@ -107,7 +114,7 @@ class ParquetFormat(ArrowRows):
                     batches, batch = self._begin_again(number, group, done, error)
                 if batch is None:
                     return
-                yield self.conform(name, batch)
+                yield self.conform(batch)
                 done += 1
 
     def _batches(self, file: pq.ParquetFile, group: int) -> Iterator[pa.RecordBatch]:

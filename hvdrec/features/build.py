@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from hvdrec.config.models.registry import spec_of
@@ -39,15 +41,33 @@ class _Kind(NamedTuple):
     frozen: bool
 
 
-def build_plan(proto: Any) -> FeaturePlan:
+class LabelRange(NamedTuple):
+    """Which numbers may be labels.
+
+    Attributes:
+        low: The least.
+        high: The greatest.
+        why: Words for a message: "label 2 where ...".
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    why: str = ""
+
+
+def build_plan(proto: Any, labels: Mapping[str, LabelRange] | None = None) -> FeaturePlan:
     """Compiles the features, groups and labels of an `EasyRecConfig`.
+
+    Args:
+        proto: It.
+        labels: What the losses of a label take, where that isn't any number.
 
     Raises:
         ConfigError: A feature isn't supported or doesn't fit.
     """
     uses = _uses(proto)
     tables = _tables(uses)
-    return _Layout(proto, uses, tables).plan()
+    return _Layout(proto, uses, tables, labels or {}).plan()
 
 
 def _features(proto: Any) -> dict[str, Any]:
@@ -131,8 +151,15 @@ def _tables(uses: list[_Use]) -> dict[int, tuple[str, _Use]]:
 class _Layout:
     """Gives every use its place in the packed batch."""
 
-    def __init__(self, proto: Any, uses: list[_Use], tables: dict[int, tuple[str, _Use]]) -> None:
+    def __init__(
+        self,
+        proto: Any,
+        uses: list[_Use],
+        tables: dict[int, tuple[str, _Use]],
+        labels: Mapping[str, LabelRange],
+    ) -> None:
         self._proto = proto
+        self._label_ranges = labels
         self._uses = uses
         self._table_of = tables
         self._fields = FieldSet(proto.data_config)
@@ -183,7 +210,7 @@ class _Layout:
                     "field": self._fields.index(name, "label_fields"),
                     "dim": dim,
                     "separator": data.label_sep[i] if i < len(data.label_sep) else ",",
-                    "classes": label_classes(self._proto, name),
+                    **self._allowed(name),
                 }
                 for i, (name, dim) in enumerate(zip(labels, label_dims, strict=True))
             ],
@@ -205,6 +232,14 @@ class _Layout:
             ids=tuple(ids),
             native=native,
         )
+
+    def _allowed(self, label: str) -> dict[str, Any]:
+        """Which numbers a label may be."""
+        classes = label_classes(self._proto, label)
+        low, high, why = self._label_ranges.get(label, LabelRange())
+        if classes:
+            why = f"num_class is {classes}; use whole numbers from 0 to {classes - 1}"
+        return {"classes": classes, "low": low, "high": high, "range": why}
 
     def _kind(self, position: int) -> _Kind:
         name, use = self._table_of[position]

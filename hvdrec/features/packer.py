@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hvdrec.data.batch import BEGINNING, PackedBatch, RowBlock
+from hvdrec.data.column_types import plain, plain_schema
 from hvdrec.errors import DataError
 from hvdrec.features.plan import FeaturePlan
 from hvdrec.ops.native import load_native
@@ -31,6 +32,7 @@ class Packer:
         self._plan = plan
         self._ignore_error = ignore_error
         self._names = [f.name for f in plan.fields]
+        self._declared = {f.name: f.dtype for f in plan.fields}
         self._schema: pa.Schema | None = None
         self._taken: list[pa.DataType] = []
         self._casts = False
@@ -94,7 +96,11 @@ class Packer:
         return arrays
 
     def _run(self, columns: pa.RecordBatch, locate: Callable[[int], str]) -> Any:
-        schema, array = self._conform(columns).__arrow_c_array__()
+        try:
+            conformed = self._conform(columns)
+        except DataError as error:
+            raise DataError(f"from {locate(0)} on: {error}" if columns.num_rows else str(error)) from error
+        schema, array = conformed.__arrow_c_array__()
         try:
             return self._packer.pack(schema, array, self._ignore_error)
         except self._native.BadCell as error:
@@ -103,17 +109,17 @@ class Packer:
 
     def _conform(self, columns: pa.RecordBatch) -> pa.RecordBatch:
         """Casts to the types the native packer takes: binary, int64, double or lists of them."""
-        if columns.num_columns > len(self._names):
+        if columns.schema.names != self._names:
             columns = columns.select(self._names)
         if self._schema is None or not columns.schema.equals(self._schema):
-            self._schema = columns.schema
-            kinds = zip(self._names, columns.schema.types, strict=True)
-            self._taken = [_canonical_type(kind, name) for name, kind in kinds]
+            found = plain_schema(columns.schema, self._names, self._declared)
+            self._taken = [_canonical_type(field.type, field.name) for field in found]
             self._casts = self._taken != columns.schema.types
+            self._schema = columns.schema
         if not self._casts:
             return columns
         arrays = [
-            array if array.type == kind else _cast(array, kind, name)
+            array if array.type == kind else _cast(plain(array, self._declared[name]), kind, name)
             for array, kind, name in zip(columns.columns, self._taken, self._names, strict=True)
         ]
         return pa.RecordBatch.from_arrays(arrays, self._names)
@@ -131,19 +137,16 @@ def _cast(array: pa.Array, kind: pa.DataType, name: str) -> pa.Array:
 
 
 def _canonical_type(kind: pa.DataType, name: str) -> pa.DataType:
+    """What the native packer takes in place of a plain type."""
     if pa.types.is_binary(kind) or pa.types.is_string(kind):
         return kind
-    if pa.types.is_large_binary(kind) or pa.types.is_large_string(kind):
-        return pa.string() if pa.types.is_large_string(kind) else pa.binary()
-    if pa.types.is_dictionary(kind):
-        return _canonical_type(kind.value_type, name)
     if pa.types.is_uint64(kind):
         # As text: the upper half doesn't fit int64.
         return pa.string()
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind):
         return pa.int64()
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+    if pa.types.is_floating(kind):
         return pa.float64()
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+    if pa.types.is_list(kind):
         return pa.list_(_canonical_type(kind.value_type, name))
     raise DataError(f"column {name!r} has the type {kind}, which can't be used as a feature or label")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -35,6 +36,14 @@ class LogitMeaning(enum.Enum):
     EMBEDDING = "embedding"
 
 
+class Labels(enum.Enum):
+    """Which labels a loss takes: the least and the greatest number."""
+
+    ANY = (-math.inf, math.inf)
+    #: Probabilities: any other number gives the loss no minimum.
+    UNIT = (0.0, 1.0)
+
+
 @dataclasses.dataclass(frozen=True)
 class LossEntry:
     """A registered loss.
@@ -46,6 +55,7 @@ class LossEntry:
         name: Its default name in the loss dict.
         output: What the logit means.
         many_classes: Whether it takes a `num_class` over 1.
+        labels: Which labels it takes with one class.
     """
 
     build: Callable[[Any, int], Loss]
@@ -53,6 +63,7 @@ class LossEntry:
     name: str
     output: LogitMeaning
     many_classes: bool
+    labels: Labels
 
 
 _ENTRIES: dict[str, LossEntry] = {}
@@ -66,21 +77,36 @@ def register(
     name: str | None = None,
     output: LogitMeaning = LogitMeaning.PROBABILITY,
     many_classes: bool = False,
+    labels: Labels = Labels.ANY,
 ) -> None:
     """Registers a loss under the name of its `LossType`; see `LossEntry` for the arguments."""
     loss_pb2.LossType.Value(loss_type)
     if loss_type in _ENTRIES:
         raise ValueError(f"loss {loss_type} is registered twice")
-    _ENTRIES[loss_type] = LossEntry(build, param_field, name or loss_type.lower(), output, many_classes)
+    _ENTRIES[loss_type] = LossEntry(
+        build, param_field, name or loss_type.lower(), output, many_classes, labels
+    )
 
 
-register("CLASSIFICATION", classification.build, name="cross_entropy_loss", many_classes=True)
+register(
+    "CLASSIFICATION",
+    classification.build,
+    name="cross_entropy_loss",
+    many_classes=True,
+    labels=Labels.UNIT,
+)
 register("L2_LOSS", l2.build, name="l2_loss", output=LogitMeaning.VALUE)
-register("SIGMOID_L2_LOSS", l2.build_sigmoid, name="l2_loss", output=LogitMeaning.SIGMOID_VALUE)
-register("CROSS_ENTROPY_LOSS", cross_entropy.build)
-register("BINARY_CROSS_ENTROPY_LOSS", cross_entropy.build_binary)
-register("BINARY_FOCAL_LOSS", focal.build, param_field="binary_focal_loss")
-register("F1_REWEIGHTED_LOSS", f1_reweighted.build, param_field="f1_reweighted_loss")
+register(
+    "SIGMOID_L2_LOSS",
+    l2.build_sigmoid,
+    name="l2_loss",
+    output=LogitMeaning.SIGMOID_VALUE,
+    labels=Labels.UNIT,
+)
+register("CROSS_ENTROPY_LOSS", cross_entropy.build, labels=Labels.UNIT)
+register("BINARY_CROSS_ENTROPY_LOSS", cross_entropy.build_binary, labels=Labels.UNIT)
+register("BINARY_FOCAL_LOSS", focal.build, param_field="binary_focal_loss", labels=Labels.UNIT)
+register("F1_REWEIGHTED_LOSS", f1_reweighted.build, param_field="f1_reweighted_loss", labels=Labels.UNIT)
 register("PAIR_WISE_LOSS", ranknet.build, param_field="pairwise_loss")
 register("PAIRWISE_LOGISTIC_LOSS", pairwise_logistic.build, param_field="pairwise_logistic_loss")
 register("PAIRWISE_FOCAL_LOSS", pairwise_focal.build, param_field="pairwise_focal_loss")

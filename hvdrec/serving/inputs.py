@@ -121,7 +121,31 @@ def _several(proto: Any) -> dict[str, tf.DType | None]:
     export = proto.export_config
     if export.auto_multi_value:
         return natural
-    return {name: natural.get(name) for name in export.multi_value_fields.input_name}
+    named = {name: natural.get(name) for name in export.multi_value_fields.input_name}
+    return {**_lists(proto, natural), **named}
+
+
+def _lists(proto: Any, natural: Mapping[str, tf.DType | None]) -> dict[str, tf.DType | None]:
+    """Fields whose several values can only come as lists: those declared as numbers, and their partners.
+
+    A text holds several values too; a number doesn't, so only files with lists (not CSV) have such fields.
+    """
+    kinds = {f.input_name: f.input_type for f in proto.data_config.input_fields}
+    text, csv = dataset_pb2.DatasetConfig.STRING, _is_csv(proto)
+    found: dict[str, tf.DType | None] = {}
+    for config in () if csv else _features(proto):
+        names = [name for name in config.input_names[:2] if name in natural]
+        if config.feature_type == feature_config_pb2.FeatureConfig.RawFeature:
+            found.update({name: natural[name] for name in names[:1] if kinds[name] != text})
+        elif any(kinds[name] != text for name in names):
+            found.update({name: None if kinds[name] != text else natural[name] for name in names[:1]})
+            found.update({name: natural[name] for name in names[1:]})
+    return found
+
+
+def _is_csv(proto: Any) -> bool:
+    field = proto.data_config.DESCRIPTOR.fields_by_name["input_type"]
+    return field.enum_type.values_by_number[proto.data_config.input_type].name.startswith("CSV")
 
 
 def _check_several(plan: FeaturePlan, several: Mapping[str, Any]) -> None:

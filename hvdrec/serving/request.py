@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import decimal
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
 
+from hvdrec.data.column_types import number_text
 from hvdrec.errors import DataError
 
 Locate = Callable[[int], str]
@@ -72,7 +74,9 @@ def _text(cell: Any, separator: str) -> bytes:
         return cell
     if isinstance(cell, list):
         return separator.encode().join(_text(part, separator) for part in cell)
-    return str(int(cell) if isinstance(cell, bool) else cell).encode()
+    return (
+        number_text(cell).encode() if isinstance(cell, int | float | decimal.Decimal) else str(cell).encode()
+    )
 
 
 def _tensor(column: pa.Array, wanted: Wanted, locate: Locate) -> np.ndarray:

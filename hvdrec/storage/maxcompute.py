@@ -194,7 +194,7 @@ def _settings() -> _Settings:
 def _config_file(path: str) -> dict[str, str]:
     """Lines as ``name=value``; ``#`` begins a comment and ``[`` a heading, as in odpscmd's files."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         # The text of a decoding error may hold keys.
         why = error.strerror if isinstance(error, OSError) else "it isn't text"

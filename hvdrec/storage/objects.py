@@ -89,8 +89,8 @@ def folders(folder: str) -> list[str]:
     return retry(folder, ask)
 
 
-def read_text(path: str, encoding: str = "utf-8") -> str:
-    """The text of a small file.
+def read_text(path: str) -> str:
+    """The text of a small UTF-8 file, without the byte order mark that editors put at its head.
 
     Raises:
         OSError: A local file can't be read; FileNotFoundError in stores too.
@@ -98,9 +98,9 @@ def read_text(path: str, encoding: str = "utf-8") -> str:
         UnicodeDecodeError: It isn't text.
     """
     if not is_remote(path):
-        with open(local(path), encoding=encoding) as file:
+        with open(local(path), encoding="utf-8-sig") as file:
             return file.read()
-    return retry(path, lambda: _read(path)).decode(encoding).replace("\r\n", "\n")
+    return retry(path, lambda: _read(path)).decode("utf-8-sig").replace("\r\n", "\n")
 
 
 def _read(path: str) -> bytes:

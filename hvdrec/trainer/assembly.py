@@ -155,7 +155,7 @@ def _after_evaluation(
 
     def draw(now: int, result: dict[str, float]) -> None:
         if job.group.rank == 0:
-            pictures.write(log, "eval_val", now)
+            pictures.write(log, "eval_val", now, result)
 
     exported = export_after_evaluation(job.exports, job.group, saver)
 

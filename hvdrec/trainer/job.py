@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
+from google.protobuf import text_format
 
 from hvdrec.checkpoint.background import BackgroundSaver
 from hvdrec.checkpoint.names import SavedTensor
@@ -18,8 +19,10 @@ from hvdrec.config import Config
 from hvdrec.config.variables import optimizer_index
 from hvdrec.data.batch import InputPosition
 from hvdrec.features import build_plan
+from hvdrec.features.fields import heads_of
 from hvdrec.layers.placement import HERE, Placement
 from hvdrec.layers.variables import variable_key
+from hvdrec.losses.labels import label_ranges
 from hvdrec.metrics.registry import build_metrics
 from hvdrec.metrics.task import Task
 from hvdrec.models.recommender import Recommender
@@ -65,7 +68,7 @@ class Job:
         """
         self.config, self.proto, self.group = config, config.proto, group
         train = self.proto.train_config
-        self.plan = build_plan(self.proto)
+        self.plan = build_plan(self.proto, label_ranges(heads_of(self.proto)))
         self.recommender = Recommender(self.proto, self.plan, int(train.seed), placement)
         self.feed = Feed(self.plan)
         optimizer_of = self._optimizer_of()
@@ -110,6 +113,7 @@ class Job:
             self.proto, self.store, self.entries(), self.group, self.identity(), continue_train, options
         )
         log = RunLog(self.folder.path, self.group.rank, int(self.proto.train_config.num_steps) or None)
+        log.text("pipeline.config", text_format.MessageToString(self.proto, as_utf8=True))
         saver = BackgroundSaver(self.store)
         assembled = functools.partial(loop_parts, self, log=log, saver=saver, verify=verify, options=options)
         try:

@@ -27,6 +27,10 @@ from hvdrec.trainer.step.feed import FeedCall
 from hvdrec.trainer.step.step import CallResult, TrainStep
 from hvdrec.trainer.step.verify import verify_replicas
 
+#: Seconds over which a rate is taken: for the bar, and for a line of `log_step_count_steps`, which shows the
+#: rate since the line before unless that was just now.
+_SHORTEST, _SHORTEST_LINES = 1.0, 0.1
+
 
 class Watcher(Protocol):
     """Looks at the call of steps that begins when it is due.
@@ -121,7 +125,10 @@ class Loop:
         self._end: str | None = None
         self._saved_step = -1
         self._saved_time = time.monotonic()
-        self._rate_time, self._rate_samples, self._rate = time.monotonic(), 0, 0.0
+        self._rate_time, self._rate_samples = time.monotonic(), 0
+        #: Samples a second; None until calls after the first, which traces the graph, can be judged by.
+        self._rate: float | None = None
+        self._reported = False
 
     def run(self) -> dict[str, float]:
         """Trains to the end.
@@ -260,7 +267,8 @@ class Loop:
         parts = self.parts
         names = parts.step.loss_names
         self.samples += rows
-        self._update_rate()
+        lines = parts.log_steps and any((first + i) % parts.log_steps == 0 for i in range(len(report)))
+        self._update_rate(_SHORTEST_LINES if lines else _SHORTEST)
         for i in range(len(report)):
             step = first + i
             if parts.log_steps and step % parts.log_steps == 0:
@@ -272,20 +280,22 @@ class Loop:
                 rates = parts.step.optimizer.learning_rates(np.int64(step))
                 if len(rates) > 1:
                     values.update({f"learning_rate_{i}": float(rate) for i, rate in enumerate(rates)})
-                values["samples_per_second"] = self._rate
+                if self._rate is not None:
+                    values["samples_per_second"] = self._rate
                 parts.log.scalars("", step, values)
         parts.log.progress(first + len(report), self._rate, float(report[-1][-1]), self._steps_left)
 
     def _steps_left(self) -> int | None:
         return self.parts.steps_left(self.position)
 
-    def _update_rate(self) -> None:
-        """Samples a second over about the last second, as one call is too short to judge by."""
+    def _update_rate(self, shortest: float) -> None:
+        """Samples a second since the last time, which is at least `shortest` seconds ago."""
         seconds = time.monotonic() - self._rate_time
-        if seconds >= 1.0 or self._rate == 0.0:
-            self._rate = (self.samples - self._rate_samples) / max(seconds, 1e-9)
-        if seconds >= 1.0:
+        if self._reported and seconds >= shortest:
+            self._rate = (self.samples - self._rate_samples) / seconds
+        if not self._reported or seconds >= shortest:
             self._rate_time, self._rate_samples = time.monotonic(), self.samples
+        self._reported = True
 
     def _learning_rate(self, step: int) -> float:
         return float(self.parts.step.optimizer.learning_rate(np.int64(step)))

@@ -130,7 +130,8 @@ def test_a_map_renames_and_slots_follow(saved, state, other, tmp_path):
                for e in other.entries]  # fmt: skip
     path = tmp_path / "map"
     years = AGE.replace("age", "years")
-    path.write_text(f"# comment\n\nwide/dnn_0/kernel\t{KERNEL}\n{years}:0   {AGE}\n")
+    # A byte order mark, as editors put it at the head, and line ends with a carriage return.
+    path.write_bytes(f"\ufeffwide/dnn_0/kernel\t{KERNEL}\r\n\n# comment\n{years}:0   {AGE}\n".encode())
     report = fine_tune(str(saved), renamed, str(path))
     assert report.skipped == {}
     assert report.renamed[f"{years}/Adam_1"] == f"{AGE}/Adam_1"

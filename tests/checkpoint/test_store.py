@@ -148,7 +148,11 @@ def damage_remove(path) -> None:
     path.unlink()
 
 
-DAMAGES = [damage_truncate, damage_flip, damage_remove]
+def damage_nest(path) -> None:
+    path.write_text("[" * 200_000)  # deeper than a reader of JSON goes
+
+
+DAMAGES = [damage_nest, damage_truncate, damage_flip, damage_remove]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

@@ -108,13 +108,16 @@ def test_columns_go_by_name_and_keep_their_types(reached):
         odps_format(["t/ds=20200101/hh=03"], ("prize",))
 
 
-def test_the_first_tables_types_hold_for_all(reached):
+def test_tables_of_other_types_come_in_one_that_has_all_values(reached):
     reached.tables["a", ""] = pa.table({"n": pa.array([1, 2], pa.int64())})
     reached.tables["b", ""] = pa.table({"n": ["3", "4"]})
     reached.tables["c", ""] = pa.table({"n": ["five"]})
     assert numbers(RowSource(odps_format(["a", "b"], ("n",)), ReadPlan(3))) == [[1, 2, 3], [4]]
-    with pytest.raises(DataError, match="tables/c, column n: values of type string don't fit int64"):
-        list(RowSource(odps_format(["a", "c"], ("n",)), ReadPlan(3)))
+    (block,) = RowSource(odps_format(["a", "c"], ("n",)), ReadPlan(3))
+    assert block.columns.to_pydict() == {"n": ["1", "2", "five"]}
+    reached.tables["d", ""] = pa.table({"n": pa.array([[6]], pa.list_(pa.int64()))})
+    with pytest.raises(DataError, match="tables/a, row 1, column 'n': a single int64 where other files have"):
+        list(RowSource(odps_format(["a", "d"], ("n",)), ReadPlan(3)))
 
 
 @pytest.mark.parametrize("fault", ["cut", "checksum", "503"])

@@ -108,11 +108,11 @@ def test_special_forms_become_plain_types(tmp_path):
     assert block.columns.schema.types == [
         pa.string(),
         pa.string(),
-        pa.float64(),
+        pa.decimal128(10, 2),
         pa.list_(pa.string()),
         pa.list_(pa.int32()),
     ]
-    assert block.columns.to_pydict() == {**table.to_pydict(), "decimal": [1.25] * 3}
+    assert block.columns.to_pydict() == table.to_pydict()
 
 
 def test_projection_and_keep_raw(tmp_path):
@@ -123,15 +123,109 @@ def test_projection_and_keep_raw(tmp_path):
     assert block.columns.to_pydict() == {"c": [2.0], "a": [1], "b": ["x"]}
 
 
-def test_types_are_those_of_the_first_file(tmp_path):
-    for name, kind, value in [("a", pa.int64(), 1), ("b", pa.int32(), 2), ("c", pa.string(), "x")]:
-        pq.write_table(pa.table({"v": pa.array([value], kind)}), tmp_path / f"{name}.parquet")
-    a, b, c = (str(tmp_path / f"{name}.parquet") for name in "abc")
-    (block,) = RowSource(parquet_format([a, b], "v"), ReadPlan(3))
-    assert block.columns.to_pydict() == {"v": [1, 2]}
-    assert block.columns.schema.types == [pa.int64()]
-    with pytest.raises(DataError, match=r"c\.parquet, column v: values of type string don't fit int64"):
-        list(RowSource(parquet_format([a, c], "v"), ReadPlan(3)))
+def joined(tmp_path, declared, *values):
+    """The column v of files with these values, all in one block."""
+    paths = [str(tmp_path / f"{i}.parquet") for i in range(len(values))]
+    for path, column in zip(paths, values, strict=True):
+        pq.write_table(pa.table({"v": column}), path)
+    kinds = {"v": declared} if declared else {}
+    (block,) = RowSource(parquet_format(paths, "v", declared=kinds), ReadPlan(100))
+    return block.columns.column("v")
+
+
+INT, DOUBLE, TEXT = pa.array([1, None]), pa.array([2.0, 3.5]), pa.array(["4", ""])
+
+
+@pytest.mark.parametrize("declared", ["STRING", "INT64", "DOUBLE", "BOOL", None])
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_files_of_other_types_come_in_one_that_has_all_values(tmp_path, declared, order):
+    columns = [INT, DOUBLE, TEXT]
+    texts = [["1", None], ["2", "3.5"], ["4", ""]]
+    found = joined(tmp_path, declared, *(columns[i] for i in order))
+    assert found.type == pa.string()
+    assert found.to_pylist() == [text for i in order for text in texts[i]]
+
+
+@pytest.mark.parametrize("declared", ["STRING", "INT32", "INT64", "FLOAT", "DOUBLE", "BOOL", None])
+@pytest.mark.parametrize("other", [INT, DOUBLE, TEXT, pa.array([True, None]), pa.array([b"x", None])])
+@pytest.mark.parametrize("lists", [False, True])
+def test_a_file_without_values_decides_nothing(tmp_path, declared, other, lists):
+    if lists:
+        other = pa.ListArray.from_arrays([0, 1, 2], other)
+    nothing = [pa.nulls(2), pa.array([[], None], pa.list_(pa.null()))][: 1 + lists]
+    for empty in nothing:
+        for parts in ([empty, other], [other, empty]):
+            found = joined(tmp_path, declared, *parts)
+            assert found.type == other.type
+            assert found.to_pylist() == [value for column in parts for value in column.to_pylist()]
+
+
+@pytest.mark.parametrize("declared", ["STRING", "INT64", None])
+def test_whole_numbers_stay_whole_beside_missing_ones(tmp_path, declared):
+    found = joined(tmp_path, declared, pa.array([2**60 + 1]), pa.array([3.0, None]), pa.array([7], pa.int8()))
+    assert found.type == pa.int64()
+    assert found.to_pylist() == [2**60 + 1, 3, None, 7]
+
+
+def test_numbers_of_any_width_are_fractions_where_they_are_declared_so(tmp_path):
+    columns = [pa.array([1]), pa.array([0.5], pa.float32()), pa.array([0.1]), pa.array([2.5], pa.float16())]
+    found = joined(tmp_path, "DOUBLE", *columns)
+    assert found.type == pa.float64()
+    assert found.to_pylist() == [1, 0.5, 0.1, 2.5]
+
+
+def test_lists_of_other_types_come_in_one(tmp_path):
+    columns = [pa.array([[1, None], None]), pa.array([[2.0], []]), pa.array([["a", "b"]])]
+    assert joined(tmp_path, "STRING", *columns).to_pylist() == [["1", None], None, ["2"], [], ["a", "b"]]
+    with pytest.raises(DataError, match=r"1.parquet, row 1, column 'v': a single string where other files"):
+        joined(tmp_path, "STRING", pa.array([["a"]]), pa.array(["a|b"]))
+
+
+def test_what_is_no_number_is_no_word_either(tmp_path):
+    with pytest.raises(DataError, match=r"1.parquet, row 2, column 'v': nan is not a finite number"):
+        joined(tmp_path, "STRING", pa.array(["a"]), pa.array([1.0, float("nan")]))
+
+
+@pytest.mark.parametrize(
+    ("declared", "scale", "value", "found"),
+    [
+        ("STRING", 0, "12345678901234567890", "12345678901234567890"),
+        ("STRING", 4, "1.2500", "1.25"),
+        ("STRING", 4, "100.0000", "100"),
+        ("STRING", 12, "0.000000012500", "0.0000000125"),
+        ("STRING", 12, "0", "0"),
+        ("INT64", 0, "-17", -17),
+        ("INT64", 2, "17.00", "17"),
+        ("INT64", 2, "17.50", "17.5"),
+        ("DOUBLE", 2, "0.10", 0.1),
+        ("FLOAT", 2, "0.10", 0.1),
+        (None, 2, "0.10", decimal.Decimal("0.10")),
+    ],
+)
+def test_decimals_keep_their_digits(tmp_path, declared, scale, value, found):
+    digits = 16 if declared == "INT64" else 25
+    column = pa.array([decimal.Decimal(value), None], pa.decimal128(digits, scale))
+    assert joined(tmp_path, declared, column).to_pylist() == [found, None]
+    lists = pa.ListArray.from_arrays([0, 1, 2], column)
+    assert joined(tmp_path, declared, lists).to_pylist() == [[found], [None]]
+
+
+def test_a_file_that_holds_fewer_rows_than_it_says_is_named(tmp_path, monkeypatch):
+    data = parquet_format(write_files(tmp_path, [30], group=30), block_rows=10)
+    decode = ParquetFormat.decode
+    monkeypatch.setattr(ParquetFormat, "decode", lambda *args: itertools.islice(decode(*args), 2))
+    with pytest.raises(DataError, match=r"part-000\.parquet: it ends 10 rows before the number of rows"):
+        list(RowSource(data, ReadPlan(5)))
+
+
+def test_a_column_name_that_is_not_text_names_the_file(tmp_path):
+    (path,) = write_files(tmp_path, [3])
+    with open(path, "rb") as file:
+        data = file.read()
+    with open(path, "wb") as file:
+        file.write(data.replace(b"at", b"\xff\xfe"))
+    with pytest.raises(DataError, match=r"part-000\.parquet: can't be read: 'utf-8' codec can't decode"):
+        parquet_format([path], "n")
 
 
 def test_missing_column_names_the_file(tmp_path):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import decimal
+import re
 
 import pyarrow as pa
 import pytest
 import tensorflow as tf
 from features.packing import ids, pack, packer_for, several
+from google.protobuf import text_format
 
+from hvdrec.config.protos import pipeline_pb2
+from hvdrec.data.column_types import number_text
 from hvdrec.errors import DataError
+from hvdrec.features import Packer, build_plan
 
 HASHED = 'features { input_names: "l" hash_bucket_size: 1000 embedding_dim: 4 }'
 NUMBERED = 'features { input_names: "l" num_buckets: 10 embedding_dim: 4 }'
@@ -125,7 +130,7 @@ NESTED = pa.array([[[1.0, 2.0]], [[3.0]]])
         (NUMBER, "x", {"x": NESTED}),
         (VECTOR, "v", {"v": NESTED}),
         (TAGS, "t", {"t": NESTED}),
-        (TAGS, "t", {"t": pa.array([[0.5], [1.5]])}),
+        (TAGS.replace('"t"', '"l"'), "l", {"l": NESTED}),
         (HASHED, "l", {"l": NESTED}),
         (TAGS.replace('"t"', '["t", "v"] feature_name: "t"'), "t", {"t": [b"a", b"b"], "v": NESTED}),
         (
@@ -151,8 +156,136 @@ def test_types_that_mean_nothing_are_refused(column: pa.Array) -> None:
         pack(packer_for(NUMBER, ["x"]), x=column)
 
 
-def test_fractions_are_no_ids() -> None:
-    assert ids(pack(packer_for(NUMBERED, ["l"]), l=pa.array([2.0, -1.0]))) == [2, -1]
-    for value in (2.5, float("nan"), 1e300):
-        with pytest.raises(DataError, match=r"row 1, column 'l': .* is not a whole number"):
-            pack(packer_for(NUMBERED, ["l"]), l=pa.array([value]))
+# What each declared type makes of numbers that files hold in other types, as of texts in a CSV file.
+FORMS = [
+    pa.array([3, None, 12], pa.int32()),
+    pa.array([3, None, 12], pa.uint64()),
+    pa.array([3, None, 12], pa.float32()),
+    pa.array([3, None, 12], pa.float64()),  # pandas, with a missing value
+    pa.array([decimal.Decimal(3), None, decimal.Decimal(12)], pa.decimal128(20, 0)),
+    pa.array([decimal.Decimal(3), None, decimal.Decimal(12)], pa.decimal128(38, 6)),
+    pa.array(["3", None, "12"]),
+]
+
+
+@pytest.mark.parametrize("column", FORMS, ids=lambda column: str(column.type))
+@pytest.mark.parametrize(
+    ("name", "texts"),
+    [
+        ("s", ["3", "", "12"]),
+        ("l", ["3", "0", "12"]),
+        ("n", ["3", "0", "12"]),
+        ("x", ["3.00", "0.00", "12.00"]),
+        ("f", ["3.00", "0.00", "12.00"]),
+    ],
+)
+def test_the_declared_type_decides_how_an_id_is_written(
+    name: str, texts: list[str], column: pa.Array
+) -> None:
+    feature = f'features {{ input_names: "{name}" hash_bucket_size: 1000 embedding_dim: 4 precision: 2 }}'
+    packer = packer_for(feature, [name])
+    assert ids(pack(packer, **{name: column})) == _hashes(*texts)
+    if name != "s":
+        assert ids(pack(packer, **{name: [b"3", b"", b"12"]})) == _hashes(*texts)
+
+
+@pytest.mark.parametrize("column", FORMS, ids=lambda column: str(column.type))
+@pytest.mark.parametrize("name", ["t", "l"])
+def test_the_declared_type_decides_how_a_tag_is_written(name: str, column: pa.Array) -> None:
+    lists = pa.ListArray.from_arrays([0, 2, 2, 3], column)
+    tags = TAGS.replace('"t"', f'"{name}"')
+    found = several(pack(packer_for(tags, [name]), **{name: lists}), 3)
+    assert [[row for row, _ in values] for values in found] == [_hashes("3"), [], _hashes("12")]
+    numbered = tags.replace("hash_bucket_size: 1000", "num_buckets: 100")
+    found = several(pack(packer_for(numbered, [name]), **{name: lists}), 3)
+    assert [[row for row, _ in values] for values in found] == [[3], [], [12]]
+
+
+@pytest.mark.parametrize("column", FORMS, ids=lambda column: str(column.type))
+@pytest.mark.parametrize("name", ["v", "l", "x", "f"])
+def test_lists_of_any_numbers_are_vectors(name: str, column: pa.Array) -> None:
+    lists = pa.ListArray.from_arrays([0, 3], column)
+    packed = pack(packer_for(VECTOR.replace('"v"', f'"{name}"'), [name]), **{name: lists})
+    assert packed["dense"].tolist() == [[3, 0, 12]]
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0.1, "0.1"),
+        (-0.0, "0"),
+        (1.5, "1.5"),
+        (2.0**53 + 2, "9007199254740994"),
+        (1e22, "10000000000000000000000"),
+        (1.25e-7, "0.000000125"),
+        (1 / 3, "0.3333333333333333"),
+    ],
+)
+def test_a_fraction_as_a_word_has_as_few_digits_as_tell_it_apart(number: float, text: str) -> None:
+    words = HASHED.replace('"l"', '"s"')
+    assert ids(pack(packer_for(words, ["s"]), s=pa.array([number]))) == _hashes(text)
+    assert number_text(number) == text
+
+
+BIG = decimal.Decimal("12345678901234567890123.5")
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "told"),
+    [
+        ("l", pa.array([1.0, 2.5]), "2.5 is not an INT64"),
+        ("l", pa.array([1.0, float("nan")]), "nan is not an INT64"),
+        ("l", pa.array([1.0, 1e300]), "1e+300 is not an INT64"),
+        ("l", pa.array([1.0, 2.0**63]), "9223372036854775808 is not an INT64"),
+        ("l", pa.array([1, 2**63], pa.uint64()), "'9223372036854775808' is not an INT64"),
+        ("l", pa.array([decimal.Decimal(1), BIG], pa.decimal128(30, 2)), f"'{BIG}' is not an INT64"),
+        ("l", pa.array(["1", "1.0"]), "'1.0' is not an INT64"),
+        ("n", pa.array([1, 2**31], pa.int64()), "2147483648 is not an INT32"),
+        ("n", pa.array([1, -(2.0**31) - 1]), "-2147483649 is not an INT32"),
+        ("b", pa.array([1, 2]), "2 is not a BOOL"),
+        ("b", pa.array([1.0, 0.5]), "0.5 is not a BOOL"),
+        ("s", pa.array([1.0, float("nan")]), "nan is not a finite number"),
+        ("x", pa.array([1.0, float("inf")]), "inf is not a finite number"),
+        ("f", pa.array([1.0, float("nan")], pa.float32()), "nan is not a finite number"),
+    ],
+)
+@pytest.mark.parametrize("as_list", [False, True])
+def test_values_outside_the_declared_type_are_named(
+    name: str, column: pa.Array, told: str, as_list: bool
+) -> None:
+    kinds = {
+        "id": f'features {{ input_names: "{name}" hash_bucket_size: 9 embedding_dim: 4 precision: 2 }}',
+        "tag": TAGS.replace('"t"', f'"{name}" precision: 2'),
+        "number": NUMBER.replace('"x"', f'"{name}"'),
+    }
+    if as_list:
+        column = pa.ListArray.from_arrays([0, 1, 2], column)
+    for feature in kinds.values():
+        with pytest.raises(DataError, match=rf"f.csv, row 2, column '{name}': {re.escape(told)}"):
+            pack(packer_for(feature, [name]), **{name: column})
+        packed = packer_for(feature, [name], ignore_error=True)
+        batch = pa.RecordBatch.from_arrays(
+            [column if f.name == name else pa.array([b"", b""]) for f in packed.plan.fields],
+            [f.name for f in packed.plan.fields],
+        )
+        assert packed.pack(batch, str)[0] == 1
+
+
+def test_lists_are_labels_of_several_numbers() -> None:
+    text = """data_config { input_fields { input_name: "y" input_type: DOUBLE } input_fields { input_name: "s" }
+      label_fields: "y" label_dim: 2 input_type: ParquetInput }
+    feature_config { features { input_names: "s" hash_bucket_size: 5 embedding_dim: 4 } }
+    model_config { model_class: "DCN" feature_groups { group_name: "all" feature_names: "s" } dcn {} }"""
+    plan = build_plan(text_format.Parse(text, pipeline_pb2.EasyRecConfig()))
+    columns = {"y": pa.array([[1.0, 0.5], [2, 3]]), "s": pa.array(["a", "b"])}
+    batch = pa.RecordBatch.from_arrays([columns[f.name] for f in plan.fields], [f.name for f in plan.fields])
+    assert Packer(plan).pack(batch, str)[1]["label/y"].tolist() == [[1, 0.5], [2, 3]]
+
+
+def test_a_column_that_comes_and_goes_is_empty() -> None:
+    """A file in which a column has no value at all has it in the type null."""
+    packer = packer_for(HASHED.replace('"l"', '"s"'), ["s"])
+    assert ids(pack(packer, s=pa.nulls(2))) == [-1, -1]
+    assert ids(pack(packer, s=pa.array(["a", None]))) == _hashes("a", "")
+    tags = packer_for(TAGS, ["t"])
+    assert several(pack(tags, t=pa.nulls(2, pa.list_(pa.null()))), 2) == [[], []]

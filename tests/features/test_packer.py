@@ -16,8 +16,11 @@ from small_job import SmallJob
 
 from hvdrec.config import load
 from hvdrec.config.protos import pipeline_pb2
+from hvdrec.data.batch import BEGINNING, RowBlock
 from hvdrec.errors import ConfigError, DataError
 from hvdrec.features import Packer, build_plan
+from hvdrec.features.fields import heads_of
+from hvdrec.losses.labels import label_ranges
 from hvdrec.ops.native import load_native
 
 
@@ -65,6 +68,10 @@ def test_numbers_are_the_nearest_to_what_is_written(text: str) -> None:
             expected = np.float32(float(text or 0))
     except ValueError:
         with pytest.raises(DataError, match="is not a DOUBLE"):
+            pack(packer, x=[text.encode()])
+        return
+    if not np.isfinite(expected):
+        with pytest.raises(DataError, match="inf is not a finite number"):
             pack(packer, x=[text.encode()])
         return
     found = pack(packer, x=[text.encode()])["dense"][0, 0]
@@ -202,6 +209,116 @@ def test_table_names_are_those_of_easyrec(shared: pathlib.Path, run: str) -> Non
     ).get_variable_to_shape_map()
     expected = {n: s for n, s in names.items() if n.endswith("/embedding_weights")}
     assert {t.name: [t.rows, t.dim] for t in plan.tables} == expected
+
+
+NOT_FINITE = [b"nan", b"-inf", b"1e39", b"1e400"]
+
+
+@pytest.mark.parametrize("cell", NOT_FINITE)
+@pytest.mark.parametrize(
+    ("feature", "column", "good"),
+    [
+        ('input_names: "x" feature_type: RawFeature', "x", b"1"),
+        ('input_names: "f" feature_type: RawFeature normalizer_fn: "tf.math.tanh"', "f", b"1"),
+        ('input_names: "s" feature_type: RawFeature', "s", b"1"),
+        ('input_names: "v" feature_type: RawFeature raw_input_dim: 2', "v", b"1|2"),
+        ('input_names: "x" feature_type: RawFeature boundaries: [0, 2] embedding_dim: 4', "x", b"1"),
+        ('input_names: "x" feature_type: RawFeature embedding_dim: 4', "x", b"1"),
+        ('input_names: "x" hash_bucket_size: 9 embedding_dim: 4 precision: 3', "x", b"1"),
+        (
+            'input_names: "t" feature_type: TagFeature hash_bucket_size: 9 embedding_dim: 4 kv_separator: ":"',
+            "t",
+            b"a:1",
+        ),
+        (
+            'feature_name: "t" input_names: ["t", "v"] feature_type: TagFeature hash_bucket_size: 9 '
+            "embedding_dim: 4",
+            "v",
+            b"1",
+        ),
+    ],
+)
+def test_a_cell_that_is_not_finite_is_named(feature: str, column: str, good: bytes, cell: bytes) -> None:
+    """It would end training without its column's name, and be scored like any other in prediction."""
+    if "hash_bucket_size: 9 embedding_dim: 4 precision" in feature and cell == b"1e39":
+        return  # Such an id is a double, whose text is finite.
+    bad = {b"a:1": b"a:" + cell, b"1|2": b"1|" + cell}.get(good, cell)
+    name = "t" if "TagFeature" in feature else column
+    columns = {"t": [b"a", b"a"]} if '"t", "v"' in feature else {}
+    columns[column] = [good, bad]
+    with pytest.raises(DataError, match=rf"f.csv, row 2, column '{column}': -?(nan|inf) is not a finite"):
+        pack(packer_for(f"features {{ {feature} }}", [name]), **columns)
+    packer = packer_for(f"features {{ {feature} }}", [name], ignore_error=True)
+    fields = packer.plan.fields  # type: ignore[attr-defined]
+    arrays = [pa.array(columns.get(f.name, [b"", b""]), pa.binary()) for f in fields]
+    batch = RowBlock(pa.RecordBatch.from_arrays(arrays, [f.name for f in fields]), str, BEGINNING)
+    packed = packer.pack_block(batch)
+    assert (packed.rows, packed.bad_rows) == (1, 1)
+
+
+@pytest.mark.parametrize(("feature", "refused"), [("", True), ("boundaries: [0, 2] embedding_dim: 4", False)])
+def test_what_a_normalizer_makes_of_a_number_is_finite(feature: str, refused: bool) -> None:
+    """In buckets an infinite number has a place: below or above all boundaries."""
+    feature = f'features {{ input_names: "x" feature_type: RawFeature normalizer_fn: "log" {feature} }}'
+    packer = packer_for(feature, ["x"])
+    if refused:
+        with pytest.raises(
+            DataError, match=r"row 2, column 'x': -inf, by normalizer_fn log, is not a finite"
+        ):
+            pack(packer, x=[b"1", b"0"])
+    else:
+        assert ids(pack(packer, x=[b"2", b"0"])) == [1, 0]
+    with pytest.raises(DataError, match=r"row 2, column 'x': nan, by normalizer_fn log, is not a finite"):
+        pack(packer, x=[b"1", b"-1"])
+
+
+@pytest.mark.parametrize(
+    ("losses", "allowed", "refused", "told"),
+    [
+        ("", [0, 0.25, 1], [-1, 2, 1.5], "CLASSIFICATION takes numbers from 0 to 1"),
+        ("loss_type: SIGMOID_L2_LOSS", [0, 1], [-1, 2], "SIGMOID_L2_LOSS takes"),
+        ("loss_type: CROSS_ENTROPY_LOSS", [0, 1], [-1, 2], "CROSS_ENTROPY_LOSS takes"),
+        ("loss_type: BINARY_CROSS_ENTROPY_LOSS", [0, 1], [-1, 2], "BINARY_CROSS_ENTROPY_LOSS takes"),
+        ("losses { loss_type: BINARY_FOCAL_LOSS }", [0, 1], [-1, 2], "BINARY_FOCAL_LOSS takes"),
+        ("losses { loss_type: F1_REWEIGHTED_LOSS }", [0, 1], [-1, 2], "F1_REWEIGHTED_LOSS takes"),
+        ("loss_type: L2_LOSS", [-1, 2, 1e9], [], ""),
+        ("losses { loss_type: PAIR_WISE_LOSS }", [-1, 0, 4], [], ""),
+        ("losses { loss_type: PAIR_WISE_LOSS } losses { loss_type: CLASSIFICATION }", [0], [4], "CLASSIF"),
+        ("num_class: 3", [0, 2], [3, -1, 0.5], "num_class is 3; use whole numbers from 0 to 2"),
+    ],
+)
+def test_labels_that_the_losses_do_not_take_are_named(
+    losses: str, allowed: list[float], refused: list[float], told: str
+) -> None:
+    fields = "".join(f'input_fields {{ input_name: "{n}" input_type: DOUBLE }} ' for n in ("y", "z"))
+    text = f"""data_config {{ {fields} input_fields {{ input_name: "s" }} label_fields: ["z", "y"]
+      input_type: CSVInput }}
+    feature_config {{ features {{ input_names: "s" hash_bucket_size: 5 embedding_dim: 4 }} }}
+    model_config {{ model_class: "DCN" label_name: "y" {losses} dcn {{}}
+      feature_groups {{ group_name: "all" feature_names: "s" }} }}"""
+    proto = text_format.Parse(text, pipeline_pb2.EasyRecConfig())
+    packer = Packer(build_plan(proto, label_ranges(heads_of(proto))))
+
+    def labels(*values: float) -> list[float]:
+        columns = {"y": pa.array(values), "z": pa.array([-7.0] * len(values)), "s": pa.nulls(len(values))}
+        names = [f.name for f in build_plan(proto).fields]
+        batch = pa.RecordBatch.from_arrays([columns[n] for n in names], names)
+        return packer.pack(batch, lambda i: f"f.csv, row {i + 1}")[1]["label/y"].tolist()
+
+    assert labels(*map(float, allowed)) == np.asarray(allowed, np.float32).tolist()
+    for value in refused:
+        with pytest.raises(DataError, match=f"f.csv, row 2, column 'y': label {value} where {told}"):
+            labels(1.0, float(value))
+
+
+def test_a_label_that_is_a_word_says_what_to_do() -> None:
+    packer = packer_for('features { input_names: "s" hash_bucket_size: 5 embedding_dim: 4 }', ["s"])
+    told = "f.csv, row 2, column 'label': 'yes' is not an INT32; labels are numbers: code them in the data"
+    with pytest.raises(DataError, match=told):
+        pack(packer, label=[b"1", b"yes"])
+    numbers = packer_for('features { input_names: "n" num_buckets: 5 embedding_dim: 4 }', ["n"])
+    with pytest.raises(DataError, match=r"'yes' is not an INT32$"):
+        pack(numbers, n=[b"yes"])
 
 
 @pytest.mark.parametrize("label", [b"3", b"-1", b"1.5", b"nan"])

@@ -59,6 +59,15 @@ def test_a_file_comes_and_goes(store, tmp_path):
     assert not storage.is_file(path)
 
 
+def test_a_byte_order_mark_is_no_text(store, tmp_path):
+    for path in (storage.join(store, "text"), str(tmp_path / "text")):
+        (tmp_path / "there").write_bytes(b"\xef\xbb\xbfword\r\n\xef\xbb\xbfinside\n")
+        storage.upload(tmp_path / "there", path) if storage.is_remote(path) else os.rename(
+            tmp_path / "there", path
+        )
+        assert storage.read_text(path) == "word\n\ufeffinside\n"
+
+
 def test_large_files_arrive_whole(store, tmp_path):
     data = os.urandom((21 << 20) + 7)
     put(f"{store}/large", data, tmp_path)

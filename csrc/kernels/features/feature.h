@@ -124,6 +124,33 @@ void ForEachToken(std::string_view text, std::string_view separators, const Use&
   }
 }
 
+// Calls `use` with each number of a cell: the elements of a list (0 for a null), what stands
+// between any of the characters of `separators` in a STRING, or the one number of another type.
+template <typename Use>
+void ForEachNumber(ArrowCells* cells, int field, int64_t row, std::string_view separators,
+                   const Use& use) {
+  const Column& column = cells->column(field);
+  if (column.storage() == Column::Storage::kList) {
+    int64_t begin, end;
+    column.List(row, &begin, &end);
+    const Column& elements = column.elements();
+    for (int64_t at = begin; at < end; ++at) {
+      use(elements.Null(at) ? 0.0 : cells->ElementNumber(elements, at, row));
+    }
+    return;
+  }
+  const bool text = column.storage() == Column::Storage::kText;
+  if (column.field().type != FieldType::kString || (!text && !column.Null(row))) {
+    use(cells->Number(field, row));
+    return;
+  }
+  std::string_view cell = text ? column.Raw(row) : std::string_view();
+  if (cell.empty()) cell = column.field().default_text;
+  const Field number{column.field().name, FieldType::kDouble, ""};
+  ForEachToken(cell, separators,
+               [&](std::string_view token) { use(cells->ParseNumber(token, number, row)); });
+}
+
 std::unique_ptr<IdFeature> MakeIdFeature(const FeatureSpec& spec);
 std::unique_ptr<IdFeature> MakeTagFeature(const FeatureSpec& spec);
 std::unique_ptr<IdFeature> MakeComboFeature(const FeatureSpec& spec);

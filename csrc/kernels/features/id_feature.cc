@@ -58,32 +58,21 @@ class SingleId : public IdFeature {
                    "a list of " + std::to_string(end - begin) +
                        " values where an IdFeature takes one; use a TagFeature");
       } else if (end > begin && !elements.Null(begin)) {
-        ids[row] = ElementId(cells, row, column.field(), elements, begin, &scratch);
+        ids[row] = ElementId(cells, row, elements, begin, &scratch);
       }
     }
   }
 
-  int32_t ElementId(ArrowCells* cells, int64_t row, const Field& field, const Column& elements,
-                    int64_t at, std::string* scratch) const {
-    switch (elements.storage()) {
-      case Column::Storage::kInteger: {
-        const int64_t value = elements.RawInteger(at);
-        if (map_.identity()) return value == -1 ? -1 : map_.Number(value);
-        scratch->clear();
-        AppendInteger(value, scratch);
-        return map_.Token(*scratch);
-      }
-      case Column::Storage::kText: {
-        const std::string_view text = elements.Raw(at);
-        if (text.empty()) return -1;
-        if (!map_.identity()) return map_.Token(text);
-        const int64_t value = cells->ParseInteger(text, field, row);
-        return value == -1 ? -1 : map_.Number(value);
-      }
-      default:
-        cells->Bad(row, field, "a list of fractions or of lists has no ids");
-        return -1;
+  int32_t ElementId(ArrowCells* cells, int64_t row, const Column& elements, int64_t at,
+                    std::string* scratch) const {
+    const bool text = elements.storage() == Column::Storage::kText;
+    if (text && elements.Raw(at).empty()) return -1;
+    if (!map_.identity()) {
+      const std::string_view token = cells->ElementText(elements, at, row, scratch, precision_);
+      return token.empty() ? -1 : map_.Token(token);
     }
+    const int64_t value = cells->ElementInteger(elements, at, row);
+    return value == -1 ? -1 : map_.Number(value);
   }
 
   const int field_;

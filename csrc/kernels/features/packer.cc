@@ -24,17 +24,6 @@ void ReadNumbers(ArrowCells* cells, int field, float* out) {
   cells->EachNumber(field, [out](int64_t row, double x) { out[row] = static_cast<float>(x); });
 }
 
-// Refuses rows that have a number which isn't finite; each row has `width` numbers.
-void RequireFinite(ArrowCells* cells, const Field& field, const Array<float>& values,
-                   int64_t width) {
-  for (size_t i = 0; i < values.size(); ++i) {
-    if (std::isfinite(values[i])) continue;
-    std::ostringstream text;
-    text << values[i] << " is not a finite number";
-    cells->Bad(static_cast<int64_t>(i) / width, field, text.str());
-  }
-}
-
 }  // namespace
 
 Packer::Packer(PackerSpec spec) : spec_(std::move(spec)) {
@@ -106,60 +95,53 @@ void Packer::PackMulti(const LookupSpec& lookup, const IdValues& values, Packed*
   }
 }
 
-void Packer::CheckClasses(ArrowCells* cells, const LabelSpec& label, const float* values,
-                          int64_t rows) const {
+void Packer::CheckLabels(ArrowCells* cells, const LabelSpec& label, const float* values,
+                         int64_t rows) const {
+  const float high = label.classes > 0 ? static_cast<float>(label.classes - 1) : label.high;
+  const float low = label.classes > 0 ? 0.0f : label.low;
   for (int64_t row = 0; row < rows; ++row) {
     const float value = values[row];
-    if (value >= 0.0f && value < static_cast<float>(label.classes) && value == std::floor(value)) {
-      continue;
-    }
+    const bool whole = label.classes == 0 || value == std::floor(value);
+    if (value >= low && value <= high && whole) continue;
     std::ostringstream text;
-    text << "label " << value << " where num_class is " << label.classes
-         << "; use whole numbers from 0 to " << label.classes - 1;
+    text << "label " << value << " where " << label.range;
     cells->Bad(row, spec_.fields[label.field], text.str());
   }
 }
 
 void Packer::PackLabels(ArrowCells* cells, Packed* out) const {
-  std::string scratch;
+  const ArrowCells::Advice advice(cells, "labels are numbers: code them in the data");
   for (const LabelSpec& label : spec_.labels) {
     Array<float> values(static_cast<size_t>(out->rows * label.dim));
     const Field& field = spec_.fields[label.field];
     if (label.dim == 1) {
       ReadNumbers(cells, label.field, values.data());
-      if (label.classes > 0) {
-        CheckClasses(cells, label, values.data(), out->rows);
-      } else {
-        RequireFinite(cells, field, values, 1);
-      }
+      RequireFinite(cells, field, values.data(), values.size(), 1);
+      CheckLabels(cells, label, values.data(), out->rows);
       out->labels.push_back(std::move(values));
       continue;
     }
     for (int64_t row = 0; row < out->rows; ++row) {
       std::fill_n(&values[row * label.dim], label.dim, 0.0f);
-      const Field number{field.name, FieldType::kDouble, ""};
       int found = 0;
-      ForEachToken(cells->Text(label.field, row, &scratch, 9), label.separator,
-                   [&](std::string_view token) {
-                     if (found < label.dim) {
-                       values[row * label.dim + found] =
-                           static_cast<float>(cells->ParseNumber(token, number, row));
-                     }
-                     ++found;
-                   });
+      ForEachNumber(cells, label.field, row, label.separator, [&](double number) {
+        if (found < label.dim) values[row * label.dim + found] = static_cast<float>(number);
+        ++found;
+      });
       if (found != label.dim) {
         cells->Bad(
             row, field,
             std::to_string(found) + " numbers where label_dim is " + std::to_string(label.dim));
       }
     }
-    RequireFinite(cells, field, values, label.dim);
+    RequireFinite(cells, field, values.data(), values.size(), label.dim);
     out->labels.push_back(std::move(values));
   }
   if (spec_.weight_field >= 0) {
     out->weight.resize(static_cast<size_t>(out->rows));
     ReadNumbers(cells, spec_.weight_field, out->weight.data());
-    RequireFinite(cells, spec_.fields[spec_.weight_field], out->weight, 1);
+    RequireFinite(cells, spec_.fields[spec_.weight_field], out->weight.data(), out->weight.size(),
+                  1);
   }
 }
 

@@ -4,6 +4,7 @@
 #define HVDREC_KERNELS_FEATURES_PACKER_H_
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -40,6 +41,10 @@ struct LabelSpec {
   int dim = 1;
   std::string separator;
   int classes = 0;  // above 0: only whole numbers below it are labels
+  // Else only numbers from `low` to `high`, and why.
+  float low = -std::numeric_limits<float>::infinity();
+  float high = std::numeric_limits<float>::infinity();
+  std::string range;
 };
 
 struct PackerSpec {
@@ -93,8 +98,8 @@ class Packer {
   void PackSingle(const LookupSpec& lookup, const IdValues& values, Packed* out);
   void PackMulti(const LookupSpec& lookup, const IdValues& values, Packed* out);
   void PackLabels(ArrowCells* cells, Packed* out) const;
-  void CheckClasses(ArrowCells* cells, const LabelSpec& label, const float* values,
-                    int64_t rows) const;
+  void CheckLabels(ArrowCells* cells, const LabelSpec& label, const float* values,
+                   int64_t rows) const;
   void PackIds(ArrowCells* cells, Packed* out) const;
 
   const PackerSpec spec_;

@@ -57,76 +57,51 @@ class Reader {
         scaled_(spec.max > spec.min),
         min_(static_cast<float>(spec.min)),
         span_(static_cast<float>(spec.max - spec.min)),
-        normalizer_(FindNormalizer(spec.normalizer)) {}
+        normalizer_(FindNormalizer(spec.normalizer)),
+        normalizer_name_(spec.normalizer) {}
 
   int dim() const { return dim_; }
 
   // Writes the numbers of all rows end to end.
   void Read(ArrowCells* cells, float* out) {
     const Column& column = cells->column(field_);
-    if (column.storage() == Column::Storage::kList) {
-      for (int64_t row = 0; row < cells->rows(); ++row) {
-        ReadList(cells, column, row, out + row * dim_);
-      }
-    } else if (dim_ == 1) {
+    if (dim_ == 1 && column.storage() != Column::Storage::kList) {
       cells->EachNumber(field_, [out](int64_t row, double x) { out[row] = static_cast<float>(x); });
     } else {
-      for (int64_t row = 0; row < cells->rows(); ++row) {
-        ReadVector(cells, column, row, out + row * dim_);
-      }
+      for (int64_t row = 0; row < cells->rows(); ++row) ReadRow(cells, row, out + row * dim_);
     }
     const auto count = static_cast<size_t>(cells->rows() * dim_);
+    RequireFinite(cells, column.field(), out, count, dim_);
     if (scaled_) {
       for (size_t i = 0; i < count; ++i) out[i] = (out[i] - min_) / span_;
     }
     if (normalizer_ != nullptr) normalizer_(out, count);
   }
 
- private:
-  void Check(ArrowCells* cells, const Column& column, int64_t row, int64_t found) const {
-    if (found > dim_) {
-      cells->Bad(row, column.field(),
-                 std::to_string(found) + " numbers where raw_input_dim is " + std::to_string(dim_));
-    }
+  // Reports rows whose numbers aren't finite any more once they are normalised; `infinite` lets
+  // infinite ones pass.
+  void RequireFiniteResults(ArrowCells* cells, const float* values, bool infinite = false) const {
+    if (normalizer_ == nullptr && !scaled_) return;
+    RequireFinite(cells, cells->column(field_).field(), values,
+                  static_cast<size_t>(cells->rows() * dim_), dim_,
+                  normalizer_ == nullptr ? "between min_val and max_val"
+                                         : "by normalizer_fn " + normalizer_name_,
+                  infinite);
   }
 
-  // Numbers between separators; those missing at the end are 0.
-  void ReadVector(ArrowCells* cells, const Column& column, int64_t row, float* out) {
+ private:
+  // Numbers missing at the end are 0.
+  void ReadRow(ArrowCells* cells, int64_t row, float* out) const {
     std::fill(out, out + dim_, 0.0f);
-    const Field number{column.field().name, FieldType::kDouble, ""};
     int64_t found = 0;
-    ForEachToken(cells->Text(field_, row, &scratch_, 9), separator_, [&](std::string_view token) {
-      if (found < dim_) out[found] = static_cast<float>(cells->ParseNumber(token, number, row));
+    ForEachNumber(cells, field_, row, separator_, [&](double number) {
+      if (found < dim_) out[found] = static_cast<float>(number);
       ++found;
     });
-    Check(cells, column, row, found);
-  }
-
-  void ReadList(ArrowCells* cells, const Column& column, int64_t row, float* out) {
-    std::fill(out, out + dim_, 0.0f);
-    int64_t begin, end;
-    column.List(row, &begin, &end);
-    const Column& elements = column.elements();
-    const int64_t count = std::min<int64_t>(end - begin, dim_);
-    for (int64_t i = 0; i < count; ++i) {
-      if (elements.Null(begin + i)) continue;
-      switch (elements.storage()) {
-        case Column::Storage::kNumber:
-          out[i] = static_cast<float>(elements.RawNumber(begin + i));
-          break;
-        case Column::Storage::kInteger:
-          out[i] = static_cast<float>(elements.RawInteger(begin + i));
-          break;
-        case Column::Storage::kText: {
-          const Field number{column.field().name, FieldType::kDouble, ""};
-          out[i] = static_cast<float>(cells->ParseNumber(elements.Raw(begin + i), number, row));
-          break;
-        }
-        case Column::Storage::kList:
-          cells->Bad(row, column.field(), "a list of lists can't be used here");
-      }
+    if (found > dim_) {
+      cells->Bad(row, cells->column(field_).field(),
+                 std::to_string(found) + " numbers where raw_input_dim is " + std::to_string(dim_));
     }
-    Check(cells, column, row, end - begin);
   }
 
   const int field_;
@@ -136,7 +111,7 @@ class Reader {
   const float min_;
   const float span_;
   const Normalizer normalizer_;
-  std::string scratch_;
+  const std::string normalizer_name_;
 };
 
 class Raw : public NumberFeature {
@@ -147,6 +122,7 @@ class Raw : public NumberFeature {
     const int dim = reader_.dim();
     values_.resize(static_cast<size_t>(cells->rows() * dim));
     reader_.Read(cells, values_.data());
+    reader_.RequireFiniteResults(cells, values_.data());
     const float* from = values_.data();
     for (int64_t row = 0; row < cells->rows(); ++row, from += dim) {
       std::copy(from, from + dim, out + row * stride);
@@ -194,6 +170,8 @@ class Bucket : public IdFeature {
     const int dim = reader_.dim();
     values_.resize(static_cast<size_t>(cells->rows() * dim));
     reader_.Read(cells, values_.data());
+    // Below or above all boundaries, an infinite number has its place.
+    reader_.RequireFiniteResults(cells, values_.data(), true);
     out->ids.resize(values_.size());
     for (size_t i = 0; i < values_.size(); ++i) out->ids[i] = boundaries_.Find(values_[i]);
     if (dim == 1) return;
@@ -225,6 +203,7 @@ class Projected : public IdFeature {
     out->ids.resize(count);
     out->weights.resize(count);
     reader_.Read(cells, out->weights.data());
+    reader_.RequireFiniteResults(cells, out->weights.data());
     for (int64_t row = 0; row < cells->rows(); ++row) {
       for (int k = 0; k < dim; ++k) out->ids[static_cast<size_t>(row * dim + k)] = k;
       out->ends.push_back((row + 1) * dim);

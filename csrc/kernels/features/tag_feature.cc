@@ -43,21 +43,15 @@ class Tag : public IdFeature {
     const Column& elements = column.elements();
     for (int64_t i = begin; i < end; ++i) {
       if (elements.Null(i)) continue;
-      switch (elements.storage()) {
-        case Column::Storage::kText:
-          if (!elements.Raw(i).empty()) Add(cells, row, elements.Raw(i), out);
-          break;
-        case Column::Storage::kInteger:
-          if (map_.identity()) {
-            Push(map_.Number(elements.RawInteger(i)), 1.0f, out);
-          } else {
-            scratch_.clear();
-            AppendInteger(elements.RawInteger(i), &scratch_);
-            Push(map_.Token(scratch_), 1.0f, out);
-          }
-          break;
-        default:
-          cells->Bad(row, column.field(), "a list of fractions or of lists has no ids");
+      const bool text = elements.storage() == Column::Storage::kText;
+      if (text && elements.Raw(i).empty()) continue;
+      if (text && !kv_separator_.empty()) {
+        Add(cells, row, elements.Raw(i), out);
+      } else if (map_.identity()) {
+        Push(map_.Number(cells->ElementInteger(elements, i, row)), 1.0f, out);
+      } else {
+        const std::string_view token = cells->ElementText(elements, i, row, &scratch_, precision_);
+        if (!token.empty()) Push(map_.Token(token), 1.0f, out);
       }
     }
   }
@@ -111,24 +105,11 @@ class Tag : public IdFeature {
           cells->Bad(row, column.field(), "a weight is null");
           continue;
         }
-        switch (elements.storage()) {
-          case Column::Storage::kNumber:
-            take(static_cast<float>(elements.RawNumber(i)));
-            break;
-          case Column::Storage::kInteger:
-            take(static_cast<float>(elements.RawInteger(i)));
-            break;
-          case Column::Storage::kText:
-            take(Weight(cells, row, elements.Raw(i), column.field()));
-            break;
-          case Column::Storage::kList:
-            cells->Bad(row, column.field(), "a list of lists can't be used here");
-        }
+        take(static_cast<float>(cells->ElementNumber(elements, i, row)));
       }
     } else {
-      ForEachToken(
-          cells->Text(inputs_[1], row, &weights_scratch_, 9), separator_,
-          [&](std::string_view token) { take(Weight(cells, row, token, column.field())); });
+      ForEachNumber(cells, inputs_[1], row, separator_,
+                    [&](double weight) { take(static_cast<float>(weight)); });
     }
     if (found != wanted) {
       cells->Bad(row, column.field(),

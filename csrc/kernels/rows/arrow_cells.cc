@@ -1,8 +1,10 @@
 #include "kernels/rows/arrow_cells.h"
 
 #include <charconv>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 
 namespace hvdrec {
@@ -47,6 +49,21 @@ void AppendFixed(double value, int precision, std::string* text) {
   std::string long_text(static_cast<size_t>(length) + 1, '\0');
   std::snprintf(long_text.data(), long_text.size(), "%.*f", precision, value);
   text->append(long_text, 0, static_cast<size_t>(length));
+}
+
+// A number of a STRING field: as an integer where it is whole, else with as few digits as tell it
+// from other doubles, never with an exponent.
+void AppendPlain(double value, std::string* text) {
+  char buffer[400];
+  if (value == 0.0) value = 0.0;  // No -0.
+  const auto end = std::to_chars(buffer, buffer + sizeof(buffer), value, std::chars_format::fixed);
+  text->append(buffer, static_cast<size_t>(end.ptr - buffer));
+}
+
+// For messages.
+std::string Shown(double value) {
+  char buffer[40];
+  return {buffer, std::to_chars(buffer, buffer + sizeof(buffer), value).ptr};
 }
 
 bool IsWhole(FieldType type) { return type == FieldType::kInt32 || type == FieldType::kInt64; }
@@ -158,7 +175,7 @@ int64_t ArrowCells::ParseInteger(std::string_view text, const Field& field, int6
       (narrow && (value < std::numeric_limits<int32_t>::min() ||
                   value > std::numeric_limits<int32_t>::max()))) {
     const char* wanted = IsWhole(field.type) ? TypeName(field.type) : "a whole number";
-    Bad(row, field, Quoted(text) + " is not " + wanted);
+    NotA(wanted, text, field, row);
     return 0;
   }
   return value;
@@ -170,7 +187,7 @@ double ArrowCells::ParseNumber(std::string_view text, const Field& field, int64_
   if (field.type == FieldType::kBool) {
     if (digits == "1" || digits == "true" || digits == "True" || digits == "TRUE") return 1.0;
     if (digits == "0" || digits == "false" || digits == "False" || digits == "FALSE") return 0.0;
-    Bad(row, field, Quoted(text) + " is not a BOOL");
+    NotA("a BOOL", text, field, row);
     return 0.0;
   }
   if (digits.size() > 1 && digits.front() == '+' && digits[1] != '-') digits.remove_prefix(1);
@@ -178,92 +195,137 @@ double ArrowCells::ParseNumber(std::string_view text, const Field& field, int64_
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
   if (error == std::errc::result_out_of_range && end == digits.data() + digits.size()) {
     // from_chars leaves the value alone; strtod gives 0 or infinity, as TensorFlow has it.
-    return std::strtod(std::string(digits).c_str(), nullptr);
-  }
-  if (error != std::errc() || end != digits.data() + digits.size() || digits.empty()) {
-    Bad(row, field, Quoted(text) + " is not " + TypeName(field.type));
+    value = std::strtod(std::string(digits).c_str(), nullptr);
+  } else if (error != std::errc() || end != digits.data() + digits.size() || digits.empty()) {
+    NotA(TypeName(field.type), text, field, row);
     return 0.0;
   }
-  return value;
+  return Finite(value, field, row);
 }
 
-std::string_view ArrowCells::WrittenOut(const Column& column, int64_t row, std::string* scratch,
-                                        int precision) {
+void ArrowCells::NotA(const char* wanted, std::string_view text, const Field& field, int64_t row) {
+  const std::string advice = advice_ == nullptr ? "" : std::string("; ") + advice_;
+  Bad(row, field, Quoted(text) + " is not " + wanted + advice);
+}
+
+double ArrowCells::Finite(double value, const Field& field, int64_t row) {
+  if (std::isfinite(value)) return value;
+  Bad(row, field, Shown(value) + " is not a finite number");
+  return 0.0;
+}
+
+int64_t ArrowCells::StoredInteger(const Column& column, int64_t at, int64_t row) {
   const Field& field = column.field();
+  int64_t value = 0;
+  bool fits = true;
+  if (column.storage() == Column::Storage::kInteger) {
+    value = column.RawInteger(at);
+  } else {
+    const double number = column.RawNumber(at);
+    fits = number >= -0x1p63 && number < 0x1p63 && number == std::trunc(number);
+    if (fits) value = static_cast<int64_t>(number);
+  }
+  if (field.type == FieldType::kInt32) fits = fits && value == static_cast<int32_t>(value);
+  if (field.type == FieldType::kBool) fits = fits && (value == 0 || value == 1);
+  if (fits) return value;
+  const std::string shown = column.storage() == Column::Storage::kInteger
+                                ? std::to_string(value)
+                                : Shown(column.RawNumber(at));
+  const bool named = IsWhole(field.type) || field.type == FieldType::kBool;
+  Bad(row, field, shown + " is not " + (named ? TypeName(field.type) : "a whole number"));
+  return 0;
+}
+
+double ArrowCells::StoredNumber(const Column& column, int64_t at, int64_t row) {
+  const Field& field = column.field();
+  if (IsWhole(field.type) || field.type == FieldType::kBool) {
+    return static_cast<double>(StoredInteger(column, at, row));
+  }
+  return column.storage() == Column::Storage::kInteger ? static_cast<double>(column.RawInteger(at))
+                                                       : Finite(column.RawNumber(at), field, row);
+}
+
+std::string_view ArrowCells::WrittenOut(const Column& column, int64_t at, int64_t row,
+                                        std::string* scratch, int precision) {
+  const Field& field = column.field();
+  const bool fractions = field.type == FieldType::kFloat || field.type == FieldType::kDouble;
   scratch->clear();
-  switch (column.storage()) {
-    case Column::Storage::kText: {
-      std::string_view text = column.Raw(row);
-      if (text.empty()) text = field.default_text;
-      if (field.type == FieldType::kString) return text;
-      if (IsWhole(field.type)) {
-        if (IsCanonicalInteger(text)) return text;
-        AppendInteger(text.empty() ? 0 : ParseInteger(text, field, row), scratch);
-        return *scratch;
-      }
-      double value = text.empty() ? 0.0 : ParseNumber(text, field, row);
-      if (field.type == FieldType::kBool) return value != 0.0 ? "1" : "0";
+  if (column.storage() == Column::Storage::kList) {
+    Bad(row, field, "a list can't be used here");
+    return {};
+  }
+  if (column.storage() != Column::Storage::kText) {
+    if (column.Null(at)) return TextOfNull(field, precision, scratch);
+    if (fractions) {
+      double value = StoredNumber(column, at, row);
       if (field.type == FieldType::kFloat) value = static_cast<float>(value);
       AppendFixed(value, precision, scratch);
-      return *scratch;
+    } else if (field.type == FieldType::kString && column.storage() == Column::Storage::kNumber) {
+      AppendPlain(Finite(column.RawNumber(at), field, row), scratch);
+    } else {
+      AppendInteger(StoredInteger(column, at, row), scratch);
     }
-    case Column::Storage::kInteger:
-      if (column.Null(row)) return TextOfNull(field, precision, scratch);
-      AppendInteger(column.RawInteger(row), scratch);
-      return *scratch;
-    case Column::Storage::kNumber:
-      if (column.Null(row)) return TextOfNull(field, precision, scratch);
-      AppendFixed(column.RawNumber(row), precision, scratch);
-      return *scratch;
-    case Column::Storage::kList:
-      Bad(row, field, "a list can't be used here");
-      return {};
+    return *scratch;
   }
-  return {};
+  std::string_view text = column.Raw(at);
+  if (text.empty()) text = field.default_text;
+  if (field.type == FieldType::kString) return text;
+  if (IsWhole(field.type)) {
+    if (IsCanonicalInteger(text)) return text;
+    AppendInteger(text.empty() ? 0 : ParseInteger(text, field, row), scratch);
+    return *scratch;
+  }
+  double value = text.empty() ? 0.0 : ParseNumber(text, field, row);
+  if (field.type == FieldType::kBool) return value != 0.0 ? "1" : "0";
+  if (field.type == FieldType::kFloat) value = static_cast<float>(value);
+  AppendFixed(value, precision, scratch);
+  return *scratch;
 }
 
-int64_t ArrowCells::AnyInteger(const Column& column, int64_t row) {
+int64_t ArrowCells::AnyInteger(const Column& column, int64_t at, int64_t row) {
   const Field& field = column.field();
-  if (column.storage() == Column::Storage::kInteger && !column.Null(row)) {
-    return column.RawInteger(row);
-  }
-  if (column.storage() == Column::Storage::kNumber && !column.Null(row)) {
-    const double value = column.RawNumber(row);
-    if (!(value > -9.2e18 && value < 9.2e18) ||
-        value != static_cast<double>(static_cast<int64_t>(value))) {
-      Bad(row, field, std::to_string(value) + " is not a whole number");
-      return 0;
-    }
-    return static_cast<int64_t>(value);
-  }
   if (column.storage() == Column::Storage::kList) {
     Bad(row, field, "a list can't be used here");
     return 0;
   }
-  std::string_view text =
-      column.storage() == Column::Storage::kText ? column.Raw(row) : std::string_view();
+  const bool stored = column.storage() != Column::Storage::kText;
+  if (stored && !column.Null(at)) return StoredInteger(column, at, row);
+  std::string_view text = stored ? std::string_view() : column.Raw(at);
   if (text.empty()) text = field.default_text;
   if (text.empty()) return 0;
   return field.type == FieldType::kBool ? static_cast<int64_t>(ParseNumber(text, field, row))
                                         : ParseInteger(text, field, row);
 }
 
-double ArrowCells::AnyNumber(const Column& column, int64_t row) {
+double ArrowCells::AnyNumber(const Column& column, int64_t at, int64_t row) {
   const Field& field = column.field();
-  if (column.storage() == Column::Storage::kNumber && !column.Null(row)) {
-    return column.RawNumber(row);
-  }
-  if (column.storage() == Column::Storage::kInteger && !column.Null(row)) {
-    return static_cast<double>(column.RawInteger(row));
-  }
   if (column.storage() == Column::Storage::kList) {
     Bad(row, field, "a list can't be used here");
     return 0.0;
   }
-  std::string_view text =
-      column.storage() == Column::Storage::kText ? column.Raw(row) : std::string_view();
+  const bool stored = column.storage() != Column::Storage::kText;
+  if (stored && !column.Null(at)) return StoredNumber(column, at, row);
+  std::string_view text = stored ? std::string_view() : column.Raw(at);
   if (text.empty()) text = field.default_text;
   return text.empty() ? 0.0 : ParseNumber(text, field, row);
+}
+
+void RequireFinite(ArrowCells* cells, const Field& field, const float* values, size_t count,
+                   int64_t width, const std::string& after, bool infinite) {
+  constexpr uint32_t kExponent = 0x7f800000;
+  uint32_t found = 0;
+  for (size_t i = 0; i < count; ++i) {
+    uint32_t bits;
+    std::memcpy(&bits, values + i, sizeof(bits));
+    found |= static_cast<uint32_t>((bits & kExponent) == kExponent);
+  }
+  if (found == 0) return;
+  for (size_t i = 0; i < count; ++i) {
+    if (std::isfinite(values[i]) || (infinite && std::isinf(values[i]))) continue;
+    cells->Bad(
+        static_cast<int64_t>(i) / width, field,
+        Shown(values[i]) + (after.empty() ? "" : ", " + after + ",") + " is not a finite number");
+  }
 }
 
 }  // namespace hvdrec

@@ -106,16 +106,19 @@ class ArrowCells {
   int64_t rows() const { return rows_; }
   const Column& column(int field) const { return columns_[field]; }
 
-  // A cell as text: an empty one becomes the default, an integer its decimal form (that of a
+  // The declared type of a field decides what its cells are, whatever the column holds: 3.0 is the
+  // INT64 3 and the STRING "3", and 2.5 is no INT64. Numbers are finite.
+
+  // A cell as text: an empty one becomes the default, a whole number its decimal form (that of a
   // field declared as integer is made canonical: "007" is "7"). `scratch` backs the view.
-  // `precision` is the number of digits behind the point for fractional numbers.
+  // `precision` is the number of digits behind the point for fields declared FLOAT or DOUBLE.
   std::string_view Text(int field, int64_t row, std::string* scratch, int precision = -1) {
     const Column& column = columns_[field];
     if (column.words()) {
       const std::string_view text = column.Raw(row);
       return text.empty() ? std::string_view(column.field().default_text) : text;
     }
-    return WrittenOut(column, row, scratch, precision);
+    return WrittenOut(column, row, row, scratch, precision);
   }
 
   // A cell as a whole number.
@@ -125,14 +128,26 @@ class ArrowCells {
     if (column.storage() == Column::Storage::kText && ReadShortInteger(column.Raw(row), &value)) {
       return value;
     }
-    return AnyInteger(column, row);
+    return AnyInteger(column, row, row);
   }
 
   // A cell as a number.
   double Number(int field, int64_t row) {
     const Column& column = columns_[field];
     return column.storage() == Column::Storage::kText ? WrittenNumber(column, column.Raw(row), row)
-                                                      : AnyNumber(column, row);
+                                                      : AnyNumber(column, row, row);
+  }
+
+  // An element of a list cell of `row` by the same rules: elements()'s number `at`.
+  std::string_view ElementText(const Column& elements, int64_t at, int64_t row,
+                               std::string* scratch, int precision = -1) {
+    return WrittenOut(elements, at, row, scratch, precision);
+  }
+  int64_t ElementInteger(const Column& elements, int64_t at, int64_t row) {
+    return AnyInteger(elements, at, row);
+  }
+  double ElementNumber(const Column& elements, int64_t at, int64_t row) {
+    return AnyNumber(elements, at, row);
   }
 
   // Calls use(row, text) for all rows, as `Text` gives it.
@@ -142,7 +157,7 @@ class ArrowCells {
     if (!column.words()) {
       std::string scratch;
       for (int64_t row = 0; row < rows_; ++row) {
-        use(row, WrittenOut(column, row, &scratch, precision));
+        use(row, WrittenOut(column, row, row, &scratch, precision));
       }
       return;
     }
@@ -159,7 +174,7 @@ class ArrowCells {
   void EachNumber(int field, const Use& use) {
     const Column& column = columns_[field];
     if (column.storage() != Column::Storage::kText) {
-      for (int64_t row = 0; row < rows_; ++row) use(row, AnyNumber(column, row));
+      for (int64_t row = 0; row < rows_; ++row) use(row, AnyNumber(column, row, row));
       return;
     }
     const TextValues text = column.text();
@@ -169,6 +184,18 @@ class ArrowCells {
   // Reads one token of a cell.
   int64_t ParseInteger(std::string_view text, const Field& field, int64_t row);
   double ParseNumber(std::string_view text, const Field& field, int64_t row);
+
+  // While it lives, what to do about a text that isn't a number is said with it.
+  class Advice {
+   public:
+    Advice(ArrowCells* cells, const char* text) : cells_(cells) { cells_->advice_ = text; }
+    ~Advice() { cells_->advice_ = nullptr; }
+    Advice(const Advice&) = delete;
+    Advice& operator=(const Advice&) = delete;
+
+   private:
+    ArrowCells* cells_;
+  };
 
   // Reports a bad cell: throws, or marks the row.
   void Bad(int64_t row, const Field& field, const std::string& what);
@@ -187,12 +214,18 @@ class ArrowCells {
     if (column.written_integers() && ReadShortInteger(text, &whole)) {
       return static_cast<double>(whole);
     }
-    return AnyNumber(column, row);
+    return AnyNumber(column, row, row);
   }
-  std::string_view WrittenOut(const Column& column, int64_t row, std::string* scratch,
+  // These read value `at` of a column, a cell or an element of one, and report to `row`.
+  std::string_view WrittenOut(const Column& column, int64_t at, int64_t row, std::string* scratch,
                               int precision);
-  int64_t AnyInteger(const Column& column, int64_t row);
-  double AnyNumber(const Column& column, int64_t row);
+  int64_t AnyInteger(const Column& column, int64_t at, int64_t row);
+  double AnyNumber(const Column& column, int64_t at, int64_t row);
+  // What isn't null in a column of numbers.
+  int64_t StoredInteger(const Column& column, int64_t at, int64_t row);
+  double StoredNumber(const Column& column, int64_t at, int64_t row);
+  double Finite(double value, const Field& field, int64_t row);
+  void NotA(const char* wanted, std::string_view text, const Field& field, int64_t row);
 
   int64_t rows_;
   bool collect_;
@@ -200,7 +233,13 @@ class ArrowCells {
   std::vector<uint8_t> bad_;
   int64_t first_bad_row_ = -1;
   std::string first_bad_;
+  const char* advice_ = nullptr;
 };
+
+// Reports rows with a number that isn't finite; each row has `width` numbers. `after` says what was
+// done to the cells, if anything; `infinite` lets infinite numbers pass.
+void RequireFinite(ArrowCells* cells, const Field& field, const float* values, size_t count,
+                   int64_t width, const std::string& after = "", bool infinite = false);
 
 // A cell's bytes for a message: short, and printable.
 std::string Quoted(std::string_view text);

@@ -141,7 +141,8 @@ def _check_raw(report: Report, feature: Any, path: str, kinds: Sequence[str]) ->
     both = feature.HasField("min_val") and feature.HasField("max_val")
     if both and feature.max_val <= feature.min_val:
         report.warn(f"{path}.max_val", "isn't above min_val, so numbers are not normalised")
-    if feature.raw_input_dim > 1 and kinds and kinds[0] != "STRING":
+    lists = not enum_name(report.config.proto.data_config, "input_type").startswith("CSV")
+    if feature.raw_input_dim > 1 and kinds and kinds[0] != "STRING" and not lists:
         report.error(
             f"{path}.raw_input_dim", f"several numbers in one cell need a STRING input field, is {kinds[0]}"
         )

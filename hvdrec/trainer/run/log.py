@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import logging
 import os
@@ -16,6 +17,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 logger = logging.getLogger("hvdrec")
+
+#: Between two lines about the progress where there is no bar.
+_TELL_SECONDS = 30.0
 
 
 def set_up(rank: int, verbose: bool, warnings: Sequence[str] = ()) -> None:
@@ -34,6 +38,10 @@ def set_up(rank: int, verbose: bool, warnings: Sequence[str] = ()) -> None:
     logger.setLevel(logging.DEBUG if verbose else logging.INFO if rank == 0 else logging.WARNING)
     for warning in warnings if rank == 0 else ():
         logger.warning("warning: %s", warning)
+
+
+def _per_second(rate: float | None, before: str = "") -> str:
+    return "" if rate is None else f"{before}{rate:,.0f} samples/s"
 
 
 class _StandardError(logging.StreamHandler):
@@ -72,6 +80,10 @@ class RunLog:
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
         self._model_dir = model_dir
         self._progress: Progress | None = None
+        #: Without a bar: whether lines tell how far it is, since which step and time, and when the last did.
+        self._tells = rank == 0 and not name
+        self._begun: tuple[int, float] | None = None
+        self._told = 0.0
         if rank == 0 and not name and sys.stderr.isatty():
             self._progress = Progress(
                 TextColumn("step"),
@@ -91,32 +103,56 @@ class RunLog:
         self._lines.write(json.dumps({"time": round(time.time(), 3), "kind": kind, **values}) + "\n")
         self._lines.flush()
 
-    def step_line(self, step: int, rate: float, learning_rate: float, losses: Mapping[str, float]) -> None:
+    def step_line(
+        self, step: int, rate: float | None, learning_rate: float, losses: Mapping[str, float]
+    ) -> None:
         """The line of `log_step_count_steps` (EasyRec's wording, with the rate of all ranks)."""
-        self.record("step", step=step, rate=round(rate, 1), lr=learning_rate, **losses)
+        known = {} if rate is None else {"rate": round(rate, 1)}
+        self.record("step", step=step, **known, lr=learning_rate, **losses)
         text = ", ".join(f"{name} = {value:.6g}" for name, value in losses.items())
-        logger.info("global step %d: lr = %.6g, %s, %.0f samples/s", step, learning_rate, text, rate)
+        logger.info("global step %d: lr = %.6g, %s%s", step, learning_rate, text, _per_second(rate, ", "))
 
-    def progress(self, step: int, rate: float, loss: float, left: Callable[[], int | None]) -> None:
-        """Moves the bar on a terminal.
+    def progress(self, step: int, rate: float | None, loss: float, left: Callable[[], int | None]) -> None:
+        """Moves the bar on a terminal; where there is none, a line every half minute tells how far it is.
 
         Args:
             step: Steps done.
-            rate: Samples a second of all ranks.
+            rate: Samples a second of all ranks, None if that isn't known yet.
             loss: Of the latest step.
             left: Gives the steps until the data ends, None if that isn't known.
         """
         if self._progress is None:
+            if self._tells and self._begun is None:
+                # The first call traces the graph: no time of steps to come.
+                self._begun = (step, time.monotonic())
+            elif (
+                self._begun is not None
+                and time.monotonic() - max(self._told, self._begun[1]) >= _TELL_SECONDS
+            ):
+                self._tell(step, rate, loss, self._total(step, left))
             return
-        more = left()
-        ends = [self._total_steps, None if more is None else step + more]
         self._progress.update(
             self._task,
             completed=step,
-            total=min((end for end in ends if end is not None), default=None),
-            rate=f"{rate:,.0f} samples/s",
+            total=self._total(step, left),
+            rate=_per_second(rate),
             loss=f"loss {loss:.4f}",
         )
+
+    def _total(self, step: int, left: Callable[[], int | None]) -> int | None:
+        more = left()
+        ends = [self._total_steps, None if more is None else step + more]
+        return min((end for end in ends if end is not None), default=None)
+
+    def _tell(self, step: int, rate: float | None, loss: float, total: int | None) -> None:
+        assert self._begun is not None
+        self._told = time.monotonic()
+        first, begun = self._begun
+        of = ""
+        if total is not None:
+            seconds = (total - step) * (self._told - begun) / max(1, step - first)
+            of = f" of {total}, {datetime.timedelta(seconds=round(seconds))} left"
+        logger.info("step %d%s: loss %.4f%s", step, of, loss, _per_second(rate, ", "))
 
     def scalars(self, folder: str, step: int, values: Mapping[str, float]) -> None:
         """Writes TensorBoard scalars below model_dir/`folder` (rank 0)."""
@@ -125,6 +161,13 @@ class RunLog:
         with self.events(folder):
             for name, value in values.items():
                 tf.summary.scalar(name, value, step=step)
+
+    def text(self, name: str, text: str) -> None:
+        """Writes a text for TensorBoard, shown as it is (rank 0)."""
+        if self._rank != 0:
+            return
+        with self.events(""):
+            tf.summary.text(name, "".join(f"    {line}\n" for line in text.splitlines()), step=0)
 
     @contextlib.contextmanager
     def events(self, folder: str) -> Iterator[None]:
@@ -141,7 +184,18 @@ class RunLog:
         text = ", ".join(f"{name} = {value:.6g}" for name, value in sorted(result.items()))
         logger.info("evaluated step %d (%.1f s): %s", step, seconds, text)
         self.record("eval", step=step, **result)
-        self.scalars("eval_val", step, result)
+        self.evaluation("eval_val", step, result)
+
+    def evaluation(self, folder: str, step: int, result: Mapping[str, float]) -> None:
+        """Scalars of an evaluation.
+
+        Losses have the tags of training too (``loss/x`` beside EasyRec's ``loss/loss/x``), so that
+        TensorBoard draws both into one chart.
+        """
+        losses = {
+            name.removeprefix("loss/"): v for name, v in result.items() if name.startswith("loss/loss/")
+        }
+        self.scalars(folder, step, {**result, **losses})
 
     def close(self) -> None:
         """Ends the bar and closes the files."""

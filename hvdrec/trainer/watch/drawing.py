@@ -4,27 +4,49 @@ from __future__ import annotations
 
 import numpy as np
 
+from hvdrec.trainer.watch.font import HEIGHT, written
+
 _SIZE = 320
-_MARGIN = 10
+#: Room for the title above the square, for numbers and a label at its left and below it, and at its right.
+_TOP, _LEFT, _BELOW, _RIGHT = 20, 44, 36, 14
 _GREY, _DARK, _BLUE, _PALE = (225, 225, 225), (90, 90, 90), (33, 102, 172), (198, 219, 239)
 
 
 class UnitSquare:
-    """A picture of [0, 1] x [0, 1] with a grid at tenths and the diagonal.
+    """A picture of [0, 1] x [0, 1] with a grid at tenths, the diagonal, and what stands beside it.
 
     Attributes:
         pixels: uint8 [height, width, 3].
     """
 
-    def __init__(self) -> None:
-        """Draws grid and frame."""
-        side = _SIZE + 2 * _MARGIN
-        self.pixels = np.full((side, side, 3), 255, np.uint8)
+    def __init__(self, title: str, across: str, up: str) -> None:
+        """Draws grid, frame and axes.
+
+        Args:
+            title: Stands above.
+            across: What runs from left to right.
+            up: What runs upwards.
+        """
+        self.pixels = np.full((_TOP + _SIZE + _BELOW, _LEFT + _SIZE + _RIGHT, 3), 255, np.uint8)
+        middle = _LEFT + _SIZE // 2
+        self._write(title, _TOP // 2, middle)
+        self._write(across, _TOP + _SIZE + _BELOW - HEIGHT - 2, middle)
+        self._write(up, _TOP + _SIZE // 2, HEIGHT + 2, upwards=True)
+        for fifth in np.linspace(0, 1, 6):
+            (column,), (row,) = self._places(np.asarray([fifth]), np.asarray([fifth]))
+            self._write(f"{fifth:.1f}", _TOP + _SIZE + HEIGHT + 2, column)
+            self._write(f"{fifth:.1f}", row, _LEFT - 14)
         for tenth in np.linspace(0, 1, 11):
             colour = _DARK if tenth in (0.0, 1.0) else _GREY
             self._polyline(np.asarray([0, 1]), np.asarray([tenth, tenth]), colour, 0)
             self._polyline(np.asarray([tenth, tenth]), np.asarray([0, 1]), colour, 0)
         self._polyline(np.asarray([0, 1]), np.asarray([0, 1]), _DARK, 0)
+
+    def _write(self, text: str, row: int, column: int, upwards: bool = False) -> None:
+        """Writes a text around a place."""
+        letters = np.rot90(written(text)) if upwards else written(text)
+        top, left = row - letters.shape[0] // 2, column - letters.shape[1] // 2
+        self.pixels[top : top + letters.shape[0], left : left + letters.shape[1]][letters] = _DARK
 
     def curve(self, x: np.ndarray, y: np.ndarray) -> None:
         """Draws lines between the points."""
@@ -39,11 +61,11 @@ class UnitSquare:
         """Draws bars from the bottom at each x; heights are relative to the largest."""
         columns, tops = self._places(x, height / max(1e-300, float(np.max(height, initial=0.0))))
         for column, top in zip(columns, tops, strict=True):
-            self.pixels[top : _SIZE + _MARGIN, column - 2 : column + 3] = _PALE
+            self.pixels[top : _TOP + _SIZE, column - 2 : column + 3] = _PALE
 
     def _places(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        columns = _MARGIN + np.rint(np.clip(x, 0, 1) * (_SIZE - 1)).astype(int)
-        return columns, _MARGIN + np.rint((1 - np.clip(y, 0, 1)) * (_SIZE - 1)).astype(int)
+        columns = _LEFT + np.rint(np.clip(x, 0, 1) * (_SIZE - 1)).astype(int)
+        return columns, _TOP + np.rint((1 - np.clip(y, 0, 1)) * (_SIZE - 1)).astype(int)
 
     def _polyline(self, x: np.ndarray, y: np.ndarray, colour: tuple[int, int, int], thick: int) -> None:
         for i in range(len(x) - 1):

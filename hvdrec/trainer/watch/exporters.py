@@ -107,13 +107,26 @@ class Best:
         record = {"metric": self.metric, "bigger": self._bigger, "step": step, "value": value}
         self._store.replace_text(_BEST_FILE, json.dumps(record) + "\n")
 
-    def _best(self, step: int) -> float | None:
+    def described(self, shown: Callable[[str], str]) -> str | None:
+        """The best evaluation and its checkpoint in words; `shown` makes a path one of the user's."""
+        record, prefix = self._record(), self._store.latest()
+        if record is None or prefix is None:
+            return None
+        return f"best: {self.metric} {record[1]:.4f} at step {record[0]}, kept as {shown(prefix)}"
+
+    def _record(self) -> tuple[int, float] | None:
+        """Step and value of the best evaluation, as kept beside its checkpoint."""
         try:
             record = json.loads((self._store.model_dir / _BEST_FILE).read_text(encoding="utf-8"))
             if (record["metric"], record["bigger"]) == (self.metric, self._bigger):
-                return float(record["value"])
+                return int(record["step"]), float(record["value"])
         except (OSError, ValueError, KeyError, TypeError):
             pass
+        return None
+
+    def _best(self, step: int) -> float | None:
+        if (record := self._record()) is not None:
+            return record[1]
         folder = os.path.join(self._checkpoints.model_dir, "eval_val")
         values = [v for s, v in read_scalars(folder, self.metric).items() if s < step and not math.isnan(v)]
         if not values:
@@ -155,6 +168,7 @@ class RunExports:
                 f"{config.where('export_config.best_exporter_metric')}: no evaluation gives "
                 f"{export.best_exporter_metric!r}; there are {', '.join(evaluated)}"
             )
+        self._folder = folder
         self._best = Best(export, checkpoints) if self._kind == "best" else None
         self._exporter: Exporter | None = None
         self._asked = export.HasField("exporter_type")
@@ -184,6 +198,12 @@ class RunExports:
             self._exporter.export(self._keep)
             # Last: a run that is stopped before this exports again.
             self._best.remember(step, result[self._best.metric])
+
+    def best(self) -> str | None:
+        """What the best evaluation was and where its checkpoint is, in words; None where none is kept."""
+        described = self._best.described(self._folder.shown) if self._best else None
+        exports = self._folder.shown(os.path.join(self._folder.path, "export", self._kind))
+        return described and f"{described}, exported below {exports}"
 
     def at_end(self) -> Path | None:
         """Exports at the end of training; gives where."""

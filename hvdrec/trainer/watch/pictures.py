@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -44,18 +44,19 @@ class Pictures:
         self._curves = [(head.config.suffix, curves) for head, curves in found]
         return [HeadMetric(head, curves) for head, curves in found]
 
-    def write(self, log: RunLog, folder: str, step: int) -> None:
+    def write(self, log: RunLog, folder: str, step: int, result: Mapping[str, float]) -> None:
         """Draws the last evaluation.
 
         Args:
             log: The run's (rank 0).
             folder: Below model_dir, as ``eval_val``.
             step: The step evaluated.
+            result: Its metrics.
         """
         with log.events(folder):
             for suffix, curves in self._curves:
                 if any(curves.totals()):
-                    _draw(curves, suffix, step)
+                    _draw(curves, suffix, step, result.get(f"auc{suffix}"))
             for name, norms in self._norms():
                 tf.summary.histogram(f"embedding_norm/{name}", norms, step)
 
@@ -70,15 +71,16 @@ class Pictures:
         return found
 
 
+_ROC = "a model that guesses is on the diagonal, a perfect one on the frame's left and top"
 _CALIBRATION = (
     "mean predicted probability (across) against the share of positive rows (up), in twenty even bins; "
     "on the diagonal a model is calibrated; pale: how many rows a bin has, relative to the largest"
 )
 
 
-def _draw(curves: Curves, suffix: str, step: int) -> None:
+def _draw(curves: Curves, suffix: str, step: int, auc: float | None) -> None:
     _precision_recall(curves, suffix, step)
-    _image(f"roc{suffix}", step, _roc(curves), "false positive rate (across), true positive rate (up)")
+    _image(f"roc{suffix}", step, roc(curves, auc), _ROC)
     _image(f"calibration{suffix}", step, _calibration(curves), _CALIBRATION)
 
 
@@ -93,14 +95,19 @@ def _precision_recall(curves: Curves, suffix: str, step: int) -> None:
     tf.summary.experimental.write_raw_pb(drawn.SerializeToString(), step)
 
 
-def _roc(curves: Curves) -> UnitSquare:
-    picture = UnitSquare()
-    picture.curve(*curves.roc())
+def roc(curves: Curves, auc: float | None = None) -> UnitSquare:
+    """The ROC curve, with the evaluation's `auc` or else the area under the points it is drawn from."""
+    across, up = curves.roc()
+    area = float(np.sum((across[:-1] - across[1:]) * (up[:-1] + up[1:]) / 2)) if auc is None else auc
+    # With rows of one class only there is no such area.
+    title = f"ROC curve, AUC {area:.4f}" if all(curves.totals()) and np.isfinite(area) else "ROC curve"
+    picture = UnitSquare(title, "false positive rate", "true positive rate")
+    picture.curve(across, up)
     return picture
 
 
 def _calibration(curves: Curves) -> UnitSquare:
-    picture = UnitSquare()
+    picture = UnitSquare("calibration", "mean predicted probability", "share of positive rows")
     predicted, positive, rows = curves.calibration()
     picture.bars(predicted, rows)
     picture.curve(predicted, positive)

@@ -62,6 +62,10 @@ def test_best_keeps_its_checkpoint_and_its_export(job: SmallJob) -> None:
     store = Store(str(job.model_dir / "best_ckpt"))
     assert store.steps() == bests[-2:]
     record = json.loads((job.model_dir / "best_ckpt" / "best.json").read_text())
+    kept = job.model_dir / "best_ckpt" / f"model.ckpt-{record['step']}"
+    assert trained.exports is not None
+    best = f"best: auc {record['value']:.4f} at step {record['step']}, kept as {kept}"
+    assert trained.exports.best() == f"{best}, exported below {job.model_dir}/export/best"
     assert (record["step"], record["value"]) == (bests[-1], aucs[bests[-1]])
     assert len(versions(job.model_dir / "export" / "best")) == len(bests[-2:])
     # It stays when the run's own checkpoints go, and is whole.

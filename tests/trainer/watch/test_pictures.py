@@ -11,9 +11,13 @@ from small_job import SmallJob, write_data
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 
 from hvdrec.config import load
+from hvdrec.metrics.base import EvalBatch
+from hvdrec.metrics.curves import Curves
 from hvdrec.parallel.single import SingleReplica
 from hvdrec.trainer.job import Job
 from hvdrec.trainer.watch.drawing import UnitSquare
+from hvdrec.trainer.watch.font import written
+from hvdrec.trainer.watch.pictures import roc
 
 
 def _trained(tmp_path: pathlib.Path, **more: str) -> tuple[Job, EventMultiplexer]:
@@ -64,8 +68,76 @@ def test_models_without_one_probability_have_norms_alone(tmp_path: pathlib.Path)
     assert events.PluginRunToTagToContent("histograms")["eval_val"]
 
 
-@pytest.mark.parametrize(("x", "y", "place"), [(0, 0, (329, 10)), (1, 1, (10, 329)), (0.5, 0, (329, 170))])
-def test_places_in_a_picture(x: float, y: float, place: tuple[int, int]) -> None:
-    picture = UnitSquare()
+@pytest.mark.parametrize(("x", "y"), [(0, 0), (1, 1), (0.5, 0)])
+def test_places_in_a_picture(x: float, y: float) -> None:
+    empty, picture = (UnitSquare("title", "across", "up") for _ in range(2))
     picture.curve(np.asarray([x, x]), np.asarray([y, y]))
-    assert picture.pixels[place].tolist() == [33, 102, 172]
+    rows, columns = np.nonzero((picture.pixels != empty.pixels).any(axis=2))
+    frame = np.nonzero((empty.pixels == (90, 90, 90)).all(axis=2))
+    bottom, left = _corner(empty.pixels)
+    assert abs(rows.mean() - (bottom - 319 * y)) <= 1
+    assert abs(columns.mean() - (left + 319 * x)) <= 1
+    assert len(frame[0])
+
+
+def _corner(pixels: np.ndarray) -> tuple[int, int]:
+    """Row and column of the square's lower left corner: the longest dark lines."""
+    dark = (pixels == (90, 90, 90)).all(axis=2)
+    return (
+        int(np.flatnonzero(dark.sum(axis=1) > 300).max()),
+        int(np.flatnonzero(dark.sum(axis=0) > 300).min()),
+    )
+
+
+def test_a_picture_says_what_it_shows() -> None:
+    picture = UnitSquare("ROC curve, AUC 0.9229", "false positive rate", "true positive rate")
+    dark = (picture.pixels == (90, 90, 90)).all(axis=2)
+    bottom, left = _corner(picture.pixels)
+    top = bottom - 319
+    for place, text in [
+        (dark[:top], "ROC curve, AUC 0.9229"),
+        (dark[bottom + 16 :], "false positive rate"),
+        (np.rot90(dark[:, : left - 24], -1), "true positive rate"),
+        (dark[bottom + 1 : bottom + 16], "0.2"),
+        (dark[:, left - 24 : left], "0.8"),
+    ]:
+        assert _holds(place, written(text)), text
+    assert not _holds(dark[:top], written("ROC curve, AUC 0.9228"))
+
+
+def _holds(pixels: np.ndarray, letters: np.ndarray) -> bool:
+    windows = np.lib.stride_tricks.sliding_window_view(pixels, letters.shape)
+    return bool((windows == letters).all(axis=(2, 3)).any())
+
+
+def test_the_area_under_a_curve_is_in_its_title(monkeypatch: pytest.MonkeyPatch) -> None:
+    titles = []
+    monkeypatch.setattr(UnitSquare, "_write", lambda self, text, *place, **how: titles.append(text))
+    curves = Curves()
+    scores, labels = np.asarray([0.9, 0.8, 0.3, 0.1], np.float32), np.asarray([1, 0, 1, 0], np.float32)
+    curves.update(EvalBatch(labels=labels, predictions={"probs": scores}, ids={}))
+    roc(curves)
+    assert "ROC curve, AUC 0.7500" in titles
+    roc(curves, 0.9229)
+    assert "ROC curve, AUC 0.9229" in titles
+    titles.clear()
+    roc(Curves())
+    assert "ROC curve" in titles
+
+
+def test_every_letter_has_a_form_of_its_own() -> None:
+    letters = "abcdefghijklmnopqrstuvwxyzACEORU0123456789.,-"
+    assert len({written(letter).tobytes() for letter in letters}) == len(letters)
+    assert written("a").shape == (7, 6)
+
+
+def test_losses_of_training_and_evaluation_share_their_tags(tmp_path: pathlib.Path) -> None:
+    """Else TensorBoard never draws them into one chart."""
+    _, events = _trained(tmp_path)
+    folders = events.Runs()
+    training = set(folders["."]["tensors"])
+    evaluation = set(folders["eval_val"]["tensors"])
+    assert {"loss/cross_entropy_loss", "loss/total_loss"} <= training & evaluation
+    assert "loss/loss/total_loss" in evaluation  # EasyRec's name
+    (text,) = events.Tensors(".", "pipeline.config")
+    assert b'    model_class: "DCN"' in tf.make_ndarray(text.tensor_proto).ravel()[0]

@@ -1,0 +1,218 @@
+"""Columns of columnar files in plain forms, and columns of several files in one.
+
+What a column is, `input_fields` says; files may hold its values in any form that has them. Here a form
+only changes where no value does. Whether a value fits the declared type is the packer's to say, cell by
+cell.
+"""
+
+from __future__ import annotations
+
+import decimal
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_FRACTIONS = ("FLOAT", "DOUBLE")
+#: Whole numbers of so many digits fit int64.
+_SAFE_DIGITS = 18
+#: "12.50" in its parts: "12", ".5" and the zeros.
+_TRAILING_ZEROS = r"^(-?\d+)(?:\.0*|(\.\d*[1-9])0*)$"
+
+Types = Mapping[str, str]
+
+
+def plain(column: pa.Array, declared: str | None) -> pa.Array:
+    """A column without dictionaries, large and view types and decimals, and in few kinds of numbers.
+
+    Args:
+        column: Of any type; what this module doesn't know comes back as it is.
+        declared: The `input_type` of its field, None for a column that isn't declared.
+
+    Returns:
+        Text, bool, int64, uint64, float32 or float64, or a list of one of them. The type follows from
+        the column's type alone. A column that isn't declared keeps the width of its numbers.
+    """
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return plain(column.dictionary_decode(), declared)
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return column.cast(pa.string())
+    if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind) or pa.types.is_fixed_size_binary(kind):
+        return column.cast(pa.binary())
+    if is_list(kind):
+        return _plain_list(column, declared)
+    if declared is None:
+        return column
+    if pa.types.is_decimal(kind):
+        return _plain_decimals(column, declared)
+    if pa.types.is_integer(kind) and not pa.types.is_uint64(kind):
+        return column.cast(pa.int64())
+    return column.cast(pa.float32()) if pa.types.is_float16(kind) else column
+
+
+def plain_schema(schema: pa.Schema, names: Sequence[str], declared: Types) -> pa.Schema:
+    """The types that `plain` gives some columns of a file."""
+    empty = ((name, pa.array([], schema.field(name).type)) for name in names)
+    return pa.schema([(name, plain(column, declared.get(name)).type) for name, column in empty])
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether it is a list of any form."""
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def _plain_list(column: pa.Array, declared: str | None) -> pa.Array:
+    values = column.flatten()
+    found = plain(values, declared)
+    if found.type == values.type and pa.types.is_list(column.type):
+        return column
+    return _list_like(column, found)
+
+
+def _list_like(column: pa.Array, values: pa.Array) -> pa.Array:
+    """Lists of the same lengths as those of `column`, with other values."""
+    lengths = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
+    offsets = np.zeros(len(column) + 1, np.int32)
+    np.cumsum(lengths, out=offsets[1:])
+    return pa.ListArray.from_arrays(pa.array(offsets), values, mask=column.is_null())
+
+
+def _plain_decimals(column: pa.Array, declared: str) -> pa.Array:
+    if declared in _FRACTIONS:
+        return _decimal_text(column).cast(pa.float64())
+    if column.type.scale == 0 and column.type.precision <= _SAFE_DIGITS:
+        return column.cast(pa.int64())
+    return _decimal_text(column)
+
+
+def _decimal_text(column: pa.Array) -> pa.Array:
+    """Decimals written out, without zeros at the end of a fraction."""
+    text = column.cast(pa.string())
+    if pc.any(pc.match_substring(text, "E")).as_py():
+        text = pa.array([None if v is None else format(v, "f") for v in column.to_pylist()], pa.string())
+    return pc.replace_substring_regex(text, _TRAILING_ZEROS, r"\1\2") if column.type.scale > 0 else text
+
+
+def number_text(number: float | decimal.Decimal) -> str:
+    """A number as the text of a STRING field, as csrc/kernels/rows/arrow_cells.cc writes it.
+
+    A whole number is written as an integer, a fraction with as few digits as tell it from others and
+    never with an exponent.
+    """
+    if isinstance(number, float) and not np.isfinite(number):
+        return str(number)
+    if number == int(number):
+        return str(int(number))
+    if isinstance(number, decimal.Decimal):
+        return format(number.normalize(), "f")
+    return np.format_float_positional(number, trim="-")
+
+
+def joined(
+    parts: Sequence[pa.RecordBatch], declared: Types, mismatch: Callable[[str, int, int, str], Exception]
+) -> pa.RecordBatch:
+    """Batches of plain columns end to end, in types that hold all their values.
+
+    Args:
+        parts: Have the same columns by name.
+        declared: The `input_type` of declared fields.
+        mismatch: Makes the error for a column (its name) that can't be joined: because of part a, row
+            b of it, as the last argument says.
+    """
+    if all(part.schema.equals(parts[0].schema) for part in parts):
+        return parts[0] if len(parts) == 1 else pa.concat_batches(list(parts))
+    names = parts[0].schema.names
+    columns = []
+    for name in names:
+        try:
+            columns.append(
+                pa.concat_arrays(_alike([part.column(name) for part in parts], declared.get(name)))
+            )
+        except _MismatchError as error:
+            raise mismatch(name, error.part, error.row, error.text) from None
+    return pa.RecordBatch.from_arrays(columns, names)
+
+
+class _MismatchError(Exception):
+    """Columns can't be joined because of one part's row."""
+
+    def __init__(self, part: int, row: int, text: str) -> None:
+        super().__init__(text)
+        self.part, self.row, self.text = part, row, text
+
+
+def _alike(columns: list[pa.Array], declared: str | None) -> list[pa.Array]:
+    """Columns in one type."""
+    kinds = {column.type for column in columns}
+    if len(kinds) == 1:
+        return columns
+    kinds.discard(pa.null())
+    if len(kinds) == 1:
+        (kind,) = kinds
+        return [pa.nulls(len(c), kind) if pa.types.is_null(c.type) else c for c in columns]
+    if any(is_list(kind) for kind in kinds):
+        return _lists_alike(columns, declared)
+    if any(_is_text(kind) for kind in kinds):
+        return _texts(columns, declared)
+    if not all(_is_number(kind) for kind in kinds):
+        return [_cast_text(column) for column in columns]
+    if declared in _FRACTIONS:
+        return [column.cast(pa.float64(), safe=False) for column in columns]
+    whole = [_whole(column) for column in columns]
+    if all(column is not None for column in whole):
+        return whole
+    return _texts(columns, declared)
+
+
+def _lists_alike(columns: list[pa.Array], declared: str | None) -> list[pa.Array]:
+    for part, column in enumerate(columns):
+        if not (is_list(column.type) or pa.types.is_null(column.type)):
+            raise _MismatchError(part, 0, f"a single {column.type} where other files have lists")
+    values = _alike([c.flatten() if is_list(c.type) else pa.nulls(0) for c in columns], declared)
+    kind = pa.list_(values[0].type)
+    return [
+        _list_like(column, found) if is_list(column.type) else pa.nulls(len(column), kind)
+        for column, found in zip(columns, values, strict=True)
+    ]
+
+
+def _whole(column: pa.Array) -> pa.Array | None:
+    """Numbers as int64, None where one isn't whole or doesn't fit."""
+    try:
+        return column.cast(pa.int64())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None
+
+
+def _texts(columns: list[pa.Array], declared: str | None) -> list[pa.Array]:
+    """Columns as text; what a number means stays the same (`number_text`)."""
+    kind = pa.binary() if any(pa.types.is_binary(c.type) for c in columns) else pa.string()
+    texts = []
+    for part, column in enumerate(columns):
+        if pa.types.is_floating(column.type):
+            numbers = column.cast(pa.float64()).to_pylist()
+            for row, number in enumerate(numbers):
+                # As a text it would pass for a word.
+                if number is not None and not np.isfinite(number) and declared == "STRING":
+                    raise _MismatchError(part, row, f"{number} is not a finite number")
+            column = pa.array([None if n is None else number_text(n) for n in numbers], pa.string())
+        elif pa.types.is_boolean(column.type):
+            column = column.cast(pa.int64())
+        texts.append(_cast_text(column).cast(kind))
+    return texts
+
+
+def _cast_text(column: pa.Array) -> pa.Array:
+    if _is_text(column.type):
+        return column
+    return _decimal_text(column) if pa.types.is_decimal(column.type) else column.cast(pa.string())
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_binary(kind)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)

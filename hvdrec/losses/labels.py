@@ -1,0 +1,27 @@
+"""Which labels the losses of a model take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hvdrec.config.models.heads import HeadConfig, LabelForm
+from hvdrec.config.protos import loss_pb2
+from hvdrec.features.build import LabelRange
+from hvdrec.losses import registry
+from hvdrec.losses.registry import Labels
+
+
+def label_ranges(heads: Iterable[HeadConfig]) -> dict[str, LabelRange]:
+    """The numbers that all losses of a label take, for the labels that may not be any number.
+
+    Classes are not among them: they are whole numbers below `num_class`.
+    """
+    ranges = {}
+    for head in heads:
+        for loss_type in head.loss_types if head.label_form is LabelForm.NUMBER else ():
+            labels = registry.entry(loss_type).labels
+            if labels is not Labels.ANY:
+                name = loss_pb2.LossType.Name(loss_type)
+                low, high = labels.value
+                ranges[head.label] = LabelRange(low, high, f"{name} takes numbers from {low:g} to {high:g}")
+    return ranges
