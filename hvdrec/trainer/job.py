@@ -17,6 +17,7 @@ from hvdrec.checkpoint.names import SavedTensor
 from hvdrec.config import Config
 from hvdrec.config.variables import optimizer_index
 from hvdrec.data.batch import InputPosition
+from hvdrec.data.loader import Loader
 from hvdrec.features import build_plan
 from hvdrec.layers.placement import HERE, Placement
 from hvdrec.layers.variables import variable_key
@@ -93,13 +94,21 @@ class Job:
         """Numbers in the trained variables apart from the banks."""
         return sum(math.prod(v.shape) for v in self.recommender.dense_trainable)
 
-    def train(self, continue_train: bool, verify: int, options: RunOptions | None = None) -> dict[str, float]:
+    def train(
+        self,
+        continue_train: bool,
+        verify: int,
+        options: RunOptions | None = None,
+        accepted: Callable[[], None] = lambda: None,
+    ) -> dict[str, float]:
         """Trains to the end.
 
         Args:
             continue_train: Go on from the newest checkpoint of model_dir, if there is one.
             verify: `--verify_replicas`, 0 = never.
             options: Other flags.
+            accepted: Called on every rank once the state is restored and the input is open; before
+                that nothing is written that an earlier run left.
 
         Returns:
             The last evaluation's result, empty if there was none.
@@ -111,7 +120,13 @@ class Job:
         )
         log = RunLog(self.folder.path, self.group.rank, int(self.proto.train_config.num_steps) or None)
         saver = BackgroundSaver(self.store)
-        assembled = functools.partial(loop_parts, self, log=log, saver=saver, verify=verify, options=options)
+        parts = functools.partial(loop_parts, self, log=log, saver=saver, verify=verify, options=options)
+
+        def assembled(batches: Loader, extra: Callable[..., dict[str, Any]]) -> LoopParts:
+            made = parts(batches, extra)
+            accepted()
+            return made
+
         try:
             result: dict[str, float] = {}
             kept = start.kept
