@@ -53,7 +53,7 @@ def loop_parts(
     """
     proto, train = job.proto, job.proto.train_config
     by_time = train.HasField("save_checkpoints_secs")
-    first = next(batches, None)
+    first = run_on_all_ranks(job.group, lambda: next(batches, None))
     step = build_step(job, first)
     pictures = job.pictures()
     evaluator = job.evaluator()
@@ -90,6 +90,7 @@ def loop_parts(
         after_evaluation=_after_evaluation(job, pictures, log, saver, options),
         steps_left=batches.batches_after,
         throttle=None if throttle.unlimited else throttle,
+        exhausted=not any(job.group.gather_objects(first is not None)),
     )
 
 
