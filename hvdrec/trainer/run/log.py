@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import sys
 import time
@@ -16,6 +17,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 logger = logging.getLogger("hvdrec")
+
+
+def json_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as JSON can have them: null for a number that is none."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 
 def set_up(rank: int, verbose: bool, warnings: Sequence[str] = ()) -> None:
@@ -88,7 +94,8 @@ class RunLog:
 
     def record(self, kind: str, **values: Any) -> None:
         """Adds a JSON line."""
-        self._lines.write(json.dumps({"time": round(time.time(), 3), "kind": kind, **values}) + "\n")
+        line = {"time": round(time.time(), 3), "kind": kind, **json_numbers(values)}
+        self._lines.write(json.dumps(line) + "\n")
         self._lines.flush()
 
     def step_line(self, step: int, rate: float, learning_rate: float, losses: Mapping[str, float]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hvdrec import storage
 from hvdrec.checkpoint import files
+from hvdrec.trainer.run.log import json_numbers
 from hvdrec.trainer.watch.events import read_all_scalars
 
 
@@ -46,7 +47,7 @@ class MetricFile:
             CheckpointError: It can't be written.
         """
         found = self._evaluations.add(step, result)
-        lines = [json.dumps({"global_step": s, **values}) + "\n" for s, values in found.items()]
+        lines = [json.dumps({"global_step": s, **json_numbers(values)}) + "\n" for s, values in found.items()]
         if storage.is_remote(self._path):
             storage.write_text(self._path, "".join(lines))
             return
