@@ -9,6 +9,7 @@ from hvdrec.checkpoint.background import BackgroundSaver
 from hvdrec.data.batch import InputPosition, PackedBatch
 from hvdrec.data.loader import Loader
 from hvdrec.parallel.group import ReplicaGroup
+from hvdrec.trainer.input import has_eval_input
 from hvdrec.trainer.loop import AfterEvaluation, LoopParts, Watcher
 from hvdrec.trainer.run.agree import run_on_all_ranks
 from hvdrec.trainer.run.log import RunLog, logger
@@ -122,12 +123,6 @@ def build_step(job: Job, first: PackedBatch | None) -> TrainStep:
         int(train.seed),
         float(optimizer.embedding_learning_rate_multiplier) if scaled else 1.0,
     )
-
-
-def has_eval_input(proto: Any) -> bool:
-    """Whether the config names evaluation data."""
-    kind = proto.WhichOneof("eval_path")
-    return kind is not None and bool(getattr(proto, kind))
 
 
 def _mode(job: Job, index: int, touched: int) -> str:

@@ -29,7 +29,7 @@ from hvdrec.models.recommender import Recommender
 from hvdrec.optim.registry import build_optimizers
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.assembly import loop_parts
-from hvdrec.trainer.input import open_batches
+from hvdrec.trainer.input import has_eval_input, open_batches, try_eval_input
 from hvdrec.trainer.loop import Loop, LoopParts
 from hvdrec.trainer.run.agree import run_on_all_ranks
 from hvdrec.trainer.run.done_mark import was_done
@@ -43,6 +43,7 @@ from hvdrec.trainer.step.state import entries as state_entries
 from hvdrec.trainer.watch.early_stop import Rule, find_rule
 from hvdrec.trainer.watch.evaluator import Evaluator, HeadMetric
 from hvdrec.trainer.watch.exporters import RunExports
+from hvdrec.trainer.watch.history import MetricFile
 from hvdrec.trainer.watch.pictures import Pictures
 from hvdrec.trainer.work_left import nothing_left
 
@@ -120,7 +121,7 @@ class Job:
             The last evaluation's result, empty if there was none.
         """
         options = options or RunOptions()
-        run_on_all_ranks(self.group, lambda: self.prepare_exports(options))
+        run_on_all_ranks(self.group, lambda: self._prepare(options))
         self._describe_inputs(options.fit_on_eval)
         start = begin(
             self.proto,
@@ -154,6 +155,15 @@ class Job:
             # What is being saved stays worth having when the run fails.
             saver.close()
             log.close()
+
+    def _prepare(self, options: RunOptions) -> None:
+        """Rank 0 looks at everything that is needed only later, while there is nothing to lose."""
+        self.prepare_exports(options)
+        if self.group.rank == 0:
+            if options.evaluates and has_eval_input(self.proto):
+                try_eval_input(self.proto, self.plan)
+            if options.hpo_metric_save_path:
+                MetricFile(options.hpo_metric_save_path, self.folder.path).need_place()
 
     def prepare_exports(self, options: RunOptions | None = None) -> None:
         """Rank 0 finds out before anything runs whether it can export and end as the config asks."""
