@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hvdrec import storage
 from hvdrec.checkpoint import files
+from hvdrec.errors import ConfigError
 from hvdrec.trainer.run.log import json_numbers
 from hvdrec.trainer.watch.events import read_all_scalars
 
@@ -48,18 +49,20 @@ class MetricFile:
         """Makes sure, before there are evaluations, that the file can be written.
 
         Raises:
-            CheckpointError: It can't.
+            ConfigError: It can't.
         """
         if storage.is_remote(self._path):
             return
         path = Path(self._path)
-        with files.explained(f"{_FLAG}: can't write {path}"):
+        try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             # Whoever may write beside it may replace it.
             with tempfile.TemporaryFile(dir=path.parent):
                 pass
+        except OSError as error:
+            raise ConfigError(f"{_FLAG}: can't write {path}: {error.strerror}") from error
 
     def add(self, step: int, result: dict[str, float]) -> None:
         """Writes the file anew with this evaluation; a reader always finds whole lines.
