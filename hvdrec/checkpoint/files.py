@@ -12,7 +12,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from hvdrec.checkpoint.reader import message
-from hvdrec.errors import CheckpointError
+from hvdrec.errors import WriteError
 
 _BLOCK = 1 << 20
 
@@ -24,7 +24,7 @@ def explained(what: str) -> Iterator[None]:
         yield
     except (OSError, tf.errors.OpError) as error:
         path = getattr(error, "filename", None)
-        raise CheckpointError(
+        raise WriteError(
             f"{what}: {message(error)}{f' ({path})' if path else ''}; check that the disk has space and "
             "that the directory can be written; the checkpoints already there are untouched"
         ) from error

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from hvdrec.errors import DamagedError
+from hvdrec.errors import DamagedError, words
 
 _PART = re.compile(r"/part_(\d+)(?=/|$)")
 
@@ -18,8 +18,8 @@ READ_ERRORS = (tf.errors.OpError, ValueError, RuntimeError, OSError, LookupError
 
 def message(error: Exception) -> str:
     """An error's text on one line, without TensorFlow's notes about nodes."""
-    text = getattr(error, "message", None) or getattr(error, "strerror", None) or str(error)
-    return str(text).split(" [Op:")[0].split("\n")[0].strip() or type(error).__name__
+    reason = getattr(error, "strerror", None)
+    return str(reason) if reason else words(error)
 
 
 class Reader:

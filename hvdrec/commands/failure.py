@@ -9,7 +9,7 @@ import time
 
 import tensorflow as tf
 
-from hvdrec.errors import UserError
+from hvdrec.errors import UserError, words
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.run.agree import PeerError
 
@@ -39,7 +39,8 @@ def stop_all(group: ReplicaGroup, model_dir: str, error: BaseException) -> None:
             with contextlib.suppress(OSError):
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 with open(path, "x", encoding="utf-8") as file:
-                    json.dump({"rank": group.rank, "message": str(error)}, file)
+                    said = str(error) if isinstance(error, UserError) else words(error)
+                    json.dump({"rank": group.rank, "message": said}, file)
         group.close()
         return
     group.close()
@@ -52,12 +53,8 @@ def stop_all(group: ReplicaGroup, model_dir: str, error: BaseException) -> None:
             time.sleep(0.1)
     raise PeerError(
         "another rank is gone (killed, out of memory, its host is lost, or it has said why itself); the run "
-        f"can go on from its last checkpoint (--continue_train); Horovod says: {_first_line(error)}"
+        f"can go on from its last checkpoint (--continue_train); Horovod says: {words(error)}"
     ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _is_echo(error: BaseException) -> bool:

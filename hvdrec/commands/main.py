@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hvdrec.errors import ConfigError, StoppedError, UserError
+from hvdrec.errors import ConfigError, StoppedError, UserError, words
 from hvdrec.parallel.environment import launched_rank
 
 # TensorFlow's own start-up lines say nothing a user can act on.
@@ -50,9 +50,12 @@ def main(
         print("stopped by the user", file=sys.stderr)
         return 130
     except Exception as error:
-        text = str(error).strip().splitlines()
-        message = f"{type(error).__name__}: {text[0] if text else ''}"
-        return _fail(error, 1, verbose, f"{message} (give --verbose for the stack trace)")
+        return _fail(error, 1, verbose, f"{_named(error)} (give --verbose for the stack trace)")
+
+
+def _named(error: Exception) -> str:
+    name, said = type(error).__name__, words(error)
+    return name if said == name else f"{name}: {said}"
 
 
 def _fail(error: Exception, code: int, verbose: bool, message: str | None = None) -> int:

@@ -12,7 +12,7 @@ from hvdrec.checkpoint.names import SavedTensor
 from hvdrec.config import Config
 from hvdrec.errors import CheckpointError, ConfigError, StoppedError
 from hvdrec.parallel.group import ReplicaGroup
-from hvdrec.trainer.assembly import has_eval_input
+from hvdrec.trainer.input import has_eval_input, try_eval_input
 from hvdrec.trainer.job import Job
 from hvdrec.trainer.run.done_mark import is_done
 from hvdrec.trainer.run.log import RunLog, logger
@@ -69,6 +69,7 @@ def _follow(
 ) -> dict[str, float]:
     job = Job(config, group, folder)
     job.prepare_exports()
+    try_eval_input(job.proto, job.plan)
     pictures = job.pictures()
     step = tf.Variable(0, trainable=False, dtype=tf.int64)
     entries = [*model_entries(job.recommender), SavedTensor("global_step", step, None)]

@@ -25,7 +25,6 @@ from hvdrec.trainer.run.options import RunOptions
 from hvdrec.trainer.run.run_folder import RunFolder
 from hvdrec.trainer.run.shared_folder import need_one_folder
 from hvdrec.trainer.run.signals import StopSignals
-from hvdrec.trainer.run.start import refuse_used_model_dir
 from hvdrec.trainer.run.threads import set_threads
 from hvdrec.trainer.watch.evaluator import write_result
 from hvdrec.trainer.watch.profiling import log_devices
@@ -79,7 +78,6 @@ def locked(config: Config, group: ReplicaGroup, signals: StopSignals) -> Iterato
     def acquire() -> None:
         if group.rank == 0:
             lock.acquire(lambda: signals.received != 0)
-            clear_done(config.proto.model_dir)
             folder.pull()
 
     def begin() -> None:
@@ -109,7 +107,6 @@ def locked(config: Config, group: ReplicaGroup, signals: StopSignals) -> Iterato
 def run_job(flags: Any, signals: StopSignals, group: ReplicaGroup, make: Callable[[], Job]) -> None:
     """Trains what `make` makes, evaluates, exports, and tells where things are (collective)."""
     job = run_on_all_ranks(group, make)
-    run_on_all_ranks(group, lambda: _claim(job, flags.continue_train))
     if group.rank == 0:
         log.logger.info(
             "%s on %s, %d embedding rows, %d dense weights",
@@ -126,7 +123,12 @@ def run_job(flags: Any, signals: StopSignals, group: ReplicaGroup, make: Callabl
         hpo_metric_save_path=flags.hpo_metric_save_path,
         signals=signals,
     )
-    result = job.train(flags.continue_train, flags.verify_replicas, options)
+    result = job.train(
+        flags.continue_train,
+        flags.verify_replicas,
+        options,
+        lambda: run_on_all_ranks(group, lambda: _claim(job)),
+    )
     with job.optimizer.averaged():
         exported = run_on_all_ranks(group, lambda: job.exports.at_end() if job.exports else None)
     if group.rank != 0:
@@ -151,10 +153,9 @@ def show(result: dict[str, float]) -> None:
     print(f"evaluation: {', '.join(shown)}", flush=True)
 
 
-def _claim(job: Job, continue_train: bool) -> None:
-    """Rank 0 leaves the config in model_dir, unless the folder is another run's."""
+def _claim(job: Job) -> None:
+    """Rank 0 makes model_dir this run's: its config, and no mark that training has ended."""
     if job.group.rank == 0:
-        if not continue_train:
-            refuse_used_model_dir(job.store)
+        clear_done(job.folder.model_dir)
         save(job.config, job.folder.path)
         job.folder.push("pipeline.config")

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import hashlib
+import os
 import posixpath
 from collections.abc import Iterable, Iterator
 
@@ -21,6 +23,9 @@ from hvdrec.storage.reader import RangeReader
 
 _CODECS = {".gz": "gzip", ".zst": "zstd"}
 _ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip", ".tar.zst")
+#: Of a local file that is to be known again, so many pieces are read.
+_PIECES = 16
+_PIECE_BYTES = 4096
 _MARKERS = {"_SUCCESS", "_metadata", "_common_metadata"}
 
 
@@ -55,6 +60,20 @@ class InputFile:
         except (OSError, UserError, pa.ArrowException):
             return 0
 
+    def fingerprint(self) -> str:
+        """What tells its content from another's; empty where that can't be known.
+
+        Of a local file it is a digest of pieces of it, wherever it lies and whenever it was written;
+        of a file in a store its name and time, as reading costs a request there.
+        """
+        try:
+            if self.remote:
+                info = retry(self.name, lambda: self.filesystem.get_file_info(self.path))
+                return f"{self.name} {info.mtime_ns}"
+            return _digest_of_pieces(self.path)
+        except (OSError, UserError, pa.ArrowException):
+            return ""
+
     def open_stream(self) -> pa.NativeFile:
         """Opens the file for one pass, decompressing ``.gz`` and ``.zst``.
 
@@ -82,6 +101,20 @@ class InputFile:
     def errors(self) -> _FileErrors:
         """A context in which a failure to read this file becomes a DataError with its name."""
         return _FileErrors(self.name)
+
+
+def _digest_of_pieces(path: str) -> str:
+    """SHA-256 of the first and the last bytes of a file, and of pieces evenly between them."""
+    if not os.path.isfile(path):
+        # What is read from a pipe is gone.
+        return ""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        last = max(0, os.fstat(file.fileno()).st_size - _PIECE_BYTES)
+        for number in range(_PIECES):
+            file.seek(last * number // (_PIECES - 1))
+            digest.update(file.read(_PIECE_BYTES))
+    return digest.hexdigest()
 
 
 class _FileErrors:

@@ -13,7 +13,7 @@ from hvdrec.data.csv_input import CsvFormat
 from hvdrec.data.files import list_files
 from hvdrec.data.odps_input import OdpsFormat
 from hvdrec.data.parquet_input import ParquetFormat
-from hvdrec.data.rows import FieldLike, Format
+from hvdrec.data.rows import FieldLike, Format, RowsFile
 from hvdrec.data.source import ReadPlan, RowSource
 from hvdrec.errors import ConfigError
 from hvdrec.storage.maxcompute import tables
@@ -159,6 +159,25 @@ def open_source(
     )
     wanted = _Wanted(data_config, [configured] if paths is None else paths, what, fields, keep_raw)
     return RowSource(open_format(wanted), plan, start)
+
+
+def input_files(proto: Any, training: bool, paths: Sequence[str] | None = None) -> Sequence[RowsFile]:
+    """The files or tables that `open_source` reads, in listed order.
+
+    Args:
+        proto: An EasyRecConfig.
+        training: Whether the training input is meant, or that of evaluation.
+        paths: Files, globs, folders or tables in place of the config's.
+
+    Raises:
+        ConfigError: A path isn't one of a table.
+        DataError: A path names no file.
+    """
+    what, configured = _input_paths(proto, training)
+    named = [configured] if paths is None else paths
+    if INPUT_TYPES.get(_input_type(proto.data_config)) is _open_odps:
+        return tables(named, what)
+    return list_files(named, what)
 
 
 def _input_type(data_config: Any) -> str:

@@ -30,6 +30,9 @@ class RowsFile(Protocol):
     def size(self) -> int:
         """How much it holds, in a unit of its kind; 0 where that can't be known."""
 
+    def fingerprint(self) -> str:
+        """What tells its content from another's; empty where that can't be known."""
+
 
 def need_selected(names: Sequence[str], selected: Sequence[str]) -> None:
     """Makes sure that wanted columns may be read.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,14 @@ EPSILON = 1e-6
 class Auc(ThresholdCounts):
     """`tf.compat.v1.metrics.auc(curve="ROC", summation_method="trapezoidal")`, from exact counts."""
 
+    needs = "positive and negative rows"
+
     def result(self) -> dict[str, float]:
-        """Trapezoids under (false positive rate, true positive rate)."""
+        """Trapezoids under (false positive rate, true positive rate); NaN for rows of one kind."""
         false, true = self.above()
         negatives, positives = self.totals()
+        if not negatives or not positives:
+            return {"auc": math.nan}
         x = false / (negatives + EPSILON)
         y = (true + EPSILON) / (positives + EPSILON)
         return {"auc": float(np.sum((x[:-1] - x[1:]) * (y[:-1] + y[1:]) / 2.0))}

@@ -32,7 +32,12 @@ class Metric(abc.ABC):
 
     The result is a function of the set of rows alone: not of how they are divided into batches
     and ranks, nor of the order of batches or of states.
+
+    Attributes:
+        needs: The rows without which the metric isn't defined; its result is NaN then.
     """
+
+    needs = "rows"
 
     @abc.abstractmethod
     def update(self, batch: EvalBatch) -> None:
@@ -48,4 +53,4 @@ class Metric(abc.ABC):
 
     @abc.abstractmethod
     def result(self) -> dict[str, float]:
-        """The metric by EasyRec's name."""
+        """The metric by EasyRec's name; NaN where it isn't defined."""

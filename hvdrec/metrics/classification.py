@@ -47,6 +47,8 @@ class BinaryAccuracy(RowShare):
 class Precision(RowShare):
     """The share of positive rows among those with a probability above a threshold."""
 
+    needs = "rows predicted positive"
+
     def __init__(self, threshold: float = THRESHOLD) -> None:
         """Starts with no rows."""
         super().__init__()
@@ -60,6 +62,8 @@ class Precision(RowShare):
 
 class Recall(RowShare):
     """The share of rows with a probability above a threshold among the positive ones."""
+
+    needs = "positive rows"
 
     def __init__(self, threshold: float = THRESHOLD) -> None:
         """Starts with no rows."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -37,6 +38,6 @@ class RowShare(Metric):
         self._counts = np.sum([s["counts"] for s in states], axis=0, dtype=np.int64)
 
     def result(self) -> dict[str, float]:
-        """The quotient; 0 where there is nothing to count among."""
+        """The quotient; NaN where there is nothing to count among."""
         hits, among = (int(n) for n in self._counts)
-        return {self.name: hits / among if among else 0.0}
+        return {self.name: hits / among if among else math.nan}

@@ -72,14 +72,14 @@ class ExactMean:
         self._count, self._special, self._halves = merged._count, merged._special, merged._halves
 
     def result(self) -> float:
-        """The mean, correctly rounded; 0 without numbers."""
+        """The mean, correctly rounded; NaN without numbers."""
         nan, above, below = (bool(n) for n in self._special)
         if nan or (above and below):
             return math.nan
         if above or below:
             return math.inf if above else -math.inf
         if self._count == 0:
-            return 0.0
+            return math.nan
         total = 0
         for i in np.flatnonzero(self._halves.any(axis=0)):
             high, low = (int(n) for n in self._halves[:, i])

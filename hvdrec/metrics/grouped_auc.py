@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ class GroupedAuc(Metric):
 
     The rows stay in memory, 13 bytes each; the result takes one sort of them.
     """
+
+    needs = "an id with positive and negative rows"
 
     def __init__(self, name: str, id_name: str, reduction: str) -> None:
         """Starts with no rows.
@@ -60,7 +63,7 @@ class GroupedAuc(Metric):
         self._parts = [(s["ids"], s["scores"], s["positive"]) for s in states]
 
     def result(self) -> dict[str, float]:
-        """The weighted mean; 0 where no id has both labels."""
+        """The weighted mean; NaN where no id has both labels."""
         wins, rows, positive = group_wins(*self._rows())
         pairs = 2 * positive * (rows - positive)
         valid = pairs > 0
@@ -70,7 +73,7 @@ class GroupedAuc(Metric):
         mean = ExactMean()
         mean.add(areas * weight)
         total = int(weight.sum())
-        return {self._name: mean.result() * areas.size / total if total else 0.0}
+        return {self._name: mean.result() * areas.size / total if total else math.nan}
 
 
 def group_wins(

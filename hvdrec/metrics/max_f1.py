@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,16 @@ THRESHOLDS = 200
 class MaxF1(ThresholdCounts):
     """max of 2 P R / (P + R + 1e-12), P and R at probability > threshold."""
 
+    needs = "positive rows"
+
     def result(self) -> dict[str, float]:
-        """The largest F1 of all thresholds; 0 without positives."""
+        """The largest F1 of all thresholds; NaN without positives."""
         false, true = self.above()
         _, positives = self.totals()
+        if not positives:
+            return {"max_f1": math.nan}
         precision = true / np.maximum(true + false, 1)
-        recall = true / max(positives, 1)
+        recall = true / positives
         return {"max_f1": float(np.max(2.0 * precision * recall / (precision + recall + 1e-12)))}
 
 

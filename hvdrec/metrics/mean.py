@@ -34,5 +34,5 @@ class Mean:
         self._mean.merge(states)
 
     def result(self) -> float:
-        """The mean; 0 without numbers."""
+        """The mean; NaN without numbers."""
         return self._mean.result()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -26,6 +27,8 @@ class _Neighbours(Metric):
     batch, as in EasyRec, so the result depends on `eval_batch_size`. Rows that are alone in their
     class are left out. Costs O(B^2 D) a batch, O(512 B) memory.
     """
+
+    needs = "rows of one class in a batch"
 
     def __init__(self, topk: int) -> None:
         """Starts with no rows; `topk` is k."""
@@ -83,9 +86,9 @@ class NeighbourRecall(_Neighbours):
         self._counts = np.sum([s["counts"] for s in states], axis=0, dtype=np.int64)
 
     def result(self) -> dict[str, float]:
-        """The quotient; 0 without rows."""
+        """The quotient; NaN without rows."""
         hits, possible = (int(n) for n in self._counts)
-        return {f"recall@{self._topk}": hits / possible if possible else 0.0}
+        return {f"recall@{self._topk}": hits / possible if possible else math.nan}
 
 
 class NeighbourPrecision(_Neighbours):
@@ -110,7 +113,7 @@ class NeighbourPrecision(_Neighbours):
         self._mean.merge(states)
 
     def result(self) -> dict[str, float]:
-        """The mean; 0 without rows."""
+        """The mean; NaN without rows."""
         return {f"MAP@{self._topk}": self._mean.result()}
 
 

@@ -47,7 +47,7 @@ class MeanError(Metric):
         self._mean.merge(states)
 
     def result(self) -> dict[str, float]:
-        """The mean; 0 without rows."""
+        """The mean; NaN without rows."""
         return {self.name: self._mean.result()}
 
 
@@ -74,7 +74,7 @@ class RootMeanSquaredError(MeanError):
     name = "root_mean_squared_error"
 
     def result(self) -> dict[str, float]:
-        """The root; 0 without rows."""
+        """The root; NaN without rows."""
         return {self.name: math.sqrt(self._mean.result())}
 
 

@@ -64,12 +64,17 @@ def asks_for_servers(train_config: Any, environment: Mapping[str, str] = os.envi
     """Whether a run is one on parameter servers: by `PSStrategy`, or by `TF_CONFIG` as EasyRec's default.
 
     Raises:
-        ConfigError: `TF_CONFIG` has servers, and `train_distribute` is for replicas.
+        ConfigError: `TF_CONFIG` has servers, and `train_distribute` is for replicas; or it has several
+            workers and no servers.
     """
     strategy = enum_name(train_config, "train_distribute")
     if strategy == "PSStrategy":
         return True
-    if launched_size(environment) > 1 or not _parse(environment).get("cluster", {}).get(SERVER):
+    if launched_size(environment) > 1:
+        return False
+    cluster = _parse(environment).get("cluster", {})
+    if not cluster.get(SERVER):
+        _refuse_workers_alone(cluster)
         return False
     if strategy != "NoStrategy":
         raise ConfigError(
@@ -77,6 +82,22 @@ def asks_for_servers(train_config: Any, environment: Mapping[str, str] = os.envi
             "--train_config.train_distribute=PSStrategy, or unset it"
         )
     return True
+
+
+def _refuse_workers_alone(cluster: Mapping[str, object]) -> None:
+    """Keeps the workers that a scheduler starts one by one from training a model each.
+
+    Raises:
+        ConfigError: `TF_CONFIG` names several processes that compute, and no servers.
+    """
+    named = {CHIEF if role == "master" else role: given for role, given in cluster.items()}
+    workers = sum(len(_addresses(role, named[role])) for role in (CHIEF, WORKER) if role in named)
+    if workers > 1:
+        raise ConfigError(
+            f"{_VARIABLE}: names {workers} workers and no ps, so each would train a model of its own on all "
+            f"rows; start them together by `horovodrun -np {workers}` or mpirun (in Kubeflow by an MPIJob, "
+            "not a TFJob), or add a ps for parameter servers; to train alone here, unset it"
+        )
 
 
 def quieten(verbose: bool) -> None:

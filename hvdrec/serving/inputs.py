@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import keyword
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -63,13 +64,15 @@ def request_inputs(proto: Any, plan: FeaturePlan) -> list[Input]:
     several = _several(proto)
     _check_several(plan, several)
     names = [f.input_name for f in proto.data_config.input_fields]
-    inputs = []
+    lower = [name.casefold() for name in names]
+    inputs, taken = [], set[str]()
     for name in request_fields(proto):
         number = names.index(name)
         kind = dataset_pb2.DatasetConfig.FieldType.Name(proto.data_config.input_fields[number].input_type)
-        own = _NODE_NAME.fullmatch(name) is not None
-        node = name if own and proto.export_config.placeholder_named_by_input else f"input_{number}"
-        argument = name if own else _free(f"input_{number}", names)
+        plain = _NODE_NAME.fullmatch(name) is not None
+        node = name if plain and proto.export_config.placeholder_named_by_input else f"input_{number}"
+        argument = name if plain and _is_argument(name, taken) else _free(f"input_{number}", lower)
+        taken.add(argument.casefold())
         dtype = several.get(name) or _TYPES[kind]
         inputs.append(Input(name, node, argument, dtype, name in several))
     return inputs
@@ -102,6 +105,19 @@ def split_joined(features: tf.Tensor, fields: Sequence[str], separator: str) -> 
 
 def _features(proto: Any) -> Sequence[Any]:
     return list(proto.feature_configs) or list(proto.feature_config.features)
+
+
+def _is_argument(name: str, taken: Collection[str]) -> bool:
+    """Whether a field's name can be an argument's.
+
+    Python's keywords can't, `self` is an argument of TensorFlow's own, and TensorFlow doesn't tell names
+    apart by upper and lower case.
+
+    Args:
+        name: The field.
+        taken: Arguments before it, in one case.
+    """
+    return not keyword.iskeyword(name) and name != "self" and name.casefold() not in taken
 
 
 def _free(name: str, taken: Sequence[str]) -> str:

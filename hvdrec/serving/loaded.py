@@ -54,7 +54,8 @@ class LoadedModel:
         self._fetches = {name: signature.outputs[name].name for name in sorted(signature.outputs)}
         self._separator = proto.data_config.separator
         fields = defaults(proto)
-        self._joined = set(self._feeds) == {JOINED} and JOINED not in fields
+        joins = not proto.export_config.multi_placeholder
+        self._joined = set(self._feeds) == {JOINED} and (joins or JOINED not in fields)
         if self._joined:
             found = dict.fromkeys(request_fields(proto), (tf.string, False))
         else:

@@ -11,6 +11,7 @@ from hvdrec.data.loader import Loader
 from hvdrec.layers.banks.replicated import DENSE, GATHER
 from hvdrec.layers.banks.strategy import Bank
 from hvdrec.parallel.group import ReplicaGroup
+from hvdrec.trainer.input import has_eval_input
 from hvdrec.trainer.loop import AfterEvaluation, LoopParts, Watcher
 from hvdrec.trainer.run.agree import run_on_all_ranks
 from hvdrec.trainer.run.log import RunLog, logger
@@ -55,7 +56,7 @@ def loop_parts(
     """
     proto, train = job.proto, job.proto.train_config
     by_time = train.HasField("save_checkpoints_secs")
-    first = next(batches, None)
+    first = run_on_all_ranks(job.group, lambda: next(batches, None))
     step = build_step(job, first)
     pictures = job.pictures()
     evaluator = job.evaluator()
@@ -92,6 +93,7 @@ def loop_parts(
         after_evaluation=_after_evaluation(job, pictures, log, saver, options),
         steps_left=batches.batches_after,
         throttle=None if throttle.unlimited else throttle,
+        exhausted=not any(job.group.gather_objects(first is not None)),
     )
 
 
@@ -118,12 +120,6 @@ def build_step(job: Job, first: PackedBatch | None) -> TrainStep:
         int(train.seed),
         float(optimizer.embedding_learning_rate_multiplier) if scaled else 1.0,
     )
-
-
-def has_eval_input(proto: Any) -> bool:
-    """Whether the config names evaluation data."""
-    kind = proto.WhichOneof("eval_path")
-    return kind is not None and bool(getattr(proto, kind))
 
 
 def _wished_exchange(job: Job, bank: Bank) -> str | None:

@@ -10,6 +10,7 @@ from hvdrec.data.loader import Loader
 from hvdrec.features import Packer
 from hvdrec.features.plan import FeaturePlan
 from hvdrec.parallel.group import ReplicaGroup
+from hvdrec.parallel.single import SingleReplica
 from hvdrec.trainer.run.agree import run_on_all_ranks
 from hvdrec.trainer.run.same_files import need_same_files
 
@@ -52,3 +53,19 @@ def open_batches(
     source = run_on_all_ranks(group, open_input)
     need_same_files(source.files, not (training and proto.data_config.file_shard), group)
     return Loader(source, packer.pack_block, proto.data_config.prefetch_size)
+
+
+def has_eval_input(proto: Any) -> bool:
+    """Whether the config names evaluation data."""
+    kind = proto.WhichOneof("eval_path")
+    return kind is not None and bool(getattr(proto, kind))
+
+
+def try_eval_input(proto: Any, plan: FeaturePlan) -> None:
+    """Reads the first batch of the evaluation data, so that it isn't missed once there is much to lose.
+
+    Raises:
+        DataError: It isn't there, has no rows, or the first of them can't be used.
+    """
+    with open_batches(proto, plan, SingleReplica(), False) as batches:
+        next(batches, None)

@@ -18,6 +18,9 @@ from hvdrec.checkpoint.names import SavedTensor
 from hvdrec.config import Config
 from hvdrec.config.variables import optimizer_index
 from hvdrec.data.batch import InputPosition
+from hvdrec.data.identity import describe
+from hvdrec.data.input import input_files
+from hvdrec.errors import ConfigError
 from hvdrec.features import build_plan
 from hvdrec.features.fields import heads_of
 from hvdrec.layers.placement import HERE, Placement
@@ -29,9 +32,10 @@ from hvdrec.models.recommender import Recommender
 from hvdrec.optim.registry import build_optimizers
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.assembly import loop_parts
-from hvdrec.trainer.input import open_batches
+from hvdrec.trainer.input import has_eval_input, open_batches, try_eval_input
 from hvdrec.trainer.loop import Loop, LoopParts
 from hvdrec.trainer.run.agree import run_on_all_ranks
+from hvdrec.trainer.run.done_mark import was_done
 from hvdrec.trainer.run.log import RunLog, logger
 from hvdrec.trainer.run.options import RunOptions
 from hvdrec.trainer.run.run_folder import RunFolder
@@ -42,7 +46,9 @@ from hvdrec.trainer.step.state import entries as state_entries
 from hvdrec.trainer.watch.early_stop import Rule, find_rule
 from hvdrec.trainer.watch.evaluator import Evaluator, HeadMetric
 from hvdrec.trainer.watch.exporters import RunExports
+from hvdrec.trainer.watch.history import MetricFile
 from hvdrec.trainer.watch.pictures import Pictures
+from hvdrec.trainer.work_left import nothing_left
 
 
 class Job:
@@ -81,6 +87,8 @@ class Job:
         self.store = self.folder.open_store()
         self.exports: RunExports | None = None
         self.stop_rule: Rule | None = None
+        self._training_input: Mapping[str, Any] = {}
+        self._evaluated_input: Mapping[str, Any] = {}
         #: The step of the result that `train` gives.
         self.evaluated_step = 0
 
@@ -96,38 +104,70 @@ class Job:
         """Numbers in the trained variables apart from the banks."""
         return sum(math.prod(v.shape) for v in self.recommender.dense_trainable)
 
-    def train(self, continue_train: bool, verify: int, options: RunOptions | None = None) -> dict[str, float]:
+    def train(
+        self,
+        continue_train: bool,
+        verify: int,
+        options: RunOptions | None = None,
+        accepted: Callable[[], None] = lambda: None,
+    ) -> dict[str, float]:
         """Trains to the end.
 
         Args:
             continue_train: Go on from the newest checkpoint of model_dir, if there is one.
             verify: `--verify_replicas`, 0 = never.
             options: Other flags.
+            accepted: Called on every rank once the state is restored and the input is open; before
+                that nothing is written that an earlier run left.
 
         Returns:
             The last evaluation's result, empty if there was none.
         """
         options = options or RunOptions()
-        run_on_all_ranks(self.group, lambda: self.prepare_exports(options))
+        run_on_all_ranks(self.group, lambda: self._prepare(options))
+        self._describe_inputs(options.fit_on_eval)
         start = begin(
-            self.proto, self.store, self.entries(), self.group, self.identity(), continue_train, options
+            self.proto,
+            self.store,
+            self.entries(),
+            self.group,
+            self.identity(),
+            continue_train,
+            options,
+            self._evaluated_input,
         )
         log = RunLog(self.folder.path, self.group.rank, int(self.proto.train_config.num_steps) or None)
         log.text("pipeline.config", text_format.MessageToString(self.proto, as_utf8=True))
         saver = BackgroundSaver(self.store)
         assembled = functools.partial(loop_parts, self, log=log, saver=saver, verify=verify, options=options)
+
+        def ready(parts: LoopParts, position: InputPosition, limit: str | None = None) -> None:
+            run_on_all_ranks(self.group, lambda: self._need_work(parts, position, limit))
+            accepted()
+
         try:
             result: dict[str, float] = {}
             kept = start.kept
             if start.fit_from is None or not options.fit_on_eval:
-                result, kept = self._train(start.position, assembled)
+                # With --fit_on_eval there may be work after training that is over.
+                alone = (lambda *_: accepted()) if options.fit_on_eval else ready
+                result, kept = self._train(start.position, assembled, alone)
             if options.fit_on_eval:
-                self._fit_on_eval(start, kept, options.fit_on_eval_steps, assembled)
+                self._fit_on_eval(start, kept, options.fit_on_eval_steps, assembled, ready)
             return result
         finally:
             # What is being saved stays worth having when the run fails.
             saver.close()
             log.close()
+
+    def _prepare(self, options: RunOptions) -> None:
+        """Rank 0 looks at everything that is needed only later, while there is nothing to lose."""
+        self.prepare_exports(options)
+        if self.group.rank == 0:
+            if options.evaluates and has_eval_input(self.proto):
+                try_eval_input(self.proto, self.plan)
+            if options.hpo_metric_save_path:
+                MetricFile(options.hpo_metric_save_path, self.folder.path).need_place()
 
     def prepare_exports(self, options: RunOptions | None = None) -> None:
         """Rank 0 finds out before anything runs whether it can export and end as the config asks."""
@@ -156,10 +196,41 @@ class Job:
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint keeps of this run."""
-        return identity(self.proto, self.group)
+        return identity(self.proto, self.group, self._training_input)
+
+    def _describe_inputs(self, fit_on_eval: bool) -> None:
+        """Finds out what the inputs are, for the checkpoints of this run (collective)."""
+
+        def found() -> list[dict[str, Any]]:
+            if self.group.rank != 0:
+                return []
+            training = describe(input_files(self.proto, True))
+            return [training, describe(input_files(self.proto, False)) if fit_on_eval else {}]
+
+        described = self.group.gather_objects(run_on_all_ranks(self.group, found))[0]
+        self._training_input, self._evaluated_input = described
+
+    def _need_work(self, parts: LoopParts, position: InputPosition, limit: str | None) -> None:
+        """Rank 0 sees to it that a run doesn't end as if it had trained.
+
+        Raises:
+            ConfigError: There is nothing to train, and no earlier run's end to make up for.
+        """
+        if self.group.rank != 0:
+            return
+        step = int(self.global_step.numpy())
+        why = nothing_left(self.config, parts, step, position, limit)
+        if why is None:
+            return
+        if step == 0 or was_done(self.folder.model_dir):
+            raise ConfigError(f"{why}; nothing is left to train")
+        logger.warning("%s; nothing is left to train, but the run before didn't come to its end", why)
 
     def _train(
-        self, position: InputPosition, assembled: Callable[..., LoopParts]
+        self,
+        position: InputPosition,
+        assembled: Callable[..., LoopParts],
+        ready: Callable[..., None],
     ) -> tuple[dict[str, float], dict[str, Any]]:
         """Trains on the training data; gives the last evaluation and what a checkpoint keeps."""
         own = bool(self.proto.data_config.file_shard)
@@ -170,6 +241,7 @@ class Job:
 
         with open_batches(self.proto, self.plan, self.group, True, position) as loader:
             parts = assembled(loader, extra)
+            ready(parts, position)
             loop = self.loop(parts, position)
             result = loop.run()
             self.evaluated_step = loop.now
@@ -180,7 +252,12 @@ class Job:
         return result, extra(self.group.gather_objects(loop.position))
 
     def _fit_on_eval(
-        self, start: Start, kept: Mapping[str, Any], steps: int, assembled: Callable[..., LoopParts]
+        self,
+        start: Start,
+        kept: Mapping[str, Any],
+        steps: int,
+        assembled: Callable[..., LoopParts],
+        ready: Callable[..., None],
     ) -> None:
         """Trains on the evaluation data, as `--fit_on_eval` asks."""
         first = int(self.global_step.numpy()) if start.fit_from is None else start.fit_from
@@ -188,7 +265,8 @@ class Job:
         logger.info("training on the evaluation data from step %d on", first)
 
         def extra(positions: Sequence[InputPosition]) -> dict[str, Any]:
-            return {**kept, "fit_on_eval": {"from": first, **describe_positions(positions, own)}}
+            fit = {"from": first, "input": self._evaluated_input, **describe_positions(positions, own)}
+            return {**kept, "fit_on_eval": fit}
 
         path = str(getattr(self.proto, self.proto.WhichOneof("eval_path")))
         with open_batches(
@@ -197,6 +275,7 @@ class Job:
             parts = assembled(loader, extra)
             schedule = dataclasses.replace(parts.schedule, last=first + steps if steps else 0)
             parts = dataclasses.replace(parts, evaluate=None, schedule=schedule)
+            ready(parts, start.fit_position, "--fit_on_eval_steps")
             self.loop(parts, start.fit_position).run()
 
     def entries(self) -> list[SavedTensor]:

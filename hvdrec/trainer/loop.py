@@ -77,6 +77,7 @@ class LoopParts:
         watchers: Look at single calls.
         steps_left: Steps until the data ends, by the input position; None if that isn't known.
         throttle: Keeps evaluations apart, None if every checkpoint is evaluated.
+        exhausted: Whether no rank has a batch.
     """
 
     group: ReplicaGroup
@@ -98,6 +99,7 @@ class LoopParts:
     watchers: Sequence[Watcher] = ()
     steps_left: Callable[[InputPosition], int | None] = lambda position: None
     throttle: EvalThrottle | None = None
+    exhausted: bool = False
 
 
 class Flag(enum.IntEnum):

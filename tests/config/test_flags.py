@@ -11,9 +11,11 @@ from small_job import SmallJob
 from hvdrec.config import save
 from hvdrec.config.flags import (
     load_for_eval,
+    load_for_export,
     load_for_predict,
     load_for_training,
     parse_eval,
+    parse_export,
     parse_predict,
     parse_train,
 )
@@ -183,9 +185,7 @@ def test_eval_and_predict_take_model_dirs_own_config(path, tmp_path):
     save(
         load_for_training(parse_train(["--pipeline_config_path", path, "--eval_input_path", "e"])), model_dir
     )
-    flags = parse_eval(
-        ["--model_dir", str(model_dir), "--pipeline_config_path", path, "--eval_input_path", "f", "g"]
-    )
+    flags = parse_eval(["--model_dir", str(model_dir), "--eval_input_path", "f", "g"])
     proto = load_for_eval(flags).proto
     assert (proto.model_dir, proto.eval_input_path) == (str(model_dir), "f,g")
     rest = ["--input_path", "i", "--output_path", "o", "--input_type", "CSVInputV2"]
@@ -194,6 +194,26 @@ def test_eval_and_predict_take_model_dirs_own_config(path, tmp_path):
     assert load_for_eval(
         parse_eval(["--pipeline_config_path", path, "--eval_input_path", "e"])
     ).proto.eval_input_path
+
+
+def test_a_config_given_by_hand_beats_model_dirs_own(path, tmp_path):
+    model_dir = tmp_path / "model"
+    save(load_for_training(parse_train(["--pipeline_config_path", path])), model_dir)
+    own = ["--model_dir", str(model_dir)]
+    text = pathlib.Path(path).read_text()
+    other = tmp_path / "other.config"
+    other.write_text(text.replace("hidden_units: [8]", "hidden_units: [6]"))
+    rows = ["--input_path", "i", "--output_path", "o"]
+    for load, parse, more in (
+        (load_for_eval, parse_eval, ["--eval_input_path", "e"]),
+        (load_for_predict, parse_predict, rows),
+        (load_for_export, parse_export, ["--export_dir", "d"]),
+    ):
+        config = load(parse([*own, "--pipeline_config_path", str(other), *more]))
+        assert config.proto.model_config.deepfm.final_dnn.hidden_units == [6]
+        assert config.proto.model_dir == str(model_dir)
+        with pytest.raises(ConfigError, match=r"nowhere\.config: can't be read"):
+            load(parse([*own, "--pipeline_config_path", "nowhere.config", *more]))
 
 
 def test_eval_and_predict_need_a_config(tmp_path):

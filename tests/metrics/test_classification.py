@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -31,9 +33,9 @@ def expected(batch: EvalBatch, threshold: float) -> dict[str, float]:
         missed += positive and not predicted
         agreeing += positive == predicted
     return {
-        "precision": right / (right + wrong) if right + wrong else 0.0,
-        "recall": right / (right + missed) if right + missed else 0.0,
-        "accuracy": agreeing / len(batch.labels) if len(batch.labels) else 0.0,
+        "precision": right / (right + wrong) if right + wrong else math.nan,
+        "recall": right / (right + missed) if right + missed else math.nan,
+        "accuracy": agreeing / len(batch.labels) if len(batch.labels) else math.nan,
     }
 
 
@@ -60,7 +62,7 @@ def test_accuracy_of_classes(rows: list[tuple[int, list[int]]]) -> None:
     labels = np.asarray([label for label, _ in rows], np.float32)
     batch = EvalBatch(labels, {"probs": probs, "y": np.argmax(logits, axis=1)}, {})
     right = sum(row.index(max(row)) == label for label, row in rows)
-    assert evaluate(ACCURACY, batch, num_class=4) == {"accuracy": right / len(rows) if rows else 0.0}
+    assert evaluate(ACCURACY, batch, num_class=4) == {"accuracy": right / len(rows) if rows else math.nan}
 
 
 def test_a_label_of_two_classes_may_have_a_fraction() -> None:
@@ -73,7 +75,7 @@ def test_a_label_of_two_classes_may_have_a_fraction() -> None:
     [
         (0, {"precision_at_0": 1 / 2, "recall_at_0": 1 / 2}),
         (0.5, {"precision": 1 / 1, "recall": 1 / 2}),
-        (1, {"precision_at_1": 0.0, "recall_at_1": 0.0}),
+        (1, {"precision_at_1": math.nan, "recall_at_1": 0.0}),
     ],
 )
 def test_what_is_on_the_threshold_is_negative(threshold: float, found: dict[str, float]) -> None:
@@ -83,7 +85,11 @@ def test_what_is_on_the_threshold_is_negative(threshold: float, found: dict[str,
 
 @pytest.mark.parametrize(
     ("rows", "precision", "recall"),
-    [([], 0.0, 0.0), ([(1, 0.9, 0), (1, 0.1, 0)], 1.0, 0.5), ([(0, 0.9, 0), (0, 0.1, 0)], 0.0, 0.0)],
+    [
+        ([], math.nan, math.nan),
+        ([(1, 0.9, 0), (1, 0.1, 0)], 1.0, 0.5),
+        ([(0, 0.9, 0), (0, 0.1, 0)], 0.0, math.nan),
+    ],
     ids=["no rows", "positives", "negatives"],
 )
 def test_edges(rows: list[tuple[float, float, int]], precision: float, recall: float) -> None:

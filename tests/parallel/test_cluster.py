@@ -77,6 +77,26 @@ def test_which_runs_are_on_servers() -> None:
     assert not asks_for_servers(train, {**_environment(), "HOROVOD_SIZE": "2"})
 
 
+@pytest.mark.parametrize("strategy", ["NoStrategy", "HorovodStrategy", "MirroredStrategy"])
+@pytest.mark.parametrize(
+    "cluster",
+    [
+        {"worker": ["a:1", "b:1"]},
+        {"chief": ["a:1"], "worker": ["b:1"]},
+        {"master": ["a:1"], "worker": ["b:1"], "evaluator": ["c:1"]},
+        {"worker": ["a:1", "b:1"], "ps": []},
+    ],
+)
+def test_workers_alone_would_train_a_model_each(cluster: dict[str, list[str]], strategy: str) -> None:
+    train = train_pb2.TrainConfig(train_distribute=strategy)
+    for role in cluster:
+        if cluster[role]:
+            with pytest.raises(ConfigError, match=r"names 2 workers and no ps.*horovodrun -np 2"):
+                asks_for_servers(train, _environment(cluster, role, 0))
+    assert not asks_for_servers(train, {**_environment(cluster), "OMPI_COMM_WORLD_SIZE": "2"})
+    assert not asks_for_servers(train, _environment({"chief": ["a:1"]}, "chief", 0))
+
+
 def test_the_chief_is_gone_once_it_was_there_and_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))

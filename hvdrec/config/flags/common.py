@@ -18,7 +18,9 @@ from hvdrec.storage import maxcompute
 
 def add_restoring_flags(parser: FlagParser) -> None:
     """Adds the flags that say which checkpoint is meant."""
-    parser.add_argument("--pipeline_config_path", metavar="FILE", help="the config, where model_dir has none")
+    parser.add_argument(
+        "--pipeline_config_path", metavar="FILE", help="the config, in place of model_dir's own"
+    )
     parser.add_argument("--model_dir", metavar="DIR", help="the folder with pipeline.config and checkpoints")
     parser.add_argument("--checkpoint_path", metavar="PATH", help="a prefix or folder; by default the newest")
     add_odps_config(parser)
@@ -32,14 +34,13 @@ def add_odps_config(parser: FlagParser) -> None:
 
 
 def load_restoring(model_dir: str | None, path: str | None, ignored: Sequence[str]) -> Config:
-    """The config that goes with a checkpoint: model_dir's own, or the one at `path`.
+    """The config that goes with a checkpoint: the one at `path` where it is given, else model_dir's own.
 
     Raises:
         ConfigError: There is none, or it is wrong.
     """
-    own = storage.join(model_dir, FILE_NAME) if model_dir else ""
-    if own and (storage.exists(own) or not path):
-        path = own
+    if not path and model_dir:
+        path = storage.join(model_dir, FILE_NAME)
     if not path:
         raise ConfigError("--model_dir: is missing; give the folder of a run, or --pipeline_config_path")
     config = load(path)

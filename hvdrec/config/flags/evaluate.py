@@ -18,10 +18,10 @@ class EvalFlags:
     """Flags of `hvdrec.eval`.
 
     Attributes:
-        pipeline_config_path: The config, where model_dir has none.
+        pipeline_config_path: The config, in place of model_dir's own.
         checkpoint_path: A prefix or folder; None for the newest checkpoint of model_dir.
         eval_input_path: Replaces the config's.
-        model_dir: Its pipeline.config is used; also where checkpoints are looked for.
+        model_dir: Where checkpoints are looked for, and pipeline.config where no other is given.
         eval_result_path: The result's file, below model_dir.
         distribute_eval: Accepted; evaluation is always split over the ranks.
         verbose: Show stack traces and more log lines.
@@ -74,7 +74,7 @@ def parse_eval(arguments: Sequence[str]) -> EvalFlags:
 
 
 def load_for_eval(flags: EvalFlags) -> Config:
-    """The config to evaluate by: model_dir's own, or `--pipeline_config_path`.
+    """The config to evaluate by: `--pipeline_config_path`, or model_dir's own.
 
     Raises:
         ConfigError: There is none, or it is wrong.

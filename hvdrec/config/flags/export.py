@@ -21,9 +21,9 @@ class ExportFlags:
 
     Attributes:
         export_dir: Where the version's folder goes.
-        pipeline_config_path: The config, where model_dir has none.
+        pipeline_config_path: The config, in place of model_dir's own.
         checkpoint_path: A prefix or folder; None for the newest checkpoint of model_dir.
-        model_dir: Its pipeline.config is used; also where checkpoints are looked for.
+        model_dir: Where checkpoints are looked for, and pipeline.config where no other is given.
         asset_files: Files to put into ``assets``, with commas between; ``name:path`` renames.
         clear_export: Remove the older versions once the new one is there.
         export_done_file: A file in `export_dir` that appears when the version is there.
@@ -74,7 +74,7 @@ def parse_export(arguments: Sequence[str]) -> ExportFlags:
 
 
 def load_for_export(flags: ExportFlags) -> Config:
-    """The config to export by: model_dir's own, or `--pipeline_config_path`.
+    """The config to export by: `--pipeline_config_path`, or model_dir's own.
 
     Raises:
         ConfigError: There is none, or it is wrong.

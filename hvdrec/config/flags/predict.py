@@ -26,9 +26,9 @@ class PredictFlags:
         output_path: Where the predictions go.
         batch_size: Rows predicted at a time.
         with_header: The input's first line names its columns.
-        pipeline_config_path: The config, where model_dir has none.
+        pipeline_config_path: The config, in place of model_dir's own.
         checkpoint_path: A prefix or folder; None for the newest checkpoint of model_dir.
-        model_dir: Its pipeline.config is used; also where checkpoints are looked for.
+        model_dir: Where checkpoints are looked for, and pipeline.config where no other is given.
         saved_model_dir: An exported model to predict with in place of a checkpoint.
         reserved_cols: Input columns to copy, with commas between.
         output_cols: Predictions to write, with commas between.
@@ -94,7 +94,7 @@ def parse_predict(arguments: Sequence[str]) -> PredictFlags:
 
 
 def load_for_predict(flags: PredictFlags) -> Config:
-    """The config to predict by: the exported model's, model_dir's own, or `--pipeline_config_path`.
+    """The config to predict by: `--pipeline_config_path`, the exported model's, or model_dir's own.
 
     Raises:
         ConfigError: There is none, or it is wrong.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from hvdrec.errors import UserError
+from hvdrec.errors import UserError, words
 from hvdrec.parallel.group import ReplicaGroup
 
 T = TypeVar("T")
@@ -23,7 +23,8 @@ def raise_together(group: ReplicaGroup, error: Exception | None) -> None:
     Raises:
         Exception: This rank's own error, or PeerError with the first failing rank's message.
     """
-    texts = group.gather_objects(None if error is None else f"{error}")
+    said = str(error) if error is None or isinstance(error, UserError) else words(error)
+    texts = group.gather_objects(None if error is None else said)
     if error is not None:
         raise error
     for rank, text in enumerate(texts):

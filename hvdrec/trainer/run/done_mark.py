@@ -47,6 +47,11 @@ def clear_done(model_dir: str) -> None:
         os.remove(os.path.join(model_dir, _DONE))
 
 
+def was_done(model_dir: str) -> bool:
+    """Whether some run has left the mark."""
+    return storage.exists(storage.join(model_dir, _DONE))
+
+
 def is_done(model_dir: str, since: int) -> bool:
     """Whether the mark is there and isn't an earlier run's."""
     if storage.is_remote(model_dir):

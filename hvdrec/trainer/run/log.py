@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import json
 import logging
+import math
 import os
 import sys
 import time
@@ -20,6 +21,11 @@ logger = logging.getLogger("hvdrec")
 
 #: Between two lines about the progress where there is no bar.
 _TELL_SECONDS = 30.0
+
+
+def json_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values as JSON can have them: null for a number that is none."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 
 def set_up(rank: int, verbose: bool, warnings: Sequence[str] = ()) -> None:
@@ -100,7 +106,8 @@ class RunLog:
 
     def record(self, kind: str, **values: Any) -> None:
         """Adds a JSON line."""
-        self._lines.write(json.dumps({"time": round(time.time(), 3), "kind": kind, **values}) + "\n")
+        line = {"time": round(time.time(), 3), "kind": kind, **json_numbers(values)}
+        self._lines.write(json.dumps(line) + "\n")
         self._lines.flush()
 
     def step_line(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import tensorflow as tf
@@ -17,10 +18,13 @@ from hvdrec.data.batch import BEGINNING, InputPosition
 from hvdrec.errors import CheckpointError
 from hvdrec.optim.moving_average import SLOT as AVERAGE
 from hvdrec.parallel.group import ReplicaGroup
+from hvdrec.storage.maxcompute import is_table
 from hvdrec.trainer.run.agree import run_on_all_ranks
 from hvdrec.trainer.run.log import logger
 from hvdrec.trainer.run.options import RunOptions
 
+#: By what an input is known again.
+_DIGEST = "sha256"
 #: What a resumed run must share with the one before to end with the same bits.
 _SAME_BITS = ("ranks", "threads", "tensorflow")
 
@@ -33,7 +37,7 @@ class Start:
         position: Of this rank's training input.
         fit_from: The step at which training on the evaluation data began, if it had.
         fit_position: Of this rank's evaluation input then.
-        kept: What was kept with the checkpoint.
+        kept: What was kept with the checkpoint, where its input is this run's.
     """
 
     position: InputPosition = BEGINNING
@@ -42,8 +46,14 @@ class Start:
     kept: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def identity(proto: Any, group: ReplicaGroup) -> dict[str, Any]:
-    """What a checkpoint keeps of the run that wrote it, for the run that goes on from it."""
+def identity(proto: Any, group: ReplicaGroup, described: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint keeps of the run that wrote it, for the run that goes on from it.
+
+    Args:
+        proto: The config.
+        group: The ranks.
+        described: The training input, as `hvdrec.data.identity` describes it.
+    """
     data = proto.data_config
     kind = proto.WhichOneof("train_path")
     return {
@@ -59,6 +69,7 @@ def identity(proto: Any, group: ReplicaGroup) -> dict[str, Any]:
             "shuffle": bool(data.shuffle),
             "shuffle_buffer_size": int(data.shuffle_buffer_size),
             "file_shard": bool(data.file_shard),
+            **described,
         },
     }
 
@@ -71,6 +82,7 @@ def begin(
     now: Mapping[str, Any],
     continue_train: bool,
     options: RunOptions,
+    evaluated: Mapping[str, Any] = MappingProxyType({}),
 ) -> Start:
     """Restores or fine-tunes on rank 0, and makes all ranks start alike (collective).
 
@@ -82,6 +94,7 @@ def begin(
         now: The run's `identity`.
         continue_train: Go on from the newest checkpoint of model_dir, if there is one.
         options: Flags.
+        evaluated: The evaluation data, as `hvdrec.data.identity` describes it, where it is trained on.
 
     Raises:
         CheckpointError: Checkpoints are in the way, damaged, or don't fit.
@@ -90,17 +103,17 @@ def begin(
     def restore() -> dict[str, Any] | None:
         if group.rank != 0:
             return None
-        return _restore(proto, store, entries, continue_train, options)
+        return _restore(proto, store, entries, now, continue_train, options)
 
     kept = group.gather_objects(run_on_all_ranks(group, restore))[0]
     group.broadcast(replicated_variables(entries))
     if not kept:
         return Start()
-    if group.rank == 0:
-        _warn_of_differences(kept, now)
+    if _is_another(kept.get("input", {}), now["input"]):
+        return Start()
     position = _position(proto, kept, group)
     fit = kept.get("fit_on_eval")
-    if not fit:
+    if not fit or (evaluated and _is_another(fit.get("input", {}), evaluated)):
         return Start(position, kept=kept)
     return Start(position, int(fit["from"]), _position(proto, fit, group), kept)
 
@@ -134,7 +147,12 @@ def describe_positions(positions: Sequence[InputPosition], own: bool) -> dict[st
 
 
 def _restore(
-    proto: Any, store: Store, entries: Sequence[SavedTensor], continue_train: bool, options: RunOptions
+    proto: Any,
+    store: Store,
+    entries: Sequence[SavedTensor],
+    now: Mapping[str, Any],
+    continue_train: bool,
+    options: RunOptions,
 ) -> dict[str, Any]:
     """Gives what was kept with the checkpoint of model_dir; nothing where there is none."""
     train = proto.train_config
@@ -143,9 +161,7 @@ def _restore(
     restored = store.restore_newest(lambda prefix: entries)
     if restored is not None:
         kept = store.extra(restored.prefix)
-        epoch, row = int(kept.get("epoch", 0)), int(kept.get("row", 0))
-        shown = store.shown(restored.prefix)
-        logger.info("going on from %s: epoch %d, row %d of the input", shown, epoch, row)
+        _tell_where(store.shown(restored.prefix), kept, now)
         return kept
     if train.fine_tune_checkpoint:
         report = fine_tune(
@@ -193,6 +209,37 @@ def _position(proto: Any, kept: Mapping[str, Any], group: ReplicaGroup) -> Input
     return InputPosition(int(epoch), int(row))
 
 
+def _is_another(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether an input is known not to be the one that a position is of."""
+    return _DIGEST in before and before[_DIGEST] != now[_DIGEST]
+
+
+def _tell_where(checkpoint: str, kept: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Says where a run goes on, and what is another than for its checkpoint."""
+    before, after = kept.get("input", {}), now["input"]
+    epoch, row = int(kept.get("epoch", 0)), int(kept.get("row", 0))
+    if _is_another(before, after):
+        left = f"; of the other, epoch {epoch} was left at row {row}" if row else ""
+        logger.warning(
+            "going on from %s with another input (%s then, %s now): it is read from its first row%s",
+            *(checkpoint, _size(before), _size(after), left),
+        )
+        return
+    logger.info("going on from %s: epoch %d, row %d of the input", checkpoint, epoch, row)
+    if before and _DIGEST not in before:
+        logger.info(
+            "the checkpoint doesn't say of which input that position is, as those of older versions: it is "
+            "taken to be of this one"
+        )
+    _warn_of_differences(kept, now)
+
+
+def _size(described: Mapping[str, Any]) -> str:
+    files = int(described["files"])
+    unit = "rows" if is_table(str(described["path"])) else "bytes"
+    return f"{described['path']}: {files} file{'' if files == 1 else 's'}, {described['size']} {unit}"
+
+
 def _warn_of_differences(kept: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Says what keeps the run from ending with the same bits, or from reading each row once."""
     changed = [
@@ -207,7 +254,13 @@ def _warn_of_differences(kept: Mapping[str, Any], now: Mapping[str, Any]) -> Non
             "; ".join(changed),
         )
     before = kept.get("input", {})
-    moved = [f"{n} {before[n]!r} before, {v!r} now" for n, v in now["input"].items() if before.get(n, v) != v]
+    # Known by its content, an input may lie elsewhere now.
+    place = ("path", "files", "size", _DIGEST) if _DIGEST in before else ()
+    moved = [
+        f"{n} {before[n]!r} before, {v!r} now"
+        for n, v in now["input"].items()
+        if n not in place and before.get(n, v) != v
+    ]
     if moved:
         logger.warning(
             "the input is not configured as it was for the checkpoint (%s): the position is kept; if the "

@@ -106,7 +106,7 @@ def _metric_reached(config: Config) -> Rule:
 
     def rule(found: dict[int, dict[str, float]]) -> str | None:
         value = next(reversed(found.values())).get(metric, math.nan)
-        reached = value >= wanted if export.metric_bigger else value <= wanted
+        reached = math.isfinite(value) and (value >= wanted if export.metric_bigger else value <= wanted)
         return f"{metric} has reached {value:g}, {wanted:g} is asked for" if reached else None
 
     return rule
@@ -141,8 +141,8 @@ def _user_rule(config: Config, name: str, parameters: str) -> Rule:
 
 
 def _best_step(found: dict[int, dict[str, float]], metric: str, bigger: bool) -> int | None:
-    """The first step with the best value; NaN is never the best."""
-    values = {s: v[metric] for s, v in found.items() if not math.isnan(v.get(metric, math.nan))}
+    """The first step with the best value; what isn't finite is never the best."""
+    values = {s: v[metric] for s, v in found.items() if math.isfinite(v.get(metric, math.nan))}
     return (max if bigger else min)(values, key=lambda s: values[s]) if values else None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from hvdrec.models.heads.base import Head
 from hvdrec.models.recommender import Recommender
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.run.agree import PeerError
+from hvdrec.trainer.run.log import json_numbers, logger
 from hvdrec.trainer.step.feed import Feed, FeedCall, call_spec
 
 
@@ -110,7 +112,12 @@ class Evaluator:
             part.merge([states[i] for _, states in gathered])
         result: dict[str, float] = {}
         for each in metrics:
-            result.update(each.result())
+            found = each.result()
+            result.update(found)
+            for name in (n for n, value in found.items() if math.isnan(value) and group.rank == 0):
+                logger.warning(
+                    "%s isn't defined on this evaluation data, which has no %s", name, each.metric.needs
+                )
         for name, mean in losses.items():
             result[f"loss/loss/{name}"] = mean.result()
         result["loss"] = result["loss/loss/total_loss"]
@@ -142,6 +149,6 @@ def write_result(path: str, result: dict[str, float], step: int) -> None:
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     temporary = f"{path}.tmp-{os.getpid()}"
     with open(temporary, "w", encoding="utf-8") as file:
-        json.dump({**result, "global_step": step}, file, indent=2, sort_keys=True)
+        json.dump({**json_numbers(result), "global_step": step}, file, indent=2, sort_keys=True)
         file.write("\n")
     os.replace(temporary, path)

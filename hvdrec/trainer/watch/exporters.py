@@ -89,9 +89,13 @@ class Best:
         """Whether this evaluation is strictly better than all before it."""
         best = self._best(step)
         value = result[self.metric]
-        if math.isnan(value):
+        if not math.isfinite(value):
             return False
         return best is None or (value > best if self._bigger else value < best)
+
+    def known(self) -> bool:
+        """Whether any evaluation has been the best."""
+        return (self._store.model_dir / _BEST_FILE).exists()
 
     def keep(self, step: int) -> None:
         """Keeps the checkpoint of `step`, which must be whole on the disk.
@@ -128,7 +132,7 @@ class Best:
         if (record := self._record()) is not None:
             return record[1]
         folder = os.path.join(self._checkpoints.model_dir, "eval_val")
-        values = [v for s, v in read_scalars(folder, self.metric).items() if s < step and not math.isnan(v)]
+        values = [v for s, v in read_scalars(folder, self.metric).items() if s < step and math.isfinite(v)]
         if not values:
             return None
         return max(values) if self._bigger else min(values)
@@ -208,6 +212,10 @@ class RunExports:
     def at_end(self) -> Path | None:
         """Exports at the end of training; gives where."""
         exporter = self._exporter
+        if self._best is not None and exporter is not None and not self._best.known():
+            logger.warning(
+                "not exported: no evaluation gave a number for %s (exporter_type best)", self._best.metric
+            )
         if exporter is None or self._kind != "final":
             return None
         return self._unless_unasked(exporter.export)

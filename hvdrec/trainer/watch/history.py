@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import tempfile
 from pathlib import Path
 
 from hvdrec import storage
 from hvdrec.checkpoint import files
+from hvdrec.errors import ConfigError
+from hvdrec.trainer.run.log import json_numbers
 from hvdrec.trainer.watch.events import read_all_scalars
+
+_FLAG = "--hpo_metric_save_path"
 
 
 class Evaluations:
@@ -39,6 +45,25 @@ class MetricFile:
         self._path = storage.local(path)
         self._evaluations = Evaluations(model_dir)
 
+    def need_place(self) -> None:
+        """Makes sure, before there are evaluations, that the file can be written.
+
+        Raises:
+            ConfigError: It can't.
+        """
+        if storage.is_remote(self._path):
+            return
+        path = Path(self._path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            # Whoever may write beside it may replace it.
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
+        except OSError as error:
+            raise ConfigError(f"{_FLAG}: can't write {path}: {error.strerror}") from error
+
     def add(self, step: int, result: dict[str, float]) -> None:
         """Writes the file anew with this evaluation; a reader always finds whole lines.
 
@@ -46,11 +71,11 @@ class MetricFile:
             CheckpointError: It can't be written.
         """
         found = self._evaluations.add(step, result)
-        lines = [json.dumps({"global_step": s, **values}) + "\n" for s, values in found.items()]
+        lines = [json.dumps({"global_step": s, **json_numbers(values)}) + "\n" for s, values in found.items()]
         if storage.is_remote(self._path):
             storage.write_text(self._path, "".join(lines))
             return
         path = Path(self._path)
-        with files.explained(f"--hpo_metric_save_path: can't write {path}"):
+        with files.explained(f"{_FLAG}: can't write {path}"):
             path.parent.mkdir(parents=True, exist_ok=True)
             files.write_atomically(path, "".join(lines))

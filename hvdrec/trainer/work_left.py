@@ -1,0 +1,49 @@
+"""Whether a run has anything to train; one that hasn't must not end as if it had trained."""
+
+from __future__ import annotations
+
+from hvdrec.config import Config
+from hvdrec.data.batch import InputPosition
+from hvdrec.trainer.loop import LoopParts
+
+
+def nothing_left(
+    config: Config, parts: LoopParts, step: int, position: InputPosition, limit: str | None = None
+) -> str | None:
+    """Why a run would end before its first step; None where it has steps to do (for rank 0).
+
+    Args:
+        config: The run's.
+        parts: What its loop would drive.
+        step: The steps that the weights have seen.
+        position: Where the input begins.
+        limit: What sets the last step, where `num_steps` doesn't.
+
+    Returns:
+        The place in the config, the reason, and what to change.
+    """
+    last = parts.schedule.last
+    if last and step >= last:
+        if limit:
+            return f"{limit}: step {step} of {last} is reached"
+        return (
+            f"{config.where('train_config.num_steps')}: step {step} of {last} is reached; raise num_steps, "
+            "which counts all steps of the model, those before this run too"
+        )
+    if parts.exhausted:
+        return _input_ended(config, parts.group.size, position)
+    ending = next((why for asked in parts.endings if (why := asked())), None)
+    return None if ending is None else f"train_config: {ending}"
+
+
+def _input_ended(config: Config, ranks: int, position: InputPosition) -> str:
+    data = config.proto.data_config
+    if position == InputPosition():
+        batch = f"batch_size {data.batch_size}" + (f" on each of {ranks} ranks" if ranks > 1 else "")
+        return (
+            f"{config.where('data_config.drop_remainder')}: the input has fewer rows than one batch "
+            f"({batch}), and what isn't a whole batch is dropped"
+        )
+    epochs = int(data.num_epochs)
+    done = "1 epoch of this input is done" if epochs == 1 else f"{epochs} epochs of this input are done"
+    return f"{config.where('data_config.num_epochs')}: {done}; raise num_epochs, or give new data"

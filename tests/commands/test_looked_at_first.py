@@ -1,0 +1,51 @@
+"""What a run needs only later is looked at before its first step."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+from commands.running import keep_threads, training
+from small_job import SmallJob, write_data
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A config, and evaluation data of several kinds beside it."""
+    folder = tmp_path_factory.mktemp("first")
+    write_data(folder / "rows.csv", 64)
+    (folder / "empty.csv").write_text("")
+    (folder / "narrow.csv").write_text("1,a,b\n")
+    (folder / "words.csv").write_text("half,a1,b1,3,t1,1,2,u1,1\n")
+    job = SmallJob(folder / "rows.csv", folder / "model", model="FM", evaluation=folder / "rows.csv")
+    return job.write(folder / "x.config")
+
+
+@pytest.mark.parametrize(
+    ("flag", "name", "message"),
+    [
+        ("--eval_input_path", "nope.csv", "eval_input_path: no such file"),
+        ("--eval_input_path", "empty.csv", "no row in the input"),
+        ("--eval_input_path", "narrow.csv", "3 columns where 9 are expected"),
+        ("--eval_input_path", "words.csv", "words.csv, row 1"),
+        ("--hpo_metric_save_path", "", "--hpo_metric_save_path: can't write"),
+        ("--hpo_metric_save_path", "rows.csv/hpo.json", "--hpo_metric_save_path: can't write"),
+        ("--export_config.asset_files", "nope.txt", "there is no file"),
+    ],
+)
+def test_it_is_told_before_the_first_step(
+    config: pathlib.Path,
+    flag: str,
+    name: str,
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    keep_threads(monkeypatch)
+    value = config.parent / name
+    given = [f"{flag}={value}"] if "." in flag else [flag, value]
+    assert training(config, *given, "--export_config.exporter_type=final") == 2
+    err = capfd.readouterr().err
+    assert message in err
+    assert "global step" not in err
+    assert not list((config.parent / "model").glob("model.ckpt*"))
