@@ -21,7 +21,9 @@ COMMANDS = {
 def usage() -> str:
     """The list of commands."""
     lines = [f"  {name:8} {what}" for name, what in COMMANDS.items()]
-    return "\n".join(["usage: hvdrec COMMAND ...", *lines, "`hvdrec COMMAND --help` lists a command's flags."])
+    return "\n".join(
+        ["usage: hvdrec COMMAND ...", *lines, "`hvdrec COMMAND --help` lists a command's flags."]
+    )
 
 
 def main() -> int:

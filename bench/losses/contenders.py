@@ -73,7 +73,9 @@ def tensors(loss: str, rows: int, dim: int) -> tuple[np.ndarray, np.ndarray]:
     """Labels and scores, labels and embeddings, or queries and items: what the loss's function takes."""
     if loss in PAIRS:
         generator = np.random.default_rng(0)
-        return generator.integers(0, 2, rows).astype(np.float32), (2 * generator.normal(size=rows)).astype("f")
+        return generator.integers(0, 2, rows).astype(np.float32), (2 * generator.normal(size=rows)).astype(
+            "f"
+        )
     e, v, labels = embedding_data(rows, dim)
     return (e, v) if loss == "in_batch_softmax" else (labels, e)
 
@@ -182,7 +184,8 @@ def allrank(loss: str, rows: int, dim: int, threads: int, backward: bool) -> Cal
     from allrank.models.losses import rankNet
 
     return _torch(
-        *(loss, rows, dim, threads, backward), lambda labels, scores: rankNet(scores[None, :], labels[None, :])
+        *(loss, rows, dim, threads, backward),
+        lambda labels, scores: rankNet(scores[None, :], labels[None, :]),
     )
 
 

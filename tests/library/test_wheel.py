@@ -24,7 +24,9 @@ ROOT = pathlib.Path(hvdrec.__file__).resolve().parents[1]
 PACKAGES = pathlib.Path(sysconfig.get_paths()["purelib"])
 
 
-def run(*command: object, cwd: pathlib.Path, check: bool = True, **more: str) -> subprocess.CompletedProcess[str]:
+def run(
+    *command: object, cwd: pathlib.Path, check: bool = True, **more: str
+) -> subprocess.CompletedProcess[str]:
     unset = ("PYTHONPATH", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
     environment = {k: v for k, v in os.environ.items() if k not in unset}
     done = subprocess.run(
@@ -108,7 +110,9 @@ def test_commands(fresh: pathlib.Path) -> None:
         assert importlib.util.find_spec(f"hvdrec.{name}")
     wrong = run(command, "trian", cwd=fresh.parent, check=False)
     assert wrong.returncode == 2
-    assert wrong.stderr.startswith("hvdrec: error: trian: there is no such command\nusage: hvdrec COMMAND ...")
+    assert wrong.stderr.startswith(
+        "hvdrec: error: trian: there is no such command\nusage: hvdrec COMMAND ..."
+    )
     missing = run(command, "train", "--pipeline_config_path", "none.config", cwd=fresh.parent, check=False)
     assert missing.returncode == 2
     assert missing.stderr.startswith("hvdrec: error: none.config")
