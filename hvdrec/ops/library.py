@@ -49,8 +49,8 @@ def _check_built_for(running: str) -> None:
             built_for = content[start : content.find(b";", start)].decode()
     if built_for.split(".")[:2] != running.split(".")[:2]:
         raise UserError(
-            f"the TensorFlow ops hvdrec/{PATH.name} were built for TensorFlow {built_for}, and this is TensorFlow "
-            f"{running}: install tensorflow {built_for}, or build hvdrec with this one"
+            f"the TensorFlow ops hvdrec/{PATH.name} were built for TensorFlow {built_for}, and this is "
+            f"TensorFlow {running}: install tensorflow {built_for}, or build hvdrec with this one"
         )
 
 
