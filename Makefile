@@ -29,7 +29,7 @@ MOVED       := $(if $(filter $(CURDIR),$(shell cat $(STAMPS)/python 2>/dev/null)
 LOST_PROTOS := $(if $(filter-out $(wildcard $(PB2)),$(PB2)),FORCE)
 LOST_NATIVE := $(if $(and $(wildcard hvdrec/_native*.so),$(wildcard hvdrec/_ops.so)),,FORCE)
 
-.PHONY: help train test test-multinode soak sanitize twins gpu_check lint docs build bench doctor clean distclean FORCE
+.PHONY: help train test test-multinode soak sanitize twins gpu_check lint docs build bench bench-losses doctor clean distclean FORCE
 FORCE:
 
 help: ## Show this list
@@ -92,8 +92,9 @@ lint: $(STAMPS)/packages $(STAMPS)/protos ## Check style, types and the order of
 	$(PY) build_support/config_tables.py --check
 	find csrc -name '*.cc' -o -name '*.h' -o -name '*.cu' | xargs -r $(VENV)/bin/clang-format --dry-run -Werror
 
-docs: $(STAMPS)/packages $(STAMPS)/protos ## Write docs/config_support.md from the tables in hvdrec/config/support.py
+docs: $(STAMPS)/packages $(STAMPS)/protos ## Write docs/config_support.md from hvdrec/config/support.py, and the site of docs into build/site
 	$(PY) build_support/config_tables.py
+	$(PY) -m mkdocs build --strict --quiet
 
 build: $(STAMPS)/horovod $(STAMPS)/protos $(STAMPS)/native ## Set up .venv and compile what has changed
 
@@ -103,6 +104,9 @@ bench: build ## Run every program of bench; results go to runs/bench/*.json
 	  echo "== $$program"; \
 	  $(PY) $$program --out runs/bench/$$(basename $$program .py).json $(ARGS) || exit 1; \
 	done
+
+bench-losses: build ## Measure the losses beside what others have (docs/benchmarks.md)
+	$(PY) -m pytest bench/losses $(ARGS)
 
 doctor: ## Say what works here, and what to do about what doesn't
 	@$(if $(wildcard $(PY)),$(PY),python3) -m hvdrec.doctor

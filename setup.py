@@ -7,6 +7,7 @@ build_protos` writes hvdrec/config/protos/*_pb2.py. Everything else about the pa
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import shlex
 import shutil
@@ -37,8 +38,14 @@ class CMakeBuild(build_ext):
 
     def build_extensions(self) -> None:
         """Configures and builds csrc, then puts each library where setuptools wants it."""
-        # One build tree per environment: CMake remembers the Python that it was configured for.
-        environment = hashlib.sha256(sys.prefix.encode()).hexdigest()[:8]
+        if os.environ.get("HVDREC_PREBUILT") == "1":
+            self.take_prebuilt()
+            return
+        # One build tree per environment: CMake remembers the Python and the TensorFlow that it was configured
+        # for. pip's isolated builds have their TensorFlow elsewhere, under the same Python.
+        found = importlib.util.find_spec("tensorflow")
+        places = f"{sys.prefix}:{found.origin if found else ''}"
+        environment = hashlib.sha256(places.encode()).hexdigest()[:8]
         tree = ROOT / "build" / f"cmake-{sys.implementation.cache_tag}-{environment}"
         output = tree / "out"
         configure = [
@@ -66,6 +73,17 @@ class CMakeBuild(build_ext):
             fresh = target.with_name(target.name + ".new")
             shutil.copy2(output / target.name, fresh)
             os.replace(fresh, target)
+
+    def take_prebuilt(self) -> None:
+        """Takes the libraries that lie in hvdrec/ as they are: HVDREC_PREBUILT=1, for a wheel of them."""
+        for extension in self.extensions:
+            target = Path(self.get_ext_fullpath(extension.name)).resolve()
+            built = ROOT / self.get_ext_filename(extension.name)
+            if not built.exists():
+                raise SystemExit(f"HVDREC_PREBUILT=1, but {built.relative_to(ROOT)} is not built: make build")
+            if built != target:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(built, target)
 
     def get_ext_filename(self, name: str) -> str:
         """The file of an extension; TensorFlow's ops know nothing of Python, so it isn't in their name."""

@@ -1,1 +1,45 @@
-"""Losses: one file per family, a registry, and how several are combined."""
+"""Losses: the functions of the library here, those of a `pipeline.config` in the modules below.
+
+`hvdrec.losses.pairwise_logistic(labels, scores)` and its kin are plain functions of tensors; they live in
+`hvdrec.losses.functional`, which is imported, and TensorFlow with it, when the first of them is used.
+`registry` builds what a config names.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hvdrec.losses.functional import circle as circle
+    from hvdrec.losses.functional import in_batch_softmax as in_batch_softmax
+    from hvdrec.losses.functional import multi_similarity as multi_similarity
+    from hvdrec.losses.functional import pairwise_focal as pairwise_focal
+    from hvdrec.losses.functional import pairwise_hinge as pairwise_hinge
+    from hvdrec.losses.functional import pairwise_logistic as pairwise_logistic
+    from hvdrec.losses.functional import pairwise_square as pairwise_square
+    from hvdrec.losses.functional import pairwise_squared_hinge as pairwise_squared_hinge
+    from hvdrec.losses.functional import ranknet as ranknet
+
+#: The functions of the library.
+__all__ = (
+    "circle",
+    "in_batch_softmax",
+    "multi_similarity",
+    "pairwise_focal",
+    "pairwise_hinge",
+    "pairwise_logistic",
+    "pairwise_square",
+    "pairwise_squared_hinge",
+    "ranknet",
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(importlib.import_module("hvdrec.losses.functional"), name)
+    raise AttributeError(f"module 'hvdrec.losses' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

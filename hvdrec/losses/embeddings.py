@@ -45,18 +45,26 @@ def embedding_loss(compute: Callable[[EmbeddedRows], tf.Tensor], cross_replica: 
     """
 
     def of_batch(batch: LossBatch) -> tf.Tensor:
-        unit = _normalised(batch.logits)
-        if not cross_replica or batch.replicas is None:
-            given = unit, batch.labels, batch.row_sessions
-            return compute(EmbeddedRows(*given, None, batch.with_gradient, batch.policy.similarities))
-        part = compute(_of_all_ranks(unit, batch, batch.replicas))
+        replicas = batch.replicas if cross_replica else None
+        part = compute(
+            embedded_rows(
+                normalised(batch.logits),
+                batch.labels,
+                batch.row_sessions,
+                replicas,
+                batch.with_gradient,
+                batch.policy.similarities,
+            )
+        )
+        if replicas is None:
+            return part
         # The step multiplies by the share, but the parts are to be added up as they are.
-        return tf.math.divide_no_nan(part, tf.cast(batch.replicas.share, part.dtype))
+        return tf.math.divide_no_nan(part, tf.cast(replicas.share, part.dtype))
 
     return Loss(of_batch)
 
 
-def _normalised(embeddings: tf.Tensor) -> tf.Tensor:
+def normalised(embeddings: tf.Tensor) -> tf.Tensor:
     """`tf.math.l2_normalize`, but a row's bits are the same whichever rows it stands among.
 
     Roots and quotients are rounded alike in vectors and in what is left over, `rsqrt` is not.
@@ -65,24 +73,47 @@ def _normalised(embeddings: tf.Tensor) -> tf.Tensor:
     return embeddings / tf.sqrt(tf.maximum(squares, 1e-12))
 
 
-def _of_all_ranks(unit: tf.Tensor, batch: LossBatch, replicas: Replicas) -> EmbeddedRows:
-    by_session = batch.row_sessions is not None
-    (labels, *sessions), first = gather_rows(
-        [batch.labels, batch.row_sessions] if by_session else [batch.labels], replicas
-    )
+def embedded_rows(
+    embeddings: tf.Tensor,
+    labels: tf.Tensor,
+    sessions: tf.Tensor | None,
+    replicas: Replicas | None,
+    with_gradient: bool,
+    impl: str = "native",
+) -> EmbeddedRows:
+    """The rows of a loss: those given, or with `replicas` (collective) those of all ranks.
+
+    Args:
+        embeddings: float32 or float64 [B, D].
+        labels: int64 [B].
+        sessions: int64 [B], or None where all rows are one session.
+        replicas: The ranks; this one's rows are the anchors then.
+        with_gradient: Whether the loss will be differentiated.
+        impl: Of the similarities, see `hvdrec.ops`.
+    """
+    if replicas is None:
+        return EmbeddedRows(embeddings, labels, sessions, None, with_gradient, impl)
+    columns = [labels] if sessions is None else [labels, sessions]
+    (of_all, *more), first = gather_rows(columns, replicas)
     return EmbeddedRows(
-        embeddings=_gather(unit, first, replicas),
-        labels=labels,
-        sessions=sessions[0] if by_session else None,
-        anchors=(first, tf.shape(unit, tf.int64)[0]),
-        with_gradient=batch.with_gradient,
-        impl=batch.policy.similarities,
+        embeddings=gather_embeddings(embeddings, first, replicas),
+        labels=of_all,
+        sessions=more[0] if more else None,
+        anchors=(first, tf.shape(embeddings, tf.int64)[0]),
+        with_gradient=with_gradient,
+        impl=impl,
     )
 
 
-def _gather(unit: tf.Tensor, first: tf.Tensor, replicas: Replicas) -> tf.Tensor:
-    """All ranks' rows; their gradients are added up over the ranks and each takes its own."""
-    rows = tf.shape(unit, tf.int64)[0]
+def gather_embeddings(embeddings: tf.Tensor, first: tf.Tensor, replicas: Replicas) -> tf.Tensor:
+    """All ranks' rows (collective); their gradients are added up over the ranks and each takes its own.
+
+    Args:
+        embeddings: [B, D], this rank's.
+        first: int64 scalar, which of all rows is the first of this rank.
+        replicas: The ranks.
+    """
+    rows = tf.shape(embeddings, tf.int64)[0]
 
     @tf.custom_gradient
     def gather(own: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
@@ -92,4 +123,4 @@ def _gather(unit: tf.Tensor, first: tf.Tensor, replicas: Replicas) -> tf.Tensor:
 
         return replicas.concat(own, "embeddings"), back
 
-    return gather(unit)
+    return gather(embeddings)

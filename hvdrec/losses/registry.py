@@ -11,17 +11,17 @@ from typing import Any
 from hvdrec.config.protos import loss_pb2
 from hvdrec.errors import ConfigError
 from hvdrec.losses import (
-    circle,
+    circle_loss,
     classification,
     cross_entropy,
     f1_reweighted,
     focal,
     l2,
-    multi_similarity,
-    pairwise_focal,
-    pairwise_hinge,
-    pairwise_logistic,
-    ranknet,
+    multi_similarity_loss,
+    pair_wise_loss,
+    pairwise_focal_loss,
+    pairwise_hinge_loss,
+    pairwise_logistic_loss,
     softmax_negative_mining,
 )
 from hvdrec.losses.base import Loss
@@ -107,20 +107,20 @@ register("CROSS_ENTROPY_LOSS", cross_entropy.build, labels=Labels.UNIT)
 register("BINARY_CROSS_ENTROPY_LOSS", cross_entropy.build_binary, labels=Labels.UNIT)
 register("BINARY_FOCAL_LOSS", focal.build, param_field="binary_focal_loss", labels=Labels.UNIT)
 register("F1_REWEIGHTED_LOSS", f1_reweighted.build, param_field="f1_reweighted_loss", labels=Labels.UNIT)
-register("PAIR_WISE_LOSS", ranknet.build, param_field="pairwise_loss")
-register("PAIRWISE_LOGISTIC_LOSS", pairwise_logistic.build, param_field="pairwise_logistic_loss")
-register("PAIRWISE_FOCAL_LOSS", pairwise_focal.build, param_field="pairwise_focal_loss")
-register("PAIRWISE_HINGE_LOSS", pairwise_hinge.build, param_field="pairwise_hinge_loss")
+register("PAIR_WISE_LOSS", pair_wise_loss.build, param_field="pairwise_loss")
+register("PAIRWISE_LOGISTIC_LOSS", pairwise_logistic_loss.build, param_field="pairwise_logistic_loss")
+register("PAIRWISE_FOCAL_LOSS", pairwise_focal_loss.build, param_field="pairwise_focal_loss")
+register("PAIRWISE_HINGE_LOSS", pairwise_hinge_loss.build, param_field="pairwise_hinge_loss")
 register(
     "SOFTMAX_CROSS_ENTROPY_WITH_NEGATIVE_MINING",
     softmax_negative_mining.build,
     param_field="softmax_loss",
     name="softmax_loss",
 )
-register("CIRCLE_LOSS", circle.build, param_field="circle_loss", output=LogitMeaning.EMBEDDING)
+register("CIRCLE_LOSS", circle_loss.build, param_field="circle_loss", output=LogitMeaning.EMBEDDING)
 register(
     "MULTI_SIMILARITY_LOSS",
-    multi_similarity.build,
+    multi_similarity_loss.build,
     param_field="multi_simi_loss",
     name="ms_loss",
     output=LogitMeaning.EMBEDDING,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import mmap
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import tensorflow as tf
 from hvdrec.errors import UserError
 
 PATH = Path(__file__).resolve().parents[1] / "_ops.so"
+#: Stands in the library before the version of TensorFlow and ";" (csrc/tensorflow/built_for.cc).
+_BUILT_FOR = b"hvdrec was built for TensorFlow "
 
 
 @functools.cache
@@ -18,10 +22,11 @@ def load_ops() -> Any:
     """The module of the ops: op ``HvdrecSumOfSquares`` is its function ``hvdrec_sum_of_squares``.
 
     Raises:
-        UserError: They were not built, or can't be loaded.
+        UserError: They were not built, can't be loaded, or were built for another TensorFlow.
     """
     if not PATH.exists():
         raise UserError(f"the TensorFlow ops hvdrec/{PATH.name} are not built: run `make build`")
+    _check_built_for(tf.__version__)
     try:
         return tf.load_op_library(str(PATH))
     except (tf.errors.OpError, RuntimeError) as error:
@@ -29,6 +34,24 @@ def load_ops() -> Any:
         raise UserError(
             f"the TensorFlow ops hvdrec/{PATH.name} can't be loaded ({reason}): run `make clean build`"
         ) from error
+
+
+def _check_built_for(running: str) -> None:
+    """Refuses a library that was built for another TensorFlow; its patch releases fit each other."""
+    with PATH.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            start = content.find(_BUILT_FOR)
+            if start < 0:
+                return
+            start += len(_BUILT_FOR)
+            built_for = content[start : content.find(b";", start)].decode()
+    if built_for.split(".")[:2] != running.split(".")[:2]:
+        raise UserError(
+            f"the TensorFlow ops hvdrec/{PATH.name} were built for TensorFlow {built_for}, and this is "
+            f"TensorFlow {running}: install tensorflow {built_for}, or build hvdrec with this one"
+        )
 
 
 def implementation(choices: dict[str, Any], impl: str) -> Any:

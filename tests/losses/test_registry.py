@@ -11,7 +11,7 @@ from hvdrec.config.models.registry import classes_of_losses
 from hvdrec.config.protos import loss_pb2
 from hvdrec.errors import ConfigError
 from hvdrec.losses import registry
-from hvdrec.losses.ranknet import pair_wise_loss
+from hvdrec.losses.pair_wise_loss import pair_wise_loss
 
 
 def test_all_losses_are_tried_by_the_tests() -> None:

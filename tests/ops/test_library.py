@@ -32,6 +32,21 @@ def test_broken_is_one_line(unloaded: None, monkeypatch: pytest.MonkeyPatch, tmp
     assert "\n" not in str(error.value)
 
 
+def test_another_tensorflow_is_refused_by_name(
+    unloaded: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "_ops.so").write_bytes(b"\x7fELF...hvdrec was built for TensorFlow 2.17.3;...")
+    monkeypatch.setattr(library, "PATH", tmp_path / "_ops.so")
+    with pytest.raises(
+        UserError, match=r"built for TensorFlow 2\.17\.3, and this is TensorFlow 2\.18\.1: install"
+    ):
+        library.load_ops()
+
+
+def test_the_library_says_what_it_was_built_for() -> None:
+    assert b"hvdrec was built for TensorFlow 2.18.1;" in library.PATH.read_bytes()
+
+
 def test_an_unknown_implementation() -> None:
     with pytest.raises(ValueError, match="'fast' is not one of native, tensorflow"):
         library.implementation({"native": print, "tensorflow": print}, "fast")

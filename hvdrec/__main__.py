@@ -1,0 +1,50 @@
+"""All commands under one name: ``hvdrec train ...`` is ``python -m hvdrec.train ...``."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+
+from hvdrec import __version__
+
+#: Command and what it does.
+COMMANDS = {
+    "train": "train a model by a pipeline.config",
+    "eval": "evaluate a checkpoint",
+    "predict": "predict rows from a checkpoint",
+    "export": "export a checkpoint as a SavedModel",
+    "launch": "start a run in a scheduler's form: local, ps, pai, emr",
+    "doctor": "say what works here, and what to do about what doesn't",
+}
+
+
+def usage() -> str:
+    """The list of commands."""
+    lines = [f"  {name:8} {what}" for name, what in COMMANDS.items()]
+    return "\n".join(
+        ["usage: hvdrec COMMAND ...", *lines, "`hvdrec COMMAND --help` lists a command's flags."]
+    )
+
+
+def main() -> int:
+    """Runs the command that the arguments name; the exit code."""
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name in ("--version", "-V"):
+        print(f"hvdrec {__version__}")
+        return 0
+    if name in ("--help", "-h"):
+        print(usage())
+        return 0
+    if name not in COMMANDS:
+        if name:
+            print(f"hvdrec: error: {name}: there is no such command", file=sys.stderr)
+        print(usage(), file=sys.stderr)
+        return 2
+    del sys.argv[1]
+    # As `python -m` does it, so that what a command starts again is the same program.
+    runpy.run_module(f"hvdrec.{name}", run_name="__main__", alter_sys=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,295 @@
+"""Losses over pairs of rows, for `model.compile(loss=...)`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from hvdrec.keras.installed import registered
+from hvdrec.keras.loss import BatchLoss
+from hvdrec.keras.targets import Sessions
+from hvdrec.losses import functional
+
+#: Probabilities are held so far from 0 and 1, as in Keras's `binary_crossentropy`.
+EPSILON = 1e-7
+
+
+class _PairLoss(BatchLoss):
+    """A loss of the pairs of a batch: `FUNCTION` of its labels and scores."""
+
+    FUNCTION: Any = None
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        sessions: Sessions,
+        from_logits: bool,
+        impl: str | None,
+        cross_replica: bool,
+        **options: Any,
+    ) -> None:
+        super().__init__(name, sessions)
+        self.options = {"from_logits": from_logits, "impl": impl, "cross_replica": cross_replica, **options}
+
+    def compute(self, labels: Any, outputs: tf.Tensor, weights: Any, sessions: Any) -> tf.Tensor:
+        """The loss of scores, or of the scores that probabilities come from."""
+        options = dict(self.options)
+        if not options.pop("from_logits"):
+            if outputs.dtype in (tf.float16, tf.bfloat16):
+                outputs = tf.cast(outputs, tf.float32)
+            held = tf.clip_by_value(outputs, EPSILON, 1.0 - EPSILON)
+            outputs = tf.math.log(held) - tf.math.log1p(-held)
+        return type(self).FUNCTION(labels, outputs, weights=weights, sessions=sessions, **options)
+
+
+@registered
+class RankNetLoss(_PairLoss):
+    """`hvdrec.losses.ranknet` as a loss of Keras.
+
+    Examples:
+        >>> import hvdrec
+        >>> loss = hvdrec.keras.RankNetLoss(temperature=0.5)
+        >>> print(f"{loss([[1], [0]], [[1.0], [0.0]]).numpy():.4f}")
+        0.1269
+    """
+
+    FUNCTION = staticmethod(functional.ranknet)
+
+    def __init__(
+        self,
+        *,
+        sessions: Sessions = None,
+        temperature: float = 1.0,
+        margin: float = 0.0,
+        from_logits: bool = True,
+        impl: str | None = None,
+        cross_replica: bool = False,
+        name: str = "ranknet_loss",
+    ) -> None:
+        """Keeps the options.
+
+        Args:
+            sessions: How `y_true` says which session a row is of: a function that gives labels and sessions
+                of a `y_true` (`session_in_last_column`), or the sessions' key where `y_true` is a dictionary
+                of them and the labels. None: all rows of a batch are one session.
+            temperature: Divides the scores.
+            margin: By how much the higher-labelled row should lead.
+            from_logits: Whether the model gives scores; False: probabilities, whose logits are taken.
+            impl: As in `hvdrec.losses`.
+            cross_replica: As in `hvdrec.losses`.
+            name: Of the loss.
+        """
+        super().__init__(
+            name,
+            sessions=sessions,
+            from_logits=from_logits,
+            impl=impl,
+            cross_replica=cross_replica,
+            temperature=temperature,
+            margin=margin,
+        )
+
+
+@registered
+class PairwiseLogisticLoss(_PairLoss):
+    """`hvdrec.losses.pairwise_logistic` as a loss of Keras.
+
+    Examples:
+        >>> import hvdrec
+        >>> loss = hvdrec.keras.PairwiseLogisticLoss()
+        >>> print(f"{loss([[1], [0]], [[1.0], [0.0]]).numpy():.4f}")
+        0.3133
+    """
+
+    FUNCTION = staticmethod(functional.pairwise_logistic)
+
+    def __init__(
+        self,
+        *,
+        sessions: Sessions = None,
+        temperature: float = 1.0,
+        margin: float = 0.0,
+        use_label_margin: bool = False,
+        ohem_ratio: float = 1.0,
+        from_logits: bool = True,
+        impl: str | None = None,
+        cross_replica: bool = False,
+        name: str = "pairwise_logistic_loss",
+    ) -> None:
+        """Keeps the options.
+
+        Args:
+            sessions: As for `RankNetLoss`.
+            temperature: Divides the scores, and the labels where they are the margin.
+            margin: By how much the higher-labelled row should lead.
+            use_label_margin: It should lead by the difference of labels.
+            ohem_ratio: Below 1, the mean is over this share of the pairs, the hardest.
+            from_logits: Whether the model gives scores; False: probabilities, whose logits are taken.
+            impl: As in `hvdrec.losses`.
+            cross_replica: As in `hvdrec.losses`.
+            name: Of the loss.
+        """
+        super().__init__(
+            name,
+            sessions=sessions,
+            from_logits=from_logits,
+            impl=impl,
+            cross_replica=cross_replica,
+            temperature=temperature,
+            margin=margin,
+            use_label_margin=use_label_margin,
+            ohem_ratio=ohem_ratio,
+        )
+
+
+@registered
+class PairwiseFocalLoss(_PairLoss):
+    """`hvdrec.losses.pairwise_focal` as a loss of Keras."""
+
+    FUNCTION = staticmethod(functional.pairwise_focal)
+
+    def __init__(
+        self,
+        *,
+        sessions: Sessions = None,
+        temperature: float = 1.0,
+        gamma: float = 2.0,
+        alpha: float = 1.0,
+        limit: float | None = None,
+        ohem_ratio: float = 1.0,
+        from_logits: bool = True,
+        impl: str | None = None,
+        cross_replica: bool = False,
+        name: str = "pairwise_focal_loss",
+    ) -> None:
+        """Keeps the options.
+
+        Args:
+            sessions: As for `RankNetLoss`.
+            temperature: Divides the scores.
+            gamma: How fast pairs in good order lose weight.
+            alpha: Multiplies the loss.
+            limit: Only pairs whose lead is below it count; None for all.
+            ohem_ratio: Below 1, the mean is over this share of the pairs, the hardest.
+            from_logits: Whether the model gives scores; False: probabilities, whose logits are taken.
+            impl: As in `hvdrec.losses`.
+            cross_replica: As in `hvdrec.losses`.
+            name: Of the loss.
+        """
+        super().__init__(
+            name,
+            sessions=sessions,
+            from_logits=from_logits,
+            impl=impl,
+            cross_replica=cross_replica,
+            temperature=temperature,
+            gamma=gamma,
+            alpha=alpha,
+            limit=limit,
+            ohem_ratio=ohem_ratio,
+        )
+
+
+@registered
+class PairwiseHingeLoss(_PairLoss):
+    """`hvdrec.losses.pairwise_hinge` as a loss of Keras."""
+
+    FUNCTION = staticmethod(functional.pairwise_hinge)
+
+    def __init__(
+        self,
+        *,
+        sessions: Sessions = None,
+        temperature: float = 1.0,
+        margin: float = 1.0,
+        use_label_margin: bool = False,
+        ohem_ratio: float = 1.0,
+        from_logits: bool = True,
+        impl: str | None = None,
+        cross_replica: bool = False,
+        name: str = "pairwise_hinge_loss",
+    ) -> None:
+        """Keeps the options.
+
+        Args:
+            sessions: As for `RankNetLoss`.
+            temperature: Divides the scores, and the labels where they are the margin.
+            margin: By how much the higher-labelled row should lead.
+            use_label_margin: It should lead by the difference of labels.
+            ohem_ratio: Below 1, the mean is over this share of the pairs, the hardest.
+            from_logits: Whether the model gives scores; False: probabilities, whose logits are taken.
+            impl: As in `hvdrec.losses`.
+            cross_replica: As in `hvdrec.losses`.
+            name: Of the loss.
+        """
+        super().__init__(
+            name,
+            sessions=sessions,
+            from_logits=from_logits,
+            impl=impl,
+            cross_replica=cross_replica,
+            temperature=temperature,
+            margin=margin,
+            use_label_margin=use_label_margin,
+            ohem_ratio=ohem_ratio,
+        )
+
+
+@registered
+class PairwiseSquaredHingeLoss(_PairLoss):
+    """`hvdrec.losses.pairwise_squared_hinge` as a loss of Keras."""
+
+    FUNCTION = staticmethod(functional.pairwise_squared_hinge)
+
+    def __init__(
+        self,
+        *,
+        sessions: Sessions = None,
+        temperature: float = 1.0,
+        margin: float = 1.0,
+        from_logits: bool = True,
+        impl: str | None = None,
+        cross_replica: bool = False,
+        name: str = "pairwise_squared_hinge_loss",
+    ) -> None:
+        """Keeps the options; they are those of `RankNetLoss`."""
+        super().__init__(
+            name,
+            sessions=sessions,
+            from_logits=from_logits,
+            impl=impl,
+            cross_replica=cross_replica,
+            temperature=temperature,
+            margin=margin,
+        )
+
+
+@registered
+class PairwiseSquareLoss(_PairLoss):
+    """`hvdrec.losses.pairwise_square` as a loss of Keras."""
+
+    FUNCTION = staticmethod(functional.pairwise_square)
+
+    def __init__(
+        self,
+        *,
+        sessions: Sessions = None,
+        temperature: float = 1.0,
+        margin: float = 1.0,
+        from_logits: bool = True,
+        impl: str | None = None,
+        cross_replica: bool = False,
+        name: str = "pairwise_square_loss",
+    ) -> None:
+        """Keeps the options; they are those of `RankNetLoss`."""
+        super().__init__(
+            name,
+            sessions=sessions,
+            from_logits=from_logits,
+            impl=impl,
+            cross_replica=cross_replica,
+            temperature=temperature,
+            margin=margin,
+        )

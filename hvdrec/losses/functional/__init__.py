@@ -1,0 +1,23 @@
+"""The losses as functions of tensors, for any TensorFlow or Keras program; named at `hvdrec.losses`."""
+
+from hvdrec.losses.functional.embeddings import circle, in_batch_softmax, multi_similarity
+from hvdrec.losses.functional.pairwise import (
+    pairwise_focal,
+    pairwise_hinge,
+    pairwise_logistic,
+    pairwise_square,
+    pairwise_squared_hinge,
+    ranknet,
+)
+
+__all__ = (
+    "circle",
+    "in_batch_softmax",
+    "multi_similarity",
+    "pairwise_focal",
+    "pairwise_hinge",
+    "pairwise_logistic",
+    "pairwise_square",
+    "pairwise_squared_hinge",
+    "ranknet",
+)

@@ -1,0 +1,489 @@
+"""The losses on numpy arrays, value and gradient at once: for LightGBM, XGBoost, and whoever has no
+TensorFlow.
+
+The functions are those of `hvdrec.losses`, with the same names, arguments and definitions; TensorFlow isn't
+needed. They release Python's lock while they compute, and give the same bits for any number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hvdrec.ops.native import load_native
+
+__all__ = (
+    "SoftmaxLoss",
+    "ValueAndGradient",
+    "circle",
+    "in_batch_softmax",
+    "multi_similarity",
+    "pairwise_focal",
+    "pairwise_hinge",
+    "pairwise_logistic",
+    "pairwise_square",
+    "pairwise_squared_hinge",
+    "ranknet",
+)
+
+
+class ValueAndGradient(NamedTuple):
+    """A loss.
+
+    Attributes:
+        value: The loss.
+        gradient: Its gradient by the scores or embeddings, of their shape and type.
+    """
+
+    value: float
+    gradient: np.ndarray
+
+
+class SoftmaxLoss(NamedTuple):
+    """The loss of `in_batch_softmax`.
+
+    Attributes:
+        value: The loss.
+        query_gradient: Its gradient by the queries.
+        item_gradient: Its gradient by the items.
+    """
+
+    value: float
+    query_gradient: np.ndarray
+    item_gradient: np.ndarray
+
+
+def ranknet(
+    labels: Any,
+    scores: Any,
+    *,
+    weights: Any = None,
+    sessions: Any = None,
+    temperature: float = 1.0,
+    margin: float = 0.0,
+    threads: int = 0,
+) -> ValueAndGradient:
+    """`hvdrec.losses.ranknet` on arrays.
+
+    Args:
+        labels: [B], numbers.
+        scores: [B]: float64, or float32 and narrower, which are computed in float32.
+        weights: [B], or None for 1.
+        sessions: [B] ids or texts, or None.
+        temperature: Divides the scores.
+        margin: By how much the higher-labelled row should lead.
+        threads: At most so many; 0 for one a core.
+
+    Returns:
+        Loss and gradient.
+
+    Raises:
+        ValueError: An argument has a wrong shape, type or value, or isn't finite (the first such row is
+            named).
+        UserError: The native library isn't built.
+
+    Examples:
+        >>> import hvdrec
+        >>> value, gradient = hvdrec.numpy.ranknet([1, 0, 0], [2.0, 1.0, -1.0])
+        >>> print(f"{value:.6f}", gradient.round(4))
+        0.180925 [-0.1582  0.1345  0.0237]
+    """
+    return _pairwise(
+        *("logistic", labels, scores, weights, sessions, threads), temperature=temperature, margin=margin
+    )
+
+
+def pairwise_logistic(
+    labels: Any,
+    scores: Any,
+    *,
+    weights: Any = None,
+    sessions: Any = None,
+    temperature: float = 1.0,
+    margin: float = 0.0,
+    use_label_margin: bool = False,
+    ohem_ratio: float = 1.0,
+    threads: int = 0,
+) -> ValueAndGradient:
+    """`hvdrec.losses.pairwise_logistic` on arrays; see `ranknet` for what they may be.
+
+    Args:
+        labels: [B].
+        scores: [B].
+        weights: [B], or None for 1.
+        sessions: [B], or None.
+        temperature: Divides the scores, and the labels where they are the margin.
+        margin: By how much the higher-labelled row should lead.
+        use_label_margin: It should lead by the difference of labels; `margin` has no effect.
+        ohem_ratio: Below 1, the mean is over this share of the pairs, the hardest.
+        threads: At most so many; 0 for one a core.
+
+    Returns:
+        Loss and gradient.
+
+    Raises:
+        ValueError: An argument can't be used.
+        UserError: The native library isn't built.
+    """
+    return _pairwise(
+        *("logistic", labels, scores, weights, sessions, threads),
+        temperature=temperature,
+        margin=0.0 if use_label_margin else margin,
+        label_scale=_label_scale(use_label_margin, temperature),
+        hardest=ohem_ratio,
+    )
+
+
+def pairwise_focal(
+    labels: Any,
+    scores: Any,
+    *,
+    weights: Any = None,
+    sessions: Any = None,
+    temperature: float = 1.0,
+    gamma: float = 2.0,
+    alpha: float = 1.0,
+    limit: float | None = None,
+    ohem_ratio: float = 1.0,
+    threads: int = 0,
+) -> ValueAndGradient:
+    """`hvdrec.losses.pairwise_focal` on arrays; see `ranknet` for what they may be.
+
+    Args:
+        labels: [B].
+        scores: [B].
+        weights: [B], or None for 1.
+        sessions: [B], or None.
+        temperature: Divides the scores.
+        gamma: How fast pairs in good order lose weight, at least 0.
+        alpha: Multiplies the loss.
+        limit: Only pairs whose lead is below it count; None for all.
+        ohem_ratio: Below 1, the mean is over this share of the pairs, the hardest.
+        threads: At most so many; 0 for one a core.
+
+    Returns:
+        Loss and gradient.
+
+    Raises:
+        ValueError: An argument can't be used.
+        UserError: The native library isn't built.
+    """
+    value, gradient = _pairwise(
+        *("focal", labels, scores, weights, sessions, threads),
+        temperature=temperature,
+        gamma=gamma,
+        limit=math.inf if limit is None else limit,
+        hardest=ohem_ratio,
+    )
+    return ValueAndGradient(
+        alpha * value, gradient if alpha == 1.0 else gradient * gradient.dtype.type(alpha)
+    )
+
+
+def pairwise_hinge(
+    labels: Any,
+    scores: Any,
+    *,
+    weights: Any = None,
+    sessions: Any = None,
+    temperature: float = 1.0,
+    margin: float = 1.0,
+    use_label_margin: bool = False,
+    ohem_ratio: float = 1.0,
+    threads: int = 0,
+) -> ValueAndGradient:
+    """`hvdrec.losses.pairwise_hinge` on arrays; see `ranknet` for what they may be.
+
+    Args:
+        labels: [B].
+        scores: [B].
+        weights: [B], or None for 1.
+        sessions: [B], or None.
+        temperature: Divides the scores, and the labels where they are the margin.
+        margin: By how much the higher-labelled row should lead.
+        use_label_margin: It should lead by the difference of labels; `margin` has no effect.
+        ohem_ratio: Below 1, the mean is over this share of the pairs, the hardest.
+        threads: At most so many; 0 for one a core.
+
+    Returns:
+        Loss and gradient.
+
+    Raises:
+        ValueError: An argument can't be used.
+        UserError: The native library isn't built.
+    """
+    return _pairwise(
+        *("hinge", labels, scores, weights, sessions, threads),
+        temperature=temperature,
+        margin=0.0 if use_label_margin else margin,
+        label_scale=_label_scale(use_label_margin, temperature),
+        hardest=ohem_ratio,
+    )
+
+
+def pairwise_squared_hinge(
+    labels: Any,
+    scores: Any,
+    *,
+    weights: Any = None,
+    sessions: Any = None,
+    temperature: float = 1.0,
+    margin: float = 1.0,
+    threads: int = 0,
+) -> ValueAndGradient:
+    """`hvdrec.losses.pairwise_squared_hinge` on arrays; see `ranknet` for the arguments.
+
+    Returns:
+        Loss and gradient.
+    """
+    return _pairwise(
+        *("squared_hinge", labels, scores, weights, sessions, threads), temperature=temperature, margin=margin
+    )
+
+
+def pairwise_square(
+    labels: Any,
+    scores: Any,
+    *,
+    weights: Any = None,
+    sessions: Any = None,
+    temperature: float = 1.0,
+    margin: float = 1.0,
+    threads: int = 0,
+) -> ValueAndGradient:
+    """`hvdrec.losses.pairwise_square` on arrays; see `ranknet` for the arguments.
+
+    Returns:
+        Loss and gradient.
+    """
+    return _pairwise(
+        *("square", labels, scores, weights, sessions, threads), temperature=temperature, margin=margin
+    )
+
+
+def circle(
+    labels: Any,
+    embeddings: Any,
+    *,
+    sessions: Any = None,
+    margin: float = 0.25,
+    gamma: float = 32.0,
+    normalize: bool = True,
+    threads: int = 0,
+) -> ValueAndGradient:
+    """`hvdrec.losses.circle` on arrays.
+
+    Args:
+        labels: [B] classes, any type.
+        embeddings: [B, D]: float64, or float32 and narrower, which are computed in float32.
+        sessions: [B], or None.
+        margin: Positives should be over 1 - margin, negatives under margin.
+        gamma: The factor of the similarities, over 0.
+        normalize: Brings the embeddings to norm 1.
+        threads: At most so many; 0 for one a core.
+
+    Returns:
+        Loss and gradient.
+
+    Raises:
+        ValueError: An argument has a wrong shape, type or value, or isn't finite (the first such row is
+            named).
+        UserError: The native library isn't built.
+
+    Examples:
+        >>> import hvdrec
+        >>> e = [[1.0, 0.0], [0.6, 0.8], [0.0, 1.0], [0.0, 2.0]]
+        >>> print(f"{hvdrec.numpy.circle(['x', 'x', 'y', 'y'], e).value:.4f}")
+        14.3044
+    """
+    _check(gamma > 0.0, "gamma", gamma, "over 0")
+    unit = _Unit("embeddings", embeddings, normalize)
+    value, gradient = load_native().circle_loss(
+        unit.values,
+        _identity("labels", labels),
+        sessions=_sessions(sessions),
+        margin=margin,
+        gamma=gamma,
+        threads=threads,
+    )
+    return ValueAndGradient(value, unit.back(gradient))
+
+
+def multi_similarity(
+    labels: Any,
+    embeddings: Any,
+    *,
+    sessions: Any = None,
+    alpha: float = 2.0,
+    beta: float = 50.0,
+    lamb: float = 0.5,
+    mining_eps: float | None = 0.1,
+    normalize: bool = True,
+    threads: int = 0,
+) -> ValueAndGradient:
+    """`hvdrec.losses.multi_similarity` on arrays; see `circle` for what they may be.
+
+    Args:
+        labels: [B] classes, any type.
+        embeddings: [B, D].
+        sessions: [B], or None.
+        alpha: Sharpness for positives, over 0.
+        beta: Sharpness for negatives, over 0.
+        lamb: The similarity that divides positives from negatives.
+        mining_eps: Bound of the mined pairs; None: all pairs count.
+        normalize: Brings the embeddings to norm 1.
+        threads: At most so many; 0 for one a core.
+
+    Returns:
+        Loss and gradient.
+
+    Raises:
+        ValueError: An argument can't be used.
+        UserError: The native library isn't built.
+    """
+    unit = _Unit("embeddings", embeddings, normalize)
+    value, gradient = load_native().multi_similarity_loss(
+        unit.values,
+        _identity("labels", labels),
+        sessions=_sessions(sessions),
+        alpha=alpha,
+        beta=beta,
+        lamb=lamb,
+        mining_eps=mining_eps,
+        threads=threads,
+    )
+    return ValueAndGradient(value, unit.back(gradient))
+
+
+def in_batch_softmax(
+    queries: Any,
+    items: Any,
+    *,
+    item_ids: Any = None,
+    weights: Any = None,
+    temperature: float = 1.0,
+    normalize: bool = False,
+    threads: int = 0,
+) -> SoftmaxLoss:
+    """`hvdrec.losses.in_batch_softmax` on arrays; see `circle` for what they may be.
+
+    Args:
+        queries: [B, D].
+        items: [M, D], M at least B: item i is query i's.
+        item_ids: [M], or None: other items of the id of item i are left out for query i.
+        weights: [B], at least 0, or None for 1.
+        temperature: Over 0.
+        normalize: Brings queries and items to norm 1.
+        threads: At most so many; 0 for one a core.
+
+    Returns:
+        Loss and both gradients.
+
+    Raises:
+        ValueError: An argument can't be used.
+        UserError: The native library isn't built.
+    """
+    q, v = _Unit("queries", queries, normalize), _Unit("items", items, normalize)
+    value, by_queries, by_items = load_native().in_batch_softmax(
+        q.values,
+        v.values,
+        temperature=temperature,
+        item_ids=None if item_ids is None else _identity("item_ids", item_ids),
+        weights=None if weights is None else _column("weights", weights, q.values.dtype),
+        threads=threads,
+    )
+    return SoftmaxLoss(value, q.back(by_queries), v.back(by_items))
+
+
+def _pairwise(
+    kind: str,
+    labels: Any,
+    scores: Any,
+    weights: Any,
+    sessions: Any,
+    threads: int,
+    *,
+    temperature: float,
+    **options: float,
+) -> ValueAndGradient:
+    _check(temperature > 0.0, "temperature", temperature, "over 0")
+    hardest = options.get("hardest", 1.0)
+    _check(0.0 < hardest <= 1.0, "ohem_ratio", hardest, "over 0 and at most 1")
+    values = _floats("scores", np.asarray(scores)).reshape(_rows("scores", scores))
+    value, gradient, _ = load_native().pairwise(
+        values,
+        _column("labels", labels, values.dtype),
+        kind,
+        weights=None if weights is None else _column("weights", weights, values.dtype),
+        sessions=_sessions(sessions),
+        temperature=temperature,
+        threads=threads,
+        **options,
+    )
+    return ValueAndGradient(value, gradient.reshape(np.shape(scores)))
+
+
+def _label_scale(use_label_margin: bool, temperature: float) -> float:
+    _check(temperature > 0.0, "temperature", temperature, "over 0")
+    return 1.0 / temperature if use_label_margin else 0.0
+
+
+def _check(right: bool, name: str, value: float, wanted: str) -> None:
+    if not right:
+        raise ValueError(f"{name} is {value:g}: must be {wanted}")
+
+
+class _Unit:
+    """Rows as they are or brought to norm 1, and the gradient by the rows given."""
+
+    def __init__(self, name: str, rows: Any, normalize: bool) -> None:
+        given = _floats(name, np.asarray(rows))
+        if given.ndim != 2:
+            raise ValueError(f"{name} have shape {list(given.shape)}: must be [rows, dimensions]")
+        self._norms: np.ndarray | None = None
+        if normalize:
+            squares = np.einsum("ij,ij->i", given, given)[:, np.newaxis]
+            # Below this the norm is a constant, as in tf.math.l2_normalize.
+            self._small = squares < 1e-12
+            self._norms = np.sqrt(np.maximum(squares, given.dtype.type(1e-12)))
+            given = given / self._norms
+        self.values = np.ascontiguousarray(given)
+
+    def back(self, gradient: np.ndarray) -> np.ndarray:
+        if self._norms is None:
+            return gradient
+        along = np.einsum("ij,ij->i", gradient, self.values)[:, np.newaxis]
+        return (gradient - np.where(self._small, 0, along) * self.values) / self._norms
+
+
+def _floats(name: str, array: np.ndarray) -> np.ndarray:
+    if array.dtype == np.float64 or array.dtype == np.float32:
+        return np.ascontiguousarray(array)
+    if array.dtype.kind == "f" or array.dtype.name == "bfloat16":
+        return np.ascontiguousarray(array, np.float32)
+    raise ValueError(f"{name} are {array.dtype.name}: must be floating-point numbers")
+
+
+def _rows(name: str, value: Any) -> tuple[int]:
+    shape = np.shape(value)
+    if len(shape) == 1 or (len(shape) == 2 and shape[1] == 1):
+        return (shape[0],)
+    raise ValueError(f"{name} has shape {list(shape)}: must be [rows] or [rows, 1]")
+
+
+def _column(name: str, value: Any, dtype: Any) -> np.ndarray:
+    return np.ascontiguousarray(value, dtype).reshape(_rows(name, value))
+
+
+def _sessions(sessions: Any) -> np.ndarray | None:
+    return None if sessions is None else _identity("sessions", sessions)
+
+
+def _identity(name: str, value: Any) -> np.ndarray:
+    """int64 [B] that are equal where the values are."""
+    array = np.asarray(value).reshape(_rows(name, value))
+    if array.dtype.kind in "iub":
+        return np.ascontiguousarray(array, np.int64)
+    return np.unique(array, return_inverse=True)[1].astype(np.int64)
