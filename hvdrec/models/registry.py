@@ -5,6 +5,7 @@ from __future__ import annotations
 from hvdrec.config.models.registry import spec_of
 from hvdrec.models.base import Model, ModelBuild
 from hvdrec.models.co_metric_learning_i2i import CoMetricLearningI2I
+from hvdrec.models.dbmtl import DBMTL
 from hvdrec.models.dcn import DCN
 from hvdrec.models.deepfm import DeepFM
 from hvdrec.models.dlrm import DLRM
@@ -12,10 +13,13 @@ from hvdrec.models.dropoutnet import DropoutNet
 from hvdrec.models.fm import FM
 from hvdrec.models.mmoe import MMoE
 from hvdrec.models.multi_tower import MultiTower
+from hvdrec.models.ple import PLE
+from hvdrec.models.simple_multi_task import SimpleMultiTask
 from hvdrec.models.wide_and_deep import WideAndDeep
 
 MODELS: dict[str, type[Model]] = {
     "CoMetricLearningI2I": CoMetricLearningI2I,
+    "DBMTL": DBMTL,
     "DCN": DCN,
     "DLRM": DLRM,
     "DeepFM": DeepFM,
@@ -23,6 +27,8 @@ MODELS: dict[str, type[Model]] = {
     "FM": FM,
     "MMoE": MMoE,
     "MultiTower": MultiTower,
+    "PLE": PLE,
+    "SimpleMultiTask": SimpleMultiTask,
     "WideAndDeep": WideAndDeep,
 }
 

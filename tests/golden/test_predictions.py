@@ -16,6 +16,8 @@ RUNS = (
     "dropoutnet_taobao",
     "metric_learning_taobao",
     "mmoe_taobao",
+    "simple_multi_task_taobao",
+    "dbmtl_taobao",
 )
 
 

@@ -8,7 +8,16 @@ import pytest
 from golden.easyrec import golden_run, in_last_bit, our_trace, parted
 
 
-@pytest.mark.parametrize("name", ["sample_weight", "dropoutnet_taobao", "metric_learning_taobao"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sample_weight",
+        "dropoutnet_taobao",
+        "metric_learning_taobao",
+        "simple_multi_task_taobao",
+        "dbmtl_taobao",
+    ],
+)
 def test_trace(name: str, tmp_path: pathlib.Path) -> None:
     run = golden_run(name)
     assert parted(our_trace(run, tmp_path / "run"), run.trace()) < 1e-3

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hvdrec.config.models.co_metric_learning_i2i import CoMetricLearningI2ISpec
+from hvdrec.config.models.dbmtl import DBMTLSpec
 from hvdrec.config.models.dcn import DCNSpec
 from hvdrec.config.models.deepfm import DeepFMSpec
 from hvdrec.config.models.dlrm import DLRMSpec
@@ -12,6 +13,8 @@ from hvdrec.config.models.dropoutnet import DropoutNetSpec
 from hvdrec.config.models.fm import FMSpec
 from hvdrec.config.models.mmoe import MMoESpec
 from hvdrec.config.models.multi_tower import MultiTowerSpec
+from hvdrec.config.models.ple import PLESpec
+from hvdrec.config.models.simple_multi_task import SimpleMultiTaskSpec
 from hvdrec.config.models.spec import ModelSpec
 from hvdrec.config.models.wide_and_deep import WideAndDeepSpec
 from hvdrec.errors import ConfigError
@@ -28,6 +31,9 @@ SPECS: dict[str, ModelSpec] = {
         CoMetricLearningI2ISpec(),
         DropoutNetSpec(),
         MMoESpec(),
+        PLESpec(),
+        DBMTLSpec(),
+        SimpleMultiTaskSpec(),
     )
 }
 

@@ -1,0 +1,36 @@
+"""DBMTL in configs."""
+
+from __future__ import annotations
+
+from hvdrec.config.models.check import ModelCheck
+from hvdrec.config.models.multi_task import MultiTaskSpec, tower_ranges
+
+_NOT_YET = "is not supported yet; use bottom_dnn"
+
+
+class DBMTLSpec(MultiTaskSpec):
+    """Group ``all``; a tower for each task, which may build on the towers before it."""
+
+    name = "DBMTL"
+    block = "dbmtl"
+    ranges = tower_ranges("BayesTaskTower")
+    refused = {"DBMTL.bottom_cmbf": _NOT_YET, "DBMTL.bottom_uniter": _NOT_YET}
+
+    def check(self, check: ModelCheck) -> None:
+        """The experts are there, and a tower builds on towers before it only."""
+        super().check(check)
+        block, path = check.block, check.path
+        if block.HasField("expert_dnn") and not block.num_expert:
+            check.error(f"{path}.num_expert", "must be above 0: it is how many experts expert_dnn makes")
+        if block.num_expert and not block.HasField("expert_dnn"):
+            check.error(f"{path}.expert_dnn", "is missing, and num_expert asks for experts")
+        before: list[str] = []
+        for i, tower in enumerate(block.task_towers):
+            for j, name in enumerate(tower.relation_tower_names):
+                if name not in before:
+                    there = f"there are {', '.join(before)}" if before else "there are none"
+                    check.error(
+                        f"{path}.task_towers[{i}].relation_tower_names[{j}]",
+                        f"{name!r} is not a tower before {tower.tower_name!r}; {there}",
+                    )
+            before.append(tower.tower_name)
