@@ -10,6 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from hvdrec.features.packer_spec import FeatureSpec
 from hvdrec.features.plan import FeaturePlan
 
 _DTYPES = {
@@ -23,7 +24,7 @@ _CROSS_KEY = 0xDECAFCAFFE
 
 
 def dataset(path: str, plan: FeaturePlan, data_config: Any, batch_size: int, threads: int) -> tf.data.Dataset:
-    """Batches of a dict of arrays, named as in `hvdrec.data.batch.PackedBatch`.
+    """Batches of a dict of arrays, named as in `hvdrec.features.layout`.
 
     Args:
         path: A file without header.
@@ -72,24 +73,24 @@ def _default(dtype: str, text: str) -> tf.Tensor:
 
 def arrays(plan: FeaturePlan, cells: list[tf.Tensor]) -> dict[str, tf.Tensor]:
     """The packed arrays of one batch of typed cells, in the plan's order."""
-    native = plan.native
-    ids = [_ids(spec, cells) for spec in native["id_features"]]
+    packer = plan.packer
+    ids = [_ids(spec, cells) for spec in packer.id_features]
     out = {}
     for number in range(len(plan.banks)):
         lookups = [
-            tf.where(ids[at["feature"]] < 0, -1, ids[at["feature"]] + at["offset"])
-            for at in native["lookups"]
-            if at["bank"] == number
+            tf.where(ids[at.feature] < 0, -1, ids[at.feature] + at.offset)
+            for at in packer.lookups
+            if at.bank == number
         ]
         stacked = tf.stack(lookups, axis=1)
         rows, index = tf.unique(tf.reshape(stacked, [-1]))
         out[f"bank{number}/rows"] = rows
         out[f"bank{number}/index"] = tf.reshape(index, tf.shape(stacked))
-    if native["number_features"]:
-        numbers = [_number(spec, cells) for spec in native["number_features"]]
+    if packer.number_features:
+        numbers = [_number(spec, cells) for spec in packer.number_features]
         out["dense"] = tf.stack(numbers, axis=1)
-    for name, label in zip(plan.labels, native["labels"], strict=True):
-        out[f"label/{name}"] = tf.cast(cells[label["field"]], tf.float32)
+    for name, label in zip(plan.labels, packer.labels, strict=True):
+        out[f"label/{name}"] = tf.cast(cells[label.field], tf.float32)
     return out
 
 
@@ -97,33 +98,33 @@ def _text(cell: tf.Tensor) -> tf.Tensor:
     return cell if cell.dtype == tf.string else tf.strings.as_string(cell)
 
 
-def _number(spec: dict[str, Any], cells: list[tf.Tensor]) -> tf.Tensor:
-    x = tf.cast(cells[spec["inputs"][0]], tf.float32)
-    if spec["max"] > spec["min"]:
-        x = (x - spec["min"]) / (spec["max"] - spec["min"])
-    return getattr(tf.math, spec["normalizer"])(x) if spec["normalizer"] else x
+def _number(spec: FeatureSpec, cells: list[tf.Tensor]) -> tf.Tensor:
+    x = tf.cast(cells[spec.inputs[0]], tf.float32)
+    if spec.high > spec.low:
+        x = (x - spec.low) / (spec.high - spec.low)
+    return getattr(tf.math, spec.normalizer)(x) if spec.normalizer else x
 
 
-def _ids(spec: dict[str, Any], cells: list[tf.Tensor]) -> tf.Tensor:
-    if spec["type"] == "bucket":
-        return tf.raw_ops.Bucketize(input=_number(spec, cells), boundaries=spec["boundaries"])
-    if spec["type"] == "combo":
+def _ids(spec: FeatureSpec, cells: list[tf.Tensor]) -> tf.Tensor:
+    if spec.type == "bucket":
+        return tf.raw_ops.Bucketize(input=_number(spec, cells), boundaries=list(spec.boundaries))
+    if spec.type == "combo":
         crossed = tf.raw_ops.SparseCross(
             indices=[],
             values=[],
             shapes=[],
-            dense_inputs=[_text(cells[i])[:, None] for i in spec["inputs"]],
+            dense_inputs=[_text(cells[i])[:, None] for i in spec.inputs],
             hashed_output=True,
-            num_buckets=spec["hash_buckets"],
+            num_buckets=spec.hash_buckets,
             hash_key=_CROSS_KEY,
             out_type=tf.int64,
             internal_type=tf.string,
         )
         return tf.cast(crossed.output_values, tf.int32)
-    cell = cells[spec["inputs"][0]]
-    if spec.get("hash_buckets"):
+    cell = cells[spec.inputs[0]]
+    if spec.hash_buckets:
         text = _text(cell)
-        hashed = tf.cast(tf.strings.to_hash_bucket_fast(text, spec["hash_buckets"]), tf.int32)
+        hashed = tf.cast(tf.strings.to_hash_bucket_fast(text, spec.hash_buckets), tf.int32)
         return hashed if cell.dtype != tf.string else tf.where(tf.equal(text, ""), -1, hashed)
-    inside = (cell >= 0) & (cell < spec["num_buckets"])
+    inside = (cell >= 0) & (cell < spec.num_buckets)
     return tf.cast(tf.where(inside, cell, tf.where(cell == -1, cell, 0)), tf.int32)

@@ -16,11 +16,6 @@ namespace py = pybind11;
 namespace hvdrec {
 namespace {
 
-template <typename T>
-T Get(const py::dict& from, const char* key, T otherwise) {
-  return from.contains(key) ? from[key].cast<T>() : otherwise;
-}
-
 FieldType ParseType(const std::string& name) {
   if (name == "STRING") return FieldType::kString;
   if (name == "INT32") return FieldType::kInt32;
@@ -31,94 +26,163 @@ FieldType ParseType(const std::string& name) {
   throw std::invalid_argument("no field type is named " + name);
 }
 
-FeatureSpec ParseFeature(const py::dict& from) {
-  FeatureSpec spec;
-  spec.type = from["type"].cast<std::string>();
-  spec.inputs = from["inputs"].cast<std::vector<int>>();
-  spec.hash_buckets = Get<uint64_t>(from, "hash_buckets", 0);
-  spec.num_buckets = Get<uint64_t>(from, "num_buckets", 0);
-  spec.vocabulary = Get<std::vector<std::string>>(from, "vocabulary", {});
-  spec.precision = Get<int>(from, "precision", -1);
-  spec.separator = Get<std::string>(from, "separator", "");
-  spec.kv_separator = Get<std::string>(from, "kv_separator", "");
-  const auto combiner = Get<std::string>(from, "combiner", "sum");
-  spec.combiner = combiner == "mean"    ? Combiner::kMean
-                  : combiner == "sqrtn" ? Combiner::kSqrtN
-                                        : Combiner::kSum;
-  spec.dim = Get<int>(from, "dim", 1);
-  spec.min = Get<double>(from, "min", 0.0);
-  spec.max = Get<double>(from, "max", 0.0);
-  spec.normalizer = Get<std::string>(from, "normalizer", "");
-  spec.boundaries = Get<std::vector<float>>(from, "boundaries", {});
-  spec.join_separator = Get<std::string>(from, "join_separator", "");
-  spec.input_separators = Get<std::vector<std::string>>(from, "input_separators", {});
-  return spec;
+Pool ParsePool(const std::string& name) {
+  if (name.empty()) return Pool::kNone;
+  if (name == "sum") return Pool::kSum;
+  if (name == "mean") return Pool::kMean;
+  if (name == "min") return Pool::kMin;
+  if (name == "max") return Pool::kMax;
+  throw std::invalid_argument("no pool is named " + name);
 }
 
-PackerSpec ParseSpec(const py::dict& from) {
-  PackerSpec spec;
-  for (const auto& item : from["fields"].cast<py::list>()) {
-    const auto field = item.cast<py::dict>();
-    spec.fields.push_back({field["name"].cast<std::string>(),
-                           ParseType(field["dtype"].cast<std::string>()),
-                           field["default"].cast<std::string>()});
-  }
-  for (const auto& item : from["id_features"].cast<py::list>()) {
-    spec.id_features.push_back(ParseFeature(item.cast<py::dict>()));
-  }
-  for (const auto& item : from["number_features"].cast<py::list>()) {
-    spec.number_features.push_back(ParseFeature(item.cast<py::dict>()));
-  }
-  for (const auto& item : from["lookups"].cast<py::list>()) {
-    const auto lookup = item.cast<py::dict>();
-    spec.lookups.push_back({lookup["feature"].cast<int>(), lookup["bank"].cast<int>(),
-                            lookup["slot"].cast<int>(), lookup["offset"].cast<int32_t>()});
-  }
-  for (const auto& item : from["banks"].cast<py::list>()) {
-    const auto bank = item.cast<py::dict>();
-    spec.banks.push_back(
-        {bank["rows"].cast<int32_t>(), bank["singles"].cast<int>(), bank["multis"].cast<int>()});
-  }
-  for (const auto& item : from["dense"].cast<py::list>()) {
-    const auto dense = item.cast<py::dict>();
-    spec.dense.push_back({dense["feature"].cast<int>(), dense["position"].cast<int>()});
-  }
-  spec.dense_dim = from["dense_dim"].cast<int>();
-  for (const auto& item : from["labels"].cast<py::list>()) {
-    const auto label = item.cast<py::dict>();
-    spec.labels.push_back({label["field"].cast<int>(), label["dim"].cast<int>(),
-                           label["separator"].cast<std::string>(), label["classes"].cast<int>(),
-                           label["low"].cast<float>(), label["high"].cast<float>(),
-                           label["range"].cast<std::string>()});
-  }
-  spec.weight_field = from["weight_field"].cast<int>();
-  spec.id_fields = from["id_fields"].cast<std::vector<int>>();
-  return spec;
-}
-
+// Reads the attribute into a member of the same type.
 template <typename T>
-py::array Matrix(Array<T> values, py::ssize_t rows, py::ssize_t columns) {
-  return Adopt(std::move(values)).reshape(std::vector<py::ssize_t>{rows, columns});
+void Get(const py::handle& from, const char* name, T* to) {
+  *to = from.attr(name).cast<T>();
 }
 
-py::dict Arrays(const PackerSpec& spec, Packed packed) {
-  py::dict out;
-  if (spec.dense_dim > 0) {
-    out["dense"] = Matrix(std::move(packed.dense), packed.rows, spec.dense_dim);
+// What `parse` makes of each part of a tuple.
+template <typename Parse>
+auto GetAll(const py::handle& from, const char* name, const Parse& parse) {
+  std::vector<decltype(parse(from))> all;
+  for (const py::handle part : from.attr(name)) all.push_back(parse(part));
+  return all;
+}
+
+// These read the dataclasses of hvdrec/features/packer_spec.py.
+FeatureSpec ParseFeature(const py::handle& from) {
+  FeatureSpec spec;
+  Get(from, "type", &spec.type);
+  Get(from, "inputs", &spec.inputs);
+  Get(from, "hash_buckets", &spec.hash_buckets);
+  Get(from, "num_buckets", &spec.num_buckets);
+  Get(from, "vocabulary", &spec.vocabulary);
+  Get(from, "precision", &spec.precision);
+  Get(from, "separator", &spec.separator);
+  Get(from, "inner_separator", &spec.inner_separator);
+  Get(from, "kv_separator", &spec.kv_separator);
+  Get(from, "positive_weights", &spec.positive_weights);
+  Get(from, "dim", &spec.dim);
+  Get(from, "low", &spec.low);
+  Get(from, "high", &spec.high);
+  Get(from, "normalizer", &spec.normalizer);
+  spec.pool = ParsePool(from.attr("pool").cast<std::string>());
+  Get(from, "boundaries", &spec.boundaries);
+  Get(from, "join_separator", &spec.join_separator);
+  Get(from, "input_separators", &spec.input_separators);
+  Get(from, "most", &spec.most);
+  Get(from, "length", &spec.length);
+  return spec;
+}
+
+LookupSpec ParseLookup(const py::handle& from) {
+  LookupSpec spec;
+  Get(from, "feature", &spec.feature);
+  Get(from, "bank", &spec.bank);
+  Get(from, "slot", &spec.slot);
+  Get(from, "offset", &spec.offset);
+  return spec;
+}
+
+BankSpec ParseBank(const py::handle& from) {
+  BankSpec spec;
+  Get(from, "rows", &spec.rows);
+  Get(from, "singles", &spec.singles);
+  return spec;
+}
+
+DenseSpec ParseDense(const py::handle& from) {
+  DenseSpec spec;
+  Get(from, "feature", &spec.feature);
+  Get(from, "position", &spec.position);
+  return spec;
+}
+
+SequenceSpec ParseSequence(const py::handle& from) {
+  SequenceSpec spec;
+  Get(from, "feature", &spec.feature);
+  Get(from, "numbers", &spec.numbers);
+  return spec;
+}
+
+LabelSpec ParseLabel(const py::handle& from) {
+  LabelSpec spec;
+  Get(from, "field", &spec.field);
+  Get(from, "dim", &spec.dim);
+  Get(from, "separator", &spec.separator);
+  Get(from, "classes", &spec.classes);
+  Get(from, "low", &spec.low);
+  Get(from, "high", &spec.high);
+  Get(from, "range", &spec.range);
+  return spec;
+}
+
+PackerSpec ParseSpec(const py::handle& fields, const py::handle& from) {
+  PackerSpec spec;
+  for (const py::handle field : fields) {
+    spec.fields.push_back({field.attr("name").cast<std::string>(),
+                           ParseType(field.attr("dtype").cast<std::string>()),
+                           field.attr("default").cast<std::string>()});
   }
-  for (size_t b = 0; b < packed.banks.size(); ++b) {
-    const std::string prefix = "bank" + std::to_string(b) + "/";
-    PackedBank& bank = packed.banks[b];
-    out[py::str(prefix + "rows")] = Adopt(std::move(bank.rows));
-    if (spec.banks[b].singles > 0) {
-      out[py::str(prefix + "index")] =
-          Matrix(std::move(bank.index), packed.rows, spec.banks[b].singles);
+  spec.id_features = GetAll(from, "id_features", ParseFeature);
+  spec.number_features = GetAll(from, "number_features", ParseFeature);
+  spec.number_sequences = GetAll(from, "number_sequences", ParseFeature);
+  spec.lookups = GetAll(from, "lookups", ParseLookup);
+  spec.banks = GetAll(from, "banks", ParseBank);
+  spec.dense = GetAll(from, "dense", ParseDense);
+  Get(from, "dense_dim", &spec.dense_dim);
+  spec.sequences = GetAll(from, "sequences", ParseSequence);
+  Get(from, "equal_lengths", &spec.equal_lengths);
+  spec.labels = GetAll(from, "labels", ParseLabel);
+  Get(from, "weight_field", &spec.weight_field);
+  Get(from, "id_fields", &spec.id_fields);
+  return spec;
+}
+
+// An array of the batch: the `ArraySpec` of hvdrec/features/layout.py.
+struct ArrayPlace {
+  std::string name;
+  std::string part;
+  int number;
+  int width;
+};
+
+ArrayPlace ParsePlace(const py::handle& from) {
+  return {from.attr("name").cast<std::string>(), from.attr("part").cast<std::string>(),
+          from.attr("number").cast<int>(), from.attr("width").cast<int>()};
+}
+
+// The array of one part of the batch; each is asked for once.
+py::array Take(const ArrayPlace& place, Packed* packed) {
+  if (place.part == "dense") return Adopt(std::move(packed->dense));
+  if (place.part == "lengths") return Adopt(std::move(packed->lengths));
+  if (place.part == "sequence_row") return Adopt(std::move(packed->sequence_row));
+  if (place.part == "sequence_numbers") return Adopt(std::move(packed->sequence_numbers));
+  if (place.part == "label") return Adopt(std::move(packed->labels.at(place.number)));
+  if (place.part == "sample_weight") return Adopt(std::move(packed->weight));
+  if (place.part == "id") return Adopt(std::move(packed->ids.at(place.number)));
+  PackedBank& bank = packed->banks.at(place.number);
+  if (place.part == "rows") return Adopt(std::move(bank.rows));
+  if (place.part == "index") return Adopt(std::move(bank.index));
+  if (place.part == "multi_index") return Adopt(std::move(bank.multi_index));
+  if (place.part == "multi_segment") return Adopt(std::move(bank.multi_segment));
+  if (place.part == "multi_weight") return Adopt(std::move(bank.multi_weight));
+  if (place.part == "sequence_index") return Adopt(std::move(bank.sequence_index));
+  if (place.part == "nested_index") return Adopt(std::move(bank.nested_index));
+  if (place.part == "nested_segment") return Adopt(std::move(bank.nested_segment));
+  if (place.part == "nested_weight") return Adopt(std::move(bank.nested_weight));
+  throw std::invalid_argument("no part of a batch is named " + place.part);
+}
+
+py::dict Arrays(const std::vector<ArrayPlace>& places, Packed packed) {
+  py::dict out;
+  for (const ArrayPlace& place : places) {
+    py::array values = Take(place, &packed);
+    if (place.width > 0) {
+      const py::ssize_t rows = values.size() / place.width;
+      values = values.reshape(std::vector<py::ssize_t>{rows, place.width});
     }
-    if (spec.banks[b].multis > 0) {
-      out[py::str(prefix + "multi_index")] = Adopt(std::move(bank.multi_index));
-      out[py::str(prefix + "multi_segment")] = Adopt(std::move(bank.multi_segment));
-      out[py::str(prefix + "multi_weight")] = Adopt(std::move(bank.multi_weight));
-    }
+    out[py::str(place.name)] = std::move(values);
   }
   return out;
 }
@@ -126,13 +190,15 @@ py::dict Arrays(const PackerSpec& spec, Packed packed) {
 // The packer as Python sees it; hvdrec/features/packer.py is its face.
 class PythonPacker {
  public:
-  explicit PythonPacker(const py::dict& spec) : spec_(ParseSpec(spec)), packer_(spec_) {}
+  PythonPacker(const py::tuple& fields, const py::handle& spec, const py::tuple& arrays)
+      : packer_(ParseSpec(fields, spec)) {
+    for (const py::handle array : arrays) places_.push_back(ParsePlace(array));
+  }
 
   // Packs the struct array behind the two capsules of `__arrow_c_array__`.
   //
-  // Gives (rows, arrays, labels, weight or None, ids, None), or with bad rows and `collect`
-  // (rows, None, None, None, None, (uint8 [rows], row, text)). A bad cell without `collect` is
-  // raised as BadCell(row, text).
+  // Gives (rows, arrays, None), or with bad rows and `collect` (rows, None, (uint8 [rows], row,
+  // text)). A bad cell without `collect` is raised as BadCell(row, text).
   py::tuple Pack(const py::capsule& schema, const py::capsule& array, bool collect) {
     const auto* arrow_schema =
         static_cast<ArrowSchema*>(PyCapsule_GetPointer(schema.ptr(), "arrow_schema"));
@@ -147,23 +213,14 @@ class PythonPacker {
     const int64_t rows = packed.rows;
     if (!packed.bad.empty()) {
       return py::make_tuple(
-          rows, py::none(), py::none(), py::none(), py::none(),
+          rows, py::none(),
           py::make_tuple(Adopt(std::move(packed.bad)), packed.first_bad_row, packed.first_bad));
     }
-    py::list labels, ids;
-    for (size_t i = 0; i < packed.labels.size(); ++i) {
-      const int dim = spec_.labels[i].dim;
-      py::array values = Adopt(std::move(packed.labels[i]));
-      labels.append(dim > 1 ? values.reshape(std::vector<py::ssize_t>{rows, dim}) : values);
-    }
-    for (auto& values : packed.ids) ids.append(Adopt(std::move(values)));
-    py::object weight = py::none();
-    if (spec_.weight_field >= 0) weight = Adopt(std::move(packed.weight));
-    return py::make_tuple(rows, Arrays(spec_, std::move(packed)), labels, weight, ids, py::none());
+    return py::make_tuple(rows, Arrays(places_, std::move(packed)), py::none());
   }
 
  private:
-  const PackerSpec spec_;
+  std::vector<ArrayPlace> places_;
   Packer packer_;
 };
 
@@ -187,7 +244,8 @@ void bind_packer(py::module_& m) {
       "fingerprint64", [](const py::bytes& text) { return Fingerprint64(std::string_view(text)); },
       py::arg("text"), "FarmHash Fingerprint64 of some bytes, as an unsigned integer.");
   py::class_<PythonPacker>(m, "Packer", "Runs a feature plan over Arrow columns.")
-      .def(py::init<const py::dict&>(), py::arg("spec"))
+      .def(py::init<const py::tuple&, const py::handle&, const py::tuple&>(), py::arg("fields"),
+           py::arg("spec"), py::arg("arrays"))
       .def("pack", &PythonPacker::Pack, py::arg("schema"), py::arg("array"), py::arg("collect"));
 }
 

@@ -23,7 +23,7 @@ INPUT_TYPES = (
     *("CSVInput", "CSVInputV2", "CSVInputEx", "ParquetInput", "ParquetInputV2", "ParquetInputV3"),
     *("OdpsInput", "OdpsInputV2", "OdpsInputV3"),
 )
-FEATURE_TYPES = ("IdFeature", "RawFeature", "TagFeature", "ComboFeature")
+FEATURE_TYPES = ("IdFeature", "RawFeature", "TagFeature", "ComboFeature", "SequenceFeature")
 STRATEGIES = (
     "NoStrategy",
     "PSStrategy",
@@ -164,7 +164,6 @@ REFUSED = {
     "FeatureConfig.ev_params": f"embedding variables: {_ALIBABA}; use hash_bucket_size",
     "FeatureGroupConfig.sequence_features": f"target attention {_NOT_YET}; remove it",
     "FeatureGroupConfig.negative_sampler": _SAMPLER,
-    "EasyRecModel.seq_att_groups": f"target attention {_NOT_YET}; remove it",
     "EasyRecModel.ev_params": f"embedding variables: {_ALIBABA}; use hash_bucket_size",
     "EasyRecModel.kd": f"knowledge distillation {_NOT_YET}; remove it",
     "EasyRecModel.variational_dropout": f"{_NOT_YET}; remove it",
@@ -174,6 +173,7 @@ REFUSED = {
 
 #: Fields that are set aside with a warning where they are set (to other than their default).
 IGNORED = {
+    "SeqAttGroupConfig.tf_summary": "is not supported; no histograms of sequences are written",
     "ExportConfig.batch_size": "has no effect, as in EasyRec; an exported model takes any number of rows",
     "ExportConfig.export_features": "is not supported; exporting goes on without",
     "ExportConfig.export_rtp_outputs": "exists only in Alibaba's cloud; exporting goes on without",
@@ -210,10 +210,11 @@ SILENT = (
     "DatasetConfig.Field.user_define_fn_res_type",
     "FeatureConfig.expression",
     "FeatureConfig.lookup_max_sel_elem_num",
-    "FeatureConfig.max_seq_len",
     "FeatureConfig.sequence_combiner",
-    "FeatureConfig.sequence_length",
-    "FeatureConfig.sub_feature_type",
+    "SeqAttGroupConfig.need_key_feature",
+    "SeqAttGroupConfig.allow_key_transform",
+    "SeqAttGroupConfig.transform_dnn",
+    "SeqAttGroupConfig.seq_dnn",
     "EvalMetrics.precision_at_topk",
     "Loss.circle_loss",
     "Loss.multi_simi_loss",

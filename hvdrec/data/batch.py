@@ -50,23 +50,9 @@ class RowBlock:
 class PackedBatch:
     """A batch as few, wide arrays, ready for the step.
 
-    Arrays by name (B rows; bank b holds all embedding tables of one width):
-
-    - ``dense`` float32 [B, D]: numeric features, columns as the feature plan lays them out.
-    - ``bank{b}/rows`` int32 [U]: the distinct bank rows this batch touches (no repeats).
-    - ``bank{b}/index`` int32 [B, S]: for each single-valued slot the position in
-      ``rows`` plus one; 0 means "no id" and gives the zero vector.
-    - ``bank{b}/multi_index`` int32 [N]: the same for the values of multi-valued slots.
-    - ``bank{b}/multi_segment`` int32 [N]: slot * B + row of each value, ascending.
-    - ``bank{b}/multi_weight`` float32 [N]: each value's coefficient (combiner and weights
-      are already in it: sum w, mean w / sum w, sqrtn w / sqrt(sum w^2)).
-    - ``label/<name>`` float32 [B] (or [B, dim]).
-    - ``sample_weight`` float32 [B], when the config names one.
-    - ``id/<feature or field>`` int64 [B]: session and user ids; only equality means anything.
-
     Attributes:
         rows: B, which may be 0.
-        arrays: The arrays above.
+        arrays: By name; `hvdrec.features.layout` lists them.
         position: The input position once this batch has been consumed.
         raw: The columns as read, kept only when asked for (predict).
         locate: Maps a row of this batch to words for a message, as "train.csv, row 17".

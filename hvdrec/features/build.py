@@ -2,43 +2,68 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from hvdrec.config.models.registry import spec_of
-from hvdrec.config.protos import dataset_pb2, feature_config_pb2
 from hvdrec.config.variables import is_frozen, optimizer_index
 from hvdrec.errors import ConfigError
-from hvdrec.features.column import Column, FeatureInput, IdColumn, feature_name
+from hvdrec.features.column import IdColumn, NumberColumn
 from hvdrec.features.fields import FieldSet, class_fields, id_names, label_classes
-from hvdrec.features.groups import built_groups, is_wide
-from hvdrec.features.plan import Bank, FeaturePlan, Group, GroupFeature, Table
-from hvdrec.features.registry import FEATURE_TYPES
+from hvdrec.features.packer_spec import (
+    BankSpec,
+    FeatureSpec,
+    LabelSpec,
+    LookupSpec,
+    NumberSpec,
+    PackerSpec,
+    SequenceSpec,
+)
+from hvdrec.features.plan import (
+    AttentionGroup,
+    Bank,
+    FeaturePlan,
+    Group,
+    GroupFeature,
+    Kind,
+    NestedSlot,
+    Table,
+)
+from hvdrec.features.uses import AttentionUses, Use, Uses, tables
 
-_FIELD_TYPES = dataset_pb2.DatasetConfig.FieldType
 
-
-@dataclasses.dataclass
-class _Use:
-    """A feature as one group uses it."""
-
-    group: Any
-    config: Any
-    name: str
-    column: Column
-    dim: int
-    scope: str
-
-
-class _Kind(NamedTuple):
+class _Tables(NamedTuple):
     """What tables of one bank have in common."""
 
     dim: int
     optimizer: int
     frozen: bool
+
+
+@dataclasses.dataclass
+class _Bank:
+    """A bank that is filling up; see `Bank`."""
+
+    tables: dict[str, Table] = dataclasses.field(default_factory=dict)
+    rows: int = 0
+    singles: int = 0
+    pooled: list[str] = dataclasses.field(default_factory=list)
+    sequences: list[int] = dataclasses.field(default_factory=list)
+    nested: list[NestedSlot] = dataclasses.field(default_factory=list)
+
+
+class _Transforms:
+    """Native transforms, numbered as they come; equal ones are made once."""
+
+    def __init__(self) -> None:
+        self.specs: dict[tuple[str, FeatureSpec], int] = {}
+
+    def number(self, name: str, spec: FeatureSpec) -> int:
+        return self.specs.setdefault((name, spec), len(self.specs))
+
+    def all(self) -> tuple[FeatureSpec, ...]:
+        return tuple(spec for _, spec in self.specs)
 
 
 class LabelRange(NamedTuple):
@@ -65,225 +90,190 @@ def build_plan(proto: Any, labels: Mapping[str, LabelRange] | None = None) -> Fe
     Raises:
         ConfigError: A feature isn't supported or doesn't fit.
     """
-    uses = _uses(proto)
-    tables = _tables(uses)
-    return _Layout(proto, uses, tables, labels or {}).plan()
-
-
-def _features(proto: Any) -> dict[str, Any]:
-    configs = list(proto.feature_configs) or list(proto.feature_config.features)
-    return {feature_name(config): config for config in configs}
-
-
-def _uses(proto: Any) -> list[_Use]:
-    """Every feature of every built group, in concatenation order."""
-    features = _features(proto)
-    text = frozenset(
-        f.input_name for f in proto.data_config.input_fields if f.input_type == _FIELD_TYPES.STRING
-    )
-    wide = spec_of(proto.model_config).wide_width(proto.model_config)
-    uses = []
-    for number, group in enumerate(built_groups(proto.model_config)):
-        scope = "input_layer" if number == 0 else f"input_layer_{number}"
-        if group.sequence_features:
-            raise ConfigError(
-                f"model_config.feature_groups {group.group_name!r}: sequence_features are not supported yet"
-            )
-        for name in group.feature_names:
-            if name not in features:
-                raise ConfigError(
-                    f"model_config.feature_groups {group.group_name!r}: no feature is named {name!r}"
-                )
-            config = features[name]
-            dim = wide if is_wide(group) else int(config.embedding_dim)
-            column = _column(config, name, dim, text)
-            uses.append(_Use(group, config, name, column, dim, scope))
-    return uses
-
-
-def _column(config: Any, name: str, dim: int, text: frozenset[str]) -> Column:
-    kind = feature_config_pb2.FeatureConfig.FeatureType.Name(config.feature_type)
-    if kind not in FEATURE_TYPES:
-        raise ConfigError(f"feature {name!r}: feature_type {kind} is not supported yet")
-    if not config.input_names:
-        raise ConfigError(f"feature {name!r}: input_names is empty")
-    feature = FeatureInput(config, name, dim > 0, text)
-    column = FEATURE_TYPES[kind](feature)
-    if isinstance(column, IdColumn) and dim <= 0:
-        raise feature.error("embedding_dim", "must be above 0")
-    return column
-
-
-def _tables(uses: list[_Use]) -> dict[int, tuple[str, _Use]]:
-    """The table name of each embedded use (by position); shared tables come out alike.
-
-    A name that only one feature carries is no sharing, as in EasyRec.
-
-    Raises:
-        ConfigError: Features that share a table disagree about it.
-    """
-    carriers = collections.defaultdict(set)
-    for use in uses:
-        if use.config.embedding_name:
-            carriers[use.config.embedding_name].add(use.name)
-    names: dict[int, tuple[str, _Use]] = {}
-    first: dict[str, _Use] = {}
-    for i, use in enumerate(uses):
-        if not isinstance(use.column, IdColumn):
-            continue
-        shared = use.config.embedding_name
-        if shared and len(carriers[shared]) > 1:
-            suffix = f"{shared}_wide" if is_wide(use.group) else shared
-            name = f"input_layer/{suffix}/embedding_weights"
-        else:
-            name = f"{use.scope}/{use.column.suffix}/embedding_weights"
-        other = first.setdefault(name, use)
-        assert isinstance(other.column, IdColumn)
-        if (other.column.rows, other.dim) != (use.column.rows, use.dim):
-            raise ConfigError(
-                f"feature {use.name!r}: embedding_name {shared!r} is shared with {other.name!r}, which has "
-                f"{other.column.rows} ids x {other.dim}, not {use.column.rows} x {use.dim}"
-            )
-        names[i] = name, other
-    return names
+    return _Layout(proto, Uses(proto), labels or {}).plan()
 
 
 class _Layout:
     """Gives every use its place in the packed batch."""
 
-    def __init__(
-        self,
-        proto: Any,
-        uses: list[_Use],
-        tables: dict[int, tuple[str, _Use]],
-        labels: Mapping[str, LabelRange],
-    ) -> None:
+    def __init__(self, proto: Any, uses: Uses, labels: Mapping[str, LabelRange]) -> None:
         self._proto = proto
         self._label_ranges = labels
         self._uses = uses
-        self._table_of = tables
+        self._table_of = tables(uses.list)
         self._fields = FieldSet(proto.data_config)
-        #: Tables of one bank have the width in common, the optimizer, and whether they are frozen.
-        self._kinds = sorted({self._kind(i) for i in tables}, key=lambda kind: (-kind.dim, *kind))
-        self._tables: list[dict[str, Table]] = [{} for _ in self._kinds]
-        self._rows = [0] * len(self._kinds)
-        self._singles = [0] * len(self._kinds)
-        self._multis = [0] * len(self._kinds)
-        self._id_features: dict[str, int] = {}
-        self._number_features: dict[str, tuple[int, int]] = {}
-        self._native: dict[str, Any] = {"id_features": [], "number_features": [], "lookups": [], "dense": []}
+        self._kinds = sorted({self._kind(i) for i in self._table_of}, key=lambda kind: (-kind.dim, *kind))
+        self._banks = [_Bank() for _ in self._kinds]
+        self._ids, self._numbers, self._number_sequences = _Transforms(), _Transforms(), _Transforms()
+        self._lookups: list[LookupSpec] = []
+        self._dense: dict[int, NumberSpec] = {}
         self._dense_dim = 0
+        self._sequences: list[SequenceSpec] = []
 
     def plan(self) -> FeaturePlan:
         """Lays everything out."""
-        features: dict[str, list[GroupFeature]] = collections.defaultdict(list)
-        for i, use in enumerate(self._uses):
-            features[use.group.group_name].append(self._place(i, use))
-        groups = {
-            name: Group(
-                name, is_wide(next(u.group for u in self._uses if u.group.group_name == name)), tuple(f)
-            )
-            for name, f in features.items()
-        }
-        banks = tuple(
-            Bank(kind.dim, rows, tuple(tables.values()), singles, multis, kind.frozen, kind.optimizer)
-            for kind, rows, tables, singles, multis in zip(
-                self._kinds, self._rows, self._tables, self._singles, self._multis, strict=True
-            )
-        )
-        for kind, rows in zip(self._kinds, self._rows, strict=True):
-            if rows >= 2**31:
-                raise ConfigError(
-                    f"feature_config: the tables of width {kind.dim} have 2^31 rows or more together"
-                )
+        placed = [self._place(i, use) for i, use in enumerate(self._uses.list)]
+        groups, attention = self._groups(placed)
+        banks = self._finished_banks()
         data = self._proto.data_config
         classes = class_fields(self._proto)
         labels = () if classes else tuple(data.label_fields)
-        label_dims = tuple(data.label_dim[i] if i < len(data.label_dim) else 1 for i in range(len(labels)))
         ids = {**id_names(self._proto), **{name: name for name in classes}}
-        native = {
-            **self._native,
-            "banks": [{"rows": b.rows, "singles": b.singles, "multis": b.multis} for b in banks],
-            "dense_dim": self._dense_dim,
-            "labels": [
-                {
-                    "field": self._fields.index(name, "label_fields"),
-                    "dim": dim,
-                    "separator": data.label_sep[i] if i < len(data.label_sep) else ",",
-                    **self._allowed(name),
-                }
-                for i, (name, dim) in enumerate(zip(labels, label_dims, strict=True))
-            ],
-            "weight_field": self._fields.index(data.sample_weight, "sample_weight")
+        specs = tuple(self._label(i, name) for i, name in enumerate(labels))
+        packer = PackerSpec(
+            id_features=self._ids.all(),
+            number_features=self._numbers.all(),
+            number_sequences=self._number_sequences.all(),
+            lookups=tuple(self._lookups),
+            banks=tuple(BankSpec(b.rows, b.singles) for b in banks),
+            dense=tuple(self._dense.values()),
+            dense_dim=self._dense_dim,
+            sequences=tuple(self._sequences),
+            equal_lengths=_equal_lengths([*attention, *(a for g in groups for a in g.attention)]),
+            labels=specs,
+            weight_field=self._fields.index(data.sample_weight, "sample_weight")
             if data.sample_weight
             else -1,
-            "id_fields": [self._fields.index(field, name) for name, field in ids.items()],
-        }
-        fields = self._fields.used
-        native["fields"] = [{"name": f.name, "dtype": f.dtype, "default": f.default} for f in fields]
+            id_fields=tuple(self._fields.index(field, name) for name, field in ids.items()),
+        )
         return FeaturePlan(
-            fields=fields,
+            fields=self._fields.used,
             banks=banks,
-            groups=groups,
+            groups={group.name: group for group in groups},
             dense_dim=self._dense_dim,
             labels=labels,
-            label_dims=label_dims,
+            label_dims=tuple(spec.dim for spec in specs),
             has_sample_weight=bool(data.sample_weight),
             ids=tuple(ids),
-            native=native,
+            packer=packer,
+            attention={group.name: group for group in attention},
         )
 
-    def _allowed(self, label: str) -> dict[str, Any]:
-        """Which numbers a label may be."""
-        classes = label_classes(self._proto, label)
-        low, high, why = self._label_ranges.get(label, LabelRange())
+    def _groups(self, placed: Sequence[GroupFeature]) -> tuple[list[Group], list[AttentionGroup]]:
+        def attention(uses: AttentionUses) -> AttentionGroup:
+            parts = (uses.keys, uses.histories, uses.auxiliary)
+            keys, histories, auxiliary = (tuple(placed[i] for i in part) for part in parts)
+            return AttentionGroup(uses.config.group_name, keys, histories, auxiliary, uses.config)
+
+        groups = [
+            Group(
+                group.name,
+                group.wide,
+                tuple(placed[i] for i in group.features),
+                tuple(placed[i] for i in group.sequences),
+                tuple(attention(a) for a in group.attention),
+            )
+            for group in self._uses.groups
+        ]
+        return groups, [attention(a) for a in self._uses.attention]
+
+    def _finished_banks(self) -> tuple[Bank, ...]:
+        for kind, bank in zip(self._kinds, self._banks, strict=True):
+            if bank.rows >= 2**31:
+                raise ConfigError(
+                    f"feature_config: the tables of width {kind.dim} have 2^31 rows or more together"
+                )
+        return tuple(
+            Bank(
+                dim=kind.dim,
+                rows=bank.rows,
+                tables=tuple(bank.tables.values()),
+                singles=bank.singles,
+                pooled=tuple(bank.pooled),
+                sequences=tuple(bank.sequences),
+                nested=tuple(bank.nested),
+                frozen=kind.frozen,
+                optimizer=kind.optimizer,
+            )
+            for kind, bank in zip(self._kinds, self._banks, strict=True)
+        )
+
+    def _label(self, number: int, name: str) -> LabelSpec:
+        data, classes = self._proto.data_config, label_classes(self._proto, name)
+        low, high, why = self._label_ranges.get(name, LabelRange())
         if classes:
             why = f"num_class is {classes}; use whole numbers from 0 to {classes - 1}"
-        return {"classes": classes, "low": low, "high": high, "range": why}
+        return LabelSpec(
+            field=self._fields.index(name, "label_fields"),
+            dim=int(data.label_dim[number]) if number < len(data.label_dim) else 1,
+            separator=data.label_sep[number] if number < len(data.label_sep) else ",",
+            classes=classes,
+            low=low,
+            high=high,
+            range=why,
+        )
 
-    def _kind(self, position: int) -> _Kind:
+    def _kind(self, position: int) -> _Tables:
         name, use = self._table_of[position]
-        return _Kind(use.dim, optimizer_index(self._proto, name), is_frozen(self._proto, name))
+        return _Tables(use.dim, optimizer_index(self._proto, name), is_frozen(self._proto, name))
 
-    def _place(self, position: int, use: _Use) -> GroupFeature:
+    def _place(self, position: int, use: Use) -> GroupFeature:
         if isinstance(use.column, IdColumn):
             return self._place_ids(position, use, use.column)
-        if use.name not in self._number_features:
-            self._number_features[use.name] = len(self._native["number_features"]), self._dense_dim
-            self._native["number_features"].append(self._spec(use.column.native, use.name))
-            self._native["dense"].append(
-                {"feature": self._number_features[use.name][0], "position": self._dense_dim}
-            )
-            self._dense_dim += use.column.dim
-        first = self._number_features[use.name][1]
-        return GroupFeature(use.name, "dense", -1, first, use.column.dim)
+        return self._place_numbers(use, use.column)
 
-    def _place_ids(self, position: int, use: _Use, column: IdColumn) -> GroupFeature:
-        bank = self._kinds.index(self._kind(position))
-        name, owner = self._table_of[position]
-        if name not in self._tables[bank]:
+    def _place_numbers(self, use: Use, column: NumberColumn) -> GroupFeature:
+        spec = self._spec(column, use.name)
+        if column.kind is Kind.NUMBER_SEQUENCE:
+            number = self._number_sequences.number(use.name, spec)
+            sequence = self._sequence(number, numbers=True)
+            return GroupFeature(use.name, column.kind, -1, number, column.dim, sequence)
+        number = self._numbers.number(use.name, spec)
+        if number not in self._dense:
+            self._dense[number] = NumberSpec(number, self._dense_dim)
+            self._dense_dim += column.dim
+        return GroupFeature(use.name, column.kind, -1, self._dense[number].position, column.dim)
+
+    def _place_ids(self, position: int, use: Use, column: IdColumn) -> GroupFeature:
+        number = self._kinds.index(self._kind(position))
+        bank, (name, owner) = self._banks[number], self._table_of[position]
+        if name not in bank.tables:
             initializer = owner.config.initializer if owner.config.HasField("initializer") else None
-            table = Table(name, column.rows, use.dim, initializer, bank, self._rows[bank])
-            self._tables[bank][name] = table
-            self._rows[bank] += column.rows
-        counts = self._multis if column.multi else self._singles
-        slot = counts[bank]
-        counts[bank] += 1
-        # One transform serves every table that takes its ids.
-        key = f"{use.name}/{column.native['type']}"
-        if key not in self._id_features:
-            self._id_features[key] = len(self._native["id_features"])
-            self._native["id_features"].append(self._spec(column.native, use.name))
-        self._native["lookups"].append(
-            {
-                "feature": self._id_features[key],
-                "bank": bank,
-                "slot": slot,
-                "offset": self._tables[bank][name].offset,
-            }
-        )
-        return GroupFeature(use.name, "multi" if column.multi else "single", bank, slot, use.dim)
+            bank.tables[name] = Table(name, column.rows, use.dim, initializer, number, bank.rows)
+            bank.rows += column.rows
+        # The embeddings of a wide group are always added up.
+        combiner = "sum" if use.wide else column.combiner
+        positive = column.weighted and combiner != "sum"
+        spec = dataclasses.replace(self._spec(column, use.name), positive_weights=positive)
+        feature, sequence = self._ids.number(use.name, spec), -1
+        if column.kind.is_sequence:
+            sequence = self._sequence(feature, numbers=False)
+        slot = _take_slot(bank, column.kind, combiner, sequence)
+        self._lookups.append(LookupSpec(feature, number, slot, bank.tables[name].offset))
+        return GroupFeature(use.name, column.kind, number, slot, use.dim, sequence)
 
-    def _spec(self, native: Any, name: str) -> dict[str, Any]:
-        inputs = [self._fields.index(i, f"feature {name!r}: input_names") for i in native["inputs"]]
-        return {**native, "inputs": inputs}
+    def _sequence(self, feature: int, numbers: bool) -> int:
+        """The column of ``lengths`` of a transform."""
+        spec = SequenceSpec(feature, numbers)
+        if spec not in self._sequences:
+            self._sequences.append(spec)
+        return self._sequences.index(spec)
+
+    def _spec(self, column: IdColumn | NumberColumn, name: str) -> FeatureSpec:
+        inputs = tuple(self._fields.index(i, f"feature {name!r}: input_names") for i in column.inputs)
+        return dataclasses.replace(column.spec, inputs=inputs)
+
+
+def _take_slot(bank: _Bank, kind: Kind, combiner: str, sequence: int) -> int:
+    """The number of a new slot among the bank's slots of this kind."""
+    if kind is Kind.SINGLE:
+        bank.singles += 1
+        return bank.singles - 1
+    if kind is Kind.POOLED:
+        bank.pooled.append(combiner)
+        return len(bank.pooled) - 1
+    if kind is Kind.SEQUENCE:
+        bank.sequences.append(sequence)
+        return len(bank.sequences) - 1
+    bank.nested.append(NestedSlot(sequence, combiner))
+    return len(bank.nested) - 1
+
+
+def _equal_lengths(groups: Sequence[AttentionGroup]) -> tuple[tuple[int, ...], ...]:
+    """The columns of ``lengths`` that attention needs to be equal in every row."""
+    found = []
+    for group in groups:
+        columns = tuple(dict.fromkeys(f.sequence for f in (*group.histories, *group.auxiliary)))
+        if len(columns) > 1 and columns not in found:
+            found.append(columns)
+    return tuple(found)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 from hvdrec.errors import ConfigError
+from hvdrec.features.packer_spec import FeatureSpec
+from hvdrec.features.plan import Kind
+
+#: How looked-up vectors are pooled.
+COMBINERS = ("sum", "mean", "sqrtn")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,16 +19,21 @@ class IdColumn:
 
     Attributes:
         rows: Rows of its table.
-        suffix: Name of its table below the group's scope, as ``age_bucketized_embedding``.
-        multi: Whether a row has several ids (or ids with weights).
-        native: What the C++ transform is built from (`FeatureSpec` of csrc/kernels/features/feature.h);
-            inputs are still names.
+        name: Of the column, as ``age_bucketized``; its table is ``age_bucketized_embedding``.
+        kind: SINGLE, POOLED, SEQUENCE or NESTED.
+        spec: What the native transform is built from, without its inputs.
+        inputs: The fields it reads.
+        weighted: Whether its values have weights of their own.
+        combiner: How several values are pooled: sum, mean or sqrtn.
     """
 
     rows: int
-    suffix: str
-    multi: bool
-    native: Mapping[str, Any]
+    name: str
+    kind: Kind
+    spec: FeatureSpec
+    inputs: tuple[str, ...]
+    weighted: bool = False
+    combiner: str = "sum"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,12 +41,16 @@ class NumberColumn:
     """A feature that goes into the model as numbers.
 
     Attributes:
-        dim: How many.
-        native: As for IdColumn.
+        dim: How many in a row, or in an element of a sequence.
+        kind: NUMBERS or NUMBER_SEQUENCE.
+        spec: As for IdColumn.
+        inputs: As for IdColumn.
     """
 
     dim: int
-    native: Mapping[str, Any]
+    kind: Kind
+    spec: FeatureSpec
+    inputs: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +73,17 @@ class FeatureInput:
     def error(self, field: str, text: str) -> ConfigError:
         """An error about one field of this feature."""
         return ConfigError(f"feature {self.name!r}: {field}: {text}")
+
+    def combiner(self) -> str:
+        """How its values are pooled.
+
+        Raises:
+            ConfigError: `combiner` names nothing known.
+        """
+        if self.config.combiner not in COMBINERS:
+            known = ", ".join(COMBINERS)
+            raise self.error("combiner", f"use one of {known}, found {self.config.combiner!r}")
+        return str(self.config.combiner)
 
 
 Column = IdColumn | NumberColumn

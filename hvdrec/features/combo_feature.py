@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from hvdrec.features.column import Column, FeatureInput, IdColumn
+from hvdrec.features.packer_spec import FeatureSpec
+from hvdrec.features.plan import Kind
 from hvdrec.features.vocabulary import id_space
 
 
@@ -19,15 +21,11 @@ def build(feature: FeatureInput) -> Column:
         raise feature.error("input_names", "a ComboFeature needs two or more")
     if config.hash_bucket_size <= 0:
         raise feature.error("hash_bucket_size", "a ComboFeature needs it")
-    separators = list(config.combo_input_seps)
+    separators = tuple(config.combo_input_seps)
     if separators and len(separators) != len(config.input_names):
         raise feature.error("combo_input_seps", "give one for each input (empty: not split)")
     rows, ids = id_space(feature)
-    native = {
-        "type": "combo",
-        "inputs": list(config.input_names),
-        "join_separator": config.combo_join_sep,
-        "input_separators": separators,
-        **ids,
-    }
-    return IdColumn(rows, f"{feature.name}_embedding", any(separators), native)
+    spec = FeatureSpec("combo", join_separator=config.combo_join_sep, input_separators=separators, **ids)
+    kind = Kind.POOLED if any(separators) else Kind.SINGLE
+    inputs = tuple(config.input_names)
+    return IdColumn(rows, feature.name, kind, spec, inputs, combiner=feature.combiner())

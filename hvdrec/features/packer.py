@@ -28,8 +28,7 @@ class Packer:
             ignore_error: Leave bad rows out, rather than stop at the first.
         """
         self._native = load_native()
-        self._packer = self._native.Packer(plan.native)
-        self._plan = plan
+        self._packer = self._native.Packer(plan.fields, plan.packer, plan.arrays)
         self._ignore_error = ignore_error
         self._names = [f.name for f in plan.fields]
         self._declared = {f.name: f.dtype for f in plan.fields}
@@ -47,7 +46,7 @@ class Packer:
             locate: Maps a row to words for an error message.
 
         Returns:
-            The number of rows and the arrays that `hvdrec.data.batch.PackedBatch` describes.
+            The number of rows and the arrays that `hvdrec.features.layout` describes.
 
         Raises:
             DataError: A cell can't be used; the text names file, row and column.
@@ -69,31 +68,21 @@ class Packer:
         """
         raw, locate, first_bad = block.columns, block.locate, None
         result = self._run(raw, locate)
-        if result[5] is not None:
-            bad, row, text = result[5]
+        if result[2] is not None:
+            bad, row, text = result[2]
             first_bad = f"{locate(row)}, {text}"
             raw = raw.filter(pa.array(bad == 0))
             locate = functools.partial(_locate_kept, locate, np.flatnonzero(bad == 0))
             result = self._run(raw, locate)
         return PackedBatch(
             rows=result[0],
-            arrays=self._name(result),
+            arrays=result[1],
             position=block.position,
             raw=raw if keep_raw else None,
             locate=locate,
             bad_rows=block.columns.num_rows - raw.num_rows,
             first_bad=first_bad,
         )
-
-    def _name(self, result: Any) -> dict[str, np.ndarray]:
-        _, arrays, labels, weight, ids, _ = result
-        for name, values in zip(self._plan.labels, labels, strict=True):
-            arrays[f"label/{name}"] = values
-        if weight is not None:
-            arrays["sample_weight"] = weight
-        for name, values in zip(self._plan.ids, ids, strict=True):
-            arrays[f"id/{name}"] = values
-        return arrays
 
     def _run(self, columns: pa.RecordBatch, locate: Callable[[int], str]) -> Any:
         try:

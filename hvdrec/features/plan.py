@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+import enum
+import functools
 from typing import Any
+
+from hvdrec.features.layout import ArraySpec, packed_arrays
+from hvdrec.features.packer_spec import PackerSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +49,19 @@ class Table:
 
 
 @dataclasses.dataclass(frozen=True)
+class NestedSlot:
+    """A sequence whose elements are pooled from several values.
+
+    Attributes:
+        sequence: Its column of ``lengths``.
+        combiner: How an element's values are pooled: sum, mean or sqrtn.
+    """
+
+    sequence: int
+    combiner: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Bank:
     """Tables of one width that are trained alike, kept in one variable.
 
@@ -52,8 +69,10 @@ class Bank:
         dim: Width.
         rows: Rows of all tables together.
         tables: In order of offset.
-        singles: Number of single-valued slots, the S of ``bank{b}/index``.
-        multis: Number of multi-valued slots.
+        singles: Number of single-valued slots.
+        pooled: The combiner of each pooled slot: sum, mean or sqrtn.
+        sequences: The column of ``lengths`` of each slot whose elements have one id.
+        nested: The slots whose elements are pooled.
         frozen: Whether `freeze_gradient` keeps the tables as they are.
         optimizer: Which `optimizer_config` trains them.
     """
@@ -61,10 +80,34 @@ class Bank:
     dim: int
     rows: int
     tables: tuple[Table, ...]
-    singles: int
-    multis: int
+    singles: int = 0
+    pooled: tuple[str, ...] = ()
+    sequences: tuple[int, ...] = ()
+    nested: tuple[NestedSlot, ...] = ()
     frozen: bool = False
     optimizer: int = 0
+
+
+class Kind(enum.Enum):
+    """How a feature lies in the packed batch."""
+
+    #: Numbers as they are: columns of ``dense``.
+    NUMBERS = "numbers"
+    #: One id in each row.
+    SINGLE = "single"
+    #: Several ids in each row, pooled.
+    POOLED = "pooled"
+    #: A sequence in each row, one id for each element.
+    SEQUENCE = "sequence"
+    #: A sequence in each row, each element pooled from several ids.
+    NESTED = "nested"
+    #: A sequence of numbers in each row.
+    NUMBER_SEQUENCE = "number_sequence"
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether rows have lengths of their own."""
+        return self in (Kind.SEQUENCE, Kind.NESTED, Kind.NUMBER_SEQUENCE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,17 +116,50 @@ class GroupFeature:
 
     Attributes:
         feature: Feature name.
-        kind: ``single`` or ``multi`` (embedded) or ``dense`` (numbers as they are).
-        bank: Bank index, -1 for dense.
-        position: Slot number within the bank's singles or multis; first column for dense.
-        width: Columns it adds to the group's concatenation.
+        kind: How it lies there.
+        bank: Bank index, -1 for numbers.
+        position: Slot number within the bank's slots of this kind; first column for NUMBERS; index into
+            `PackerSpec.number_sequences` for NUMBER_SEQUENCE.
+        width: Columns it adds to a concatenation of rows, or of elements.
+        sequence: Column of ``lengths`` of a sequence, else -1.
     """
 
     feature: str
-    kind: str
+    kind: Kind
     bank: int
     position: int
     width: int
+    sequence: int = -1
+
+
+@dataclasses.dataclass(frozen=True)
+class AttentionGroup:
+    """Histories that a model attends to, with features of the row as the query: a `SeqAttGroupConfig`.
+
+    Attributes:
+        name: `group_name`.
+        keys: Of all `seq_att_map`s in order; side by side they are the query.
+        histories: `hist_seq` likewise; side by side they are the elements. All have the same length in
+            every row, which the packer checks.
+        auxiliary: `aux_hist_seq` likewise: weighted as the histories are, and of the same lengths.
+        config: The message, for what the attention itself is made of.
+    """
+
+    name: str
+    keys: tuple[GroupFeature, ...]
+    histories: tuple[GroupFeature, ...]
+    auxiliary: tuple[GroupFeature, ...]
+    config: Any
+
+    @property
+    def query_width(self) -> int:
+        """Columns of the query."""
+        return sum(f.width for f in self.keys)
+
+    @property
+    def history_width(self) -> int:
+        """Columns of an element."""
+        return sum(f.width for f in self.histories)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,12 +169,16 @@ class Group:
     Attributes:
         name: `group_name`.
         wide: True for `wide_deep: WIDE`.
-        features: In concatenation order.
+        features: In concatenation order, without sequences.
+        sequences: The sequences among `feature_names`, in their order.
+        attention: `sequence_features`.
     """
 
     name: str
     wide: bool
     features: tuple[GroupFeature, ...]
+    sequences: tuple[GroupFeature, ...] = ()
+    attention: tuple[AttentionGroup, ...] = ()
 
     @property
     def width(self) -> int:
@@ -119,7 +199,8 @@ class FeaturePlan:
         label_dims: Width of each label (1 = a vector [B]).
         has_sample_weight: Whether ``sample_weight`` is packed.
         ids: Names packed as ``id/<name>``.
-        native: What the native packer is built from (plain dicts, lists, numbers, strings).
+        packer: What the native packer is built from.
+        attention: `seq_att_groups` by name.
     """
 
     fields: tuple[Field, ...]
@@ -130,14 +211,18 @@ class FeaturePlan:
     label_dims: tuple[int, ...]
     has_sample_weight: bool
     ids: tuple[str, ...]
-    native: dict[str, Any]
+    packer: PackerSpec
+    attention: dict[str, AttentionGroup] = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def arrays(self) -> tuple[ArraySpec, ...]:
+        """The arrays of a packed batch."""
+        return packed_arrays(self)
 
     def for_prediction(self) -> FeaturePlan:
         """The same plan without labels, weights and ids, whose columns then needn't be there."""
-        native = {**self.native, "labels": [], "weight_field": -1, "id_fields": []}
         # Fields are numbered in the order they're asked for, those of features first.
-        count = 1 + max(_input_numbers(native), default=-1)
-        native["fields"] = native["fields"][:count]
+        count = 1 + max((i for spec in self.packer.features for i in spec.inputs), default=-1)
         return dataclasses.replace(
             self,
             fields=self.fields[:count],
@@ -145,20 +230,10 @@ class FeaturePlan:
             label_dims=(),
             has_sample_weight=False,
             ids=(),
-            native=native,
+            packer=self.packer.for_prediction(),
         )
 
     @property
     def tables(self) -> tuple[Table, ...]:
         """All tables, bank by bank."""
         return tuple(t for bank in self.banks for t in bank.tables)
-
-
-def _input_numbers(native: Any) -> Iterator[int]:
-    """The fields that anything in a native plan reads as `inputs`."""
-    if isinstance(native, Mapping):
-        yield from native.get("inputs", ())
-        native = list(native.values())
-    if isinstance(native, list):
-        for part in native:
-            yield from _input_numbers(part)

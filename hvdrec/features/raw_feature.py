@@ -2,58 +2,80 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 
 from hvdrec.config.support import NORMALIZERS
-from hvdrec.features.column import Column, FeatureInput, IdColumn, NumberColumn
+from hvdrec.features.column import COMBINERS, Column, FeatureInput, IdColumn, NumberColumn
+from hvdrec.features.packer_spec import FeatureSpec
+from hvdrec.features.plan import Kind
+
+#: How the numbers of a cell become one.
+POOLS = ("sum", "mean", "min", "max")
 
 
 def build(feature: FeatureInput) -> Column:
     """Numbers as they are, in buckets, or times learnt vectors.
 
-    In this order: ``(x - min_val) / (max_val - min_val)`` where max_val > min_val,
-    `normalizer_fn`, then buckets.
+    In this order: the numbers between `seq_multi_sep` pooled by `combiner`, ``(x - min_val) /
+    (max_val - min_val)`` where max_val > min_val, `normalizer_fn`, then buckets.
 
     Raises:
         ConfigError: The normaliser is unknown or a field doesn't fit.
     """
     config = feature.config
-    if config.seq_multi_sep:
-        raise feature.error("seq_multi_sep", "is not supported yet for a RawFeature")
-    native: dict[str, Any] = {
-        "inputs": [config.input_names[0]],
-        "separator": config.separator,
-        "dim": max(1, config.raw_input_dim),
-        "min": config.min_val,
-        "max": config.max_val,
-        "normalizer": _normalizer(feature),
-    }
-    dim, name = native["dim"], feature.name
-    boundaries = _boundaries(config)
+    dim, name, inputs = max(1, config.raw_input_dim), feature.name, (config.input_names[0],)
+    spec = FeatureSpec(
+        "raw",
+        separator=config.separator,
+        inner_separator=config.seq_multi_sep,
+        pool=_pool(feature),
+        dim=dim,
+        low=config.min_val,
+        high=config.max_val,
+        normalizer=_normalizer(feature),
+    )
+    combiner = config.combiner if config.combiner in COMBINERS else "sum"
+    boundaries = bucket_boundaries(config)
     if boundaries:
         rows = (len(boundaries) + 1) * dim
-        native |= {"type": "bucket", "boundaries": boundaries}
-        return IdColumn(rows, f"{name}_bucketized_embedding", dim > 1, native)
+        spec = dataclasses.replace(spec, type="bucket", boundaries=boundaries)
+        kind = Kind.POOLED if dim > 1 else Kind.SINGLE
+        return IdColumn(rows, f"{name}_bucketized", kind, spec, inputs, combiner=combiner)
     if feature.embedded:
-        suffix = f"{name}_weighted_by_{name}_raw_proj_val_embedding"
-        return IdColumn(dim, suffix, True, native | {"type": "projected"})
-    return NumberColumn(dim, native | {"type": "raw"})
+        column = f"{name}_weighted_by_{name}_raw_proj_val"
+        spec = dataclasses.replace(spec, type="projected")
+        return IdColumn(dim, column, Kind.POOLED, spec, inputs, weighted=True, combiner=combiner)
+    return NumberColumn(dim, Kind.NUMBERS, spec, inputs)
 
 
-def _boundaries(config: Any) -> list[float]:
+def _pool(feature: FeatureInput) -> str:
+    """How `combiner` pools numbers; what pools embeddings has no say where there is one number."""
+    if not feature.config.seq_multi_sep:
+        if feature.config.combiner not in (*COMBINERS, *POOLS):
+            raise feature.error("combiner", f"use one of {', '.join(COMBINERS)}")
+        return ""
+    if feature.config.combiner not in POOLS:
+        found = feature.config.combiner
+        raise feature.error("combiner", f"numbers are pooled by one of {', '.join(POOLS)}, found {found!r}")
+    return str(feature.config.combiner)
+
+
+def bucket_boundaries(config: Any) -> tuple[float, ...]:
+    """Where a number's buckets begin: `boundaries`, or `num_buckets` even ones; empty: no buckets."""
     if config.boundaries:
         # TensorFlow compares float32 numbers with float32 boundaries.
-        return sorted(float(np.float32(b)) for b in config.boundaries)
+        return tuple(sorted(float(np.float32(b)) for b in config.boundaries))
     if config.num_buckets > 1 and config.max_val > config.min_val:
-        return [float(np.float32(k / config.num_buckets)) for k in range(config.num_buckets)]
-    return []
+        return tuple(float(np.float32(k / config.num_buckets)) for k in range(config.num_buckets))
+    return ()
 
 
 def _normalizer(feature: FeatureInput) -> str:
     name = feature.config.normalizer_fn
-    short = name.rsplit(".", 1)[-1]
+    short = str(name.rsplit(".", 1)[-1])
     known = not name or (short in NORMALIZERS and (name == short or name.startswith(("tf.", "math."))))
     if not known:
         listed = ", ".join(f"tf.math.{n}" for n in NORMALIZERS if n != "identity")

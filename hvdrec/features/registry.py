@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hvdrec.features import combo_feature, id_feature, raw_feature, tag_feature
+from hvdrec.features import combo_feature, id_feature, raw_feature, sequence_feature, tag_feature
 from hvdrec.features.column import Column, FeatureInput
 
 FEATURE_TYPES: dict[str, Callable[[FeatureInput], Column]] = {
@@ -12,4 +12,5 @@ FEATURE_TYPES: dict[str, Callable[[FeatureInput], Column]] = {
     "RawFeature": raw_feature.build,
     "TagFeature": tag_feature.build,
     "ComboFeature": combo_feature.build,
+    "SequenceFeature": sequence_feature.build,
 }

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from hvdrec.features.column import Column, FeatureInput, IdColumn
+from hvdrec.features.packer_spec import FeatureSpec
+from hvdrec.features.plan import Kind
 from hvdrec.features.vocabulary import id_space
-
-COMBINERS = ("sum", "mean", "sqrtn")
 
 
 def build(feature: FeatureInput) -> Column:
@@ -20,18 +20,14 @@ def build(feature: FeatureInput) -> Column:
         raise feature.error("kv_separator", "weights come from it or from a second input, not from both")
     if len(config.input_names) > 2:
         raise feature.error("input_names", "a TagFeature has one input, or two: tags and weights")
-    if config.combiner not in COMBINERS:
-        raise feature.error("combiner", f"use one of {', '.join(COMBINERS)}, found {config.combiner!r}")
+    combiner = feature.combiner()
     rows, ids = id_space(feature)
-    native = {
-        "type": "tag",
-        "inputs": list(config.input_names),
-        "separator": config.separator,
-        "kv_separator": config.kv_separator,
-        "combiner": config.combiner,
-        "precision": config.precision,
+    spec = FeatureSpec(
+        "tag",
+        separator=config.separator,
+        kv_separator=config.kv_separator,
+        precision=config.precision,
         **ids,
-    }
-    name = feature.name
-    suffix = f"{name}_weighted_by_{name}_w_embedding" if weighted else f"{name}_embedding"
-    return IdColumn(rows, suffix, True, native)
+    )
+    name = f"{feature.name}_weighted_by_{feature.name}_w" if weighted else feature.name
+    return IdColumn(rows, name, Kind.POOLED, spec, tuple(config.input_names), weighted, combiner)

@@ -12,7 +12,7 @@ _MOST_IDS = 2**31 - 1
 
 
 def id_space(feature: FeatureInput) -> tuple[int, dict[str, Any]]:
-    """The number of ids and the native fields that give them.
+    """The number of ids and the fields of a `FeatureSpec` that give them.
 
     `hash_bucket_size` goes before `vocab_list`, `vocab_file` and `num_buckets`, as in EasyRec.
 
@@ -24,7 +24,7 @@ def id_space(feature: FeatureInput) -> tuple[int, dict[str, Any]]:
         return _checked(feature, int(config.hash_bucket_size)), {"hash_buckets": config.hash_bucket_size}
     words = list(config.vocab_list) or _read_vocabulary(feature)
     if words:
-        return len(words), {"vocabulary": words}
+        return len(words), {"vocabulary": tuple(words)}
     if config.num_buckets > 0:
         return _checked(feature, int(config.num_buckets)), {"num_buckets": config.num_buckets}
     raise feature.error("hash_bucket_size", "set it, or num_buckets, vocab_list or vocab_file")

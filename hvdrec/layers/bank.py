@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import tensorflow as tf
 
 
@@ -34,12 +36,12 @@ def lookup(touched: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
 def lookup_combined(
     touched: tf.Tensor, index: tf.Tensor, weight: tf.Tensor, segment: tf.Tensor, segments: tf.Tensor
 ) -> tf.Tensor:
-    """Weighted sums of embeddings: multi-valued features.
+    """Weighted sums of embeddings.
 
     Args:
         touched: float32 [U, D].
         index: int32 [N], position plus one.
-        weight: float32 [N], the combiner's coefficients.
+        weight: float32 [N].
         segment: int32 [N], ascending: which sum each value belongs to.
         segments: int32 scalar, the number of sums.
 
@@ -48,3 +50,33 @@ def lookup_combined(
     """
     values = lookup(touched, index) * weight[:, None]
     return tf.math.unsorted_segment_sum(values, segment, segments)
+
+
+def pooled(sums: tf.Tensor, norms: Norms, combiner: str) -> tf.Tensor:
+    """What a combiner makes of weighted sums, as `tf.nn.safe_embedding_lookup_sparse` does.
+
+    Args:
+        sums: float32 [..., D], of `lookup_combined`.
+        norms: Of the same segments, [...].
+        combiner: sum; mean: over the sum of the weights; sqrtn: over the root of their squares' sum.
+
+    Returns:
+        float32 [..., D]; zeros where there are no values.
+    """
+    if combiner == "sum":
+        return sums
+    divisor = norms.sum if combiner == "mean" else tf.sqrt(norms.squares)
+    return tf.math.divide_no_nan(sums, divisor[..., tf.newaxis])
+
+
+class Norms(NamedTuple):
+    """The weights of each segment's values added up, and their squares: float32 [segments]."""
+
+    sum: tf.Tensor
+    squares: tf.Tensor
+
+    @classmethod
+    def of(cls, weight: tf.Tensor, segment: tf.Tensor, segments: tf.Tensor) -> Norms:
+        """From the arguments of `lookup_combined`."""
+        total = tf.math.unsorted_segment_sum(weight, segment, segments)
+        return cls(total, tf.math.unsorted_segment_sum(tf.square(weight), segment, segments))

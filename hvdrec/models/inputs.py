@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from hvdrec.errors import ConfigError
-from hvdrec.features.plan import FeaturePlan, Group, GroupFeature
-from hvdrec.layers.bank import lookup, lookup_combined
+from hvdrec.features.plan import AttentionGroup, FeaturePlan, Group, GroupFeature, Kind
+from hvdrec.layers.bank import Norms, lookup, lookup_combined, pooled
+from hvdrec.layers.jagged import Jagged
+from hvdrec.models.sequences import SequenceArrays
+
+
+class AttentionInputs(NamedTuple):
+    """What attends to what.
+
+    Attributes:
+        query: float32 [B, query width], the keys side by side.
+        history: The histories side by side, [E, history width].
+        auxiliary: Each of `aux_hist_seq`, with the rows and lengths of `history`.
+    """
+
+    query: tf.Tensor
+    history: Jagged
+    auxiliary: tuple[Jagged, ...]
 
 
 class ModelInputs:
@@ -26,23 +43,77 @@ class ModelInputs:
 
         Args:
             plan: Says where each group's features lie.
-            batch: The arrays of `hvdrec.data.batch.PackedBatch`.
+            batch: The arrays of `hvdrec.features.layout`.
             touched: For each bank float32 [U, D].
         """
         self._plan = plan
         self._batch = batch
         self._touched = touched
         self._groups: dict[str, tf.Tensor] = {}
-        self._multi: dict[int, tf.Tensor] = {}
+        self._pooled: dict[int, list[tf.Tensor]] = {}
+        self._counted: set[GroupFeature] = set()
+        self._sequences = SequenceArrays(plan, batch, touched)
         self.squared = tf.constant(0.0)
 
     def concat(self, name: str) -> tf.Tensor:
-        """The group's features side by side, float32 [B, width]."""
+        """The group's features side by side, float32 [B, width].
+
+        Raises:
+            ConfigError: Some of them are sequences.
+        """
         if name not in self._groups:
             group = group_of(self._plan, name)
-            parts = [self._run(run) for run in _runs(group.features)]
-            self._groups[name] = parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
+            if group.sequences:
+                listed = ", ".join(f.feature for f in group.sequences)
+                raise ConfigError(
+                    f"model_config.feature_groups {name!r}: sequences can't be put beside one value a row "
+                    f"here: {listed}; use a TagFeature"
+                )
+            self._groups[name] = self._side_by_side(group.features)
         return self._groups[name]
+
+    def sequence(self, features: Sequence[GroupFeature]) -> Jagged:
+        """Sequences side by side: the elements of all rows, [E, sum of widths].
+
+        Args:
+            features: One sequence (of a group's `sequences`), or several whose rows have the same lengths,
+                as those of an attention group.
+
+        Raises:
+            ValueError: Nothing says that their lengths are the same.
+        """
+        found = self._sequences.of(features)
+        for feature, values in zip(features, found.parts, strict=True):
+            if feature.kind is not Kind.NUMBER_SEQUENCE:
+                self._count([feature], values)
+        return found.jagged
+
+    def attention(self, group: AttentionGroup) -> AttentionInputs:
+        """The query and the histories of an attention group (of `FeaturePlan.attention` or a group's)."""
+        return AttentionInputs(
+            query=self._side_by_side(group.keys),
+            history=self.sequence(group.histories),
+            auxiliary=tuple(self.sequence([feature]) for feature in group.auxiliary),
+        )
+
+    def _side_by_side(self, features: Sequence[GroupFeature]) -> tf.Tensor:
+        parts = [self._run(run) for run in _runs(features)]
+        return parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
+
+    def _count(self, features: Sequence[GroupFeature], values: tf.Tensor) -> None:
+        """Adds the squares of looked-up embeddings, those of each feature once.
+
+        The key of an attention group can be one of its feature group's own features.
+        """
+        fresh = [feature for feature in features if feature not in self._counted]
+        self._counted.update(fresh)
+        if len(fresh) == len(features):
+            self.squared += tf.nn.l2_loss(values)
+            return
+        columns = tf.split(values, [feature.width for feature in features], axis=1)
+        for feature, column in zip(features, columns, strict=True):
+            if feature in fresh:
+                self.squared += tf.nn.l2_loss(column)
 
     def stacked(self, name: str) -> tf.Tensor:
         """The group's features as float32 [B, F, D].
@@ -61,32 +132,36 @@ class ModelInputs:
 
     def _run(self, run: Sequence[GroupFeature]) -> tf.Tensor:
         first, width = run[0], sum(f.width for f in run)
-        if first.kind == "dense":
+        if first.kind is Kind.NUMBERS:
             return self._batch["dense"][:, first.position : first.position + width]
-        if first.kind == "multi":
-            values = self._multi_valued(first.bank)[first.position]
+        if first.kind is Kind.POOLED:
+            values = self._pooled_slots(first.bank)[first.position]
         else:
             index = self._batch[f"bank{first.bank}/index"]
             # Slicing the index costs nothing to differentiate, unlike slicing the embeddings.
             index = index[:, first.position : first.position + len(run)]
             values = tf.reshape(lookup(self._touched[first.bank], index), [-1, width])
-        self.squared += tf.nn.l2_loss(values)
+        self._count(run, values)
         return values
 
-    def _multi_valued(self, bank: int) -> tf.Tensor:
-        """All multi-valued slots of a bank, float32 [M, B, D]."""
-        if bank not in self._multi:
-            slots = self._plan.banks[bank].multis
-            rows = tf.shape(self._batch["dense"])[0]
-            values = lookup_combined(
-                self._touched[bank],
-                self._batch[f"bank{bank}/multi_index"],
-                self._batch[f"bank{bank}/multi_weight"],
-                self._batch[f"bank{bank}/multi_segment"],
-                slots * rows,
-            )
-            self._multi[bank] = tf.reshape(values, [slots, rows, self._plan.banks[bank].dim])
-        return self._multi[bank]
+    def _pooled_slots(self, number: int) -> list[tf.Tensor]:
+        """All pooled slots of a bank, float32 [B, D] each."""
+        if number not in self._pooled:
+            bank = self._plan.banks[number]
+            rows, slots = tf.shape(self._batch["dense"])[0], len(bank.pooled)
+            weight, segment = (self._batch[f"bank{number}/multi_{part}"] for part in ("weight", "segment"))
+            index = self._batch[f"bank{number}/multi_index"]
+            sums = lookup_combined(self._touched[number], index, weight, segment, slots * rows)
+            parts = tf.unstack(tf.reshape(sums, [slots, rows, bank.dim]))
+            if any(combiner != "sum" for combiner in bank.pooled):
+                norms = Norms.of(weight, segment, slots * rows)
+                by_slot = [tf.unstack(tf.reshape(norm, [slots, rows])) for norm in norms]
+                parts = [
+                    pooled(part, Norms(*norm), combiner)
+                    for part, combiner, *norm in zip(parts, bank.pooled, *by_slot, strict=True)
+                ]
+            self._pooled[number] = parts
+        return self._pooled[number]
 
 
 def group_of(plan: FeaturePlan, name: str) -> Group:
@@ -106,10 +181,10 @@ def _runs(features: Sequence[GroupFeature]) -> list[list[GroupFeature]]:
     runs: list[list[GroupFeature]] = []
     for feature in features:
         last = runs[-1][-1] if runs else None
-        step = last.width if last is not None and last.kind == "dense" else 1
+        step = last.width if last is not None and last.kind is Kind.NUMBERS else 1
         if (
             last is not None
-            and feature.kind != "multi"
+            and feature.kind is not Kind.POOLED
             and (feature.kind, feature.bank) == (last.kind, last.bank)
             and feature.position == last.position + step
         ):

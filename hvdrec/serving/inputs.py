@@ -166,10 +166,11 @@ def _is_csv(proto: Any) -> bool:
 
 def _check_several(plan: FeaturePlan, several: Mapping[str, Any]) -> None:
     """Refuses several values for features that take one."""
-    for spec in (*plan.native["id_features"], *plan.native["number_features"]):
-        if spec["type"] == "tag" or spec.get("dim", 1) > 1:
+    for spec in plan.packer.features:
+        sequence = spec.type.endswith("sequence")
+        if not sequence and (spec.type == "tag" or (spec.dim > 1 and not spec.pool)):
             continue
-        for index in spec["inputs"]:
+        for index in spec.inputs:
             if plan.fields[index].name in several:
                 raise ConfigError(
                     f"export_config.multi_value_fields: {plan.fields[index].name!r} is read by a feature "

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import tensorflow as tf
 from google.protobuf import text_format
 
 from hvdrec.config.protos import pipeline_pb2
 from hvdrec.features import Packer, build_plan
+from hvdrec.features.plan import FeaturePlan
+from hvdrec.models.inputs import ModelInputs
 
 CELLS = {
     "label": "INT32",
@@ -53,8 +56,8 @@ def ids(packed: dict[str, np.ndarray], slot: int = 0) -> list[int]:
     return [int(packed["bank0/rows"][i - 1]) if i else -1 for i in index]
 
 
-def several(packed: dict[str, np.ndarray], rows: int) -> list[list[tuple[int, float]]]:
-    """Bank row and coefficient of each value of the first multi-valued slot, by row."""
+def several(plan: FeaturePlan, packed: dict[str, np.ndarray], rows: int) -> list[list[tuple[int, float]]]:
+    """Bank row and coefficient of each value of the first pooled slot, by row."""
     found: list[list[tuple[int, float]]] = [[] for _ in range(rows)]
     values = zip(
         packed["bank0/multi_segment"].tolist(),
@@ -64,4 +67,22 @@ def several(packed: dict[str, np.ndarray], rows: int) -> list[list[tuple[int, fl
     )
     for row, bank_row, weight in values:
         found[row].append((bank_row, weight))
-    return found
+    (combiner,) = plan.banks[0].pooled
+    return [[(bank_row, weight / _divisor(row, combiner)) for bank_row, weight in row] for row in found]
+
+
+def model_inputs(packer: Packer, packed: dict[str, np.ndarray], table: np.ndarray) -> ModelInputs:
+    """What a model sees of a batch whose only bank holds `table`."""
+    batch = {name: tf.constant(array) for name, array in packed.items()}
+    batch.setdefault("dense", tf.zeros([_rows(packed), 0]))
+    return ModelInputs(packer.plan, batch, [tf.gather(table, packed["bank0/rows"])])  # type: ignore[attr-defined]
+
+
+def _rows(packed: dict[str, np.ndarray]) -> int:
+    return len(packed["label/label"])
+
+
+def _divisor(values: list[tuple[int, float]], combiner: str) -> float:
+    if combiner == "sum":
+        return 1.0
+    return float(np.linalg.norm([w for _, w in values], ord=1 if combiner == "mean" else 2))

@@ -23,6 +23,11 @@ NUMBER = 'features { input_names: "x" feature_type: RawFeature }'
 VECTOR = 'features { input_names: "v" feature_type: RawFeature raw_input_dim: 3 }'
 
 
+def _several(feature: str, rows: int, **columns: pa.Array) -> list[list[tuple[int, float]]]:
+    packer = packer_for(feature, ["t"])
+    return several(packer.plan, pack(packer, **columns), rows)
+
+
 def _hashes(*texts: str) -> list[int]:
     return [
         int(h) if t else -1 for t, h in zip(texts, tf.strings.to_hash_bucket_fast(texts, 1000), strict=True)
@@ -85,7 +90,7 @@ def test_lists_of_tags(kind: pa.DataType) -> None:
         column = pa.ListArray.from_arrays(
             column.offsets, column.values.dictionary_encode(), mask=column.is_null()
         )
-    found = several(pack(packer_for(TAGS, ["t"]), t=column), 4)
+    found = _several(TAGS, 4, t=column)
     assert [[row for row, _ in values] for values in found] == [_hashes("1", "2"), [], [], _hashes("7")]
 
 
@@ -113,7 +118,7 @@ def test_lists_of_one_id() -> None:
 def test_weights_as_lists() -> None:
     feature = TAGS.replace('"t"', '["t", "v"] feature_name: "t"')
     tags = pa.array([["a", "b"], []])
-    found = several(pack(packer_for(feature, ["t"]), t=tags, v=pa.array([[0.5, 2.0], []])), 2)
+    found = _several(feature, 2, t=tags, v=pa.array([[0.5, 2.0], []]))
     assert [[w for _, w in row] for row in found] == [[0.5, 2.0], []]
     with pytest.raises(DataError, match=r"row 1, column 'v': 1 weights for 2 tags"):
         pack(packer_for(feature, ["t"]), t=tags, v=pa.array([[0.5], []]))

@@ -15,6 +15,7 @@ from google.protobuf import text_format
 
 from hvdrec.config.protos import pipeline_pb2
 from hvdrec.features import Packer, build_plan
+from hvdrec.features.plan import FeaturePlan
 
 _TEXT = (pathlib.Path(__file__).parents[2] / "docs" / "features.md").read_text()
 _FIELDS, *_FEATURES = re.findall(r"```protobuf\n(.*?)```", _TEXT, re.DOTALL)
@@ -26,12 +27,12 @@ def test_every_feature_has_its_example() -> None:
     assert [feature for feature, _ in _EXAMPLES] == _FEATURES
 
 
-def _found(arrays: dict[str, np.ndarray], rows: int) -> list[Any]:
+def _found(plan: FeaturePlan, arrays: dict[str, np.ndarray], rows: int) -> list[Any]:
     if "dense" in arrays:
         return arrays["dense"].tolist()
     if "bank0/index" in arrays:
         return [None if i < 0 else i for i in ids(arrays)]
-    return [[list(pair) for pair in row] for row in several(arrays, rows)]
+    return [[list(pair) for pair in row] for row in several(plan, arrays, rows)]
 
 
 @pytest.mark.parametrize(("feature", "table"), _EXAMPLES, ids=range(len(_EXAMPLES)))
@@ -51,7 +52,7 @@ def test_examples_come_out_as_written(feature: str, table: str) -> None:
     columns = {n: [row[i].encode() for row in inputs] for i, n in enumerate(used.input_names)}
     arrays = [pa.array(columns.get(f.name, [b""] * len(cells)), pa.binary()) for f in plan.fields]
     batch = pa.RecordBatch.from_arrays(arrays, [f.name for f in plan.fields])
-    found = _found(Packer(plan).pack(batch, str)[1], len(cells))
+    found = _found(plan, Packer(plan).pack(batch, str)[1], len(cells))
     for got, wanted in zip(found, expected, strict=True):
         if isinstance(wanted, list):
             np.testing.assert_allclose(got, wanted, rtol=1e-5)

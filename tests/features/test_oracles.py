@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
-from features.packing import ids, pack, packer_for, several
+from features.packing import ids, model_inputs, pack, packer_for, several
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
+from hvdrec.features import Packer
 
 few = settings(max_examples=40, deadline=None)
 _WORDS = st.lists(st.binary(min_size=1, max_size=6).filter(lambda t: not set(t) & set(b"|:,")), max_size=4)
@@ -33,13 +35,9 @@ def _looked_up(rows: list[list[tuple[bytes, float]]], combiner: str, weighted: b
     ).numpy()
 
 
-def _pooled(packed: dict[str, np.ndarray], rows: int) -> np.ndarray:
+def _pooled(packer: Packer, packed: dict[str, np.ndarray]) -> np.ndarray:
     table = np.random.default_rng(0).normal(size=(90, 4)).astype(np.float32)
-    out = np.zeros((rows, 4), np.float32)
-    for i, values in enumerate(several(packed, rows)):
-        for row, weight in values:
-            out[i] += weight * table[row]
-    return out
+    return model_inputs(packer, packed, table).concat("all").numpy()
 
 
 @pytest.mark.parametrize("combiner", ["sum", "mean", "sqrtn"])
@@ -47,9 +45,10 @@ def _pooled(packed: dict[str, np.ndarray], rows: int) -> np.ndarray:
 @given(rows=st.lists(_WORDS, min_size=1, max_size=6))
 @example(rows=[[], [b"a"], []])
 def test_tags_are_pooled_as_tensorflow_does(combiner: str, rows: list[list[bytes]]) -> None:
-    packed = pack(packer_for(_tags(combiner), ["t"]), t=[b"|".join(row) for row in rows])
+    packer = packer_for(_tags(combiner), ["t"])
+    packed = pack(packer, t=[b"|".join(row) for row in rows])
     expected = _looked_up([[(t, 1.0) for t in row] for row in rows], combiner, False)
-    np.testing.assert_allclose(_pooled(packed, len(rows)), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(_pooled(packer, packed), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("combiner", ["sum", "mean", "sqrtn"])
@@ -72,7 +71,7 @@ def test_weighted_tags_are_pooled_as_tensorflow_does(
         packer = packer_for(_tags(combiner, 'kv_separator: ":"'), ["t"])
         cells = {"t": [b"|".join(t + f":{w}".encode() for t, w in row) for row in rows]}
     expected = _looked_up(rows, combiner, True)
-    np.testing.assert_allclose(_pooled(pack(packer, **cells), len(rows)), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(_pooled(packer, pack(packer, **cells)), expected, rtol=1e-4, atol=1e-5)
 
 
 @few
@@ -109,7 +108,7 @@ def test_crosses_of_parts_are_all_combinations_in_tensorflows_order(
     expected: list[list[int]] = [[] for _ in rows]
     for (row, _), value in zip(crossed.output_indices.numpy(), crossed.output_values.numpy(), strict=True):
         expected[row].append(int(value))
-    assert [[bank_row for bank_row, _ in row] for row in several(packed, len(rows))] == expected
+    assert [[bank_row for bank_row, _ in row] for row in several(packer.plan, packed, len(rows))] == expected
 
 
 @few
@@ -161,7 +160,9 @@ def test_vectors_are_filled_up_scaled_and_bucketized(rows: list[list[int]], scal
     np.testing.assert_array_equal(packed["dense"], numbers)
     packer = packer_for(f"features {{ {feature} boundaries: {bounds} embedding_dim: 4 }}", ["v"])
     buckets = tf.raw_ops.Bucketize(input=numbers, boundaries=bounds).numpy() + 4 * np.arange(3)
-    found = several(pack(packer, v=cells), len(rows))
+    found = several(packer.plan, pack(packer, v=cells), len(rows))
     assert [[bank_row for bank_row, _ in row] for row in found] == buckets.tolist()
     packer = packer_for(f"features {{ {feature} embedding_dim: 4 }}", ["v"])
-    assert several(pack(packer, v=cells), len(rows)) == [list(enumerate(row)) for row in numbers.tolist()]
+    assert several(packer.plan, pack(packer, v=cells), len(rows)) == [
+        list(enumerate(row)) for row in numbers.tolist()
+    ]

@@ -30,6 +30,10 @@ FIELDS = {
     "f": ("FLOAT", "0.5"),
     "v": ("STRING", ""),
     "q": ("STRING", ""),
+    "y": ("STRING", ""),
+    "z": ("STRING", ""),
+    "h": ("STRING", ""),
+    "p": ("STRING", ""),
     "b": ("BOOL", "false"),
 }
 
@@ -77,6 +81,84 @@ FEATURES = {
         )
         for combiner in ("sum", "mean", "sqrtn")
     },
+    **{
+        f"{pool} of numbers": (
+            f"""input_names: "h" feature_type: RawFeature seq_multi_sep: "|" combiner: "{pool}" """,
+            "h",
+        )
+        for pool in ("sum", "mean", "min", "max")
+    },
+    "bucket of a pooled number": (
+        'input_names: "h" feature_type: RawFeature seq_multi_sep: "|" combiner: "max" boundaries: [0, 2]',
+        "h",
+    ),
+    "pooled vectors": (
+        """input_names: "p" feature_type: RawFeature seq_multi_sep: "|" separator: ";" raw_input_dim: 2
+        combiner: "mean" """,
+        "p",
+    ),
+    "history": ('input_names: "t" feature_type: SequenceFeature hash_bucket_size: 40 separator: "|"', "t"),
+    "history cut": (
+        'input_names: "t" feature_type: SequenceFeature hash_bucket_size: 40 separator: "|" max_seq_len: 2',
+        "t",
+    ),
+    "history between words": (
+        'input_names: "t" feature_type: SequenceFeature vocab_list: ["a", "b"] separator: "a|"',
+        "t",
+    ),
+    "history with a default": (
+        'input_names: "d" feature_type: SequenceFeature hash_bucket_size: 40 separator: "l"',
+        "d",
+    ),
+    "numbered history": ('input_names: "y" feature_type: SequenceFeature num_buckets: 9 separator: "|"', "y"),
+    "nested history": (
+        """input_names: "t" feature_type: SequenceFeature hash_bucket_size: 40 separator: "|"
+        seq_multi_sep: " :" combiner: "mean" """,
+        "t",
+    ),
+    "nested history cut": (
+        """input_names: "t" feature_type: SequenceFeature hash_bucket_size: 40 separator: "|"
+        seq_multi_sep: " " max_seq_len: 2""",
+        "t",
+    ),
+    "history of buckets": (
+        """input_names: "z" feature_type: SequenceFeature sub_feature_type: RawFeature separator: "|"
+        boundaries: [0, 1.5]""",
+        "z",
+    ),
+    "history of even buckets": (
+        """input_names: "z" feature_type: SequenceFeature sub_feature_type: RawFeature separator: "|"
+        num_buckets: 4 min_val: -2 max_val: 9""",
+        "z",
+    ),
+    "nested history of buckets": (
+        """input_names: "h" feature_type: SequenceFeature sub_feature_type: RawFeature separator: "|"
+        seq_multi_sep: ";" boundaries: [0, 1.5] combiner: "sqrtn" """,
+        "h",
+    ),
+    "history of numbers": (
+        """input_names: "z" feature_type: SequenceFeature sub_feature_type: RawFeature separator: "|"
+        sequence_length: 4 embedding_dim: 0""",
+        "z",
+    ),
+    "history of vectors": (
+        """input_names: "p" feature_type: SequenceFeature sub_feature_type: RawFeature separator: "|"
+        seq_multi_sep: ";" raw_input_dim: 2 sequence_length: 4 embedding_dim: 0""",
+        "p",
+    ),
+    **{
+        f"projected history, {combiner}": (
+            f"""input_names: "z" feature_type: SequenceFeature sub_feature_type: RawFeature separator: "|"
+            sequence_length: 4 embedding_dim: 4 combiner: "{combiner}" """,
+            "z",
+        )
+        for combiner in ("sum", "mean")
+    },
+    "projected history of vectors": (
+        """input_names: "p" feature_type: SequenceFeature sub_feature_type: RawFeature separator: "|"
+        seq_multi_sep: ";" raw_input_dim: 2 sequence_length: 4 embedding_dim: 4""",
+        "p",
+    ),
     "cross": (
         'feature_name: "c" input_names: ["s", "i", "x"] feature_type: ComboFeature hash_bucket_size: 99',
         "c",
@@ -124,6 +206,10 @@ _CELLS = {
     "f": st.one_of(st.just(b""), _FRACTION),
     "v": st.lists(_FRACTION, max_size=3).map(b",".join),
     "q": st.one_of(st.just(b""), st.integers(-2, 9).map(lambda n: str(n).encode())),
+    "y": st.lists(st.integers(-2, 11).map(lambda n: str(n).encode()), min_size=1, max_size=4).map(b"|".join),
+    "z": st.lists(_FRACTION, min_size=1, max_size=4).map(b"|".join),
+    "h": st.lists(_FRACTION, max_size=4).map(b"|".join),
+    "p": st.lists(st.tuples(_FRACTION, _FRACTION).map(b";".join), max_size=4).map(b"|".join),
     "b": st.sampled_from([b"", b"1", b"0", b"true", b"False", b" TRUE "]),
 }  # fmt: skip
 
@@ -157,16 +243,23 @@ def _meaning(arrays: dict[str, np.ndarray]) -> list[object]:
         table = np.concatenate([[-1], arrays[f"{bank}/rows"]])
         if f"{bank}/index" in arrays:
             said.append(table[arrays[f"{bank}/index"]].tolist())
-        if f"{bank}/multi_index" in arrays:
-            found = zip(
-                arrays[f"{bank}/multi_segment"].tolist(),
-                table[arrays[f"{bank}/multi_index"]].tolist(),
-                arrays[f"{bank}/multi_weight"].tolist(),
-                strict=True,
-            )
-            ordered = sorted(found)
-            said.append([(s, i) for s, i, _ in ordered])
-            said.append(np.asarray([w for _, _, w in ordered]))
+        for kind in ("multi", "nested"):
+            if f"{bank}/{kind}_index" in arrays:
+                found = zip(
+                    arrays[f"{bank}/{kind}_segment"].tolist(),
+                    table[arrays[f"{bank}/{kind}_index"]].tolist(),
+                    arrays[f"{bank}/{kind}_weight"].tolist(),
+                    strict=True,
+                )
+                ordered = sorted(found)
+                said.append([(s, i) for s, i, _ in ordered])
+                said.append(np.asarray([w for _, _, w in ordered]))
+        if f"{bank}/sequence_index" in arrays:
+            said.append(table[arrays[f"{bank}/sequence_index"]].tolist())
+    if "lengths" in arrays:
+        said += [arrays["lengths"].tolist(), arrays["sequence_row"].tolist()]
+    if "sequence_numbers" in arrays:
+        said.append(arrays["sequence_numbers"])
     return said
 
 
@@ -209,6 +302,13 @@ def test_serving_makes_the_packers_batches(kind: str) -> None:
         ("sum of tags with weights", b"a"),
         ("sum of tags with weights", b"a:"),
         ("mean of numbered tags", b"1|x"),
+        ("pooled vectors", b"1;2|3"),
+        ("numbered history", b""),
+        ("numbered history", b"1|x"),
+        ("history of buckets", b"1||2"),
+        ("history of numbers", b"1|2|3|4|5"),
+        ("history of vectors", b"1;2;3"),
+        ("projected history, sum", b""),
     ],
 )
 def test_what_the_packer_refuses_is_refused(kind: str, cell: bytes) -> None:

@@ -108,18 +108,24 @@ class Oracle:
 
     def features(self, scope: str, names: Iterable[str]) -> list[np.ndarray]:
         """Each feature [B, D] of a group whose tables lie below `scope`."""
-        return [self._feature(scope, name) for name in names]
+        return [self._feature(scope, name, _mean) for name in names]
+
+    def wide(self, scope: str, names: Iterable[str]) -> list[np.ndarray]:
+        """The same of a wide group, where the combiner is always the sum."""
+        return [self._feature(scope, name, _sum) for name in names]
 
     def concat(self, scope: str, names: Iterable[str]) -> np.ndarray:
         return np.concatenate(self.features(scope, names), axis=1)
 
-    def _feature(self, scope: str, name: str) -> np.ndarray:
+    def _feature(
+        self, scope: str, name: str, pool: Callable[[np.ndarray, list[int]], np.ndarray]
+    ) -> np.ndarray:
         cells = [row[_COLUMN[name]] for row in ROWS]
         if name in ("x", "y"):
             numbers = np.asarray(cells, np.float64)[:, None]
             return numbers / 100.0 if name == "y" else numbers
         table = self.get(f"{scope}/{name}_embedding/embedding_weights")
-        found = np.stack([_mean(table, _ids(name, cell)) for cell in cells])
+        found = np.stack([pool(table, _ids(name, cell)) for cell in cells])
         self.squared += float(np.sum(found**2))
         return found
 
@@ -260,6 +266,10 @@ def _ids(feature: str, cell: str) -> list[int]:
 
 def _mean(table: np.ndarray, ids: list[int]) -> np.ndarray:
     return table[ids].mean(axis=0) if ids else np.zeros(table.shape[1])
+
+
+def _sum(table: np.ndarray, ids: list[int]) -> np.ndarray:
+    return table[ids].sum(axis=0)
 
 
 def _value(entry: SavedTensor) -> np.ndarray:

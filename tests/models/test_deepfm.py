@@ -51,7 +51,7 @@ DROPPED = _config(
 
 def _final(deep_layers: int, per_class: bool, norms: tuple[bool, bool]) -> Formula:
     def formula(oracle: Oracle) -> np.ndarray:
-        wide = np.stack(oracle.features("input_layer", NAMES))
+        wide = np.stack(oracle.wide("input_layer", NAMES))
         linear = wide.sum(axis=0) if per_class else wide.sum(axis=(0, 2))[:, None]
         vectors = oracle.features("input_layer_1", NAMES)
         deep = oracle.dnn("deep_feature", np.concatenate(vectors, axis=1), deep_layers, norms[0])
@@ -62,7 +62,7 @@ def _final(deep_layers: int, per_class: bool, norms: tuple[bool, bool]) -> Formu
 
 
 def _added(oracle: Oracle) -> np.ndarray:
-    wide = np.sum(oracle.features("input_layer", NAMES), axis=0)
+    wide = np.sum(oracle.wide("input_layer", NAMES), axis=0)
     vectors = oracle.features("input_layer_1", NAMES)
     second = interactions(vectors).sum(axis=1, keepdims=True)
     deep = oracle.dnn("deep_feature", np.concatenate(vectors, axis=1), 2, True)
@@ -70,7 +70,7 @@ def _added(oracle: Oracle) -> np.ndarray:
 
 
 def _classes(oracle: Oracle) -> np.ndarray:
-    wide = np.sum(oracle.features("input_layer", NAMES), axis=0)
+    wide = np.sum(oracle.wide("input_layer", NAMES), axis=0)
     deep = oracle.dnn("deep_feature", oracle.concat("input_layer_1", NAMES), 1)
     second = oracle.dense("fm_logits", interactions(oracle.features("input_layer_2", FM_NAMES)))
     return wide + second + oracle.dense("deep_logits", deep)

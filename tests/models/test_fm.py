@@ -26,13 +26,13 @@ def _config(num_class: int) -> str:
 
 
 def _formula(oracle: Oracle) -> np.ndarray:
-    wide = np.sum(oracle.features("input_layer", WIDE_NAMES), axis=0)
+    wide = np.sum(oracle.wide("input_layer", WIDE_NAMES), axis=0)
     pairs = interactions(oracle.features("input_layer_1", DEEP_NAMES))
     return wide + pairs.sum(axis=1, keepdims=True) + oracle.get("fm_bias")
 
 
 def _formula_of_classes(oracle: Oracle) -> np.ndarray:
-    wide = np.sum(oracle.features("input_layer", WIDE_NAMES), axis=0)
+    wide = np.sum(oracle.wide("input_layer", WIDE_NAMES), axis=0)
     pairs = interactions(oracle.features("input_layer_1", DEEP_NAMES))
     return wide + oracle.dense("fm_logits", pairs) + oracle.get("fm_bias")
 

@@ -40,7 +40,7 @@ DROPPED = _config("dnn { hidden_units: [6, 4] use_bn: false dropout_ratio: [0, 0
 
 def _added(layers: int, norm: bool) -> Formula:
     def formula(oracle: Oracle) -> np.ndarray:
-        wide = np.sum(oracle.features("input_layer", WIDE_NAMES), axis=0)
+        wide = np.sum(oracle.wide("input_layer", WIDE_NAMES), axis=0)
         deep = oracle.dnn("deep_feature", oracle.concat("input_layer_1", DEEP_NAMES), layers, norm)
         return oracle.dense("deep_out", deep) + wide
 
@@ -48,7 +48,7 @@ def _added(layers: int, norm: bool) -> Formula:
 
 
 def _final(oracle: Oracle) -> np.ndarray:
-    wide = np.sum(oracle.features("input_layer", WIDE_NAMES), axis=0)
+    wide = np.sum(oracle.wide("input_layer", WIDE_NAMES), axis=0)
     assert wide.shape[1] == 2
     deep = oracle.dnn("deep_feature", oracle.concat("input_layer_1", DEEP_NAMES), 2, True)
     final = oracle.dnn("final_dnn", np.concatenate([wide, deep], axis=1), 1, True)

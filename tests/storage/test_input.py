@@ -105,7 +105,7 @@ def test_a_config_with_all_it_names(store, tmp_path):
     assert config.proto.model_dir == "/tmp/run"
     from hvdrec.features import build_plan
 
-    assert any(f.get("vocabulary") == ["a1", "a2"] for f in build_plan(config.proto).native["id_features"])
+    assert any(f.vocabulary == ("a1", "a2") for f in build_plan(config.proto).packer.id_features)
 
 
 @pytest.mark.parametrize(

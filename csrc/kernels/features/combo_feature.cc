@@ -24,7 +24,7 @@ class Combo : public IdFeature {
     for (const std::string& separator : separators_) multi_ = multi_ || !separator.empty();
   }
 
-  bool multi() const override { return multi_; }
+  IdShape shape() const override { return multi_ ? IdShape::kPooled : IdShape::kSingle; }
 
   void Run(ArrowCells* cells, IdValues* out) override {
     if (join_.empty() && !multi_) {

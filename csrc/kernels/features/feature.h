@@ -1,7 +1,6 @@
 // Feature transforms: what one feature makes of its cells.
 //
-// A new feature type is a pair of files with a class below one of the two bases and a line in
-// MakeFeature (packer.cc).
+// A new feature type is a file with a class below one of the three bases and a line in packer.cc.
 
 #ifndef HVDREC_KERNELS_FEATURES_FEATURE_H_
 #define HVDREC_KERNELS_FEATURES_FEATURE_H_
@@ -20,10 +19,11 @@
 
 namespace hvdrec {
 
-// How ids of a multi-valued feature are combined.
-enum class Combiner { kSum, kMean, kSqrtN };
+// How the numbers of a cell become one.
+enum class Pool { kNone, kSum, kMean, kMin, kMax };
 
 // What a feature is built from; each type reads the members it needs.
+// hvdrec/features/packer_spec.py says what they mean.
 struct FeatureSpec {
   std::string type;
   std::vector<int> inputs;  // fields
@@ -32,28 +32,56 @@ struct FeatureSpec {
   std::vector<std::string> vocabulary;
   int precision = -1;
   std::string separator;
+  std::string inner_separator;
   std::string kv_separator;
-  Combiner combiner = Combiner::kSum;
+  bool positive_weights = false;
   int dim = 1;
-  double min = 0.0;
-  double max = 0.0;
+  double low = 0.0;
+  double high = 0.0;
   std::string normalizer;
+  Pool pool = Pool::kNone;
   std::vector<float> boundaries;
   std::string join_separator;
   std::vector<std::string> input_separators;
+  int most = 0;
+  int length = 0;
 };
 
-// The ids of a batch. Single-valued: one id per row, -1 for none. Multi-valued: the values of
-// row i are [ends[i - 1], ends[i]), each with its coefficient.
+// What a row of an id feature is.
+enum class IdShape {
+  kSingle,    // one id, or none
+  kPooled,    // several ids with weights
+  kSequence,  // a sequence of ids
+  kNested,    // a sequence of elements, each with several ids with weights
+};
+
+// The ids of a batch.
+//
+// kSingle: one id per row, -1 for none. kPooled, kSequence: the ids of row i are
+// [ends[i - 1], ends[i]). kNested: the elements of row i are [ends[i - 1], ends[i]), and the ids of
+// element e are [element_ends[e - 1], element_ends[e]).
 struct IdValues {
   Array<int32_t> ids;
   Array<int64_t> ends;
   Array<float> weights;
+  Array<int64_t> element_ends;
 
   void Clear() {
     ids.clear();
     ends.clear();
     weights.clear();
+    element_ends.clear();
+  }
+};
+
+// Sequences of numbers, dim() numbers for each element; `ends` as in kSequence.
+struct NumberValues {
+  Array<float> numbers;
+  Array<int64_t> ends;
+
+  void Clear() {
+    numbers.clear();
+    ends.clear();
   }
 };
 
@@ -61,7 +89,7 @@ struct IdValues {
 class IdFeature {
  public:
   virtual ~IdFeature() = default;
-  virtual bool multi() const = 0;
+  virtual IdShape shape() const = 0;
   // Fills `out`, which is empty.
   virtual void Run(ArrowCells* cells, IdValues* out) = 0;
 };
@@ -73,6 +101,15 @@ class NumberFeature {
   virtual int dim() const = 0;
   // Writes dim() numbers for each row, rows `stride` apart.
   virtual void Run(ArrowCells* cells, float* out, int64_t stride) = 0;
+};
+
+// A feature that gives a sequence of numbers in each row.
+class NumberSequence {
+ public:
+  virtual ~NumberSequence() = default;
+  virtual int dim() const = 0;
+  // Fills `out`, which is empty.
+  virtual void Run(ArrowCells* cells, NumberValues* out) = 0;
 };
 
 // Token -> id: hashing, a vocabulary, or the number itself.
@@ -156,7 +193,11 @@ std::unique_ptr<IdFeature> MakeTagFeature(const FeatureSpec& spec);
 std::unique_ptr<IdFeature> MakeComboFeature(const FeatureSpec& spec);
 std::unique_ptr<IdFeature> MakeBucketFeature(const FeatureSpec& spec);
 std::unique_ptr<IdFeature> MakeProjectedFeature(const FeatureSpec& spec);
+std::unique_ptr<IdFeature> MakeSequenceFeature(const FeatureSpec& spec);
+std::unique_ptr<IdFeature> MakeBucketSequence(const FeatureSpec& spec);
+std::unique_ptr<IdFeature> MakeProjectedSequence(const FeatureSpec& spec);
 std::unique_ptr<NumberFeature> MakeRawFeature(const FeatureSpec& spec);
+std::unique_ptr<NumberSequence> MakeNumberSequence(const FeatureSpec& spec);
 
 }  // namespace hvdrec
 

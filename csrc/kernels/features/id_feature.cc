@@ -10,7 +10,7 @@ class SingleId : public IdFeature {
   explicit SingleId(const FeatureSpec& spec)
       : field_(spec.inputs[0]), precision_(spec.precision), map_(spec) {}
 
-  bool multi() const override { return false; }
+  IdShape shape() const override { return IdShape::kSingle; }
 
   void Run(ArrowCells* cells, IdValues* out) override {
     out->ids.resize(static_cast<size_t>(cells->rows()));

@@ -17,6 +17,9 @@ std::unique_ptr<IdFeature> MakeFeature(const FeatureSpec& spec) {
   if (spec.type == "combo") return MakeComboFeature(spec);
   if (spec.type == "bucket") return MakeBucketFeature(spec);
   if (spec.type == "projected") return MakeProjectedFeature(spec);
+  if (spec.type == "sequence") return MakeSequenceFeature(spec);
+  if (spec.type == "bucket_sequence") return MakeBucketSequence(spec);
+  if (spec.type == "projected_sequence") return MakeProjectedSequence(spec);
   throw std::invalid_argument("no feature type is named " + spec.type);
 }
 
@@ -29,8 +32,12 @@ void ReadNumbers(ArrowCells* cells, int field, float* out) {
 Packer::Packer(PackerSpec spec) : spec_(std::move(spec)) {
   for (const FeatureSpec& f : spec_.id_features) id_features_.push_back(MakeFeature(f));
   for (const FeatureSpec& f : spec_.number_features) number_features_.push_back(MakeRawFeature(f));
+  for (const FeatureSpec& f : spec_.number_sequences) {
+    number_sequences_.push_back(MakeNumberSequence(f));
+  }
   for (const BankSpec& bank : spec_.banks) distinct_.emplace_back(bank.rows);
   values_.resize(id_features_.size());
+  numbers_.resize(number_sequences_.size());
 }
 
 Packed Packer::Pack(const ArrowSchema& schema, const ArrowArray& array, bool collect) {
@@ -42,6 +49,11 @@ Packed Packer::Pack(const ArrowSchema& schema, const ArrowArray& array, bool col
     values_[i].Clear();
     id_features_[i]->Run(&cells, &values_[i]);
   }
+  for (size_t i = 0; i < number_sequences_.size(); ++i) {
+    numbers_[i].Clear();
+    number_sequences_[i]->Run(&cells, &numbers_[i]);
+  }
+  CheckLengths(&cells);
   out.dense.resize(static_cast<size_t>(out.rows * spec_.dense_dim));
   for (const DenseSpec& d : spec_.dense) {
     number_features_[d.feature]->Run(&cells, out.dense.data() + d.position, spec_.dense_dim);
@@ -51,7 +63,10 @@ Packed Packer::Pack(const ArrowSchema& schema, const ArrowArray& array, bool col
   out.bad = cells.bad();
   out.first_bad_row = cells.first_bad_row();
   out.first_bad = cells.first_bad();
-  if (out.bad.empty()) PackLookups(&out);
+  if (out.bad.empty()) {
+    PackLookups(&out);
+    PackSequences(&out);
+  }
   return out;
 }
 
@@ -62,10 +77,19 @@ void Packer::PackLookups(Packed* out) {
     out->banks[b].index.resize(static_cast<size_t>(out->rows * spec_.banks[b].singles));
   }
   for (const LookupSpec& lookup : spec_.lookups) {
-    if (id_features_[lookup.feature]->multi()) {
-      PackMulti(lookup, values_[lookup.feature], out);
-    } else {
-      PackSingle(lookup, values_[lookup.feature], out);
+    const IdValues& values = values_[lookup.feature];
+    switch (id_features_[lookup.feature]->shape()) {
+      case IdShape::kSingle:
+        PackSingle(lookup, values, out);
+        break;
+      case IdShape::kPooled:
+        PackPooled(lookup, values, out);
+        break;
+      case IdShape::kSequence:
+        PackSequence(lookup, values, out);
+        break;
+      case IdShape::kNested:
+        PackNested(lookup, values, out);
     }
   }
 }
@@ -81,7 +105,7 @@ void Packer::PackSingle(const LookupSpec& lookup, const IdValues& values, Packed
   }
 }
 
-void Packer::PackMulti(const LookupSpec& lookup, const IdValues& values, Packed* out) {
+void Packer::PackPooled(const LookupSpec& lookup, const IdValues& values, Packed* out) {
   PackedBank& bank = out->banks[lookup.bank];
   Distinct& distinct = distinct_[lookup.bank];
   const auto first = static_cast<int64_t>(lookup.slot) * out->rows;
@@ -91,6 +115,77 @@ void Packer::PackMulti(const LookupSpec& lookup, const IdValues& values, Packed*
       bank.multi_index.push_back(distinct.Number(lookup.offset + values.ids[begin], &bank.rows));
       bank.multi_segment.push_back(static_cast<int32_t>(first + row));
       bank.multi_weight.push_back(values.weights[begin]);
+    }
+  }
+}
+
+void Packer::PackSequence(const LookupSpec& lookup, const IdValues& values, Packed* out) {
+  PackedBank& bank = out->banks[lookup.bank];
+  Distinct& distinct = distinct_[lookup.bank];
+  for (const int32_t id : values.ids) {
+    bank.sequence_index.push_back(distinct.Number(lookup.offset + id, &bank.rows));
+  }
+}
+
+void Packer::PackNested(const LookupSpec& lookup, const IdValues& values, Packed* out) {
+  PackedBank& bank = out->banks[lookup.bank];
+  Distinct& distinct = distinct_[lookup.bank];
+  int64_t begin = 0;
+  for (const int64_t end : values.element_ends) {
+    for (; begin < end; ++begin) {
+      bank.nested_index.push_back(distinct.Number(lookup.offset + values.ids[begin], &bank.rows));
+      bank.nested_segment.push_back(bank.nested_elements);
+      bank.nested_weight.push_back(values.weights[begin]);
+    }
+    ++bank.nested_elements;
+  }
+}
+
+const Array<int64_t>& Packer::Ends(const SequenceSpec& sequence) const {
+  return sequence.numbers ? numbers_[sequence.feature].ends : values_[sequence.feature].ends;
+}
+
+const Field& Packer::InputOf(const SequenceSpec& sequence) const {
+  const auto& features = sequence.numbers ? spec_.number_sequences : spec_.id_features;
+  return spec_.fields[features[sequence.feature].inputs[0]];
+}
+
+void Packer::PackSequences(Packed* out) const {
+  const size_t count = spec_.sequences.size();
+  out->lengths.resize(static_cast<size_t>(out->rows) * count);
+  for (size_t q = 0; q < count; ++q) {
+    const Array<int64_t>& ends = Ends(spec_.sequences[q]);
+    int64_t begin = 0;
+    for (int64_t row = 0; row < out->rows; ++row) {
+      const int64_t length = ends[row] - begin;
+      out->lengths[static_cast<size_t>(row) * count + q] = static_cast<int32_t>(length);
+      out->sequence_row.insert(out->sequence_row.end(), static_cast<size_t>(length),
+                               static_cast<int32_t>(row));
+      begin = ends[row];
+    }
+  }
+  for (const NumberValues& values : numbers_) {
+    out->sequence_numbers.insert(out->sequence_numbers.end(), values.numbers.begin(),
+                                 values.numbers.end());
+  }
+}
+
+void Packer::CheckLengths(ArrowCells* cells) const {
+  for (const std::vector<int>& equal : spec_.equal_lengths) {
+    const SequenceSpec& first = spec_.sequences[equal[0]];
+    const Array<int64_t>& wanted = Ends(first);
+    for (size_t i = 1; i < equal.size(); ++i) {
+      const SequenceSpec& other = spec_.sequences[equal[i]];
+      const Array<int64_t>& found = Ends(other);
+      for (int64_t row = 0; row < cells->rows(); ++row) {
+        const int64_t a = wanted[row] - (row > 0 ? wanted[row - 1] : 0);
+        const int64_t b = found[row] - (row > 0 ? found[row - 1] : 0);
+        if (a == b) continue;
+        cells->Bad(row, InputOf(other),
+                   "has " + std::to_string(b) + " elements and column '" + InputOf(first).name +
+                       "' " + std::to_string(a) +
+                       "; histories of one attention group need equal lengths");
+      }
     }
   }
 }

@@ -21,19 +21,24 @@ namespace hvdrec {
 struct LookupSpec {
   int feature = 0;
   int bank = 0;
-  int slot = 0;        // among the bank's single- or multi-valued slots
+  int slot = 0;        // among the bank's slots of the feature's shape
   int32_t offset = 0;  // the table's first row within the bank
 };
 
 struct BankSpec {
   int32_t rows = 0;
   int singles = 0;
-  int multis = 0;
 };
 
 struct DenseSpec {
   int feature = 0;
   int position = 0;  // first column
+};
+
+// A feature whose rows have lengths of their own.
+struct SequenceSpec {
+  int feature = 0;  // among the id features or, with `numbers`, the number sequences
+  bool numbers = false;
 };
 
 struct LabelSpec {
@@ -51,22 +56,30 @@ struct PackerSpec {
   std::vector<Field> fields;
   std::vector<FeatureSpec> id_features;
   std::vector<FeatureSpec> number_features;
+  std::vector<FeatureSpec> number_sequences;
   std::vector<LookupSpec> lookups;
   std::vector<BankSpec> banks;
   std::vector<DenseSpec> dense;
   int dense_dim = 0;
+  std::vector<SequenceSpec> sequences;
+  std::vector<std::vector<int>> equal_lengths;  // sets of sequences
   std::vector<LabelSpec> labels;
   int weight_field = -1;
   std::vector<int> id_fields;
 };
 
-// What hvdrec/data/batch.py describes.
+// What hvdrec/features/layout.py describes.
 struct PackedBank {
   Array<int32_t> rows;
   Array<int32_t> index;
   Array<int32_t> multi_index;
   Array<int32_t> multi_segment;
   Array<float> multi_weight;
+  Array<int32_t> sequence_index;
+  Array<int32_t> nested_index;
+  Array<int32_t> nested_segment;
+  Array<float> nested_weight;
+  int32_t nested_elements = 0;  // those of the slots so far
 };
 
 struct Packed {
@@ -77,6 +90,9 @@ struct Packed {
   int64_t first_bad_row = -1;
   std::string first_bad;
   Array<float> dense;
+  Array<int32_t> lengths;
+  Array<int32_t> sequence_row;
+  Array<float> sequence_numbers;
   std::vector<PackedBank> banks;
   std::vector<Array<float>> labels;
   Array<float> weight;
@@ -96,7 +112,13 @@ class Packer {
  private:
   void PackLookups(Packed* out);
   void PackSingle(const LookupSpec& lookup, const IdValues& values, Packed* out);
-  void PackMulti(const LookupSpec& lookup, const IdValues& values, Packed* out);
+  void PackPooled(const LookupSpec& lookup, const IdValues& values, Packed* out);
+  void PackSequence(const LookupSpec& lookup, const IdValues& values, Packed* out);
+  void PackNested(const LookupSpec& lookup, const IdValues& values, Packed* out);
+  void PackSequences(Packed* out) const;
+  void CheckLengths(ArrowCells* cells) const;
+  const Array<int64_t>& Ends(const SequenceSpec& sequence) const;
+  const Field& InputOf(const SequenceSpec& sequence) const;
   void PackLabels(ArrowCells* cells, Packed* out) const;
   void CheckLabels(ArrowCells* cells, const LabelSpec& label, const float* values,
                    int64_t rows) const;
@@ -105,8 +127,10 @@ class Packer {
   const PackerSpec spec_;
   std::vector<std::unique_ptr<IdFeature>> id_features_;
   std::vector<std::unique_ptr<NumberFeature>> number_features_;
-  std::vector<IdValues> values_;    // by id feature, of the batch at hand
-  std::vector<Distinct> distinct_;  // by bank
+  std::vector<std::unique_ptr<NumberSequence>> number_sequences_;
+  std::vector<IdValues> values_;       // by id feature, of the batch at hand
+  std::vector<NumberValues> numbers_;  // by number sequence, likewise
+  std::vector<Distinct> distinct_;     // by bank
   std::mutex one_call_;
 };
 

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "kernels/features/boundaries.h"
+#include "kernels/features/elements.h"
 #include "kernels/features/feature.h"
 
 namespace hvdrec {
@@ -54,9 +56,11 @@ class Reader {
       : field_(spec.inputs[0]),
         dim_(spec.dim),
         separator_(spec.separator),
-        scaled_(spec.max > spec.min),
-        min_(static_cast<float>(spec.min)),
-        span_(static_cast<float>(spec.max - spec.min)),
+        parts_(spec.inner_separator),
+        pool_(spec.pool),
+        scaled_(spec.high > spec.low),
+        low_(static_cast<float>(spec.low)),
+        span_(static_cast<float>(spec.high - spec.low)),
         normalizer_(FindNormalizer(spec.normalizer)),
         normalizer_name_(spec.normalizer) {}
 
@@ -65,7 +69,11 @@ class Reader {
   // Writes the numbers of all rows end to end.
   void Read(ArrowCells* cells, float* out) {
     const Column& column = cells->column(field_);
-    if (dim_ == 1 && column.storage() != Column::Storage::kList) {
+    if (pool_ != Pool::kNone) {
+      for (int64_t row = 0; row < cells->rows(); ++row) {
+        ReadPooled(cells, column, row, out + row * dim_);
+      }
+    } else if (dim_ == 1 && column.storage() != Column::Storage::kList) {
       cells->EachNumber(field_, [out](int64_t row, double x) { out[row] = static_cast<float>(x); });
     } else {
       for (int64_t row = 0; row < cells->rows(); ++row) ReadRow(cells, row, out + row * dim_);
@@ -73,7 +81,7 @@ class Reader {
     const auto count = static_cast<size_t>(cells->rows() * dim_);
     RequireFinite(cells, column.field(), out, count, dim_);
     if (scaled_) {
-      for (size_t i = 0; i < count; ++i) out[i] = (out[i] - min_) / span_;
+      for (size_t i = 0; i < count; ++i) out[i] = (out[i] - low_) / span_;
     }
     if (normalizer_ != nullptr) normalizer_(out, count);
   }
@@ -90,6 +98,48 @@ class Reader {
   }
 
  private:
+  // Vectors pooled into one, number by number; without any it is 0.
+  void ReadPooled(ArrowCells* cells, const Column& column, int64_t row, float* out) {
+    std::fill(out, out + dim_, 0.0f);
+    const Field number{column.field().name, FieldType::kDouble, ""};
+    int parts = 0;
+    const auto part = [&](std::string_view text) {
+      int k = 0;
+      // One number isn't split.
+      ForEachToken(text, dim_ > 1 ? std::string_view(separator_) : std::string_view(),
+                   [&](std::string_view token) {
+                     if (k < dim_) {
+                       Add(static_cast<float>(cells->ParseNumber(token, number, row)), parts == 0,
+                           &out[k]);
+                     }
+                     ++k;
+                   });
+      if (k != dim_) {
+        cells->Bad(row, column.field(),
+                   std::to_string(k) + " numbers where raw_input_dim is " + std::to_string(dim_));
+      }
+      ++parts;
+    };
+    if (column.storage() == Column::Storage::kList) {
+      ForEachListValue(cells, column, row, false, &scratch_, part);
+    } else {
+      ForEachToken(cells->Text(field_, row, &scratch_, 9), parts_, part);
+    }
+    if (pool_ == Pool::kMean && parts > 0) {
+      for (int k = 0; k < dim_; ++k) out[k] /= static_cast<float>(parts);
+    }
+  }
+
+  void Add(float x, bool first, float* out) const {
+    if (first) {
+      *out = x;
+    } else if (pool_ == Pool::kMin || pool_ == Pool::kMax) {
+      *out = pool_ == Pool::kMin ? std::min(*out, x) : std::max(*out, x);
+    } else {
+      *out += x;
+    }
+  }
+
   // Numbers missing at the end are 0.
   void ReadRow(ArrowCells* cells, int64_t row, float* out) const {
     std::fill(out, out + dim_, 0.0f);
@@ -107,11 +157,14 @@ class Reader {
   const int field_;
   const int dim_;
   const std::string separator_;
+  const std::string parts_;
+  const Pool pool_;
   const bool scaled_;
-  const float min_;
+  const float low_;
   const float span_;
   const Normalizer normalizer_;
   const std::string normalizer_name_;
+  std::string scratch_;
 };
 
 class Raw : public NumberFeature {
@@ -134,37 +187,13 @@ class Raw : public NumberFeature {
   std::vector<float> values_;
 };
 
-// Where numbers fall between sorted boundaries: boundaries[i - 1] <= x < boundaries[i] gives i, and
-// what isn't a number the last one.
-class Boundaries {
- public:
-  explicit Boundaries(std::vector<float> values) : values_(std::move(values)) {}
-
-  int32_t buckets() const { return static_cast<int32_t>(values_.size()) + 1; }
-
-  int32_t Find(float x) const {
-    if (values_.size() > kMostCompared) {
-      return static_cast<int32_t>(std::upper_bound(values_.begin(), values_.end(), x) -
-                                  values_.begin());
-    }
-    // Few boundaries are all compared, which needs no branch that could be mispredicted.
-    int32_t below = 0;
-    for (const float boundary : values_) below += !(x < boundary);
-    return below;
-  }
-
- private:
-  static constexpr size_t kMostCompared = 64;
-  const std::vector<float> values_;
-};
-
 // Number k of a vector has its own buckets behind those of number k - 1
 // (tf.feature_column.bucketized_column).
 class Bucket : public IdFeature {
  public:
   explicit Bucket(const FeatureSpec& spec) : reader_(spec), boundaries_(spec.boundaries) {}
 
-  bool multi() const override { return reader_.dim() > 1; }
+  IdShape shape() const override { return reader_.dim() > 1 ? IdShape::kPooled : IdShape::kSingle; }
 
   void Run(ArrowCells* cells, IdValues* out) override {
     const int dim = reader_.dim();
@@ -193,25 +222,33 @@ class Bucket : public IdFeature {
 // The sum over k of x_k times a learnt vector k.
 class Projected : public IdFeature {
  public:
-  explicit Projected(const FeatureSpec& spec) : reader_(spec) {}
+  explicit Projected(const FeatureSpec& spec) : reader_(spec), positive_(spec.positive_weights) {}
 
-  bool multi() const override { return true; }
+  IdShape shape() const override { return IdShape::kPooled; }
 
   void Run(ArrowCells* cells, IdValues* out) override {
     const int dim = reader_.dim();
-    const auto count = static_cast<size_t>(cells->rows() * dim);
-    out->ids.resize(count);
-    out->weights.resize(count);
+    out->weights.resize(static_cast<size_t>(cells->rows() * dim));
+    out->ids.resize(out->weights.size());
     reader_.Read(cells, out->weights.data());
     reader_.RequireFiniteResults(cells, out->weights.data());
+    size_t kept = 0;
     for (int64_t row = 0; row < cells->rows(); ++row) {
-      for (int k = 0; k < dim; ++k) out->ids[static_cast<size_t>(row * dim + k)] = k;
-      out->ends.push_back((row + 1) * dim);
+      for (int k = 0; k < dim; ++k) {
+        const float weight = out->weights[static_cast<size_t>(row * dim + k)];
+        if (positive_ && !(weight > 0.0f)) continue;
+        out->ids[kept] = k;
+        out->weights[kept++] = weight;
+      }
+      out->ends.push_back(static_cast<int64_t>(kept));
     }
+    out->ids.resize(kept);
+    out->weights.resize(kept);
   }
 
  private:
   Reader reader_;
+  const bool positive_;
 };
 
 }  // namespace

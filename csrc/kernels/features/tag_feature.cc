@@ -1,7 +1,5 @@
 // TagFeature: several ids per row, with weights from "id:weight" tokens or a second column.
 
-#include <cmath>
-
 #include "kernels/features/feature.h"
 
 namespace hvdrec {
@@ -14,10 +12,10 @@ class Tag : public IdFeature {
         precision_(spec.precision),
         separator_(spec.separator),
         kv_separator_(spec.kv_separator),
-        combiner_(spec.combiner),
+        positive_weights_(spec.positive_weights),
         map_(spec) {}
 
-  bool multi() const override { return true; }
+  IdShape shape() const override { return IdShape::kPooled; }
 
   void Run(ArrowCells* cells, IdValues* out) override {
     out->ends.reserve(static_cast<size_t>(cells->rows()));
@@ -25,7 +23,7 @@ class Tag : public IdFeature {
       const size_t begin = out->ids.size();
       AddTokens(cells, row, out);
       if (inputs_.size() > 1) SetWeights(cells, row, begin, out);
-      Combine(begin, out);
+      if (positive_weights_) KeepPositive(begin, out);
       out->ends.push_back(static_cast<int64_t>(out->ids.size()));
     }
   }
@@ -117,34 +115,23 @@ class Tag : public IdFeature {
     }
   }
 
-  // Makes coefficients of the weights: mean divides by their sum, sqrtn by the root of the sum of
-  // their squares; both leave out weights that aren't positive
-  // (tf.nn.safe_embedding_lookup_sparse).
-  void Combine(size_t begin, IdValues* out) {
-    if (combiner_ == Combiner::kSum) return;
+  // Leaves out values whose weight isn't positive (tf.nn.safe_embedding_lookup_sparse).
+  static void KeepPositive(size_t begin, IdValues* out) {
     size_t kept = begin;
-    // In double precision, where squares of small weights aren't zero.
-    double total = 0.0;
     for (size_t i = begin; i < out->ids.size(); ++i) {
-      const float w = out->weights[i];
-      if (!(w > 0.0f)) continue;
+      if (!(out->weights[i] > 0.0f)) continue;
       out->ids[kept] = out->ids[i];
-      out->weights[kept++] = w;
-      total += combiner_ == Combiner::kMean ? w : static_cast<double>(w) * w;
+      out->weights[kept++] = out->weights[i];
     }
     out->ids.resize(kept);
     out->weights.resize(kept);
-    const double divisor = combiner_ == Combiner::kMean ? total : std::sqrt(total);
-    for (size_t i = begin; i < kept; ++i) {
-      out->weights[i] = static_cast<float>(out->weights[i] / divisor);
-    }
   }
 
   const std::vector<int> inputs_;
   const int precision_;
   const std::string separator_;
   const std::string kv_separator_;
-  const Combiner combiner_;
+  const bool positive_weights_;
   const IdMap map_;
   std::string scratch_;
   std::string weights_scratch_;

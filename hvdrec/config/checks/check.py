@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from hvdrec.config import support
-from hvdrec.config.checks import data, export, features, model, paths, train
+from hvdrec.config.checks import data, export, features, model, paths, sequences, train
 from hvdrec.config.config import Config, join
 from hvdrec.config.models.registry import SPECS
 from hvdrec.config.names import is_message, is_repeated
@@ -48,6 +48,7 @@ def check(config: Config, mode: str = TRAIN) -> list[str]:
     data.check_data(report, needs_train=mode == TRAIN, needs_eval=mode == EVAL)
     features.check_features(report)
     model.check_model(report)
+    sequences.check_sequences(report)
     export.check_export(report, mode == TRAIN)
     return report.close()
 

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from hvdrec.config import support
+from hvdrec.config.checks.sequences import attended_names
 from hvdrec.config.expand import feature_list, feature_list_path, feature_name
 from hvdrec.config.names import enum_name
 from hvdrec.config.report import Report
 from hvdrec.storage import is_file
 
 _COMBINERS = ("sum", "mean", "sqrtn")
+_POOLS = ("sum", "mean", "min", "max")
 _MOST_ROWS = (1 << 31) - 1
 _SHARED_FIELDS = ("embedding_dim", "combiner", "max_partitions", "initializer")
 
@@ -27,7 +29,10 @@ def check_features(report: Report) -> None:
     if not features:
         report.error(path, "is empty; declare the features")
     fields = {field.input_name: field for field in proto.data_config.input_fields}
-    used = {name for group in proto.model_config.feature_groups for name in group.feature_names}
+    used = {
+        *(name for group in proto.model_config.feature_groups for name in group.feature_names),
+        *attended_names(proto.model_config.seq_att_groups),
+    }
     seen: dict[str, int] = {}
     for i, feature in enumerate(features):
         place, name = f"{path}[{i}]", feature_name(feature)
@@ -43,6 +48,8 @@ def check_features(report: Report) -> None:
             report.error(f"{place}.feature_type", refused)
         else:
             _check_feature(report, feature, place, fields)
+            if name in used and feature.HasField("sequence_combiner"):
+                report.error(f"{place}.sequence_combiner", "is not supported yet; use a TagFeature")
     deep = _deep_names(proto)
     for name, i in seen.items():
         if name in deep and _needs_embedding(features[i]) and not features[i].embedding_dim:
@@ -63,15 +70,21 @@ def _deep_names(proto: Any) -> dict[str, str]:
 
 
 def _needs_embedding(feature: Any) -> bool:
-    return enum_name(feature, "feature_type") in ("IdFeature", "TagFeature", "ComboFeature") or is_bucketized(
-        feature
-    )
+    return not _is_numeric(feature) or is_bucketized(feature)
+
+
+def _is_numeric(feature: Any) -> bool:
+    """Whether a feature's values are numbers."""
+    kind = enum_name(feature, "feature_type")
+    if kind == "SequenceFeature":
+        kind = enum_name(feature, "sub_feature_type")
+    return kind == "RawFeature"
 
 
 def is_bucketized(feature: Any) -> bool:
-    """Whether a RawFeature's number becomes the id of a bucket."""
+    """Whether a feature's numbers become ids of buckets."""
     by_range = feature.num_buckets > 1 and feature.max_val > feature.min_val
-    return enum_name(feature, "feature_type") == "RawFeature" and (bool(feature.boundaries) or by_range)
+    return _is_numeric(feature) and (bool(feature.boundaries) or by_range)
 
 
 def _check_feature(report: Report, feature: Any, path: str, fields: dict[str, Any]) -> None:
@@ -131,12 +144,15 @@ def _check_rows(report: Report, rows: int, path: str) -> None:
 def _check_raw(report: Report, feature: Any, path: str, kinds: Sequence[str]) -> None:
     if len(feature.input_names) > 1:
         report.warn(f"{path}.input_names", "a RawFeature has one input; only the first is used")
-    if feature.seq_multi_sep:
-        report.error(f"{path}.seq_multi_sep", "pooling of number sequences is not supported yet; remove it")
-    for before, after in itertools.pairwise(sorted(feature.boundaries)):
-        if before == after:
-            report.error(f"{path}.boundaries", f"{after:g} is listed twice")
-            break
+    if feature.seq_multi_sep and feature.combiner not in _POOLS:
+        report.error(
+            f"{path}.combiner", f"pools numbers by one of {', '.join(_POOLS)}, is {feature.combiner!r}"
+        )
+    if feature.seq_multi_sep and kinds and kinds[0] != "STRING":
+        report.error(
+            f"{path}.seq_multi_sep", f"several values in one cell need a STRING input field, is {kinds[0]}"
+        )
+    _check_boundaries(report, feature, path)
     _check_normalizer(report, feature.normalizer_fn, f"{path}.normalizer_fn")
     both = feature.HasField("min_val") and feature.HasField("max_val")
     if both and feature.max_val <= feature.min_val:
@@ -146,6 +162,49 @@ def _check_raw(report: Report, feature: Any, path: str, kinds: Sequence[str]) ->
         report.error(
             f"{path}.raw_input_dim", f"several numbers in one cell need a STRING input field, is {kinds[0]}"
         )
+
+
+def _check_boundaries(report: Report, feature: Any, path: str) -> None:
+    for before, after in itertools.pairwise(sorted(feature.boundaries)):
+        if before == after:
+            report.error(f"{path}.boundaries", f"{after:g} stands twice")
+            break
+
+
+def _check_sequence(report: Report, feature: Any, path: str, kinds: Sequence[str]) -> None:
+    if len(feature.input_names) > 1:
+        report.warn(f"{path}.input_names", "a SequenceFeature has one input; only the first is used")
+    if kinds and kinds[0] != "STRING":
+        report.error(path, f"a SequenceFeature needs a STRING input field, is {kinds[0]}")
+    if not feature.separator:
+        report.error(f"{path}.separator", "must not be empty")
+    if feature.normalizer_fn:
+        report.warn(f"{path}.normalizer_fn", "has no effect on sequences, as in EasyRec")
+    kind = enum_name(feature, "sub_feature_type")
+    if kind == "IdFeature":
+        _check_buckets(report, feature, path)
+    elif kind == "RawFeature":
+        _check_number_sequence(report, feature, path)
+    else:
+        report.error(f"{path}.sub_feature_type", f"must be IdFeature or RawFeature, is {kind}")
+
+
+def _check_number_sequence(report: Report, feature: Any, path: str) -> None:
+    if feature.hash_bucket_size:
+        report.error(f"{path}.hash_bucket_size", "numbers aren't hashed; use sub_feature_type: IdFeature")
+    _check_boundaries(report, feature, path)
+    if feature.max_val > feature.min_val and feature.num_buckets <= 1:
+        report.warn(f"{path}.max_val", "scales a sequence only together with num_buckets, as in EasyRec")
+    if is_bucketized(feature):
+        return
+    if feature.num_buckets > 1:
+        report.error(f"{path}.num_buckets", "buckets of numbers need max_val above min_val, or boundaries")
+    if (feature.raw_input_dim > 1) != bool(feature.seq_multi_sep):
+        report.error(
+            f"{path}.seq_multi_sep", "elements of several numbers need both it and raw_input_dim above 1"
+        )
+    if feature.max_seq_len:
+        report.error(f"{path}.max_seq_len", "sequences of numbers have sequence_length elements; remove it")
 
 
 def _check_normalizer(report: Report, name: str, path: str) -> None:
@@ -186,6 +245,7 @@ _CHECKS = {
     "RawFeature": _check_raw,
     "TagFeature": _check_tag,
     "ComboFeature": _check_combo,
+    "SequenceFeature": _check_sequence,
 }
 
 

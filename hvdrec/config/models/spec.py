@@ -25,6 +25,8 @@ class ModelSpec:
         kinds: The kinds of heads it may have.
         only_losses: The losses it takes, where those are its own; empty: those of rank models.
         extra_losses: Losses it takes besides.
+        attention: Whether it attends to the histories of `seq_att_groups`.
+        sequences: Whether it takes sequences among the features of a group.
         most_optimizers: How many `optimizer_config` it may have.
         refused: Fields that must not be set: ``Message.field`` -> what is wrong and what to do.
         ignored: Fields without effect: ``Message.field`` -> the warning.
@@ -39,6 +41,8 @@ class ModelSpec:
     kinds: ClassVar[tuple[str, ...]] = ("logit", "softmax")
     only_losses: ClassVar[tuple[str, ...]] = ()
     extra_losses: ClassVar[tuple[str, ...]] = ()
+    attention: ClassVar[bool] = False
+    sequences: ClassVar[bool] = False
     most_optimizers: ClassVar[int] = 2
     refused: ClassVar[Mapping[str, str]] = {}
     ignored: ClassVar[Mapping[str, str]] = {}

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import tensorflow as tf
 
+from hvdrec.features.packer_spec import FeatureSpec
 from hvdrec.features.serving.field_tensors import FieldTensors
 from hvdrec.features.serving.ids import Ids, split
 
@@ -17,13 +15,13 @@ _CROSS_KEY = 0xDECAFCAFFE
 class Combo(tf.Module):
     """As csrc/kernels/features/combo_feature.cc."""
 
-    def __init__(self, spec: Mapping[str, Any]) -> None:
-        """Takes a native feature spec."""
+    def __init__(self, spec: FeatureSpec) -> None:
+        """Takes the feature's spec."""
         super().__init__()
-        self._inputs = tuple(spec["inputs"])
-        self._join = spec["join_separator"]
-        self._separators = tuple(spec["input_separators"]) or ("",) * len(self._inputs)
-        self._buckets = int(spec["hash_buckets"])
+        self._inputs = tuple(spec.inputs)
+        self._join = spec.join_separator
+        self._separators = tuple(spec.input_separators) or ("",) * len(self._inputs)
+        self._buckets = int(spec.hash_buckets)
         self.multi = any(self._separators)
 
     def __call__(self, cells: FieldTensors) -> Ids:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import tensorflow as tf
 
+from hvdrec.features.packer_spec import FeatureSpec
 from hvdrec.features.serving.field_tensors import FieldTensors
 from hvdrec.features.serving.ids import IdMap, Ids
 
@@ -14,13 +12,11 @@ from hvdrec.features.serving.ids import IdMap, Ids
 class SingleId(tf.Module):
     """As csrc/kernels/features/id_feature.cc."""
 
-    multi = False
-
-    def __init__(self, spec: Mapping[str, Any]) -> None:
-        """Takes a native feature spec."""
+    def __init__(self, spec: FeatureSpec) -> None:
+        """Takes the feature's spec."""
         super().__init__()
-        self._field = spec["inputs"][0]
-        self._precision = spec["precision"]
+        self._field = spec.inputs[0]
+        self._precision = spec.precision
         self._map = IdMap(spec)
 
     def __call__(self, cells: FieldTensors) -> Ids:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
+from hvdrec.features.packer_spec import FeatureSpec
 from hvdrec.features.serving.field_tensors import parse_integers
 
 
@@ -16,7 +16,7 @@ class Ids(NamedTuple):
     Attributes:
         ids: Single-valued: int32 [B], -1 for none. Multi-valued: int32 [N].
         rows: Multi-valued: int32 [N], the row each id belongs to; else None.
-        weights: Multi-valued: float32 [N], each id's coefficient; else None.
+        weights: Multi-valued: float32 [N], each id's weight; else None.
     """
 
     ids: tf.Tensor
@@ -24,16 +24,34 @@ class Ids(NamedTuple):
     weights: tf.Tensor | None = None
 
 
+class SequenceIds(NamedTuple):
+    """The ids of a sequence in each row.
+
+    Attributes:
+        ids: int32 [N].
+        rows: int32 [E], the row of each element.
+        lengths: int32 [B], elements of each row.
+        elements: int32 [N], the element of each id, ascending; None: each element has one.
+        weights: float32 [N], each id's weight; None as `elements`.
+    """
+
+    ids: tf.Tensor
+    rows: tf.Tensor
+    lengths: tf.Tensor
+    elements: tf.Tensor | None = None
+    weights: tf.Tensor | None = None
+
+
 class IdMap(tf.Module):
     """Tokens to ids, as the class of the same name in csrc/kernels/features/feature.h."""
 
-    def __init__(self, spec: Mapping[str, Any]) -> None:
-        """Takes `hash_buckets`, `vocabulary` or `num_buckets` of a native feature spec."""
+    def __init__(self, spec: FeatureSpec) -> None:
+        """Takes `hash_buckets`, `vocabulary` or `num_buckets` of the feature's spec."""
         super().__init__()
-        self._hash_buckets = int(spec.get("hash_buckets", 0))
-        self._buckets = int(spec.get("num_buckets", 0))
+        self._hash_buckets = int(spec.hash_buckets)
+        self._buckets = int(spec.num_buckets)
         self._table = None
-        words = spec.get("vocabulary", ())
+        words = spec.vocabulary
         if not self._hash_buckets and words:
             # The first of two equal words counts.
             ids = {word.encode(): i for i, word in reversed(list(enumerate(words)))}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
+from hvdrec.features.packer_spec import FeatureSpec
 from hvdrec.features.serving.field_tensors import FieldTensors, parse_numbers
 from hvdrec.features.serving.ids import Ids, split
 
@@ -27,19 +27,29 @@ _NORMALIZERS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
 }
 
 
+_POOLS: dict[str, Callable[..., tf.Tensor]] = {
+    "sum": tf.math.unsorted_segment_sum,
+    "mean": tf.math.unsorted_segment_mean,
+    "min": tf.math.unsorted_segment_min,
+    "max": tf.math.unsorted_segment_max,
+}
+
+
 class Raw(tf.Module):
     """As csrc/kernels/features/raw_feature.cc: the numbers themselves."""
 
-    def __init__(self, spec: Mapping[str, Any]) -> None:
-        """Takes a native feature spec."""
+    def __init__(self, spec: FeatureSpec) -> None:
+        """Takes the feature's spec."""
         super().__init__()
-        self._field = spec["inputs"][0]
-        self._separator = spec["separator"]
-        self.dim = int(spec["dim"])
-        self._scaled = spec["max"] > spec["min"]
-        self._min = np.float32(spec["min"])
-        self._span = np.float32(spec["max"] - spec["min"])
-        self._normalize = _NORMALIZERS[spec["normalizer"]]
+        self._field = spec.inputs[0]
+        self._separator = spec.separator
+        self.dim = int(spec.dim)
+        self._scaled = spec.high > spec.low
+        self._min = np.float32(spec.low)
+        self._span = np.float32(spec.high - spec.low)
+        self._parts = spec.inner_separator
+        self._pool = spec.pool
+        self._normalize = _NORMALIZERS[spec.normalizer]
 
     def __call__(self, cells: FieldTensors) -> tf.Tensor:
         """The numbers of each row: float32 [B, dim]."""
@@ -49,6 +59,8 @@ class Raw(tf.Module):
         return self._normalize(values)
 
     def _read(self, cells: FieldTensors) -> tf.Tensor:
+        if self._pool:
+            return self._pooled(cells)
         if cells.is_list(self._field):
             values = cells.tensor(self._field)
             if values.dtype == tf.string:
@@ -60,6 +72,22 @@ class Raw(tf.Module):
         numbers = tf.cast(parse_numbers(tokens), tf.float32)
         ragged = tf.RaggedTensor.from_value_rowids(numbers, rows, tf.cast(cells.rows, rows.dtype))
         return self._fitted(ragged.to_tensor(), cells)
+
+    def _pooled(self, cells: FieldTensors) -> tf.Tensor:
+        """Vectors pooled into one, number by number; 0 where there are none."""
+        texts, rows = split(cells.text(self._field, 9), self._parts)
+        numbers = texts
+        if self.dim > 1:
+            numbers, owners = split(texts, self._separator)
+            found = tf.math.bincount(owners, minlength=tf.size(texts))
+            wrong = f"{cells.field(self._field).name} has parts without {self.dim} numbers"
+            check = tf.debugging.assert_equal(found, self.dim, wrong)
+            with tf.control_dependencies([] if check is None else [check]):
+                numbers = tf.identity(numbers)
+        vectors = tf.reshape(tf.cast(parse_numbers(numbers), tf.float32), [-1, self.dim])
+        pooled = _POOLS[self._pool](vectors, rows, cells.rows)
+        present = tf.math.bincount(rows, minlength=cells.rows) > 0
+        return tf.where(present[:, tf.newaxis], pooled, 0.0)
 
     def _fitted(self, values: tf.Tensor, cells: FieldTensors) -> tf.Tensor:
         """Numbers missing at the end of a row are 0; too many are an error."""
@@ -74,11 +102,11 @@ class Raw(tf.Module):
 class Bucket(tf.Module):
     """The bucket each number falls into."""
 
-    def __init__(self, spec: Mapping[str, Any]) -> None:
-        """Takes a native feature spec."""
+    def __init__(self, spec: FeatureSpec) -> None:
+        """Takes the feature's spec."""
         super().__init__()
         self._raw = Raw(spec)
-        self._boundaries = list(spec["boundaries"])
+        self._boundaries = list(spec.boundaries)
         self.multi = self._raw.dim > 1
 
     def __call__(self, cells: FieldTensors) -> Ids:
@@ -94,18 +122,21 @@ class Bucket(tf.Module):
 class Projected(tf.Module):
     """Number k is the coefficient of learnt vector k."""
 
-    multi = True
-
-    def __init__(self, spec: Mapping[str, Any]) -> None:
-        """Takes a native feature spec."""
+    def __init__(self, spec: FeatureSpec) -> None:
+        """Takes the feature's spec."""
         super().__init__()
         self._raw = Raw(spec)
+        self._positive = spec.positive_weights
 
     def __call__(self, cells: FieldTensors) -> Ids:
-        """The ids are the same in every row."""
+        """The ids are the same in every row, but for those without a positive weight."""
         dim = self._raw.dim
-        ids = tf.tile(tf.range(dim), [cells.rows])
-        return Ids(ids, _rows(cells, dim), tf.reshape(self._raw(cells), [-1]))
+        ids, rows = tf.tile(tf.range(dim), [cells.rows]), _rows(cells, dim)
+        weights = tf.reshape(self._raw(cells), [-1])
+        if self._positive:
+            kept = tf.where(weights > 0.0)[:, 0]
+            ids, rows, weights = (tf.gather(t, kept) for t in (ids, rows, weights))
+        return Ids(ids, rows, weights)
 
 
 def _rows(cells: FieldTensors, dim: int) -> tf.Tensor:

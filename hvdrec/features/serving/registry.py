@@ -1,43 +1,46 @@
-"""Feature types by the name their native spec has."""
+"""Transforms by the type their spec has."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 from hvdrec.errors import ConfigError
+from hvdrec.features.packer_spec import FeatureSpec
 from hvdrec.features.serving.combo_feature import Combo
 from hvdrec.features.serving.field_tensors import FieldTensors
 from hvdrec.features.serving.id_feature import SingleId
-from hvdrec.features.serving.ids import Ids
+from hvdrec.features.serving.ids import Ids, SequenceIds
 from hvdrec.features.serving.raw_feature import Bucket, Projected
+from hvdrec.features.serving.sequence_feature import IdSequence, ProjectedSequence
 from hvdrec.features.serving.tag_feature import Tag
 
 
 class IdTransform(Protocol):
     """What gives the ids of one feature."""
 
-    multi: bool
-
-    def __call__(self, cells: FieldTensors) -> Ids:
+    def __call__(self, cells: FieldTensors) -> Ids | SequenceIds:
         """The ids of a batch."""
 
 
-ID_TRANSFORMS: dict[str, Callable[[Mapping[str, Any]], IdTransform]] = {
+ID_TRANSFORMS: dict[str, Callable[[FeatureSpec], IdTransform]] = {
     "id": SingleId,
     "tag": Tag,
     "combo": Combo,
     "bucket": Bucket,
     "projected": Projected,
+    "sequence": IdSequence,
+    "bucket_sequence": IdSequence,
+    "projected_sequence": ProjectedSequence,
 }
 
 
-def id_transform(spec: Mapping[str, Any]) -> IdTransform:
-    """Builds the transform of a native feature spec.
+def id_transform(spec: FeatureSpec) -> IdTransform:
+    """Builds the transform of a feature.
 
     Raises:
         ConfigError: Models with this type of feature can't be exported.
     """
-    if spec["type"] not in ID_TRANSFORMS:
-        raise ConfigError(f"models with a feature of the type {spec['type']!r} can't be exported yet")
-    return ID_TRANSFORMS[spec["type"]](spec)
+    if spec.type not in ID_TRANSFORMS:
+        raise ConfigError(f"models with a feature of the type {spec.type!r} can't be exported yet")
+    return ID_TRANSFORMS[spec.type](spec)

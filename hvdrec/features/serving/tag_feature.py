@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import tensorflow as tf
 
+from hvdrec.features.packer_spec import FeatureSpec
 from hvdrec.features.serving.field_tensors import FieldTensors, parse_numbers
 from hvdrec.features.serving.ids import IdMap, Ids, split
 
@@ -14,35 +12,27 @@ from hvdrec.features.serving.ids import IdMap, Ids, split
 class Tag(tf.Module):
     """As csrc/kernels/features/tag_feature.cc."""
 
-    multi = True
-
-    def __init__(self, spec: Mapping[str, Any]) -> None:
-        """Takes a native feature spec."""
+    def __init__(self, spec: FeatureSpec) -> None:
+        """Takes the feature's spec."""
         super().__init__()
-        self._inputs = tuple(spec["inputs"])
-        self._separator = spec["separator"]
-        self._kv_separator = spec["kv_separator"]
-        self._combiner = spec["combiner"]
-        self._precision = spec["precision"]
+        self._inputs = tuple(spec.inputs)
+        self._separator = spec.separator
+        self._kv_separator = spec.kv_separator
+        self._positive = spec.positive_weights
+        self._precision = spec.precision
         self._map = IdMap(spec)
 
     def __call__(self, cells: FieldTensors) -> Ids:
-        """The ids with the coefficients that the combiner makes of their weights."""
+        """The ids with their weights."""
         if cells.is_list(self._inputs[0]):
             ids, rows, weights = self._from_list(cells)
         else:
             ids, rows, weights = self._from_text(cells)
-        if self._combiner == "sum":
-            return Ids(ids, rows, weights)
-        # As tf.nn.safe_embedding_lookup_sparse has it.
-        kept = tf.where(weights > 0.0)[:, 0]
-        ids, rows, weights = (tf.gather(t, kept) for t in (ids, rows, weights))
-        return Ids(ids, rows, weights / tf.gather(self._divisor(rows, weights, cells.rows), rows))
-
-    def _divisor(self, rows: tf.Tensor, weights: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-        if self._combiner == "mean":
-            return tf.math.unsorted_segment_sum(weights, rows, count)
-        return tf.sqrt(tf.math.unsorted_segment_sum(tf.square(weights), rows, count))
+        if self._positive:
+            # As tf.nn.safe_embedding_lookup_sparse has it.
+            kept = tf.where(weights > 0.0)[:, 0]
+            ids, rows, weights = (tf.gather(t, kept) for t in (ids, rows, weights))
+        return Ids(ids, rows, weights)
 
     def _from_text(self, cells: FieldTensors) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         tokens, rows = split(cells.text(self._inputs[0], self._precision), self._separator)

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from hvdrec.data.batch import PackedBatch
+from hvdrec.features.layout import ROWS
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.variables import variable_key
 from hvdrec.trainer.step.step import TrainStep
@@ -53,9 +54,9 @@ def _rows(step: TrainStep, arrays: dict[str, tf.Tensor], batch: PackedBatch) -> 
     outputs = step.recommender.forward(
         arrays, step.recommender.touch(arrays), ForwardContext(training=False)
     ).outputs
-    for name, values in [*batch.arrays.items(), *((n, t.numpy()) for n, t in outputs.items())]:
-        if values.dtype != np.float32 or values.shape[:1] != (batch.rows,):
-            continue
+    per_row = {s.name for s in step.feed.specs if s.row_set == ROWS and s.dtype == np.float32}
+    inputs = [(name, values) for name, values in batch.arrays.items() if name in per_row]
+    for name, values in [*inputs, *((n, t.numpy()) for n, t in outputs.items())]:
         wrong = np.flatnonzero(~np.isfinite(values.reshape(batch.rows, -1)).all(axis=1))
         if wrong.size:
             where = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -10,25 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from hvdrec.data.batch import PackedBatch
+from hvdrec.features.layout import ArraySpec
 from hvdrec.features.plan import FeaturePlan
 
 #: Arrays start at multiples of this many bytes, so that slicing a buffer copies nothing.
 _ALIGNMENT = 64
 _DTYPES = (np.int32, np.float32, np.int64)
-
-
-@dataclasses.dataclass(frozen=True)
-class ArraySpec:
-    """An array of the packed batch: its type and, for [n, width] arrays, its width (else 0)."""
-
-    name: str
-    dtype: type
-    width: int
-
-    @property
-    def buffer(self) -> int:
-        """Which of the flat buffers holds it."""
-        return _DTYPES.index(self.dtype)
 
 
 class FeedCall(NamedTuple):
@@ -49,31 +35,12 @@ class FeedCall(NamedTuple):
     rows: tf.Tensor
 
 
-def array_specs(plan: FeaturePlan) -> tuple[ArraySpec, ...]:
-    """The arrays a packed batch of this plan has."""
-    specs = [ArraySpec("dense", np.float32, plan.dense_dim)] if plan.dense_dim else []
-    for i, bank in enumerate(plan.banks):
-        specs.append(ArraySpec(f"bank{i}/rows", np.int32, 0))
-        if bank.singles:
-            specs.append(ArraySpec(f"bank{i}/index", np.int32, bank.singles))
-        if bank.multis:
-            specs.append(ArraySpec(f"bank{i}/multi_index", np.int32, 0))
-            specs.append(ArraySpec(f"bank{i}/multi_segment", np.int32, 0))
-            specs.append(ArraySpec(f"bank{i}/multi_weight", np.float32, 0))
-    for label, dim in zip(plan.labels, plan.label_dims, strict=True):
-        specs.append(ArraySpec(f"label/{label}", np.float32, dim if dim > 1 else 0))
-    if plan.has_sample_weight:
-        specs.append(ArraySpec("sample_weight", np.float32, 0))
-    specs.extend(ArraySpec(f"id/{name}", np.int64, 0) for name in plan.ids)
-    return tuple(specs)
-
-
 class Feed:
     """Stacks batches on the host and takes them apart in the graph."""
 
     def __init__(self, plan: FeaturePlan) -> None:
         """Takes the arrays' types and widths from the plan."""
-        self.specs = array_specs(plan)
+        self.specs = plan.arrays
 
     def empty(self) -> PackedBatch:
         """A batch without rows, for a rank that has run out."""
@@ -89,15 +56,15 @@ class Feed:
         for k, batch in enumerate(batches):
             for i, spec in enumerate(self.specs):
                 array = batch.arrays[spec.name]
-                layout[k, i] = ends[spec.buffer], array.shape[0]
+                layout[k, i] = ends[_buffer(spec)], array.shape[0]
                 step = _ALIGNMENT // np.dtype(spec.dtype).itemsize
-                ends[spec.buffer] += -(-array.size // step) * step
+                ends[_buffer(spec)] += -(-array.size // step) * step
         buffers = [np.empty(max(end, 1), dtype) for end, dtype in zip(ends, _DTYPES, strict=True)]
         for k, batch in enumerate(batches):
             for i, spec in enumerate(self.specs):
                 array = batch.arrays[spec.name]
                 start = layout[k, i, 0]
-                buffers[spec.buffer][start : start + array.size] = array.reshape(-1)
+                buffers[_buffer(spec)][start : start + array.size] = array.reshape(-1)
         rows = np.asarray([b.rows for b in batches], np.int32)
         tensors = [tf.convert_to_tensor(x) for x in (*buffers, layout, rows)]
         return FeedCall(*tensors)
@@ -110,11 +77,16 @@ class Feed:
         for spec, place in zip(self.specs, layout, strict=True):
             start, length = tf.unstack(place, num=2)
             size = length * spec.width if spec.width else length
-            flat = tf.slice(buffers[spec.buffer], [start], [size])
+            flat = tf.slice(buffers[_buffer(spec)], [start], [size])
             batch[spec.name] = tf.reshape(flat, [-1, spec.width]) if spec.width else flat
         if "dense" not in batch:
             batch["dense"] = tf.zeros([call.rows[k], 0])
         return batch
+
+
+def _buffer(spec: ArraySpec) -> int:
+    """Which of the flat buffers holds an array."""
+    return _DTYPES.index(spec.dtype)
 
 
 def call_spec(specs: Sequence[ArraySpec]) -> FeedCall:

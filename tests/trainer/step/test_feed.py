@@ -8,29 +8,33 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hvdrec.data.batch import PackedBatch
-from hvdrec.features.plan import Bank, FeaturePlan
+from hvdrec.features.layout import ROWS
+from hvdrec.features.packer_spec import FeatureSpec, PackerSpec, SequenceSpec
+from hvdrec.features.plan import Bank, FeaturePlan, NestedSlot
 from hvdrec.trainer.step.feed import Feed, FeedCall, call_spec
 
 
 def _plan() -> FeaturePlan:
     return FeaturePlan(
         fields=(),
-        banks=(Bank(4, 100, (), 3, 2), Bank(1, 50, (), 2, 0)),
+        banks=(Bank(4, 100, (), 3, ("sum", "mean"), (0,), (NestedSlot(1, "sum"),)), Bank(1, 50, (), 2)),
         groups={},
         dense_dim=2,
         labels=("clk", "vec"),
         label_dims=(1, 3),
         has_sample_weight=True,
         ids=("uid",),
-        native={},
+        packer=PackerSpec(
+            number_sequences=(FeatureSpec("number_sequence"),),
+            sequences=(SequenceSpec(0, False), SequenceSpec(1, False), SequenceSpec(0, True)),
+        ),
     )
 
 
 def _batch(feed: Feed, rows: int, rng: np.random.Generator) -> PackedBatch:
     arrays = {}
     for spec in feed.specs:
-        per_row = spec.name.split("/")[-1] not in ("rows", "multi_index", "multi_segment", "multi_weight")
-        length = rows if per_row else int(rng.integers(0, 40))
+        length = rows if spec.row_set == ROWS else int(rng.integers(0, 40))
         shape = (length, spec.width) if spec.width else (length,)
         arrays[spec.name] = rng.integers(-1000, 1000, shape).astype(spec.dtype)
     return PackedBatch(rows, arrays)

@@ -1,0 +1,220 @@
+"""The features of every group and attention group, and the embedding table that each is looked up in."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hvdrec.config.models.registry import spec_of
+from hvdrec.config.protos import dataset_pb2, feature_config_pb2
+from hvdrec.errors import ConfigError
+from hvdrec.features.column import Column, FeatureInput, IdColumn, feature_name
+from hvdrec.features.groups import built_groups, is_wide
+from hvdrec.features.registry import FEATURE_TYPES
+
+_FIELD_TYPES = dataset_pb2.DatasetConfig.FieldType
+
+
+@dataclasses.dataclass(frozen=True)
+class Use:
+    """A feature as one group uses it.
+
+    Attributes:
+        config: The `FeatureConfig` message.
+        name: Its name.
+        column: What it becomes.
+        dim: Width of its embedding.
+        table: Name of its embedding table, unless it shares one.
+        wide: Whether it is in a wide group.
+    """
+
+    config: Any
+    name: str
+    column: Column
+    dim: int
+    table: str
+    wide: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class AttentionUses:
+    """A `SeqAttGroupConfig` with its features, as indices into `Uses.list`."""
+
+    config: Any
+    keys: tuple[int, ...]
+    histories: tuple[int, ...]
+    auxiliary: tuple[int, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class GroupUses:
+    """A `FeatureGroupConfig` with its features, as indices into `Uses.list`."""
+
+    name: str
+    wide: bool
+    features: tuple[int, ...]
+    sequences: tuple[int, ...]
+    attention: tuple[AttentionUses, ...]
+
+
+class Uses:
+    """What the built groups of a config use.
+
+    Attributes:
+        list: Every feature of every group, in the order in which groups are built.
+        groups: The feature groups.
+        attention: `seq_att_groups`.
+    """
+
+    def __init__(self, proto: Any) -> None:
+        """Collects them.
+
+        Raises:
+            ConfigError: A feature is missing, isn't supported or doesn't fit its place.
+        """
+        configs = list(proto.feature_configs) or list(proto.feature_config.features)
+        self._features = {feature_name(config): config for config in configs}
+        self._text = frozenset(
+            f.input_name for f in proto.data_config.input_fields if f.input_type == _FIELD_TYPES.STRING
+        )
+        self._wide_dim = spec_of(proto.model_config).wide_width(proto.model_config)
+        self.list: list[Use] = []
+        self._scopes = 0
+        self.groups = [self._group(group) for group in built_groups(proto.model_config)]
+        self.attention = [
+            self._attention(config, f"model_config.seq_att_groups {config.group_name!r}", config.group_name)
+            for config in proto.model_config.seq_att_groups
+        ]
+
+    def _group(self, group: Any) -> GroupUses:
+        scope = f"input_layer_{self._scopes}" if self._scopes else "input_layer"
+        # A group of sequences alone isn't combined, and has no scope of its own.
+        self._scopes += not all(self._is_sequence(name) for name in group.feature_names)
+        place, wide = f"model_config.feature_groups {group.group_name!r}", is_wide(group)
+        in_order = [self._add(name, place, scope, wide) for name in group.feature_names]
+        own = dict(zip(group.feature_names, in_order, strict=True))
+        sequences = tuple(i for i in in_order if self.list[i].column.kind.is_sequence)
+        attention = [
+            self._attention(
+                config, f"{place}, sequence_features {config.group_name!r}", group.group_name, own
+            )
+            for config in group.sequence_features
+        ]
+        features = tuple(i for i in in_order if i not in sequences)
+        return GroupUses(group.group_name, wide, features, sequences, tuple(attention))
+
+    def _is_sequence(self, name: str) -> bool:
+        kind = feature_config_pb2.FeatureConfig.SequenceFeature
+        return name in self._features and self._features[name].feature_type == kind
+
+    def _attention(
+        self, config: Any, place: str, scope: str, own: Mapping[str, int] | None = None
+    ) -> AttentionUses:
+        """Takes an attention group apart.
+
+        Args:
+            config: The message.
+            place: Where it is, for messages.
+            scope: Of the tables of features that are looked up for it alone.
+            own: The features of the feature group that it is in, if it is in one.
+        """
+        keys = [
+            self._key(name, place, scope, own, config.allow_key_search)
+            for one in config.seq_att_map
+            for name in one.key
+        ]
+        histories = [
+            self._history(name, f"{place}: hist_seq", scope)
+            for one in config.seq_att_map
+            for name in one.hist_seq
+        ]
+        auxiliary = [
+            self._history(name, f"{place}: aux_hist_seq", scope)
+            for one in config.seq_att_map
+            for name in one.aux_hist_seq
+        ]
+        if not keys or not histories:
+            missing = "hist_seq" if keys else "key"
+            raise ConfigError(f"{place}: seq_att_map has no {missing}")
+        return AttentionUses(config, tuple(keys), tuple(histories), tuple(auxiliary))
+
+    def _key(self, name: str, place: str, scope: str, own: Mapping[str, int] | None, search: bool) -> int:
+        if own is not None and name in own:
+            index = own[name]
+        elif own is None or search:
+            index = self._add(name, place, scope, False)
+        else:
+            raise ConfigError(
+                f"{place}: the key {name!r} is not in the same feature group; put it there, or set "
+                "allow_key_search: true"
+            )
+        if self.list[index].column.kind.is_sequence:
+            raise ConfigError(f"{place}: the key {name!r} is a sequence; a key has one value in each row")
+        return index
+
+    def _history(self, name: str, place: str, scope: str) -> int:
+        index = self._add(name, place, scope, False, attended=True)
+        if not self.list[index].column.kind.is_sequence:
+            raise ConfigError(f"{place}: {name!r} must have feature_type: SequenceFeature")
+        return index
+
+    def _add(self, name: str, place: str, scope: str, wide: bool, attended: bool = False) -> int:
+        if name not in self._features:
+            raise ConfigError(f"{place}: no feature is named {name!r}")
+        config = self._features[name]
+        dim = self._wide_dim if wide else int(config.embedding_dim)
+        column = self._column(config, name, dim)
+        table = ""
+        if column.kind.is_sequence and wide:
+            raise ConfigError(f"{place}: {name!r} is a sequence, which can't be in a wide group")
+        if isinstance(column, IdColumn):
+            # EasyRec looks a group's own sequences up in the scope of their column.
+            own = column.kind.is_sequence and not attended
+            table = f"input_layer/{column.name}" if own else f"{scope}/{column.name}_embedding"
+        self.list.append(Use(config, name, column, dim, f"{table}/embedding_weights", wide))
+        return len(self.list) - 1
+
+    def _column(self, config: Any, name: str, dim: int) -> Column:
+        kind = feature_config_pb2.FeatureConfig.FeatureType.Name(config.feature_type)
+        if kind not in FEATURE_TYPES:
+            raise ConfigError(f"feature {name!r}: feature_type {kind} is not supported yet")
+        if not config.input_names:
+            raise ConfigError(f"feature {name!r}: input_names is empty")
+        feature = FeatureInput(config, name, dim > 0, self._text)
+        column = FEATURE_TYPES[kind](feature)
+        if isinstance(column, IdColumn) and dim <= 0:
+            raise feature.error("embedding_dim", "must be above 0")
+        return column
+
+
+def tables(uses: Sequence[Use]) -> dict[int, tuple[str, Use]]:
+    """The table name of each embedded use (by position); shared tables come out alike.
+
+    A name that only one feature carries is no sharing, as in EasyRec.
+
+    Raises:
+        ConfigError: Features that share a table disagree about it.
+    """
+    carriers = collections.defaultdict(set)
+    for use in uses:
+        if use.config.embedding_name:
+            carriers[use.config.embedding_name].add(use.name)
+    names: dict[int, tuple[str, Use]] = {}
+    first: dict[str, Use] = {}
+    for i, use in enumerate(uses):
+        if not isinstance(use.column, IdColumn):
+            continue
+        name, shared = use.table, use.config.embedding_name
+        if shared and len(carriers[shared]) > 1:
+            name = f"input_layer/{f'{shared}_wide' if use.wide else shared}/embedding_weights"
+        other = first.setdefault(name, use)
+        assert isinstance(other.column, IdColumn)
+        if (other.column.rows, other.dim) != (use.column.rows, use.dim):
+            raise ConfigError(
+                f"feature {use.name!r}: embedding_name {shared!r} is shared with {other.name!r}, which has "
+                f"{other.column.rows} ids x {other.dim}, not {use.column.rows} x {use.dim}"
+            )
+        names[i] = name, other
+    return names
