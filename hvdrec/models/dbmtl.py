@@ -90,7 +90,7 @@ class DBMTL(Model):
             self.gates = [
                 Gate(store, f"mmoe/gate_{i}/dnn", width, count, self.l2) for i in range(len(self.heads))
             ]
-            width = self.experts.outputs
+            width = self.experts.width
         related: dict[str, int] = {}
         self.towers = []
         for tower in config.task_towers:
@@ -105,7 +105,7 @@ class DBMTL(Model):
         tasks = [x] * len(self.heads)
         if self.experts is not None:
             experts = self.experts(x, run)
-            tasks = [mixture(experts, gate(x)) for gate in self.gates]
+            tasks = [mixture(experts, gate(x, run)) for gate in self.gates]
         relations: dict[str, tf.Tensor] = {}
         logits: dict[str, tf.Tensor] = {}
         for head, tower, task in zip(self.heads, self.towers, tasks, strict=True):

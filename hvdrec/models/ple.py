@@ -54,7 +54,7 @@ class ExtractionLayer(tf.Module):
         self._shared_gate = (
             None if last else Gate(store, f"{name}_share_gate/dnn", inputs, tasks * count + shared, l2)
         )
-        self.outputs = self._experts[0].outputs
+        self.outputs = self._experts[0].width
 
     def __call__(
         self, tasks: Sequence[tf.Tensor], shared: tf.Tensor, run: ForwardContext
@@ -72,12 +72,12 @@ class ExtractionLayer(tf.Module):
         common = [] if self._shared is None else [self._shared(shared, run)]
         own = [experts(x, run) for experts, x in zip(self._experts, tasks, strict=True)]
         mixed = [
-            mixture(tf.concat([experts, *common], axis=1), gate(x))
+            mixture(tf.concat([experts, *common], axis=1), gate(x, run))
             for experts, gate, x in zip(own, self._gates, tasks, strict=True)
         ]
         if self._shared_gate is None:
             return mixed, shared
-        return mixed, mixture(tf.concat([*own, *common], axis=1), self._shared_gate(shared))
+        return mixed, mixture(tf.concat([*own, *common], axis=1), self._shared_gate(shared, run))
 
 
 class PLE(Model):
