@@ -8,8 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 from hvdrec.layers.context import ForwardContext
-from hvdrec.layers.dense import Dense
-from hvdrec.layers.dnn import DNN
+from hvdrec.layers.feed_forward.dense import Dense
+from hvdrec.layers.feed_forward.dnn import DNN
 from hvdrec.layers.multi_task.experts import ExpertBank, Gate, mixture
 from hvdrec.layers.variables import VariableStore
 from hvdrec.models.base import Model, ModelBuild
@@ -67,7 +67,7 @@ class BayesTower(tf.Module):
         relation = tf.concat(parts, axis=1) if len(parts) > 1 else own
         if self._relation is not None:
             relation = self._relation(relation, run)
-        return self._output(relation), relation
+        return self._output(relation, run), relation
 
 
 class DBMTL(Model):
