@@ -40,3 +40,8 @@ AT_LEAST_1 = Range(1)
 FRACTION = Range(0, 1)
 BELOW_1 = Range(0, 1, open_high=True)
 RATIO = Range(0, 1, open_low=True)
+#: Factors and strengths: beyond 1e6, or divided by less than 1e-6, float32 overflows within a few operations.
+STRENGTH = Range(0, 1e6)
+STRENGTH_ABOVE_0 = Range(1e-6, 1e6)
+#: The pairwise and similarity kernels hold their accuracy for margins up to here.
+MARGIN = Range(-1e4, 1e4)

@@ -162,6 +162,9 @@ class Job:
 
     def _prepare(self, options: RunOptions) -> None:
         """Rank 0 looks at everything that is needed only later, while there is nothing to lose."""
+        if not self.recommender.trained_banks and not self.recommender.dense_trainable:
+            where = self.config.where("train_config.freeze_gradient")
+            raise ConfigError(f"{where}: every variable is frozen; nothing is left to train")
         self.prepare_exports(options)
         if self.group.rank == 0:
             if options.evaluates and has_eval_input(self.proto):

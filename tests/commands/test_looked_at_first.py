@@ -31,21 +31,33 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
         ("--hpo_metric_save_path", "", "--hpo_metric_save_path: can't write"),
         ("--hpo_metric_save_path", "rows.csv/hpo.json", "--hpo_metric_save_path: can't write"),
         ("--export_config.asset_files", "nope.txt", "there is no file"),
+        ("--train_config.freeze_gradient", None, "freeze_gradient: every variable is frozen"),
     ],
 )
 def test_it_is_told_before_the_first_step(
     config: pathlib.Path,
     flag: str,
-    name: str,
+    name: str | None,
     message: str,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     keep_threads(monkeypatch)
-    value = config.parent / name
+    value = '[".*"]' if name is None else config.parent / name
     given = [f"{flag}={value}"] if "." in flag else [flag, value]
     assert training(config, *given, "--export_config.exporter_type=final") == 2
     err = capfd.readouterr().err
     assert message in err
     assert "global step" not in err
     assert not list((config.parent / "model").glob("model.ckpt*"))
+
+
+@pytest.mark.parametrize("frozen", ["input_layer.*", "bias|wide|fm"])
+def test_half_of_a_model_may_be_frozen(
+    config: pathlib.Path, frozen: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only tables are left, or only dense weights."""
+    keep_threads(monkeypatch)
+    freeze = f'--train_config.freeze_gradient=["{frozen}"]'
+    more = ["--train_config.gradient_clipping_by_norm=1", "--model_dir", tmp_path / "half"]
+    assert training(config, freeze, *more) == 0

@@ -10,7 +10,7 @@ from hvdrec.config.models.heads import HeadConfig, LossConfig
 from hvdrec.config.models.spec import ModelSpec
 from hvdrec.config.names import enum_name
 from hvdrec.config.protos import loss_pb2
-from hvdrec.config.ranges import AT_LEAST_1, POSITIVE
+from hvdrec.config.ranges import AT_LEAST_1, MARGIN, STRENGTH_ABOVE_0
 
 #: The losses, with their members of the oneof `loss` in the block.
 _BLOCKS = {"CIRCLE_LOSS": "circle_loss", "MULTI_SIMILARITY_LOSS": "multi_similarity_loss"}
@@ -33,9 +33,12 @@ class CoMetricLearningI2ISpec(ModelSpec):
         "HighWayTower.num_layers": _UNREAD,
     }
     ranges = {
-        "CircleLoss.gamma": POSITIVE,
-        "MultiSimilarityLoss.alpha": POSITIVE,
-        "MultiSimilarityLoss.beta": POSITIVE,
+        "CircleLoss.gamma": STRENGTH_ABOVE_0,
+        "CircleLoss.margin": MARGIN,
+        "MultiSimilarityLoss.alpha": STRENGTH_ABOVE_0,
+        "MultiSimilarityLoss.beta": STRENGTH_ABOVE_0,
+        "MultiSimilarityLoss.lamb": MARGIN,
+        "MultiSimilarityLoss.eps": MARGIN,
         "HighWayTower.emb_size": AT_LEAST_1,
     }
 

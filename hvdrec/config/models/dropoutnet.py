@@ -10,7 +10,7 @@ from hvdrec.config.models.check import GROUPS, PATH, ModelCheck
 from hvdrec.config.models.heads import HeadConfig, LossConfig, loss_configs
 from hvdrec.config.models.spec import ModelSpec
 from hvdrec.config.names import enum_name
-from hvdrec.config.ranges import AT_LEAST_1, BELOW_1, POSITIVE
+from hvdrec.config.ranges import AT_LEAST_1, BELOW_1, MARGIN, STRENGTH_ABOVE_0
 
 NEGATIVE_MINING = "SOFTMAX_CROSS_ENTROPY_WITH_NEGATIVE_MINING"
 #: What EasyRec calls the losses of this model.
@@ -29,8 +29,9 @@ class DropoutNetSpec(ModelSpec):
         "DropoutNet.user_dropout_rate": BELOW_1,
         "DropoutNet.item_dropout_rate": BELOW_1,
         f"{_MINING}.num_negative_samples": AT_LEAST_1,
-        f"{_MINING}.gamma": POSITIVE,
-        f"{_MINING}.coefficient_of_support_vector": POSITIVE,
+        f"{_MINING}.margin": MARGIN,
+        f"{_MINING}.gamma": STRENGTH_ABOVE_0,
+        f"{_MINING}.coefficient_of_support_vector": STRENGTH_ABOVE_0,
     }
 
     def heads(self, proto: Any) -> tuple[HeadConfig, ...]:
