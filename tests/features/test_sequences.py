@@ -182,9 +182,9 @@ def test_lists_are_sequences_as_they_are() -> None:
     assert pack(raw, t=pa.array([[0.1, 3.0], []]))["sequence_numbers"].tolist() == [
         np.float32(0.1), 3, 0, 0
     ]  # fmt: skip
-    for packer, nested in ((raw, pa.array([[[1.0]]])), (ids, pa.array([[0.5]]))):
-        with pytest.raises(DataError, match="row 1, column 't': a list of"):
-            pack(packer, t=nested)
+    for packer in (raw, ids):
+        with pytest.raises(DataError, match="row 1, column 't': a list can't be used here"):
+            pack(packer, t=pa.array([[[1.0]]]))
 
 
 _FIELDS = (
