@@ -23,8 +23,8 @@ NUMBER = 'features { input_names: "x" feature_type: RawFeature }'
 VECTOR = 'features { input_names: "v" feature_type: RawFeature raw_input_dim: 3 }'
 
 
-def _several(feature: str, rows: int, **columns: pa.Array) -> list[list[tuple[int, float]]]:
-    packer = packer_for(feature, ["t"])
+def _several(feature: str, rows: int, name: str = "t", **columns: pa.Array) -> list[list[tuple[int, float]]]:
+    packer = packer_for(feature, [name])
     return several(packer.plan, pack(packer, **columns), rows)
 
 
@@ -199,10 +199,10 @@ def test_the_declared_type_decides_how_an_id_is_written(
 def test_the_declared_type_decides_how_a_tag_is_written(name: str, column: pa.Array) -> None:
     lists = pa.ListArray.from_arrays([0, 2, 2, 3], column)
     tags = TAGS.replace('"t"', f'"{name}"')
-    found = several(pack(packer_for(tags, [name]), **{name: lists}), 3)
+    found = _several(tags, 3, name, **{name: lists})
     assert [[row for row, _ in values] for values in found] == [_hashes("3"), [], _hashes("12")]
     numbered = tags.replace("hash_bucket_size: 1000", "num_buckets: 100")
-    found = several(pack(packer_for(numbered, [name]), **{name: lists}), 3)
+    found = _several(numbered, 3, name, **{name: lists})
     assert [[row for row, _ in values] for values in found] == [[3], [], [12]]
 
 
@@ -293,4 +293,4 @@ def test_a_column_that_comes_and_goes_is_empty() -> None:
     assert ids(pack(packer, s=pa.nulls(2))) == [-1, -1]
     assert ids(pack(packer, s=pa.array(["a", None]))) == _hashes("a", "")
     tags = packer_for(TAGS, ["t"])
-    assert several(pack(tags, t=pa.nulls(2, pa.list_(pa.null()))), 2) == [[], []]
+    assert several(tags.plan, pack(tags, t=pa.nulls(2, pa.list_(pa.null()))), 2) == [[], []]
