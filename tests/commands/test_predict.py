@@ -95,6 +95,73 @@ def _predict(out: pathlib.Path, source: pathlib.Path, *more: object) -> list[str
     return out.read_text().splitlines()
 
 
+def _other_types(run: Run, path: pathlib.Path) -> pa.Table:
+    """The rows in the types that pandas, Spark and databases give them."""
+    table = pq.read_table(run.parquet(path))
+    given = {
+        "c": table["c"].cast(pa.float64()),
+        "x": table["x"].cast(pa.decimal128(24, 10)),
+        "y": table["y"].cast(pa.float64()),
+        "a": table["a"].cast(pa.large_string()).combine_chunks().dictionary_encode(),
+    }
+    for name, column in given.items():
+        table = table.set_column(table.schema.get_field_index(name), name, column)
+    return table
+
+
+@pytest.mark.parametrize("model", ["checkpoint", "columns", "joined", "several"])
+def test_the_type_of_a_file_is_no_matter(run: Run, tmp_path: pathlib.Path, model: str) -> None:
+    table = _other_types(run, tmp_path / "rows.parquet")
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    # The first file has no value of c, as in a day without any.
+    nothing = table.slice(0, 1)
+    nothing = nothing.set_column(table.schema.get_field_index("c"), "c", pa.nulls(1))
+    pq.write_table(nothing, folder / "0.parquet")
+    pq.write_table(table, folder / "1.parquet")
+    where = (
+        ["--model_dir", run.model_dir] if model == "checkpoint" else ["--saved_model_dir", run.exports[model]]
+    )
+    more = ("--input_type", "ParquetInput", "--output_format", "jsonl", "--reserved_cols", "label")
+    out = tmp_path / "out.jsonl"
+    found = _probs(_predict(out, folder, *where, *more))[1:]
+    np.testing.assert_allclose(found, run.expected["probs"], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("model", ["checkpoint", "columns", "joined", "several"])
+@pytest.mark.parametrize(
+    ("column", "value", "told"),
+    [
+        ("x", float("nan"), "nan is not a finite number"),
+        ("y", float("inf"), "inf is not a finite number"),
+        ("c", 2.5, "2.5 is not an INT32"),
+        ("c", 2.0**31, "2147483648 is not an INT32"),
+    ],
+)
+def test_bad_cells_of_typed_columns(
+    run: Run, tmp_path: pathlib.Path, model: str, column: str, value: float, told: str
+) -> None:
+    table = pq.read_table(run.parquet(tmp_path / "rows.parquet"))
+    cells = table[column].to_pylist()
+    cells[3] = value
+    table = table.set_column(table.schema.get_field_index(column), column, pa.array(cells, pa.float64()))
+    pq.write_table(table, tmp_path / "rows.parquet")
+    where = (
+        ["--model_dir", run.model_dir] if model == "checkpoint" else ["--saved_model_dir", run.exports[model]]
+    )
+    more = ("--input_type", "ParquetInput", "--output_format", "jsonl", "--reserved_cols", "label")
+    out = tmp_path / "out.jsonl"
+    with pytest.raises(DataError, match=rf"rows.parquet, row 4, column '{column}': {told}"):
+        _predict(out, tmp_path / "rows.parquet", *where, *more)
+    arguments = ["--input_path", tmp_path / "rows.parquet", "--output_path", out, *where, *more]
+    flags = parse_predict([str(a) for a in arguments])
+    config = load_for_predict(flags)
+    config.proto.data_config.ignore_error = True
+    predict(config, flags)
+    wanted = np.delete(run.expected["probs"], 3)
+    np.testing.assert_allclose(_probs(out.read_text().splitlines()), wanted, rtol=1e-6, atol=1e-6)
+
+
 def _probs(lines: list[str]) -> list[float]:
     return [json.loads(line)["probs"] for line in lines]
 
@@ -155,18 +222,17 @@ def test_no_labels_and_another_separator(run: Run, tmp_path: pathlib.Path) -> No
 
 def test_mistakes_name_their_place(run: Run, tmp_path: pathlib.Path) -> None:
     (tmp_path / "bad.csv").write_text("0,a,b,1,t,1,1,u,1\n0,a,b,one,t,1,1,u,1\n")
-    saved = ("--saved_model_dir", run.exports["columns"])
-    with pytest.raises(DataError, match=r"bad.csv, row 2, column 'c': 'one' is not of the type int32"):
-        _predict(tmp_path / "out.csv", tmp_path / "bad.csv", *saved)
-    with pytest.raises(
-        DataError, match=r"from .*bad.csv, row 1 on: .*could not correctly convert string: one"
-    ):
-        _predict(tmp_path / "out.csv", tmp_path / "bad.csv", "--saved_model_dir", run.exports["joined"])
+    for name in ("columns", "joined"):
+        # The words of training, whatever the model's inputs are.
+        with pytest.raises(DataError, match=r"bad.csv, row 2, column 'c': 'one' is not an INT32"):
+            _predict(tmp_path / "out.csv", tmp_path / "bad.csv", "--saved_model_dir", run.exports[name])
     assert not (tmp_path / "out.csv").exists()
     with pytest.raises(ConfigError, match="there is no exported model in"):
         _predict(tmp_path / "out.csv", run.rows, "--saved_model_dir", tmp_path)
     with pytest.raises(ConfigError, match="can't be given together with"):
-        parse_predict(["--input_path", "a", "--output_path", "b", *map(str, saved), "--checkpoint_path", "c"])
+        parse_predict(
+            ["--input_path", "a", "--output_path", "b", "--saved_model_dir", "d", "--checkpoint_path", "c"]
+        )
 
 
 def test_a_plan_for_prediction_needs_no_labels(run: Run) -> None:

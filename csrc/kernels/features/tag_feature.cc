@@ -77,7 +77,7 @@ class Tag : public IdFeature {
 
   static float Weight(ArrowCells* cells, int64_t row, std::string_view text, const Field& field) {
     const Field number{field.name, FieldType::kFloat, ""};
-    return static_cast<float>(cells->ParseNumber(text, number, row));
+    return cells->FiniteFloat(cells->ParseNumber(text, number, row), field, row);
   }
 
   static void Push(int32_t id, float weight, IdValues* out) {
@@ -103,11 +103,11 @@ class Tag : public IdFeature {
           cells->Bad(row, column.field(), "a weight is null");
           continue;
         }
-        take(static_cast<float>(cells->ElementNumber(elements, i, row)));
+        take(cells->FiniteFloat(cells->ElementNumber(elements, i, row), column.field(), row));
       }
     } else {
       ForEachNumber(cells, inputs_[1], row, separator_,
-                    [&](double weight) { take(static_cast<float>(weight)); });
+                    [&](double weight) { take(cells->FiniteFloat(weight, column.field(), row)); });
     }
     if (found != wanted) {
       cells->Bad(row, column.field(),

@@ -62,6 +62,7 @@ void AppendPlain(double value, std::string* text) {
 
 // For messages.
 std::string Shown(double value) {
+  if (std::isnan(value)) return "nan";  // Whatever its sign.
   char buffer[40];
   return {buffer, std::to_chars(buffer, buffer + sizeof(buffer), value).ptr};
 }

@@ -197,6 +197,13 @@ class ArrowCells {
     ArrowCells* cells_;
   };
 
+  // The number, or 0 where it isn't finite, which is reported.
+  double Finite(double value, const Field& field, int64_t row);
+  // The number as a float: one beyond their range isn't finite.
+  float FiniteFloat(double value, const Field& field, int64_t row) {
+    return static_cast<float>(Finite(static_cast<float>(value), field, row));
+  }
+
   // Reports a bad cell: throws, or marks the row.
   void Bad(int64_t row, const Field& field, const std::string& what);
 
@@ -224,7 +231,6 @@ class ArrowCells {
   // What isn't null in a column of numbers.
   int64_t StoredInteger(const Column& column, int64_t at, int64_t row);
   double StoredNumber(const Column& column, int64_t at, int64_t row);
-  double Finite(double value, const Field& field, int64_t row);
   void NotA(const char* wanted, std::string_view text, const Field& field, int64_t row);
 
   int64_t rows_;
