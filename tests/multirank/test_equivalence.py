@@ -147,10 +147,15 @@ def _records(folder: pathlib.Path, name: str, ranks: int) -> list[dict[str, obje
 def test_weights_do_not_depend_on_the_ranks(outputs: dict[int, pathlib.Path], name: str, ranks: int) -> None:
     alone, together = _weights(outputs[1], name), _weights(outputs[ranks], name)
     assert alone.keys() == together.keys()
-    moved = 0.0
+    moved, parted, numbers = 0.0, 0, 0
     for key, value in alone.items():
-        np.testing.assert_allclose(together[key], value, rtol=0, atol=1e-5, err_msg=key)
+        # Adam divides a gradient by its own size: where one is 0 but for rounding, the step is rounding too.
+        tolerance = 1e-4 if name.startswith("adam") else 1e-5
+        np.testing.assert_allclose(together[key], value, rtol=0, atol=tolerance, err_msg=key)
+        parted += int((np.abs(together[key] - value) > 1e-5).sum())
+        numbers += value.size
         moved = max(moved, float(np.abs(value).max()))
+    assert parted <= numbers / 1000
     assert moved > 0.01
     assert int(alone["global_step"]) == STEPS
 
