@@ -16,6 +16,8 @@ Variants: np1, np1-tensorflow (stock operations only), np2 (MPI), np2-gloo, np2-
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -220,6 +222,14 @@ def bench(names: Sequence[str], layout: str, device: str, steps: int, times: int
     return results
 
 
+def tensorflow_package() -> str:
+    """The name of the one that is installed."""
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        importlib.metadata.version("tensorflow-cpu")
+        return "tensorflow-cpu"
+    return "tensorflow"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--steps", type=int, default=1500)
@@ -235,7 +245,7 @@ def main() -> None:
         return
     result = {
         "benchmark": "job",
-        **describe("tensorflow" if args.device == "gpu" else "tensorflow-cpu", "horovod", "numpy"),
+        **describe(tensorflow_package(), "horovod", "numpy"),
         "layout": args.layout,
         "device": args.device,
         "batch_size": BATCH,
