@@ -141,9 +141,10 @@ def work(config_path: str, device: str, out: pathlib.Path) -> None:
 
     from hvdrec.config import load
     from hvdrec.parallel.launch import join_group
-    from hvdrec.trainer import loop, step
+    from hvdrec.trainer import loop
     from hvdrec.trainer.job import Job
     from hvdrec.trainer.run.threads import set_threads
+    from hvdrec.trainer.step import step
     from hvdrec.trainer.step.feed import Feed
 
     config = load(config_path)
@@ -159,8 +160,8 @@ def work(config_path: str, device: str, out: pathlib.Path) -> None:
     marks: list[tuple[float, float, float, int]] = []
     make = step.TrainStep.__init__
 
-    def init(self: Any, *args: Any) -> None:
-        make(self, *args)
+    def init(self: Any, *args: Any, **named: Any) -> None:
+        make(self, *args, **named)
         self.run = clock.wrap("steps", self.run, lambda result: result.report.numpy())
 
     report = loop.Loop._report

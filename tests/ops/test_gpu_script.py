@@ -106,13 +106,30 @@ def test_jobs_of_criteo_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert (proto.train_input_path, proto.model_dir) == (str(tmp_path / "rows"), str(tmp_path / "model"))
 
 
+def job(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "bench/job.py", "--variants", "np1", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
+
+
 def test_job_without_gpu() -> None:
     """The worker says so, and trains on nothing else."""
     import tensorflow as tf
 
     if tf.config.list_physical_devices("GPU"):
         pytest.skip("there is a GPU")
-    command = [sys.executable, "bench/job.py", "--device", "gpu", "--steps", "2", "--variants", "np1"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    done = job("--device", "gpu", "--steps", "2")
     assert done.returncode == 1
     assert "--device gpu, and the GPUs that TensorFlow can use: none" in done.stderr
+
+
+def test_job_on_the_cpu(tmp_path: Path) -> None:
+    done = job("--steps", "60", "--out", str(tmp_path / "job.json"))
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "job.json").read_text())
+    (found,) = result["results"].values()
+    assert (result["device"], found["ranks"]) == ("cpu", 1)
+    assert found["samples_per_second"] > 0
+    assert sum(found["of_which"].values()) == pytest.approx(found["milliseconds_per_step"], rel=0.01)
