@@ -1,18 +1,23 @@
 """Samples per second of a whole training job, and where its time goes.
 
-    python bench/job.py [--steps 1500] [--variants np1,np2,...] [--out FILE.json]
+    python bench/job.py [--steps 1500] [--variants np1,np2,...] [--layout ml1m] [--device cpu] [--out FILE.json]
 
 Generates a file of MovieLens-1M's shape (665,000 rows, 8 columns) and trains a DeepFM 256-128-64 with
 16-wide tables by Adam on it, batch 1024 per rank: reading, hashing, packing, forward, backward, exchange,
-update, logging. Counted from the end of the first call (which traces the graph) to the end of the last.
+update, logging. `--layout criteo` is one of Criteo's shape (40 columns) and a DLRM with 26 tables of 1,000,000
+rows, 16 wide, by Adagrad. `--device gpu` computes on the GPUs, a rank to each; without one that TensorFlow can
+use it ends with an error. Counted from the end of the first call (which traces the graph) to the end of the last.
 For rank 0: `input` is waiting for a batch, `feed` laying batches end to end, `communication` the time in
-collectives, waiting for the other ranks included, `compute` the rest of the steps, `other` the loop around.
+collectives, waiting for the other ranks included, `compute` the rest of the steps, `other` the loop around;
+`share_outside_steps` is input, feed and other, in which a GPU has nothing to do.
 Variants: np1, np1-tensorflow (stock operations only), np2 (MPI), np2-gloo, np2-fp16. Results as JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -24,6 +29,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import ml1m
+from layouts import LAYOUTS
 from machine import describe, report
 
 BATCH = 1024
@@ -38,14 +44,41 @@ VARIANTS: dict[str, tuple[int, list[str], dict[str, str], str]] = {
 }
 
 
-def launch(name: str, data: pathlib.Path, folder: pathlib.Path, steps: int) -> dict[str, Any]:
+#: Rows of the generated files.
+ROWS = {"ml1m": ml1m.ROWS, "criteo": 400_000}
+
+
+def config_text(layout: str, data: pathlib.Path, model_dir: pathlib.Path, steps: int) -> str:
+    if layout == "ml1m":
+        return ml1m.config_text(data, model_dir, BATCH, steps)
+    text = LAYOUTS[layout].config()
+    for old, new in (
+        ('"criteo.csv"', f'"{data}"'),
+        ('model_dir: "unused"', f'model_dir: "{model_dir}"'),
+        (
+            "train_config {",
+            f"train_config {{ num_steps: {steps} log_step_count_steps: {min(1000, steps)} "
+            "save_checkpoints_steps: 1000000 train_distribute: HorovodStrategy",
+        ),
+        ("data_config {", f"data_config {{ batch_size: {BATCH} shuffle: false prefetch_size: 64"),
+    ):
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    return text
+
+
+def launch(
+    name: str, layout: str, device: str, data: pathlib.Path, folder: pathlib.Path, steps: int
+) -> dict[str, Any]:
     """Runs a variant in processes of its own."""
     ranks, flags, environment, extra = VARIANTS[name]
+    if device == "cpu":
+        environment = {**environment, "CUDA_VISIBLE_DEVICES": "-1"}
     config = folder / f"{name}.config"
-    text = ml1m.config_text(data, folder / name, BATCH, steps)
+    text = config_text(layout, data, folder / name, steps)
     config.write_text(text.replace("train_config {", f"train_config {{\n  {extra}", 1))
     out = folder / f"{name}.json"
-    program = [sys.executable, __file__, "--worker", str(config), "--out", str(out)]
+    program = [sys.executable, __file__, "--worker", str(config), "--device", device, "--out", str(out)]
     command = program if ranks == 1 else [str(BIN / "horovodrun"), *flags, "-np", str(ranks), *program]
     began = time.perf_counter()
     done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True)
@@ -101,18 +134,24 @@ def time_collectives(group: Any) -> Callable[[], float]:
     return lambda: float(spent.numpy())
 
 
-def work(config_path: str, out: pathlib.Path) -> None:
+def work(config_path: str, device: str, out: pathlib.Path) -> None:
     """One rank: trains, and on rank 0 writes what was measured."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import tensorflow as tf
+
     from hvdrec.config import load
     from hvdrec.parallel.launch import join_group
-    from hvdrec.trainer import loop, step
+    from hvdrec.trainer import loop
     from hvdrec.trainer.job import Job
     from hvdrec.trainer.run.threads import set_threads
+    from hvdrec.trainer.step import step
     from hvdrec.trainer.step.feed import Feed
 
     config = load(config_path)
     group = join_group()
+    gpus = [gpu.name for gpu in tf.config.get_visible_devices("GPU")]
+    if (device == "gpu") != bool(gpus):
+        sys.exit(f"--device {device}, and the GPUs that TensorFlow can use: {', '.join(gpus) or 'none'}")
     set_threads(config.proto.train_config, group.local_size)
     communication = time_collectives(group)
     clock = Clock()
@@ -121,8 +160,8 @@ def work(config_path: str, out: pathlib.Path) -> None:
     marks: list[tuple[float, float, float, int]] = []
     make = step.TrainStep.__init__
 
-    def init(self: Any, *args: Any) -> None:
-        make(self, *args)
+    def init(self: Any, *args: Any, **named: Any) -> None:
+        make(self, *args, **named)
         self.run = clock.wrap("steps", self.run, lambda result: result.report.numpy())
 
     report = loop.Loop._report
@@ -151,8 +190,11 @@ def work(config_path: str, out: pathlib.Path) -> None:
             "samples_per_second": round(samples / wall),
             "milliseconds_per_step": round(1000 * wall / steps, 3),
             "of_which": {name: round(1000 * value / steps, 3) for name, value in parts.items()},
+            "share_outside_steps": round((parts["input"] + parts["feed"] + parts["other"]) / wall, 4),
             "cpu_milliseconds_per_step_of_rank_0": round(1000 * cpu / steps, 3),
         }
+        if gpus:
+            result["gpu_megabytes"] = round(tf.config.experimental.get_memory_info("GPU:0")["peak"] / 1e6, 1)
         out.write_text(json.dumps(result))
     group.close()
 
@@ -167,18 +209,26 @@ def show(name: str, result: dict[str, Any]) -> None:
     )
 
 
-def bench(names: Sequence[str], steps: int, times: int) -> dict[str, Any]:
+def bench(names: Sequence[str], layout: str, device: str, steps: int, times: int) -> dict[str, Any]:
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        data = pathlib.Path(folder, "ml1m.csv")
-        ml1m.write_data(data)
+        data = pathlib.Path(folder, f"{layout}.csv")
+        LAYOUTS[layout].write(data, ROWS[layout])
         for turn in range(times):
             for name in names:
-                result = launch(name, data, pathlib.Path(tempfile.mkdtemp(dir=folder)), steps)
+                result = launch(name, layout, device, data, pathlib.Path(tempfile.mkdtemp(dir=folder)), steps)
                 show(name, result)
                 if turn == 0 or result["samples_per_second"] > results[name]["samples_per_second"]:
                     results[name] = result
     return results
+
+
+def tensorflow_package() -> str:
+    """The name of the one that is installed."""
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        importlib.metadata.version("tensorflow-cpu")
+        return "tensorflow-cpu"
+    return "tensorflow"
 
 
 def main() -> None:
@@ -186,18 +236,22 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--times", type=int, default=1, help="runs of each variant; the best one counts")
     parser.add_argument("--variants", default=",".join(VARIANTS))
+    parser.add_argument("--layout", choices=ROWS, default="ml1m")
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument("--out", type=pathlib.Path)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
-        work(args.worker, args.out)
+        work(args.worker, args.device, args.out)
         return
     result = {
         "benchmark": "job",
-        **describe("tensorflow-cpu", "horovod", "numpy"),
+        **describe(tensorflow_package(), "horovod", "numpy"),
+        "layout": args.layout,
+        "device": args.device,
         "batch_size": BATCH,
         "steps": args.steps,
-        "results": bench(args.variants.split(","), args.steps, args.times),
+        "results": bench(args.variants.split(","), args.layout, args.device, args.steps, args.times),
     }
     report(result, args.out)
 

@@ -1,54 +1,40 @@
 // Holds the CUDA kernels against the CPU's on this machine's GPU, and times them.
 //
 // Writes one JSON document. Exit status: 0 all hold; 1 some differ, or CUDA reports an error; 3
-// there is no GPU that can be used. `--short` leaves the largest sizes out.
+// there is no GPU that can be used.
+//
+//   --short            no more than 16,384 rows of pairs and 1,000 of embeddings
+//   --rows N           no more than N of either
+//   --from N           no fewer
+//   --only FORM        pairs, cut (pairs of which some are left out) or embeddings
+//   --runs N           that are timed; 10
 
 #include <cuda_runtime.h>
 
 #include <chrono>
 #include <cstdio>
-#include <cstring>
+#include <cstdlib>
 #include <memory>
 #include <stdexcept>
+#include <string>
 
 #include "kernels/gpu/gpu_losses.h"
 #include "kernels/gpu/gpu_machine.h"
+#include "tests/arena_scratch.h"
 #include "tests/loss_cases.h"
 
 namespace hvdrec {
 namespace {
 
 constexpr int kNoDevice = 3;
-constexpr int kRuns = 10;
 
-// Memory of the GPU, kept from run to run as TensorFlow's allocator does: the times are the
-// kernels'.
-class ArenaScratch final : public GpuScratch {
- public:
-  ~ArenaScratch() override {
-    for (const Block& block : blocks_) cudaFree(block.data);
-  }
+// What to check.
+struct Choice {
+  int64_t pairs = 1000000, embeddings = 16384, from = 0;  // rows: at most, at least
+  std::string only;                                       // empty: all forms
+  int runs = 10;
 
-  // All that was handed out may be handed out again.
-  void Rewind() { next_ = 0; }
-
-  void* Allocate(size_t bytes) override {
-    bytes = std::max<size_t>(bytes, 1);
-    if (next_ == blocks_.size() || blocks_[next_].bytes < bytes) {
-      Block block{nullptr, bytes};
-      if (cudaMalloc(&block.data, bytes) != cudaSuccess) throw std::bad_alloc();
-      blocks_.insert(blocks_.begin() + static_cast<std::ptrdiff_t>(next_), block);
-    }
-    return blocks_[next_++].data;
-  }
-
- private:
-  struct Block {
-    void* data;
-    size_t bytes;
-  };
-  std::vector<Block> blocks_;
-  size_t next_ = 0;
+  bool Wants(const char* form) const { return only.empty() || only == form; }
 };
 
 // A copy on the GPU of some of the host's values; null where there are none.
@@ -78,14 +64,16 @@ class OnGpu {
 };
 
 // Milliseconds of the quickest of some runs, from the call to the end of what it put on the stream.
+// A few seconds are enough of them.
 template <typename Body>
 double Best(int runs, const Body& body) {
-  double best = 1e300;
-  for (int run = 0; run < runs; ++run) {
+  double best = 1e300, spent = 0;
+  for (int run = 0; run < runs && spent < 2000; ++run) {
     const auto begin = std::chrono::steady_clock::now();
     body();
     const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begin;
     best = std::min(best, took.count());
+    spent += took.count();
   }
   return best;
 }
@@ -103,7 +91,7 @@ double MeasureBandwidth() {
   CheckCuda(cudaMalloc(&from, kBytes));
   CheckCuda(cudaMalloc(&to, kBytes));
   CheckCuda(cudaMemset(from, 1, kBytes));
-  const double milliseconds = Best(kRuns, [&] {
+  const double milliseconds = Best(10, [&] {
     CheckCuda(cudaMemcpy(to, from, kBytes, cudaMemcpyDeviceToDevice));
     CheckCuda(cudaDeviceSynchronize());
   });
@@ -135,6 +123,7 @@ struct Outcome {
   double loss_scale = 1e-290, gradient_scale = 1e-290;
   bool repeats = false;     // the same bits twice
   double gpu = 0, cpu = 0;  // milliseconds
+  double scratch = 0;       // bytes of the GPU
   double bytes = 0;         // that can't but be moved
   double flops = 0;         // of the matrix products; 0: none
 
@@ -143,7 +132,7 @@ struct Outcome {
 
 class Report {
  public:
-  explicit Report(const Device& device) : device_(device) {
+  Report(const Device& device, int runs) : runs(runs), device_(device) {
     std::printf(
         "{\"device\": \"%s\", \"compute_capability\": \"%d.%d\", \"cuda_runtime\": %d,\n"
         " \"copy_gigabytes_per_second\": %.1f, \"float32_teraflops\": %.1f,\n \"cases\": [",
@@ -156,16 +145,19 @@ class Report {
     std::printf(
         "%s\n  {\"case\": \"%s\", \"type\": \"%s\", \"holds\": %s, \"loss_error\": %.3g, "
         "\"gradient_error\": %.3g, \"same_bits\": %s, \"gpu_ms\": %.4f, \"cpu_ms\": %.4f, "
-        "\"gigabytes_per_second\": %.2f, \"of_memory_bound\": %.4f",
+        "\"scratch_megabytes\": %.3f, \"gigabytes_per_second\": %.2f, \"of_memory_bound\": %.4f",
         first_ ? "" : ",", o.name.c_str(), o.type.c_str(), o.Holds() ? "true" : "false",
         o.loss_error, o.gradient_error, o.repeats ? "true" : "false", o.gpu, o.cpu,
-        o.bytes / seconds * 1e-9, o.bytes / seconds / device_.bandwidth);
+        o.scratch * 1e-6, o.bytes / seconds * 1e-9, o.bytes / seconds / device_.bandwidth);
     if (o.flops > 0) std::printf(", \"of_gemm_bound\": %.4f", o.flops / seconds / device_.flops);
     std::printf("}");
     std::fflush(stdout);
     first_ = false;
     failed_ += !o.Holds();
   }
+
+  // Of each case.
+  const int runs;
 
   int End() const {
     std::printf("\n ],\n \"failed\": %d}\n", failed_);
@@ -181,7 +173,7 @@ class Report {
 // Runs both and compares; each call gives its loss and leaves its gradient in `expected`, and on
 // the GPU in `gradient`.
 template <typename T, typename OnCpu, typename OnDevice>
-Outcome Compare(Outcome outcome, const OnCpu& on_cpu, const std::vector<T>& expected,
+Outcome Compare(int runs, Outcome outcome, const OnCpu& on_cpu, const std::vector<T>& expected,
                 const OnDevice& on_gpu, const OnGpu<T>& gradient) {
   ArenaScratch scratch;
   const Gpu gpu{nullptr, &scratch};
@@ -197,7 +189,8 @@ Outcome Compare(Outcome outcome, const OnCpu& on_cpu, const std::vector<T>& expe
   run();
   const std::vector<T> first = gradient.Values();
   const double first_loss = loss;
-  outcome.gpu = Best(kRuns, run);
+  outcome.scratch = static_cast<double>(scratch.handed_out());
+  outcome.gpu = Best(runs, run);
   outcome.repeats = first == gradient.Values() && first_loss == loss;
   outcome.loss_error = Difference(loss, cpu_loss, outcome.loss_scale);
   outcome.gradient_error = Difference(first, expected, outcome.gradient_scale);
@@ -205,7 +198,7 @@ Outcome Compare(Outcome outcome, const OnCpu& on_cpu, const std::vector<T>& expe
 }
 
 template <typename T>
-Outcome CheckPairwise(const PairwiseCase& c) {
+void CheckPairwise(const PairwiseCase& c, Report* report) {
   const PairwiseInput<T> input(c);
   std::vector<T> expected(input.scores.size());
   const PairwiseRows<T> rows{input.scores.data(), input.labels.data(), OrNull(input.weights),
@@ -218,14 +211,14 @@ Outcome CheckPairwise(const PairwiseCase& c) {
   outcome.tolerance = sizeof(T) == sizeof(float) ? 2e-7 : 1e-10;
   outcome.bytes = static_cast<double>(c.rows) *
                   (sizeof(T) * (c.weighted ? 4 : 3) + (c.sessions > 0 ? sizeof(int64_t) : 0));
-  return Compare(
-      outcome,
+  report->Add(Compare(
+      report->runs, outcome,
       [&](const Parallel& threads) {
         return Pairwise<T>(rows, c.options, threads, expected.data()).loss;
       },
       expected,
       [&](const Gpu& gpu) { return Pairwise<T>(on_gpu, c.options, gpu, gradient.get()).loss; },
-      gradient);
+      gradient));
 }
 
 template <typename T>
@@ -248,8 +241,9 @@ void CheckSimilarity(int64_t rows, int64_t dim, bool sessions, Report* report) {
     outcome.bytes = 2 * count * sizeof(T) + static_cast<double>(rows) * sizeof(int64_t);
     outcome.flops = 6 * count * static_cast<double>(rows);
     report->Add(Compare(
-        outcome, [&](const Parallel& threads) { return loss(batch, threads, expected.data()); },
-        expected, [&](const Gpu& gpu) { return loss(on_gpu, gpu, gradient.get()); }, gradient));
+        report->runs, outcome,
+        [&](const Parallel& threads) { return loss(batch, threads, expected.data()); }, expected,
+        [&](const Gpu& gpu) { return loss(on_gpu, gpu, gradient.get()); }, gradient));
   };
   check("circle", [](const SimilarityBatch<T>& b, const auto& where, T* to) {
     return CircleLoss(b, CircleOptions(), where, to).loss;
@@ -294,7 +288,7 @@ void CheckSoftmax(int64_t queries, int64_t items, int64_t dim, bool more, Report
   outcome.flops = 6.0 * static_cast<double>(queries) * static_cast<double>(items * dim);
   const size_t behind = input.query_values.size();
   report->Add(Compare(
-      outcome,
+      report->runs, outcome,
       [&](const Parallel& threads) {
         return InBatchSoftmax(batch, threads, expected.data(), expected.data() + behind).loss;
       },
@@ -305,10 +299,10 @@ void CheckSoftmax(int64_t queries, int64_t items, int64_t dim, bool more, Report
       gradient));
 }
 
-void CheckEmbeddingLosses(bool small, Report* report) {
+void CheckEmbeddingLosses(const Choice& choice, Report* report) {
   for (const int64_t rows : {2, 100, 1000, 4096, 16384}) {
     for (const int64_t dim : {16, 128}) {
-      if (rows > (small ? 1000 : 16384)) continue;
+      if (rows > choice.embeddings || rows < choice.from) continue;
       CheckSimilarity<float>(rows, dim, false, report);
       CheckSoftmax<float>(rows, rows, dim, false, report);
       if (rows > 4096) continue;
@@ -318,47 +312,47 @@ void CheckEmbeddingLosses(bool small, Report* report) {
   }
 }
 
-void CheckPairwiseLosses(bool small, Report* report) {
+void CheckPairwiseLosses(const Choice& choice, Report* report) {
   for (const PairLoss loss : {PairLoss::kLogistic, PairLoss::kFocal, PairLoss::kHinge,
                               PairLoss::kSquaredHinge, PairLoss::kSquare}) {
     PairwiseOptions options;
     options.loss = loss;
     for (const int64_t rows : {1, 2, 1000, 4096, 16384, 100000, 1000000}) {
-      if (rows > (small ? 16384 : 1000000)) continue;
-      report->Add(CheckPairwise<float>({rows, 2, 0, false, 2.0, options}));
-      report->Add(CheckPairwise<float>({rows, 5, rows / 50, true, 2.0, options}));
+      if (rows > choice.pairs || rows < choice.from) continue;
+      CheckPairwise<float>({rows, 2, 0, false, 2.0, options}, report);
+      CheckPairwise<float>({rows, 5, rows / 50, true, 2.0, options}, report);
       options.margin = 0.5;
-      report->Add(CheckPairwise<double>({rows, 0, 0, true, 1e3, options}));
+      CheckPairwise<double>({rows, 0, 0, true, 1e3, options}, report);
       options.margin = 0;
     }
   }
 }
 
 // Forms that leave pairs out: the hardest, those below a limit, and both.
-void CheckCutPairs(bool small, Report* report) {
+void CheckCutPairs(const Choice& choice, Report* report) {
   for (const PairLoss loss : {PairLoss::kLogistic, PairLoss::kFocal, PairLoss::kHinge}) {
     for (const int64_t rows : {1, 2, 1000, 4096, 16384, 100000, 1000000}) {
-      if (rows > (small ? 16384 : 1000000)) continue;
+      if (rows > choice.pairs || rows < choice.from) continue;
       PairwiseOptions options;
       options.loss = loss;
       options.hardest = 0.1;
-      report->Add(CheckPairwise<float>({rows, 2, 0, false, 2.0, options}));
-      report->Add(CheckPairwise<float>({rows, 2, 0, true, 2.0, options, true}));
-      report->Add(CheckPairwise<float>({rows, 5, rows / 50, true, 2.0, options}));
+      CheckPairwise<float>({rows, 2, 0, false, 2.0, options}, report);
+      CheckPairwise<float>({rows, 2, 0, true, 2.0, options, true}, report);
+      CheckPairwise<float>({rows, 5, rows / 50, true, 2.0, options}, report);
       options.margin = 45;
-      report->Add(CheckPairwise<double>({rows, 0, 0, true, 1e3, options}));
+      CheckPairwise<double>({rows, 0, 0, true, 1e3, options}, report);
       if (loss == PairLoss::kHinge) continue;
       options.margin = 0;
       options.limit = 0.5;
-      report->Add(CheckPairwise<float>({rows, 5, 0, true, 2.0, options}));
+      CheckPairwise<float>({rows, 5, 0, true, 2.0, options}, report);
       options.hardest = 1;
-      report->Add(CheckPairwise<float>({rows, 2, 0, false, 2.0, options}));
-      report->Add(CheckPairwise<double>({rows, 5, rows / 50, true, 1e3, options}));
+      CheckPairwise<float>({rows, 2, 0, false, 2.0, options}, report);
+      CheckPairwise<double>({rows, 5, rows / 50, true, 1e3, options}, report);
     }
   }
 }
 
-int Run(bool small) {
+int Run(const Choice& choice) {
   int devices = 0;
   const cudaError_t status = cudaGetDeviceCount(&devices);
   if (status != cudaSuccess || devices == 0) {
@@ -367,10 +361,10 @@ int Run(bool small) {
     return kNoDevice;
   }
   try {
-    Report report(Look());
-    CheckPairwiseLosses(small, &report);
-    CheckCutPairs(small, &report);
-    CheckEmbeddingLosses(small, &report);
+    Report report(Look(), choice.runs);
+    if (choice.Wants("pairs")) CheckPairwiseLosses(choice, &report);
+    if (choice.Wants("cut")) CheckCutPairs(choice, &report);
+    if (choice.Wants("embeddings")) CheckEmbeddingLosses(choice, &report);
     return report.End();
   } catch (const std::exception& error) {
     std::fprintf(stderr, "\ngpu_check: %s\n", error.what());
@@ -378,9 +372,46 @@ int Run(bool small) {
   }
 }
 
+// False where the arguments aren't as they should be.
+bool Parse(int argc, char** argv, Choice* choice) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string name = argv[i];
+    if (name == "--short") {
+      choice->pairs = 16384;
+      choice->embeddings = 1000;
+      continue;
+    }
+    if (++i == argc) return false;
+    const std::string value = argv[i];
+    const long long number = std::atoll(argv[i]);
+    if (name == "--only") {
+      choice->only = value;
+      if (value != "pairs" && value != "cut" && value != "embeddings") return false;
+    } else if (number <= 0) {
+      return false;
+    } else if (name == "--rows") {
+      choice->pairs = choice->embeddings = number;
+    } else if (name == "--from") {
+      choice->from = number;
+    } else if (name == "--runs") {
+      choice->runs = static_cast<int>(number);
+    } else {
+      return false;
+    }
+  }
+  return true;
+}
+
 }  // namespace
 }  // namespace hvdrec
 
 int main(int argc, char** argv) {
-  return hvdrec::Run(argc > 1 && std::strcmp(argv[1], "--short") == 0);
+  hvdrec::Choice choice;
+  if (!hvdrec::Parse(argc, argv, &choice)) {
+    std::fprintf(stderr,
+                 "usage: gpu_check [--short] [--rows N] [--from N] [--runs N] "
+                 "[--only pairs|cut|embeddings]\n");
+    return 2;
+  }
+  return hvdrec::Run(choice);
 }

@@ -41,7 +41,11 @@ def test_cpu_sources_include_nothing_of_the_gpu() -> None:
 @pytest.mark.skipif(NVCC is None, reason="needs nvcc")
 @pytest.mark.parametrize(
     "source",
-    [*sorted((ROOT / "csrc/kernels").rglob("*.cu")), ROOT / "csrc/tests/gpu_check.cu"],
+    [
+        *sorted((ROOT / "csrc/kernels").rglob("*.cu")),
+        ROOT / "csrc/tests/gpu_check.cu",
+        ROOT / "csrc/bench/losses.cu",
+    ],
     ids=lambda p: p.stem,
 )
 def test_compiles(source: Path, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ PairwiseResult Pairwise(const PairwiseRows<T>& rows, const PairwiseOptions& opti
 
 // As kernels/similarity/circle.h and kernels/similarity/multi_similarity.h have them, products and
 // exponentials in T. Time O(anchors rows dim) and O(rows^2 dim) for the gradient, memory O(rows
-// dim).
+// dim); of a gradient no more than 2^16 dim numbers of scratch.
 template <typename T>
 SimilarityResult CircleLoss(const SimilarityBatch<T>& batch, const CircleOptions& options,
                             const Gpu& gpu, T* gradient);
@@ -35,7 +35,7 @@ SimilarityResult MultiSimilarityLoss(const SimilarityBatch<T>& batch,
                                      T* gradient);
 
 // As kernels/similarity/in_batch_softmax.h has it. Time O(queries items dim), memory O((queries +
-// items) dim).
+// items) dim); of each gradient no more than 2^16 dim numbers of scratch.
 template <typename T>
 SoftmaxResult InBatchSoftmax(const SoftmaxBatch<T>& batch, const Gpu& gpu, T* query_gradient,
                              T* item_gradient);

@@ -2,8 +2,8 @@
 // all of them never is.
 //
 // A block has kTile rows of the first set and goes over some tiles of the second's, in order. Its
-// threads hold a tile's products in registers, 4 x 4 each, while kDepth columns of the rows at a
-// time come through shared memory.
+// threads hold a tile's products in registers, kTall x kWide each, while kDepth columns of the rows
+// at a time come through shared memory: one panel of them is filled as another is multiplied.
 
 #ifndef HVDREC_KERNELS_GPU_TILE_STEPS_H_
 #define HVDREC_KERNELS_GPU_TILE_STEPS_H_
@@ -15,11 +15,15 @@
 namespace hvdrec {
 
 constexpr int kTile = 64;
-constexpr int kDepth = 8;
-constexpr int kTileThreads = 256;
-constexpr int kEdge = 4;                // of a thread's products
-constexpr int kAcross = kTile / kEdge;  // threads along a tile's edge
-constexpr int64_t kEnoughBlocks = 256;
+constexpr int kTall = 8, kWide = 4;     // of a thread's products
+constexpr int kAcross = kTile / kWide;  // threads along a tile's edge
+constexpr int kTileThreads = kAcross * kTile / kTall;
+constexpr int kStride = kTile + 4;       // of shared memory: four at a time, on other banks
+constexpr int64_t kEnoughBlocks = 1024;  // a few for each multiprocessor of the largest GPUs
+
+// Columns of a panel. Of double fewer: a block has 48 KB.
+template <typename T>
+constexpr int kDepth = sizeof(T) > 4 ? 8 : 16;
 
 // Two sets of rows of `dim` numbers, and into how many parts the second one's tiles are cut so that
 // few rows of the first still make enough blocks. By their sizes alone.
@@ -38,65 +42,157 @@ struct TileSets {
     return wanted < 1 ? 1 : wanted < tiles ? wanted : tiles < 1 ? 1 : tiles;
   }
   HVDREC_HD int64_t blocks() const { return row_tiles() * parts(); }
-  // Of a block.
-  HVDREC_HD int64_t first_row(int64_t block) const { return block / parts() * kTile; }
-  HVDREC_HD int64_t first_tile(int64_t block) const {
-    return block % parts() * column_tiles() / parts();
+};
+
+// Where a thread is: of the block's tiles, and of the steps of one tile. Counted on from step to
+// step, as divisions by numbers of 64 bits take longer than a step.
+struct TilePlace {
+  int64_t first_row, part, tile, last_tile;
+  int phase;
+
+  template <typename T>
+  HVDREC_HD static TilePlace First(const TileSets<T>& sets, int64_t block) {
+    const int64_t parts = sets.parts(), tiles = sets.column_tiles(), part = block % parts;
+    return {block / parts * kTile, part, part * tiles / parts, (part + 1) * tiles / parts, 0};
   }
-  HVDREC_HD int64_t last_tile(int64_t block) const {
-    return (block % parts() + 1) * column_tiles() / parts();
+  HVDREC_HD void Advance(int phases) {
+    if (++phase < phases || tile == last_tile) return;
+    phase = 0;
+    ++tile;
   }
+  // How many tiles the block has.
+  template <typename T>
+  HVDREC_HD static int64_t Tiles(const TileSets<T>& sets, int64_t block) {
+    const TilePlace place = First(sets, block);
+    return place.last_tile - place.tile;
+  }
+};
+
+// kDepth numbers of each of kTile rows, those of a column side by side.
+template <typename T>
+struct alignas(16) TilePanel {
+  T at[kDepth<T>][kStride];
 };
 
 template <typename T>
 struct TileStage {
-  T rows[kDepth][kTile];
-  T columns[kDepth][kTile];
+  TilePanel<T> rows[2], columns[2];
 };
 
 template <typename T>
 struct TileProducts {
-  T sums[kEdge][kEdge];
+  T sums[kTall][kWide];
+
+  HVDREC_HD void Clear() {
+    HVDREC_UNROLL
+    for (int i = 0; i < kTall; ++i) {
+      HVDREC_UNROLL
+      for (int j = 0; j < kWide; ++j) sums[i][j] = 0;
+    }
+  }
 };
 
-// Steps that make the products of one tile: a load and a multiplication for each kDepth numbers.
+// A thread's place among the products.
+HVDREC_HD inline int FirstTall(int thread) { return thread / kAcross * kTall; }
+HVDREC_HD inline int FirstWide(int thread) { return thread % kAcross * kWide; }
+
+// Four numbers of shared memory at once.
+template <typename T>
+struct alignas(16) Four {
+  T at[4];
+
+  HVDREC_HD static Four Load(const T* from) { return *reinterpret_cast<const Four*>(from); }
+  HVDREC_HD void Store(T* to) const { *reinterpret_cast<Four*>(to) = *this; }
+};
+
+// A thread's numbers of a panel, on their way from the GPU's memory.
+template <typename T>
+struct PanelShare {
+  static constexpr int kCount = kTile * kDepth<T> / kTileThreads;
+  static constexpr int kApart = kTileThreads / kDepth<T>;  // rows from one number to the next
+
+  T values[kCount];
+
+  // Of kTile rows from `first` on, the numbers from `from` on; 0 past the end of either.
+  HVDREC_HD void Fetch(const T* rows, int64_t count, int64_t dim, int64_t first, int64_t from,
+                       int thread) {
+    const int k = thread % kDepth<T>, r = thread / kDepth<T>;
+    const int64_t left = from + k < dim ? count - first - r : 0;
+    const T* const at = rows + (first + r) * dim + from + k;
+    HVDREC_UNROLL
+    for (int i = 0; i < kCount; ++i) {
+      values[i] = i * kApart < left ? at[i * kApart * dim] : T(0);
+    }
+  }
+  HVDREC_HD void Keep(int thread, TilePanel<T>* panel) const {
+    const int k = thread % kDepth<T>, r = thread / kDepth<T>;
+    HVDREC_UNROLL
+    for (int i = 0; i < kCount; ++i) panel->at[k][r + i * kApart] = values[i];
+  }
+
+  // As above, of kDepth rows kTile numbers: the panel turned.
+  HVDREC_HD void FetchTurned(const T* rows, int64_t count, int64_t dim, int64_t first, int64_t from,
+                             int thread) {
+    const int d = thread % kTile, r = thread / kTile;
+    const int64_t left = from + d < dim ? count - first - r : 0;
+    const T* const at = rows + (first + r) * dim + from + d;
+    HVDREC_UNROLL
+    for (int i = 0; i < kCount; ++i) {
+      values[i] = i * (kTileThreads / kTile) < left ? at[i * (kTileThreads / kTile) * dim] : T(0);
+    }
+  }
+  HVDREC_HD void KeepTurned(int thread, TilePanel<T>* panel) const {
+    const int d = thread % kTile, r = thread / kTile;
+    HVDREC_UNROLL
+    for (int i = 0; i < kCount; ++i) panel->at[r + i * (kTileThreads / kTile)][d] = values[i];
+  }
+};
+
+// Adds the products of two panels' columns.
+template <typename T>
+HVDREC_HD inline void AddProducts(const T (*tall)[kStride], const T (*wide)[kStride], int thread,
+                                  TileProducts<T>* products) {
+  const int r = FirstTall(thread), c = FirstWide(thread);
+  HVDREC_UNROLL
+  for (int k = 0; k < kDepth<T>; ++k) {
+    const Four<T> upper = Four<T>::Load(&tall[k][r]), lower = Four<T>::Load(&tall[k][r + 4]);
+    const Four<T> across = Four<T>::Load(&wide[k][c]);
+    HVDREC_UNROLL
+    for (int i = 0; i < kTall; ++i) {
+      HVDREC_UNROLL
+      for (int j = 0; j < kWide; ++j) {
+        products->sums[i][j] += (i < 4 ? upper.at[i % 4] : lower.at[i % 4]) * across.at[j];
+      }
+    }
+  }
+}
+
+// Steps that make the products of one tile: one for each panel, and one before them.
+template <typename T>
 HVDREC_HD inline int ProductSteps(int64_t dim) {
-  return 2 * static_cast<int>((dim + kDepth - 1) / kDepth);
+  return 1 + static_cast<int>((dim + kDepth<T> - 1) / kDepth<T>);
 }
 
 template <typename T>
 HVDREC_HD inline void ProductStep(const TileSets<T>& sets, int step, int64_t first_row,
                                   int64_t first_column, int thread, TileStage<T>* stage,
                                   TileProducts<T>* products) {
+  PanelShare<T> rows, columns;
+  const int64_t from = static_cast<int64_t>(step) * kDepth<T>;
+  const bool more = from < sets.dim;
+  if (more) {
+    rows.Fetch(sets.rows, sets.row_count, sets.dim, first_row, from, thread);
+    columns.Fetch(sets.columns, sets.column_count, sets.dim, first_column, from, thread);
+  }
   if (step == 0) {
-    HVDREC_UNROLL
-    for (int i = 0; i < kEdge; ++i) {
-      HVDREC_UNROLL
-      for (int j = 0; j < kEdge; ++j) products->sums[i][j] = 0;
-    }
+    products->Clear();
+  } else {
+    AddProducts(stage->rows[(step - 1) % 2].at, stage->columns[(step - 1) % 2].at, thread,
+                products);
   }
-  if (step % 2 == 0) {
-    const int64_t from = static_cast<int64_t>(step / 2) * kDepth;
-    for (int at = thread; at < kTile * kDepth; at += kTileThreads) {
-      const int r = at / kDepth, k = at % kDepth;
-      const bool inside = from + k < sets.dim;
-      const int64_t row = first_row + r, column = first_column + r;
-      stage->rows[k][r] =
-          inside && row < sets.row_count ? sets.rows[row * sets.dim + from + k] : T(0);
-      stage->columns[k][r] =
-          inside && column < sets.column_count ? sets.columns[column * sets.dim + from + k] : T(0);
-    }
-    return;
-  }
-  const int r = thread / kAcross * kEdge, c = thread % kAcross * kEdge;
-  for (int k = 0; k < kDepth; ++k) {
-    HVDREC_UNROLL
-    for (int i = 0; i < kEdge; ++i) {
-      HVDREC_UNROLL
-      for (int j = 0; j < kEdge; ++j) {
-        products->sums[i][j] += stage->rows[k][r + i] * stage->columns[k][c + j];
-      }
-    }
+  if (more) {
+    rows.Keep(thread, &stage->rows[step % 2]);
+    columns.Keep(thread, &stage->columns[step % 2]);
   }
 }
 
@@ -111,13 +207,14 @@ struct TileReduce {
   static constexpr int kSharers = kThreads / kTile;  // threads to a row
   using State = typename Visit::State;
   struct Shared {
-    TileStage<T> stage;
     union {
-      T tile[kTile][kTile + 1];
+      TileStage<T> stage;
+      T tile[kTile][kStride];
       State states[kThreads];
     };
   };
   struct Local {
+    TilePlace place;
     TileProducts<T> products;
     State state;
   };
@@ -126,50 +223,63 @@ struct TileReduce {
   Visit visit;
   State* out;  // [row][part]
 
-  HVDREC_HD int PerTile() const { return ProductSteps(sets.dim) + 2; }
+  HVDREC_HD int PerTile() const { return ProductSteps<T>(sets.dim) + 2; }
   HVDREC_HD int64_t Steps(int64_t block) const {
-    return (sets.last_tile(block) - sets.first_tile(block)) * PerTile() + 2;
+    return TilePlace::Tiles(sets, block) * PerTile() + 2;
   }
 
   HVDREC_HD void Step(int64_t step, int64_t block, int thread, Shared* shared, Local* local) const {
-    if (step == 0) visit.Clear(&local->state);
+    TilePlace* const place = &local->place;
+    if (step == 0) {
+      *place = TilePlace::First(sets, block);
+      visit.Clear(&local->state);
+    }
     const int per_tile = PerTile();
-    const int64_t tile = sets.first_tile(block) + step / per_tile;
-    const int phase = static_cast<int>(step % per_tile);
-    const int64_t first_row = sets.first_row(block), first_column = tile * kTile;
-    if (tile >= sets.last_tile(block)) {
-      End(phase, block, first_row, thread, shared, *local);
-    } else if (phase < per_tile - 2) {
-      ProductStep(sets, phase, first_row, first_column, thread, &shared->stage, &local->products);
-    } else if (phase == per_tile - 2) {
-      const int r = thread / kAcross * kEdge, c = thread % kAcross * kEdge;
+    const int64_t first_column = place->tile * kTile;
+    if (place->tile == place->last_tile) {
+      End(*place, thread, shared, local->state);
+    } else if (place->phase < per_tile - 2) {
+      ProductStep(sets, place->phase, place->first_row, first_column, thread, &shared->stage,
+                  &local->products);
+    } else if (place->phase == per_tile - 2) {
+      const int r = FirstTall(thread), c = FirstWide(thread);
       HVDREC_UNROLL
-      for (int i = 0; i < kEdge; ++i) {
-        HVDREC_UNROLL
-        for (int j = 0; j < kEdge; ++j) shared->tile[r + i][c + j] = local->products.sums[i][j];
+      for (int i = 0; i < kTall; ++i) {
+        const T* const sums = local->products.sums[i];
+        Four<T>{sums[0], sums[1], sums[2], sums[3]}.Store(&shared->tile[r + i][c]);
       }
     } else {
-      const int r = thread / kSharers, own = kTile / kSharers;
-      const int64_t row = first_row + r;
-      if (row >= sets.row_count) return;
-      for (int c = thread % kSharers * own; c < (thread % kSharers + 1) * own; ++c) {
-        const int64_t column = first_column + c;
-        if (column < sets.column_count) visit.Add(&local->state, row, column, shared->tile[r][c]);
+      Add(place->first_row, first_column, thread, *shared, &local->state);
+    }
+    place->Advance(per_tile);
+  }
+
+  // A thread's share of a row of the tile. Threads side by side have rows below each other.
+  HVDREC_HD void Add(int64_t first_row, int64_t first_column, int thread, const Shared& shared,
+                     State* state) const {
+    constexpr int kOwn = kTile / kSharers;
+    const int r = thread % kTile, first = thread / kTile * kOwn;
+    const int64_t row = first_row + r, left = sets.column_count - first_column;
+    if (row >= sets.row_count) return;
+    for (int c = first; c < first + kOwn && c < left; c += 4) {
+      const Four<T> four = Four<T>::Load(&shared.tile[r][c]);
+      HVDREC_UNROLL
+      for (int j = 0; j < 4; ++j) {
+        if (c + j < left) visit.Add(state, row, first_column + c + j, four.at[j]);
       }
     }
   }
 
-  HVDREC_HD void End(int phase, int64_t block, int64_t first_row, int thread, Shared* shared,
-                     const Local& local) const {
-    if (phase == 0) {
-      shared->states[thread] = local.state;
+  HVDREC_HD void End(const TilePlace& place, int thread, Shared* shared, const State& state) const {
+    if (place.phase == 0) {
+      shared->states[thread] = state;
       return;
     }
-    const int64_t row = first_row + thread;
+    const int64_t row = place.first_row + thread;
     if (thread >= kTile || row >= sets.row_count) return;
-    State sum = shared->states[thread * kSharers];
-    for (int k = 1; k < kSharers; ++k) visit.Merge(&sum, shared->states[thread * kSharers + k]);
-    out[row * sets.parts() + block % sets.parts()] = sum;
+    State sum = shared->states[thread];
+    for (int k = 1; k < kSharers; ++k) visit.Merge(&sum, shared->states[thread + k * kTile]);
+    out[row * sets.parts() + place.part] = sum;
   }
 };
 
@@ -177,68 +287,94 @@ struct TileReduce {
 template <typename T, typename Coefficient>
 struct TileApply {
   static constexpr int kThreads = kTileThreads;
+  static constexpr int kPanels = kTile / kDepth<T>;  // of a tile's columns
   struct Shared {
-    TileStage<T> stage;
-    T tile[kTile][kTile + 1];  // coefficients
+    union {
+      TileStage<T> stage;
+      T tile[kTile][kStride];  // coefficients, those of a column side by side
+    };
+    TilePanel<T> others[2];  // of the columns' rows, kTile numbers
   };
-  using Local = TileProducts<T>;
+  struct Local {
+    TilePlace place;
+    TileProducts<T> products;
+  };
 
   TileSets<T> sets;
   Coefficient coefficient;
   T* out;  // [part][row][dim], 0 at first
 
-  HVDREC_HD int PerTile() const { return ProductSteps(sets.dim) + 2; }
+  // After the products: a step for the coefficients, and for each kTile numbers of a row as many as
+  // a tile has panels.
+  HVDREC_HD int AfterProducts() const {
+    return 1 + kPanels * static_cast<int>((sets.dim + kTile - 1) / kTile);
+  }
   HVDREC_HD int64_t Steps(int64_t block) const {
-    return (sets.last_tile(block) - sets.first_tile(block)) * PerTile();
+    return TilePlace::Tiles(sets, block) * (ProductSteps<T>(sets.dim) + AfterProducts());
   }
 
   HVDREC_HD void Step(int64_t step, int64_t block, int thread, Shared* shared, Local* local) const {
-    const int per_tile = PerTile();
-    const int phase = static_cast<int>(step % per_tile);
-    const int64_t first_row = sets.first_row(block);
-    const int64_t first_column = (sets.first_tile(block) + step / per_tile) * kTile;
-    const int r = thread / kAcross * kEdge, c = thread % kAcross * kEdge;
-    if (phase < per_tile - 2) {
-      ProductStep(sets, phase, first_row, first_column, thread, &shared->stage, local);
-    } else if (phase == per_tile - 2) {
-      HVDREC_UNROLL
-      for (int i = 0; i < kEdge; ++i) {
-        HVDREC_UNROLL
-        for (int j = 0; j < kEdge; ++j) {
-          const int64_t row = first_row + r + i, column = first_column + c + j;
-          const bool inside = row < sets.row_count && column < sets.column_count;
-          shared->tile[r + i][c + j] = inside ? coefficient(row, column, local->sums[i][j]) : T(0);
-        }
-      }
+    TilePlace* const place = &local->place;
+    if (step == 0) *place = TilePlace::First(sets, block);
+    const int products = ProductSteps<T>(sets.dim);
+    const int64_t first_column = place->tile * kTile;
+    if (place->phase < products) {
+      ProductStep(sets, place->phase, place->first_row, first_column, thread, &shared->stage,
+                  &local->products);
+    } else if (place->phase == products) {
+      SetCoefficients(place->first_row, first_column, thread, local->products, shared);
     } else {
-      const int64_t part = block % sets.parts();
-      for (int64_t d = c; d < sets.dim; d += kTile) {
-        Multiply(first_row + r, first_column, d, r, shared, out + part * sets.row_count * sets.dim);
-      }
+      Multiply(*place, place->phase - products - 1, thread, shared, &local->products);
     }
+    place->Advance(products + AfterProducts());
   }
 
-  // Adds the tile's share to kEdge numbers of kEdge rows, which no other thread writes.
-  HVDREC_HD void Multiply(int64_t row, int64_t first_column, int64_t d, int r, const Shared* shared,
-                          T* to) const {
-    T sums[kEdge][kEdge] = {};
-    const int64_t left = sets.column_count - first_column;
-    const int columns = left < kTile ? static_cast<int>(left) : kTile;
-    for (int c = 0; c < columns; ++c) {
-      const T* const other = sets.columns + (first_column + c) * sets.dim + d;
+  HVDREC_HD void SetCoefficients(int64_t first_row, int64_t first_column, int thread,
+                                 const TileProducts<T>& products, Shared* shared) const {
+    PanelShare<T> others;
+    others.FetchTurned(sets.columns, sets.column_count, sets.dim, first_column, 0, thread);
+    const int r = FirstTall(thread), c = FirstWide(thread);
+    HVDREC_UNROLL
+    for (int j = 0; j < kWide; ++j) {
       HVDREC_UNROLL
-      for (int j = 0; j < kEdge; ++j) {
-        const T value = d + j < sets.dim ? other[j] : T(0);
-        HVDREC_UNROLL
-        for (int i = 0; i < kEdge; ++i) sums[i][j] += shared->tile[r + i][c] * value;
+      for (int i = 0; i < kTall; ++i) {
+        const int64_t row = first_row + r + i, column = first_column + c + j;
+        const bool inside = row < sets.row_count && column < sets.column_count;
+        shared->tile[c + j][r + i] = inside ? coefficient(row, column, products.sums[i][j]) : T(0);
       }
     }
+    others.KeepTurned(thread, &shared->others[0]);
+  }
+
+  // Of the coefficients, one panel of columns' times kTile numbers of their rows. What a panel's
+  // last adds up to goes to the numbers of `out` that no other thread writes.
+  HVDREC_HD void Multiply(const TilePlace& place, int step, int thread, Shared* shared,
+                          TileProducts<T>* sums) const {
+    const int panel = step % kPanels;
+    const int64_t first_number = static_cast<int64_t>(step / kPanels) * kTile;
+    const int next = (step + 1) % kPanels;
+    const int64_t next_number = static_cast<int64_t>((step + 1) / kPanels) * kTile;
+    const bool more = next_number < sets.dim;
+    PanelShare<T> others;
+    if (more) {
+      others.FetchTurned(sets.columns, sets.column_count, sets.dim,
+                         place.tile * kTile + next * kDepth<T>, next_number, thread);
+    }
+    if (panel == 0) sums->Clear();
+    AddProducts(&shared->tile[panel * kDepth<T>], shared->others[step % 2].at, thread, sums);
+    if (more) others.KeepTurned(thread, &shared->others[(step + 1) % 2]);
+    if (panel == kPanels - 1) AddTo(place, first_number, thread, *sums);
+  }
+
+  HVDREC_HD void AddTo(const TilePlace& place, int64_t first_number, int thread,
+                       const TileProducts<T>& sums) const {
+    const int64_t row = place.first_row + FirstTall(thread), d = first_number + FirstWide(thread);
+    T* const to = out + (place.part * sets.row_count + row) * sets.dim + d;
     HVDREC_UNROLL
-    for (int i = 0; i < kEdge; ++i) {
+    for (int i = 0; i < kTall; ++i) {
       HVDREC_UNROLL
-      for (int j = 0; j < kEdge; ++j) {
-        if (row + i < sets.row_count && d + j < sets.dim)
-          to[(row + i) * sets.dim + d + j] += sums[i][j];
+      for (int j = 0; j < kWide; ++j) {
+        if (row + i < sets.row_count && d + j < sets.dim) to[i * sets.dim + j] += sums.sums[i][j];
       }
     }
   }

@@ -18,12 +18,14 @@ namespace similarity_steps {
 
 // What an anchor's sums make: its loss, and what to add to the exponent of a pair for the pair's
 // share in the gradient, apart from the slope and the mean over rows.
+template <typename T>
 struct AnchorResult {
-  double loss, positive_offset, negative_offset;
+  double loss;
+  T positive_offset, negative_offset;
 
   HVDREC_HD void Clear() {
     loss = 0;
-    positive_offset = negative_offset = -INFINITY;
+    positive_offset = negative_offset = static_cast<T>(-INFINITY);
   }
 };
 
@@ -47,13 +49,13 @@ struct CircleForm {
     return Weight(positive, s) * (positive ? -gamma : gamma);
   }
   HVDREC_HD void Finish(const RunningExpSum<T>& positives, const RunningExpSum<T>& negatives,
-                        AnchorResult* result) const {
+                        AnchorResult<T>* result) const {
     if (positives.empty() || negatives.empty()) return;
     const double p = positives.Log(), n = negatives.Log();
     const double log_sigmoid = -Softplus(-p - n);
     result->loss = Softplus(p + n);
-    result->positive_offset = log_sigmoid - p;
-    result->negative_offset = log_sigmoid - n;
+    result->positive_offset = static_cast<T>(log_sigmoid - p);
+    result->negative_offset = static_cast<T>(log_sigmoid - n);
   }
 
   bool mining() const { return false; }
@@ -82,16 +84,16 @@ struct MultiSimilarityForm {
   }
   HVDREC_HD T Slope(bool positive, T) const { return positive ? T(-1) : T(1); }
   HVDREC_HD void Finish(const RunningExpSum<T>& positives, const RunningExpSum<T>& negatives,
-                        AnchorResult* result) const {
+                        AnchorResult<T>* result) const {
     if (!positives.empty()) {
       const double p = Softplus(positives.Log());
       result->loss += p / wide_alpha;
-      result->positive_offset = -p;
+      result->positive_offset = static_cast<T>(-p);
     }
     if (!negatives.empty()) {
       const double n = Softplus(negatives.Log());
       result->loss += n / wide_beta;
-      result->negative_offset = -n;
+      result->negative_offset = static_cast<T>(-n);
     }
   }
 
@@ -209,12 +211,12 @@ struct FinishAnchor {
   AddExponentials<T, Form> visit;
   const typename AddExponentials<T, Form>::State* states;
   int64_t parts;
-  AnchorResult* results;
+  AnchorResult<T>* results;
   LossSum* losses;
 
   HVDREC_HD void operator()(int64_t anchor) const {
     const auto sums = MergeParts(visit, states, anchor, parts);
-    AnchorResult result;
+    AnchorResult<T> result;
     result.Clear();
     visit.form.Finish(sums.positive, sums.negative, &result);
     results[anchor] = result;
@@ -228,7 +230,7 @@ struct PairShare {
   Form form;
   Classes classes;
   Mining<T> mining;
-  const AnchorResult* results;
+  const AnchorResult<T>* results;
   int64_t first_anchor, anchors;
   T mean;
 
@@ -243,9 +245,8 @@ struct PairShare {
 
   HVDREC_HD T Of(int64_t anchor, bool positive, T s, T exponent) const {
     if (anchor < 0 || anchor >= anchors || !mining.Counts(anchor, positive, s)) return 0;
-    const AnchorResult& result = results[anchor];
-    return std::exp(exponent +
-                    static_cast<T>(positive ? result.positive_offset : result.negative_offset));
+    const AnchorResult<T>& result = results[anchor];
+    return std::exp(exponent + (positive ? result.positive_offset : result.negative_offset));
   }
 };
 
@@ -290,7 +291,7 @@ SimilarityResult RunSimilarityTwin(const SimilarityBatch<T>& batch, const Form& 
   }
   const steps::AddExponentials<T, Form> visit{form, classes, mining, batch.first_anchor};
   const auto* const states = ReduceTiles(machine, sets, visit);
-  auto* const results = machine.template Allocate<steps::AnchorResult>(batch.anchors);
+  auto* const results = machine.template Allocate<steps::AnchorResult<T>>(batch.anchors);
   auto* const losses = machine.template Allocate<steps::LossSum>(batch.anchors);
   ForEach(machine, batch.anchors,
           steps::FinishAnchor<T, Form>{visit, states, sets.parts(), results, losses});
