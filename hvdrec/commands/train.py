@@ -42,7 +42,7 @@ def train(config: Config, flags: Any) -> None:
     own_ranks = int(train_config.num_gpus_per_worker)
     mirrored = train_config.train_distribute == train_pb2.MirroredStrategy
     if mirrored and own_ranks > 1 and launched_size() == 1:
-        relaunch(own_ranks, "hvdrec.train", sys.argv[1:])
+        relaunch(own_ranks, sys.argv[1:])
     signals = StopSignals()
     with signals.watching():
         model_dir = config.proto.model_dir
