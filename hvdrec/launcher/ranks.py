@@ -32,7 +32,7 @@ _RULE = re.compile(rb"-{60,}\s*")
 _NON_ZERO = b"exited with non-zero status"
 #: With these lines a rank has said why it ends.
 _LAST_WORDS = (b"hvdrec: ", b"stopped by the user")
-_RANK = b"OMPI_COMM_WORLD_RANK="
+_RANK = f"{launcher_process.MPI_RANK}=".encode()
 
 
 class Ranks:

@@ -23,6 +23,8 @@ LAUNCHER = "HVDREC_LAUNCHER_PID"
 #: Names of the processes that start ranks for Open MPI 5 and 4: on the launching host, and on others.
 _HERE = ("prterun", "mpirun", "mpiexec", "orterun")
 _ELSEWHERE = ("prted", "orted")
+#: What each leaves in its ranks' environment.
+MPI_RANK, _GLOO_RANK = "OMPI_COMM_WORLD_RANK", "HOROVOD_RANK"
 #: In the command line of the process that `horovodrun --gloo` has for each rank.
 _GLOO = b"--multiprocessing-fork"
 #: How far above a rank its launcher is looked for: scripts may lie between.
@@ -106,7 +108,8 @@ def let_go() -> None:
 def find() -> int | None:
     """The launcher's process on this machine, None if there is none or it can't be stopped."""
     for pid in _parents():
-        if _name(pid) in (*_HERE, *_ELSEWHERE) or _GLOO in _command(pid):
+        by_mpi = MPI_RANK in os.environ and _name(pid) in (*_HERE, *_ELSEWHERE)
+        if by_mpi or (_GLOO_RANK in os.environ and _GLOO in _command(pid)):
             # The kernel lets nobody inside stop the first process of a container.
             return pid if pid != 1 else None
     return None

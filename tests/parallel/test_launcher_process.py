@@ -83,9 +83,11 @@ def test_found_above_a_rank_by_its_name(tmp_path: pathlib.Path) -> None:
     # The kernel calls a script by its own name. The shell between is what a user's script would be.
     named.write_text(f"#!/bin/sh\necho $$\nsh -c \"'{sys.executable}' -c '{program}'; true\"\n")
     named.chmod(0o755)
-    done = subprocess.run([str(named)], capture_output=True, text=True, check=True)
-    own, found = done.stdout.split()
-    assert own == found
+    for rank, expected in (({}, False), ({"OMPI_COMM_WORLD_RANK": "0"}, True)):
+        environment = {**os.environ, **rank}
+        done = subprocess.run([str(named)], env=environment, capture_output=True, text=True, check=True)
+        own, found = done.stdout.split()
+        assert (own == found) == expected
 
 
 def test_a_line_reaches_its_standard_error(tmp_path: pathlib.Path) -> None:
