@@ -11,6 +11,7 @@ CONFIG    ?= configs/deepfm_adult.config
 MODEL_DIR ?= runs/$(basename $(notdir $(CONFIG)))-$(shell date +%Y%m%d-%H%M%S)
 ARGS      ?=
 KILLS     ?= 1000
+STOPS     ?= 20
 export GPU PYTHON
 # TensorFlow's start-up remarks; its warnings and errors still show.
 export TF_CPP_MIN_LOG_LEVEL ?= 1
@@ -39,7 +40,7 @@ help: ## Show this list
 	@echo '            ARGS="more flags of hvdrec.train"  PYTHON=python3.11  GPU=1 (CUDA and NCCL, in .venv-gpu)'
 
 train: build ## Set up what is missing, then train CONFIG on NP ranks of this machine
-	$(VENV)/bin/horovodrun --disable-cache -np $(NP) $(PY) -m hvdrec.train \
+	$(PY) -m hvdrec.launch local -np $(NP) -- \
 	  --pipeline_config_path $(CONFIG) --model_dir $(MODEL_DIR) $(ARGS)
 
 test: build lint ## Set up what is missing, then run lint, types, import contracts and all tests
@@ -48,8 +49,9 @@ test: build lint ## Set up what is missing, then run lint, types, import contrac
 test-multinode: build ## Run the tests on several hosts (network namespaces: as root, with sshd and ip)
 	$(PY) -m pytest -m multinode -rs tests/multinode $(ARGS)
 
-soak: build ## Kill 1,000 saves between two system calls, and runs at any moment (KILLS=1000; minutes)
-	$(PY) -m pytest tests/checkpoint/test_kills.py tests/commands/test_killed_run.py --kills $(KILLS) \
+soak: build ## Kill 1,000 saves between two system calls, runs at any moment, stop each launcher (KILLS=1000 STOPS=20; an hour)
+	$(PY) -m pytest tests/checkpoint/test_kills.py tests/commands/test_killed_run.py \
+	  tests/multirank/test_terminal.py --kills $(KILLS) --stops $(STOPS) \
 	  --timeout 0 -o faulthandler_timeout=0 $(ARGS)
 
 # SANITIZE=thread looks for races. The short forms are part of the tests (tests/ops).

@@ -12,3 +12,7 @@ if os.path.exists(os.path.join(_bin, "mpirun")):
     os.environ.setdefault("OPAL_PREFIX", sys.prefix)
     if _bin not in os.environ.get("PATH", "").split(os.pathsep):
         os.environ["PATH"] = os.pathsep.join(filter(None, (_bin, os.environ.get("PATH"))))
+
+# It imports TensorFlow, whose start-up remarks nobody can act on; warnings and errors still show.
+if "horovodrun" in map(os.path.basename, sys.orig_argv[:2]):
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")

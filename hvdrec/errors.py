@@ -40,12 +40,17 @@ class WriteError(CheckpointError):
 
 
 class StoppedError(UserError):
-    """The run was asked to stop and has saved; the text says where it can go on."""
+    """The run was asked to stop and has saved; the text says where it can go on.
+
+    Attributes:
+        told: Whether the user has been shown the text.
+    """
 
     def __init__(self, text: str, signal_number: int) -> None:
         """Keeps the exit code shells give to a process that the signal ended."""
         super().__init__(text)
         self.exit_code = 128 + signal_number
+        self.told = False
 
 
 class StorageError(UserError):

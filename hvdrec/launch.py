@@ -10,6 +10,7 @@ from hvdrec.commands.main import main
 from hvdrec.config.names import hint
 from hvdrec.errors import ConfigError
 from hvdrec.launcher import emr, local, pai, servers
+from hvdrec.launcher.ranks import Ranks
 from hvdrec.launcher.run import processes, render
 from hvdrec.launcher.start import become, supervise
 
@@ -45,6 +46,8 @@ def run(arguments: list[str]) -> int | None:
         print(f"hvdrec.launch: ignored: {text}", file=sys.stderr)
     if described.servers:
         return supervise(described, started)
+    if described.ranks > 1:
+        return Ranks(started[0]).run()
     become(started[0])
 
 

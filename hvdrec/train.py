@@ -1,4 +1,4 @@
-"""Trains a model: ``horovodrun -np N python -m hvdrec.train --pipeline_config_path X.config``."""
+"""Trains a model: ``python -m hvdrec.launch local -np N --pipeline_config_path X.config``."""
 
 from __future__ import annotations
 

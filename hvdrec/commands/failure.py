@@ -22,6 +22,15 @@ def clear(model_dir: str) -> None:
         os.remove(os.path.join(model_dir, _FILE))
 
 
+def record(model_dir: str, rank: int, message: str) -> None:
+    """Leaves why a rank failed, unless another failed before it."""
+    path = os.path.join(model_dir, _FILE)
+    with contextlib.suppress(OSError):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "x", encoding="utf-8") as file:
+            json.dump({"rank": rank, "message": message}, file)
+
+
 def stop_all(group: ReplicaGroup, model_dir: str, error: BaseException) -> None:
     """Leaves the group because of `error`, so that no rank waits for this one for ever.
 
@@ -36,11 +45,8 @@ def stop_all(group: ReplicaGroup, model_dir: str, error: BaseException) -> None:
     path = os.path.join(model_dir, _FILE)
     if isinstance(error, UserError) or not _is_echo(error):
         if not isinstance(error, PeerError):
-            with contextlib.suppress(OSError):
-                os.makedirs(os.path.dirname(path), exist_ok=True)
-                with open(path, "x", encoding="utf-8") as file:
-                    said = str(error) if isinstance(error, UserError) else words(error)
-                    json.dump({"rank": group.rank, "message": said}, file)
+            said = str(error) if isinstance(error, UserError) else words(error)
+            record(model_dir, group.rank, said)
         group.close()
         return
     group.close()

@@ -39,7 +39,9 @@ def main(
     try:
         return run(parse(arguments)) or 0
     except StoppedError as stopped:
-        print(f"hvdrec: {stopped}", file=sys.stderr, flush=True)
+        # The ranks stop together.
+        if not stopped.told and launched_rank() == 0:
+            print(f"hvdrec: {stopped}", file=sys.stderr, flush=True)
         return stopped.exit_code
     except UserError as error:
         if isinstance(error, ConfigError) and launched_rank() > 0:
@@ -47,7 +49,8 @@ def main(
             time.sleep(_RANK_0_SECONDS)
         return _fail(error, error.exit_code, verbose)
     except KeyboardInterrupt:
-        print("stopped by the user", file=sys.stderr)
+        if launched_rank() == 0:
+            print("stopped by the user", file=sys.stderr)
         return 130
     except Exception as error:
         return _fail(error, 1, verbose, f"{_named(error)} (give --verbose for the stack trace)")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from hvdrec.commands.failure import clear, stop_all
+from hvdrec.commands.failure import clear, record, stop_all
 from hvdrec.commands.separate_evaluator import follow
 from hvdrec.config import Config, save
 from hvdrec.config.flags import EVAL_METHODS
 from hvdrec.config.protos import train_pb2
 from hvdrec.errors import StoppedError
+from hvdrec.parallel import launcher_process
 from hvdrec.parallel.environment import launched_size
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.launch import join_group, relaunch
@@ -39,7 +42,7 @@ def train(config: Config, flags: Any) -> None:
     own_ranks = int(train_config.num_gpus_per_worker)
     mirrored = train_config.train_distribute == train_pb2.MirroredStrategy
     if mirrored and own_ranks > 1 and launched_size() == 1:
-        relaunch(own_ranks, "hvdrec.train", sys.argv[1:])
+        relaunch(own_ranks, sys.argv[1:])
     signals = StopSignals()
     with signals.watching():
         model_dir = config.proto.model_dir
@@ -49,24 +52,45 @@ def train(config: Config, flags: Any) -> None:
         log.set_up(group.rank, flags.verbose, config.warnings)
         set_threads(train_config, group.local_size)
         group.watch()
+        signals.peers = _peers(group)
         if train_config.is_profiling and group.rank == 0:
             log_devices()
         if separate:
             need_one_folder(model_dir, group)
         if not group.trains:
+            # It has nothing to save, and the others hold the launcher for themselves.
+            launcher_process.let_go()
             show(follow(config, group, signals, before, flags.hpo_metric_save_path))
             group.close()
             return
-        with locked(config, group, signals) as folder:
-            try:
-                run_job(flags, signals, group, lambda: Job(config, group, folder))
-            except StoppedError:
-                group.close()
-                raise
-            except BaseException as error:
-                stop_all(group, folder.path, error)
-                raise
+        try:
+            with locked(config, group, signals) as folder:
+                try:
+                    run_job(flags, signals, group, lambda: Job(config, group, folder))
+                except StoppedError:
+                    raise
+                except BaseException as error:
+                    stop_all(group, folder.path, error)
+                    raise
+        except StoppedError as stopped:
+            _leave(group, signals, stopped)
+            raise
         group.close()
+
+
+def _peers(group: ReplicaGroup) -> dict[int, int]:
+    """The other processes of this machine, by number, with their ranks (collective, of all started)."""
+    own = (socket.gethostname(), os.getpid())
+    started = group.gather_from_all(own)
+    return {pid: rank for rank, (host, pid) in enumerate(started) if host == own[0] and pid != own[1]}
+
+
+def _leave(group: ReplicaGroup, signals: StopSignals, stopped: StoppedError) -> None:
+    """Leaves the group once no rank has anything left to write: the launcher may kill then (collective)."""
+    if group.rank == 0 and stopped.exit_code == 128 + signal.SIGTERM:
+        stopped.told = signals.say(f"hvdrec: {stopped}")
+    group.gather_objects(None)
+    group.close()
 
 
 @contextlib.contextmanager
@@ -123,12 +147,17 @@ def run_job(flags: Any, signals: StopSignals, group: ReplicaGroup, make: Callabl
         hpo_metric_save_path=flags.hpo_metric_save_path,
         signals=signals,
     )
-    result = job.train(
-        flags.continue_train,
-        flags.verify_replicas,
-        options,
-        lambda: run_on_all_ranks(group, lambda: _claim(job)),
-    )
+
+    def lost(rank: int) -> None:
+        record(job.folder.path, rank, "ended without a word (killed, or out of memory)")
+
+    with signals.minding(lost):
+        result = job.train(
+            flags.continue_train,
+            flags.verify_replicas,
+            options,
+            lambda: run_on_all_ranks(group, lambda: _claim(job)),
+        )
     with job.optimizer.averaged():
         exported = run_on_all_ranks(group, lambda: job.exports.at_end() if job.exports else None)
     if group.rank != 0:

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from hvdrec.errors import UserError
+from hvdrec.parallel import launcher_process
 from hvdrec.parallel.environment import launched_size
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.watch import PeerWatch, watch_peers
@@ -108,5 +109,7 @@ class HorovodReplicas(ReplicaGroup):
 
     def close(self) -> None:
         """Shuts Horovod down; ranks still waiting in a collective get an error."""
+        # MPI's end takes part of the launcher.
+        launcher_process.let_go()
         self.leave()
         self._hvd.shutdown()

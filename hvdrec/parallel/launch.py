@@ -52,16 +52,19 @@ def launch_command(ranks: int, module: str, arguments: Sequence[str]) -> list[st
     horovodrun = str(beside) if beside.exists() else shutil.which("horovodrun")
     if horovodrun is None:
         raise UserError("horovodrun is not installed beside this Python; `make build` installs it")
-    return [horovodrun, "-np", str(ranks), sys.executable, "-m", module, *arguments]
+    # What it would keep in the home folder is of use on other machines only.
+    options = ["-np", str(ranks), "--disable-cache"]
+    return [horovodrun, *options, sys.executable, "-m", module, *arguments]
 
 
-def relaunch(ranks: int, module: str, arguments: Sequence[str]) -> None:
-    """Replaces this process by `ranks` of its kind; doesn't return.
+def relaunch(ranks: int, arguments: Sequence[str]) -> None:
+    """Replaces this process by the launcher of `ranks` ranks that train; doesn't return.
 
-    Raises:
-        UserError: horovodrun isn't installed.
+    Args:
+        ranks: How many.
+        arguments: The flags of `hvdrec.train`.
     """
-    command = launch_command(ranks, module, arguments)
+    command = [sys.executable, "-m", "hvdrec.launch", "local", "-np", str(ranks), "--", *arguments]
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(command[0], command)

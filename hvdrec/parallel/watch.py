@@ -23,6 +23,7 @@ from typing import Any
 import psutil
 
 from hvdrec.errors import UserError
+from hvdrec.parallel import launcher_process
 
 logger = logging.getLogger(__name__)
 
@@ -121,6 +122,7 @@ def end_process(lost: str, patience: float) -> None:
         file=sys.stderr,
         flush=True,
     )
+    launcher_process.let_go()
     if "OMPI_COMM_WORLD_SIZE" in os.environ:
         time.sleep(patience)
     os._exit(1)

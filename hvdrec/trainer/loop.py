@@ -189,6 +189,8 @@ class Loop:
         if summed[Flag.FAILED]:
             raise_together(parts.group, error)
         self._signal = signal.SIGTERM if summed[Flag.SIGTERM] else signal.SIGINT * bool(summed[Flag.SIGINT])
+        if self._signal:
+            parts.signals.heed()
         if done:
             positions = [self.position, *(b.position for b in batches[:done])]
             self.position = max(positions, key=lambda p: (p.epoch, p.row))
@@ -340,6 +342,7 @@ class Loop:
         if any(received):
             # Cut short on some rank, so it isn't one of all rows.
             self._signal = signal.SIGTERM if signal.SIGTERM in received else signal.SIGINT
+            parts.signals.heed()
             return
         self.result = result
         parts.log.evaluated(self.now, time.monotonic() - start, self.result)

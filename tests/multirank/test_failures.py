@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import re
 import signal
@@ -74,13 +75,9 @@ def test_a_killed_rank_ends_the_job_within_seconds(job: SmallJob) -> None:
         deadline = time.monotonic() + 90
         while not (record.exists() and '"step"' in record.read_text()) and time.monotonic() < deadline:
             time.sleep(0.2)
-        ranks = [
-            child
-            for child in psutil.Process(launched.pid).children(recursive=True)
-            if "hvdrec.train" in " ".join(child.cmdline()) and "python" in child.name()
-        ]
-        workers = [c for c in ranks if not c.children() and "horovodrun" not in " ".join(c.cmdline()[:2])]
-        assert len(workers) >= 2, [c.cmdline() for c in ranks]
+        children = psutil.Process(launched.pid).children(recursive=True)
+        workers = [c for c in children if c.cmdline()[1:3] == ["-m", "hvdrec.train"]]
+        assert len(workers) == 2, [c.cmdline() for c in children]
         workers[-1].send_signal(signal.SIGKILL)
         began = time.monotonic()
         launched.communicate(timeout=60)
@@ -88,6 +85,9 @@ def test_a_killed_rank_ends_the_job_within_seconds(job: SmallJob) -> None:
         assert launched.returncode != 0
     _, alive = psutil.wait_procs(workers, timeout=10)
     assert not alive
+    killed = int(workers[-1].pid == max(w.pid for w in workers))
+    said = json.loads((job.model_dir / "logs/failure.json").read_text())
+    assert said == {"rank": killed, "message": "ended without a word (killed, or out of memory)"}
 
 
 def test_differing_replicas_are_found(job: SmallJob) -> None:
