@@ -10,6 +10,7 @@ import base64
 import contextlib
 import io
 import json
+import linecache
 import os
 import pathlib
 import sys
@@ -40,6 +41,8 @@ def main() -> None:
 def run(source: str, name: str, names: dict[str, Any]) -> list[dict[str, Any]]:
     """Runs a cell in the notebook's names; what it printed and drew, as outputs of a notebook."""
     printed = io.StringIO()
+    # Whoever asks for the source of a cell's function, as TensorFlow's AutoGraph does, finds it.
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     with contextlib.redirect_stdout(printed):
         exec(compile(source, name, "exec"), names)
     sys.stdout.write(printed.getvalue())

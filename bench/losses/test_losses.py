@@ -11,7 +11,6 @@ import os
 import pathlib
 import subprocess
 import sys
-import time
 from typing import Any
 
 import pytest
@@ -51,15 +50,15 @@ class Process:
         return seconds
 
     def close(self) -> None:
-        self._child.stdin.close()
-        self._child.wait(30)
+        # It has told all that it had to; TensorFlow's way out may take seconds.
+        self._child.kill()
+        self._child.communicate()
 
 
 def test_loss(benchmark: Any, case: dict[str, Any], pytestconfig: pytest.Config) -> None:
     package = missing(case["by"])
     if package:
         pytest.skip(f"{package} is not installed")
-    started = time.monotonic()
     process = Process(case)
     try:
         benchmark.group = "-".join(str(case[part]) for part in ("loss", "rows", "dim", "threads", "backward"))
@@ -70,4 +69,3 @@ def test_loss(benchmark: Any, case: dict[str, Any], pytestconfig: pytest.Config)
         benchmark.pedantic(process, rounds=rounds, iterations=1)
     finally:
         process.close()
-    assert time.monotonic() > started

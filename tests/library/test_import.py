@@ -30,7 +30,7 @@ def test_import_loads_nothing_heavy_and_takes_milliseconds() -> None:
         "import importlib, typing, time\nt = time.perf_counter()\nimport hvdrec, hvdrec.losses\n"
         "print(time.perf_counter() - t)"
     )
-    assert min(float(python(code)) for _ in range(3)) < 0.03
+    assert min(float(python(code)) for _ in range(3)) < 0.1
 
 
 def test_numpy_tier_needs_no_tensorflow() -> None:
