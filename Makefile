@@ -30,7 +30,7 @@ MOVED       := $(if $(filter $(CURDIR),$(shell cat $(STAMPS)/python 2>/dev/null)
 LOST_PROTOS := $(if $(filter-out $(wildcard $(PB2)),$(PB2)),FORCE)
 LOST_NATIVE := $(if $(and $(wildcard hvdrec/_native*.so),$(wildcard hvdrec/_ops.so)),,FORCE)
 
-.PHONY: help train test test-multinode soak sanitize twins gpu_check lint docs build bench bench-losses doctor clean distclean FORCE
+.PHONY: help train check test test-multinode soak sanitize twins gpu_check lint docs build bench bench-losses doctor clean distclean FORCE
 FORCE:
 
 help: ## Show this list
@@ -42,6 +42,11 @@ help: ## Show this list
 train: build ## Set up what is missing, then train CONFIG on NP ranks of this machine
 	$(PY) -m hvdrec.launch local -np $(NP) -- \
 	  --pipeline_config_path $(CONFIG) --model_dir $(MODEL_DIR) $(ARGS)
+
+# Single functions, layers and checks; whole jobs, ranks, servers and sanitizers are in `test` alone.
+CHECKED := $(addprefix tests/,config layers losses metrics optim trainer/step)
+check: build lint ## Run lint, types, import contracts and the tests of single functions (minutes)
+	$(PY) -m pytest $(CHECKED) -m "not multirank" $(ARGS)
 
 test: build lint ## Set up what is missing, then run lint, types, import contracts and all tests
 	$(PY) -m pytest $(ARGS)
