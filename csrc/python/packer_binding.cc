@@ -72,6 +72,8 @@ FeatureSpec ParseFeature(const py::handle& from) {
   Get(from, "input_separators", &spec.input_separators);
   Get(from, "most", &spec.most);
   Get(from, "length", &spec.length);
+  Get(from, "expression", &spec.expression);
+  Get(from, "steps", &spec.steps);
   return spec;
 }
 

@@ -22,7 +22,7 @@ INPUT_TYPES = (
     *("CSVInput", "CSVInputV2", "CSVInputEx", "ParquetInput", "ParquetInputV2", "ParquetInputV3"),
     *("OdpsInput", "OdpsInputV2", "OdpsInputV3"),
 )
-FEATURE_TYPES = ("IdFeature", "RawFeature", "TagFeature", "ComboFeature", "SequenceFeature")
+FEATURE_TYPES = ("IdFeature", "RawFeature", "TagFeature", "ComboFeature", "SequenceFeature", "ExprFeature")
 STRATEGIES = (
     "NoStrategy",
     "PSStrategy",
@@ -207,7 +207,6 @@ SILENT = (
     "DatasetConfig.Field.input_shape",
     "DatasetConfig.Field.user_define_fn_path",
     "DatasetConfig.Field.user_define_fn_res_type",
-    "FeatureConfig.expression",
     "FeatureConfig.lookup_max_sel_elem_num",
     "FeatureConfig.sequence_combiner",
     "SeqAttGroupConfig.need_key_feature",

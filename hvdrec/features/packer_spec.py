@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from hvdrec.config.expression import Step
+
 
 @dataclasses.dataclass(frozen=True)
 class FeatureSpec:
@@ -33,6 +35,8 @@ class FeatureSpec:
         input_separators: Of each input of a cross.
         most: Elements of a sequence that are kept; 0: all.
         length: Elements that every sequence is filled up to; 0: sequences keep their own lengths.
+        expression: The text that `steps` come from.
+        steps: What is computed from the inputs; their steps `input` count `inputs`.
     """
 
     type: str
@@ -55,6 +59,8 @@ class FeatureSpec:
     input_separators: tuple[str, ...] = ()
     most: int = 0
     length: int = 0
+    expression: str = ""
+    steps: tuple[Step, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hvdrec.features import combo_feature, id_feature, raw_feature, sequence_feature, tag_feature
+from hvdrec.features import (
+    combo_feature,
+    expr_feature,
+    id_feature,
+    raw_feature,
+    sequence_feature,
+    tag_feature,
+)
 from hvdrec.features.column import Column, FeatureInput
 
 FEATURE_TYPES: dict[str, Callable[[FeatureInput], Column]] = {
@@ -13,4 +20,5 @@ FEATURE_TYPES: dict[str, Callable[[FeatureInput], Column]] = {
     "TagFeature": tag_feature.build,
     "ComboFeature": combo_feature.build,
     "SequenceFeature": sequence_feature.build,
+    "ExprFeature": expr_feature.build,
 }

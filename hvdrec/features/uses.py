@@ -169,6 +169,8 @@ class Uses:
         table = ""
         if column.kind.is_sequence and wide:
             raise ConfigError(f"{place}: {name!r} is a sequence, which can't be in a wide group")
+        if wide and config.feature_type == feature_config_pb2.FeatureConfig.ExprFeature:
+            raise ConfigError(f"{place}: {name!r} has no embedding, so it can't be in a wide group")
         if isinstance(column, IdColumn):
             # EasyRec looks a group's own sequences up in the scope of their column.
             own = column.kind.is_sequence and not attended

@@ -178,6 +178,20 @@ FEATURES = {
         combo_join_sep: "_" combo_input_seps: ["|", "", ""]""",
         "c",
     ),
+    "expression": (
+        """feature_name: "c" input_names: ["x", "f", "l"] feature_type: ExprFeature
+        expression: "((x > f) | (x == l)) + tf.math.square(x - f)/4 - l*0.5" """,
+        "c",
+    ),
+    "quotient": (
+        """feature_name: "c" input_names: ["x"] feature_type: ExprFeature expression: "1 / (x - 4) / (x * x)" """,
+        "c",
+    ),
+    "guarded expression": (
+        """feature_name: "c" input_names: ["x", "f"] feature_type: ExprFeature
+        expression: "(f > 0) & (x / f >= 1) | (f <= 0)" """,
+        "c",
+    ),
 }
 
 _TEXT = st.one_of(st.sampled_from([b"", b"a", b"b", b"\xc3\xa9"]), st.binary(max_size=8))
@@ -220,6 +234,7 @@ def _plan(feature: str, name: str) -> FeaturePlan:
         for n, (t, d) in FIELDS.items()
     )
     number = "RawFeature" in feature and "bound" not in feature and "num_buckets" not in feature
+    number = number or "ExprFeature" in feature
     dim = "" if number or "embedding_dim" in feature else "embedding_dim: 4"
     text = f"""data_config {{ {fields} label_fields: "label" input_type: CSVInput }}
     feature_config {{ features {{ {feature} {dim} }} }}
@@ -309,6 +324,8 @@ def test_serving_makes_the_packers_batches(kind: str) -> None:
         ("history of numbers", b"1|2|3|4|5"),
         ("history of vectors", b"1;2;3"),
         ("projected history, sum", b""),
+        ("expression", b"x"),
+        ("quotient", b"0"),
     ],
 )
 def test_what_the_packer_refuses_is_refused(kind: str, cell: bytes) -> None:

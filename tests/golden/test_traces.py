@@ -15,6 +15,7 @@ from golden.easyrec import golden_run, in_last_bit, our_trace, parted
         "dropoutnet_taobao",
         "metric_learning_taobao",
         "simple_multi_task_taobao",
+        "expr_feature_taobao",
     ],
 )
 def test_trace(name: str, tmp_path: pathlib.Path) -> None:

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "kernels/base/array.h"
@@ -45,6 +46,8 @@ struct FeatureSpec {
   std::vector<std::string> input_separators;
   int most = 0;
   int length = 0;
+  std::string expression;
+  std::vector<std::pair<std::string, double>> steps;  // names and values
 };
 
 // What a row of an id feature is.
@@ -197,6 +200,7 @@ std::unique_ptr<IdFeature> MakeSequenceFeature(const FeatureSpec& spec);
 std::unique_ptr<IdFeature> MakeBucketSequence(const FeatureSpec& spec);
 std::unique_ptr<IdFeature> MakeProjectedSequence(const FeatureSpec& spec);
 std::unique_ptr<NumberFeature> MakeRawFeature(const FeatureSpec& spec);
+std::unique_ptr<NumberFeature> MakeExprFeature(const FeatureSpec& spec);
 std::unique_ptr<NumberSequence> MakeNumberSequence(const FeatureSpec& spec);
 
 }  // namespace hvdrec

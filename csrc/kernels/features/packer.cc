@@ -23,6 +23,12 @@ std::unique_ptr<IdFeature> MakeFeature(const FeatureSpec& spec) {
   throw std::invalid_argument("no feature type is named " + spec.type);
 }
 
+std::unique_ptr<NumberFeature> MakeNumberFeature(const FeatureSpec& spec) {
+  if (spec.type == "raw") return MakeRawFeature(spec);
+  if (spec.type == "expression") return MakeExprFeature(spec);
+  throw std::invalid_argument("no feature type of numbers is named " + spec.type);
+}
+
 void ReadNumbers(ArrowCells* cells, int field, float* out) {
   cells->EachNumber(field, [out](int64_t row, double x) { out[row] = static_cast<float>(x); });
 }
@@ -31,7 +37,9 @@ void ReadNumbers(ArrowCells* cells, int field, float* out) {
 
 Packer::Packer(PackerSpec spec) : spec_(std::move(spec)) {
   for (const FeatureSpec& f : spec_.id_features) id_features_.push_back(MakeFeature(f));
-  for (const FeatureSpec& f : spec_.number_features) number_features_.push_back(MakeRawFeature(f));
+  for (const FeatureSpec& f : spec_.number_features) {
+    number_features_.push_back(MakeNumberFeature(f));
+  }
   for (const FeatureSpec& f : spec_.number_sequences) {
     number_sequences_.push_back(MakeNumberSequence(f));
   }

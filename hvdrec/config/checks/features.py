@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hvdrec.config import support
+from hvdrec.config.checks.expressions import check_expression
 from hvdrec.config.checks.sequences import attended_names
 from hvdrec.config.expand import feature_list, feature_list_path, feature_name
 from hvdrec.config.names import enum_name
@@ -70,6 +71,8 @@ def _deep_names(proto: Any) -> dict[str, str]:
 
 
 def _needs_embedding(feature: Any) -> bool:
+    if enum_name(feature, "feature_type") == "ExprFeature":
+        return False
     return not _is_numeric(feature) or is_bucketized(feature)
 
 
@@ -246,6 +249,7 @@ _CHECKS = {
     "TagFeature": _check_tag,
     "ComboFeature": _check_combo,
     "SequenceFeature": _check_sequence,
+    "ExprFeature": check_expression,
 }
 
 

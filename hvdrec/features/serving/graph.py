@@ -9,8 +9,7 @@ import tensorflow as tf
 from hvdrec.features.plan import FeaturePlan, Kind
 from hvdrec.features.serving.field_tensors import FieldTensors
 from hvdrec.features.serving.ids import Ids, SequenceIds
-from hvdrec.features.serving.raw_feature import Raw
-from hvdrec.features.serving.registry import id_transform
+from hvdrec.features.serving.registry import id_transform, number_transform
 from hvdrec.features.serving.sequence_feature import NumberSequence
 
 
@@ -30,7 +29,7 @@ class ServingGraph(tf.Module):
         super().__init__()
         self._plan = plan
         self._id_transforms = [id_transform(spec) for spec in plan.packer.id_features]
-        self._number_transforms = [Raw(spec) for spec in plan.packer.number_features]
+        self._number_transforms = [number_transform(spec) for spec in plan.packer.number_features]
         self._number_sequences = [NumberSequence(spec) for spec in plan.packer.number_sequences]
 
     def fields(self) -> list[str]:

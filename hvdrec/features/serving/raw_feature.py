@@ -11,7 +11,8 @@ from hvdrec.features.packer_spec import FeatureSpec
 from hvdrec.features.serving.field_tensors import FieldTensors, parse_numbers
 from hvdrec.features.serving.ids import Ids, split
 
-_NORMALIZERS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
+#: Functions of one number by name.
+FUNCTIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "": tf.identity,
     "abs": tf.abs,
     "exp": tf.exp,
@@ -49,7 +50,7 @@ class Raw(tf.Module):
         self._span = np.float32(spec.high - spec.low)
         self._parts = spec.inner_separator
         self._pool = spec.pool
-        self._normalize = _NORMALIZERS[spec.normalizer]
+        self._normalize = FUNCTIONS[spec.normalizer]
 
     def __call__(self, cells: FieldTensors) -> tf.Tensor:
         """The numbers of each row: float32 [B, dim]."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+import tensorflow as tf
+
 from hvdrec.errors import ConfigError
 from hvdrec.features.packer_spec import FeatureSpec
 from hvdrec.features.serving.combo_feature import Combo
+from hvdrec.features.serving.expr_feature import ExpressionNumber
 from hvdrec.features.serving.field_tensors import FieldTensors
 from hvdrec.features.serving.id_feature import SingleId
 from hvdrec.features.serving.ids import Ids, SequenceIds
-from hvdrec.features.serving.raw_feature import Bucket, Projected
+from hvdrec.features.serving.raw_feature import Bucket, Projected, Raw
 from hvdrec.features.serving.sequence_feature import IdSequence, ProjectedSequence
 from hvdrec.features.serving.tag_feature import Tag
 
@@ -21,6 +24,13 @@ class IdTransform(Protocol):
 
     def __call__(self, cells: FieldTensors) -> Ids | SequenceIds:
         """The ids of a batch."""
+
+
+class NumberTransform(Protocol):
+    """What gives the numbers of one feature."""
+
+    def __call__(self, cells: FieldTensors) -> tf.Tensor:
+        """The numbers of each row: float32 [B, dim]."""
 
 
 ID_TRANSFORMS: dict[str, Callable[[FeatureSpec], IdTransform]] = {
@@ -44,3 +54,14 @@ def id_transform(spec: FeatureSpec) -> IdTransform:
     if spec.type not in ID_TRANSFORMS:
         raise ConfigError(f"models with a feature of the type {spec.type!r} can't be exported yet")
     return ID_TRANSFORMS[spec.type](spec)
+
+
+NUMBER_TRANSFORMS: dict[str, Callable[[FeatureSpec], NumberTransform]] = {
+    "raw": Raw,
+    "expression": ExpressionNumber,
+}
+
+
+def number_transform(spec: FeatureSpec) -> NumberTransform:
+    """Builds the transform of a feature that gives numbers."""
+    return NUMBER_TRANSFORMS[spec.type](spec)
