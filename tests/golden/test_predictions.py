@@ -18,6 +18,7 @@ RUNS = (
     "mmoe_taobao",
     "simple_multi_task_taobao",
     "dbmtl_taobao",
+    "din_taobao",
 )
 
 
