@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hvdrec.config.expand import feature_list, feature_name
@@ -73,16 +73,20 @@ def _check_features(check: ModelCheck, group: Any, path: str, widths: dict[str, 
         if one.aux_hist_seq:
             check.error(f"{path}.seq_att_map[{m}].aux_hist_seq", "is not used by din_towers; remove it")
     keys, histories = (
-        {name: widths.get(name, 0) for one in group.seq_att_map for name in getattr(one, field)}
+        [(name, widths.get(name, 0)) for one in group.seq_att_map for name in getattr(one, field)]
         for field in ("key", "hist_seq")
     )
     if not keys or not histories:
         check.error(path, f"seq_att_map has no {'hist_seq' if keys else 'key'}")
-    elif known and sum(keys.values()) != sum(histories.values()):
+    elif known and _sum(keys) != _sum(histories):
         check.error(path, f"keys and histories must be of one width: {_added(keys)}, {_added(histories)}")
 
 
-def _added(widths: dict[str, int]) -> str:
+def _sum(widths: Sequence[tuple[str, int]]) -> int:
+    return sum(width for _, width in widths)
+
+
+def _added(widths: Sequence[tuple[str, int]]) -> str:
     """Features with their widths and the sum."""
-    each = " + ".join(f"{name} ({width})" for name, width in widths.items())
-    return each if len(widths) == 1 else f"{each} = {sum(widths.values())}"
+    each = " + ".join(f"{name} ({width})" for name, width in widths)
+    return each if len(widths) == 1 else f"{each} = {_sum(widths)}"
