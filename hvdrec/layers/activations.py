@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import tensorflow as tf
 
@@ -12,7 +13,14 @@ from hvdrec.layers.batch_norm import BatchNorm
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.variables import VariableStore
 
-Activation = Callable[[tf.Tensor, ForwardContext], tf.Tensor]
+
+class Activation(Protocol):
+    """Maps [B, width] to [B, width]; `weights` are those of `BatchNorm`, for an activation that has one."""
+
+    def __call__(self, x: tf.Tensor, run: ForwardContext, weights: tf.Tensor | None = None) -> tf.Tensor:
+        """Maps [B, width] to [B, width]."""
+        ...
+
 
 _PLAIN: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "relu": tf.nn.relu,
@@ -62,7 +70,12 @@ def build(name: str, store: VariableStore, scope: str, width: int) -> Activation
     if short not in _PLAIN:
         raise ConfigError(f"activation {name!r} is not known; use one of {', '.join(supported())}")
     function = _PLAIN[short]
-    return lambda x, run: function(x)
+    return lambda x, run, weights=None: function(x)
+
+
+def normalises(name: str) -> bool:
+    """Whether what the activation `name` makes of a row depends on the other rows of the batch."""
+    return canonical(name) == "dice"
 
 
 class _Dice(tf.Module):
@@ -73,8 +86,8 @@ class _Dice(tf.Module):
         self.norm = BatchNorm(store, f"{scope}/dice/bn", width, epsilon=1e-9, scale=False, center=False)
         self.alpha = store.create(f"{scope}/dice/alpha", (width,), initializers.zeros)
 
-    def __call__(self, x: tf.Tensor, run: ForwardContext) -> tf.Tensor:
-        p = tf.math.sigmoid(self.norm(x, run))
+    def __call__(self, x: tf.Tensor, run: ForwardContext, weights: tf.Tensor | None = None) -> tf.Tensor:
+        p = tf.math.sigmoid(self.norm(x, run, weights))
         return x * (p + (1.0 - p) * self.alpha)
 
 
@@ -85,6 +98,6 @@ class _PRelu(tf.Module):
         super().__init__()
         self.alpha = store.create(f"{scope}/prelu/alpha", (width,), initializers.zeros)
 
-    def __call__(self, x: tf.Tensor, run: ForwardContext) -> tf.Tensor:
-        del run
+    def __call__(self, x: tf.Tensor, run: ForwardContext, weights: tf.Tensor | None = None) -> tf.Tensor:
+        del run, weights
         return tf.nn.relu(x) - self.alpha * tf.nn.relu(-x)

@@ -54,10 +54,16 @@ class BatchNorm(Layer):
             f"{name}/moving_variance", (width,), initializers.ones, trainable=False
         )
 
-    def __call__(self, inputs: tf.Tensor, run: ForwardContext) -> tf.Tensor:
-        """Normalises [B, C]; B may be 0 (nothing is learnt from it then)."""
+    def __call__(self, inputs: tf.Tensor, run: ForwardContext, weights: tf.Tensor | None = None) -> tf.Tensor:
+        """Normalises [B, C]; B may be 0 (nothing is learnt from it then).
+
+        Args:
+            inputs: float32 [B, C].
+            run: The pass.
+            weights: float32 [B], how often each row counts in the batch's statistics. None: once.
+        """
         if run.training:
-            return self._by_batch(inputs, run)
+            return self._by_batch(inputs, run, weights)
         scale = tf.math.rsqrt(self.moving_variance + self.epsilon)
         if self.gamma is not None:
             scale *= self.gamma
@@ -66,8 +72,8 @@ class BatchNorm(Layer):
             shift += self.beta
         return inputs * scale + shift
 
-    def _by_batch(self, x: tf.Tensor, run: ForwardContext) -> tf.Tensor:
-        y, mean, variance = normalise(x, self.gamma, self.beta, self.epsilon)
+    def _by_batch(self, x: tf.Tensor, run: ForwardContext, weights: tf.Tensor | None) -> tf.Tensor:
+        y, mean, variance = normalise(x, self.gamma, self.beta, self.epsilon, weights)
         self.follow(mean, variance, run)
         return y
 

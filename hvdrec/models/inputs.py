@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import tensorflow as tf
 
 from hvdrec.errors import ConfigError
 from hvdrec.features.plan import AttentionGroup, FeaturePlan, Group, GroupFeature, Kind
+from hvdrec.layers.attention.target import AttentionInputs
 from hvdrec.layers.bank import Norms, lookup, lookup_combined, pooled
 from hvdrec.layers.jagged import Jagged
 from hvdrec.models.sequences import SequenceArrays
-
-
-class AttentionInputs(NamedTuple):
-    """What attends to what.
-
-    Attributes:
-        query: float32 [B, query width], the keys side by side.
-        history: The histories side by side, [E, history width].
-        auxiliary: Each of `aux_hist_seq`, with the rows and lengths of `history`.
-    """
-
-    query: tf.Tensor
-    history: Jagged
-    auxiliary: tuple[Jagged, ...]
 
 
 class ModelInputs:

@@ -13,7 +13,44 @@ from hvdrec.models.base import ModelBuild, RankModel
 from hvdrec.models.inputs import ModelInputs
 
 
-class MultiTower(RankModel):
+class TowerModel(RankModel):
+    """What models with the block `multi_tower` have in common: batch norm and DNN for each of `towers`."""
+
+    def __init__(self, build: ModelBuild) -> None:
+        """Builds the towers."""
+        super().__init__(build)
+        self.towers: list[tuple[str, BatchNorm, DNN]] = []
+        for tower in self.config.towers:
+            width = self.group_width(tower.input)
+            norm = BatchNorm(self.store, f"{tower.input}_fea_bn", width)
+            dnn = DNN(self.store, f"{tower.input}_dnn", tower.dnn, width, self.l2)
+            self.towers.append((tower.input, norm, dnn))
+
+    @property
+    def towers_width(self) -> int:
+        """Columns of all of `towers` side by side."""
+        return sum(dnn.outputs for _, _, dnn in self.towers)
+
+    def build_final(self, width: int) -> None:
+        """Builds `final_dnn` and the output.
+
+        Args:
+            width: Columns of what `final` gets.
+        """
+        self._final = DNN(self.store, "final_dnn", self.config.final_dnn, width, self.l2)
+        # EasyRec leaves this layer out of the L2 penalty.
+        self._output = Dense(self.store, "output", self._final.outputs, self.num_class)
+
+    def tower_outputs(self, inputs: ModelInputs, run: ForwardContext) -> list[tf.Tensor]:
+        """What each of `towers` gives, float32 [B, its width]."""
+        return [dnn(norm(inputs.concat(group), run), run) for group, norm, dnn in self.towers]
+
+    def final(self, towers: list[tf.Tensor], run: ForwardContext) -> tf.Tensor:
+        """The raw outputs, float32 [B, num_class], of all towers."""
+        return self._output(self._final(tf.concat(towers, axis=1), run), run)
+
+
+class MultiTower(TowerModel):
     """Batch norm and DNN for each tower's group, concatenated, `final_dnn`, output."""
 
     def __init__(self, build: ModelBuild) -> None:
@@ -24,23 +61,11 @@ class MultiTower(RankModel):
         """
         super().__init__(build)
         if self.config.din_towers or self.config.bst_towers:
-            raise ConfigError(
-                "model_config.multi_tower: din_towers and bst_towers are not supported yet; use towers"
-            )
+            raise ConfigError("model_config.multi_tower: MultiTower has no din_towers or bst_towers")
         if not self.config.towers:
             raise ConfigError("model_config.multi_tower: towers is empty")
-        self.towers: list[tuple[str, BatchNorm, DNN]] = []
-        for tower in self.config.towers:
-            width = self.group_width(tower.input)
-            norm = BatchNorm(self.store, f"{tower.input}_fea_bn", width)
-            dnn = DNN(self.store, f"{tower.input}_dnn", tower.dnn, width, self.l2)
-            self.towers.append((tower.input, norm, dnn))
-        width = sum(dnn.outputs for _, _, dnn in self.towers)
-        self.final = DNN(self.store, "final_dnn", self.config.final_dnn, width, self.l2)
-        # EasyRec leaves this layer out of the L2 penalty.
-        self.output = Dense(self.store, "output", self.final.outputs, self.num_class)
+        self.build_final(self.towers_width)
 
     def logits(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
         """The raw outputs, float32 [B, num_class]."""
-        towers = [dnn(norm(inputs.concat(group), run), run) for group, norm, dnn in self.towers]
-        return self.output(self.final(tf.concat(towers, axis=1), run), run)
+        return self.final(self.tower_outputs(inputs, run), run)

@@ -13,6 +13,7 @@ from hvdrec.models.dropoutnet import DropoutNet
 from hvdrec.models.fm import FM
 from hvdrec.models.mmoe import MMoE
 from hvdrec.models.multi_tower import MultiTower
+from hvdrec.models.multi_tower_din import MultiTowerDIN
 from hvdrec.models.ple import PLE
 from hvdrec.models.simple_multi_task import SimpleMultiTask
 from hvdrec.models.wide_and_deep import WideAndDeep
@@ -27,6 +28,7 @@ MODELS: dict[str, type[Model]] = {
     "FM": FM,
     "MMoE": MMoE,
     "MultiTower": MultiTower,
+    "MultiTowerDIN": MultiTowerDIN,
     "PLE": PLE,
     "SimpleMultiTask": SimpleMultiTask,
     "WideAndDeep": WideAndDeep,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -10,11 +11,19 @@ from hvdrec.ops.library import implementation, load_ops
 
 
 class Norm(NamedTuple):
-    """Batch normalisation: gamma and beta, float32 [O], and what is added to the variance."""
+    """Batch normalisation.
+
+    Attributes:
+        gamma: float32 [O].
+        beta: float32 [O].
+        epsilon: Added to the variance.
+        weights: float32 [B], how often each row counts in the statistics. None: once.
+    """
 
     gamma: tf.Tensor
     beta: tf.Tensor
     epsilon: float
+    weights: tf.Tensor | None = None
 
 
 class DenseOutput(NamedTuple):
@@ -50,7 +59,8 @@ def dense_layer(
         relu: False leaves it out.
         impl: ``native`` works through blocks of rows, each while it is in the cache, and gives
             the same bits for any number of threads; ``tensorflow`` is TensorFlow 1's arithmetic,
-            in which the bias's gradient is rounding noise.
+            in which the bias's gradient is rounding noise. A norm with weights is worked out by
+            TensorFlow's operations either way.
 
     Returns:
         The layer's output and the batch's statistics.
@@ -59,6 +69,8 @@ def dense_layer(
 
 
 def _native(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, norm: Norm | None, relu: bool) -> DenseOutput:
+    if norm is not None and norm.weights is not None:
+        return _tensorflow(x, kernel, _without_gradient(bias), norm, relu)
     none = tf.zeros([0])
     out = load_ops().hvdrec_dense_layer(
         x=x,
@@ -99,12 +111,21 @@ def _tensorflow(
     y = tf.nn.bias_add(tf.matmul(x, kernel), bias)
     mean = variance = None
     if norm is not None:
-        y, mean, variance = normalise(y, norm.gamma, norm.beta, norm.epsilon)
+        y, mean, variance = normalise(y, norm.gamma, norm.beta, norm.epsilon, norm.weights)
     return DenseOutput(tf.nn.relu(y) if relu else y, mean, variance)
 
 
+@tf.custom_gradient
+def _without_gradient(bias: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    return tf.identity(bias), tf.zeros_like
+
+
 def normalise(
-    x: tf.Tensor, gamma: tf.Tensor | None, beta: tf.Tensor | None, epsilon: float
+    x: tf.Tensor,
+    gamma: tf.Tensor | None,
+    beta: tf.Tensor | None,
+    epsilon: float,
+    weights: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Batch normalisation written out as TF1 has it.
 
@@ -116,17 +137,31 @@ def normalise(
         gamma: float32 [C], None for 1.
         beta: float32 [C], None for 0.
         epsilon: Added to the variance.
+        weights: float32 [B], at least 0: how often each row counts in mean and variance. None: once.
 
     Returns:
-        float32 [B, C], and the columns' mean and population variance.
+        float32 [B, C], and the columns' mean and population variance; both are 0 where no row counts.
     """
-    some = tf.shape(x)[0] > 0
-    mean, variance = (tf.where(some, m, tf.zeros_like(m)) for m in tf.nn.moments(x, axes=[0]))
+    mean, variance = _moments(x) if weights is None else _weighted_moments(x, weights)
     scale = tf.math.rsqrt(variance + epsilon)
     if gamma is not None:
         scale *= gamma
     shift = -mean * scale if beta is None else beta - mean * scale
     return x * scale + shift, mean, variance
+
+
+def _moments(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    some = tf.shape(x)[0] > 0
+    mean, variance = (tf.where(some, m, tf.zeros_like(m)) for m in tf.nn.moments(x, axes=[0]))
+    return mean, variance
+
+
+def _weighted_moments(x: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    shares = tf.math.divide_no_nan(weights, tf.reduce_sum(weights))[:, tf.newaxis]
+    mean = tf.reduce_sum(shares * x, axis=0)
+    # The gradient through the mean is 0, as the weighted differences from it add up to 0.
+    differences = tf.math.squared_difference(x, tf.stop_gradient(mean))
+    return mean, tf.reduce_sum(shares * differences, axis=0)
 
 
 _IMPLEMENTATIONS = {"native": _native, "tensorflow": _tensorflow}

@@ -19,8 +19,9 @@ from hvdrec.config.protos import pipeline_pb2
 from hvdrec.errors import ConfigError, DataError
 from hvdrec.features import Packer, build_plan
 from hvdrec.features.plan import FeaturePlan
+from hvdrec.layers.attention.target import AttentionInputs
 from hvdrec.layers.jagged import Jagged
-from hvdrec.models.inputs import AttentionInputs, ModelInputs
+from hvdrec.models.inputs import ModelInputs
 
 few = settings(max_examples=40, deadline=None)
 _CELL = st.text("ab|; ", max_size=9)

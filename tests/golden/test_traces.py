@@ -23,12 +23,22 @@ def test_trace(name: str, tmp_path: pathlib.Path) -> None:
     assert parted(our_trace(run, tmp_path / "run"), run.trace()) < 1e-3
 
 
-@pytest.mark.parametrize(("name", "step", "apart"), [("kv_tag", 19, 1.3e-3), ("two_optimizers", 9, 3.6e-3)])
-def test_one_rounding_parts_a_trace(name: str, step: int, apart: float, tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "step", "apart", "followed"),
+    [
+        ("kv_tag", 19, 1.3e-3, None),
+        ("two_optimizers", 9, 3.6e-3, None),
+        # No start of 16 goes all the way; the same layer on padded histories parts in the same steps.
+        ("din_taobao", 4, 6e-2, 16),
+    ],
+)
+def test_one_rounding_parts_a_trace(
+    name: str, step: int, apart: float, followed: int | None, tmp_path: pathlib.Path
+) -> None:
     """Somewhere a ReLU's input is 0 but for rounding, and the side it falls on parts two runs for good.
 
     Of starts that differ from EasyRec's in the last bit of a few weights, some follow EasyRec's run to its
-    end, and the others part from it where ours does.
+    end (or for as many steps as `followed` says), and the others part from it where ours does.
     """
     run = golden_run(name)
     trace = run.trace()
@@ -36,7 +46,7 @@ def test_one_rounding_parts_a_trace(name: str, step: int, apart: float, tmp_path
     assert parted(ours[:step], trace[:step]) < 1e-5
     assert parted(ours, trace) < apart
     starts = (our_trace(run, tmp_path / str(seed), in_last_bit(seed, 0.02)) for seed in range(12))
-    assert any(parted(found, trace) < 1e-5 for found in starts)
+    assert any(parted(found[:followed], trace[:followed]) < 1e-5 for found in starts)
 
 
 def test_rounding_alone_parts_a_deep_model(tmp_path: pathlib.Path) -> None:

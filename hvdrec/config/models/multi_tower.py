@@ -8,15 +8,12 @@ from typing import Any
 from hvdrec.config.models.check import ModelCheck
 from hvdrec.config.models.spec import ModelSpec
 
-_NOT_YET = "is not supported yet; use towers"
 
+class TowerSpec(ModelSpec):
+    """What classes with the block `multi_tower` share: a group for each of `towers`, in their order."""
 
-class MultiTowerSpec(ModelSpec):
-    """A group for each of `towers`, in their order."""
-
-    name = "MultiTower"
     block = "multi_tower"
-    refused = {"MultiTower.din_towers": _NOT_YET, "MultiTower.bst_towers": _NOT_YET}
+    refused = {"MultiTower.bst_towers": "is not supported yet; remove it"}
 
     def group_order(self, model: Any) -> Iterable[str]:
         """The groups of the towers."""
@@ -25,10 +22,22 @@ class MultiTowerSpec(ModelSpec):
     def check(self, check: ModelCheck) -> None:
         """Each tower has a group of its own."""
         towers = check.block.towers
-        if not towers:
-            check.error(check.path, "towers is empty")
         for i, tower in enumerate(towers):
             path = f"{check.path}.towers[{i}].input"
             check.need_group(tower.input, path)
             if tower.input in check.groups and tower.input in [t.input for t in towers[:i]]:
                 check.error(path, f"two towers have the input {tower.input!r}")
+
+
+class MultiTowerSpec(TowerSpec):
+    """Nothing but `towers`."""
+
+    name = "MultiTower"
+
+    def check(self, check: ModelCheck) -> None:
+        """There is a tower, and each has a group of its own."""
+        if not check.block.towers:
+            check.error(check.path, "towers is empty")
+        if check.block.din_towers:
+            check.error(f"{check.path}.din_towers", 'is for model_class: "MultiTowerDIN"')
+        super().check(check)

@@ -13,6 +13,7 @@ from hvdrec.config.models.dropoutnet import DropoutNetSpec
 from hvdrec.config.models.fm import FMSpec
 from hvdrec.config.models.mmoe import MMoESpec
 from hvdrec.config.models.multi_tower import MultiTowerSpec
+from hvdrec.config.models.multi_tower_din import MultiTowerDINSpec
 from hvdrec.config.models.ple import PLESpec
 from hvdrec.config.models.simple_multi_task import SimpleMultiTaskSpec
 from hvdrec.config.models.spec import ModelSpec
@@ -26,6 +27,7 @@ SPECS: dict[str, ModelSpec] = {
         WideAndDeepSpec(),
         FMSpec(),
         MultiTowerSpec(),
+        MultiTowerDINSpec(),
         DCNSpec(),
         DLRMSpec(),
         CoMetricLearningI2ISpec(),

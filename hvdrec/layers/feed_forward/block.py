@@ -15,9 +15,14 @@ from hvdrec.ops.dense_layer import Norm, dense_layer
 
 
 class DenseBlock(Layer):
-    """Dense, batch norm, activation, dropout; with `norm_last` the activation comes before the norm."""
+    """Dense, batch norm, activation, dropout; with `norm_last` the activation comes before the norm.
+
+    Attributes:
+        normalises: Whether what training makes of a row depends on the other rows of the batch.
+    """
 
     outputs: int
+    normalises: bool
 
     def __init__(
         self,
@@ -56,27 +61,28 @@ class DenseBlock(Layer):
             store, f"{scope}{dense}", *shape, l2, use_bias=use_bias, kernel_initializer=initializer
         )
         self._norm = BatchNorm(store, f"{scope}/bn", shape[1]) if use_norm else None
+        self.normalises = use_norm or activations.normalises(activation)
         self._relu = activations.canonical(activation) == "relu"
         self._activation = activations.build(activation, store, scope, shape[1])
 
-    def __call__(self, inputs: tf.Tensor, run: ForwardContext) -> tf.Tensor:
-        """Maps [B, shape[0]] to [B, shape[1]]."""
+    def __call__(self, inputs: tf.Tensor, run: ForwardContext, weights: tf.Tensor | None = None) -> tf.Tensor:
+        """Maps [B, shape[0]] to [B, shape[1]]; for `weights` see `BatchNorm`."""
         if run.training and not self._norm_last:
-            x = self._train(inputs, run)
+            x = self._train(inputs, run, weights)
         else:
             x = self._dense(inputs, run)
             for step in (self._activation, self._norm) if self._norm_last else (self._norm, self._activation):
-                x = x if step is None else step(x, run)
+                x = x if step is None else step(x, run, weights)
         if self._dropout > 0.0 and run.training:
             x = tf.nn.experimental.stateless_dropout(x, self._dropout, seed=run.seed_for(self._scope))
         return x
 
-    def _train(self, x: tf.Tensor, run: ForwardContext) -> tf.Tensor:
+    def _train(self, x: tf.Tensor, run: ForwardContext, weights: tf.Tensor | None) -> tf.Tensor:
         """Dense, norm and ReLU in one operation."""
         norm, dense = self._norm, self._dense
-        weights = None if norm is None else Norm(norm.gamma, norm.beta, norm.epsilon)
+        normed = None if norm is None else Norm(norm.gamma, norm.beta, norm.epsilon, weights)
         bias = tf.zeros([self.outputs]) if dense.bias is None else dense.bias
-        out = dense_layer(x, dense.kernel, bias, weights, self._relu, impl=run.impl)
+        out = dense_layer(x, dense.kernel, bias, normed, self._relu, impl=run.impl)
         if norm is not None:
             norm.follow(out.mean, out.variance, run)
-        return out.y if self._relu else self._activation(out.y, run)
+        return out.y if self._relu else self._activation(out.y, run, weights)

@@ -15,9 +15,14 @@ from hvdrec.layers.variables import VariableStore
 
 
 class DNN(Layer):
-    """A stack of layers ``<name>/dnn_<i>``; ``hidden_units: [0]`` or none is the identity."""
+    """A stack of layers ``<name>/dnn_<i>``; ``hidden_units: [0]`` or none is the identity.
+
+    Attributes:
+        normalises: Whether what training makes of a row depends on the other rows of the batch.
+    """
 
     outputs: int
+    normalises: bool
 
     def __init__(self, store: VariableStore, name: str, config: Any, inputs: int, l2: float = 0.0) -> None:
         """Builds the layers.
@@ -48,19 +53,25 @@ class DNN(Layer):
                 )
             )
             self.outputs = width
+        self.normalises = any(layer.normalises for layer in self._layers)
 
-    def __call__(self, inputs: tf.Tensor, run: ForwardContext) -> tf.Tensor:
-        """Maps [B, inputs] to [B, outputs]."""
+    def __call__(self, inputs: tf.Tensor, run: ForwardContext, weights: tf.Tensor | None = None) -> tf.Tensor:
+        """Maps [B, inputs] to [B, outputs]; for `weights` see `BatchNorm`."""
         x = inputs
         for layer in self._layers:
-            x = layer(x, run)
+            x = layer(x, run, weights)
         return x
 
 
 class EmbeddingDNN(Layer):
-    """A `DNN` whose last layer, the embedding, has neither batch norm nor activation nor dropout."""
+    """A `DNN` whose last layer, the embedding, has neither batch norm nor activation nor dropout.
+
+    Attributes:
+        normalises: Whether what training makes of a row depends on the other rows of the batch.
+    """
 
     outputs: int
+    normalises: bool
 
     def __init__(self, store: VariableStore, name: str, config: Any, inputs: int, l2: float) -> None:
         """Builds the layers; for the arguments see `DNN`. The last of `hidden_units` must be over 0."""
@@ -72,8 +83,9 @@ class EmbeddingDNN(Layer):
         del hidden.dropout_ratio[len(units) - 1 :]
         self.outputs = units[-1]
         self._hidden = DNN(store, name, hidden, inputs, l2)
+        self.normalises = self._hidden.normalises
         self._output = Dense(store, f"{name}/dnn_{len(units) - 1}", self._hidden.outputs, self.outputs, l2)
 
-    def __call__(self, inputs: tf.Tensor, run: ForwardContext) -> tf.Tensor:
-        """Maps [B, inputs] to [B, outputs]."""
-        return self._output(self._hidden(inputs, run), run)
+    def __call__(self, inputs: tf.Tensor, run: ForwardContext, weights: tf.Tensor | None = None) -> tf.Tensor:
+        """Maps [B, inputs] to [B, outputs]; for `weights` see `BatchNorm`."""
+        return self._output(self._hidden(inputs, run, weights), run)

@@ -1,0 +1,1 @@
+"""Layers by which features of a row attend to its histories."""
