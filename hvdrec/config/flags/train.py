@@ -14,6 +14,7 @@ from hvdrec.config.checks.paths import plain_paths
 from hvdrec.config.config import Config
 from hvdrec.config.expand import expand
 from hvdrec.config.flags.common import add_odps_config, set_field, set_input, warn_ignored
+from hvdrec.config.flags.contradictions import check_contradictions
 from hvdrec.config.flags.parser import FlagParser, count, take_path_edits
 from hvdrec.config.reader import load
 from hvdrec.errors import ConfigError
@@ -173,22 +174,8 @@ def load_for_training(flags: TrainFlags) -> Config:
     plain_paths(config)
     expand(config)
     config.warnings += check(config, "train")
-    if flags.fit_on_eval:
-        _check_fit_on_eval(config, flags.fit_on_eval_steps)
-    if config.proto.export_config.enable_early_stop and flags.eval_method != EVAL_METHODS[0]:
-        where = config.where("export_config.enable_early_stop")
-        raise ConfigError(
-            f"{where}: needs --eval_method {EVAL_METHODS[0]}, as the ranks that train must know"
-        )
+    check_contradictions(config, flags)
     return config
-
-
-def _check_fit_on_eval(config: Config, steps: int) -> None:
-    kind = config.proto.WhichOneof("eval_path")
-    if kind is None or not getattr(config.proto, kind):
-        raise ConfigError("--fit_on_eval: the config names no evaluation data; give --eval_input_path")
-    if not steps and not config.proto.data_config.num_epochs:
-        raise ConfigError("--fit_on_eval: num_epochs is 0, without end; give --fit_on_eval_steps")
 
 
 def _drop_missing_checkpoint(config: Config) -> None:
