@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
@@ -105,6 +106,9 @@ def parse(arguments: Sequence[str]) -> Run:
     Raises:
         ConfigError: A parameter is unknown, wrong or can't be had here.
     """
+    if any(argument in ("-h", "--help") for argument in arguments):
+        print(_help())
+        sys.exit(0)
     values = _parameters(arguments)
     command = values.get("cmd", "train")
     if command not in _COMMANDS:
@@ -146,6 +150,15 @@ def _parameters(arguments: Sequence[str]) -> dict[str, str]:
             raise ConfigError(f"-D{name}: is given twice")
         values[name] = value
     return values
+
+
+def _help() -> str:
+    """The parameters of each command."""
+    lines = ["usage: python -m hvdrec.launch pai [--print] -Dname=value ...", ""]
+    for command, flags in _FLAGS.items():
+        lines.append(f"  -Dcmd={command}: {', '.join(dict.fromkeys((*flags, *_CONTROL[1:])))}")
+    lines += ["", f"  every command: {', '.join(_STORAGE)}", f"  ignored: {', '.join(_WITHOUT_EFFECT)}"]
+    return "\n".join(lines)
 
 
 def _settled(values: Mapping[str, str], command: str) -> tuple[dict[str, str], tuple[str, ...]]:

@@ -48,6 +48,7 @@ class TrainFlags:
         eval_method: Who evaluates: `master` (the ranks that train, together), `separate` (the last
             rank, which doesn't train then) or `none`.
         gpu: The visible devices, as CUDA_VISIBLE_DEVICES has them.
+        check_mode: Check the config and all rows; train nothing.
         verbose: Show stack traces and more log lines.
         ignored: Flags given that have no effect here.
     """
@@ -71,6 +72,7 @@ class TrainFlags:
     verify_replicas: int = 0
     eval_method: str = EVAL_METHODS[0]
     gpu: str | None = None
+    check_mode: bool = False
     verbose: bool = False
     ignored: tuple[str, ...] = ()
 
@@ -127,7 +129,9 @@ def parse_train(arguments: Sequence[str]) -> TrainFlags:
         help="who evaluates new checkpoints: the ranks that train, the last rank alone, or no rank",
     )
     parser.add_argument("--gpu", metavar="IDS", help="the visible devices, as CUDA_VISIBLE_DEVICES has them")
-    parser.add_ignored("--check_mode", takes_value=False)
+    parser.add_argument(
+        "--check_mode", action="store_true", help="check the config and all rows; train nothing"
+    )
     add_odps_config(parser)
     parser.epilog = "Any field of the config can be set too: --train_config.num_steps=100"
     path_edits, others = take_path_edits(arguments)
@@ -162,12 +166,7 @@ def load_for_training(flags: TrainFlags) -> Config:
         config, "train_config.fine_tune_checkpoint", flags.fine_tune_checkpoint, "--fine_tune_checkpoint"
     )
     set_field(config, "train_config.seed", flags.seed, "--seed")
-    edit.apply(config, {k: v for k, v in flags.edits.items() if k not in flags.path_edits})
-    for path, (value, flag) in flags.path_edits.items():
-        edit.apply(config, {path: value}, origin=flag)
-    if flags.hpo_param_path:
-        flag = "--hpo_param_path"
-        edit.apply(config, edit.read_parameters(flags.hpo_param_path, flag), origin=flag)
+    _apply_edits(config, flags)
     warn_ignored(config, flags.ignored)
     if flags.ignore_finetune_ckpt_error:
         _drop_missing_checkpoint(config)
@@ -176,6 +175,27 @@ def load_for_training(flags: TrainFlags) -> Config:
     config.warnings += check(config, "train")
     check_contradictions(config, flags)
     return config
+
+
+def _apply_edits(config: Config, flags: TrainFlags) -> None:
+    """Changes the config as all flags with paths in them say.
+
+    Raises:
+        ConfigError: One line for each edit that can't be made.
+    """
+    changes = [(edit.FLAG, {k: v for k, v in flags.edits.items() if k not in flags.path_edits})]
+    changes += [(flag, {path: value}) for path, (value, flag) in flags.path_edits.items()]
+    if flags.hpo_param_path:
+        flag = "--hpo_param_path"
+        changes.append((flag, edit.read_parameters(flags.hpo_param_path, flag)))
+    problems: list[str] = []
+    for origin, edits in changes:
+        try:
+            edit.apply(config, edits, origin=origin)
+        except ConfigError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError("\n".join(problems))
 
 
 def _drop_missing_checkpoint(config: Config) -> None:
