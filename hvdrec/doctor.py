@@ -5,6 +5,7 @@ The exit code is 0 when everything that training needs is there, 1 otherwise.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 
@@ -32,6 +33,7 @@ def render(findings: Sequence[Finding]) -> str:
 
 def main() -> int:
     """Prints the report and returns the exit code."""
+    argparse.ArgumentParser("python -m hvdrec.doctor", description=__doc__).parse_args()
     print(f"hvdrec {__version__}")
     findings = examine()
     print(render(findings))

@@ -16,6 +16,14 @@ from hvdrec.launcher.start import become, supervise
 
 FORMS = {"local": local.parse, "ps": servers.parse, "pai": pai.parse, "emr": emr.parse}
 _USAGE = f"usage: python -m hvdrec.launch {{{','.join(FORMS)}}} [--print] ...  (docs/distributed.md)"
+_HELP = f"""{_USAGE}
+
+  local  ranks of this machine, by horovodrun: local -np N [flags of hvdrec.train]
+  ps     a chief, workers and parameter servers, all on this machine
+  pai    the form of Alibaba's PAI: -Dcmd=train -Dconfig=X.config ...
+  emr    the words of EMR's el_submit
+
+--print shows the commands and starts nothing; `python -m hvdrec.launch FORM --help` lists a form's flags."""
 
 
 def parse(arguments: Sequence[str]) -> list[str]:
@@ -24,7 +32,10 @@ def parse(arguments: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: The form is missing or unknown.
     """
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(_HELP)
+        sys.exit(0)
+    if not arguments:
         raise ConfigError(_USAGE)
     if arguments[0] not in FORMS:
         raise ConfigError(f"{arguments[0]}: there is no such form; {hint(arguments[0], FORMS)}")
@@ -32,10 +43,11 @@ def parse(arguments: Sequence[str]) -> list[str]:
 
 
 def run(arguments: list[str]) -> int | None:
-    """Starts the run, or prints its commands with ``--print`` right after the form's name."""
+    """Starts the run, or prints its commands with ``--print``."""
     form, rest = arguments[0], arguments[1:]
-    only_print = rest[:1] == ["--print"]
-    described = FORMS[form](rest[1:] if only_print else rest)
+    # No form and no entry point has such a flag of its own.
+    only_print = "--print" in rest
+    described = FORMS[form]([argument for argument in rest if argument != "--print"])
     # For configs that are read here; the processes inherit them.
     os.environ.update(described.environment)
     started = processes(described)

@@ -13,6 +13,11 @@ def run(flags: TrainFlags) -> None:
     """Trains with the given flags on the ranks this process belongs to."""
     # TensorFlow takes seconds to import: mistakes in flags and config are told before that.
     config = load_for_training(flags)
+    if flags.check_mode:
+        from hvdrec.commands.check import check
+
+        check(config, flags)
+        return
     if asks_for_servers(config.proto.train_config):
         quieten(flags.verbose)
         from hvdrec.commands.train_on_servers import train_on_servers

@@ -88,4 +88,5 @@ def _open(proto: Any, path: str, predictor: Predictor, group: ReplicaGroup, layo
         size=group.size,
         training=False,
         keep_raw=layout.keeps_columns,
+        named="--input_path",
     )

@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from hvdrec.checkpoint.names import SavedTensor
 from hvdrec.config import Config
-from hvdrec.errors import CheckpointError, ConfigError, StoppedError
+from hvdrec.errors import CheckpointError, StoppedError
 from hvdrec.parallel.group import ReplicaGroup
-from hvdrec.trainer.input import has_eval_input, try_eval_input
+from hvdrec.trainer.input import try_eval_input
 from hvdrec.trainer.job import Job
 from hvdrec.trainer.run.done_mark import is_done
 from hvdrec.trainer.run.log import RunLog, logger
@@ -48,11 +48,8 @@ def follow(
 
     Raises:
         StoppedError: A signal came.
-        ConfigError: There is nothing to evaluate on.
         CheckpointError: A checkpoint that is still there can't be read.
     """
-    if not has_eval_input(config.proto):
-        raise ConfigError("--eval_method separate: the config has no eval_input_path to evaluate on")
     with open_run_folder(config, group) as folder:
         folder.pull()
         return _follow(config, folder, group, signals, since, metric_file, alone)

@@ -24,6 +24,7 @@ from hvdrec.trainer.job import Job
 from hvdrec.trainer.run import log
 from hvdrec.trainer.run.agree import run_on_all_ranks
 from hvdrec.trainer.run.done_mark import clear_done, mark_done, time_of
+from hvdrec.trainer.run.machine import warn_of_machine
 from hvdrec.trainer.run.options import RunOptions
 from hvdrec.trainer.run.run_folder import RunFolder
 from hvdrec.trainer.run.shared_folder import need_one_folder
@@ -51,6 +52,8 @@ def train(config: Config, flags: Any) -> None:
         group = join_group(separate)
         log.set_up(group.rank, flags.verbose, config.warnings)
         set_threads(train_config, group.local_size)
+        if group.rank == 0:
+            warn_of_machine(train_config, flags.gpu, group.local_size)
         group.watch()
         signals.peers = _peers(group)
         if train_config.is_profiling and group.rank == 0:

@@ -72,3 +72,9 @@ def is_within(field_path: str, outer: str) -> bool:
 def join(prefix: str, name: str) -> str:
     """The path of field `name` of the message at `prefix`."""
     return f"{prefix}.{name}" if prefix else name
+
+
+def has_eval_input(proto: Any) -> bool:
+    """Whether an `EasyRecConfig` names evaluation data."""
+    kind = proto.WhichOneof("eval_path")
+    return kind is not None and bool(getattr(proto, kind))

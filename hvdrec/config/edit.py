@@ -71,16 +71,19 @@ def apply(config: Config, edits: Mapping[str, Any], origin: str = FLAG) -> None:
         origin: The flag the edits come from.
 
     Raises:
-        ConfigError: A path matches nothing, or a value doesn't fit; the text says which part.
+        ConfigError: Paths match nothing, or values don't fit; a line for each edit says which part.
     """
+    problems: list[str] = []
     for written, value in edits.items():
         try:
             for path, single in _pairs(written, value):
                 _apply_one(config, config.proto, "", path, single, origin)
         except (PathError, FieldValueError) as error:
-            raise ConfigError(_at(origin, written.strip(), str(error))) from None
+            problems.append(_at(origin, written.strip(), str(error)))
         except RecursionError:
-            raise ConfigError(f"{origin}: values are nested too deeply") from None
+            problems.append(f"{origin}: values are nested too deeply")
+    if problems:
+        raise ConfigError("\n".join(problems))
 
 
 def _at(origin: str, written: str, problem: str) -> str:

@@ -26,6 +26,10 @@ class Report:
         """Notes that the config can't be used because of the field at `path`."""
         self._problems.setdefault(f"{self.config.where(path)}: {problem}", self.config.line(path) or 0)
 
+    def flag_error(self, flag: str, problem: str) -> None:
+        """Notes that a flag can't be had."""
+        self._problems.setdefault(f"{flag}: {problem}", 0)
+
     def warn(self, path: str, problem: str) -> None:
         """Notes something the user should know."""
         self.warnings.append(f"{self.config.where(path)}: {problem}")

@@ -174,7 +174,10 @@ class CsvFormat:
         if columns < 0:
             problem = "a quoted cell isn't closed, or is followed by more text"
         else:
-            problem = f"{columns} columns where {self._splitter.width(file)} are expected"
+            expected = self._splitter.width(file)
+            problem = f"{columns} columns where {expected} are expected"
+            if columns == 1 < expected:
+                problem += f"; is data_config.separator right? It is {self._separator.decode()!r}"
         return BadRow(position, f"{self.files[file].name}, row {line}: {problem}")
 
     def compact(self, rows: RowRefs) -> Block:

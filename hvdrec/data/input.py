@@ -106,6 +106,7 @@ def open_source(
     start: InputPosition = BEGINNING,
     seed: int = 2020,
     keep_raw: bool = False,
+    named: str | None = None,
 ) -> RowSource:
     """Opens the input of one rank.
 
@@ -123,6 +124,7 @@ def open_source(
         start: Rows up to here are skipped.
         seed: Seed of the order; the same on all ranks.
         keep_raw: Also read all other columns, after those of `fields`.
+        named: What `paths` were given by, for messages, as ``--input_path``.
 
     Returns:
         An iterable of RowBlock with `close()`.
@@ -157,7 +159,7 @@ def open_source(
         drop_remainder=training and data_config.drop_remainder,
         ignore_error=data_config.ignore_error,
     )
-    wanted = _Wanted(data_config, [configured] if paths is None else paths, what, fields, keep_raw)
+    wanted = _Wanted(data_config, [configured] if paths is None else paths, named or what, fields, keep_raw)
     return RowSource(open_format(wanted), plan, start)
 
 

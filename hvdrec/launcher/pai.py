@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
@@ -32,6 +33,8 @@ _FLAGS = {
         "selected_cols": "--selected_cols",
         "edit_config_json": "--edit_config_json",
         "fine_tune_checkpoint": "--fine_tune_checkpoint",
+        "hpo_param_path": "--hpo_param_path",
+        "hpo_metric_save_path": "--hpo_metric_save_path",
     },
     "evaluate": {
         "config": "--pipeline_config_path",
@@ -40,6 +43,7 @@ _FLAGS = {
         "tables": "--eval_input_path",
         "checkpoint_path": "--checkpoint_path",
         "eval_result_path": "--eval_result_path",
+        "distribute_eval": "--distribute_eval",
     },
     "predict": {
         "config": "--pipeline_config_path",
@@ -52,6 +56,7 @@ _FLAGS = {
         "batch_size": "--batch_size",
         "reserved_cols": "--reserved_cols",
         "output_cols": "--output_cols",
+        "model_outputs": "--output_cols",
         "selected_cols": "--selected_cols",
     },
     "export": {
@@ -62,15 +67,28 @@ _FLAGS = {
         "asset_files": "--asset_files",
     },
 }
-_CONTROL = ("cmd", "cluster", "eval_method", "continue_train", "num_gpus_per_worker", "distribute_strategy")
+_CONTROL = (
+    *("cmd", "cluster", "eval_method", "with_evaluator", "continue_train", "num_gpus_per_worker"),
+    "distribute_strategy",
+)
 #: Where Alibaba's storage is: these become variables, and aren't shown.
 _STORAGE = ("arn", "buckets", "ossHost")
+#: Words of EasyRec's commands that ask for nothing here -> why; they are told as ignored.
+_WITHOUT_EFFECT = {
+    "version": "the program is the one that is installed",
+    "res_project": "the program is the one that is installed",
+    "extra_params": "only has a meaning on PAI",
+    "lifecycle": "files don't expire",
+    "all_cols": "the columns are those of the input",
+    "all_col_types": "the columns are those of the input",
+    "excluded_cols": "the model reads the columns that it needs, whatever others there are",
+    "profiling_file": "use train_config.is_profiling",
+}
 #: EasyRec's other parameters -> why they can't be had.
 _REFUSED = {
     "fg_json_path": "fg.json files are not supported yet; write the features out in feature_config",
     "sampler_table": "negative sampling is not supported yet",
     "boundary_table": "boundaries come from feature_config here",
-    "hpo_param_path": "hyper-parameter files are not supported yet; use -Dedit_config_json",
     "place_embedding_on_cpu": "has no meaning here",
     "clear_model": "remove model_dir by hand",
 }
@@ -88,11 +106,15 @@ def parse(arguments: Sequence[str]) -> Run:
     Raises:
         ConfigError: A parameter is unknown, wrong or can't be had here.
     """
+    if any(argument in ("-h", "--help") for argument in arguments):
+        print(_help())
+        sys.exit(0)
     values = _parameters(arguments)
     command = values.get("cmd", "train")
     if command not in _COMMANDS:
         raise ConfigError(f"-Dcmd={command}: is not supported; use one of {', '.join(_COMMANDS)}")
     _check_names(values, command)
+    values, unused = _settled(values, command)
     flags: list[str] = []
     for name, flag in _FLAGS[command].items():
         if values.get(name):
@@ -107,7 +129,7 @@ def parse(arguments: Sequence[str]) -> Run:
         servers = 0
     return Run(
         *(_COMMANDS[command], tuple(flags), ranks - evaluators, servers, evaluators),
-        ignored=ignored,
+        ignored=(*unused, *ignored),
         environment=_storage(values),
     )
 
@@ -130,8 +152,46 @@ def _parameters(arguments: Sequence[str]) -> dict[str, str]:
     return values
 
 
+def _help() -> str:
+    """The parameters of each command."""
+    lines = ["usage: python -m hvdrec.launch pai [--print] -Dname=value ...", ""]
+    for command, flags in _FLAGS.items():
+        lines.append(f"  -Dcmd={command}: {', '.join(dict.fromkeys((*flags, *_CONTROL[1:])))}")
+    lines += ["", f"  every command: {', '.join(_STORAGE)}", f"  ignored: {', '.join(_WITHOUT_EFFECT)}"]
+    return "\n".join(lines)
+
+
+def _settled(values: Mapping[str, str], command: str) -> tuple[dict[str, str], tuple[str, ...]]:
+    """The parameters with one name for each thing, and what is ignored, in words.
+
+    EasyRec's train takes the first of ``-Dtables`` where no ``-Dtrain_tables`` are given, the second where
+    no ``-Deval_tables`` are.
+
+    Raises:
+        ConfigError: Too few tables are given.
+    """
+    settled = dict(values)
+    unused = [f"{name}: {why}" for name, why in _WITHOUT_EFFECT.items() if settled.pop(name, None)]
+    if command == "train" and settled.get("tables"):
+        tables = [table.strip() for table in settled.pop("tables").split(",")]
+        if settled.get("train_tables"):
+            unused.append("tables: -Dtrain_tables and -Deval_tables say what is read")
+        elif len(tables) < 2 and not settled.get("eval_tables"):
+            raise ConfigError(
+                "-Dtables: expected two, for training and for evaluation; or give -Dtrain_tables"
+            )
+        else:
+            settled["train_tables"] = tables[0]
+            settled["eval_tables"] = settled.get("eval_tables") or tables[1]
+    if settled.get("output_cols") and settled.pop("model_outputs", None):
+        unused.append("model_outputs: -Doutput_cols names the predictions")
+    if _boolean("with_evaluator", settled.pop("with_evaluator", "") or "false"):
+        settled["eval_method"] = "separate"
+    return settled, tuple(unused)
+
+
 def _check_names(values: Mapping[str, str], command: str) -> None:
-    known = (*_FLAGS[command], *_CONTROL, *_STORAGE)
+    known = (*_FLAGS[command], *_CONTROL, *_STORAGE, *_WITHOUT_EFFECT, "tables")
     for name in values:
         if name in _REFUSED:
             raise ConfigError(f"-D{name}: {_REFUSED[name]}")

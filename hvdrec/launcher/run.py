@@ -11,6 +11,8 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from hvdrec.config.flags import load_for_training, parse_train
+from hvdrec.config.names import enum_name
+from hvdrec.errors import ConfigError
 from hvdrec.parallel.cluster import CHIEF, EVALUATOR, SERVER, WORKER
 from hvdrec.parallel.launch import launch_command
 from hvdrec.storage.secrets import is_secret
@@ -76,6 +78,12 @@ def _cluster(run: Run) -> tuple[Process, ...]:
     A worker of several GPUs is a process for each of them.
     """
     config = load_for_training(parse_train(run.arguments))
+    strategy = enum_name(config.proto.train_config, "train_distribute")
+    if strategy not in ("NoStrategy", "PSStrategy"):
+        raise ConfigError(
+            f"{config.where('train_config.train_distribute')}: {strategy} has no parameter servers; give "
+            "--train_config.train_distribute=PSStrategy"
+        )
     workers = run.ranks * config.proto.train_config.num_gpus_per_worker
     counts = {SERVER: run.servers, WORKER: workers, CHIEF: 1, EVALUATOR: run.evaluators}
     ports = iter(_free_ports(sum(counts.values())))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import errno
 import json
 import os
 import socket
@@ -187,6 +188,25 @@ def _addresses(role: str, given: object) -> tuple[str, ...]:
 
 def _host(address: str) -> str:
     return address.rpartition(":")[0]
+
+
+def need_own_port(cluster: Cluster) -> None:
+    """Sees to it that this process can listen where the others look for it.
+
+    Raises:
+        ConfigError: Another process has its port.
+    """
+    address = cluster.addresses[cluster.role][cluster.index]
+    with socket.socket() as probe:
+        # As gRPC does: connections of an earlier process that are ending don't count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", int(address.rpartition(":")[2])))
+        except OSError as error:
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                raise ConfigError(
+                    f"{_VARIABLE}: {cluster.role} {cluster.index} can't listen at {address}: {error.strerror}"
+                ) from error
 
 
 class Answer(enum.Enum):

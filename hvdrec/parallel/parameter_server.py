@@ -18,6 +18,7 @@ from hvdrec.layers.banks.on_servers import RowsOnServers
 from hvdrec.layers.banks.strategy import BankLayout, BankStrategy
 from hvdrec.layers.placement import Placement
 from hvdrec.ops.library import load_ops
+from hvdrec.parallel import cluster as clusters
 from hvdrec.parallel.cluster import CHIEF, SERVER, WORKER, ChiefWatch, Cluster
 from hvdrec.parallel.recovery import Recovery
 from hvdrec.parallel.remote_call import RemoteCall, Result
@@ -180,6 +181,7 @@ def serve(cluster: Cluster, intra: int, inter: int) -> None:
         intra: Threads within an operation.
         inter: Operations at a time; a server has at least one for each worker, and one more.
     """
+    clusters.need_own_port(cluster)
     _prepare()
     _take_gpu(cluster)
     # The chief sends graphs with hvdrec's own operations.

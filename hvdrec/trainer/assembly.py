@@ -6,17 +6,18 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hvdrec.checkpoint.background import BackgroundSaver
+from hvdrec.config.config import has_eval_input
 from hvdrec.data.batch import InputPosition, PackedBatch
 from hvdrec.data.loader import Loader
 from hvdrec.layers.banks.replicated import DENSE, GATHER
 from hvdrec.layers.banks.strategy import Bank
 from hvdrec.parallel.group import ReplicaGroup
-from hvdrec.trainer.input import has_eval_input
 from hvdrec.trainer.loop import AfterEvaluation, LoopParts, Watcher
 from hvdrec.trainer.run.agree import run_on_all_ranks
 from hvdrec.trainer.run.log import RunLog, logger
 from hvdrec.trainer.run.options import RunOptions
 from hvdrec.trainer.run.schedule import Schedule, steps_per_call
+from hvdrec.trainer.run.skipped_rows import all_left_out
 from hvdrec.trainer.run.stop_conditions import endings
 from hvdrec.trainer.run.throttle import EvalThrottle
 from hvdrec.trainer.step.reduce import Reducer
@@ -56,7 +57,7 @@ def loop_parts(
     """
     proto, train = job.proto, job.proto.train_config
     by_time = train.HasField("save_checkpoints_secs")
-    first = run_on_all_ranks(job.group, lambda: next(batches, None))
+    first, exhausted = _first_batch(job.group, batches)
     step = build_step(job, first)
     pictures = job.pictures()
     evaluator = job.evaluator()
@@ -93,8 +94,24 @@ def loop_parts(
         after_evaluation=_after_evaluation(job, pictures, log, saver, options),
         steps_left=batches.batches_after,
         throttle=None if throttle.unlimited else throttle,
-        exhausted=not any(job.group.gather_objects(first is not None)),
+        exhausted=exhausted,
+        left_out=all_left_out(job.group, batches) if exhausted else None,
     )
+
+
+def _first_batch(group: ReplicaGroup, batches: Loader) -> tuple[PackedBatch | None, bool]:
+    """This rank's first batch that has rows on some rank, and whether an epoch has none (collective)."""
+    begun: int | None = None
+    while True:
+        batch = run_on_all_ranks(group, lambda: next(batches, None))
+        found = group.gather_objects(None if batch is None else (batch.rows, batch.position.epoch))
+        there = [each for each in found if each is not None]
+        if any(rows for rows, _ in there):
+            return batch, False
+        epoch = max((epoch for _, epoch in there), default=0)
+        begun = epoch if begun is None else begun
+        if not there or epoch > begun + 1:
+            return None, True
 
 
 def build_step(job: Job, first: PackedBatch | None) -> TrainStep:

@@ -55,12 +55,6 @@ def open_batches(
     return Loader(source, packer.pack_block, proto.data_config.prefetch_size)
 
 
-def has_eval_input(proto: Any) -> bool:
-    """Whether the config names evaluation data."""
-    kind = proto.WhichOneof("eval_path")
-    return kind is not None and bool(getattr(proto, kind))
-
-
 def try_eval_input(proto: Any, plan: FeaturePlan) -> None:
     """Reads the first batch of the evaluation data, so that it isn't missed once there is much to lose.
 

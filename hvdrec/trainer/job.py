@@ -16,6 +16,7 @@ from google.protobuf import text_format
 from hvdrec.checkpoint.background import BackgroundSaver
 from hvdrec.checkpoint.names import SavedTensor
 from hvdrec.config import Config
+from hvdrec.config.config import has_eval_input
 from hvdrec.config.variables import optimizer_index
 from hvdrec.data.batch import InputPosition
 from hvdrec.data.identity import describe
@@ -32,7 +33,7 @@ from hvdrec.models.recommender import Recommender
 from hvdrec.optim.registry import build_optimizers
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.assembly import loop_parts
-from hvdrec.trainer.input import has_eval_input, open_batches, try_eval_input
+from hvdrec.trainer.input import open_batches, try_eval_input
 from hvdrec.trainer.loop import Loop, LoopParts
 from hvdrec.trainer.run.agree import run_on_all_ranks
 from hvdrec.trainer.run.done_mark import was_done
@@ -225,7 +226,7 @@ class Job:
         why = nothing_left(self.config, parts, step, position, limit)
         if why is None:
             return
-        if step == 0 or was_done(self.folder.model_dir):
+        if step == 0 or (parts.left_out and not position.row) or was_done(self.folder.model_dir):
             raise ConfigError(f"{why}; nothing is left to train")
         logger.warning("%s; nothing is left to train, but the run before didn't come to its end", why)
 

@@ -78,6 +78,7 @@ class LoopParts:
         steps_left: Steps until the data ends, by the input position; None if that isn't known.
         throttle: Keeps evaluations apart, None if every checkpoint is evaluated.
         exhausted: Whether no rank has a batch.
+        left_out: What became of a whole epoch of rows, all of which `ignore_error` left out.
     """
 
     group: ReplicaGroup
@@ -100,6 +101,7 @@ class LoopParts:
     steps_left: Callable[[InputPosition], int | None] = lambda position: None
     throttle: EvalThrottle | None = None
     exhausted: bool = False
+    left_out: str | None = None
 
 
 class Flag(enum.IntEnum):
@@ -176,9 +178,7 @@ class Loop:
         if not flags[Flag.HALT]:
             batches, error = self._take(count)
             flags[Flag.HALT] = flags[Flag.FAILED] = error is not None
-        empty = parts.step.feed.empty()
-        batches += [empty] * (count - len(batches))
-        call = parts.step.feed.stack(batches)
+        call = parts.step.feed.stack(batches, count)
         watchers = [w for w in parts.watchers if self.now % w.period == 0]
         for watcher in watchers:
             watcher.before(self.now, call)
@@ -196,7 +196,7 @@ class Loop:
             self.position = max(positions, key=lambda p: (p.epoch, p.row))
             self._report(result, done)
         if not bool(result.finite):
-            self._fail(batches[done])
+            self._fail(batches[done] if done < len(batches) else parts.step.feed.empty())
         return done, summed
 
     def _flags(self) -> tuple[np.ndarray, Exception | None]:

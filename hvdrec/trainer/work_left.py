@@ -30,6 +30,8 @@ def nothing_left(
             f"{config.where('train_config.num_steps')}: step {step} of {last} is reached; raise num_steps, "
             "which counts all steps of the model, those before this run too"
         )
+    if parts.left_out:
+        return f"{config.where('data_config.ignore_error')}: {parts.left_out}"
     if parts.exhausted:
         return _input_ended(config, parts.group.size, position)
     ending = next((why for asked in parts.endings if (why := asked())), None)

@@ -8,6 +8,8 @@ import pytest
 from commands.running import keep_threads, training
 from small_job import SmallJob, write_data
 
+from hvdrec.config.flags import load_for_training, parse_train
+
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
@@ -61,3 +63,41 @@ def test_half_of_a_model_may_be_frozen(
     freeze = f'--train_config.freeze_gradient=["{frozen}"]'
     more = ["--train_config.gradient_clipping_by_norm=1", "--model_dir", tmp_path / "half"]
     assert training(config, freeze, *more) == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ["--eval_method=none", "--export_config.exporter_type=best"],
+            "exporter_type: best exports after eval",
+        ),
+        (["--eval_method=none", "--export_config.exporter_type=latest"], "latest exports after evaluations"),
+        (["--eval_method=none", "--export_config.enable_early_stop=true"], "enable_early_stop: needs"),
+        (["--eval_method=none", "--hpo_metric_save_path=m.json"], "--hpo_metric_save_path: is written after"),
+        (["--eval_input_path=", "--hpo_metric_save_path=m.json"], "--hpo_metric_save_path: needs evaluation"),
+        (["--eval_input_path=", "--export_config.exporter_type=best"], "best needs evaluation data"),
+        (["--eval_input_path=", "--export_config.enable_early_stop=true"], "enable_early_stop: needs eval"),
+        (["--eval_input_path=", "--eval_method=separate"], "--eval_method separate: needs evaluation data"),
+        (["--eval_input_path=", "--fit_on_eval"], "--fit_on_eval: the config names no evaluation data"),
+    ],
+)
+def test_contradictions_are_refused(
+    config: pathlib.Path, flags: list[str], message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert training(config, *flags, "--model_dir", config.parent / "other") == 2
+    assert message in capfd.readouterr().err
+    assert not (config.parent / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("flag", "message"),
+    [
+        ("--train_config.fine_tune_ckpt_var_map=map.txt", "has no effect without fine_tune_checkpoint"),
+        ("--export_config.early_stop_params=3", "has no effect without enable_early_stop"),
+        ("--fit_on_eval_steps=3", "has no effect without --fit_on_eval"),
+    ],
+)
+def test_settings_without_effect_are_told(config: pathlib.Path, flag: str, message: str) -> None:
+    found = load_for_training(parse_train(["--pipeline_config_path", str(config), flag]))
+    assert [text for text in found.warnings if message in text]

@@ -134,7 +134,7 @@ def test_errors_have_their_line(feature: str, error: str) -> None:
 
 def test_a_wide_group_is_refused() -> None:
     group = 'feature_groups { group_name: "w" feature_names: "e" wide_deep: WIDE }'
-    with pytest.raises(Exception, match="p.config:5: f: an ExprFeature .* wide group 'w'"):
+    with pytest.raises(Exception, match=r"p\.config:5: f: an ExprFeature .* wide group 'w'"):
         _checked('expression: "a > b"', group).close()
 
 

@@ -164,9 +164,23 @@ def test_an_empty_argument_is_told():
         parse_train([""])
 
 
-def test_flags_without_effect_are_warned_about(path):
-    config = load_for_training(parse_train(["--pipeline_config_path", path, "--check_mode"]))
-    assert "--check_mode: has no effect here" in config.warnings
+def test_all_wrong_flags_and_edits_are_told(path):
+    with pytest.raises(ConfigError) as error:
+        parse_train(
+            ["--pipeline_config_path", path, "--num_steps=3", "--frobnicate", "1", "--modle_dir", "x"]
+        )
+    steps, other, third = str(error.value).split("\n")
+    assert steps == "--num_steps: there is no such flag; did you mean --train_config.num_steps?"
+    assert "--frobnicate: there is no such flag" in other
+    assert "did you mean --model_dir" in third
+    wrong = ["--train_config.num_stepz=1", "--edit_config_json", '{"data_config.x": 1, "train_config.y": 2}']
+    with pytest.raises(ConfigError) as error:
+        load_for_training(parse_train(["--pipeline_config_path", path, *wrong]))
+    lines = str(error.value).split("\n")
+    assert len(lines) == 3
+    assert all(
+        name in line for name, line in zip(["data_config", "train_config", "stepz"], lines, strict=True)
+    )
 
 
 def test_a_missing_fine_tune_checkpoint_is_left_out_when_allowed(path, tmp_path):

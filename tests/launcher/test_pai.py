@@ -6,7 +6,7 @@ import pytest
 
 from hvdrec.errors import ConfigError
 from hvdrec.launcher.pai import parse
-from hvdrec.launcher.run import processes, render
+from hvdrec.launcher.run import Run, processes, render
 
 CLUSTER = '-Dcluster={"worker":{"count":3,"cpu":1000,"gpu":100,"memory":40000}}'
 SERVERS = '-Dcluster={"ps":{"count":1,"cpu":1000},"worker":{"count":2}}'
@@ -79,6 +79,35 @@ def test_other_commands() -> None:
     assert run.arguments[-6:] == ("--input_path", "a", "--output_path", "o", "--batch_size", "9")
 
 
+def _after(run: Run, flag: str) -> str:
+    return run.arguments[run.arguments.index(flag) + 1]
+
+
+def test_words_of_easyrecs_commands() -> None:
+    run = parse(
+        ["-Dconfig=x", "-Dtables=a.csv, b.csv", "-Dversion=1", "-Dres_project=p", "-Dextra_params= --z=1"]
+    )
+    assert (_after(run, "--train_input_path"), _after(run, "--eval_input_path")) == ("a.csv", "b.csv")
+    assert [text.split(":")[0] for text in run.ignored] == ["version", "res_project", "extra_params"]
+    run = parse(["-Dconfig=x", "-Dtables=a,b", "-Dtrain_tables=c", "-Deval_tables=d"])
+    assert (_after(run, "--train_input_path"), _after(run, "--eval_input_path")) == ("c", "d")
+    assert [text.split(":")[0] for text in run.ignored] == ["tables"]
+    run = parse(["-Dconfig=x", CLUSTER, "-Dwith_evaluator=1", "-Dhpo_param_path=p.json"])
+    assert _after(run, "--eval_method") == "separate"
+    assert _after(run, "--hpo_param_path") == "p.json"
+    assert "--eval_method" not in parse(["-Dconfig=x", "-Dwith_evaluator=0"]).arguments
+
+
+def test_words_of_easyrecs_predictions() -> None:
+    files = ["-Dcmd=predict", "-Dsaved_model_dir=m", "-Dinput_table=a.csv", "-Doutput_table=o"]
+    run = parse([*files, "-Dexcluded_cols=label", "-Dmodel_outputs=probs", "-Dlifecycle=7"])
+    assert _after(run, "--output_cols") == "probs"
+    assert [text.split(":")[0] for text in run.ignored] == ["lifecycle", "excluded_cols"]
+    run = parse([*files, "-Doutput_cols=probs double", "-Dmodel_outputs=probs"])
+    assert _after(run, "--output_cols") == "probs double"
+    assert [text.split(":")[0] for text in run.ignored] == ["model_outputs"]
+
+
 def test_continue_train_is_the_default_and_can_be_turned_off() -> None:
     assert "--continue_train" in parse(["-Dconfig=x"]).arguments
     assert "--continue_train" not in parse(["-Dconfig=x", "-Dcontinue_train=false"]).arguments
@@ -105,6 +134,8 @@ def test_continue_train_is_the_default_and_can_be_turned_off() -> None:
         (["-Dbuckets=oss://b?rolearn=x"], "role_arn"),
         (["-Dfg_json_path=x"], "feature_config"),
         (["-Ddistribute_strategy=ps"], "no ps"),
+        (["-Dtables=a.csv"], "expected two"),
+        (["-Dwith_evaluator=maybe"], "true or false"),
         ([SERVERS, "-Ddistribute_strategy=mirrored"], "has no parameter servers"),
         (["-Dcontinue_train=maybe"], "true or false"),
     ],

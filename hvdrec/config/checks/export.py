@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hvdrec.config.config import has_eval_input
 from hvdrec.config.names import listed
 from hvdrec.config.report import Report
 
@@ -22,11 +23,11 @@ def check_export(report: Report, training: bool) -> None:
         report.error(
             f"{_PATH}.exporter_type", f"use one of {listed(EXPORTER_TYPES)}, found {export.exporter_type!r}"
         )
-    if training and export.exporter_type in ("latest", "best") and proto.WhichOneof("eval_path") is None:
+    if training and export.exporter_type in ("latest", "best") and not has_eval_input(proto):
         report.error(
             f"{_PATH}.exporter_type", f"{export.exporter_type} needs evaluation data; set eval_input_path"
         )
-    if training and export.enable_early_stop and proto.WhichOneof("eval_path") is None:
+    if training and export.enable_early_stop and not has_eval_input(proto):
         report.error(f"{_PATH}.enable_early_stop", "needs evaluation data; set eval_input_path")
     declared = {f.input_name for f in proto.data_config.input_fields}
     for i, name in enumerate(export.multi_value_fields.input_name):

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from hvdrec.config.names import hint, one_line
+from hvdrec.config.names import hint, is_repeated, one_line
 from hvdrec.config.paths import PathError, split_outside
 from hvdrec.config.protos import pipeline_pb2
 from hvdrec.errors import ConfigError
@@ -73,17 +73,41 @@ class FlagParser(argparse.ArgumentParser):
                 raise ConfigError(f"{name}: {_REFUSED[name]}")
         values, rest = self.parse_known_args(list(arguments))
         if rest:
-            name = one_line(rest[0].partition("=")[0])
-            if name.startswith(("\u2013", "\u2014", "\u2212")):
-                raise ConfigError(
-                    f"{name}: begins with a dash of typesetting; write --{name.lstrip(name[0])}"
-                )
-            if not name.startswith("-"):
-                raise ConfigError(f"{name!r} is not a flag; the flags are {', '.join(known)}")
-            if path_edits and "." in name:
-                known = [f"--{root}.<path>" for root in _ROOTS]
-            raise ConfigError(f"{name}: there is no such flag; {hint(name, known)}")
+            names = [one_line(argument.partition("=")[0]) for argument in rest]
+            # What follows an unknown flag is its value.
+            wrong = (
+                [name for name in names if name.startswith("-")] if names[0].startswith("-") else names[:1]
+            )
+            raise ConfigError(
+                "\n".join(_wrong_flag(name, known, path_edits) for name in dict.fromkeys(wrong))
+            )
         return {"ignored": (), **vars(values)}
+
+
+def _wrong_flag(name: str, known: Sequence[str], path_edits: bool) -> str:
+    """What is wrong with a flag that there isn't, and what may have been meant."""
+    if name.startswith(("\u2013", "\u2014", "\u2212")):
+        return f"{name}: begins with a dash of typesetting; write --{name.lstrip(name[0])}"
+    if not name.startswith("-"):
+        return f"{name!r} is not a flag; the flags are {', '.join(known)}"
+    if path_edits and "." in name:
+        return f"{name}: there is no such flag; {hint(name, [f'--{root}.<path>' for root in _ROOTS])}"
+    places = [f"--{root}.{name.lstrip('-')}" for root in _roots_of(name.lstrip("-"))] if path_edits else []
+    if places:
+        return f"{name}: there is no such flag; did you mean {' or '.join(places)}?"
+    return f"{name}: there is no such flag; {hint(name, known)}"
+
+
+def _roots_of(field: str) -> list[str]:
+    """The parts of a config that have a field of that name."""
+    parts = pipeline_pb2.EasyRecConfig.DESCRIPTOR.fields_by_name
+    return [
+        root
+        for root, part in parts.items()
+        if part.message_type is not None
+        and not is_repeated(part)
+        and field in part.message_type.fields_by_name
+    ]
 
 
 class _Ignored(argparse.Action):

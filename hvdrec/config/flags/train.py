@@ -14,6 +14,7 @@ from hvdrec.config.checks.paths import plain_paths
 from hvdrec.config.config import Config
 from hvdrec.config.expand import expand
 from hvdrec.config.flags.common import add_odps_config, set_field, set_input, warn_ignored
+from hvdrec.config.flags.contradictions import check_contradictions
 from hvdrec.config.flags.parser import FlagParser, count, take_path_edits
 from hvdrec.config.reader import load
 from hvdrec.errors import ConfigError
@@ -47,6 +48,7 @@ class TrainFlags:
         eval_method: Who evaluates: `master` (the ranks that train, together), `separate` (the last
             rank, which doesn't train then) or `none`.
         gpu: The visible devices, as CUDA_VISIBLE_DEVICES has them.
+        check_mode: Check the config and all rows; train nothing.
         verbose: Show stack traces and more log lines.
         ignored: Flags given that have no effect here.
     """
@@ -70,6 +72,7 @@ class TrainFlags:
     verify_replicas: int = 0
     eval_method: str = EVAL_METHODS[0]
     gpu: str | None = None
+    check_mode: bool = False
     verbose: bool = False
     ignored: tuple[str, ...] = ()
 
@@ -126,7 +129,9 @@ def parse_train(arguments: Sequence[str]) -> TrainFlags:
         help="who evaluates new checkpoints: the ranks that train, the last rank alone, or no rank",
     )
     parser.add_argument("--gpu", metavar="IDS", help="the visible devices, as CUDA_VISIBLE_DEVICES has them")
-    parser.add_ignored("--check_mode", takes_value=False)
+    parser.add_argument(
+        "--check_mode", action="store_true", help="check the config and all rows; train nothing"
+    )
     add_odps_config(parser)
     parser.epilog = "Any field of the config can be set too: --train_config.num_steps=100"
     path_edits, others = take_path_edits(arguments)
@@ -161,34 +166,36 @@ def load_for_training(flags: TrainFlags) -> Config:
         config, "train_config.fine_tune_checkpoint", flags.fine_tune_checkpoint, "--fine_tune_checkpoint"
     )
     set_field(config, "train_config.seed", flags.seed, "--seed")
-    edit.apply(config, {k: v for k, v in flags.edits.items() if k not in flags.path_edits})
-    for path, (value, flag) in flags.path_edits.items():
-        edit.apply(config, {path: value}, origin=flag)
-    if flags.hpo_param_path:
-        flag = "--hpo_param_path"
-        edit.apply(config, edit.read_parameters(flags.hpo_param_path, flag), origin=flag)
+    _apply_edits(config, flags)
     warn_ignored(config, flags.ignored)
     if flags.ignore_finetune_ckpt_error:
         _drop_missing_checkpoint(config)
     plain_paths(config)
     expand(config)
     config.warnings += check(config, "train")
-    if flags.fit_on_eval:
-        _check_fit_on_eval(config, flags.fit_on_eval_steps)
-    if config.proto.export_config.enable_early_stop and flags.eval_method != EVAL_METHODS[0]:
-        where = config.where("export_config.enable_early_stop")
-        raise ConfigError(
-            f"{where}: needs --eval_method {EVAL_METHODS[0]}, as the ranks that train must know"
-        )
+    check_contradictions(config, flags)
     return config
 
 
-def _check_fit_on_eval(config: Config, steps: int) -> None:
-    kind = config.proto.WhichOneof("eval_path")
-    if kind is None or not getattr(config.proto, kind):
-        raise ConfigError("--fit_on_eval: the config names no evaluation data; give --eval_input_path")
-    if not steps and not config.proto.data_config.num_epochs:
-        raise ConfigError("--fit_on_eval: num_epochs is 0, without end; give --fit_on_eval_steps")
+def _apply_edits(config: Config, flags: TrainFlags) -> None:
+    """Changes the config as all flags with paths in them say.
+
+    Raises:
+        ConfigError: One line for each edit that can't be made.
+    """
+    changes = [(edit.FLAG, {k: v for k, v in flags.edits.items() if k not in flags.path_edits})]
+    changes += [(flag, {path: value}) for path, (value, flag) in flags.path_edits.items()]
+    if flags.hpo_param_path:
+        flag = "--hpo_param_path"
+        changes.append((flag, edit.read_parameters(flags.hpo_param_path, flag)))
+    problems: list[str] = []
+    for origin, edits in changes:
+        try:
+            edit.apply(config, edits, origin=origin)
+        except ConfigError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError("\n".join(problems))
 
 
 def _drop_missing_checkpoint(config: Config) -> None:

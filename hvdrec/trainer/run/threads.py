@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import tensorflow as tf
+
+from hvdrec.trainer.run.machine import cores
 
 
 def set_threads(train_config: Any, local_size: int) -> None:
@@ -17,6 +18,5 @@ def set_threads(train_config: Any, local_size: int) -> None:
 
 def threads(train_config: Any, local_size: int) -> tuple[int, int]:
     """A rank's threads within an operation, and operations at a time."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    own = max(1, cores // local_size)
+    own = max(1, cores() // local_size)
     return train_config.intra_op_parallelism_threads or own, train_config.inter_op_parallelism_threads or own

@@ -51,8 +51,10 @@ class ServerLoop(Loop):
             if error is not None:
                 self._drain()
                 raise error
+            # Those that `ignore_error` left without rows are nothing to a worker.
+            filled = [batch for batch in batches if batch.rows]
             try:
-                done += self._begin(batches) if batches else 0
+                done += self._begin(filled) if filled else 0
             except NoWorkersError:
                 return done, self._abandon()
             if len(batches) < wanted * self._step.batches:

@@ -26,6 +26,7 @@ class FeedCall(NamedTuple):
         longs: int64 likewise.
         layout: int32 [K, arrays, 2], where each array starts and its length along axis 0.
         rows: int32 [K], rows of each batch on this rank.
+        present: int32 [K], 0 where this rank has run out; a batch may have no rows, after `ignore_error`.
     """
 
     ints: tf.Tensor
@@ -33,6 +34,7 @@ class FeedCall(NamedTuple):
     longs: tf.Tensor
     layout: tf.Tensor
     rows: tf.Tensor
+    present: tf.Tensor
 
 
 class Feed:
@@ -49,8 +51,15 @@ class Feed:
         }
         return PackedBatch(rows=0, arrays=arrays)
 
-    def stack(self, batches: Sequence[PackedBatch]) -> FeedCall:
-        """Puts K batches into one call."""
+    def stack(self, batches: Sequence[PackedBatch], steps: int | None = None) -> FeedCall:
+        """Puts K batches into one call.
+
+        Args:
+            batches: Of this rank.
+            steps: K, where this rank may have run out before; by default as many as there are batches.
+        """
+        present = np.arange(steps or len(batches)) < len(batches)
+        batches = [*batches, *[self.empty()] * (len(present) - len(batches))]
         layout = np.zeros((len(batches), len(self.specs), 2), np.int32)
         ends = [0, 0, 0]
         for k, batch in enumerate(batches):
@@ -66,7 +75,7 @@ class Feed:
                 start = layout[k, i, 0]
                 buffers[_buffer(spec)][start : start + array.size] = array.reshape(-1)
         rows = np.asarray([b.rows for b in batches], np.int32)
-        tensors = [tf.convert_to_tensor(x) for x in (*buffers, layout, rows)]
+        tensors = [tf.convert_to_tensor(x) for x in (*buffers, layout, rows, present.astype(np.int32))]
         return FeedCall(*tensors)
 
     def unpack(self, call: FeedCall, k: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -97,4 +106,5 @@ def call_spec(specs: Sequence[ArraySpec]) -> FeedCall:
         longs=tf.TensorSpec([None], tf.int64),
         layout=tf.TensorSpec([None, len(specs), 2], tf.int32),
         rows=tf.TensorSpec([None], tf.int32),
+        present=tf.TensorSpec([None], tf.int32),
     )

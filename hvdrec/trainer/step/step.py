@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -135,18 +136,22 @@ class TrainStep(tf.Module):
                 before its first step.
         """
         steps = tf.shape(call.rows)[0]
-        counts = tf.concat([flags, tf.cast(call.rows, tf.float32)], axis=0)
+        counts = tf.concat([flags, *(tf.cast(n, tf.float32) for n in (call.rows, call.present))], axis=0)
         counts = self.group.sum(counts, "rows")
-        flags, totals = tf.split(counts, [tf.shape(flags)[0], steps])
+        flags, totals, present = tf.split(counts, [tf.shape(flags)[0], steps, steps])
         limit = tf.where(flags[0] > 0.0, 0, steps)
         report = tf.zeros([steps, len(self.loss_names)])
 
         def going(k: tf.Tensor, finite: tf.Tensor, report: tf.Tensor) -> tf.Tensor:
             more = tf.logical_and(k < limit, finite)
-            return tf.logical_and(more, totals[tf.minimum(k, steps - 1)] > 0.0)
+            return tf.logical_and(more, present[tf.minimum(k, steps - 1)] > 0.0)
 
         def one(k: tf.Tensor, finite: tf.Tensor, report: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            finite, losses = self._step(self.feed.unpack(call, k), Rows.of(call.rows[k], totals[k]))
+            finite, losses = tf.cond(
+                totals[k] > 0.0,
+                lambda: self._step(self.feed.unpack(call, k), Rows.of(call.rows[k], totals[k])),
+                self._step_without_rows,
+            )
             report = tf.tensor_scatter_nd_update(report, [[k]], [losses])
             return k + tf.cast(finite, tf.int32), finite, report
 
@@ -169,6 +174,11 @@ class TrainStep(tf.Module):
         step = tf.identity(self.global_step)
         exchanged = self.exchange(batch, rows, step)
         return self.update(exchanged, step), exchanged.losses
+
+    def _step_without_rows(self) -> tuple[tf.Tensor, tf.Tensor]:
+        """The step of batches that `ignore_error` left empty on all ranks: it counts, and learns nothing."""
+        self.global_step.assign_add(1)
+        return tf.constant(True), tf.fill([len(self.loss_names)], math.nan)
 
     def update(self, exchanged: Exchanged, step: tf.Tensor) -> tf.Tensor:
         """Updates all variables, unless a number isn't finite; gives whether it did (bool scalar)."""
