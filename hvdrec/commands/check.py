@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterable
 from typing import Any
 
 from hvdrec.config import Config
+from hvdrec.data.batch import PackedBatch
 from hvdrec.data.input import input_files
 from hvdrec.features import build_plan
 from hvdrec.features.fields import heads_of
@@ -34,11 +37,15 @@ def check(config: Config, flags: Any) -> None:
         path = str(getattr(proto, kind)) if kind else ""
         if not path:
             continue
-        run_on_all_ranks(group, lambda training=mode == "train": input_files(proto, training))
+        run_on_all_ranks(group, functools.partial(input_files, proto, mode == "train"))
         with open_batches(proto, plan, group, False, paths=[path]) as batches:
-            rows = run_on_all_ranks(group, lambda read=batches: sum(batch.rows for batch in read))
+            rows = run_on_all_ranks(group, functools.partial(_rows, batches))
             told.append(f"{sum(group.gather_objects(rows))} rows for {what}")
             report_skipped_rows(proto, group, batches, what)
     if group.rank == 0:
         print(f"checked: the config, {' and '.join(told)}; nothing was trained", flush=True)
     group.close()
+
+
+def _rows(batches: Iterable[PackedBatch]) -> int:
+    return sum(batch.rows for batch in batches)
