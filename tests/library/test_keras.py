@@ -231,6 +231,6 @@ def test_tf_keras_2(tmp_path: pathlib.Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=540,
     )
     assert done.stdout.endswith("done\n"), done.stderr[-3000:]

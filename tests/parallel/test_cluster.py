@@ -10,7 +10,7 @@ import pytest
 from hvdrec.config.protos import train_pb2
 from hvdrec.errors import ConfigError
 from hvdrec.parallel import cluster as clusters
-from hvdrec.parallel.cluster import ChiefWatch, asks_for_servers, read
+from hvdrec.parallel.cluster import ChiefWatch, Cluster, asks_for_servers, need_own_port, read
 
 CLUSTER = {
     "chief": ["a:1"],
@@ -110,3 +110,14 @@ def test_the_chief_is_gone_once_it_was_there_and_refuses(monkeypatch: pytest.Mon
     # One that hasn't come yet is waited for.
     early = ChiefWatch(cluster)
     assert not any(early.gone() for _ in range(9))
+
+
+def test_a_port_in_use_is_named() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        mine = Cluster({"chief": ("a:1",), "worker": (address,), "ps": ("b:1",)}, "worker", 0)
+        with pytest.raises(ConfigError, match=f"worker 0 can't listen at {address}: Address already in use"):
+            need_own_port(mine)
+    need_own_port(mine)

@@ -98,7 +98,8 @@ class RunLog:
                 TextColumn("{task.fields[rate]}"),
                 TimeRemainingColumn(),
                 TextColumn("{task.fields[loss]}"),
-                console=Console(stderr=True),
+                # A line that is longer than the terminal stays one line when it is copied.
+                console=Console(stderr=True, soft_wrap=True),
                 transient=True,
             )
             self._task = self._progress.add_task("train", total=total_steps, rate="", loss="")
