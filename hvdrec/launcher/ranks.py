@@ -14,12 +14,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from types import FrameType
 from typing import IO
 
 from hvdrec.errors import UserError
 from hvdrec.launcher.run import Process
+from hvdrec.launcher.signals import noted
 from hvdrec.parallel import launcher_process
 
 _POLL_SECONDS = 0.1
@@ -59,7 +58,7 @@ class Ranks:
         Raises:
             UserError: It can't be started.
         """
-        with self._watching():
+        with noted(self._signals):
             started = self._start()
             assert started.stdout is not None
             assert started.stderr is not None
@@ -130,18 +129,6 @@ class Ranks:
                 time.sleep(_GRACE_SECONDS)
             if again or not ranks:
                 _send(_members(session), signal.SIGKILL)
-
-    @contextlib.contextmanager
-    def _watching(self) -> Iterator[None]:
-        def note(number: int, frame: FrameType | None) -> None:
-            self._signals.append(number)
-
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def _from_rank(rank: int, line: bytes) -> bytes:

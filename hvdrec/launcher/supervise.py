@@ -12,12 +12,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 
 from hvdrec.errors import UserError
 from hvdrec.launcher.run import Process
+from hvdrec.launcher.signals import noted
 from hvdrec.parallel.cluster import CHIEF, EVALUATOR, SERVER, WORKER
 
 _POLL_SECONDS = 0.1
@@ -79,7 +79,7 @@ class Supervisor:
             The chief's exit code; 128 + the signal's number where one ended it.
         """
         self._log_dir.mkdir(parents=True, exist_ok=True)
-        with self._watching():
+        with noted(self._signals):
             try:
                 for process in self._processes:
                     self._children.append(self._start(process))
@@ -192,18 +192,6 @@ class Supervisor:
                 os.killpg(child.popen.pid, signal.SIGKILL)
             child.popen.wait()
             child.reader.join(1.0)
-
-    @contextlib.contextmanager
-    def _watching(self) -> Iterator[None]:
-        def note(number: int, frame: FrameType | None) -> None:
-            self._signals.append(number)
-
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def _say(self, text: str) -> None:
         with self._output:
