@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hvdrec import losses as losses
     from hvdrec import numpy as numpy
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 #: What stands alone, without a pipeline.config.
 _LIBRARY = ("keras", "losses", "numpy")
