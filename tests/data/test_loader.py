@@ -75,7 +75,9 @@ def test_bad_rows_are_counted(tmp_path):
     with Loader(RowSource(csv_format([str(path)]), plan), pack) as loader:
         assert sum(batch.rows for batch in loader) == 2
     assert loader.stats().bad_rows == 1
-    assert loader.stats().first_bad.endswith("a.csv, row 2: 1 columns where 2 are expected")
+    assert loader.stats().first_bad.endswith(
+        "a.csv, row 2: 1 columns where 2 are expected; is data_config.separator right? It is ','"
+    )
 
 
 def test_rows_that_packing_leaves_out_are_counted_too(source, caplog):
