@@ -40,7 +40,8 @@ features { feature_name: "joined" input_names: ["s", "n"] feature_type: ComboFea
 """
 NAMES = [*re.findall(r'feature_name: "([^"]*)"', FEATURES), "s", "n", "b", "x", "f", "l", "v"]
 PLACE = re.compile(
-    r"any\.csv, row \d+(: -?\d+ columns where 9 are expected|, column '[a-z]+': .+)\Z", re.DOTALL
+    r"any\.csv, row \d+(: -?\d+ columns where 9 are expected(; is data_config\.separator right\? .+)?|, column '[a-z]+': .+)\Z",
+    re.DOTALL,
 )
 
 _FITTING = {
