@@ -26,16 +26,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 def _train(data: pathlib.Path, name: str, launcher: str, ranks: int, method: str) -> pathlib.Path:
     job = SmallJob(data / "train.csv", data / name, evaluation=data / "eval.csv", batch_size=16, steps=12)
     job.train_extra = f"steps_per_call: 3 is_profiling: {str(method == 'none').lower()}"
-    job.export = 'exporter_type: "best"'
+    evaluates = method != "none"
+    job.export = f'exporter_type: "{"best" if evaluates else "final"}"'
     text = job.text().replace("save_checkpoints_steps: 1000", "save_checkpoints_steps: 4")
     (data / f"{name}.config").write_text(text)
     flags = ["--pipeline_config_path", str(data / f"{name}.config"), "--eval_method", method]
-    flags += ["--hpo_metric_save_path", str(data / f"{name}.metrics")]
+    if evaluates:
+        flags += ["--hpo_metric_save_path", str(data / f"{name}.metrics")]
     done = start(launcher, ranks, ["-m", "hvdrec.train", *flags])
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    assert ("evaluation: auc" in done.stdout) == (method != "none")
+    assert ("evaluation: auc" in done.stdout) == evaluates
     placed = re.search(r"MatMul\w*: \(\w+\): /job:\w+/replica:0/task:0/device:CPU:0", done.stdout)
-    assert (placed is not None) == (method == "none")  # As is_profiling asks.
+    assert (placed is None) == evaluates  # As is_profiling asks.
     return data / name
 
 
