@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import pathlib
 
@@ -9,6 +10,7 @@ import pytest
 from small_job import SmallJob, write_data
 from trainer.stopping import assert_same_bits, train
 
+from hvdrec.errors import ConfigError
 from hvdrec.parallel.single import SingleReplica
 from hvdrec.trainer.run.options import RunOptions
 from hvdrec.trainer.run.stop_conditions import DeadLine, StopFile
@@ -18,15 +20,34 @@ def _steps(model_dir: pathlib.Path) -> list[int]:
     return sorted(int(p.name[11:-6]) for p in model_dir.glob("model.ckpt-*.index"))
 
 
-@pytest.mark.parametrize("extra", ['dead_line: "20200101 00:00:00"', "enable_oss_stop_signal: true"])
-def test_training_ends_saved_and_evaluated(tmp_path: pathlib.Path, extra: str) -> None:
+@pytest.mark.parametrize(
+    ("extra", "why"),
+    [
+        ('dead_line: "20200101 00:00:00"', "has passed; nothing is left to train"),
+        ("enable_oss_stop_signal: true", "OSS_STOP_SIGNAL is there; nothing is left to train"),
+    ],
+)
+def test_a_run_that_may_not_begin_is_refused(tmp_path: pathlib.Path, extra: str, why: str) -> None:
     write_data(tmp_path / "train.csv", 200)
-    job = SmallJob(tmp_path / "train.csv", tmp_path / "model", model="FM", steps=50, train_extra=extra,
-                   evaluation=tmp_path / "train.csv")  # fmt: skip
+    job = SmallJob(tmp_path / "train.csv", tmp_path / "model", model="FM", steps=50, train_extra=extra)
     (tmp_path / "model").mkdir()
     (tmp_path / "model/OSS_STOP_SIGNAL").write_text("")
-    seen, codes = train(str(job.write(tmp_path / "job.config")), SingleReplica())
-    assert (seen, codes, _steps(tmp_path / "model")) == ([], [], [0])
+    with pytest.raises(ConfigError, match=why):
+        train(str(job.write(tmp_path / "job.config")), SingleReplica())
+    assert _steps(tmp_path / "model") == []
+
+
+def test_training_ends_saved_and_evaluated(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_data(tmp_path / "train.csv", 400)
+    asked = itertools.count()
+    monkeypatch.setattr(DeadLine, "__call__", lambda self: "it is late" if next(asked) > 6 else None)
+    extra = 'dead_line: "20990101 00:00:00" steps_per_call: 1'
+    job = SmallJob(tmp_path / "train.csv", tmp_path / "model", model="FM", steps=50, train_extra=extra,
+                   evaluation=tmp_path / "train.csv")  # fmt: skip
+    _, codes = train(str(job.write(tmp_path / "job.config")), SingleReplica())
+    first, last = _steps(tmp_path / "model")
+    assert (first, codes) == (0, [])
+    assert 0 < last < 10
     lines = (tmp_path / "model/logs/rank-0.jsonl").read_text().splitlines()
     assert "eval" in [json.loads(line)["kind"] for line in lines]
 

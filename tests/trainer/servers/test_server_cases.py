@@ -47,7 +47,7 @@ def test_horovods_run_goes_on_in_step_ends_by_a_wrong_number_and_goes_back(tmp_p
     assert began.returncode == 0, began.stderr
 
     # Rows 1153 to 1200 are of step 24 (from 0), the last 24 the second worker's.
-    before = _edit_row(job.train, 1190, "inf")
+    before = _edit_row(job.train, 1190, "3e38")
     run = ServerRun(
         *("--workers", "2", "--ps", "2", *arguments, "--continue_train", "--eval_method", "none"),
         *("--train_config.sync_replicas=true", "--train_config.num_steps=30"),
@@ -78,7 +78,7 @@ def test_a_wrong_number_ends_asynchronous_workers_and_what_was_saved_is_exported
 ) -> None:
     job = small_job(tmp_path, "model", steps=40, train_extra="train_distribute: PSStrategy", **MODEL)
     config = write(job)
-    before = _edit_row(job.train, 1190, "inf")
+    before = _edit_row(job.train, 1190, "3e38")
     run = ServerRun(
         *("--workers", "2", "--ps", "2", "--pipeline_config_path", config),
         "--train_config.save_checkpoints_steps=20",
