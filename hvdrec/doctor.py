@@ -31,9 +31,9 @@ def render(findings: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
-def main() -> int:
-    """Prints the report and returns the exit code."""
-    argparse.ArgumentParser("python -m hvdrec.doctor", description=__doc__).parse_args()
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints the report and returns the exit code; `arguments` are those of the command line."""
+    argparse.ArgumentParser("python -m hvdrec.doctor", description=__doc__).parse_args(arguments)
     print(f"hvdrec {__version__}")
     findings = examine()
     print(render(findings))

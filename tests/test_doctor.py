@@ -196,9 +196,9 @@ def test_library_of_another_processor() -> None:
 def test_rendering_and_exit_code(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     findings = [Finding("A", "1"), Finding("Bee", "2", "do x", needed=False)]
     monkeypatch.setattr(doctor, "examine", lambda: findings)
-    assert doctor.main() == 0
+    assert doctor.main([]) == 0
     findings.append(Finding("C", "3", "do y"))
-    assert doctor.main() == 1
+    assert doctor.main([]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[-5:-1] == ["warn  Bee  2", "           -> do x", "FAIL  C    3", "           -> do y"]
 

@@ -8,6 +8,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from hvdrec.config import Config
 from hvdrec.errors import ConfigError, TrainingError
 from hvdrec.trainer.watch.history import Evaluations
@@ -28,7 +30,9 @@ class EarlyStop:
 
     def __call__(self, step: int, result: dict[str, float]) -> str | None:
         """Why to end training after this evaluation, or None."""
-        return self._rule(self._evaluations.add(step, result))
+        # Earlier runs' are read back as float32: two equal ones mustn't differ by how they are kept.
+        rounded = {name: float(np.float32(value)) for name, value in result.items()}
+        return self._rule(self._evaluations.add(step, rounded))
 
 
 def find_rule(config: Config, evaluated: Sequence[str], allow_user_code: bool) -> Rule | None:

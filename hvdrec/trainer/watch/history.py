@@ -31,10 +31,16 @@ class Evaluations:
         What an earlier process evaluated beyond `step` was of weights that are gone.
         """
         if self._found is None:
-            self._found = read_all_scalars(self._folder)
+            read = read_all_scalars(self._folder)
+            self._found = {s: _without_twins(values) for s, values in read.items()}
         self._found = {s: values for s, values in sorted(self._found.items()) if s < step}
         self._found[step] = dict(result)
         return dict(self._found)
+
+
+def _without_twins(values: dict[str, float]) -> dict[str, float]:
+    """Leaves out the losses that are there under the tags of training too."""
+    return {name: v for name, v in values.items() if f"loss/{name}" not in values}
 
 
 class MetricFile:
