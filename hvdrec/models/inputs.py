@@ -18,6 +18,7 @@ class ModelInputs:
     """One batch as models see it: feature groups, looked up when they're asked for.
 
     Attributes:
+        plan: Says where each group's features lie.
         squared: float32 scalar, half the squared embeddings of the groups asked for so far,
             added over rows and features; `embedding_regularization` multiplies it.
     """
@@ -32,10 +33,12 @@ class ModelInputs:
             batch: The arrays of `hvdrec.features.layout`.
             touched: For each bank float32 [U, D].
         """
+        self.plan = plan
         self._plan = plan
         self._batch = batch
         self._touched = touched
         self._groups: dict[str, tf.Tensor] = {}
+        self._features: dict[str, list[tf.Tensor]] = {}
         self._pooled: dict[int, list[tf.Tensor]] = {}
         self._counted: set[GroupFeature] = set()
         self._sequences = SequenceArrays(plan, batch, touched)
@@ -57,6 +60,16 @@ class ModelInputs:
                 )
             self._groups[name] = self._side_by_side(group.features)
         return self._groups[name]
+
+    def features(self, name: str) -> list[tf.Tensor]:
+        """The group's features with one value a row, each alone: float32 [B, width]."""
+        if name not in self._features:
+            group = group_of(self._plan, name)
+            whole = self._side_by_side(group.features) if group.sequences else self.concat(name)
+            widths = [feature.width for feature in group.features]
+            rest = int(whole.shape[1]) - sum(widths)
+            self._features[name] = tf.split(whole, [*widths, rest], axis=1)[: len(widths)]
+        return self._features[name]
 
     def sequence(self, features: Sequence[GroupFeature]) -> Jagged:
         """Sequences side by side: the elements of all rows, [E, sum of widths].

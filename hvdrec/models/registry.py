@@ -12,9 +12,11 @@ from hvdrec.models.dlrm import DLRM
 from hvdrec.models.dropoutnet import DropoutNet
 from hvdrec.models.fm import FM
 from hvdrec.models.mmoe import MMoE
+from hvdrec.models.multi_task_model import MultiTaskModel
 from hvdrec.models.multi_tower import MultiTower
 from hvdrec.models.multi_tower_din import MultiTowerDIN
 from hvdrec.models.ple import PLE
+from hvdrec.models.rank_model import BackboneRankModel
 from hvdrec.models.simple_multi_task import SimpleMultiTask
 from hvdrec.models.wide_and_deep import WideAndDeep
 
@@ -27,9 +29,11 @@ MODELS: dict[str, type[Model]] = {
     "DropoutNet": DropoutNet,
     "FM": FM,
     "MMoE": MMoE,
+    "MultiTaskModel": MultiTaskModel,
     "MultiTower": MultiTower,
     "MultiTowerDIN": MultiTowerDIN,
     "PLE": PLE,
+    "RankModel": BackboneRankModel,
     "SimpleMultiTask": SimpleMultiTask,
     "WideAndDeep": WideAndDeep,
 }

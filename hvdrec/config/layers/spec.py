@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from hvdrec.config import support
+from hvdrec.config.activations import ACTIVATIONS as _ACTIVATIONS
 from hvdrec.config.layers.shapes import Widths
 from hvdrec.config.names import hint, is_repeated
 from hvdrec.config.ranges import ANY_NUMBER
@@ -46,10 +46,10 @@ class _Activations:
     def __contains__(self, value: object) -> bool:
         name = str(value)
         prefix = next((p for p in _PREFIXES if name.startswith(p)), "")
-        return not name or name[len(prefix) :].lower() in support.ACTIVATIONS
+        return not name or name[len(prefix) :].lower() in _ACTIVATIONS
 
     def __str__(self) -> str:
-        return f"one of {', '.join(support.ACTIVATIONS)}"
+        return f"one of {', '.join(_ACTIVATIONS)}"
 
 
 ACTIVATIONS = _Activations()
@@ -150,9 +150,16 @@ class LayerSpec:
         source: _Source = _Struct(layer.st_params, "st_params")
         if form is not None and form == self.field:
             source = _Message(getattr(layer, form), form, self.unread)
+        return self._checked(source, problems)
+
+    def read_message(self, message: Any) -> tuple[LayerConfig, list[Problem]]:
+        """Reads the layer's own message where it stands alone; paths are from there."""
+        return self._checked(_Message(message, "", self.unread), [])
+
+    def _checked(self, source: _Source, problems: list[Problem]) -> tuple[LayerConfig, list[Problem]]:
         config = _read(self.parameters, source, problems)
         if self.check is not None and not any(not p.warning for p in problems):
-            problems.extend(Problem(f"{source.path}.{name}", text) for name, text in self.check(config))
+            problems.extend(Problem(_below(source.path, name), text) for name, text in self.check(config))
         return config, problems
 
 
@@ -232,6 +239,10 @@ class _Struct:
         return _Struct(value, path)
 
 
+def _below(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
 def _plain(value: Any, kind: type | tuple[Parameter, ...]) -> Any:
     """A `Value` of protobuf as a value of that kind."""
     form = value.WhichOneof("kind")
@@ -260,15 +271,15 @@ def _read(parameters: Sequence[Parameter], source: _Source, problems: list[Probl
         if name in known:
             continue
         if source.unread(name):
-            problems.append(Problem(f"{source.path}.{name}", "has no effect, as in EasyRec", warning=True))
+            problems.append(Problem(_below(source.path, name), "has no effect, as in EasyRec", warning=True))
         else:
             text = f"is not a parameter that is supported; {hint(name, sorted(known))}"
-            problems.append(Problem(f"{source.path}.{name}", text))
+            problems.append(Problem(_below(source.path, name), text))
     return LayerConfig({p.name: _parameter(p, source, problems) for p in parameters})
 
 
 def _parameter(parameter: Parameter, source: _Source, problems: list[Problem]) -> Any:
-    path = f"{source.path}.{parameter.name}"
+    path = _below(source.path, parameter.name)
     try:
         value = source.value(parameter)
     except ValueError as error:

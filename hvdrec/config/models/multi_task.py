@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from hvdrec.config.losses import ERROR_LOSSES, default_name
@@ -25,6 +26,20 @@ def tower_ranges(message: str) -> dict[str, Range]:
         f"{message}.in_task_space_weight": AT_LEAST_0,
         f"{message}.out_task_space_weight": AT_LEAST_0,
     }
+
+
+def check_relations(check: ModelCheck, towers: Sequence[Any]) -> None:
+    """A tower (`BayesTaskTower`) builds on towers before it only."""
+    before: list[str] = []
+    for i, tower in enumerate(towers):
+        for j, name in enumerate(tower.relation_tower_names):
+            if name not in before:
+                there = f"there are {', '.join(before)}" if before else "there are none"
+                check.error(
+                    f"{check.path}.task_towers[{i}].relation_tower_names[{j}]",
+                    f"{name!r} is not a tower before {tower.tower_name!r}; {there}",
+                )
+        before.append(tower.tower_name)
 
 
 class MultiTaskSpec(ModelSpec):

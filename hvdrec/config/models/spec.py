@@ -27,6 +27,7 @@ class ModelSpec:
         extra_losses: Losses it takes besides.
         attention: Whether it attends to the histories of `seq_att_groups`.
         sequences: Whether it takes sequences among the features of a group.
+        backbone: Whether it is made of a `backbone`.
         most_optimizers: How many `optimizer_config` it may have.
         refused: Fields that must not be set: ``Message.field`` -> what is wrong and what to do.
         ignored: Fields without effect: ``Message.field`` -> the warning.
@@ -43,6 +44,7 @@ class ModelSpec:
     extra_losses: ClassVar[tuple[str, ...]] = ()
     attention: ClassVar[bool] = False
     sequences: ClassVar[bool] = False
+    backbone: ClassVar[bool] = False
     most_optimizers: ClassVar[int] = 2
     refused: ClassVar[Mapping[str, str]] = {}
     ignored: ClassVar[Mapping[str, str]] = {}
