@@ -193,7 +193,8 @@ def _heads(
 
     scores = projected("query", q) @ projected("key", k).transpose(0, 1, 3, 2)
     scores /= np.sqrt(made.value(f"{scope}query/bias").shape[1])
-    shares = softmax(scores + np.where(seen, 0.0, -1e9))
+    # In float32 -1e9 leaves nothing of a score, so what sees nothing sees all alike.
+    shares = softmax(np.where(seen, scores, -1e9))
     output = np.einsum(
         "bnth,nho->bto", shares @ projected("value", v), made.value(f"{scope}attention_output/kernel")
     )

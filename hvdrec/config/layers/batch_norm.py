@@ -22,7 +22,7 @@ BATCH_NORMALIZATION = LayerSpec(
         Parameter("scale", bool, default=True),
     ),
     outputs=_outputs,
-    formula="[B, ..., D] -> the same shape: `(x - mean) / sqrt(variance + epsilon) * gamma + beta` with the mean and "
-    "variance of the batch in training, their moving averages otherwise.",
+    formula="[B, ..., D] -> the same shape: `(x - mean) / sqrt(variance + epsilon) * gamma + beta` with "
+    "the mean and variance of the batch in training, their moving averages otherwise.",
     source="Ioffe and Szegedy, ICML 2015",
 )

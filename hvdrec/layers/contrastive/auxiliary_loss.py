@@ -46,7 +46,8 @@ def info_nce(x: tf.Tensor, y: tf.Tensor, temperature: float) -> tf.Tensor:
         temperature: Divides the dot products.
     """
     logits = tf.matmul(x, y, transpose_b=True) / temperature
-    return _mean(tf.nn.sparse_softmax_cross_entropy_with_logits(tf.range(tf.shape(x)[0]), logits))
+    positive = tf.reduce_sum(x * y, axis=1) / temperature
+    return _mean(tf.reduce_logsumexp(logits, axis=1) - positive)
 
 
 def nce_loss(x: tf.Tensor, y: tf.Tensor, temperature: float) -> tf.Tensor:
@@ -59,12 +60,11 @@ def nce_loss(x: tf.Tensor, y: tf.Tensor, temperature: float) -> tf.Tensor:
         temperature: Divides the dot products.
     """
     both = tf.concat([x, y], axis=0)
-    count = tf.shape(x)[0]
     logits = tf.matmul(both, both, transpose_b=True) / temperature
     # A row isn't compared with itself.
-    logits = tf.linalg.set_diag(logits, tf.fill([2 * count], logits.dtype.min))
-    positive = tf.concat([tf.range(count, 2 * count), tf.range(count)], axis=0)
-    return _mean(tf.nn.sparse_softmax_cross_entropy_with_logits(positive, logits))
+    logits = tf.linalg.set_diag(logits, tf.fill(tf.shape(both)[:1], logits.dtype.min))
+    positive = tf.tile(tf.reduce_sum(x * y, axis=1) / temperature, [2])
+    return _mean(tf.reduce_logsumexp(logits, axis=1) - positive)
 
 
 def _mean(values: tf.Tensor) -> tf.Tensor:
