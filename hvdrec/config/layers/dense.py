@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hvdrec.config.layers.shapes import Widths, last_axis, width
-from hvdrec.config.layers.spec import ACTIVATIONS, INITIALIZERS, LayerConfig, LayerSpec, Parameter
+from hvdrec.config.layers.spec import INITIALIZERS, KERAS_ACTIVATIONS, LayerConfig, LayerSpec, Parameter
 from hvdrec.config.ranges import AT_LEAST_1
 
 
@@ -17,7 +17,7 @@ DENSE = LayerSpec(
     None,
     (
         Parameter("units", int, required=True, allowed=AT_LEAST_1),
-        Parameter("activation", str, default="", allowed=ACTIVATIONS),
+        Parameter("activation", str, default="", allowed=KERAS_ACTIVATIONS),
         Parameter("use_bias", bool, default=True),
         Parameter("kernel_initializer", str, default="glorot_uniform", allowed=INITIALIZERS),
         Parameter("bias_initializer", str, default="zeros", allowed=INITIALIZERS),

@@ -53,6 +53,15 @@ class _Activations:
 
 
 ACTIVATIONS = _Activations()
+#: What EasyRec takes where it reads these names without a path.
+_EASYREC_TAKES = {
+    **dict.fromkeys(("relu6", "silu", "softplus", "softsign", "softmax"), "linear"),
+    "prelu": "leaky_relu",
+}
+#: Those that Keras knows by name.
+KERAS_ACTIVATIONS = OneOf(
+    ("relu", "gelu", "elu", "selu", "tanh", "sigmoid", "softplus", "softsign", "softmax", "swish", "linear")
+)
 #: Initializers by Keras's names.
 INITIALIZERS = OneOf(
     (
@@ -302,6 +311,10 @@ def _one(parameter: Parameter, source: _Source, value: Any, path: str, problems:
         return value
     if isinstance(value, float) and not math.isfinite(value):
         problems.append(Problem(path, f"must be a finite number, is {value:g}"))
+    elif parameter.allowed is ACTIVATIONS and str(value).lower() in _EASYREC_TAKES:
+        taken = _EASYREC_TAKES[str(value).lower()]
+        text = f"EasyRec takes {taken} for {value!r}; write {taken} for its numbers"
+        problems.append(Problem(path, text, warning=True))
     elif value not in parameter.allowed and not (value == "" and parameter.default in (None, "")):
         shown = repr(value) if isinstance(value, str) else f"{value:g}"
         problems.append(Problem(path, f"must be {parameter.allowed}, is {shown}"))

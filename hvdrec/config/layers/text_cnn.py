@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 from hvdrec.config.layers.mlp import MLP, check_within
 from hvdrec.config.layers.shapes import Widths, sequence
-from hvdrec.config.layers.spec import LayerConfig, LayerSpec, Parameter
-from hvdrec.config.layers.transformer_block import KERAS_ACTIVATIONS
+from hvdrec.config.layers.spec import KERAS_ACTIVATIONS, LayerConfig, LayerSpec, Parameter
 from hvdrec.config.ranges import AT_LEAST_0, AT_LEAST_1
 
 

@@ -6,13 +6,9 @@ from collections.abc import Iterator
 
 from hvdrec.config.layers.bst import check_heads
 from hvdrec.config.layers.shapes import Widths, misfit
-from hvdrec.config.layers.spec import LayerConfig, LayerSpec, OneOf, Parameter
+from hvdrec.config.layers.spec import KERAS_ACTIVATIONS, LayerConfig, LayerSpec, Parameter
 from hvdrec.config.ranges import AT_LEAST_1, BELOW_1
 
-#: Activations that Keras has under the same name.
-KERAS_ACTIVATIONS = OneOf(
-    ("relu", "gelu", "elu", "selu", "tanh", "sigmoid", "softplus", "softsign", "softmax", "swish", "linear")
-)
 BLOCK = (
     Parameter("hidden_size", int, required=True, allowed=AT_LEAST_1),
     Parameter("num_attention_heads", int, required=True, allowed=AT_LEAST_1),

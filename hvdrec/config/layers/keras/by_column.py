@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from hvdrec.config.layers.keras.merging import place
 from hvdrec.config.layers.shapes import Widths, dimensions, last_axis, misfit
-from hvdrec.config.layers.spec import LayerConfig, LayerSpec, Parameter
-from hvdrec.config.layers.transformer_block import KERAS_ACTIVATIONS
+from hvdrec.config.layers.spec import KERAS_ACTIVATIONS, LayerConfig, LayerSpec, Parameter
 from hvdrec.config.ranges import AT_LEAST_0, BELOW_1, POSITIVE
 
 
