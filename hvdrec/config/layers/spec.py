@@ -33,6 +33,13 @@ class OneOf(tuple[str, ...]):
         return f"one of {', '.join(self)}"
 
 
+class AnyCase(OneOf):
+    """The texts a parameter may be, in small or capital letters."""
+
+    def __contains__(self, value: object) -> bool:
+        return str(value).lower() in tuple(self)
+
+
 class _Activations:
     """The names of activations, with or without a prefix such as ``tf.nn.``; empty is none."""
 
@@ -93,6 +100,15 @@ class LayerConfig:
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"the layer has no parameter {name}")
+
+    def changed(self, **values: Any) -> LayerConfig:
+        """The same with other values for some parameters."""
+        return LayerConfig({**self.__dict__, **values})
+
+
+def defaults(parameters: Sequence[Parameter]) -> LayerConfig:
+    """The parameters of a layer within another one where none is given."""
+    return LayerConfig({p.name: p.default for p in parameters})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ from hvdrec.errors import ConfigError
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.feed_forward.dnn import EmbeddingDNN
 from hvdrec.layers.jagged import Jagged, segment_softmax, segment_sum
-from hvdrec.layers.layer import Inputs, Layer
+from hvdrec.layers.layer import Layer
 from hvdrec.layers.variables import VariableStore
 
 
@@ -77,7 +77,7 @@ class TargetAttention(Layer):
         self.outputs = widths.history + sum(widths.auxiliary) + widths.query
         self._dnn = EmbeddingDNN(store, name, config, 4 * widths.query, l2)
 
-    def __call__(self, inputs: Inputs, run: ForwardContext) -> tf.Tensor:
+    def __call__(self, inputs: AttentionInputs, run: ForwardContext) -> tf.Tensor:
         """Maps `AttentionInputs` to the history, each auxiliary one and the query, float32 [B, outputs]."""
         query, history, auxiliary = inputs
         shares = segment_softmax(self._scores(query, history, run), history.rows, history.count)
