@@ -80,7 +80,9 @@ class ShapeBackend(ShapeOperations):
         """See `Backend`."""
         widths = self._groups[group]
         if not widths.numbers:
-            raise ValueError("raw_input takes a group of numbers: RawFeatures without buckets and embedding_dim")
+            raise ValueError(
+                "raw_input takes a group of numbers: RawFeatures without buckets and embedding_dim"
+            )
         return as_shapes([*widths.features])
 
     def embedding_layer(self, group: str, config: Any, place: Place) -> Any:
@@ -156,4 +158,3 @@ def describe(graph: Graph, groups: Mapping[str, GroupWidths]) -> Described:
     except ValueError as error:
         raise BlockError(graph.main.path, str(error)) from None
     return Described(tuple(backend.layers), tuple(backend.inputs), outputs, tuple(backend.warnings))
-

@@ -182,7 +182,10 @@ class _Builder:
             else:
                 for j, one in enumerate(block.config.inputs):
                     self._connect(package, block, one, f"{block.path}.inputs[{j}]", packages, main)
-        package.concat_blocks, package.output_blocks = tuple(config.concat_blocks), tuple(config.output_blocks)
+        package.concat_blocks, package.output_blocks = (
+            tuple(config.concat_blocks),
+            tuple(config.output_blocks),
+        )
 
     def _check_input_block(self, block: Block) -> None:
         inputs = block.config.inputs

@@ -122,9 +122,8 @@ def input_layer_widths(config: Any, group: GroupWidths) -> Widths:
         return [group.width, [*group.features]]
     if config.only_output_3d_tensor:
         if len(set(group.features)) != 1:
-            raise ValueError(
-                f"only_output_3d_tensor needs features of one width, found {', '.join(map(str, group.features))}"
-            )
+            widths = ", ".join(map(str, group.features))
+            raise ValueError(f"only_output_3d_tensor needs features of one width, found {widths}")
         return (len(group.features), group.features[0])
     return group.width
 

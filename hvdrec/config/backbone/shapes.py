@@ -107,7 +107,9 @@ def _tensor(value: Any) -> Shape:
     # As TensorFlow, which stacks a list where it wants a tensor.
     if isinstance(value, list) and value:
         return _stack(value, {"axis": 0})
-    raise TextError(f"needs a tensor, found {value!r}" if not isinstance(value, list) else "the list is empty")
+    raise TextError(
+        f"needs a tensor, found {value!r}" if not isinstance(value, list) else "the list is empty"
+    )
 
 
 def _tensors(value: Any) -> list[Shape]:
@@ -175,7 +177,11 @@ def _broadcast(first: Any, arguments: Mapping[str, Any]) -> Shape:
 def _reduce(first: Any, arguments: Mapping[str, Any]) -> Shape:
     value, axis = _tensor(first), arguments["axis"]
     rank = len(value.dims)
-    axes = range(rank) if axis is None else [_axis(a, rank) for a in (axis if isinstance(axis, list) else [axis])]
+    axes = (
+        range(rank)
+        if axis is None
+        else [_axis(a, rank) for a in (axis if isinstance(axis, list) else [axis])]
+    )
     if BATCH in (value.dims[a] for a in axes):
         raise TextError("must not be taken over the batch; give an axis")
     kept = [1 if i in axes else d for i, d in enumerate(value.dims) if i not in axes or arguments["keepdims"]]
@@ -295,7 +301,11 @@ def _transpose(first: Any, arguments: Mapping[str, Any]) -> Shape:
     value, perm = _tensor(first), arguments["perm"]
     rank = len(value.dims)
     perm = list(range(rank))[::-1] if perm is None else perm
-    if not isinstance(perm, list) or not all(type(p) is int for p in perm) or sorted(perm) != list(range(rank)):
+    if (
+        not isinstance(perm, list)
+        or not all(type(p) is int for p in perm)
+        or sorted(perm) != list(range(rank))
+    ):
         raise TextError(f"perm must have each of 0 to {rank - 1} once")
     return Shape(tuple(value.dims[p] for p in perm))
 
@@ -315,8 +325,10 @@ def _tile(first: Any, arguments: Mapping[str, Any]) -> Shape:
 def _matmul(first: Any, arguments: Mapping[str, Any]) -> Shape:
     left, right = list(_tensor(first).dims), list(_tensor(arguments["b"]).dims)
     if len(left) != len(right) or len(left) < 3 or not all(map(_alike, left[:-2], right[:-2])):
-        raise TextError(f"needs two tensors [batch, n, m] and [batch, m, k], found {Shape(tuple(left))} and "
-                        f"{Shape(tuple(right))}")
+        raise TextError(
+            f"needs two tensors [batch, n, m] and [batch, m, k], found {Shape(tuple(left))} and "
+            f"{Shape(tuple(right))}"
+        )
     for dims, turned in ((left, arguments["transpose_a"]), (right, arguments["transpose_b"])):
         if turned:
             dims[-2:] = dims[:-3:-1]

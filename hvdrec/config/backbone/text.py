@@ -181,8 +181,10 @@ def _allow_call(node: ast.Call, names: frozenset[str], depth: int) -> None:
     name = _dotted(node.func)
     if name in names or name not in (*FUNCTIONS, *PYTHON):
         known = [*FUNCTIONS, *PYTHON]
-        shown = one_line(name or ast.unparse(node.func), 60)
-        raise TextError(f"{_at(node)}: the function {shown!r} is not among those allowed; {hint(shown, known)}")
+        shown = name or _shown(node.func)
+        raise TextError(
+            f"{_at(node)}: the function {shown!r} is not among those allowed; {hint(shown, known)}"
+        )
     for argument in node.args:
         _allow(argument, names, depth)
     for keyword in node.keywords:
@@ -196,8 +198,14 @@ def _allow_call(node: ast.Call, names: frozenset[str], depth: int) -> None:
 
 
 def _refused(node: ast.AST) -> TextError:
-    shown = one_line(ast.unparse(node), 60)
-    return TextError(f"{_at(node)}: {shown!r} is not allowed; use {_FORMS}")
+    return TextError(f"{_at(node)}: {_shown(node)!r} is not allowed; use {_FORMS}")
+
+
+def _shown(node: ast.AST) -> str:
+    try:
+        return one_line(ast.unparse(node), 60)
+    except RecursionError:
+        return "..."
 
 
 def _at(node: ast.AST) -> str:

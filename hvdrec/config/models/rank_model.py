@@ -18,6 +18,6 @@ class RankModelSpec(BackboneSpec):
         if not isinstance(described.outputs, int):
             check.error(
                 f"{PATH}.backbone",
-                f"{self.name} needs one output [batch, columns], the backbone gives {shown(described.outputs)}; "
-                "set concat_blocks or top_mlp",
+                f"{self.name} needs one output [batch, columns], the backbone gives "
+                f"{shown(described.outputs)}; set concat_blocks or top_mlp",
             )

@@ -13,7 +13,7 @@ from hvdrec.config.backbone.groups import GroupWidths
 from hvdrec.config.backbone.run import BlockError, Place, Run
 from hvdrec.config.layers.shapes import Widths
 from hvdrec.errors import ConfigError
-from hvdrec.features.plan import FeaturePlan, Group, Kind
+from hvdrec.features.plan import Group, Kind
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.layer import Layer, LayerBuild
 from hvdrec.layers.registry import build_layer

@@ -1,4 +1,4 @@
-"""A backbone's input layer: a feature group, normalised and with dropout, in the form that a config asks for."""
+"""A backbone's input layer: a feature group, normalised and with dropout, in the form a config asks for."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ class InputLayer(tf.Module):
             self._whole = LayerNorm(store, f"{group}_features", sum(widths), CONTRIB_EPSILON)
             if apart:
                 self._each = [
-                    LayerNorm(store, f"{group}f_{i}", width, CONTRIB_EPSILON) for i, width in enumerate(widths)
+                    LayerNorm(store, f"{group}f_{i}", width, CONTRIB_EPSILON)
+                    for i, width in enumerate(widths)
                 ]
 
     def __call__(self, inputs: ModelInputs, run: ForwardContext) -> Any:
