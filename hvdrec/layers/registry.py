@@ -40,7 +40,7 @@ from hvdrec.layers.keras import (
 )
 from hvdrec.layers.layer import Layer, LayerBuild
 from hvdrec.layers.multi_task import aitm_tower, mmoe
-from hvdrec.layers.numeric import auto_dis, periodic
+from hvdrec.layers.numeric import auto_dis, nary_dis, periodic
 from hvdrec.layers.sequence import seq_augment, text_cnn
 
 #: `hvdrec.config.layers.registry` has the parameters of each.
@@ -59,6 +59,7 @@ BUILDERS: dict[str, Callable[[LayerBuild], Layer]] = {
     "MaskNet": mask_net.build,
     "PPNet": ppnet.build,
     "AutoDisEmbedding": auto_dis.build,
+    "NaryDisEmbedding": nary_dis.build,
     "PeriodicEmbedding": periodic.build,
     "DIN": din.build,
     "BST": bst.build,

@@ -48,3 +48,36 @@ def test_periodic(form: dict[str, bool], linear: bool) -> None:
 def test_sigma_is_the_spread_of_the_frequencies() -> None:
     made = Made("PeriodicEmbedding", 200, embedding_dim=40, sigma=3.0)
     assert abs(made.value("coefficients").std() - 3.0) < 0.1
+
+
+@pytest.mark.parametrize("copies", [1, 2])
+@pytest.mark.parametrize("pooling", ["sum", "mean"])
+@pytest.mark.parametrize("form", FORMS)
+def test_nary_dis(form: dict[str, bool], pooling: str, copies: int) -> None:
+    made = Made(
+        "NaryDisEmbedding",
+        2,
+        embedding_dim=3,
+        carries=[2, 10],
+        multiplier=10.0,
+        intra_ary_pooling=pooling,
+        num_replicas=copies,
+        **form,
+    )
+    table = made.value("embed_table")
+    places = 2 * 32 + 10 * 10
+    assert table.shape == (2 * places, 3 * copies)
+    x = np.array([[0.0, 1.29], [3.7, -0.1], [123.4, 9.9]])
+    expected = np.zeros((3, 2, 2, 3 * copies))
+    for row, number in np.ndindex(3, 2):
+        value = int(np.float32(x[row, number]) * np.float32(10.0)) % 2**32
+        for b, (base, first) in enumerate(((2, 0), (10, 64))):
+            written = np.base_repr(value, base)[::-1]
+            ids = [number * places + first + i * base + int(digit) for i, digit in enumerate(written)]
+            pooled = table[ids].sum(0)
+            expected[row, number, b] = pooled / len(ids) if pooling == "mean" else pooled
+    sets = [_formed(part.reshape(3, 2, 6), form) for part in np.split(expected, copies, axis=3)]
+    if form:
+        near(made.eval(x), [*(flat for flat, _ in sets), *(apart for _, apart in sets)])
+    else:
+        near(made.eval(x), sets[0] if copies == 1 else sets)

@@ -11,10 +11,9 @@ from hvdrec.config.backbone.groups import GroupWidths, input_layer_widths
 from hvdrec.config.backbone.run import BlockError, Place, Run
 from hvdrec.config.backbone.shapes import ShapeOperations, as_shapes, as_widths, concatenated
 from hvdrec.config.layers.mlp import MLP
-from hvdrec.config.layers.registry import SPECS
+from hvdrec.config.layers.registry import SPECS, unknown
 from hvdrec.config.layers.shapes import Widths
 from hvdrec.config.layers.spec import LayerConfig, LayerSpec, Problem
-from hvdrec.config.names import hint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,9 +91,7 @@ class ShapeBackend(ShapeOperations):
     def layer(self, config: Any, inputs: Any, place: Place) -> Any:
         """See `Backend`."""
         if config.class_name not in SPECS:
-            near = hint(config.class_name, SPECS)
-            path = f"{place.path}.class_name"
-            raise BlockError(path, f"there is no layer {config.class_name!r}; {near}")
+            raise BlockError(f"{place.path}.class_name", unknown(config.class_name))
         spec = SPECS[config.class_name]
         read, problems = spec.read(config)
         self._note(problems, place)
