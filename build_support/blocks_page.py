@@ -14,11 +14,11 @@ _HEAD = """# Blocks
 
 Written by `make docs` from the specs in `hvdrec/config/layers`; change it there.
 
-The layers that `keras_layer { class_name: ... }` of a backbone may name. Parameters stand in the block's own
-message (`mlp { hidden_units: 8 }`) or in `st_params`. `[B, D]` is a tensor of B rows and D columns,
+The layers that `keras_layer { class_name: ... }` of a backbone may name. Parameters stand in the block's
+own message (`mlp { hidden_units: 8 }`) or in `st_params`. `[B, D]` is a tensor of B rows and D columns,
 `[B, T, D]` one of T elements a row, `[B]` a number for each row. A *sequence* is what an `input_layer` with
-`output_seq_and_normal_feature: true` gives: a list of the elements [B, T, D], padded with zeros to the longest
-row of the batch, their lengths [B], and the target's features [B, D'], or nothing.
+`output_seq_and_normal_feature: true` gives: a list of the elements [B, T, D], padded with zeros to the
+longest row of the batch, their lengths [B], and the target's features [B, D'], or nothing.
 
 What doesn't fit together is told with block and field before anything runs.
 """

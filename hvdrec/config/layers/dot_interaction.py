@@ -28,5 +28,5 @@ DOT_INTERACTION = LayerSpec(
     "below i, "
     "row by row; with `self_interaction` those with j = i too. `skip_gather` gives the whole matrix "
     "[B, F F] with zeros in the place of the others.",
-    source="Naumov et al. 2019, DLRM, section 2.1.3",
+    source="Naumov et al. 2019, section 2.1.3",
 )
