@@ -8,11 +8,12 @@ from hvdrec.errors import ConfigError
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.feed_forward.dense import Dense
 from hvdrec.models.backbone.engine import Backbone
-from hvdrec.models.base import ModelBuild, RankModel
+from hvdrec.models import base
+from hvdrec.models.base import ModelBuild
 from hvdrec.models.inputs import ModelInputs
 
 
-class BackboneRankModel(RankModel):
+class RankModel(base.RankModel):
     """What the backbone gives are the logits, where it has `num_class` columns; else a layer makes them."""
 
     def __init__(self, build: ModelBuild) -> None:
@@ -28,9 +29,10 @@ class BackboneRankModel(RankModel):
             raise ConfigError("model_config.backbone: RankModel needs one output [batch, columns]")
         self.output: Dense | None = None
         if width != self.num_class:
-            self.output = Dense(self.store, "output", width, self.num_class, self.l2)
+            # Unlike all other kernels, EasyRec's is without l2_regularization.
+            self.output = Dense(self.store, "output", width, self.num_class)
 
     def logits(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """See `RankModel`."""
+        """See `base.RankModel`."""
         x = self.backbone(inputs, run)
         return x if self.output is None else self.output(x, run)

@@ -16,7 +16,7 @@ from hvdrec.models.multi_task_model import MultiTaskModel
 from hvdrec.models.multi_tower import MultiTower
 from hvdrec.models.multi_tower_din import MultiTowerDIN
 from hvdrec.models.ple import PLE
-from hvdrec.models.rank_model import BackboneRankModel
+from hvdrec.models.rank_model import RankModel
 from hvdrec.models.simple_multi_task import SimpleMultiTask
 from hvdrec.models.wide_and_deep import WideAndDeep
 
@@ -33,7 +33,7 @@ MODELS: dict[str, type[Model]] = {
     "MultiTower": MultiTower,
     "MultiTowerDIN": MultiTowerDIN,
     "PLE": PLE,
-    "RankModel": BackboneRankModel,
+    "RankModel": RankModel,
     "SimpleMultiTask": SimpleMultiTask,
     "WideAndDeep": WideAndDeep,
 }

@@ -40,7 +40,7 @@ class Block:
     @property
     def layer(self) -> str | None:
         """The field of its layer, as ``keras_layer``; None where it has none or is a sequence of `layers`."""
-        return self.config.WhichOneof("layer")  # type: ignore[no-any-return]
+        return self.config.WhichOneof("layer")
 
     @property
     def group(self) -> str | None:
@@ -270,8 +270,8 @@ class _Builder:
 
     def _sort(self, package: Package) -> None:
         waiting = dict.fromkeys(package.edges, 0)
-        for after in package.edges.values():
-            for name in after:
+        for needing in package.edges.values():
+            for name in needing:
                 waiting[name] += 1
         ready = [name for name, count in waiting.items() if not count]
         while ready:

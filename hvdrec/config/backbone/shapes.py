@@ -82,7 +82,8 @@ class ShapeOperations:
 
     def item(self, value: Any, index: tuple[Any, ...]) -> Shape:
         """The shape of an index or slice."""
-        dims, found = list(_tensor(value).dims), []
+        dims = list(_tensor(value).dims)
+        found: list[Dimension] = []
         taken = sum(part is not None and part is not Ellipsis for part in index)
         if sum(part is Ellipsis for part in index) > 1:
             raise TextError("an index has one ... at most")

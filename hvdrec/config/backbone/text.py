@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -122,7 +123,9 @@ def _parsed(text: str) -> ast.expr:
     if len(text) > _LONGEST_TEXT:
         raise TextError(f"is longer than {_LONGEST_TEXT} characters")
     try:
-        return ast.parse(text.strip(), mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(text.strip(), mode="eval").body
     except SyntaxError as error:
         place = f" at character {error.offset}" if error.offset else ""
         raise TextError(f"isn't a Python expression: {error.msg}{place}") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from hvdrec.config.losses import ERROR_LOSSES, default_name
 from hvdrec.config.models.check import PATH, ModelCheck
@@ -46,7 +46,7 @@ class MultiTaskSpec(ModelSpec):
     """A model with a head for each tower; predictions, losses and metrics end with ``_<tower_name>``."""
 
     needs = {"all": False}
-    order = ("all",)
+    order: ClassVar[tuple[str, ...]] = ("all",)
     ranges = tower_ranges("TaskTower")
 
     def towers(self, model: Any) -> list[tuple[str, Any]]:

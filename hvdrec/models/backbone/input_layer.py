@@ -16,10 +16,10 @@ from hvdrec.models.inputs import ModelInputs, group_of
 class InputLayer(tf.Module):
     """An `InputLayer` message over a feature group.
 
-    The group comes as one tensor [B, columns], as a list of features, as [B, F, D], or as a sequence. Batch or layer
-    norm applies to all columns at once, and apart from that to each feature where features are asked for, each with
-    variables of its own. `dropout_rate` sets single numbers to 0, `feature_dropout_rate` whole features, for all rows
-    of the batch alike.
+    The group comes as one tensor [B, columns], as a list of features, as [B, F, D], or as a sequence. Batch
+    or layer norm applies to all columns at once, and apart from that to each feature where features are asked
+    for, each with variables of its own. `dropout_rate` sets single numbers to 0, `feature_dropout_rate` whole
+    features, for all rows of the batch alike.
     """
 
     def __init__(self, store: VariableStore, group: str, config: Any, widths: tuple[int, ...]) -> None:

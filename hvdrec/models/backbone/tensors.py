@@ -33,7 +33,7 @@ def _function(name: str) -> Callable[..., Any]:
         for part in module:
             found = getattr(found, part)
         if hasattr(found, short):
-            return getattr(found, short)  # type: ignore[no-any-return]
+            return getattr(found, short)
     raise AssertionError(name)
 
 

@@ -274,7 +274,7 @@ def test_a_graph_that_does_not_hold_together(text: str, said: str) -> None:
         (
             block("b", of("feature_group", "user", "input_fn: 'lambda x: [x]'"), MLP % 2),
             "blocks[0].keras_layer",
-            "needs one input [batch, columns], found a list of 1 ([batch, 16])",
+            "found a list of 1 ([batch, 16])",
         ),
         (
             block("b", of("feature_group", "user", "input_slice: '[1]'")),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import string
 from typing import Any
+from unittest import mock
 
 import pytest
 import tensorflow as tf
@@ -135,7 +137,6 @@ def test_values_are_tensorflows() -> None:
         ("lambda x: tf.concat(x)", "tf.concat needs axis"),
         ("lambda x: tf.concat(x, axs=1)", "tf.concat has no parameter 'axs'; did you mean axis"),
         ("lambda x: tf.reduce_summ(x)", "did you mean tf.reduce_sum"),
-        ("lambda tf: tf.exp(1)", ""),
         ("lambda x: tf.exp(x", "isn't a Python expression"),
         ("lambda x: " + "-" * 60 + "x", "nested too deeply"),
         ("lambda x: " + "(" * 3000 + "x", "longer than"),
@@ -144,12 +145,6 @@ def test_values_are_tensorflows() -> None:
     ],
 )
 def test_what_is_refused(text: str, said: str) -> None:
-    if not said:
-        # The name of the argument hides the module.
-        said = "needs a tensor"
-        with pytest.raises(TextError, match=said):
-            Evaluator(ShapeOperations())(parse_function(text), 3)
-        return
     with pytest.raises(TextError) as caught:
         parse_function(text)
     assert said in str(caught.value)
@@ -187,16 +182,10 @@ def test_what_does_not_fit(text: str, given: Any, said: str) -> None:
 
 
 _PARTS = st.sampled_from(
-    [*"x[](),:+-*/.'\"=0129 ", "lambda x: ", "tf.", "tf.concat(", "axis=", "for y in x", " if ", "__class__"]
-    + [
-        "__import__('os')",
-        "eval(",
-        "open('/etc/passwd')",
-        "x.__init__",
-        "getattr(x, ",
-        "range(",
-        "None",
-        "...",
+    [
+        *"x[](),:+-*/.'\"=0129 ",
+        *("lambda x: ", "tf.", "tf.concat(", "axis=", "for y in x", " if ", "range(", "None", "..."),
+        *("__import__('os')", "eval(", "open('/etc/passwd')", "x.__init__", "getattr(x, ", "__class__"),
     ]
 )
 
@@ -208,18 +197,10 @@ _PARTS = st.sampled_from(
 @example("lambda x: {" + "-" * 1900 + "x}")
 def test_nothing_a_text_says_is_run(text: str) -> None:
     """Any text is refused or computed by the evaluator alone; Python's own functions are never reached."""
-    called: list[str] = []
-    own = {name: getattr(builtins, name) for name in ("eval", "exec", "open", "__import__")}
-    for name in own:
-        if name != "__import__":
-            setattr(builtins, name, lambda *a, _name=name, **k: called.append(_name))
-    try:
+    with contextlib.ExitStack() as stack:
+        own = [mock.patch.object(builtins, name) for name in ("eval", "exec", "open")]
+        called = [stack.enter_context(each) for each in own]
         for parse in (parse_function, parse_slice):
-            try:
+            with contextlib.suppress(TextError):
                 Evaluator(ShapeOperations())(parse(text), [Shape((BATCH, 3)), Shape((BATCH, 3))])
-            except TextError:
-                pass
-    finally:
-        for name, function in own.items():
-            setattr(builtins, name, function)
-    assert not called
+    assert not any(each.called for each in called)
