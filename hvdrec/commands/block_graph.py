@@ -67,7 +67,7 @@ def svg(graph: BlockGraph) -> str:
     places: dict[str, tuple[float, float, float, float]] = {}
     widest, y = 0.0, float(_PAD)
     for level in sorted(layers):
-        x, tallest = float(_PAD), 0.0
+        x, tallest = float(_PAD), 0
         for name in layers[level]:
             lines = graph.nodes[name]
             width = max(map(len, lines)) * _CHARACTER + 2 * _PAD
