@@ -88,12 +88,12 @@ def svg(graph: BlockGraph) -> str:
             f'<line x1="{x1 + w1 / 2:g}" y1="{y1 + h1:g}" x2="{x2 + w2 / 2:g}" y2="{y2:g}" '
             'stroke="#888" marker-end="url(#end)"/>'
         )
-    for name, (x, y0, width, height) in places.items():
+    for name, (left, top, across, down) in places.items():
         drawn.append(
-            f'<rect x="{x:g}" y="{y0:g}" width="{width:g}" height="{height:g}" fill="#eef" stroke="#336"/>'
+            f'<rect x="{left:g}" y="{top:g}" width="{across:g}" height="{down:g}" fill="#eef" stroke="#336"/>'
         )
         for i, line in enumerate(graph.nodes[name]):
-            drawn.append(f'<text x="{x + _PAD:g}" y="{y0 + _LINE * (i + 1):g}">{escape(line)}</text>')
+            drawn.append(f'<text x="{left + _PAD:g}" y="{top + _LINE * (i + 1):g}">{escape(line)}</text>')
     return "\n".join([*drawn, "</svg>", ""])
 
 
