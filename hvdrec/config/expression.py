@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
+from hvdrec.config.feature_values import NORMALIZERS
 from hvdrec.config.names import hint, one_line
-from hvdrec.config.support import NORMALIZERS
 
 #: Operators of two operands by their sign, with the names of their steps.
 LOGIC = {"|": "or", "&": "and"}

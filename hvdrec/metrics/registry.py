@@ -11,6 +11,7 @@ from hvdrec.metrics import auc, classification, grouped_auc, max_f1, neighbours,
 from hvdrec.metrics.base import Metric
 from hvdrec.metrics.task import Task
 
+#: By the field of `EvalMetrics`; `hvdrec.config.metrics.SPECS` says what each needs.
 BUILDERS: dict[str, Callable[[Any, Task], Metric]] = {
     "auc": auc.build,
     "gauc": grouped_auc.build_gauc,
@@ -53,6 +54,7 @@ def build_metrics(
         if name not in BUILDERS:
             raise ConfigError(f"{path}.{name}: is not supported; take one of {', '.join(BUILDERS)}")
         try:
+            task.need_fit(name, getattr(element, name))
             metric = BUILDERS[name](getattr(element, name), task)
         except ConfigError as error:
             raise ConfigError(f"{path}.{name}: {error}") from None

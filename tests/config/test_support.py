@@ -91,7 +91,12 @@ def reachable() -> list:
             return
         seen.add(name)
         for field in descriptor.fields:
-            if f"{name}.{field.name}" in listed or (name == "EasyRecModel" and field.name in unused):
+            refused = field.containing_oneof is not None and field.name in support.REASONS
+            if (
+                f"{name}.{field.name}" in listed
+                or (name == "EasyRecModel" and field.name in unused)
+                or refused
+            ):
                 continue
             found.append(field)
             if field.message_type is not None:

@@ -58,7 +58,7 @@ class TaskTowers(Layer):
             TaskTower(store, config, (config.tower_name, f"dnn_output_{i}"), inputs, l2)
             for i, config in enumerate(configs)
         ]
-        self.outputs = [tower.outputs for tower in self._towers]
+        self.outputs = [int(config.num_class) for config in configs]
 
     def __call__(self, inputs: Sequence[tf.Tensor], run: ForwardContext) -> list[tf.Tensor]:
         """Maps an input [B, inputs] of each task to its logits [B, num_class]."""
