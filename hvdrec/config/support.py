@@ -59,7 +59,7 @@ _ALIBABA = "exists only in Alibaba's cloud"
 _UNREAD = "has no effect, as in EasyRec"
 _SAMPLER = "negative sampling is not supported yet"
 
-#: Why a value of an enum or oneof can't be had, where there is more to say than "not supported yet".
+#: Why a value of an enum or oneof isn't supported, where there is more to say than "not supported yet".
 REASONS = {
     "CollectiveAllReduceStrategy": f"{_ALIBABA}; use HorovodStrategy",
     "ExascaleStrategy": f"{_ALIBABA}; use HorovodStrategy",
@@ -251,7 +251,7 @@ RANGES = {
 
 
 def unsupported(name: str, supported: tuple[str, ...]) -> str | None:
-    """Why the enum value or oneof member `name` can't be had; None where it can."""
+    """Why the enum value or oneof member `name` isn't supported; None where it is."""
     if name in supported:
         return None
     if name in REASONS:

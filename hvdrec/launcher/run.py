@@ -30,7 +30,7 @@ class Run:
         ranks: Processes that train (or evaluate, or predict) together.
         servers: Parameter servers; 0 = Horovod replicas.
         evaluators: Processes of a run on parameter servers that only evaluate, 0 or 1.
-        ignored: What was asked for and can't be had on this machine, in words.
+        ignored: What was asked for and can't be done on this machine, in words.
         environment: Variables that all its processes get.
     """
 

@@ -52,7 +52,7 @@ def build_metrics(
         if name is None:
             raise ConfigError(f"{path}: no metric is set; set one of {', '.join(BUILDERS)}")
         if name not in BUILDERS:
-            raise ConfigError(f"{path}.{name}: is not supported; take one of {', '.join(BUILDERS)}")
+            raise ConfigError(f"{path}.{name}: is not supported; use one of {', '.join(BUILDERS)}")
         try:
             task.need_fit(name, getattr(element, name))
             metric = BUILDERS[name](getattr(element, name), task)
@@ -62,5 +62,5 @@ def build_metrics(
         if seen.setdefault(result, element) is element:
             metrics.append(metric)
         elif seen[result] != element:
-            raise ConfigError(f"{path}.{name}: is there twice, and both results would have one name")
+            raise ConfigError(f"{path}.{name}: is listed twice, and both results would have one name")
     return metrics

@@ -37,9 +37,7 @@ def check_features(report: Report) -> None:
     for i, feature in enumerate(features):
         place, name = f"{path}[{i}]", feature_name(feature)
         if name in seen:
-            report.error(
-                place, f"a feature named {name!r} stands at {path}[{seen[name]}] already; set feature_name"
-            )
+            report.error(place, f"{path}[{seen[name]}] is already named {name!r}; set feature_name")
         seen[name] = i
         refused = support.unsupported(enum_name(feature, "feature_type"), support.FEATURE_TYPES)
         if refused and name not in used:
@@ -169,7 +167,7 @@ def _check_raw(report: Report, feature: Any, path: str, kinds: Sequence[str]) ->
 def _check_boundaries(report: Report, feature: Any, path: str) -> None:
     for before, after in itertools.pairwise(sorted(feature.boundaries)):
         if before == after:
-            report.error(f"{path}.boundaries", f"{after:g} stands twice")
+            report.error(f"{path}.boundaries", f"{after:g} is listed twice")
             break
 
 

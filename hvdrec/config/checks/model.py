@@ -39,7 +39,7 @@ def check_model(report: Report) -> None:
         block, path = spec.config(model), f"{_PATH}.{spec.block}"
         _check_layers(report, block, path)
         spec.check(ModelCheck(report, model, block, path, groups))
-    # What is wrong with losses and metrics is told even where the class is.
+    # Losses and metrics are checked even where the class is wrong.
     known = spec or ModelSpec()
     heads = known.heads(proto)
     uncertain = enum_name(model, "loss_weight_strategy") == "Uncertainty"
@@ -94,7 +94,7 @@ def _check_needed_groups(report: Report, spec: ModelSpec, groups: dict[str, Any]
             position = list(report.config.proto.model_config.feature_groups).index(groups[name])
             report.warn(
                 f"{_PATH}.feature_groups[{position}]",
-                "isn't wide_deep: WIDE, so that the features' own embeddings are added up, not the wide ones",
+                "isn't wide_deep: WIDE, so the features' own embeddings are added up, not the wide ones",
             )
 
 
