@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from hvdrec.config.models.registry import spec_of
+from hvdrec.config.samplers import sampler_config
 from hvdrec.config.variables import is_frozen, optimizer_index
 from hvdrec.errors import ConfigError
 from hvdrec.features.column import IdColumn, NumberColumn
@@ -30,7 +32,7 @@ from hvdrec.features.plan import (
     NestedSlot,
     Table,
 )
-from hvdrec.features.uses import AttentionUses, Use, Uses, tables
+from hvdrec.features.uses import AttentionUses, GroupUses, Use, Uses, tables
 
 
 class _Tables(NamedTuple):
@@ -90,14 +92,40 @@ def build_plan(proto: Any, labels: Mapping[str, LabelRange] | None = None) -> Fe
     Raises:
         ConfigError: A feature isn't supported or doesn't fit.
     """
-    return _Layout(proto, Uses(proto), labels or {}).plan()
+    uses = Uses(proto)
+    plan = _Layout(proto, uses, labels or {}).plan()
+    sampler = sampler_config(proto)
+    if sampler is None:
+        return plan
+    return dataclasses.replace(plan, sampled=_sampled_plan(proto, uses, sampler))
+
+
+def _sampled_plan(proto: Any, uses: Uses, sampler: Any) -> FeaturePlan:
+    """The groups of items alone, whose columns the sampler's item table has."""
+    names = spec_of(proto.model_config).item_groups(proto)
+    plan = _Layout(proto, uses, {}, frozenset(names)).plan().for_prediction()
+    missing = sorted({field.name for field in plan.fields} - set(sampler.attr_fields))
+    if missing:
+        raise ConfigError(
+            f"data_config.{proto.data_config.WhichOneof('sampler')}.attr_fields: the items' features read "
+            f"{', '.join(missing)} too; put them into the item table and name them there"
+        )
+    return plan
 
 
 class _Layout:
     """Gives every use its place in the packed batch."""
 
-    def __init__(self, proto: Any, uses: Uses, labels: Mapping[str, LabelRange]) -> None:
+    def __init__(
+        self,
+        proto: Any,
+        uses: Uses,
+        labels: Mapping[str, LabelRange],
+        only: frozenset[str] | None = None,
+    ) -> None:
+        """With `only`, the features of groups of other names have tables and no places."""
         self._proto = proto
+        self._only = only
         self._label_ranges = labels
         self._uses = uses
         self._table_of = tables(uses.list)
@@ -112,14 +140,26 @@ class _Layout:
 
     def plan(self) -> FeaturePlan:
         """Lays everything out."""
-        placed = [self._place(i, use) for i, use in enumerate(self._uses.list)]
-        groups, attention = self._groups(placed)
+        wanted = [group for group in self._uses.groups if self._only is None or group.name in self._only]
+        inside = {i for group in wanted for i in (*group.features, *group.sequences)}
+        placed: dict[int, GroupFeature] = {}
+        for i, use in enumerate(self._uses.list):
+            if self._only is None or i in inside:
+                placed[i] = self._place(i, use)
+            elif i in self._table_of:
+                self._table(i, use)
+        groups, attention = self._groups(placed, wanted)
         banks = self._finished_banks()
         data = self._proto.data_config
         classes = class_fields(self._proto)
         labels = () if classes else tuple(data.label_fields)
         ids = {**id_names(self._proto), **{name: name for name in classes}}
         specs = tuple(self._label(i, name) for i, name in enumerate(labels))
+        sampler = sampler_config(self._proto)
+        for field in ("item_id_field", "user_id_field") if sampler is not None else ():
+            if getattr(sampler, field, ""):
+                # The sampler reads it, whether a feature does or not.
+                self._fields.index(getattr(sampler, field), f"data_config sampler: {field}")
         packer = PackerSpec(
             id_features=self._ids.all(),
             number_features=self._numbers.all(),
@@ -149,7 +189,9 @@ class _Layout:
             attention={group.name: group for group in attention},
         )
 
-    def _groups(self, placed: Sequence[GroupFeature]) -> tuple[list[Group], list[AttentionGroup]]:
+    def _groups(
+        self, placed: Mapping[int, GroupFeature], wanted: Sequence[GroupUses]
+    ) -> tuple[list[Group], list[AttentionGroup]]:
         def attention(uses: AttentionUses) -> AttentionGroup:
             parts = (uses.keys, uses.histories, uses.auxiliary)
             keys, histories, auxiliary = (tuple(placed[i] for i in part) for part in parts)
@@ -161,11 +203,11 @@ class _Layout:
                 group.wide,
                 tuple(placed[i] for i in group.features),
                 tuple(placed[i] for i in group.sequences),
-                tuple(attention(a) for a in group.attention),
+                tuple(attention(a) for a in group.attention) if self._only is None else (),
             )
-            for group in self._uses.groups
+            for group in wanted
         ]
-        return groups, [attention(a) for a in self._uses.attention]
+        return groups, [attention(a) for a in self._uses.attention] if self._only is None else []
 
     def _finished_banks(self) -> tuple[Bank, ...]:
         for kind, bank in zip(self._kinds, self._banks, strict=True):
@@ -225,12 +267,8 @@ class _Layout:
         return GroupFeature(use.name, column.kind, -1, self._dense[number].position, column.dim)
 
     def _place_ids(self, position: int, use: Use, column: IdColumn) -> GroupFeature:
-        number = self._kinds.index(self._kind(position))
-        bank, (name, owner) = self._banks[number], self._table_of[position]
-        if name not in bank.tables:
-            initializer = owner.config.initializer if owner.config.HasField("initializer") else None
-            bank.tables[name] = Table(name, column.rows, use.dim, initializer, number, bank.rows)
-            bank.rows += column.rows
+        table = self._table(position, use)
+        number, bank = table.bank, self._banks[table.bank]
         # The embeddings of a wide group are always added up.
         combiner = "sum" if use.wide else column.combiner
         positive = column.weighted and combiner != "sum"
@@ -239,8 +277,19 @@ class _Layout:
         if column.kind.is_sequence:
             sequence = self._sequence(feature, numbers=False)
         slot = _take_slot(bank, column.kind, combiner, sequence)
-        self._lookups.append(LookupSpec(feature, number, slot, bank.tables[name].offset))
+        self._lookups.append(LookupSpec(feature, number, slot, table.offset))
         return GroupFeature(use.name, column.kind, number, slot, use.dim, sequence)
+
+    def _table(self, position: int, use: Use) -> Table:
+        """The table of an embedded use; it has its place in its bank from the first one that asks for it."""
+        number = self._kinds.index(self._kind(position))
+        bank, (name, owner) = self._banks[number], self._table_of[position]
+        if name not in bank.tables:
+            assert isinstance(use.column, IdColumn)
+            initializer = owner.config.initializer if owner.config.HasField("initializer") else None
+            bank.tables[name] = Table(name, use.column.rows, use.dim, initializer, number, bank.rows)
+            bank.rows += use.column.rows
+        return bank.tables[name]
 
     def _sequence(self, feature: int, numbers: bool) -> int:
         """The column of ``lengths`` of a transform."""

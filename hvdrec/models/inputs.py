@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 
 from hvdrec.errors import ConfigError
+from hvdrec.features.layout import OWNER, SAMPLED_PREFIX
 from hvdrec.features.plan import AttentionGroup, FeaturePlan, Group, GroupFeature, Kind
 from hvdrec.layers.attention.target import AttentionInputs
 from hvdrec.layers.bank import Norms, lookup, lookup_combined, pooled
@@ -18,8 +19,7 @@ class ModelInputs:
     """One batch as models see it: feature groups, looked up when they're asked for.
 
     Attributes:
-        squared: float32 scalar, half the squared embeddings of the groups asked for so far,
-            added over rows and features; `embedding_regularization` multiplies it.
+        sampled: The items that a negative sampler added, whose rows are those items; None where it added none.
     """
 
     def __init__(
@@ -39,7 +39,44 @@ class ModelInputs:
         self._pooled: dict[int, list[tf.Tensor]] = {}
         self._counted: set[GroupFeature] = set()
         self._sequences = SequenceArrays(plan, batch, touched)
-        self.squared = tf.constant(0.0)
+        self._squared = tf.constant(0.0)
+        self.sampled: ModelInputs | None = None
+        if plan.sampled is not None and OWNER in batch:
+            self.sampled = ModelInputs(plan.sampled, _sampled_arrays(batch), touched)
+
+    @property
+    def rows(self) -> tf.Tensor:
+        """B, int32 scalar."""
+        return tf.shape(self._batch["dense"])[0]
+
+    @property
+    def squared(self) -> tf.Tensor:
+        """Half the squared embeddings of the groups asked for so far, added over rows and features.
+
+        `embedding_regularization` multiplies it. float32 scalar.
+        """
+        return self._squared if self.sampled is None else self._squared + self.sampled.squared
+
+    @property
+    def owners(self) -> tf.Tensor | None:
+        """The row that each of the last sampled items is a negative of, int64 [O]; None without a sampler.
+
+        The sampled items before them are negatives of all rows.
+        """
+        if self.sampled is None:
+            return None
+        owner = self._batch[OWNER]
+        return tf.cast(owner[tf.math.count_nonzero(owner < 0, dtype=tf.int32) :], tf.int64)
+
+    def candidates(self, name: str) -> tf.Tensor:
+        """A group of items, float32 [B + S, width]: those of the rows, then the sampled ones.
+
+        Raises:
+            ConfigError: See `concat`.
+        """
+        if self.sampled is None:
+            return self.concat(name)
+        return tf.concat([self.concat(name), self.sampled.concat(name)], axis=0)
 
     def concat(self, name: str) -> tf.Tensor:
         """The group's features side by side, float32 [B, width].
@@ -94,12 +131,12 @@ class ModelInputs:
         fresh = [feature for feature in features if feature not in self._counted]
         self._counted.update(fresh)
         if len(fresh) == len(features):
-            self.squared += tf.nn.l2_loss(values)
+            self._squared += tf.nn.l2_loss(values)
             return
         columns = tf.split(values, [feature.width for feature in features], axis=1)
         for feature, column in zip(features, columns, strict=True):
             if feature in fresh:
-                self.squared += tf.nn.l2_loss(column)
+                self._squared += tf.nn.l2_loss(column)
 
     def stacked(self, name: str) -> tf.Tensor:
         """The group's features as float32 [B, F, D].
@@ -134,7 +171,7 @@ class ModelInputs:
         """All pooled slots of a bank, float32 [B, D] each."""
         if number not in self._pooled:
             bank = self._plan.banks[number]
-            rows, slots = tf.shape(self._batch["dense"])[0], len(bank.pooled)
+            rows, slots = self.rows, len(bank.pooled)
             weight, segment = (self._batch[f"bank{number}/multi_{part}"] for part in ("weight", "segment"))
             index = self._batch[f"bank{number}/multi_index"]
             sums = lookup_combined(self._touched[number], index, weight, segment, slots * rows)
@@ -148,6 +185,18 @@ class ModelInputs:
                 ]
             self._pooled[number] = parts
         return self._pooled[number]
+
+
+def _sampled_arrays(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """The arrays of sampled items by the names that those of rows have."""
+    arrays = {
+        name.removeprefix(SAMPLED_PREFIX): array
+        for name, array in batch.items()
+        if name.startswith(SAMPLED_PREFIX)
+    }
+    # What counts them, where they have no numbers.
+    arrays.setdefault("dense", tf.zeros([tf.size(batch[OWNER]), 0]))
+    return arrays
 
 
 def group_of(plan: FeaturePlan, name: str) -> Group:
