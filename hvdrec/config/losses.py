@@ -23,6 +23,7 @@ PARAMETERS = {
 
 _NAMES = {
     "CLASSIFICATION": "cross_entropy_loss",
+    "SOFTMAX_CROSS_ENTROPY": "cross_entropy_loss",
     "L2_LOSS": "l2_loss",
     "SIGMOID_L2_LOSS": "l2_loss",
     "SOFTMAX_CROSS_ENTROPY_WITH_NEGATIVE_MINING": "softmax_loss",

@@ -123,7 +123,6 @@ REASONS = {
     "EmbeddingParallelStrategy": "tables split over the ranks are not supported yet; use HorovodStrategy",
     "adam_async_optimizer": f"{_ALIBABA}; use adam_optimizer or lazy_adam_optimizer",
     "adam_asyncw_optimizer": f"{_ALIBABA}; use adamw_optimizer",
-    "SOFTMAX_CROSS_ENTROPY": "is for matching models, which are not supported yet",
     **{
         loss: f"is for model class {listed(classes)}"
         for loss, classes in registry.classes_of_losses().items()
@@ -153,11 +152,6 @@ REFUSED = {
     "TrainConfig.incr_save_config": f"{_NOT_YET}; remove it",
     "DatasetConfig.extra_label_func": "labels computed by functions are not supported yet; "
     "compute them in the data",
-    "DatasetConfig.negative_sampler": _SAMPLER,
-    "DatasetConfig.negative_sampler_v2": _SAMPLER,
-    "DatasetConfig.hard_negative_sampler": _SAMPLER,
-    "DatasetConfig.hard_negative_sampler_v2": _SAMPLER,
-    "DatasetConfig.negative_sampler_in_memory": _SAMPLER,
     "DatasetConfig.Field.user_define_fn": "functions on columns are not supported; compute it in the data",
     "DatasetConfig.Field.ignore_val": "values to leave out are not supported; take them out of the data",
     "FeatureConfig.ev_params": f"embedding variables: {_ALIBABA}; use hash_bucket_size",

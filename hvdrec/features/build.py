@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from hvdrec.config.models.registry import spec_of
@@ -169,7 +169,7 @@ class _Layout:
             dense=tuple(self._dense.values()),
             dense_dim=self._dense_dim,
             sequences=tuple(self._sequences),
-            equal_lengths=_equal_lengths([*attention, *(a for g in groups for a in g.attention)]),
+            equal_lengths=self._equal_lengths(groups, attention),
             labels=specs,
             weight_field=self._fields.index(data.sample_weight, "sample_weight")
             if data.sample_weight
@@ -188,6 +188,16 @@ class _Layout:
             packer=packer,
             attention={group.name: group for group in attention},
         )
+
+    def _equal_lengths(
+        self, groups: Sequence[Group], attention: Sequence[AttentionGroup]
+    ) -> tuple[tuple[int, ...], ...]:
+        """The columns of ``lengths`` that must be equal in every row: their sequences are used together."""
+        equal = spec_of(self._proto.model_config).equal_sequences(self._proto)
+        sets = [group.sequences for group in groups if group.name in equal]
+        attended = [*attention, *(a for group in groups for a in group.attention)]
+        sets += [(*each.histories, *each.auxiliary) for each in attended]
+        return _distinct_sets(sets)
 
     def _groups(
         self, placed: Mapping[int, GroupFeature], wanted: Sequence[GroupUses]
@@ -318,11 +328,11 @@ def _take_slot(bank: _Bank, kind: Kind, combiner: str, sequence: int) -> int:
     return len(bank.nested) - 1
 
 
-def _equal_lengths(groups: Sequence[AttentionGroup]) -> tuple[tuple[int, ...], ...]:
-    """The columns of ``lengths`` that attention needs to be equal in every row."""
-    found = []
-    for group in groups:
-        columns = tuple(dict.fromkeys(f.sequence for f in (*group.histories, *group.auxiliary)))
+def _distinct_sets(sets: Iterable[Sequence[GroupFeature]]) -> tuple[tuple[int, ...], ...]:
+    """The columns of ``lengths`` of sets of sequences, each set of several once."""
+    found: list[tuple[int, ...]] = []
+    for features in sets:
+        columns = tuple(dict.fromkeys(f.sequence for f in features))
         if len(columns) > 1 and columns not in found:
             found.append(columns)
     return tuple(found)

@@ -26,7 +26,8 @@ With a negative sampler there are more items than rows, S of them (`hvdrec.featu
 items have their arrays once more for those, by the names above with ``sampled/`` before them, but for
 ``bank{b}/rows``, which serves both. Besides
 
-- ``sampled/owner`` int32 [S]: the row that an item is a negative of; -1: of all rows. Those of one row come last.
+- ``sampled/owner`` int32 [S]: the row that an item is a negative of; -1: of all rows. Those of one row come
+  last.
 """
 
 from __future__ import annotations

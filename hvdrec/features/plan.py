@@ -223,7 +223,7 @@ class FeaturePlan:
         return packed_arrays(self)
 
     def for_prediction(self) -> FeaturePlan:
-        """The same plan without labels, weights, ids and sampled items, whose columns then needn't be there."""
+        """The same plan without labels, weights, ids and sampled items, whose columns needn't be there."""
         # Fields are numbered in the order they're asked for, those of features first.
         count = 1 + max((i for spec in self.packer.features for i in spec.inputs), default=-1)
         return dataclasses.replace(

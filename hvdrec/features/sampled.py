@@ -67,4 +67,3 @@ class SampledPacker:
 
 def _place(where: Callable[[int], str], places: np.ndarray, row: int) -> str:
     return where(int(places[row]))
-

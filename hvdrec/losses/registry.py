@@ -22,6 +22,7 @@ from hvdrec.losses import (
     pairwise_focal_loss,
     pairwise_hinge_loss,
     pairwise_logistic_loss,
+    softmax_cross_entropy,
     softmax_negative_mining,
 )
 from hvdrec.losses.base import Loss
@@ -111,6 +112,7 @@ register("PAIR_WISE_LOSS", pair_wise_loss.build, param_field="pairwise_loss")
 register("PAIRWISE_LOGISTIC_LOSS", pairwise_logistic_loss.build, param_field="pairwise_logistic_loss")
 register("PAIRWISE_FOCAL_LOSS", pairwise_focal_loss.build, param_field="pairwise_focal_loss")
 register("PAIRWISE_HINGE_LOSS", pairwise_hinge_loss.build, param_field="pairwise_hinge_loss")
+register("SOFTMAX_CROSS_ENTROPY", softmax_cross_entropy.build, name="cross_entropy_loss")
 register(
     "SOFTMAX_CROSS_ENTROPY_WITH_NEGATIVE_MINING",
     softmax_negative_mining.build,

@@ -47,6 +47,11 @@ class Task:
         """Whether the model gives embeddings."""
         return LogitMeaning.EMBEDDING in outputs(self.loss_types)
 
+    @property
+    def has_candidates(self) -> bool:
+        """Whether each row's own item is told from other items."""
+        return loss_pb2.SOFTMAX_CROSS_ENTROPY in self.loss_types
+
     def need_embedding(self) -> None:
         """Requires a model that gives embeddings.
 

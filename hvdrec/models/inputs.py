@@ -19,7 +19,7 @@ class ModelInputs:
     """One batch as models see it: feature groups, looked up when they're asked for.
 
     Attributes:
-        sampled: The items that a negative sampler added, whose rows are those items; None where it added none.
+        sampled: The items that a negative sampler added, which are its rows; None where it added none.
     """
 
     def __init__(

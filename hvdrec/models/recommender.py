@@ -155,6 +155,12 @@ class Recommender(tf.Module):
         terms = (term for term in self.terms if training or not term.training_only)
         return {**found, **{term.name: term.compute(shared) for term in terms}}
 
+    def evaluated(self, batch: Batch, output: ForwardResult) -> dict[str, tf.Tensor]:
+        """What metrics read besides predictions, by name."""
+        rows = StepRows(batch, False, tf.constant(0, tf.int64), None, self.policy)
+        found = [(head, head.evaluated(output.outputs, rows)) for head in self.heads]
+        return {head.named(name): tensor for head, each in found for name, tensor in each.items()}
+
     def kernel_penalty(self) -> tf.Tensor:
         """`l2_regularization` / 2 times the squared kernels, float32 scalar."""
         terms = [r.scale * tf.nn.l2_loss(r.variable) for r in self.store.regularized]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from hvdrec.data import RowSource, open_source
-from hvdrec.data.batch import InputPosition
+from hvdrec.data.batch import InputPosition, PackedBatch, RowBlock
 from hvdrec.data.loader import Loader
 from hvdrec.data.negatives.sampler import open_sampler
 from hvdrec.features import Packer
@@ -38,6 +39,7 @@ def open_batches(
     Returns:
         The loader; close it when done.
     """
+    pack: Callable[[RowBlock], PackedBatch]
     pack = Packer(plan, ignore_error=proto.data_config.ignore_error).pack_block
 
     def open_input() -> RowSource:

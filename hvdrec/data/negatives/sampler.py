@@ -143,8 +143,8 @@ class InMemory(Sampler):
         self._native: Any = native_sampler(table, weighted=False)
         if len(table.ids) < count + margin:
             raise DataError(
-                f"data_config.negative_sampler_in_memory: the item table has {len(table.ids)} items, fewer than "
-                f"num_sample + batch_size, {count + margin}"
+                f"data_config.negative_sampler_in_memory: the item table has {len(table.ids)} items, fewer "
+                f"than num_sample + batch_size, {count + margin}"
             )
 
     def draw(self, rows: pa.RecordBatch, position: InputPosition, locate: Callable[[int], str]) -> Drawn:

@@ -198,9 +198,7 @@ def read_items(path: str, what: str, fields: Sequence[str], delimiter: str) -> I
     # Only rows and lines are needed of the parts from here on.
     for part in parts:
         part.cells.clear()
-    return ItemTable(
-        np.concatenate(ids), np.concatenate(weights), joined, delimiter, tuple(fields), where
-    )
+    return ItemTable(np.concatenate(ids), np.concatenate(weights), joined, delimiter, tuple(fields), where)
 
 
 class Edges(NamedTuple):

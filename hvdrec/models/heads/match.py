@@ -1,0 +1,64 @@
+"""A head of a list-wise matching model: each user's own item among all items of the batch."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+
+from hvdrec.losses.base import Candidates, LossBatch
+from hvdrec.models.heads.base import StepRows, Tensors
+from hvdrec.models.heads.logit import LogitHead
+from hvdrec.ops.in_batch_softmax import masked_pairs
+
+#: What recall metrics read: how many items come before a row's own, int64 [B].
+RANKS = ("rank", "rank_among_sampled", "rank_in_batch")
+
+
+class MatchHead(LogitHead):
+    """Reads outputs ``logits`` (float32 [B, 1]) and those of `hvdrec.models.matching`.
+
+    Its predictions are those of each user with the row's item: ``logits``, and ``probs``, their sigmoid.
+    """
+
+    names = (*LogitHead.names, *RANKS)
+
+    def loss_batch(self, outputs: Tensors, rows: StepRows) -> LossBatch:
+        """The candidates besides what a logit has."""
+        found = super().loss_batch(outputs, rows)
+        return dataclasses.replace(found, candidates=self.candidates(outputs, rows))
+
+    def candidates(self, outputs: Tensors, rows: StepRows) -> Candidates:
+        """Users and items of a batch."""
+        item_ids = outputs.get("item_ids")
+        if self.config.item:
+            item_ids = rows.arrays[f"id/{self.config.item}"]
+        return Candidates(
+            queries=outputs["queries"],
+            items=outputs["item_tower_emb"],
+            item_ids=item_ids,
+            owners=outputs.get("owners"),
+        )
+
+    def evaluated(self, outputs: Tensors, rows: StepRows) -> dict[str, tf.Tensor]:
+        """`RANKS`: the items before a row's own among all, among the sampled, and among the batch's.
+
+        Of items as near the first one comes first, as in `tf.math.top_k`.
+        """
+        found = self.candidates(outputs, rows)
+        rows_, columns = tf.shape(found.queries)[0], tf.shape(found.items)[0]
+        scores = tf.matmul(found.queries, found.items, transpose_b=True)
+        own = tf.linalg.diag_part(scores)[:, tf.newaxis]
+        numbers = tf.range(columns)[tf.newaxis, :]
+        place = tf.range(rows_)[:, tf.newaxis]
+        before = (scores > own) | ((scores == own) & (numbers < place))
+        masked = masked_pairs(rows_, columns, found.item_ids, found.owners)
+        if masked is not None:
+            before &= ~masked
+        # Among the sampled its own item stands first.
+        sampled = (scores > own) & before & (numbers >= rows_)
+        return {
+            "rank": tf.math.count_nonzero(before, axis=1),
+            "rank_among_sampled": tf.math.count_nonzero(sampled, axis=1),
+            "rank_in_batch": tf.math.count_nonzero(before & (numbers < rows_), axis=1),
+        }
