@@ -60,9 +60,9 @@ py::array DistinctPlaces(const ItemSampler& sampler, const Ids& excluded, uint64
   std::vector<int32_t> places(static_cast<size_t>(count));
   {
     const py::gil_scoped_release release;
-    places.resize(static_cast<size_t>(
-        sampler.DrawDistinct(excluded.data(), static_cast<size_t>(excluded.size()), seed, count,
-                             margin, places.data())));
+    places.resize(static_cast<size_t>(sampler.DrawDistinct(excluded.data(),
+                                                           static_cast<size_t>(excluded.size()),
+                                                           seed, count, margin, places.data())));
   }
   return Adopt(std::move(places));
 }
@@ -126,9 +126,11 @@ void bind_sampling(py::module_& m) {
       .def("by_weight", &ByWeight, py::arg("excluded"), py::arg("seed"), py::arg("count"),
            "Places int32 [count], drawn by weight, whose ids aren't excluded.")
       .def("for_users", &ForUsers, py::arg("items"), py::arg("users"), py::arg("seed"),
-           py::arg("count"), "Places int32 [count], dealt to the users, none of a user's own items.")
+           py::arg("count"),
+           "Places int32 [count], dealt to the users, none of a user's own items.")
       .def("distinct", &DistinctPlaces, py::arg("excluded"), py::arg("seed"), py::arg("count"),
-           py::arg("margin"), "Distinct places int32 [at most count], all as likely, not excluded.");
+           py::arg("margin"),
+           "Distinct places int32 [at most count], all as likely, not excluded.");
   m.def("merge_distinct", &MergeDistinct, py::arg("first"), py::arg("second"), py::arg("limit"),
         "(both int32 without repeats, places of the second's plus one), of numbers below a limit.");
 }

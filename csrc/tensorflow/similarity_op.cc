@@ -270,8 +270,7 @@ class InBatchSoftmaxOp final : public tf::OpKernel {
       OP_REQUIRES(context, rows + owned <= columns,
                   tf::errors::InvalidArgument("owners: more than there are items besides the ",
                                               "queries' own"));
-      OP_REQUIRES(context,
-                  identified == 0 || (rows <= identified && identified <= columns - owned),
+      OP_REQUIRES(context, identified == 0 || (rows <= identified && identified <= columns - owned),
                   tf::errors::InvalidArgument("item_ids: needs one id for each of the first items, "
                                               "at least ",
                                               rows, " and at most ", columns - owned, ", has ",

@@ -180,7 +180,8 @@ template <typename T>
 void CheckSoftmax(int64_t queries, int64_t items, int64_t dim, bool ids, bool weighted,
                   Tally* tally) {
   const SoftmaxInput<T> input(queries, items, dim, ids, weighted);
-  // Of the items that aren't a query's own every other one, as far as there are queries, has an owner.
+  // Of the items that aren't a query's own every other one, as far as there are queries, has an
+  // owner.
   const int64_t owned = queries > 0 && ids ? (items - queries) / 2 : 0;
   std::vector<int64_t> owners(static_cast<size_t>(owned));
   for (int64_t o = 0; o < owned; ++o) owners[static_cast<size_t>(o)] = o * 7 % queries;

@@ -20,6 +20,13 @@ RUNS = (
     "dbmtl_taobao",
     "expr_feature_taobao",
     "din_taobao",
+    "dssm_inbatch_taobao",
+    "dssm_neg_sampler_taobao",
+    "dssm_hard_neg_taobao",
+    "dssm_senet_taobao",
+    "dat_taobao",
+    "mind_taobao",
+    "mind_default_routing_taobao",
 )
 
 

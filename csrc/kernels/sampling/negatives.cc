@@ -95,8 +95,8 @@ AliasTable::AliasTable(const std::vector<float>& weights) {
     const int32_t low = small.back(), high = large.back();
     small.pop_back();
     const double threshold = share[static_cast<size_t>(low)] * 4294967296.0;
-    entries_[static_cast<size_t>(low)] = {
-        static_cast<uint32_t>(std::min(threshold, 4294967295.0)), high};
+    entries_[static_cast<size_t>(low)] = {static_cast<uint32_t>(std::min(threshold, 4294967295.0)),
+                                          high};
     double& left = share[static_cast<size_t>(high)];
     left -= 1 - share[static_cast<size_t>(low)];
     if (left < 1) {

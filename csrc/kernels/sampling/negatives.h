@@ -1,4 +1,5 @@
-// Draws of negative items for matching models: by weight, without the items of a batch or of a user.
+// Draws of negative items for matching models: by weight, without the items of a batch or of a
+// user.
 //
 // What is drawn is a function of the seed and the arguments alone.
 
@@ -39,7 +40,8 @@ class RandomStream {
 // number.
 class AliasTable {
  public:
-  // Throws std::invalid_argument unless all weights are finite, none is negative and one is above 0.
+  // Throws std::invalid_argument unless all weights are finite, none is negative and one is above
+  // 0.
   explicit AliasTable(const std::vector<float>& weights);
 
   int64_t size() const { return static_cast<int64_t>(entries_.size()); }
@@ -86,13 +88,15 @@ class ItemSampler {
   void DrawByWeight(const int64_t* excluded, size_t excluded_count, uint64_t seed, int64_t count,
                     int32_t* places) const;
 
-  // The same for users in turn: draw k is for users[k / per_user] and isn't one of that user's items.
+  // The same for users in turn: draw k is for users[k / per_user] and isn't one of that user's
+  // items.
   void DrawForUsers(const UserItems& items, const int64_t* users, int64_t per_user, uint64_t seed,
                     int64_t count, int32_t* places) const;
 
-  // At most `count` distinct places, each set of them as likely as any other, whose ids aren't among
-  // `excluded`: of count + margin places drawn without replacement the first that serve. Returns how
-  // many there are. Throws std::invalid_argument where the table has fewer than count + margin items.
+  // At most `count` distinct places, each set of them as likely as any other, whose ids aren't
+  // among `excluded`: of count + margin places drawn without replacement the first that serve.
+  // Returns how many there are. Throws std::invalid_argument where the table has fewer than count +
+  // margin items.
   int64_t DrawDistinct(const int64_t* excluded, size_t excluded_count, uint64_t seed, int64_t count,
                        int64_t margin, int32_t* places) const;
 

@@ -13,7 +13,6 @@ from hvdrec.config.models.matching import LIST_WISE, MatchSpec
 from hvdrec.config.names import enum_name
 from hvdrec.config.ranges import AT_LEAST_0, AT_LEAST_1, STRENGTH
 
-
 #: Of a list-wise head.
 METRICS = KINDS["match"].metrics or ()
 
