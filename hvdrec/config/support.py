@@ -184,6 +184,13 @@ IGNORED = {
     "DatasetConfig.selected_col_types": f"has no effect; it {_ALIBABA}",
     "DatasetConfig.pai_worker_slice_num": f"has no effect; it {_ALIBABA}",
     "DatasetConfig.num_parallel_calls": "has no effect; files are read by one background thread of each rank",
+    **{
+        f"{name}.field_delimiter": "has no effect, as in EasyRec outside its cloud; tabs are between cells"
+        for name in (
+            *("NegativeSampler", "NegativeSamplerV2", "NegativeSamplerInMemory"),
+            *("HardNegativeSampler", "HardNegativeSamplerV2"),
+        )
+    },
     **registry.fields("ignored"),
     "DatasetConfig.data_compression_type": "is for TFRecord files; CSV files go by their ending, .gz or .zst",
 }
@@ -226,6 +233,16 @@ RANGES = {
     "TrainConfig.save_checkpoints_steps": _AT_LEAST_1,
     "TrainConfig.save_checkpoints_secs": _AT_LEAST_1,
     "DatasetConfig.batch_size": _AT_LEAST_1,
+    **{
+        f"{name}.num_sample": _AT_LEAST_1
+        for name in (
+            *("NegativeSampler", "NegativeSamplerV2", "NegativeSamplerInMemory"),
+            *("HardNegativeSampler", "HardNegativeSamplerV2"),
+        )
+    },
+    **dict.fromkeys(
+        ("HardNegativeSampler.num_hard_sample", "HardNegativeSamplerV2.num_hard_sample"), _AT_LEAST_1
+    ),
     "DatasetConfig.eval_batch_size": _AT_LEAST_1,
     "DatasetConfig.shuffle_buffer_size": _AT_LEAST_1,
     "DatasetConfig.label_dim": _AT_LEAST_1,

@@ -100,6 +100,17 @@ def build_plan(proto: Any, labels: Mapping[str, LabelRange] | None = None) -> Fe
     return dataclasses.replace(plan, sampled=_sampled_plan(proto, uses, sampler))
 
 
+def tower_plan(proto: Any, side: str) -> FeaturePlan:
+    """The feature plan of users alone, or of items alone; its banks are laid out as the whole plan's.
+
+    Args:
+        proto: The `EasyRecConfig` of a model with sides.
+        side: ``user`` or ``item``.
+    """
+    names = spec_of(proto.model_config).towers(proto)[side]
+    return _Layout(proto, Uses(proto), {}, frozenset(names)).plan().for_prediction()
+
+
 def _sampled_plan(proto: Any, uses: Uses, sampler: Any) -> FeaturePlan:
     """The groups of items alone, whose columns the sampler's item table has."""
     names = spec_of(proto.model_config).item_groups(proto)

@@ -40,17 +40,18 @@ class DAT(MatchingModel):
 
     def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
         """See `Similarity.outputs`; besides the augmented vectors, float32 [B, D]."""
-        parts = {
-            "user": [inputs.concat(name) for name in ("user", "user_id_augment")],
-            "item": [inputs.candidates(name) for name in ("item", "item_id_augment")],
-        }
-        users, items = (
-            self.similarity.normalised(tower(tf.concat(parts[side], axis=1), run))
-            for side, tower in self.towers.items()
-        )
-        found = self.similarity.outputs(users, items, inputs)
-        rows = tf.shape(users)[0]
-        return {**found, **{name: parts[side][1][:rows] for side, name in _AUGMENTED.items()}}
+        found = self.similarity.outputs(self.users(inputs, run), self.items(inputs, run), inputs)
+        return {**found, **{name: inputs.concat(f"{side}_id_augment") for side, name in _AUGMENTED.items()}}
+
+    def users(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
+        """See `MatchingModel.users`."""
+        parts = [inputs.concat(name) for name in ("user", "user_id_augment")]
+        return self.similarity.normalised(self.towers["user"](tf.concat(parts, axis=1), run))
+
+    def items(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
+        """See `MatchingModel.items`."""
+        parts = [inputs.candidates(name) for name in ("item", "item_id_augment")]
+        return self.similarity.normalised(self.towers["item"](tf.concat(parts, axis=1), run))
 
     def predictions(self, outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The towers and the augmented vectors.

@@ -32,11 +32,17 @@ class DSSM(MatchingModel):
 
     def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
         """See `Similarity.outputs`; besides the towers' inputs, float32 [B, width] each."""
-        user, item = inputs.concat("user"), inputs.concat("item")
-        users = self.similarity.normalised(self.user(user, run))
-        items = self.similarity.normalised(self.item(inputs.candidates("item"), run))
-        found = self.similarity.outputs(users, items, inputs)
-        return {**found, "user_tower_feature": user, "item_tower_feature": item}
+        found = self.similarity.outputs(self.users(inputs, run), self.items(inputs, run), inputs)
+        features = {f"{side}_tower_feature": inputs.concat(side) for side in ("user", "item")}
+        return {**found, **features}
+
+    def users(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
+        """See `MatchingModel.users`."""
+        return self.similarity.normalised(self.user(inputs.concat("user"), run))
+
+    def items(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
+        """See `MatchingModel.items`."""
+        return self.similarity.normalised(self.item(inputs.candidates("item"), run))
 
     def predictions(self, outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The towers and what goes into them.

@@ -14,7 +14,7 @@ from hvdrec.models.inputs import ModelInputs, group_of
 from hvdrec.models.matching import MatchingModel, Similarity
 
 
-class DSSMSENet(MatchingModel):
+class DSSM_SENet(MatchingModel):  # noqa: N801
     """The groups `user` and `item`, each through its gates and its tower."""
 
     def __init__(self, build: ModelBuild) -> None:
@@ -30,9 +30,15 @@ class DSSMSENet(MatchingModel):
 
     def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
         """See `Similarity.outputs`."""
-        users = self.similarity.normalised(self.user(inputs.concat("user"), run))
-        items = self.similarity.normalised(self.item(inputs.candidates("item"), run))
-        return self.similarity.outputs(users, items, inputs)
+        return self.similarity.outputs(self.users(inputs, run), self.items(inputs, run), inputs)
+
+    def users(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
+        """See `MatchingModel.users`."""
+        return self.similarity.normalised(self.user(inputs.concat("user"), run))
+
+    def items(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
+        """See `MatchingModel.items`."""
+        return self.similarity.normalised(self.item(inputs.candidates("item"), run))
 
 
 class _Tower(tf.Module):

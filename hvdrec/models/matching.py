@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import tensorflow as tf
 
 from hvdrec.config.protos import simi_pb2
 from hvdrec.layers import initializers
+from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.variables import VariableStore
 from hvdrec.losses.terms import LossTerm, TermBatch
 from hvdrec.models.base import Model
@@ -95,6 +97,25 @@ class MatchingModel(Model):
     def list_wise(self) -> bool:
         """Whether each user's item is told from other items."""
         return self.heads[0].kind == "match"
+
+    @abc.abstractmethod
+    def users(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
+        """The users as they are compared with items, float32 [B, D]."""
+
+    @abc.abstractmethod
+    def items(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
+        """The items as they are compared with users, float32 [M, D], the sampled ones last."""
+
+    def tower(self, side: str, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
+        """What is predicted of users alone, or of items alone: their vectors, and those as text.
+
+        Args:
+            side: ``user`` or ``item``.
+            inputs: Rows of that side's groups.
+            run: The pass.
+        """
+        vectors = (self.users if side == "user" else self.items)(inputs, run)
+        return {f"{side}_tower_emb": vectors, f"{side}_emb": joined(vectors)}
 
     def predictions(self, outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The towers.

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from hvdrec.config.protos import mind_pb2
 from hvdrec.layers.batch_norm import BatchNorm
-from hvdrec.layers.capsule.interests import InterestCapsules
+from hvdrec.layers.capsule.interests import InterestCapsules, Interests
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.feed_forward.dnn import DNN, EmbeddingDNN
 from hvdrec.layers.jagged import Jagged, segment_softmax
@@ -53,21 +53,40 @@ class MIND(MatchingModel):
 
     def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
         """See `Similarity.outputs`; besides the interests."""
+        interests, counts = self.interests(inputs, run)
+        items = self.items(inputs, run)
+        inside = tf.sequence_mask(counts, self._most)
+        shares = self._shares(interests, items[: tf.shape(interests)[0]], inside)
+        users = tf.einsum("bkd,bk->bd", interests, shares)
+        found = self.similarity.outputs(users, items, inputs)
+        similar = interest_similarity(interests, counts)
+        return {**found, INTERESTS: interests, COUNTS: counts, INTEREST_SIMILARITY: similar}
+
+    def interests(self, inputs: ModelInputs, run: ForwardContext) -> Interests:
+        """The users' interests, as they are compared with items."""
         capsules, counts = self._capsules(self._history(inputs, run), run)
         user = self._user(self._user_norm(inputs.concat("user"), run), run)
         each = tf.tile(user[:, tf.newaxis, :], [1, self._most, 1])
         width = self._capsules.outputs + self._user.outputs
         flat = tf.reshape(tf.concat([capsules, each], axis=2), [-1, width])
         interests = tf.reshape(self._concat(flat, run), [-1, self._most, self._concat.outputs])
-        interests = self.similarity.normalised(interests)
-        items = self.similarity.normalised(self._item(inputs.candidates("item"), run))
-        inside = tf.sequence_mask(counts, self._most)
-        shares = self._shares(interests, items[: tf.shape(interests)[0]], inside)
-        interests *= tf.cast(inside, tf.float32)[:, :, tf.newaxis]
-        users = tf.einsum("bkd,bk->bd", interests, shares)
-        found = self.similarity.outputs(users, items, inputs)
-        similar = interest_similarity(interests, counts)
-        return {**found, INTERESTS: interests, COUNTS: counts, INTEREST_SIMILARITY: similar}
+        inside = tf.cast(tf.sequence_mask(counts, self._most), tf.float32)
+        return Interests(self.similarity.normalised(interests) * inside[:, :, tf.newaxis], counts)
+
+    def users(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
+        """A user has no one vector without an item."""
+        raise NotImplementedError("MIND's users have interests")
+
+    def items(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
+        """See `MatchingModel.items`."""
+        return self.similarity.normalised(self._item(inputs.candidates("item"), run))
+
+    def tower(self, side: str, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
+        """See `MatchingModel.tower`; a user has interests."""
+        if side != "user":
+            return super().tower(side, inputs, run)
+        interests, counts = self.interests(inputs, run)
+        return {INTERESTS: interests, "user_emb": _text(interests), COUNTS: counts}
 
     def _history(self, inputs: ModelInputs, run: ForwardContext) -> Jagged:
         """The elements of the histories' features in one, with `time_id_fea` weighed by time."""
@@ -104,9 +123,7 @@ class MIND(MatchingModel):
         found = super().predictions(outputs)
         del found[USERS]
         interests = outputs[INTERESTS]
-        numbers = tf.strings.reduce_join(tf.strings.as_string(interests), axis=-1, separator=",")
-        joined = tf.strings.reduce_join(numbers, axis=-1, separator="|")
-        return {**found, INTERESTS: interests, "user_emb": joined, COUNTS: outputs[COUNTS]}
+        return {**found, INTERESTS: interests, "user_emb": _text(interests), COUNTS: outputs[COUNTS]}
 
     def loss_terms(self) -> Sequence[LossTerm]:
         """`reg_interest_simi` where `max_interests_simi` is below 1: interests may not be all alike."""
@@ -117,6 +134,11 @@ class MIND(MatchingModel):
 
         terms = (LossTerm("reg_interest_simi", above),) if most < 1.0 else ()
         return (*super().loss_terms(), *terms)
+
+
+def _text(interests: tf.Tensor) -> tf.Tensor:
+    numbers = tf.strings.reduce_join(tf.strings.as_string(interests), axis=-1, separator=",")
+    return tf.strings.reduce_join(numbers, axis=-1, separator="|")
 
 
 def interest_similarity(interests: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:

@@ -26,6 +26,7 @@ from hvdrec.models.base import ModelBuild
 from hvdrec.models.heads.base import StepRows
 from hvdrec.models.heads.registry import build_head
 from hvdrec.models.inputs import ModelInputs
+from hvdrec.models.matching import MatchingModel
 from hvdrec.models.registry import build_model
 from hvdrec.ops.policy import resolve
 
@@ -154,6 +155,19 @@ class Recommender(tf.Module):
         )
         terms = (term for term in self.terms if training or not term.training_only)
         return {**found, **{term.name: term.compute(shared) for term in terms}}
+
+    def tower(self, side: str, plan: FeaturePlan, batch: Batch) -> dict[str, tf.Tensor]:
+        """What a matching model predicts of users alone, or of items alone.
+
+        Args:
+            side: ``user`` or ``item``.
+            plan: Of that side, see `hvdrec.features.build.tower_plan`.
+            batch: Packed by that plan.
+        """
+        if not isinstance(self.model, MatchingModel):
+            raise TypeError("the model has no towers")
+        inputs = ModelInputs(plan, batch, self.touch(batch))
+        return self.model.tower(side, inputs, ForwardContext(training=False))
 
     def evaluated(self, batch: Batch, output: ForwardResult) -> dict[str, tf.Tensor]:
         """What metrics read besides predictions, by name."""

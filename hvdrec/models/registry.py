@@ -12,7 +12,7 @@ from hvdrec.models.deepfm import DeepFM
 from hvdrec.models.dlrm import DLRM
 from hvdrec.models.dropoutnet import DropoutNet
 from hvdrec.models.dssm import DSSM
-from hvdrec.models.dssm_senet import DSSMSENet
+from hvdrec.models.dssm_senet import DSSM_SENet
 from hvdrec.models.fm import FM
 from hvdrec.models.mind import MIND
 from hvdrec.models.mmoe import MMoE
@@ -29,7 +29,7 @@ MODELS: dict[str, type[Model]] = {
     "DLRM": DLRM,
     "DAT": DAT,
     "DSSM": DSSM,
-    "DSSM_SENet": DSSMSENet,
+    "DSSM_SENet": DSSM_SENet,
     "MIND": MIND,
     "DeepFM": DeepFM,
     "DropoutNet": DropoutNet,

@@ -19,6 +19,7 @@ class DATSpec(MatchSpec):
     order = tuple(needs)
     kinds = ("match",)
     only_losses = (LIST_WISE,)
+    extra_losses = ()
     ignored = {"DAT.simi_func": "has no effect, as in EasyRec: DAT compares by cosine"}
     ranges = {**ranges_of("DAT"), "DAT.amm_u_weight": STRENGTH, "DAT.amm_i_weight": STRENGTH}
     silent = ("DATTower.id",)

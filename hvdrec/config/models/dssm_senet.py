@@ -23,7 +23,11 @@ class DSSMSENetSpec(MatchSpec):
         """The embeddings can be cut into groups."""
         super().check(check)
         for side in ("user", "item"):
-            groups = getattr(check.block, f"{side}_tower").senet.num_squeeze_group
+            senet, place = getattr(check.block, f"{side}_tower").senet, f"{check.path}.{side}_tower.senet"
+            for name in ("use_skip_connection", "use_output_layer_norm"):
+                if senet.HasField(name):
+                    check.report.warn(f"{place}.{name}", "has no effect on DSSM_SENet, as in EasyRec")
+            groups = senet.num_squeeze_group
             for name, width in check.widths(side).items():
                 if groups and width % groups:
                     check.error(

@@ -29,13 +29,18 @@ class MatchSpec(ModelSpec):
     needs: ClassVar[Mapping[str, bool]] = {"user": False, "item": False}
     order: ClassVar[tuple[str, ...]] = ("user", "item")
     kinds: ClassVar[tuple[str, ...]] = ("logit", "match")
-    only_losses: ClassVar[tuple[str, ...]] = (*POINT_WISE, LIST_WISE)
+    extra_losses: ClassVar[tuple[str, ...]] = (LIST_WISE,)
     widths: ClassVar[tuple[str, ...]] = ("user_tower", "item_tower")
 
     def item_groups(self, proto: Any) -> Sequence[str]:
         """``item``."""
         del proto
         return ("item",)
+
+    def towers(self, proto: Any) -> Mapping[str, Sequence[str]]:
+        """The groups of items, and all others for users."""
+        items = self.item_groups(proto)
+        return {"user": [name for name in self.order if name not in items], "item": items}
 
     def kind_of(self, message: Any) -> str:
         """List-wise heads are of kind ``match``."""
@@ -68,11 +73,15 @@ class MatchSpec(ModelSpec):
         check_widths(check, {name: _dnn(block, name) for name in self.widths})
         if getattr(block, "item_id", ""):
             check_id_column(check.report, block.item_id, f"{check.path}.item_id")
+        kind = enum_name(model, "loss_type")
+        if kind not in (*POINT_WISE, LIST_WISE) and not self.only_losses:
+            names = ", ".join((*POINT_WISE, LIST_WISE))
+            check.error(f"{PATH}.loss_type", f"{self.name} needs one of {names}, is {kind}")
         list_wise = self.kind_of(model) == "match"
         if sampler_config(check.proto) is not None and not list_wise:
             check.error(
                 f"{PATH}.loss_type",
-                f"a negative sampler needs loss_type: {LIST_WISE}, is {enum_name(model, 'loss_type')}",
+                f"a negative sampler needs loss_type: {LIST_WISE}, is {kind}",
             )
         alone = sampler_config(check.proto) is None and list_wise
         if alone and getattr(block, "ignore_in_batch_neg_sam", False):

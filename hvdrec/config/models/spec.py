@@ -70,6 +70,15 @@ class ModelSpec:
         del proto
         return ()
 
+    def towers(self, proto: Any) -> Mapping[str, Sequence[str]]:
+        """The feature groups of each side that can be computed alone, ``user`` and ``item``; none: it has no sides.
+
+        Args:
+            proto: The whole config.
+        """
+        del proto
+        return {}
+
     def equal_sequences(self, proto: Any) -> Sequence[str]:
         """The feature groups whose sequences must have the same lengths in every row.
 
