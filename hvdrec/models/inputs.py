@@ -10,8 +10,8 @@ from hvdrec.errors import ConfigError
 from hvdrec.features.layout import OWNER, SAMPLED_PREFIX
 from hvdrec.features.plan import AttentionGroup, FeaturePlan, Group, GroupFeature, Kind
 from hvdrec.layers.attention.target import AttentionInputs
-from hvdrec.layers.bank import Norms, lookup, lookup_combined, pooled
 from hvdrec.layers.jagged import Jagged
+from hvdrec.layers.lookup import Norms, lookup, lookup_combined, pooled
 from hvdrec.models.sequences import SequenceArrays
 
 

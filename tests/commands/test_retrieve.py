@@ -88,6 +88,8 @@ def test_exported_towers_give_the_predictions(name: str, tmp_path: pathlib.Path)
         arguments = {}
         for wanted in module.inputs:
             cells = [row[names.index(wanted.name)] for row in rows]
+            if wanted.dtype != tf.string:
+                cells = [cell or "0" for cell in cells]
             cast = tf.strings.to_number if wanted.dtype.is_integer or wanted.dtype.is_floating else None
             tensor = tf.constant(cells)
             arguments[wanted.name] = tensor if cast is None else cast(tensor, wanted.dtype)

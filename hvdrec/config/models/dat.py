@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from hvdrec.config.losses import LIST_WISE
 from hvdrec.config.models.check import GROUPS, ModelCheck
-from hvdrec.config.models.matching import LIST_WISE, MatchSpec, ranges_of
+from hvdrec.config.models.matching import MatchSpec, ranges_of
 from hvdrec.config.ranges import STRENGTH
 
 

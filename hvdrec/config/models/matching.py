@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from hvdrec.config.losses import default_name
+from hvdrec.config.losses import LIST_WISE, default_name
 from hvdrec.config.models.check import PATH, ModelCheck, check_id_column
 from hvdrec.config.models.heads import HeadConfig, LossConfig
 from hvdrec.config.models.spec import ModelSpec
@@ -15,7 +15,6 @@ from hvdrec.config.protos import loss_pb2
 from hvdrec.config.ranges import STRENGTH_ABOVE_0, Range
 from hvdrec.config.samplers import sampler_config
 
-LIST_WISE = "SOFTMAX_CROSS_ENTROPY"
 POINT_WISE = ("CLASSIFICATION", "L2_LOSS")
 
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from hvdrec.config.expand import feature_list, feature_name
+from hvdrec.config.losses import LIST_WISE
 from hvdrec.config.models.check import GROUPS, ModelCheck
 from hvdrec.config.models.heads import KINDS, HeadConfig
-from hvdrec.config.models.matching import LIST_WISE, MatchSpec
+from hvdrec.config.models.matching import MatchSpec
 from hvdrec.config.names import enum_name
 from hvdrec.config.ranges import AT_LEAST_0, AT_LEAST_1, STRENGTH
 

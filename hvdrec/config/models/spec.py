@@ -71,7 +71,7 @@ class ModelSpec:
         return ()
 
     def towers(self, proto: Any) -> Mapping[str, Sequence[str]]:
-        """The feature groups of each side that can be computed alone, ``user`` and ``item``; none: it has no sides.
+        """The feature groups of ``user`` and of ``item``, each of which can be computed alone; none: no sides.
 
         Args:
             proto: The whole config.
@@ -110,7 +110,7 @@ class ModelSpec:
         return self.kinds[-1] if message.num_class > 1 else self.kinds[0]
 
     def optimizer_index(self, name: str, count: int) -> int:
-        """Which of `count` optimizers trains a variable, as EasyRec's `get_grouped_vars` has it.
+        """Which of `count` optimizers trains a variable, as EasyRec's `get_grouped_vars` decides it.
 
         Of two, the first takes embeddings and the second the rest.
 

@@ -79,6 +79,7 @@ class TargetAttention(Layer):
 
     def __call__(self, inputs: Inputs, run: ForwardContext) -> tf.Tensor:
         """Maps `AttentionInputs` to the history, each auxiliary one and the query, float32 [B, outputs]."""
+        assert isinstance(inputs, AttentionInputs)
         query, history, auxiliary = inputs
         shares = segment_softmax(self._scores(query, history, run), history.rows, history.count)
         attended = [
