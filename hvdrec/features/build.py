@@ -25,6 +25,7 @@ from hvdrec.features.packer_spec import (
 from hvdrec.features.plan import (
     AttentionGroup,
     Bank,
+    CombinedSequence,
     FeaturePlan,
     Group,
     GroupFeature,
@@ -152,7 +153,7 @@ class _Layout:
     def plan(self) -> FeaturePlan:
         """Lays everything out."""
         wanted = [group for group in self._uses.groups if self._only is None or group.name in self._only]
-        inside = {i for group in wanted for i in (*group.features, *group.sequences)}
+        inside = {i for group in wanted for i in group.uses}
         placed: dict[int, GroupFeature] = {}
         for i, use in enumerate(self._uses.list):
             if self._only is None or i in inside:
@@ -203,11 +204,11 @@ class _Layout:
     def _equal_lengths(
         self, groups: Sequence[Group], attention: Sequence[AttentionGroup]
     ) -> tuple[tuple[int, ...], ...]:
-        """The columns of ``lengths`` that must be equal in every row: their sequences are used together."""
-        equal = spec_of(self._proto.model_config).equal_sequences(self._proto)
-        sets = [group.sequences for group in groups if group.name in equal]
-        attended = [*attention, *(a for group in groups for a in group.attention)]
-        sets += [(*each.histories, *each.auxiliary) for each in attended]
+        """The columns of ``lengths`` that attention, or the model, needs to be equal in every row."""
+        aligned = spec_of(self._proto.model_config).aligned_groups
+        attended = [*attention, *(each for group in groups for each in group.attention)]
+        sets = [(*each.histories, *each.auxiliary) for each in attended]
+        sets.append(tuple(f for group in groups if group.name in aligned for f in group.sequences))
         return _distinct_sets(sets)
 
     def _groups(
@@ -224,7 +225,8 @@ class _Layout:
                 group.wide,
                 tuple(placed[i] for i in group.features),
                 tuple(placed[i] for i in group.sequences),
-                tuple(attention(a) for a in group.attention) if self._only is None else (),
+                tuple(CombinedSequence(placed[c.use], c.config, c.scope, c.column) for c in group.combined),
+                tuple(attention(a) for a in group.attention),
             )
             for group in wanted
         ]

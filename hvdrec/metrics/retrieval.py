@@ -61,7 +61,7 @@ def _block(queries: np.ndarray, items: np.ndarray, k: int) -> Nearest:
 
 
 def _candidates(products: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Columns and products of which some are each row's k greatest: those alone where none equals the last."""
+    """Columns and products, each row's k greatest among them: those alone where none equals the last."""
     everything = np.broadcast_to(np.arange(products.shape[1]), products.shape)
     if products.shape[1] <= k:
         return everything, products

@@ -27,6 +27,11 @@ RUNS = (
     "dat_taobao",
     "mind_taobao",
     "mind_default_routing_taobao",
+    "bst_taobao",
+    "autoint_taobao",
+    "pdn_taobao",
+    "dbmtl_sequence_feature",
+    "dbmtl_multi_numeric_boundary_allow_key_transform",
 )
 
 

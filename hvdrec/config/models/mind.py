@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 from hvdrec.config.expand import feature_list, feature_name
@@ -25,7 +24,8 @@ class MINDSpec(MatchSpec):
     block = "mind"
     needs = dict.fromkeys(("hist", "user", "item"), False)
     order = tuple(needs)
-    sequences = True
+    sequence_groups = ("hist",)
+    aligned_groups = ("hist",)
     widths = ("concat_dnn", "item_dnn")
     ranges = {
         **{f"Capsule.{name}": AT_LEAST_1 for name in ("max_k", "max_seq_len", "high_dim", "num_iters")},
@@ -42,11 +42,6 @@ class MINDSpec(MatchSpec):
             head = dataclasses.replace(head, metrics=kept)
         return (head,)
 
-    def equal_sequences(self, proto: Any) -> Sequence[str]:
-        """``hist``."""
-        del proto
-        return ("hist",)
-
     def check(self, check: ModelCheck) -> None:
         """`hist` has sequences alone, which go together; others have none."""
         super().check(check)
@@ -54,18 +49,9 @@ class MINDSpec(MatchSpec):
         if enum_name(block, "simi_func") == "EUCLID":
             check.error(f"{check.path}.simi_func", "must be COSINE or INNER_PRODUCT, is EUCLID")
         kinds = {feature_name(f): enum_name(f, "feature_type") for f in feature_list(check.proto)}
-        for group in check.groups.values():
-            for name in group.feature_names:
-                is_sequence = kinds.get(name, "") == "SequenceFeature"
-                if group.group_name == "hist" and not is_sequence and name in kinds:
-                    check.error(
-                        GROUPS, f"group 'hist' takes SequenceFeatures alone; {name!r} is {kinds[name]}"
-                    )
-                elif group.group_name in ("user", "item") and is_sequence:
-                    check.error(
-                        GROUPS,
-                        f"{name!r} is a sequence, which belongs into group 'hist'; make it a TagFeature",
-                    )
+        for name in check.groups["hist"].feature_names if "hist" in check.groups else ():
+            if kinds.get(name, "SequenceFeature") != "SequenceFeature":
+                check.error(GROUPS, f"group 'hist' takes SequenceFeatures alone; {name!r} is {kinds[name]}")
         self._check_histories(check)
         for i, metric in enumerate(check.proto.eval_config.metrics_set):
             name = metric.WhichOneof("metric")
