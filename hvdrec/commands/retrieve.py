@@ -175,7 +175,7 @@ class _Users:
     def read(cls, proto: Any, recommender: Recommender, flags: Any, place: dict[str, int]) -> _Users:
         """Rows with a label above 0; a user of several rows is as the first says, and chose all items."""
         tower = _Tower(proto, recommender, "user")
-        list_wise = recommender.heads[0].config.kind == "match"
+        list_wise = recommender.heads[0].config.kind != "logit"
         label = recommender.heads[0].config.label
         extra = (flags.item_id_field, *([flags.user_id_field] if flags.user_id_field else []))
         extra += () if list_wise else (label,)

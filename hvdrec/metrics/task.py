@@ -19,15 +19,17 @@ class Task:
     Attributes:
         loss_types: `LossType` values of its losses.
         num_class: Number of classes.
+        has_interests: Whether users have several vectors.
     """
 
     loss_types: tuple[int, ...]
     num_class: int
+    has_interests: bool = False
 
     @classmethod
     def of(cls, head: HeadConfig) -> Task:
         """What one of a model's heads is trained for."""
-        return cls(head.loss_types, head.num_class)
+        return cls(head.loss_types, head.num_class, head.kind == "interests")
 
     @property
     def has_one_probability(self) -> bool:

@@ -96,7 +96,7 @@ class MatchingModel(Model):
     @property
     def list_wise(self) -> bool:
         """Whether each user's item is told from other items."""
-        return self.heads[0].kind == "match"
+        return self.heads[0].kind != "logit"
 
     @abc.abstractmethod
     def users(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:

@@ -43,6 +43,7 @@ KINDS = {
     "softmax": HeadKind(LabelForm.CLASS),
     "two_towers": HeadKind(LabelForm.NUMBER),
     "match": HeadKind(LabelForm.NUMBER, metrics=("recall_at_topk",)),
+    "interests": HeadKind(LabelForm.NUMBER, metrics=("recall_at_topk",)),
     "embedding": HeadKind(
         LabelForm.ID,
         metrics=("recall_at_topk", "precision_at_topk"),

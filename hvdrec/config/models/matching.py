@@ -42,8 +42,8 @@ class MatchSpec(ModelSpec):
         return {"user": [name for name in self.order if name not in items], "item": items}
 
     def kind_of(self, message: Any) -> str:
-        """List-wise heads are of kind ``match``."""
-        return "match" if enum_name(message, "loss_type") == LIST_WISE else "logit"
+        """List-wise heads are of the last of `kinds`."""
+        return self.kinds[-1] if enum_name(message, "loss_type") == LIST_WISE else self.kinds[0]
 
     def heads(self, proto: Any) -> tuple[HeadConfig, ...]:
         """One head with the one loss of `loss_type`; `losses` are for models that rank."""
@@ -57,7 +57,7 @@ class MatchSpec(ModelSpec):
 
     def item_id(self, model: Any) -> str:
         """The feature of the items' ids where equal items of a batch are no negatives, else ""."""
-        if model.WhichOneof("model") != self.block or self.kind_of(model) != "match":
+        if model.WhichOneof("model") != self.block or enum_name(model, "loss_type") != LIST_WISE:
             return ""
         block = self.config(model)
         ignored = getattr(block, "ignore_in_batch_neg_sam", False)
@@ -76,7 +76,7 @@ class MatchSpec(ModelSpec):
         if kind not in (*POINT_WISE, LIST_WISE) and not self.only_losses:
             names = ", ".join((*POINT_WISE, LIST_WISE))
             check.error(f"{PATH}.loss_type", f"{self.name} needs one of {names}, is {kind}")
-        list_wise = self.kind_of(model) == "match"
+        list_wise = kind == LIST_WISE
         if sampler_config(check.proto) is not None and not list_wise:
             check.error(
                 f"{PATH}.loss_type",

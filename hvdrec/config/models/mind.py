@@ -14,7 +14,7 @@ from hvdrec.config.names import enum_name
 from hvdrec.config.ranges import AT_LEAST_0, AT_LEAST_1, STRENGTH
 
 #: Of a list-wise head.
-METRICS = KINDS["match"].metrics or ()
+METRICS = KINDS["interests"].metrics or ()
 
 
 class MINDSpec(MatchSpec):
@@ -24,6 +24,7 @@ class MINDSpec(MatchSpec):
     block = "mind"
     needs = dict.fromkeys(("hist", "user", "item"), False)
     order = tuple(needs)
+    kinds = ("logit", "interests")
     sequence_groups = ("hist",)
     aligned_groups = ("hist",)
     widths = ("concat_dnn", "item_dnn")
@@ -37,7 +38,7 @@ class MINDSpec(MatchSpec):
     def heads(self, proto: Any) -> tuple[HeadConfig, ...]:
         """A list-wise head passes over metrics that are of point-wise ones, as EasyRec does."""
         (head,) = super().heads(proto)
-        if head.kind == "match":
+        if head.kind == self.kinds[-1]:
             kept = tuple(m for m in head.metrics if m.WhichOneof("metric") in METRICS)
             head = dataclasses.replace(head, metrics=kept)
         return (head,)
@@ -55,7 +56,7 @@ class MINDSpec(MatchSpec):
         self._check_histories(check)
         for i, metric in enumerate(check.proto.eval_config.metrics_set):
             name = metric.WhichOneof("metric")
-            if self.kind_of(check.model) == "match" and name and name not in METRICS:
+            if self.kind_of(check.model) == self.kinds[-1] and name and name not in METRICS:
                 check.report.warn(
                     f"eval_config.metrics_set[{i}].{name}", f"has no effect on {self.name} with {LIST_WISE}"
                 )

@@ -13,6 +13,8 @@ from hvdrec.ops.in_batch_softmax import masked_pairs
 
 #: What recall metrics read: how many items come before a row's own, int64 [B].
 RANKS = ("rank", "rank_among_sampled", "rank_in_batch")
+#: The same by the nearest of a user's interests, hard negatives left out.
+INTEREST_RANKS = ("interests_rank", "interests_rank_among_sampled")
 
 
 class MatchHead(LogitHead):
@@ -62,3 +64,27 @@ class MatchHead(LogitHead):
             "rank_among_sampled": tf.math.count_nonzero(sampled, axis=1),
             "rank_in_batch": tf.math.count_nonzero(before & (numbers < rows_), axis=1),
         }
+
+
+class InterestHead(MatchHead):
+    """That of users with several vectors; reads output ``user_interests`` too, float32 [B, K, D]."""
+
+    names = (*MatchHead.names, *INTEREST_RANKS)
+
+    def evaluated(self, outputs: Tensors, rows: StepRows) -> dict[str, tf.Tensor]:
+        """`RANKS`, and `INTEREST_RANKS`: an item is as near as it is to the nearest interest.
+
+        EasyRec leaves out no equal items here.
+        """
+        items = outputs["item_tower_emb"]
+        if "owners" in outputs:
+            items = items[: tf.shape(items)[0] - tf.size(outputs["owners"])]
+        interests = outputs["user_interests"]
+        scores = tf.reduce_max(tf.einsum("bkd,nd->bkn", interests, items), axis=1)
+        batch, columns = tf.shape(interests)[0], tf.range(tf.shape(items)[0])[tf.newaxis, :]
+        own = tf.linalg.diag_part(scores)[:, tf.newaxis]
+        nearer = scores > own
+        before = nearer | ((scores == own) & (columns < tf.range(batch)[:, tf.newaxis]))
+        sampled = nearer & (columns >= batch)
+        ranks = (tf.math.count_nonzero(mask, axis=1) for mask in (before, sampled))
+        return {**super().evaluated(outputs, rows), **dict(zip(INTEREST_RANKS, ranks, strict=True))}

@@ -6,7 +6,7 @@ from hvdrec.config.models.heads import HeadConfig
 from hvdrec.models.heads.base import Head
 from hvdrec.models.heads.embedding import EmbeddingHead
 from hvdrec.models.heads.logit import LogitHead
-from hvdrec.models.heads.match import MatchHead
+from hvdrec.models.heads.match import InterestHead, MatchHead
 from hvdrec.models.heads.softmax import SoftmaxHead
 from hvdrec.models.heads.two_towers import TwoTowerHead
 
@@ -15,6 +15,7 @@ HEADS: dict[str, type[Head]] = {
     "softmax": SoftmaxHead,
     "two_towers": TwoTowerHead,
     "match": MatchHead,
+    "interests": InterestHead,
     "embedding": EmbeddingHead,
 }
 

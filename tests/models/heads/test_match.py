@@ -11,7 +11,7 @@ from hvdrec.losses.softmax_cross_entropy import candidate_loss
 from hvdrec.metrics.base import EvalBatch
 from hvdrec.metrics.candidates import CandidateRecall
 from hvdrec.models.heads.base import StepRows
-from hvdrec.models.heads.match import RANKS, MatchHead
+from hvdrec.models.heads.match import RANKS, InterestHead, MatchHead
 
 ROWS, SAMPLED, OWNED = 6, 4, 5
 
@@ -79,6 +79,24 @@ def test_ranks_are_those_of_a_sort(seed: int, same: bool) -> None:
         in_batch = np.argsort(-scores[i, :ROWS], kind="stable").tolist()
         assert int(found["rank_in_batch"][i]) == in_batch.index(i)
         assert int(found["rank_among_sampled"][i]) == np.sum(scores[i, ROWS:] > scores[i, i])
+
+
+def test_ranks_by_the_nearest_interest() -> None:
+    _, outputs, rows, _ = batch(3, False)
+    rng = np.random.default_rng(0)
+    interests = rng.integers(-2, 3, (ROWS, 2, 3)).astype(np.float32)
+    head = InterestHead(HeadConfig("interests", "clk", ()))
+    found = head.evaluated({**outputs, "user_interests": tf.constant(interests)}, rows)
+    items = outputs["item_tower_emb"].numpy()[:-OWNED]
+    scores = (interests @ items.T).max(axis=1)
+    for i in range(ROWS):
+        order = np.argsort(-scores[i], kind="stable").tolist()
+        assert int(found["interests_rank"][i]) == order.index(i)
+        assert int(found["interests_rank_among_sampled"][i]) == np.sum(scores[i, ROWS:] > scores[i, i])
+    several = CandidateRecall(2, interests=True)
+    several.update(EvalBatch(np.zeros(ROWS), {n: t.numpy() for n, t in found.items()}, {}))
+    share = np.mean(found["interests_rank"].numpy() < 2)
+    assert several.result()["interests_recall@2"] == pytest.approx(share)
 
 
 def test_recall_counts_rows_over_batches_and_ranks() -> None:
