@@ -71,10 +71,10 @@ def _export(
             os.remove(done)
     job, step = restore(config, group, checkpoint, here)
     for module, name in _modules(job, flags.towers):
-        place = Path(folder) / name
-        written = saved_model.write(module, place, config.proto, assets)
+        versions = Path(folder) / name
+        written = saved_model.write(module, versions, config.proto, assets)
         if flags.clear_export:
-            saved_model.keep_newest(place, 1)
+            saved_model.keep_newest(versions, 1)
     if done:
         with files.explained(f"can't write {done}"):
             files.write_atomically(Path(done), "ExportDone")

@@ -180,7 +180,9 @@ class _Users:
         extra = (flags.item_id_field, *([flags.user_id_field] if flags.user_id_field else []))
         extra += () if list_wise else (label,)
         number: dict[str, int] = {}
-        ids, chosen, vectors, row = [], [], [], 0
+        ids: list[str] = []
+        chosen: list[set[int]] = []
+        vectors, row = [], 0
         for batch, columns in _rows(proto, tower.plan, flags.input_path, "--input_path", extra):
             fresh = []
             for i, item in enumerate(columns[0]):

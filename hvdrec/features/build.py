@@ -108,7 +108,7 @@ def tower_plan(proto: Any, side: str) -> FeaturePlan:
         proto: The `EasyRecConfig` of a model with sides.
         side: ``user`` or ``item``.
     """
-    names = spec_of(proto.model_config).towers(proto)[side]
+    names = spec_of(proto.model_config).sides(proto)[side]
     return _Layout(proto, Uses(proto), {}, frozenset(names)).plan().for_prediction()
 
 

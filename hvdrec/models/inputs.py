@@ -22,6 +22,8 @@ class ModelInputs:
     """One batch as models see it: feature groups, looked up when they're asked for.
 
     Attributes:
+        squared: float32 scalar, half the squared embeddings of the groups asked for so far,
+            added over rows and features; `embedding_regularization` multiplies it.
         sampled: The items that a negative sampler added, which are its rows; None where it added none.
     """
 
@@ -51,7 +53,7 @@ class ModelInputs:
         self._layers = layers or GroupLayers()
         self._run_context = run or ForwardContext(training=False)
         self._sequences = SequenceArrays(plan, batch, touched)
-        self._squared = tf.constant(0.0)
+        self.squared = tf.constant(0.0)
         self.sampled: ModelInputs | None = None
         if plan.sampled is not None and OWNER in batch:
             self.sampled = ModelInputs(plan.sampled, _sampled_arrays(batch), touched, layers, run)
@@ -62,12 +64,9 @@ class ModelInputs:
         return tf.shape(self._batch["dense"])[0]
 
     @property
-    def squared(self) -> tf.Tensor:
-        """Half the squared embeddings of the groups asked for so far, added over rows and features.
-
-        `embedding_regularization` multiplies it. float32 scalar.
-        """
-        return self._squared if self.sampled is None else self._squared + self.sampled.squared
+    def all_squared(self) -> tf.Tensor:
+        """`squared` with that of the sampled items, float32 scalar."""
+        return self.squared if self.sampled is None else self.squared + self.sampled.all_squared
 
     @property
     def owners(self) -> tf.Tensor | None:
@@ -106,9 +105,9 @@ class ModelInputs:
                 )
             parts = [self._side_by_side(group.features)] if group.features else []
             # The layers are those of the whole plan, the places those of this one.
-            combined = zip(group.combined, self._layers.combiners(name), strict=True)
+            combined = zip(group.combined, self._layers.combiners(name), strict=False)
             parts += [self._combined(own.feature, layer) for own, (_, layer) in combined]
-            attended = zip(group.attention, self._layers.attention(name), strict=True)
+            attended = zip(group.attention, self._layers.attention(name), strict=False)
             parts += [layer(self.attention(own), self._run_context) for own, (_, layer) in attended]
             self._groups[name] = parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
         return self._groups[name]
@@ -151,7 +150,7 @@ class ModelInputs:
     def _combined(self, feature: GroupFeature, layer: Layer) -> tf.Tensor:
         """One vector of a sequence; `embedding_regularization` has it besides the elements, as in EasyRec."""
         vectors = layer(self.sequence([feature]), self._run_context)
-        self._squared += tf.nn.l2_loss(vectors)
+        self.squared += tf.nn.l2_loss(vectors)
         return vectors
 
     def _side_by_side(self, features: Sequence[GroupFeature]) -> tf.Tensor:
@@ -166,12 +165,12 @@ class ModelInputs:
         fresh = [feature for feature in features if feature not in self._counted]
         self._counted.update(fresh)
         if len(fresh) == len(features):
-            self._squared += tf.nn.l2_loss(values)
+            self.squared += tf.nn.l2_loss(values)
             return
         columns = tf.split(values, [feature.width for feature in features], axis=1)
         for feature, column in zip(features, columns, strict=True):
             if feature in fresh:
-                self._squared += tf.nn.l2_loss(column)
+                self.squared += tf.nn.l2_loss(column)
 
     def stacked(self, name: str) -> tf.Tensor:
         """The group's features as float32 [B, F, D].

@@ -112,7 +112,7 @@ class Recommender(tf.Module):
         """Runs the model on a packed batch and the rows `touch` gave for it."""
         inputs = ModelInputs(self.plan, batch, touched, self.group_layers, run)
         outputs = self.model.forward(inputs, run)
-        return ForwardResult(outputs, self.embedding_regularization * inputs.squared, run.losses)
+        return ForwardResult(outputs, self.embedding_regularization * inputs.all_squared, run.losses)
 
     def loss_names(self, training: bool) -> tuple[str, ...]:
         """The names of what `losses` gives."""

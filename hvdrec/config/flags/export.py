@@ -92,6 +92,6 @@ def load_for_export(flags: ExportFlags) -> Config:
     expand(config)
     config.warnings += check(config, "export")
     model = config.proto.model_config
-    if flags.towers and not spec_of(model).towers(config.proto):
+    if flags.towers and not spec_of(model).sides(config.proto):
         raise ConfigError(f"--towers: model_class {model.model_class} has no towers of users and items")
     return config

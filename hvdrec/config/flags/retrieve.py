@@ -94,7 +94,7 @@ def load_for_retrieve(flags: RetrieveFlags) -> tuple[Config, RetrieveFlags]:
     expand(config)
     check(config, "predict")
     proto = config.proto
-    if not spec_of(proto.model_config).towers(proto):
+    if not spec_of(proto.model_config).sides(proto):
         raise ConfigError(
             f"{config.where('model_config.model_class')}: {proto.model_config.model_class} has no towers of "
             "users and items to search with"

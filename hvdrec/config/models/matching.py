@@ -36,7 +36,7 @@ class MatchSpec(ModelSpec):
         del proto
         return ("item",)
 
-    def towers(self, proto: Any) -> Mapping[str, Sequence[str]]:
+    def sides(self, proto: Any) -> Mapping[str, Sequence[str]]:
         """The groups of items, and all others for users."""
         items = self.item_groups(proto)
         return {"user": [name for name in self.order if name not in items], "item": items}

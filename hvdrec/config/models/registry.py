@@ -96,12 +96,17 @@ def silent_fields() -> list[str]:
     return [name for spec in SPECS.values() for name in spec.silent]
 
 
+#: Losses of models that rank, though some class takes nothing else.
+_OF_ALL = ("CLASSIFICATION", "L2_LOSS")
+
+
 def classes_of_losses() -> dict[str, list[str]]:
     """The losses that only some classes take, with those classes."""
     found: dict[str, list[str]] = {}
     for spec in SPECS.values():
         for loss in (*spec.only_losses, *spec.extra_losses):
-            found.setdefault(loss, []).append(spec.name)
+            if loss not in _OF_ALL:
+                found.setdefault(loss, []).append(spec.name)
     return found
 
 

@@ -75,7 +75,7 @@ class ModelSpec:
         del proto
         return ()
 
-    def towers(self, proto: Any) -> Mapping[str, Sequence[str]]:
+    def sides(self, proto: Any) -> Mapping[str, Sequence[str]]:
         """The feature groups of ``user`` and of ``item``, that can be computed alone; none: no sides.
 
         Args:
