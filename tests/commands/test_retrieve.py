@@ -19,6 +19,12 @@ from hvdrec.serving import saved_model
 from hvdrec.serving.module import ServingModule
 
 
+@pytest.fixture(autouse=True)
+def _threads_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorFlow runs already."""
+    monkeypatch.setattr("hvdrec.commands.retrieve.set_threads", lambda *_: None)
+
+
 def flags(folder: pathlib.Path, *more: str) -> list[str]:
     return [
         *("--pipeline_config_path", str(folder / "pipeline.config"), "--model_dir", str(folder / "none")),

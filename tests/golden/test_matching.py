@@ -12,11 +12,13 @@ import pytest
 import tensorflow as tf
 from golden.easyrec import GoldenRun, golden_run, our_trace, parted
 
+from hvdrec.commands.restored import restore
 from hvdrec.data.batch import InputPosition
 from hvdrec.data.negatives import sampler as samplers
 from hvdrec.data.negatives.sampler import Drawn, Sampler
 from hvdrec.losses import softmax_cross_entropy
 from hvdrec.ops.in_batch_softmax import masked_pairs
+from hvdrec.parallel.single import SingleReplica
 from hvdrec.trainer import input as trainer_input
 
 #: Least probability of a row's own item that EasyRec tells from 0.
@@ -102,3 +104,18 @@ def test_rounding_alone_parts_these(
     replay(run, monkeypatch)
     monkeypatch.setattr(softmax_cross_entropy, "candidate_loss", as_easyrec)
     assert parted(our_trace(run, tmp_path / "run")[:steps], run.trace()[:steps]) < 1e-4
+
+
+def test_evaluation(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What depends on the batches alone is EasyRec's; what depends on the items drawn is near it."""
+    run = golden_run("dssm_neg_in_memory_taobao")
+    monkeypatch.chdir(run.folder)
+    job, _ = restore(run.config(tmp_path), SingleReplica(), run.checkpoint(30))
+    found = job.evaluate(job.evaluator())
+    expected = json.loads((run.folder / "eval_result.json").read_text())
+    for name in expected.keys() - {"global_step"}:
+        drawn = "neg_sam" in name or name.startswith(("recall@", "loss"))
+        assert found[name] == pytest.approx(expected[name], rel=0.1 if drawn else 1e-5, abs=0.05 * drawn), (
+            name
+        )
+    assert job.evaluate(job.evaluator()) == found
