@@ -38,6 +38,7 @@ class LossSpec:
         output: What the logit means.
         many_classes: Whether it takes a `num_class` above 1.
         labels: Which labels it takes with one class.
+        own: Whether only the classes take it whose specs name it.
     """
 
     kind: str
@@ -46,6 +47,7 @@ class LossSpec:
     output: LogitMeaning = LogitMeaning.PROBABILITY
     many_classes: bool = False
     labels: Labels = Labels.ANY
+    own: bool = False
 
     @property
     def name(self) -> str:
@@ -70,10 +72,10 @@ SPECS: dict[str, LossSpec] = {
         LossSpec("PAIRWISE_LOGISTIC_LOSS", param_field="pairwise_logistic_loss"),
         LossSpec("PAIRWISE_FOCAL_LOSS", param_field="pairwise_focal_loss"),
         LossSpec("PAIRWISE_HINGE_LOSS", param_field="pairwise_hinge_loss"),
-        LossSpec("SOFTMAX_CROSS_ENTROPY", "cross_entropy_loss"),
-        LossSpec("SOFTMAX_CROSS_ENTROPY_WITH_NEGATIVE_MINING", "softmax_loss", "softmax_loss"),
-        LossSpec("CIRCLE_LOSS", param_field="circle_loss", output=_EMBEDDING),
-        LossSpec("MULTI_SIMILARITY_LOSS", "ms_loss", "multi_simi_loss", output=_EMBEDDING),
+        LossSpec("SOFTMAX_CROSS_ENTROPY", "cross_entropy_loss", own=True),
+        LossSpec("SOFTMAX_CROSS_ENTROPY_WITH_NEGATIVE_MINING", "softmax_loss", "softmax_loss", own=True),
+        LossSpec("CIRCLE_LOSS", param_field="circle_loss", output=_EMBEDDING, own=True),
+        LossSpec("MULTI_SIMILARITY_LOSS", "ms_loss", "multi_simi_loss", output=_EMBEDDING, own=True),
     )
 }
 

@@ -32,7 +32,7 @@ STRATEGIES = (
     "HorovodStrategy",
 )
 #: Those that any model with such an output takes.
-LOSSES = tuple(kind for kind in losses.SPECS if kind not in registry.classes_of_losses())
+LOSSES = tuple(kind for kind, spec in losses.SPECS.items() if not spec.own)
 OPTIMIZERS = (
     "adam_optimizer",
     "lazy_adam_optimizer",
