@@ -245,8 +245,7 @@ def whole_numbers(column: pa.Array, name: str, locate: Callable[[int], str]) -> 
     """
     if pa.types.is_integer(column.type):
         return pc.cast(pc.fill_null(column, 0), pa.int64()).to_numpy(zero_copy_only=False)
-    text = pc.cast(pc.cast(pc.cast(column, pa.string()), pa.binary()), pa.binary())
-    return TablePart([text], [name], locate).whole_numbers(0)
+    return TablePart([pc.cast(pc.cast(column, pa.string()), pa.binary())], [name], locate).whole_numbers(0)
 
 
 def _first_that_fails(cells: pa.Array, parse: Callable[[bytes], object]) -> int:
