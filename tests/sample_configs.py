@@ -20,6 +20,7 @@ from hvdrec.config import Config, load
 from hvdrec.config.checks.check import check
 from hvdrec.config.expand import expand, feature_list
 from hvdrec.config.names import enum_name
+from hvdrec.config.samplers import sampler_config
 from hvdrec.errors import ConfigError
 from hvdrec.features import build_plan
 from hvdrec.features.fields import heads_of, label_classes
@@ -81,8 +82,33 @@ def prepared(name: str, folder: pathlib.Path, rows: int = 48) -> Config:
     data.ClearField("num_epochs")
     proto.eval_config.ClearField("num_examples")
     proto.export_config.exporter_type = "final"
-    _WRITERS[enum_name(data, "input_type")](proto, made_rows(proto, rows), folder)
+    columns = made_rows(proto, rows)
+    _WRITERS[enum_name(data, "input_type")](proto, columns, folder)
+    _write_sampler_tables(proto, columns, folder)
     return config
+
+
+def _write_sampler_tables(proto: Any, columns: dict[str, list[str]], folder: pathlib.Path) -> None:
+    """The rows' items as the item table of a negative sampler, and an edge from each row's user to its item."""
+    sampler = sampler_config(proto)
+    if sampler is None:
+        return
+    items = columns[sampler.item_id_field]
+    attributes = zip(*(columns[name] for name in sampler.attr_fields), strict=True)
+    lines = [f"{i}\t1.5\t{sampler.attr_delimiter.join(a)}" for i, a in zip(items, attributes, strict=True)]
+    tables = {"input_path": ["id:int64\tweight:float\tfeature:string", *lines]}
+    tables["item_input_path"] = tables["input_path"]
+    if "user_id_field" in sampler.DESCRIPTOR.fields_by_name:
+        users = columns[sampler.user_id_field]
+        tables["user_input_path"] = ["id:int64\tweight:float", *(f"{user}\t1" for user in users)]
+        edges = [f"{user}\t{item}\t1" for user, item in zip(users, items, strict=True)]
+        for name in ("pos_edge_input_path", "hard_neg_edge_input_path"):
+            tables[name] = ["src:int64\tdst:int64\tweight:float", *edges]
+    for name, text in tables.items():
+        if name in sampler.DESCRIPTOR.fields_by_name:
+            path = folder / f"{name}.txt"
+            path.write_text("\n".join(text) + "\n")
+            setattr(sampler, name, str(path))
 
 
 def made_rows(proto: Any, rows: int, seed: int = 0) -> dict[str, list[str]]:

@@ -67,7 +67,6 @@ REASONS = {
     "EmbeddingParallelStrategy": "tables split over the ranks are not supported yet; use HorovodStrategy",
     "adam_async_optimizer": f"{_ALIBABA}; use adam_optimizer or lazy_adam_optimizer",
     "adam_asyncw_optimizer": f"{_ALIBABA}; use adamw_optimizer",
-    "SOFTMAX_CROSS_ENTROPY": "is for matching models, which are not supported yet",
     **{
         loss: f"is for model class {listed(classes)}"
         for loss, classes in registry.classes_of_losses().items()
@@ -97,11 +96,6 @@ REFUSED = {
     "TrainConfig.incr_save_config": f"{_NOT_YET}; remove it",
     "DatasetConfig.extra_label_func": "labels computed by functions are not supported yet; "
     "compute them in the data",
-    "DatasetConfig.negative_sampler": _SAMPLER,
-    "DatasetConfig.negative_sampler_v2": _SAMPLER,
-    "DatasetConfig.hard_negative_sampler": _SAMPLER,
-    "DatasetConfig.hard_negative_sampler_v2": _SAMPLER,
-    "DatasetConfig.negative_sampler_in_memory": _SAMPLER,
     "DatasetConfig.Field.user_define_fn": "functions on columns are not supported; compute it in the data",
     "DatasetConfig.Field.ignore_val": "values to leave out are not supported; take them out of the data",
     "FeatureConfig.ev_params": f"embedding variables: {_ALIBABA}; use hash_bucket_size",
@@ -135,6 +129,13 @@ IGNORED = {
     "DatasetConfig.selected_col_types": f"has no effect; it {_ALIBABA}",
     "DatasetConfig.pai_worker_slice_num": f"has no effect; it {_ALIBABA}",
     "DatasetConfig.num_parallel_calls": "has no effect; files are read by one background thread of each rank",
+    **{
+        f"{name}.field_delimiter": "has no effect, as in EasyRec outside its cloud; tabs are between cells"
+        for name in (
+            *("NegativeSampler", "NegativeSamplerV2", "NegativeSamplerInMemory"),
+            *("HardNegativeSampler", "HardNegativeSamplerV2"),
+        )
+    },
     **registry.fields("ignored"),
     "DatasetConfig.data_compression_type": "is for TFRecord files; CSV files go by their ending, .gz or .zst",
 }
@@ -172,6 +173,16 @@ RANGES = {
     "TrainConfig.save_checkpoints_steps": _AT_LEAST_1,
     "TrainConfig.save_checkpoints_secs": _AT_LEAST_1,
     "DatasetConfig.batch_size": _AT_LEAST_1,
+    **{
+        f"{name}.num_sample": _AT_LEAST_1
+        for name in (
+            *("NegativeSampler", "NegativeSamplerV2", "NegativeSamplerInMemory"),
+            *("HardNegativeSampler", "HardNegativeSamplerV2"),
+        )
+    },
+    **dict.fromkeys(
+        ("HardNegativeSampler.num_hard_sample", "HardNegativeSamplerV2.num_hard_sample"), _AT_LEAST_1
+    ),
     "DatasetConfig.eval_batch_size": _AT_LEAST_1,
     "DatasetConfig.shuffle_buffer_size": _AT_LEAST_1,
     "DatasetConfig.label_dim": _AT_LEAST_1,

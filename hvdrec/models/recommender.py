@@ -27,6 +27,7 @@ from hvdrec.models.group_layers import GroupLayers
 from hvdrec.models.heads.base import StepRows
 from hvdrec.models.heads.registry import build_head
 from hvdrec.models.inputs import ModelInputs
+from hvdrec.models.matching import MatchingModel
 from hvdrec.models.registry import build_model
 from hvdrec.ops.policy import resolve
 
@@ -111,7 +112,7 @@ class Recommender(tf.Module):
         """Runs the model on a packed batch and the rows `touch` gave for it."""
         inputs = ModelInputs(self.plan, batch, touched, self.group_layers, run)
         outputs = self.model.forward(inputs, run)
-        return ForwardResult(outputs, self.embedding_regularization * inputs.squared, run.losses)
+        return ForwardResult(outputs, self.embedding_regularization * inputs.all_squared, run.losses)
 
     def loss_names(self, training: bool) -> tuple[str, ...]:
         """The names of what `losses` gives."""
@@ -156,6 +157,26 @@ class Recommender(tf.Module):
         )
         terms = (term for term in self.terms if training or not term.training_only)
         return {**found, **{term.name: term.compute(shared) for term in terms}}
+
+    def tower(self, side: str, plan: FeaturePlan, batch: Batch) -> dict[str, tf.Tensor]:
+        """What a matching model predicts of users alone, or of items alone.
+
+        Args:
+            side: ``user`` or ``item``.
+            plan: Of that side, see `hvdrec.features.build.tower_plan`.
+            batch: Packed by that plan.
+        """
+        if not isinstance(self.model, MatchingModel):
+            raise TypeError("the model has no towers")
+        run = ForwardContext(training=False)
+        inputs = ModelInputs(plan, batch, self.touch(batch), self.group_layers, run)
+        return self.model.tower(side, inputs, run)
+
+    def evaluated(self, batch: Batch, output: ForwardResult) -> dict[str, tf.Tensor]:
+        """What metrics read besides predictions, by name."""
+        rows = StepRows(batch, False, tf.constant(0, tf.int64), None, self.policy)
+        found = [(head, head.evaluated(output.outputs, rows)) for head in self.heads]
+        return {head.named(name): tensor for head, each in found for name, tensor in each.items()}
 
     def kernel_penalty(self) -> tf.Tensor:
         """`l2_regularization` / 2 times the squared kernels, float32 scalar."""

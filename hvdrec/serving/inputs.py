@@ -53,8 +53,13 @@ class Input:
         return tf.TensorSpec([None, None] if self.several else [None], self.dtype, self.argument)
 
 
-def request_inputs(proto: Any, plan: FeaturePlan) -> list[Input]:
+def request_inputs(proto: Any, plan: FeaturePlan, only: Collection[str] | None = None) -> list[Input]:
     """The inputs of a model by `export_config`, in the order of the input fields.
+
+    Args:
+        proto: The `EasyRecConfig` message.
+        plan: The model's.
+        only: The fields of a part of the model; None for all.
 
     Raises:
         ConfigError: `multi_value_fields` names a field that can't have several values.
@@ -66,7 +71,7 @@ def request_inputs(proto: Any, plan: FeaturePlan) -> list[Input]:
     names = [f.input_name for f in proto.data_config.input_fields]
     lower = [name.casefold() for name in names]
     inputs, taken = [], set[str]()
-    for name in request_fields(proto):
+    for name in request_fields(proto, only):
         number = names.index(name)
         kind = dataset_pb2.DatasetConfig.FieldType.Name(proto.data_config.input_fields[number].input_type)
         plain = _NODE_NAME.fullmatch(name) is not None
@@ -78,13 +83,19 @@ def request_inputs(proto: Any, plan: FeaturePlan) -> list[Input]:
     return inputs
 
 
-def request_fields(proto: Any) -> list[str]:
+def request_fields(proto: Any, only: Collection[str] | None = None) -> list[str]:
     """The fields a request has: those of features and metrics, or with `filter_inputs: false` all.
 
     Labels and the sample weight are never among them.
+
+    Args:
+        proto: The `EasyRecConfig` message.
+        only: The fields of a part of the model, for a request of that.
     """
     data = proto.data_config
     names = [f.input_name for f in data.input_fields]
+    if only is not None:
+        return [name for name in names if name in only]
     if proto.export_config.filter_inputs:
         wanted = {name for config in _features(proto) for name in config.input_names}
         wanted |= set(id_names(proto).values())
