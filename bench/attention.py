@@ -3,11 +3,12 @@
     .venv/bin/python bench/attention.py [--longest 50,200] [--widths 32,64] [--threads 2] [--out FILE.json]
 
 1,024 rows have histories whose lengths are exponential, a fifth of the longest on average; one row has the
-longest, one none. `flat` is `TargetAttention` as MultiTowerDIN has it,
-`padded` the usual form in TensorFlow: a mask, and the DNN over every position of [batch, longest]. It gets its histories padded already, which costs it nothing here. The DNN is 64, 32, 1 with batch
-norm, which sees the padding: both give the same numbers. `error` is the norm of the difference of
-the outputs over their norm, `gradient_error` the difference of 99 of 100 elements' gradients over the largest one. Every measurement is a process of its own, so
-that its peak of memory, over what it held before, is its own.
+longest, one none. `flat` is `TargetAttention` as MultiTowerDIN has it, `padded` the usual form in TensorFlow: a
+mask, and the DNN over every position of [batch, longest]. It gets its histories padded already, which costs it
+nothing here. The DNN is 64, 32, 1 with batch norm, which sees the padding: both give the same numbers. `error` is
+the norm of the difference of the outputs over their norm, `gradient_error` the difference of 99 of 100 elements'
+gradients over the largest one. Every measurement is a process of its own, so that its peak of memory, over what
+it held before, is its own.
 """
 
 from __future__ import annotations
