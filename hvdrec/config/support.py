@@ -18,11 +18,17 @@ from hvdrec.config.ranges import RATIO as _RATIO
 
 __all__ = ["ANY_NUMBER", "Range"]
 
+#: Input types whose cells are texts: several values in one are written out.
+TEXT_INPUTS = ("CSVInput", "CSVInputV2", "CSVInputEx", "RTPInput")
 INPUT_TYPES = (
+    *("RTPInput", "TFRecordInput", "BatchTFRecordInput"),
     *("CSVInput", "CSVInputV2", "CSVInputEx", "ParquetInput", "ParquetInputV2", "ParquetInputV3"),
     *("OdpsInput", "OdpsInputV2", "OdpsInputV3"),
 )
-FEATURE_TYPES = ("IdFeature", "RawFeature", "TagFeature", "ComboFeature", "SequenceFeature", "ExprFeature")
+FEATURE_TYPES = (
+    *("IdFeature", "RawFeature", "TagFeature", "ComboFeature", "LookupFeature", "SequenceFeature"),
+    *("ExprFeature", "PassThroughFeature"),
+)
 STRATEGIES = (
     "NoStrategy",
     "PSStrategy",
@@ -148,8 +154,6 @@ REFUSED = {
     "EasyRecConfig.hive_eval_input": f"{_NOT_YET}; use eval_input_path with the table's files",
     "EasyRecConfig.binary_train_input": f"{_NOT_YET}; use train_input_path",
     "EasyRecConfig.binary_eval_input": f"{_NOT_YET}; use eval_input_path",
-    "EasyRecConfig.fg_json_path": "fg.json files are not supported yet; write the features out in "
-    "feature_config",
     "TrainConfig.incr_save_config": f"{_NOT_YET}; remove it",
     "DatasetConfig.extra_label_func": "labels computed by functions are not supported yet; "
     "compute them in the data",
@@ -191,7 +195,6 @@ IGNORED = {
     "DatasetConfig.pai_worker_slice_num": f"has no effect; it {_ALIBABA}",
     "DatasetConfig.num_parallel_calls": "has no effect; files are read by one background thread of each rank",
     **registry.fields("ignored"),
-    "DatasetConfig.data_compression_type": "is for TFRecord files; CSV files go by their ending, .gz or .zst",
 }
 
 #: Fields that may be set and that nothing reads: they only name something, ask for what is done
@@ -201,13 +204,10 @@ SILENT = (
     "EasyRecModel.model_name",
     "TrainConfig.write_graph",
     "Optimizer.moving_average_decay",
-    "DatasetConfig.rtp_separator",
     "DatasetConfig.n_data_batch_tfrecord",
     "DatasetConfig.feature_fields",
-    "DatasetConfig.Field.input_shape",
     "DatasetConfig.Field.user_define_fn_path",
     "DatasetConfig.Field.user_define_fn_res_type",
-    "FeatureConfig.lookup_max_sel_elem_num",
     "FeatureConfig.sequence_combiner",
     "SeqAttGroupConfig.need_key_feature",
     "SeqAttGroupConfig.allow_key_transform",
@@ -236,6 +236,9 @@ RANGES = {
     "DatasetConfig.shuffle_buffer_size": _AT_LEAST_1,
     "DatasetConfig.label_dim": _AT_LEAST_1,
     "FeatureConfig.raw_input_dim": _AT_LEAST_1,
+    "FeatureConfig.lookup_max_sel_elem_num": _AT_LEAST_1,
+    "DatasetConfig.n_data_batch_tfrecord": _AT_LEAST_1,
+    "DatasetConfig.Field.input_shape": _AT_LEAST_1,
     "FeatureConfig.boundaries": Range(-3.4e38, 3.4e38),
     "EasyRecModel.num_class": _AT_LEAST_1,
     "EasyRecModel.embedding_regularization": _AT_LEAST_0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,7 +15,9 @@ from hvdrec.data.files import list_files
 from hvdrec.data.odps_input import OdpsFormat
 from hvdrec.data.parquet_input import ParquetFormat
 from hvdrec.data.rows import FieldLike, Format, RowsFile
+from hvdrec.data.rtp_input import RtpFormat
 from hvdrec.data.source import ReadPlan, RowSource
+from hvdrec.data.tfrecord_input import TfRecordFormat
 from hvdrec.errors import ConfigError
 from hvdrec.storage.maxcompute import tables
 
@@ -81,6 +84,40 @@ def _open_odps(wanted: _Wanted) -> Format:
     )
 
 
+def _open_rtp(wanted: _Wanted) -> Format:
+    data_config = wanted.data_config
+    try:
+        selected = [int(number) for number in data_config.selected_cols.split(",")]
+    except ValueError:
+        raise ConfigError(
+            f"data_config.selected_cols: {data_config.selected_cols!r} must be numbers of columns with "
+            "commas between: of each label, and of the features"
+        ) from None
+    return RtpFormat(
+        list_files(wanted.paths, wanted.what),
+        wanted.fields,
+        [field.input_name for field in data_config.input_fields],
+        labels=list(data_config.label_fields),
+        selected=selected,
+        rtp_separator=data_config.rtp_separator,
+        separator=data_config.separator,
+        keep_raw=wanted.keep_raw,
+    )
+
+
+def _open_tfrecord(wanted: _Wanted, sequences: bool = False) -> Format:
+    data_config = wanted.data_config
+    wanted.ignore_selected_cols("TFRecord files")
+    return TfRecordFormat(
+        list_files(wanted.paths, wanted.what),
+        wanted.fields,
+        {field.input_name: field.input_shape for field in data_config.input_fields},
+        sequences=sequences,
+        compression=data_config.data_compression_type,
+        keep_raw=wanted.keep_raw,
+    )
+
+
 # By `data_config.input_type`.
 INPUT_TYPES: dict[str, Callable[[_Wanted], Format]] = {
     "CSVInput": _open_csv,
@@ -89,6 +126,9 @@ INPUT_TYPES: dict[str, Callable[[_Wanted], Format]] = {
     "OdpsInput": _open_odps,
     "OdpsInputV2": _open_odps,
     "OdpsInputV3": _open_odps,
+    "RTPInput": _open_rtp,
+    "TFRecordInput": _open_tfrecord,
+    "BatchTFRecordInput": functools.partial(_open_tfrecord, sequences=True),
     "ParquetInput": _open_parquet,
     "ParquetInputV2": _open_parquet,
     "ParquetInputV3": _open_parquet,

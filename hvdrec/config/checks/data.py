@@ -13,6 +13,7 @@ from hvdrec.config.report import Report
 
 _PATH = "data_config"
 _INTEGERS = {"INT32": 1 << 31, "INT64": 1 << 63}
+_COMPRESSIONS = ("", "GZIP", "ZLIB")
 _BOOLEANS = ("true", "false", "1", "0")
 
 
@@ -37,12 +38,45 @@ def check_data(report: Report, needs_train: bool, needs_eval: bool) -> None:
             _check_path(report, "eval", input_type, required=needs_eval)
     if input_type.startswith("CSV") and (not data.separator or any(c in '\r\n"' for c in data.separator)):
         report.error(f"{_PATH}.separator", f'{data.separator!r} is empty or has a newline or a " in it')
+    if input_type == "RTPInput":
+        _check_rtp(report, data)
+    if "TFRecord" in input_type and data.data_compression_type not in _COMPRESSIONS:
+        report.error(
+            f"{_PATH}.data_compression_type",
+            f"{data.data_compression_type!r} isn't known; use GZIP or ZLIB, or leave it out",
+        )
+    elif data.data_compression_type and "TFRecord" not in input_type:
+        report.warn(
+            f"{_PATH}.data_compression_type",
+            f"is for TFRecord files; {input_type} goes by the files' ending, .gz or .zst",
+        )
     fields = _check_fields(report, data)
     _check_labels(report, data, fields)
     if data.sample_weight:
         _check_known(report, f"{_PATH}.sample_weight", data.sample_weight, fields)
     if input_type.startswith("Parquet"):
         _warn_of_ids(report, proto)
+
+
+def _check_rtp(report: Report, data: Any) -> None:
+    """Checks the separators and the columns of files of RTPInput."""
+    for field in ("rtp_separator", "separator"):
+        separator = getattr(data, field)
+        if not separator or any(c in "\r\n" for c in separator):
+            report.error(f"{_PATH}.{field}", f"{separator!r} is empty or has a newline in it")
+    selected = [name.strip() for name in data.selected_cols.split(",")]
+    if not all(name.isdecimal() for name in selected):
+        report.error(
+            f"{_PATH}.selected_cols",
+            f"{data.selected_cols!r} must be numbers of columns, from 0, with commas between: of each label, "
+            "and of the features",
+        )
+    elif len(selected) != len(data.label_fields) + 1:
+        report.error(
+            f"{_PATH}.selected_cols",
+            f"names {len(selected)} columns; RTPInput needs one for each of the {len(data.label_fields)} "
+            "label_fields and one for the features",
+        )
 
 
 def _check_path(report: Report, mode: str, input_type: str, required: bool) -> None:

@@ -39,5 +39,8 @@ class MultiTowerSpec(TowerSpec):
         if not check.block.towers:
             check.error(check.path, "towers is empty")
         if check.block.din_towers:
-            check.error(f"{check.path}.din_towers", 'is for model_class: "MultiTowerDIN"')
+            check.report.warn(
+                f"{check.path}.din_towers",
+                'has no effect; is for model_class: "MultiTowerDIN"',
+            )
         super().check(check)
