@@ -326,9 +326,25 @@ def _write_records(proto: Any, columns: dict[str, list[str]], folder: pathlib.Pa
     _set_inputs(proto, path)
 
 
+def _write_binaries(proto: Any, columns: dict[str, list[str]], folder: pathlib.Path) -> None:
+    rows = len(next(iter(columns.values())))
+    parts = {
+        "label": np.array([columns["label"]], np.int32).T,
+        "dense": np.random.default_rng(0).random((rows, 13), np.float32),
+        "category": np.array([[int(c) for c in columns[f"c{i}"]] for i in range(1, 27)], np.uint32).T,
+    }
+    for part, values in parts.items():
+        (folder / f"{part}.bin").write_bytes(values.tobytes())
+    for mode in ("train", "eval"):
+        paths = getattr(proto, f"binary_{mode}_input")
+        for part in parts:
+            getattr(paths, f"{part}_path")[:] = [str(folder / f"{part}.bin")]
+
+
 _WRITERS: dict[str, Callable[[Any, dict[str, list[str]], pathlib.Path], None]] = {
     **dict.fromkeys(("CSVInput", "CSVInputV2", "CSVInputEx"), _write_csv),
     "RTPInput": _write_rtp,
+    "CriteoInput": _write_binaries,
     **dict.fromkeys(("TFRecordInput", "BatchTFRecordInput"), _write_records),
     **dict.fromkeys(("ParquetInput", "ParquetInputV2", "ParquetInputV3"), _write_parquet),
 }

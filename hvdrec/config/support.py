@@ -19,9 +19,10 @@ from hvdrec.config.ranges import RATIO as _RATIO
 __all__ = ["ANY_NUMBER", "Range"]
 
 #: Input types whose cells are texts: several values in one are written out.
-TEXT_INPUTS = ("CSVInput", "CSVInputV2", "CSVInputEx", "RTPInput")
+TEXT_INPUTS = ("CSVInput", "CSVInputV2", "CSVInputEx", "HiveInput", "RTPInput")
 INPUT_TYPES = (
-    *("RTPInput", "TFRecordInput", "BatchTFRecordInput"),
+    *("RTPInput", "TFRecordInput", "BatchTFRecordInput", "HiveInput", "HiveParquetInput", "CriteoInput"),
+    "DummyInput",
     *("CSVInput", "CSVInputV2", "CSVInputEx", "ParquetInput", "ParquetInputV2", "ParquetInputV3"),
     *("OdpsInput", "OdpsInputV2", "OdpsInputV3"),
 )
@@ -140,8 +141,6 @@ REASONS = {
         ("OdpsRTPInput", "OdpsRTPInputV2", "DataHubInput"),
         "is not supported yet; use OdpsInput on a table with a column per field, or CSVInput or ParquetInput",
     ),
-    "HiveInput": "is not supported yet; use CSVInput on the table's files",
-    "HiveParquetInput": "is not supported yet; use ParquetInput on the table's files",
 }
 
 #: Fields that must not be set (to other than their default): what is wrong and what to do.
@@ -150,10 +149,8 @@ REFUSED = {
     "EasyRecConfig.kafka_eval_input": f"{_NOT_YET}; use eval_input_path",
     "EasyRecConfig.datahub_train_input": f"{_ALIBABA}; use train_input_path",
     "EasyRecConfig.datahub_eval_input": f"{_ALIBABA}; use eval_input_path",
-    "EasyRecConfig.hive_train_input": f"{_NOT_YET}; use train_input_path with the table's files",
-    "EasyRecConfig.hive_eval_input": f"{_NOT_YET}; use eval_input_path with the table's files",
-    "EasyRecConfig.binary_train_input": f"{_NOT_YET}; use train_input_path",
-    "EasyRecConfig.binary_eval_input": f"{_NOT_YET}; use eval_input_path",
+    "EasyRecConfig.hive_train_input": "no Hive server is asked; use train_input_path with the table's files",
+    "EasyRecConfig.hive_eval_input": "no Hive server is asked; use eval_input_path with the table's files",
     "TrainConfig.incr_save_config": f"{_NOT_YET}; remove it",
     "DatasetConfig.extra_label_func": "labels computed by functions are not supported yet; "
     "compute them in the data",

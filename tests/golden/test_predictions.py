@@ -19,6 +19,7 @@ RUNS = (
     "simple_multi_task_taobao",
     "dbmtl_taobao",
     "expr_feature_taobao",
+    "lookup_feature",
     "din_taobao",
 )
 

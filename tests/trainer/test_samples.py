@@ -23,6 +23,7 @@ SOME = (
     "deepfm_on_criteo_tfrecord.config",
     "deepfm_on_criteo_batch_tfrecord.config",
     "deepfm_lookup.config",
+    "dlrm_on_criteo.config",
 )
 
 
