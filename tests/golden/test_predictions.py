@@ -21,6 +21,11 @@ RUNS = (
     "expr_feature_taobao",
     "lookup_feature",
     "din_taobao",
+    "bst_taobao",
+    "autoint_taobao",
+    "pdn_taobao",
+    "dbmtl_sequence_feature",
+    "dbmtl_multi_numeric_boundary_allow_key_transform",
 )
 
 

@@ -32,7 +32,7 @@ def check_features(report: Report) -> None:
     fields = {field.input_name: field for field in proto.data_config.input_fields}
     used = {
         *(name for group in proto.model_config.feature_groups for name in group.feature_names),
-        *attended_names(proto.model_config.seq_att_groups),
+        *attended_names(proto.model_config),
     }
     seen: dict[str, int] = {}
     for i, feature in enumerate(features):
@@ -54,25 +54,23 @@ def check_features(report: Report) -> None:
                     f"{place}.feature_type",
                     f"a PassThroughFeature has no column; take {name!r} out of its group",
                 )
-            if name in used and feature.HasField("sequence_combiner"):
-                report.error(f"{place}.sequence_combiner", "is not supported yet; use a TagFeature")
     deep = _deep_names(proto)
     for name, i in seen.items():
         if name in deep and _needs_embedding(features[i]) and not features[i].embedding_dim:
-            report.error(
-                f"{path}[{i}].embedding_dim", f"must be above 0: {name!r} is in group {deep[name]!r}"
-            )
+            report.error(f"{path}[{i}].embedding_dim", f"must be above 0: {name!r} is in {deep[name]}")
     _check_shared(report, features, path, used)
 
 
 def _deep_names(proto: Any) -> dict[str, str]:
-    """Features whose own embedding is looked up, with a group they are in."""
-    return {
-        name: group.group_name
+    """Features whose own embedding is looked up, with what they are in."""
+    attended = dict.fromkeys(attended_names(proto.model_config), "an attention group")
+    grouped = {
+        name: f"group {group.group_name!r}"
         for group in proto.model_config.feature_groups
         if enum_name(group, "wide_deep") != "WIDE"
         for name in group.feature_names
     }
+    return {**attended, **grouped}
 
 
 def _needs_embedding(feature: Any) -> bool:
@@ -188,6 +186,8 @@ def _check_sequence(report: Report, feature: Any, path: str, kinds: Sequence[str
         report.error(f"{path}.separator", "must not be empty")
     if feature.normalizer_fn:
         report.warn(f"{path}.normalizer_fn", "has no effect on sequences, as in EasyRec")
+    if feature.HasField("sequence_combiner"):
+        _check_combiner(report, feature, path)
     kind = enum_name(feature, "sub_feature_type")
     if kind == "IdFeature":
         _check_buckets(report, feature, path)
@@ -195,6 +195,16 @@ def _check_sequence(report: Report, feature: Any, path: str, kinds: Sequence[str
         _check_number_sequence(report, feature, path)
     else:
         report.error(f"{path}.sub_feature_type", f"must be IdFeature or RawFeature, is {kind}")
+
+
+def _check_combiner(report: Report, feature: Any, path: str) -> None:
+    """Checks what makes one vector of a sequence."""
+    if feature.sequence_combiner.WhichOneof("combiner") is None:
+        report.error(f"{path}.sequence_combiner", "is empty; write attention {} into it")
+    elif not feature.embedding_dim:
+        report.error(
+            f"{path}.sequence_combiner", "needs embedding_dim; numbers as they are can't be combined"
+        )
 
 
 def _check_number_sequence(report: Report, feature: Any, path: str) -> None:

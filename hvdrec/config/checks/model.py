@@ -70,6 +70,7 @@ def _check_groups(report: Report, model: Any) -> dict[str, Any]:
         elif group.group_name in groups:
             report.error(f"{path}.group_name", f"there are two groups named {group.group_name!r}")
         groups[group.group_name] = group
+        _check_layers(report, group, path)
         if enum_name(group, "wide_deep") == "WIDE_AND_DEEP":
             report.error(f"{path}.wide_deep", "a group is WIDE or DEEP; make two groups of it")
         if not group.feature_names:

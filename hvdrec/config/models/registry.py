@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hvdrec.config.models.autoint import AutoIntSpec
 from hvdrec.config.models.co_metric_learning_i2i import CoMetricLearningI2ISpec
 from hvdrec.config.models.dbmtl import DBMTLSpec
 from hvdrec.config.models.dcn import DCNSpec
@@ -13,7 +14,9 @@ from hvdrec.config.models.dropoutnet import DropoutNetSpec
 from hvdrec.config.models.fm import FMSpec
 from hvdrec.config.models.mmoe import MMoESpec
 from hvdrec.config.models.multi_tower import MultiTowerSpec
+from hvdrec.config.models.multi_tower_bst import MultiTowerBSTSpec
 from hvdrec.config.models.multi_tower_din import MultiTowerDINSpec
+from hvdrec.config.models.pdn import PDNSpec
 from hvdrec.config.models.ple import PLESpec
 from hvdrec.config.models.simple_multi_task import SimpleMultiTaskSpec
 from hvdrec.config.models.spec import ModelSpec
@@ -28,14 +31,17 @@ SPECS: dict[str, ModelSpec] = {
         FMSpec(),
         MultiTowerSpec(),
         MultiTowerDINSpec(),
+        MultiTowerBSTSpec(),
         DCNSpec(),
         DLRMSpec(),
+        AutoIntSpec(),
         CoMetricLearningI2ISpec(),
         DropoutNetSpec(),
         MMoESpec(),
         PLESpec(),
         DBMTLSpec(),
         SimpleMultiTaskSpec(),
+        PDNSpec(),
     )
 }
 

@@ -26,7 +26,10 @@ class ModelSpec:
         only_losses: The losses it takes, where those are its own; empty: those of rank models.
         extra_losses: Losses it takes besides.
         attention: Whether it attends to the histories of `seq_att_groups`.
-        sequences: Whether it takes sequences among the features of a group.
+        sequences: Whether it takes sequences among the features of any group; those with a
+            `sequence_combiner` become one vector all the same.
+        sequence_groups: The groups whose features it takes as sequences, whether they have one or not.
+        aligned_groups: Groups whose sequences lie side by side, so that they have equal lengths in every row.
         most_optimizers: How many `optimizer_config` it may have.
         refused: Fields that must not be set: ``Message.field`` -> what is wrong and what to do.
         ignored: Fields without effect: ``Message.field`` -> the warning.
@@ -43,6 +46,8 @@ class ModelSpec:
     extra_losses: ClassVar[tuple[str, ...]] = ()
     attention: ClassVar[bool] = False
     sequences: ClassVar[bool] = False
+    sequence_groups: ClassVar[tuple[str, ...]] = ()
+    aligned_groups: ClassVar[tuple[str, ...]] = ()
     most_optimizers: ClassVar[int] = 2
     refused: ClassVar[Mapping[str, str]] = {}
     ignored: ClassVar[Mapping[str, str]] = {}
