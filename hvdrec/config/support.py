@@ -167,7 +167,6 @@ REFUSED = {
     "FeatureGroupConfig.negative_sampler": _SAMPLER,
     "EasyRecModel.ev_params": f"embedding variables: {_ALIBABA}; use hash_bucket_size",
     "EasyRecModel.kd": f"knowledge distillation {_NOT_YET}; remove it",
-    "EasyRecModel.variational_dropout": f"{_NOT_YET}; remove it",
     "EasyRecModel.backbone": f"{_NOT_YET}; use one of the model classes {', '.join(registry.SPECS)}",
     **registry.fields("refused"),
 }
@@ -236,6 +235,7 @@ RANGES = {
     "EasyRecModel.num_class": _AT_LEAST_1,
     "EasyRecModel.embedding_regularization": _AT_LEAST_0,
     **registry.fields("ranges"),
+    "VariationalDropoutLayer.regularization_lambda": STRENGTH,
     "DNN.dropout_ratio": _BELOW_1,
     "Loss.weight": STRENGTH,
     "F1ReweighedLoss.f1_beta_square": STRENGTH_ABOVE_0,

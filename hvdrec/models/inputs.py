@@ -69,6 +69,9 @@ class ModelInputs:
                 )
             parts = [self._side_by_side(group.features)] if group.features else []
             parts += [self._combined(c.feature, layer) for c, layer in self._layers.combiners(name)]
+            if parts:
+                side_by_side = parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
+                parts = [self._layers.dropped(name, side_by_side, self._run_context)]
             attended = self._layers.attention(name)
             parts += [layer(self.attention(a), self._run_context) for a, layer in attended]
             self._groups[name] = parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)

@@ -20,6 +20,7 @@ RUNS = (
     "dbmtl_taobao",
     "expr_feature_taobao",
     "lookup_feature",
+    "variational_dropout_dbmtl",
     "din_taobao",
     "bst_taobao",
     "autoint_taobao",

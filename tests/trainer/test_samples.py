@@ -24,6 +24,7 @@ SOME = (
     "deepfm_on_criteo_batch_tfrecord.config",
     "deepfm_lookup.config",
     "dlrm_on_criteo.config",
+    "fm_variational_dropout_on_taobao.config",
 )
 
 
@@ -39,7 +40,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("name", wanted(metafunc.config))
 
 
-@pytest.mark.skipif(not FOLDER.is_dir(), reason="EasyRec's sample configs are in ../shared, which isn't there")
+@pytest.mark.skipif(
+    not FOLDER.is_dir(), reason="EasyRec's sample configs are in ../shared, which isn't there"
+)
 def test_a_sample_trains_is_evaluated_and_exported(name: str, tmp_path: pathlib.Path) -> None:
     config = prepared(name, tmp_path)
     check(config)
