@@ -11,8 +11,14 @@ import pytest
 from small_job import SmallJob, write_data
 
 from hvdrec.config import load
+from hvdrec.config.checks.check import check
 from hvdrec.errors import ConfigError, DataError
-from hvdrec.tools import add_boundaries_to_config, convert_config_format, pre_check
+from hvdrec.tools import (
+    add_boundaries_to_config,
+    convert_config_format,
+    create_config_from_excel,
+    pre_check,
+)
 from hvdrec.tools.quantiles import Sample
 
 
@@ -94,3 +100,77 @@ def test_pre_check_names_a_bad_row(
     bad.write_text("1,a,b,3,t,x,1,u,1\n")
     with pytest.raises(DataError, match=r"bad\.csv, row 1, column 'x'"):
         pre_check.run(pre_check.parse(["--pipeline_config_path", config, "--data_input_path", str(bad)]))
+
+
+TABLE = """name,data_type,type,group,global,hash_bucket_size,embedding_dim,default_value,weights,boundaries,query
+label,double,label,label,,,,,,,
+uid,string,category,user,uid,,,,,,
+room,bigint,dense,user,,,8,,,"10,20,30",
+cate,string,tags,user,,1000,10,0,cate_wgt,,
+cate_wgt,string,weights,user,,,,,,,
+seen,string,indexes,item,,50,4,,,,
+other,string,notneed,,,,,,,,
+friend,string,category,item,uid,,,,,,
+"""
+GLOBAL = "name,type,hash_bucket_size,embedding_dim,default_value\nuid,category,100000,10,none\n"
+
+
+def table_flags(folder: pathlib.Path, table: str, model: str = "multi_tower") -> list[str]:
+    (folder / "features.csv").write_text(table)
+    (folder / "global.csv").write_text(GLOBAL)
+    flags = ["--excel_path", str(folder / "features.csv"), "--global_path", str(folder / "global.csv")]
+    flags += ["--output_path", str(folder / "t.config"), "--model_type", model]
+    return [*flags, "--train_input_path", "rows.csv", "--eval_input_path", "rows.csv"]
+
+
+def test_a_config_out_of_a_table(tmp_path: pathlib.Path) -> None:
+    create_config_from_excel.run(create_config_from_excel.parse(table_flags(tmp_path, TABLE)))
+    config = load(str(tmp_path / "t.config"))
+    assert check(config) == []
+    proto = config.proto
+    assert list(proto.data_config.label_fields) == ["label"]
+    assert [f.input_name for f in proto.data_config.input_fields][-2:] == ["other", "friend"]
+    features = {f.input_names[0]: f for f in proto.feature_config.features}
+    assert list(features) == ["uid", "room", "cate", "seen", "friend"]
+    assert features["uid"].embedding_name == features["friend"].embedding_name == "uid"
+    assert (features["uid"].hash_bucket_size, features["uid"].embedding_dim) == (100000, 10)
+    assert list(features["room"].boundaries) == [10, 20, 30]
+    assert list(features["cate"].input_names) == ["cate", "cate_wgt"]
+    assert features["seen"].num_buckets == 50
+    groups = {g.group_name: list(g.feature_names) for g in proto.model_config.feature_groups}
+    assert groups == {"user": ["uid", "room", "cate"], "item": ["seen", "friend"]}
+    fields = {f.input_name: f.default_val for f in proto.data_config.input_fields}
+    assert (fields["uid"], fields["room"], fields["cate_wgt"]) == ("none", "0", "1")
+
+
+def test_a_deepfm_out_of_a_table(tmp_path: pathlib.Path) -> None:
+    table = TABLE.replace(",user,", ",wide_and_deep,").replace(",item,", ",deep,")
+    table = table.replace(",8,", ",10,").replace(",50,4,", ",50,10,")
+    create_config_from_excel.run(create_config_from_excel.parse(table_flags(tmp_path, table, "deepfm")))
+    config = load(str(tmp_path / "t.config"))
+    assert check(config) == []
+    groups = {g.group_name: list(g.feature_names) for g in config.proto.model_config.feature_groups}
+    assert groups == {"deep": ["uid", "room", "cate", "seen", "friend"], "wide": ["uid", "room", "cate"]}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("string,tags", "text,tags", "row 5, 'cate': type must be one of category"),
+        (
+            "1000,10,0,cate_wgt",
+            "x,10,0,cate_wgt",
+            "row 5, 'cate': hash_bucket_size must be a whole number, is 'x'",
+        ),
+        ("0,cate_wgt", "0,wgt", "row 5, 'cate': weights names 'wgt', which is no row"),
+        ("10,20,30", "10;20", "row 4, 'room': boundaries must be numbers"),
+        ("double,label", "double,notneed", "no row has the type label"),
+        ("name,data_type", "name,kind", "has no column data_type"),
+        ("other,string,notneed,,", "other,string", "row 8: has not as many cells"),
+    ],
+)
+def test_what_is_wrong_with_a_table(tmp_path: pathlib.Path, old: str, new: str, message: str) -> None:
+    assert old in TABLE
+    flags = create_config_from_excel.parse(table_flags(tmp_path, TABLE.replace(old, new)))
+    with pytest.raises(ConfigError, match=message):
+        create_config_from_excel.run(flags)
