@@ -32,6 +32,7 @@ REFUSED = pathlib.Path(__file__).with_name("refused_samples.txt")
 
 _INDEX = re.compile(r"\[\d+\]")
 _INTEGERS = ("INT32", "INT64")
+_MOST_BUCKETS = 1000
 _NUMBERS = (*_INTEGERS, "FLOAT", "DOUBLE")
 
 
@@ -108,6 +109,11 @@ def prepared(name: str, folder: pathlib.Path, rows: int = 48) -> Config:
     train.ClearField("train_distribute")
     data.batch_size = 16
     data.ClearField("num_epochs")
+    for feature in feature_list(proto):
+        # Tables that any machine holds.
+        for field in ("hash_bucket_size", "num_buckets"):
+            if not feature.boundaries:
+                setattr(feature, field, min(getattr(feature, field), _MOST_BUCKETS))
     proto.eval_config.ClearField("num_examples")
     proto.export_config.exporter_type = "final"
     _WRITERS[enum_name(data, "input_type")](proto, made_rows(proto, rows), folder)

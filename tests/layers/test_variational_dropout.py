@@ -37,7 +37,7 @@ def spread(values: np.ndarray, by_column: bool) -> np.ndarray:
 def test_training_and_evaluation(by_column: bool) -> None:
     drop = layer(by_column)
     inputs = np.random.default_rng(0).normal(size=(4, sum(WIDTHS))).astype(np.float32)
-    rate = sigmoid(np.linspace(-2, 3, len(drop._logits)))
+    rate = sigmoid(np.linspace(-2, 3, int(drop._logits.shape[0])))
     kept = drop(tf.constant(inputs), ForwardContext(training=False)).numpy()
     np.testing.assert_allclose(kept, inputs * spread(1 - rate, by_column), rtol=1e-5)
 

@@ -97,8 +97,8 @@ def test_pre_check_names_a_bad_row(
     pre_check.run(pre_check.parse(["--pipeline_config_path", config]))
     assert "200 rows for training" in capsys.readouterr().out
     bad = tmp_path / "bad.csv"
-    bad.write_text("1,a,b,3,t,x,1,u,1\n")
-    with pytest.raises(DataError, match=r"bad\.csv, row 1, column 'x'"):
+    bad.write_text("1,a,b,x,t,1,1,u,1\n")
+    with pytest.raises(DataError, match=r"bad\.csv, row 1, column 'c'"):
         pre_check.run(pre_check.parse(["--pipeline_config_path", config, "--data_input_path", str(bad)]))
 
 

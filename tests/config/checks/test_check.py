@@ -92,6 +92,14 @@ REFUSED = {
         "feature_config.features[1].feature_type",
         "a PassThroughFeature has no column; take 'b' out of its group",
     ),
+    ("input_type: CSVInput", "input_type: CriteoInput"): (
+        "train_input_path",
+        "CriteoInput reads binary_train_input; set label_path, dense_path and category_path in it",
+    ),
+    ('train_input_path: "rows.csv"', 'binary_train_input { label_path: "a" }'): (
+        "binary_train_input",
+        "is for CriteoInput; CSVInput reads train_input_path",
+    ),
     ("input_type: CSVInput", 'input_type: RTPInput selected_cols: "label,features"'): (
         "data_config.selected_cols",
         "'label,features' must be numbers of columns",
