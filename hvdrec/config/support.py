@@ -7,6 +7,7 @@ name more in one of the tuples below.
 
 from __future__ import annotations
 
+from hvdrec.config import losses, metrics
 from hvdrec.config.models import registry
 from hvdrec.config.names import listed
 from hvdrec.config.ranges import ANY_NUMBER, MARGIN, STRENGTH, STRENGTH_ABOVE_0, Range
@@ -37,19 +38,8 @@ STRATEGIES = (
     "MultiWorkerMirroredStrategy",
     "HorovodStrategy",
 )
-LOSSES = (
-    "CLASSIFICATION",
-    "L2_LOSS",
-    "SIGMOID_L2_LOSS",
-    "CROSS_ENTROPY_LOSS",
-    "BINARY_CROSS_ENTROPY_LOSS",
-    "BINARY_FOCAL_LOSS",
-    "F1_REWEIGHTED_LOSS",
-    "PAIR_WISE_LOSS",
-    "PAIRWISE_LOGISTIC_LOSS",
-    "PAIRWISE_FOCAL_LOSS",
-    "PAIRWISE_HINGE_LOSS",
-)
+#: Those that any model with such an output takes.
+LOSSES = tuple(kind for kind, spec in losses.SPECS.items() if not spec.own)
 OPTIMIZERS = (
     "adam_optimizer",
     "lazy_adam_optimizer",
@@ -69,60 +59,14 @@ SCHEDULES = (
     "poly_decay_learning_rate",
     "transformer_learning_rate",
 )
-METRICS = (
-    "auc",
-    "gauc",
-    "session_auc",
-    "max_f1",
-    "accuracy",
-    "precision",
-    "recall",
-    "mean_absolute_error",
-    "mean_squared_error",
-    "root_mean_squared_error",
-    "recall_at_topk",
-    "precision_at_topk",
-)
-ACTIVATIONS = (
-    "relu",
-    "relu6",
-    "gelu",
-    "leaky_relu",
-    "elu",
-    "selu",
-    "tanh",
-    "swish",
-    "silu",
-    "sigmoid",
-    "softplus",
-    "softsign",
-    "softmax",
-    "linear",
-    "dice",
-    "prelu",
-)
-
-#: What `normalizer_fn` may name, by the last part of the dotted path (tf.math.log1p is log1p).
-NORMALIZERS = (
-    "abs",
-    "exp",
-    "expm1",
-    "identity",
-    "log",
-    "log1p",
-    "sigmoid",
-    "sign",
-    "sqrt",
-    "square",
-    "tanh",
-)
+METRICS = tuple(metrics.SPECS)
 
 _NOT_YET = "is not supported yet"
 _ALIBABA = "exists only in Alibaba's cloud"
 _UNREAD = "has no effect, as in EasyRec"
 _SAMPLER = "negative sampling is not supported yet"
 
-#: Why a value of an enum or oneof can't be had, where there is more to say than "not supported yet".
+#: Why a value of an enum or oneof isn't supported, where there is more to say than "not supported yet".
 REASONS = {
     "CollectiveAllReduceStrategy": f"{_ALIBABA}; use HorovodStrategy",
     "ExascaleStrategy": f"{_ALIBABA}; use HorovodStrategy",
@@ -303,7 +247,7 @@ RANGES = {
 
 
 def unsupported(name: str, supported: tuple[str, ...]) -> str | None:
-    """Why the enum value or oneof member `name` can't be had; None where it can."""
+    """Why the enum value or oneof member `name` isn't supported; None where it is."""
     if name in supported:
         return None
     if name in REASONS:

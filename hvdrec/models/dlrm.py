@@ -16,7 +16,7 @@ from hvdrec.models.inputs import ModelInputs
 class DLRM(RankModel):
     """`bot_dnn` over group ``dense``, dots with the embeddings of group ``sparse``, `top_dnn`.
 
-    As EasyRec has it: the top network also sees the embeddings themselves, and the dense vector
+    As in EasyRec, the top network also sees the embeddings themselves, and the dense vector
     only with `arch_with_dense_feature`. The paper concatenates the dense vector instead.
     """
 

@@ -9,10 +9,10 @@ import tensorflow as tf
 from hvdrec.errors import ConfigError
 from hvdrec.features.plan import AttentionGroup, FeaturePlan, Group, GroupFeature, Kind
 from hvdrec.layers.attention.target import AttentionInputs
-from hvdrec.layers.bank import Norms, lookup, lookup_combined, pooled
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.jagged import Jagged
 from hvdrec.layers.layer import Layer
+from hvdrec.layers.lookup import Norms, lookup, lookup_combined, pooled
 from hvdrec.models.group_layers import GroupLayers
 from hvdrec.models.sequences import SequenceArrays
 

@@ -11,12 +11,11 @@ from hvdrec.config import support
 from hvdrec.config.checks.expressions import check_expression
 from hvdrec.config.checks.sequences import attended_names
 from hvdrec.config.expand import feature_list, feature_list_path, feature_name
+from hvdrec.config.feature_values import COMBINERS, POOLS, normalizer, refusal
 from hvdrec.config.names import enum_name
 from hvdrec.config.report import Report
 from hvdrec.storage import is_file
 
-_COMBINERS = ("sum", "mean", "sqrtn")
-_POOLS = ("sum", "mean", "min", "max")
 _MOST_ROWS = (1 << 31) - 1
 _SHARED_FIELDS = ("embedding_dim", "combiner", "max_partitions", "initializer")
 
@@ -38,9 +37,7 @@ def check_features(report: Report) -> None:
     for i, feature in enumerate(features):
         place, name = f"{path}[{i}]", feature_name(feature)
         if name in seen:
-            report.error(
-                place, f"a feature named {name!r} stands at {path}[{seen[name]}] already; set feature_name"
-            )
+            report.error(place, f"{path}[{seen[name]}] is already named {name!r}; set feature_name")
         seen[name] = i
         refused = support.unsupported(enum_name(feature, "feature_type"), support.FEATURE_TYPES)
         if refused and name not in used:
@@ -106,8 +103,8 @@ def _check_feature(report: Report, feature: Any, path: str, fields: dict[str, An
             report.error(
                 f"{path}.input_names[{i}]", f"{name!r} is not among data_config.input_fields; {near}"
             )
-    if kind != "RawFeature" and feature.combiner not in _COMBINERS:
-        report.error(f"{path}.combiner", f"use one of {', '.join(_COMBINERS)}, is {feature.combiner!r}")
+    if kind != "RawFeature" and feature.combiner not in COMBINERS:
+        report.error(f"{path}.combiner", f"use one of {', '.join(COMBINERS)}, is {feature.combiner!r}")
     kinds = [enum_name(fields[name], "input_type") for name in feature.input_names if known]
     _CHECKS[kind](report, feature, path, kinds)
 
@@ -150,9 +147,9 @@ def _check_rows(report: Report, rows: int, path: str) -> None:
 def _check_raw(report: Report, feature: Any, path: str, kinds: Sequence[str]) -> None:
     if len(feature.input_names) > 1:
         report.warn(f"{path}.input_names", "a RawFeature has one input; only the first is used")
-    if feature.seq_multi_sep and feature.combiner not in _POOLS:
+    if feature.seq_multi_sep and feature.combiner not in POOLS:
         report.error(
-            f"{path}.combiner", f"pools numbers by one of {', '.join(_POOLS)}, is {feature.combiner!r}"
+            f"{path}.combiner", f"pools numbers by one of {', '.join(POOLS)}, is {feature.combiner!r}"
         )
     if feature.seq_multi_sep and kinds and kinds[0] != "STRING":
         report.error(
@@ -173,7 +170,7 @@ def _check_raw(report: Report, feature: Any, path: str, kinds: Sequence[str]) ->
 def _check_boundaries(report: Report, feature: Any, path: str) -> None:
     for before, after in itertools.pairwise(sorted(feature.boundaries)):
         if before == after:
-            report.error(f"{path}.boundaries", f"{after:g} stands twice")
+            report.error(f"{path}.boundaries", f"{after:g} is listed twice")
             break
 
 
@@ -226,10 +223,8 @@ def _check_number_sequence(report: Report, feature: Any, path: str) -> None:
 
 
 def _check_normalizer(report: Report, name: str, path: str) -> None:
-    short = name.rpartition(".")[2]
-    if name and not (short in support.NORMALIZERS and name.startswith((short, "tf.", "math."))):
-        listed = ", ".join(f"tf.math.{n}" for n in support.NORMALIZERS if n != "identity")
-        report.error(path, f"{name!r} would run code from a config, which is refused; use one of {listed}")
+    if normalizer(name) is None:
+        report.error(path, refusal(name))
 
 
 def _check_tag(report: Report, feature: Any, path: str, kinds: Sequence[str]) -> None:

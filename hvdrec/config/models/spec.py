@@ -88,7 +88,7 @@ class ModelSpec:
         return self.kinds[-1] if message.num_class > 1 else self.kinds[0]
 
     def optimizer_index(self, name: str, count: int) -> int:
-        """Which of `count` optimizers trains a variable, as EasyRec's `get_grouped_vars` has it.
+        """Which of `count` optimizers trains a variable, as EasyRec's `get_grouped_vars` decides it.
 
         Of two, the first takes embeddings and the second the rest.
 

@@ -115,6 +115,7 @@ class TargetAttention(Layer):
 
     def __call__(self, inputs: Any, run: ForwardContext) -> tf.Tensor:
         """Maps `AttentionInputs` to the history, each auxiliary one and the query, float32 [B, outputs]."""
+        assert isinstance(inputs, AttentionInputs)
         query, history, auxiliary = inputs
         padding = tf.zeros([history.values.shape[1]])
         if self._layers is not None:
