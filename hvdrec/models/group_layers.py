@@ -50,7 +50,7 @@ class GroupLayers(tf.Module):
                 (c, AttentionPooling(store, c.scope, c.feature.width, l2)) for c in group.combined
             ]
             self._attention[group.name] = [(a, _attention(a, store, l2)) for a in group.attention]
-            widths = [f.width for f in (*group.features, *group.combined)]
+            widths = [*(f.width for f in group.features), *(c.width for c in group.combined)]
             if dropout is not None and widths:
                 self._dropouts[group.name] = VariationalDropout(store, group.name, widths, dropout)
         if self._dropouts:

@@ -125,7 +125,7 @@ class _Table:
         self._rows = rows
         self._shared = shared
         self._names = {row["name"] for row in rows}
-        self._proto = text_format.Parse(_TEMPLATE, pipeline_pb2.EasyRecConfig())
+        self._proto: Any = text_format.Parse(_TEMPLATE, pipeline_pb2.EasyRecConfig())
 
     def config(self) -> Any:
         flags, proto = self._flags, self._proto
