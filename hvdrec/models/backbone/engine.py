@@ -120,10 +120,10 @@ def _refuse(path: str, text: str) -> None:
 
 
 def _widths(group: Group) -> GroupWidths:
-    features = (*group.features, *group.combined)
+    features = (*(f.width for f in group.features), *(c.width for c in group.combined))
     return GroupWidths(
-        features=tuple(feature.width for feature in features),
+        features=features,
         sequences=tuple(feature.width for feature in group.sequences),
         numbers=all(feature.kind is Kind.NUMBERS for feature in group.features) and not group.combined,
-        attended=group.width - sum(feature.width for feature in features),
+        attended=group.width - sum(features),
     )
