@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from hvdrec.config.losses import LogitMeaning
 from hvdrec.config.models.heads import HeadConfig, LossConfig
 from hvdrec.config.protos import easy_rec_model_pb2
 from hvdrec.errors import ConfigError
 from hvdrec.losses import registry
 from hvdrec.losses.base import Loss, LossBatch
 from hvdrec.losses.prediction import outputs
-from hvdrec.losses.registry import LogitMeaning
 
 #: Distinguishes the random loss weights from other random numbers drawn by step.
 RANDOM_SEED = 0x6C6F7373
@@ -127,7 +127,7 @@ def _weighted(each: _Weighted, value: tf.Tensor) -> tf.Tensor:
     u = each.uncertainty
     if u is None:
         return value * each.weight
-    squared = registry.entry(each.config.loss.loss_type).output is not LogitMeaning.PROBABILITY
+    squared = registry.spec(each.config.loss.loss_type).output is not LogitMeaning.PROBABILITY
     return (0.5 if squared else 1.0) * tf.exp(-u) * value + 0.5 * u
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import tensorflow as tf
 
 from hvdrec.errors import ConfigError
+from hvdrec.features.layout import OWNER, SAMPLED_PREFIX
 from hvdrec.features.plan import AttentionGroup, FeaturePlan, Group, GroupFeature, Kind
 from hvdrec.layers.attention.target import AttentionInputs
-from hvdrec.layers.bank import Norms, lookup, lookup_combined, pooled
+from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.jagged import Jagged
+from hvdrec.layers.layer import Layer
+from hvdrec.layers.lookup import Norms, lookup, lookup_combined, pooled
+from hvdrec.models.group_layers import GroupLayers
 from hvdrec.models.sequences import SequenceArrays
 
 
@@ -21,10 +25,16 @@ class ModelInputs:
         plan: Says where each group's features lie.
         squared: float32 scalar, half the squared embeddings of the groups asked for so far,
             added over rows and features; `embedding_regularization` multiplies it.
+        sampled: The items that a negative sampler added, which are its rows; None where it added none.
     """
 
     def __init__(
-        self, plan: FeaturePlan, batch: Mapping[str, tf.Tensor], touched: Sequence[tf.Tensor]
+        self,
+        plan: FeaturePlan,
+        batch: Mapping[str, tf.Tensor],
+        touched: Sequence[tf.Tensor],
+        layers: GroupLayers | None = None,
+        run: ForwardContext | None = None,
     ) -> None:
         """Takes a packed batch and, for each bank, the rows it touches.
 
@@ -32,6 +42,8 @@ class ModelInputs:
             plan: Says where each group's features lie.
             batch: The arrays of `hvdrec.features.layout`.
             touched: For each bank float32 [U, D].
+            layers: Those of groups with `sequence_features`; None where there are no such groups.
+            run: The pass that they are called in.
         """
         self.plan = plan
         self._plan = plan
@@ -41,8 +53,44 @@ class ModelInputs:
         self._features: dict[str, list[tf.Tensor]] = {}
         self._pooled: dict[int, list[tf.Tensor]] = {}
         self._counted: set[GroupFeature] = set()
+        self._layers = layers or GroupLayers()
+        self._run_context = run or ForwardContext(training=False)
         self._sequences = SequenceArrays(plan, batch, touched)
         self.squared = tf.constant(0.0)
+        self.sampled: ModelInputs | None = None
+        if plan.sampled is not None and OWNER in batch:
+            self.sampled = ModelInputs(plan.sampled, _sampled_arrays(batch), touched, layers, run)
+
+    @property
+    def rows(self) -> tf.Tensor:
+        """B, int32 scalar."""
+        return tf.shape(self._batch["dense"])[0]
+
+    @property
+    def all_squared(self) -> tf.Tensor:
+        """`squared` with that of the sampled items, float32 scalar."""
+        return self.squared if self.sampled is None else self.squared + self.sampled.all_squared
+
+    @property
+    def owners(self) -> tf.Tensor | None:
+        """The row that each of the last sampled items is a negative of, int64 [O]; None without a sampler.
+
+        The sampled items before them are negatives of all rows.
+        """
+        if self.sampled is None:
+            return None
+        owner = self._batch[OWNER]
+        return tf.cast(owner[tf.math.count_nonzero(owner < 0, dtype=tf.int32) :], tf.int64)
+
+    def candidates(self, name: str) -> tf.Tensor:
+        """A group of items, float32 [B + S, width]: those of the rows, then the sampled ones.
+
+        Raises:
+            ConfigError: See `concat`.
+        """
+        if self.sampled is None:
+            return self.concat(name)
+        return tf.concat([self.concat(name), self.sampled.concat(name)], axis=0)
 
     def concat(self, name: str) -> tf.Tensor:
         """The group's features side by side, float32 [B, width].
@@ -58,18 +106,35 @@ class ModelInputs:
                     f"model_config.feature_groups {name!r}: sequences can't be put beside one value a row "
                     f"here: {listed}; use a TagFeature"
                 )
-            self._groups[name] = self._side_by_side(group.features)
+            parts = [self._side_by_side(group.features)] if group.features else []
+            # The layers are those of the whole plan, the places those of this one.
+            combined = zip(group.combined, self._layers.combiners(name), strict=False)
+            parts += [self._combined(own.feature, layer) for own, (_, layer) in combined]
+            if parts:
+                side_by_side = parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
+                parts = [self._layers.dropped(name, side_by_side, self._run_context)]
+            attended = zip(group.attention, self._layers.attention(name), strict=False)
+            parts += [layer(self.attention(own), self._run_context) for own, (_, layer) in attended]
+            self._groups[name] = parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
         return self._groups[name]
 
     def features(self, name: str) -> list[tf.Tensor]:
-        """The group's features with one value a row, each alone: float32 [B, width]."""
+        """The group's features with one vector a row, each alone: float32 [B, width]."""
         if name not in self._features:
             group = group_of(self._plan, name)
             whole = self._side_by_side(group.features) if group.sequences else self.concat(name)
-            widths = [feature.width for feature in group.features]
+            widths = [feature.width for feature in group.features] + [own.width for own in group.combined]
             rest = int(whole.shape[1]) - sum(widths)
             self._features[name] = tf.split(whole, [*widths, rest], axis=1)[: len(widths)]
         return self._features[name]
+
+    def sequences(self, several: Iterable[Sequence[GroupFeature]]) -> list[Jagged]:
+        """What `sequence` gives of each, all of which have the same lengths."""
+        parts = [list(features) for features in several]
+        whole = self.sequence([feature for part in parts for feature in part])
+        sizes = [sum(feature.width for feature in part) for part in parts]
+        split = tf.split(whole.values, sizes, axis=1)
+        return [Jagged(values, whole.rows, whole.lengths) for values in split]
 
     def sequence(self, features: Sequence[GroupFeature]) -> Jagged:
         """Sequences side by side: the elements of all rows, [E, sum of widths].
@@ -88,12 +153,21 @@ class ModelInputs:
         return found.jagged
 
     def attention(self, group: AttentionGroup) -> AttentionInputs:
-        """The query and the histories of an attention group (of `FeaturePlan.attention` or a group's)."""
+        """The query and the histories of an attention group (of `FeaturePlan.attention` or a group's).
+
+        EasyRec leaves auxiliary histories out of `embedding_regularization`.
+        """
         return AttentionInputs(
             query=self._side_by_side(group.keys),
             history=self.sequence(group.histories),
-            auxiliary=tuple(self.sequence([feature]) for feature in group.auxiliary),
+            auxiliary=tuple(self._sequences.of([feature]).jagged for feature in group.auxiliary),
         )
+
+    def _combined(self, feature: GroupFeature, layer: Layer) -> tf.Tensor:
+        """One vector of a sequence; `embedding_regularization` has it besides the elements, as in EasyRec."""
+        vectors = layer(self.sequence([feature]), self._run_context)
+        self.squared += tf.nn.l2_loss(vectors)
+        return vectors
 
     def _side_by_side(self, features: Sequence[GroupFeature]) -> tf.Tensor:
         parts = [self._run(run) for run in _runs(features)]
@@ -121,13 +195,7 @@ class ModelInputs:
             ConfigError: They aren't all of one width.
         """
         group = group_of(self._plan, name)
-        widths = {f.width for f in group.features}
-        if len(widths) != 1:
-            listed = ", ".join(f"{f.feature} ({f.width})" for f in group.features)
-            raise ConfigError(
-                f"model_config.feature_groups {name!r}: all features must have one width here, found {listed}"
-            )
-        return tf.reshape(self.concat(name), [-1, len(group.features), widths.pop()])
+        return tf.reshape(self.concat(name), [-1, len(group.widths), one_width(group)])
 
     def _run(self, run: Sequence[GroupFeature]) -> tf.Tensor:
         first, width = run[0], sum(f.width for f in run)
@@ -147,7 +215,7 @@ class ModelInputs:
         """All pooled slots of a bank, float32 [B, D] each."""
         if number not in self._pooled:
             bank = self._plan.banks[number]
-            rows, slots = tf.shape(self._batch["dense"])[0], len(bank.pooled)
+            rows, slots = self.rows, len(bank.pooled)
             weight, segment = (self._batch[f"bank{number}/multi_{part}"] for part in ("weight", "segment"))
             index = self._batch[f"bank{number}/multi_index"]
             sums = lookup_combined(self._touched[number], index, weight, segment, slots * rows)
@@ -163,6 +231,18 @@ class ModelInputs:
         return self._pooled[number]
 
 
+def _sampled_arrays(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """The arrays of sampled items by the names that those of rows have."""
+    arrays = {
+        name.removeprefix(SAMPLED_PREFIX): array
+        for name, array in batch.items()
+        if name.startswith(SAMPLED_PREFIX)
+    }
+    # What counts them, where they have no numbers.
+    arrays.setdefault("dense", tf.zeros([tf.size(batch[OWNER]), 0]))
+    return arrays
+
+
 def group_of(plan: FeaturePlan, name: str) -> Group:
     """The feature group `name`.
 
@@ -173,6 +253,22 @@ def group_of(plan: FeaturePlan, name: str) -> Group:
         have = ", ".join(sorted(plan.groups)) or "none"
         raise ConfigError(f"model_config.feature_groups: no group is named {name!r} (there are: {have})")
     return plan.groups[name]
+
+
+def one_width(group: Group) -> int:
+    """The width that all parts of a group have.
+
+    Raises:
+        ConfigError: They haven't one.
+    """
+    widths = {width for _, width in group.widths}
+    if len(widths) != 1:
+        listed = ", ".join(f"{part} ({width})" for part, width in group.widths)
+        raise ConfigError(
+            f"model_config.feature_groups {group.name!r}: all features must have one width here, "
+            f"found {listed}"
+        )
+    return widths.pop()
 
 
 def _runs(features: Sequence[GroupFeature]) -> list[list[GroupFeature]]:

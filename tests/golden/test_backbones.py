@@ -11,31 +11,41 @@ import pytest
 from golden.easyrec import GoldenRun, golden_run, numbers, our_predictions, our_trace, parted
 
 from hvdrec.config import Config
+from hvdrec.config.protos import loss_pb2
 from hvdrec.models import rank_model
 from hvdrec.models.backbone.engine import Backbone
 
 #: Every run of a backbone whose losses are here.
 RUNS = (
-    *("autodis_criteo", "cdn_taobao", "contrastive_movielens", "din_backbone_taobao", "dlrm_backbone_taobao"),
-    *("fibinet_taobao", "pairwise_mix_float_label_taobao", "ppnet_taobao", "uncertainty_weights_taobao"),
+    *("aitm_taobao", "autodis_criteo", "cdn_taobao", "contrastive_movielens", "din_backbone_taobao"),
+    *("dlrm_backbone_taobao", "fibinet_taobao", "pairwise_mix_float_label_taobao", "ppnet_taobao"),
+    "uncertainty_weights_taobao",
 )
 
 
 @dataclasses.dataclass(frozen=True)
-class _WithLinear(GoldenRun):
-    """EasyRec takes an activation named softmax, without a path, for none."""
+class _AsTaken(GoldenRun):
+    """A run whose config says what EasyRec makes of it.
+
+    It takes an activation named softmax, without a path, for none; and a tower's ORDER_CALIBRATE_LOSS does
+    nothing without relation_tower_names.
+    """
 
     def config(self, model_dir: pathlib.Path) -> Config:
         config = super().config(model_dir)
         for block in config.proto.model_config.backbone.blocks:
             if block.keras_layer.mlp.final_activation == "softmax":
                 block.keras_layer.mlp.final_activation = "linear"
+        for tower in config.proto.model_config.model_params.task_towers:
+            acting = [loss for loss in tower.losses if loss.loss_type != loss_pb2.ORDER_CALIBRATE_LOSS]
+            del tower.losses[:]
+            tower.losses.extend(acting)
         return config
 
 
 def _run(name: str) -> GoldenRun:
     run = golden_run(name)
-    return _WithLinear(run.name, run.folder)
+    return _AsTaken(run.name, run.folder)
 
 
 @pytest.mark.parametrize("name", RUNS)

@@ -19,7 +19,21 @@ RUNS = (
     "simple_multi_task_taobao",
     "dbmtl_taobao",
     "expr_feature_taobao",
+    "lookup_feature",
+    "variational_dropout_dbmtl",
     "din_taobao",
+    "dssm_inbatch_taobao",
+    "dssm_neg_sampler_taobao",
+    "dssm_hard_neg_taobao",
+    "dssm_senet_taobao",
+    "dat_taobao",
+    "mind_taobao",
+    "mind_default_routing_taobao",
+    "bst_taobao",
+    "autoint_taobao",
+    "pdn_taobao",
+    "dbmtl_sequence_feature",
+    "dbmtl_multi_numeric_boundary_allow_key_transform",
 )
 
 

@@ -16,7 +16,7 @@ from hvdrec.losses import registry
 
 def _config(case: dict[str, Any]) -> loss_pb2.Loss:
     config = loss_pb2.Loss(loss_type=loss_pb2.LossType.Value(case["name"].split()[0]))
-    field = registry.entry(config.loss_type).param_field
+    field = registry.spec(config.loss_type).param_field
     if field is None:
         return config
     parameters = getattr(config, field)

@@ -53,17 +53,20 @@ def _widths(group: Any, configs: Mapping[str, Any], wide: int) -> GroupWidths:
     is_wide = enum_name(group, "wide_deep") == "WIDE"
     chosen = [configs[name] for name in group.feature_names]
     sequences = [c for c in chosen if _is_sequence(c)]
-    plain = [c for c in chosen if not _is_sequence(c)]
+    # Sequences that become one vector come behind all others.
+    plain = [c for c in chosen if enum_name(c, "feature_type") != "SequenceFeature"]
+    combined = [c for c in chosen if c not in plain and c not in sequences]
+    combined.sort(key=feature_name)
 
     def total(names: Iterable[str]) -> int:
         return sum(_width(configs[name]) for name in names if name in configs)
 
     return GroupWidths(
-        features=tuple(wide if is_wide else _width(c) for c in plain),
+        features=tuple(wide if is_wide else _width(c) for c in (*plain, *combined)),
         sequences=tuple(_width(c) for c in sequences),
-        numbers=bool(plain) and not is_wide and all(_is_number(c) for c in plain),
+        numbers=bool(plain) and not is_wide and not combined and all(_is_number(c) for c in plain),
         attended=sum(
-            total(one.hist_seq) + total(one.key)
+            total(one.hist_seq) * (1 + attention.need_key_feature) + total(one.aux_hist_seq)
             for attention in group.sequence_features
             for one in attention.seq_att_map
         ),

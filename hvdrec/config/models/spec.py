@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from hvdrec.config.models.check import ModelCheck
@@ -26,7 +26,10 @@ class ModelSpec:
         only_losses: The losses it takes, where those are its own; empty: those of rank models.
         extra_losses: Losses it takes besides.
         attention: Whether it attends to the histories of `seq_att_groups`.
-        sequences: Whether it takes sequences among the features of a group.
+        sequences: Whether it takes sequences among the features of any group; those with a
+            `sequence_combiner` become one vector all the same.
+        sequence_groups: The groups whose features it takes as sequences, whether they have one or not.
+        aligned_groups: Groups whose sequences lie side by side, so that they have equal lengths in every row.
         backbone: Whether it is made of a `backbone`.
         most_optimizers: How many `optimizer_config` it may have.
         refused: Fields that must not be set: ``Message.field`` -> what is wrong and what to do.
@@ -45,6 +48,8 @@ class ModelSpec:
     attention: ClassVar[bool] = False
     sequences: ClassVar[bool] = False
     backbone: ClassVar[bool] = False
+    sequence_groups: ClassVar[tuple[str, ...]] = ()
+    aligned_groups: ClassVar[tuple[str, ...]] = ()
     most_optimizers: ClassVar[int] = 2
     refused: ClassVar[Mapping[str, str]] = {}
     ignored: ClassVar[Mapping[str, str]] = {}
@@ -62,6 +67,24 @@ class ModelSpec:
     def wide_width(self, model: Any) -> int:
         """The width of the embeddings of groups that are `wide_deep: WIDE`."""
         return int(getattr(self.config(model), "wide_output_dim", 1))
+
+    def item_groups(self, proto: Any) -> Sequence[str]:
+        """The feature groups of items, to whose rows a negative sampler may add; none: it has no use for one.
+
+        Args:
+            proto: The whole config.
+        """
+        del proto
+        return ()
+
+    def sides(self, proto: Any) -> Mapping[str, Sequence[str]]:
+        """The feature groups of ``user`` and of ``item``, that can be computed alone; none: no sides.
+
+        Args:
+            proto: The whole config.
+        """
+        del proto
+        return {}
 
     def heads(self, proto: Any) -> tuple[HeadConfig, ...]:
         """The model's outputs.
@@ -85,7 +108,7 @@ class ModelSpec:
         return self.kinds[-1] if message.num_class > 1 else self.kinds[0]
 
     def optimizer_index(self, name: str, count: int) -> int:
-        """Which of `count` optimizers trains a variable, as EasyRec's `get_grouped_vars` has it.
+        """Which of `count` optimizers trains a variable, as EasyRec's `get_grouped_vars` decides it.
 
         Of two, the first takes embeddings and the second the rest.
 

@@ -10,7 +10,6 @@ import tensorflow as tf
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.feed_forward.dense import Dense
 from hvdrec.layers.feed_forward.dnn import DNN
-from hvdrec.layers.layer import Layer
 from hvdrec.layers.variables import VariableStore
 
 
@@ -77,7 +76,7 @@ class BayesTower(tf.Module):
         return self._output(relation, run), relation
 
 
-class BayesTowers(Layer):
+class BayesTowers(tf.Module):
     """A `BayesTower` for each task, in the config's order."""
 
     def __init__(
@@ -106,7 +105,6 @@ class BayesTowers(Layer):
         for config, width in zip(configs, widths, strict=True):
             self._towers.append(BayesTower(store, config, width, related, l2, of_backbone=of_backbone))
             related[config.tower_name] = self._towers[-1].related
-        self.outputs = [int(config.num_class) for config in configs]
 
     def __call__(self, inputs: Sequence[tf.Tensor], run: ForwardContext) -> list[tf.Tensor]:
         """Maps an input [B, inputs] of each task to its logits [B, num_class]."""

@@ -120,9 +120,10 @@ def _refuse(path: str, text: str) -> None:
 
 
 def _widths(group: Group) -> GroupWidths:
+    features = (*group.features, *group.combined)
     return GroupWidths(
-        features=tuple(feature.width for feature in group.features),
+        features=tuple(feature.width for feature in features),
         sequences=tuple(feature.width for feature in group.sequences),
-        numbers=all(feature.kind is Kind.NUMBERS for feature in group.features),
-        attended=group.width - sum(feature.width for feature in group.features),
+        numbers=all(feature.kind is Kind.NUMBERS for feature in group.features) and not group.combined,
+        attended=group.width - sum(feature.width for feature in features),
     )
