@@ -13,11 +13,13 @@ from hvdrec.config.models.dlrm import DLRMSpec
 from hvdrec.config.models.dropoutnet import DropoutNetSpec
 from hvdrec.config.models.fm import FMSpec
 from hvdrec.config.models.mmoe import MMoESpec
+from hvdrec.config.models.multi_task_model import MultiTaskModelSpec
 from hvdrec.config.models.multi_tower import MultiTowerSpec
 from hvdrec.config.models.multi_tower_bst import MultiTowerBSTSpec
 from hvdrec.config.models.multi_tower_din import MultiTowerDINSpec
 from hvdrec.config.models.pdn import PDNSpec
 from hvdrec.config.models.ple import PLESpec
+from hvdrec.config.models.rank_model import RankModelSpec
 from hvdrec.config.models.simple_multi_task import SimpleMultiTaskSpec
 from hvdrec.config.models.spec import ModelSpec
 from hvdrec.config.models.wide_and_deep import WideAndDeepSpec
@@ -42,6 +44,8 @@ SPECS: dict[str, ModelSpec] = {
         DBMTLSpec(),
         SimpleMultiTaskSpec(),
         PDNSpec(),
+        RankModelSpec(),
+        MultiTaskModelSpec(),
     )
 }
 
@@ -100,3 +104,8 @@ def classes_of_losses() -> dict[str, list[str]]:
 def classes_of_kind(kind: str) -> list[str]:
     """The classes that may have heads of a kind."""
     return [spec.name for spec in SPECS.values() if kind in spec.kinds]
+
+
+def classes_with_backbones() -> list[str]:
+    """The classes that are made of a `backbone`."""
+    return [spec.name for spec in SPECS.values() if spec.backbone]
