@@ -17,7 +17,7 @@ from hvdrec.config.ranges import BELOW_1 as _BELOW_1
 from hvdrec.config.ranges import FRACTION as _FRACTION
 from hvdrec.config.ranges import RATIO as _RATIO
 
-__all__ = ["ANY_NUMBER", "Range"]
+__all__ = ["ACTIVATIONS", "ANY_NUMBER", "Range"]
 
 INPUT_TYPES = (
     *("CSVInput", "CSVInputV2", "CSVInputEx", "ParquetInput", "ParquetInputV2", "ParquetInputV3"),
@@ -100,12 +100,10 @@ REFUSED = {
     "DatasetConfig.Field.ignore_val": "values to leave out are not supported; take them out of the data",
     "FeatureConfig.ev_params": f"embedding variables: {_ALIBABA}; use hash_bucket_size",
     "SequenceCombiner.multi_head_attention": "is not supported, nor is it in EasyRec; use attention",
-    "SequenceCombiner.text_cnn": f"{_NOT_YET}; use attention",
     "FeatureGroupConfig.negative_sampler": _SAMPLER,
     "EasyRecModel.ev_params": f"embedding variables: {_ALIBABA}; use hash_bucket_size",
     "EasyRecModel.kd": f"knowledge distillation {_NOT_YET}; remove it",
     "EasyRecModel.variational_dropout": f"{_NOT_YET}; remove it",
-    "EasyRecModel.backbone": f"{_NOT_YET}; use one of the model classes {', '.join(registry.SPECS)}",
     **registry.fields("refused"),
 }
 

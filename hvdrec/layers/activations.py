@@ -56,6 +56,32 @@ def build(name: str, store: VariableStore, scope: str, width: int) -> Activation
     return lambda x, run, weights=None: function(x)
 
 
+def build_keras(name: str, store: VariableStore, scope: str, width: int) -> Activation:
+    """As `build`, with the variables' names of EasyRec's Keras layers.
+
+    Args:
+        name: The activation.
+        store: Makes the variables.
+        scope: The activation's own scope, as ``backbone/mlp/layer_0/act``.
+        width: Columns.
+    """
+    short = canonical(name)
+    if short == "dice":
+        return _Dice(
+            store, scope, width, (f"{scope}/{store.automatic('batch_normalization')}", f"{scope}/dice_alpha")
+        )
+    if short == "prelu":
+        return _PRelu(store, scope, width, f"{scope}/alpha")
+    return build(name, store, scope, width)
+
+
+def build_exact(name: str, store: VariableStore, scope: str, width: int) -> Activation:
+    """As `build_keras`, where Keras reads the name: its ``gelu`` is exact, EasyRec's goes by tanh."""
+    if canonical(name) == "gelu":
+        return lambda x, run, weights=None: tf.nn.gelu(x, approximate=False)
+    return build_keras(name, store, scope, width)
+
+
 def normalises(name: str) -> bool:
     """Whether what the activation `name` makes of a row depends on the other rows of the batch."""
     return canonical(name) == "dice"
@@ -64,10 +90,13 @@ def normalises(name: str) -> bool:
 class _Dice(tf.Module):
     """p x + (1 - p) alpha x with p = sigmoid of the normalised x (Zhou et al. 2018, DIN, eq. 3)."""
 
-    def __init__(self, store: VariableStore, scope: str, width: int) -> None:
+    def __init__(
+        self, store: VariableStore, scope: str, width: int, names: tuple[str, str] | None = None
+    ) -> None:
         super().__init__()
-        self.norm = BatchNorm(store, f"{scope}/dice/bn", width, epsilon=1e-9, scale=False, center=False)
-        self.alpha = store.create(f"{scope}/dice/alpha", (width,), initializers.zeros)
+        norm, alpha = names or (f"{scope}/dice/bn", f"{scope}/dice/alpha")
+        self.norm = BatchNorm(store, norm, width, epsilon=1e-9, scale=False, center=False)
+        self.alpha = store.create(alpha, (width,), initializers.zeros)
 
     def __call__(self, x: tf.Tensor, run: ForwardContext, weights: tf.Tensor | None = None) -> tf.Tensor:
         p = tf.math.sigmoid(self.norm(x, run, weights))
@@ -77,9 +106,9 @@ class _Dice(tf.Module):
 class _PRelu(tf.Module):
     """max(x, 0) + alpha min(x, 0) with a learnt alpha for each column (He et al. 2015)."""
 
-    def __init__(self, store: VariableStore, scope: str, width: int) -> None:
+    def __init__(self, store: VariableStore, scope: str, width: int, name: str = "") -> None:
         super().__init__()
-        self.alpha = store.create(f"{scope}/prelu/alpha", (width,), initializers.zeros)
+        self.alpha = store.create(name or f"{scope}/prelu/alpha", (width,), initializers.zeros)
 
     def __call__(self, x: tf.Tensor, run: ForwardContext, weights: tf.Tensor | None = None) -> tf.Tensor:
         del run, weights

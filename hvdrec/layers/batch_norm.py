@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from hvdrec.config.layers.shapes import last_axis
 from hvdrec.layers import initializers
 from hvdrec.layers.context import ForwardContext, MovingUpdate
-from hvdrec.layers.layer import Layer, LayerBuild
+from hvdrec.layers.layer import Layer, LayerBuild, Widths
 from hvdrec.layers.variables import VariableStore
 from hvdrec.ops.dense_layer import normalise
 
@@ -83,15 +84,35 @@ class BatchNorm(Layer):
         run.updates.append(MovingUpdate(self.moving_variance, variance, self._momentum))
 
 
-def build(build: LayerBuild) -> BatchNorm:
+class KerasBatchNorm(Layer):
+    """Keras's BatchNormalization, over all axes but the last one; padding counts."""
+
+    outputs: Widths
+
+    def __init__(self, build: LayerBuild) -> None:
+        """Makes ``<scope>/{gamma,beta,moving_mean,moving_variance}``."""
+        super().__init__()
+        config = build.config
+        before, self._columns = last_axis(build.inputs)
+        self.outputs, self._flat = build.inputs, not before
+        self._norm = BatchNorm(
+            build.store,
+            build.scope,
+            self._columns,
+            config.epsilon,
+            momentum=config.momentum,
+            scale=config.scale,
+            center=config.center,
+        )
+
+    def __call__(self, inputs: tf.Tensor, run: ForwardContext) -> tf.Tensor:
+        """Normalises [B, ..., D]."""
+        if self._flat:
+            return self._norm(inputs, run)
+        flat = self._norm(tf.reshape(inputs, [-1, self._columns]), run)
+        return tf.ensure_shape(tf.reshape(flat, tf.shape(inputs)), inputs.shape)
+
+
+def build(build: LayerBuild) -> KerasBatchNorm:
     """Builds Keras's BatchNormalization."""
-    config = build.config
-    return BatchNorm(
-        build.store,
-        build.scope,
-        build.columns,
-        config.epsilon,
-        momentum=config.momentum,
-        scale=config.scale,
-        center=config.center,
-    )
+    return KerasBatchNorm(build)

@@ -37,16 +37,19 @@ class Jagged:
         values, rows = tf.gather(self.values, kept), tf.gather(self.rows, kept)
         return Jagged(values, rows, tf.minimum(self.lengths, length))
 
-    def padded(self, length: int | None = None) -> tf.Tensor:
+    def padded(self, length: int | tf.Tensor | None = None) -> tf.Tensor:
         """Rows of one length, with zeros at the end: float32 [B, T, D].
 
         Args:
-            length: T; elements behind it are left out. None: that of the longest row.
+            length: T; elements behind it are left out. A tensor (int32 scalar) must be at least the longest
+                row's. None: that of the longest row.
         """
         places, values, rows = self.places(), self.values, self.rows
         if length is None:
             # The pad keeps a batch without rows from having no maximum.
             most = tf.reduce_max(tf.pad(self.lengths, [[0, 1]]))
+        elif isinstance(length, tf.Tensor):
+            most, length = length, None
         else:
             most = tf.constant(length)
             kept = tf.where(places < most)[:, 0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 
@@ -30,8 +30,10 @@ class Layer(tf.Module, abc.ABC):
     outputs: Widths
 
     @abc.abstractmethod
-    def __call__(self, inputs: Inputs, run: ForwardContext) -> Inputs:
+    def __call__(self, inputs: Any, run: ForwardContext) -> Inputs:
         """Maps inputs of the widths it was built for to outputs of the widths it tells.
+
+        They are `Inputs`; a layer that takes one form alone says so.
 
         It is called several times in one pass where a package is used several times.
         """

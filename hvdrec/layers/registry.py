@@ -8,18 +8,90 @@ from hvdrec.config.layers.registry import SPECS
 from hvdrec.config.layers.shapes import ShapeError
 from hvdrec.errors import ConfigError
 from hvdrec.layers import batch_norm
+from hvdrec.layers.attention import (
+    bst,
+    din,
+    dot_attention,
+    multi_head,
+    transformer_block,
+    transformer_encoder,
+)
+from hvdrec.layers.contrastive import auxiliary_loss
 from hvdrec.layers.feed_forward import dense, highway, mlp
-from hvdrec.layers.interaction import cross, fm
+from hvdrec.layers.gating import gate, mask_block, mask_net, ppnet, senet
+from hvdrec.layers.interaction import bilinear, cin, cross, dot_interaction, fibinet, fm
+from hvdrec.layers.keras import (
+    activation,
+    concatenate,
+    dot,
+    dropout,
+    elu,
+    flatten,
+    layer_normalization,
+    leaky_relu,
+    merge,
+    permute,
+    pooling,
+    relu,
+    repeat_vector,
+    reshape,
+    softmax,
+    unit_normalization,
+)
 from hvdrec.layers.layer import Layer, LayerBuild
+from hvdrec.layers.multi_task import aitm_tower, mmoe
+from hvdrec.layers.numeric import auto_dis, nary_dis, periodic
+from hvdrec.layers.sequence import seq_augment, text_cnn
 
 #: `hvdrec.config.layers.registry` has the parameters of each.
 BUILDERS: dict[str, Callable[[LayerBuild], Layer]] = {
     "MLP": mlp.build,
-    "Cross": cross.build,
-    "FM": fm.build,
     "Highway": highway.build,
+    "Gate": gate.build,
+    "FM": fm.build,
+    "DotInteraction": dot_interaction.build,
+    "Cross": cross.build,
+    "BiLinear": bilinear.build,
+    "FiBiNet": fibinet.build,
+    "SENet": senet.build,
+    "CIN": cin.build,
+    "MaskBlock": mask_block.build,
+    "MaskNet": mask_net.build,
+    "PPNet": ppnet.build,
+    "AutoDisEmbedding": auto_dis.build,
+    "NaryDisEmbedding": nary_dis.build,
+    "PeriodicEmbedding": periodic.build,
+    "DIN": din.build,
+    "BST": bst.build,
+    "Attention": dot_attention.build,
+    "MultiHeadAttention": multi_head.build,
+    "TransformerBlock": transformer_block.build,
+    "TransformerEncoder": transformer_encoder.build,
+    "TextCNN": text_cnn.build,
+    "SeqAugment": seq_augment.build,
+    "SeqAugmentOps": seq_augment.build_ops,
+    "AuxiliaryLoss": auxiliary_loss.build,
+    "MMoE": mmoe.build,
+    "AITMTower": aitm_tower.build,
     "Dense": dense.build,
     "BatchNormalization": batch_norm.build,
+    "Dropout": dropout.build,
+    "LayerNormalization": layer_normalization.build,
+    "Activation": activation.build,
+    "ReLU": relu.build,
+    "LeakyReLU": leaky_relu.build,
+    "ELU": elu.build,
+    "Softmax": softmax.build,
+    "UnitNormalization": unit_normalization.build,
+    **merge.BUILDERS,
+    "Concatenate": concatenate.build,
+    "Dot": dot.build,
+    "Flatten": flatten.build,
+    "Reshape": reshape.build,
+    "Permute": permute.build,
+    "RepeatVector": repeat_vector.build,
+    "GlobalAveragePooling1D": pooling.build_average,
+    "GlobalMaxPooling1D": pooling.build_max,
 }
 
 

@@ -80,7 +80,9 @@ class LossSet(tf.Module):
                 loss = _build(config, head.num_class)
                 learned = config.listed and strategy == EasyRecModel.Uncertainty
                 learned = learned and config.loss.learn_loss_weight
-                variable = create_variable(f"{config.name}_loss_weight", (), 0.0) if learned else None
+                # EasyRec makes them in the scope of a model of one output, and outside of all otherwise.
+                name = f"{'' if head.name else 'loss/'}{config.name}_loss_weight"
+                variable = create_variable(name, (), 0.0) if learned else None
                 weight = float(head.weight) * float(config.loss.weight)
                 self._losses.append(_Weighted(number, config, loss, weight, variable))
             _check(head)

@@ -22,6 +22,7 @@ class ModelInputs:
     """One batch as models see it: feature groups, looked up when they're asked for.
 
     Attributes:
+        plan: Says where each group's features lie.
         squared: float32 scalar, half the squared embeddings of the groups asked for so far,
             added over rows and features; `embedding_regularization` multiplies it.
         sampled: The items that a negative sampler added, which are its rows; None where it added none.
@@ -44,10 +45,12 @@ class ModelInputs:
             layers: Those of groups with `sequence_features`; None where there are no such groups.
             run: The pass that they are called in.
         """
+        self.plan = plan
         self._plan = plan
         self._batch = batch
         self._touched = touched
         self._groups: dict[str, tf.Tensor] = {}
+        self._features: dict[str, list[tf.Tensor]] = {}
         self._pooled: dict[int, list[tf.Tensor]] = {}
         self._counted: set[GroupFeature] = set()
         self._layers = layers or GroupLayers()
@@ -119,6 +122,17 @@ class ModelInputs:
         sizes = [sum(feature.width for feature in part) for part in parts]
         split = tf.split(whole.values, sizes, axis=1)
         return [Jagged(values, whole.rows, whole.lengths) for values in split]
+
+    def features(self, name: str) -> list[tf.Tensor]:
+        """The parts of a group, each alone, float32 [B, width]; beside sequences only the features."""
+        if name not in self._features:
+            group = group_of(self._plan, name)
+            widths = [width for _, width in group.widths]
+            if group.sequences:
+                widths = [feature.width for feature in group.features]
+            whole = self._side_by_side(group.features) if group.sequences else self.concat(name)
+            self._features[name] = tf.split(whole, widths, axis=1)
+        return self._features[name]
 
     def sequence(self, features: Sequence[GroupFeature]) -> Jagged:
         """Sequences side by side: the elements of all rows, [E, sum of widths].

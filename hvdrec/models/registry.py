@@ -17,11 +17,13 @@ from hvdrec.models.dssm_senet import DSSM_SENet
 from hvdrec.models.fm import FM
 from hvdrec.models.mind import MIND
 from hvdrec.models.mmoe import MMoE
+from hvdrec.models.multi_task_model import MultiTaskModel
 from hvdrec.models.multi_tower import MultiTower
 from hvdrec.models.multi_tower_bst import MultiTowerBST
 from hvdrec.models.multi_tower_din import MultiTowerDIN
 from hvdrec.models.pdn import PDN
 from hvdrec.models.ple import PLE
+from hvdrec.models.rank_model import RankModel
 from hvdrec.models.simple_multi_task import SimpleMultiTask
 from hvdrec.models.wide_and_deep import WideAndDeep
 
@@ -39,11 +41,13 @@ MODELS: dict[str, type[Model]] = {
     "DropoutNet": DropoutNet,
     "FM": FM,
     "MMoE": MMoE,
+    "MultiTaskModel": MultiTaskModel,
     "MultiTower": MultiTower,
     "MultiTowerBST": MultiTowerBST,
     "MultiTowerDIN": MultiTowerDIN,
     "PDN": PDN,
     "PLE": PLE,
+    "RankModel": RankModel,
     "SimpleMultiTask": SimpleMultiTask,
     "WideAndDeep": WideAndDeep,
 }

@@ -290,7 +290,8 @@ def test_keras_layers() -> None:
 @pytest.mark.parametrize(
     ("layer", "inputs"),
     [
-        (struct("MLP", hidden_units=[2]), (3, 4)),
+        (struct("MLP", hidden_units=[2]), [3, 4]),
+        (struct("MLP", hidden_units=[2]), (3, None)),
         (struct("Cross"), [4, 5]),
         (struct("Cross"), []),
         (struct("FM"), [4, 5]),
@@ -298,7 +299,7 @@ def test_keras_layers() -> None:
         (struct("FM"), []),
         (struct("Highway"), [4]),
         (struct("Dense", units=2), [4, 4]),
-        (struct("BatchNormalization"), (None, 4)),
+        (struct("BatchNormalization"), [4]),
     ],
 )
 def test_inputs_that_do_not_fit_are_refused(layer: Any, inputs: Widths) -> None:

@@ -97,13 +97,13 @@ def test_uncertainty() -> None:
         "losses { loss_type: PAIR_WISE_LOSS weight: 0.25 }",
         variables,
     )
-    assert list(variables.made) == ["cross_entropy_loss_loss_weight", "error_loss_weight"]
+    assert list(variables.made) == ["loss/cross_entropy_loss_loss_weight", "loss/error_loss_weight"]
     assert {v.ref() for v in found.trainable_variables} <= {v.ref() for v in variables.made.values()}
     first = losses(found)
     assert first["cross_entropy_loss"] == pytest.approx(plain("CLASSIFICATION"))
     assert first["error"] == pytest.approx(0.5 * plain("L2_LOSS"))
-    variables.made["cross_entropy_loss_loss_weight"].assign(0.7)
-    variables.made["error_loss_weight"].assign(-0.3)
+    variables.made["loss/cross_entropy_loss_loss_weight"].assign(0.7)
+    variables.made["loss/error_loss_weight"].assign(-0.3)
     second = losses(found)
     assert second["cross_entropy_loss"] == pytest.approx(math.exp(-0.7) * plain("CLASSIFICATION") + 0.35)
     assert second["error"] == pytest.approx(0.5 * math.exp(0.3) * plain("L2_LOSS") - 0.15)

@@ -9,7 +9,7 @@ from hvdrec.config import support
 from hvdrec.config.checks import data, export, features, model, paths, samplers, sequences, train
 from hvdrec.config.config import Config, join
 from hvdrec.config.models.registry import SPECS
-from hvdrec.config.names import is_message, is_repeated
+from hvdrec.config.names import is_free_form, is_message, is_repeated
 from hvdrec.config.protos import easy_rec_model_pb2
 from hvdrec.config.report import Report
 
@@ -87,7 +87,8 @@ def _check_value(report: Report, field: Any, value: Any, name: str, path: str) -
     elements = [(f"{path}[{i}]", v) for i, v in enumerate(value)] if is_repeated(field) else [(path, value)]
     for place, element in elements:
         if is_message(field):
-            _check_fields(report, element, place)
+            if not is_free_form(field.message_type):
+                _check_fields(report, element, place)
         elif isinstance(element, float) and not math.isfinite(element):
             report.error(place, f"must be a finite number, is {element:g}")
         elif isinstance(element, int | float) and element not in allowed:

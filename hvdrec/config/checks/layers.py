@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from hvdrec.config.config import join
-from hvdrec.config.layers.registry import SPECS
+from hvdrec.config.layers.registry import SPECS, unknown
 from hvdrec.config.layers.spec import LayerConfig
-from hvdrec.config.names import hint
 from hvdrec.config.report import Report
 
 
@@ -23,7 +22,7 @@ def check_keras_layer(report: Report, layer: Any, path: str) -> LayerConfig | No
         Its parameters, or None where something is wrong.
     """
     if layer.class_name not in SPECS:
-        text = f"there is no layer {layer.class_name!r}; {hint(layer.class_name, tuple(SPECS))}"
+        text = unknown(layer.class_name)
         report.error(join(path, "class_name"), text)
         return None
     config, problems = SPECS[layer.class_name].read(layer)

@@ -13,7 +13,7 @@ from hvdrec.config.losses import ERROR_LOSSES
 from hvdrec.config.losses import SPECS as LOSSES
 from hvdrec.config.models.check import GROUPS, ModelCheck, check_id_column
 from hvdrec.config.models.heads import HeadConfig, LossConfig
-from hvdrec.config.models.registry import SPECS, TO_COME
+from hvdrec.config.models.registry import SPECS, TO_COME, classes_with_backbones
 from hvdrec.config.models.spec import ModelSpec
 from hvdrec.config.names import enum_name, hint, is_message, is_repeated, listed
 from hvdrec.config.report import Report
@@ -36,6 +36,11 @@ def check_model(report: Report) -> None:
         report.error(_PATH, f"model_class {model.model_class} needs a block {spec.block} {{}}, found {found}")
     else:
         _check_needed_groups(report, spec, groups)
+        if model.HasField("backbone") and not spec.backbone:
+            report.error(
+                f"{_PATH}.backbone",
+                f"{spec.name} isn't made of blocks; use model_class {' or '.join(classes_with_backbones())}",
+            )
         block, path = spec.config(model), f"{_PATH}.{spec.block}"
         _check_layers(report, block, path)
         spec.check(ModelCheck(report, model, block, path, groups))

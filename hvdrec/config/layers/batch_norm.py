@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from hvdrec.config.layers.shapes import columns
-from hvdrec.config.layers.spec import LayerSpec, Parameter
+from hvdrec.config.layers.shapes import Widths, last_axis
+from hvdrec.config.layers.spec import LayerConfig, LayerSpec, Parameter
 from hvdrec.config.ranges import FRACTION, POSITIVE
+
+
+def _outputs(config: LayerConfig, inputs: Widths) -> Widths:
+    last_axis(inputs)
+    return inputs
+
 
 BATCH_NORMALIZATION = LayerSpec(
     "BatchNormalization",
@@ -15,8 +21,8 @@ BATCH_NORMALIZATION = LayerSpec(
         Parameter("center", bool, default=True),
         Parameter("scale", bool, default=True),
     ),
-    outputs=lambda config, inputs: columns(inputs),
-    formula="[B, D] -> [B, D]: `(x - mean) / sqrt(variance + epsilon) * gamma + beta` with the mean and "
-    "variance of the batch in training, their moving averages otherwise.",
+    outputs=_outputs,
+    formula="[B, ..., D] -> the same shape: `(x - mean) / sqrt(variance + epsilon) * gamma + beta` with "
+    "the mean and variance of the batch in training, their moving averages otherwise.",
     source="Ioffe and Szegedy, ICML 2015",
 )

@@ -38,5 +38,5 @@ CROSS = LayerSpec(
     outputs=_outputs,
     formula="x0 [B, D] and x [B, D], or one x -> [B, D]: `x0 * (W x + b + diag_scale x) + x`; with "
     "`projection_dim` W is the product of two matrices of that rank.",
-    source="Wang et al., WWW 2021, DCN V2, equations 1 and 2",
+    source="Wang et al., WWW 2021, equations 1 and 2",
 )

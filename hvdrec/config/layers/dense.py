@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from hvdrec.config.layers.shapes import Widths, columns
-from hvdrec.config.layers.spec import ACTIVATIONS, INITIALIZERS, LayerConfig, LayerSpec, Parameter
+from hvdrec.config.layers.shapes import Widths, last_axis, width
+from hvdrec.config.layers.spec import INITIALIZERS, KERAS_ACTIVATIONS, LayerConfig, LayerSpec, Parameter
 from hvdrec.config.ranges import AT_LEAST_1
 
 
 def _outputs(config: LayerConfig, inputs: Widths) -> Widths:
-    columns(inputs)
-    return config.units
+    before, _ = last_axis(inputs)
+    return width((*before, config.units))
 
 
 DENSE = LayerSpec(
@@ -17,11 +17,11 @@ DENSE = LayerSpec(
     None,
     (
         Parameter("units", int, required=True, allowed=AT_LEAST_1),
-        Parameter("activation", str, default="", allowed=ACTIVATIONS),
+        Parameter("activation", str, default="", allowed=KERAS_ACTIVATIONS),
         Parameter("use_bias", bool, default=True),
         Parameter("kernel_initializer", str, default="glorot_uniform", allowed=INITIALIZERS),
         Parameter("bias_initializer", str, default="zeros", allowed=INITIALIZERS),
     ),
     outputs=_outputs,
-    formula="[B, D] -> [B, units]: `activation(x W + b)`.",
+    formula="[B, ..., D] -> [B, ..., units]: `activation(x W + b)`.",
 )

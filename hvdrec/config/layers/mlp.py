@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hvdrec.config.layers.shapes import Widths, columns
+from hvdrec.config.layers.shapes import Widths, last_axis, width
 from hvdrec.config.layers.spec import ACTIVATIONS, INITIALIZERS, LayerConfig, LayerSpec, Parameter
 from hvdrec.config.ranges import AT_LEAST_1, BELOW_1
 
@@ -18,8 +18,14 @@ def _check(config: LayerConfig) -> Iterator[tuple[str, str]]:
 
 
 def _outputs(config: LayerConfig, inputs: Widths) -> Widths:
-    width = columns(inputs)
-    return config.hidden_units[-1] if config.hidden_units else width
+    before, last = last_axis(inputs)
+    return width((*before, config.hidden_units[-1] if config.hidden_units else last))
+
+
+def check_within(name: str, config: LayerConfig | None) -> Iterator[tuple[str, str]]:
+    """What doesn't fit together in an MLP that is the parameter `name` of a layer, if it is given."""
+    for field, text in () if config is None else _check(config):
+        yield f"{name}.{field}", text
 
 
 MLP = LayerSpec(
@@ -42,7 +48,8 @@ MLP = LayerSpec(
     unread=("add_to_outputs",),
     check=_check,
     outputs=_outputs,
-    formula="[B, D] -> [B, hidden_units[-1]]: layers of dense, batch norm, activation and dropout. The last "
-    "layer has `use_final_bn`, `final_activation` and `use_final_bias` of its own. With "
+    formula="[B, ..., D] -> [B, ..., hidden_units[-1]]: layers of dense, batch norm, activation and dropout "
+    "over the last axis. The last layer has `use_final_bn`, `final_activation` and `use_final_bias` of its "
+    "own. With "
     "`use_bn_after_activation` the activation comes before the norm.",
 )

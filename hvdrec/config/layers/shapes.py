@@ -30,6 +30,26 @@ def dimensions(width: Width) -> tuple[int | None, ...]:
     return (width,) if isinstance(width, int) else width
 
 
+def width(dims: tuple[int | None, ...]) -> Width:
+    """Dimensions as a width: the other way round of `dimensions`."""
+    return dims[0] if len(dims) == 1 and dims[0] is not None else dims
+
+
+def last_axis(
+    inputs: Widths, needs: str = "one input [batch, ..., columns]"
+) -> tuple[tuple[int | None, ...], int]:
+    """The dimensions of one tensor before its last one, without the batch's, and its last one.
+
+    Raises:
+        ShapeError: It gets something else, or the last dimension isn't known.
+    """
+    if inputs is not None and not isinstance(inputs, list):
+        *before, last = dimensions(inputs) or (None,)
+        if last is not None:
+            return tuple(before), last
+    raise misfit(needs, inputs)
+
+
 def columns(inputs: Widths, needs: str = "one input [batch, columns]") -> int:
     """D of the one input [B, D] of a layer over columns.
 
@@ -79,7 +99,7 @@ def sequence(inputs: Widths, needs: str = "") -> tuple[int, int | None]:
     """The widths of a sequence's elements and of its target, of what `output_seq_and_normal_feature` gives.
 
     That is a list of three: the elements [B, T, D], padded with zeros; the lengths [B]; and the target's
-    features [B, D'], or nothing.
+    features [B, D'], or nothing. A list of the first two is a sequence without a target.
 
     Returns:
         D, and D' or None.
@@ -88,8 +108,8 @@ def sequence(inputs: Widths, needs: str = "") -> tuple[int, int | None]:
         ShapeError: It gets something else.
     """
     needs = needs or "the sequence of an input_layer with output_seq_and_normal_feature: true"
-    if isinstance(inputs, list) and len(inputs) == 3:
-        elements, lengths, target = inputs
+    if isinstance(inputs, list) and len(inputs) in (2, 3):
+        elements, lengths, target = [*inputs, None][:3]
         if isinstance(elements, tuple) and len(elements) == 2 and lengths == ():
             width = elements[1]
             if width is not None and (target is None or isinstance(target, int)):

@@ -32,6 +32,13 @@ class OneOf(tuple[str, ...]):
         return f"one of {', '.join(self)}"
 
 
+class AnyCase(OneOf):
+    """The texts a parameter may be, in small or capital letters."""
+
+    def __contains__(self, value: object) -> bool:
+        return str(value).lower() in tuple(self)
+
+
 class _Activations:
     """The names of activations, with or without a prefix such as ``tf.nn.``; empty is none."""
 
@@ -43,6 +50,15 @@ class _Activations:
 
 
 ACTIVATIONS = _Activations()
+#: What EasyRec takes where it reads these names without a path.
+_EASYREC_TAKES = {
+    **dict.fromkeys(("relu6", "silu", "softplus", "softsign", "softmax"), "linear"),
+    "prelu": "leaky_relu",
+}
+#: Those that Keras knows by name.
+KERAS_ACTIVATIONS = OneOf(
+    ("relu", "gelu", "elu", "selu", "tanh", "sigmoid", "softplus", "softsign", "softmax", "swish", "linear")
+)
 #: Initializers by Keras's names.
 INITIALIZERS = OneOf(
     (
@@ -91,6 +107,15 @@ class LayerConfig:
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"the layer has no parameter {name}")
 
+    def changed(self, **values: Any) -> LayerConfig:
+        """The same with other values for some parameters."""
+        return LayerConfig({**self.__dict__, **values})
+
+
+def defaults(parameters: Sequence[Parameter]) -> LayerConfig:
+    """The parameters of a layer within another one where none is given."""
+    return LayerConfig({p.name: p.default for p in parameters})
+
 
 @dataclasses.dataclass(frozen=True)
 class LayerSpec:
@@ -131,9 +156,16 @@ class LayerSpec:
         source: _Source = _Struct(layer.st_params, "st_params")
         if form is not None and form == self.field:
             source = _Message(getattr(layer, form), form, self.unread)
+        return self._checked(source, problems)
+
+    def read_message(self, message: Any) -> tuple[LayerConfig, list[Problem]]:
+        """Reads the layer's own message where it stands alone; paths are from there."""
+        return self._checked(_Message(message, "", self.unread), [])
+
+    def _checked(self, source: _Source, problems: list[Problem]) -> tuple[LayerConfig, list[Problem]]:
         config = _read(self.parameters, source, problems)
         if self.check is not None and not any(not p.warning for p in problems):
-            problems.extend(Problem(f"{source.path}.{name}", text) for name, text in self.check(config))
+            problems.extend(Problem(_below(source.path, name), text) for name, text in self.check(config))
         return config, problems
 
 
@@ -213,6 +245,10 @@ class _Struct:
         return _Struct(value, path)
 
 
+def _below(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
 def _plain(value: Any, kind: type | tuple[Parameter, ...]) -> Any:
     """A `Value` of protobuf as a value of that kind."""
     form = value.WhichOneof("kind")
@@ -241,15 +277,15 @@ def _read(parameters: Sequence[Parameter], source: _Source, problems: list[Probl
         if name in known:
             continue
         if source.unread(name):
-            problems.append(Problem(f"{source.path}.{name}", "has no effect, as in EasyRec", warning=True))
+            problems.append(Problem(_below(source.path, name), "has no effect, as in EasyRec", warning=True))
         else:
             text = f"is not a parameter that is supported; {hint(name, sorted(known))}"
-            problems.append(Problem(f"{source.path}.{name}", text))
+            problems.append(Problem(_below(source.path, name), text))
     return LayerConfig({p.name: _parameter(p, source, problems) for p in parameters})
 
 
 def _parameter(parameter: Parameter, source: _Source, problems: list[Problem]) -> Any:
-    path = f"{source.path}.{parameter.name}"
+    path = _below(source.path, parameter.name)
     try:
         value = source.value(parameter)
     except ValueError as error:
@@ -272,6 +308,10 @@ def _one(parameter: Parameter, source: _Source, value: Any, path: str, problems:
         return value
     if isinstance(value, float) and not math.isfinite(value):
         problems.append(Problem(path, f"must be a finite number, is {value:g}"))
+    elif parameter.allowed is ACTIVATIONS and str(value).lower() in _EASYREC_TAKES:
+        taken = _EASYREC_TAKES[str(value).lower()]
+        text = f"EasyRec takes {taken} for {value!r}; write {taken} for its numbers"
+        problems.append(Problem(path, text, warning=True))
     elif value not in parameter.allowed and not (value == "" and parameter.default in (None, "")):
         shown = repr(value) if isinstance(value, str) else f"{value:g}"
         problems.append(Problem(path, f"must be {parameter.allowed}, is {shown}"))

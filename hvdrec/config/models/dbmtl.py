@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hvdrec.config.models.check import ModelCheck
-from hvdrec.config.models.multi_task import MultiTaskSpec, tower_ranges
+from hvdrec.config.models.multi_task import MultiTaskSpec, check_relations, tower_ranges
 
 _NOT_YET = "is not supported yet; use bottom_dnn"
 
@@ -24,13 +24,4 @@ class DBMTLSpec(MultiTaskSpec):
             check.error(f"{path}.num_expert", "must be above 0: it is how many experts expert_dnn makes")
         if block.num_expert and not block.HasField("expert_dnn"):
             check.error(f"{path}.expert_dnn", "is missing, and num_expert asks for experts")
-        before: list[str] = []
-        for i, tower in enumerate(block.task_towers):
-            for j, name in enumerate(tower.relation_tower_names):
-                if name not in before:
-                    there = f"there are {', '.join(before)}" if before else "there are none"
-                    check.error(
-                        f"{path}.task_towers[{i}].relation_tower_names[{j}]",
-                        f"{name!r} is not a tower before {tower.tower_name!r}; {there}",
-                    )
-            before.append(tower.tower_name)
+        check_relations(check, block.task_towers)

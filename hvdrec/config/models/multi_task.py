@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from hvdrec.config.losses import ERROR_LOSSES, default_name
 from hvdrec.config.models.check import PATH, ModelCheck
@@ -27,11 +28,25 @@ def tower_ranges(message: str) -> dict[str, Range]:
     }
 
 
+def check_relations(check: ModelCheck, towers: Sequence[Any]) -> None:
+    """A tower (`BayesTaskTower`) builds on towers before it only."""
+    before: list[str] = []
+    for i, tower in enumerate(towers):
+        for j, name in enumerate(tower.relation_tower_names):
+            if name not in before:
+                there = f"there are {', '.join(before)}" if before else "there are none"
+                check.error(
+                    f"{check.path}.task_towers[{i}].relation_tower_names[{j}]",
+                    f"{name!r} is not a tower before {tower.tower_name!r}; {there}",
+                )
+        before.append(tower.tower_name)
+
+
 class MultiTaskSpec(ModelSpec):
     """A model with a head for each tower; predictions, losses and metrics end with ``_<tower_name>``."""
 
     needs = {"all": False}
-    order = ("all",)
+    order: ClassVar[tuple[str, ...]] = ("all",)
     ranges = tower_ranges("TaskTower")
 
     def towers(self, model: Any) -> list[tuple[str, Any]]:

@@ -17,11 +17,13 @@ from hvdrec.config.models.dssm_senet import DSSMSENetSpec
 from hvdrec.config.models.fm import FMSpec
 from hvdrec.config.models.mind import MINDSpec
 from hvdrec.config.models.mmoe import MMoESpec
+from hvdrec.config.models.multi_task_model import MultiTaskModelSpec
 from hvdrec.config.models.multi_tower import MultiTowerSpec
 from hvdrec.config.models.multi_tower_bst import MultiTowerBSTSpec
 from hvdrec.config.models.multi_tower_din import MultiTowerDINSpec
 from hvdrec.config.models.pdn import PDNSpec
 from hvdrec.config.models.ple import PLESpec
+from hvdrec.config.models.rank_model import RankModelSpec
 from hvdrec.config.models.simple_multi_task import SimpleMultiTaskSpec
 from hvdrec.config.models.spec import ModelSpec
 from hvdrec.config.models.wide_and_deep import WideAndDeepSpec
@@ -50,6 +52,8 @@ SPECS: dict[str, ModelSpec] = {
         DATSpec(),
         MINDSpec(),
         PDNSpec(),
+        RankModelSpec(),
+        MultiTaskModelSpec(),
     )
 }
 
@@ -113,3 +117,8 @@ def classes_of_losses() -> dict[str, list[str]]:
 def classes_of_kind(kind: str) -> list[str]:
     """The classes that may have heads of a kind."""
     return [spec.name for spec in SPECS.values() if kind in spec.kinds]
+
+
+def classes_with_backbones() -> list[str]:
+    """The classes that are made of a `backbone`."""
+    return [spec.name for spec in SPECS.values() if spec.backbone]

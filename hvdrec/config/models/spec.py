@@ -30,6 +30,7 @@ class ModelSpec:
             `sequence_combiner` become one vector all the same.
         sequence_groups: The groups whose features it takes as sequences, whether they have one or not.
         aligned_groups: Groups whose sequences lie side by side, so that they have equal lengths in every row.
+        backbone: Whether it is made of a `backbone`.
         most_optimizers: How many `optimizer_config` it may have.
         refused: Fields that must not be set: ``Message.field`` -> what is wrong and what to do.
         ignored: Fields without effect: ``Message.field`` -> the warning.
@@ -48,6 +49,7 @@ class ModelSpec:
     sequences: ClassVar[bool] = False
     sequence_groups: ClassVar[tuple[str, ...]] = ()
     aligned_groups: ClassVar[tuple[str, ...]] = ()
+    backbone: ClassVar[bool] = False
     most_optimizers: ClassVar[int] = 2
     refused: ClassVar[Mapping[str, str]] = {}
     ignored: ClassVar[Mapping[str, str]] = {}

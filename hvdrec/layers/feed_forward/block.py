@@ -39,6 +39,7 @@ class DenseBlock(Layer):
         activation: str,
         dropout: float,
         initializer: Initializer = initializers.glorot_uniform,
+        keras: bool = False,
     ) -> None:
         """Makes the variables.
 
@@ -54,6 +55,7 @@ class DenseBlock(Layer):
             activation: Its name, empty for none.
             dropout: The share of values that training sets to 0.
             initializer: Gives the kernel's first values.
+            keras: Whether an activation's variables are named as in EasyRec's Keras layers.
         """
         super().__init__()
         self.outputs = shape[1]
@@ -64,7 +66,11 @@ class DenseBlock(Layer):
         self._norm = BatchNorm(store, f"{scope}/bn", shape[1]) if use_norm else None
         self.normalises = use_norm or activations.normalises(activation)
         self._relu = canonical(activation) == "relu"
-        self._activation = activations.build(activation, store, scope, shape[1])
+        self._activation = (
+            activations.build_keras(activation, store, f"{scope}/act", shape[1])
+            if keras
+            else activations.build(activation, store, scope, shape[1])
+        )
 
     def __call__(self, inputs: tf.Tensor, run: ForwardContext, weights: tf.Tensor | None = None) -> tf.Tensor:
         """Maps [B, shape[0]] to [B, shape[1]]; for `weights` see `BatchNorm`."""

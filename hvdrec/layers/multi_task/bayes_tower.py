@@ -21,7 +21,14 @@ class BayesTower(tf.Module):
     """
 
     def __init__(
-        self, store: VariableStore, config: Any, inputs: int, related: Mapping[str, int], l2: float
+        self,
+        store: VariableStore,
+        config: Any,
+        inputs: int,
+        related: Mapping[str, int],
+        l2: float,
+        *,
+        of_backbone: bool = False,
     ) -> None:
         """Builds the layers.
 
@@ -31,11 +38,15 @@ class BayesTower(tf.Module):
             inputs: Width of the input.
             related: What the towers before it give, by name.
             l2: `l2_regularization` of the kernels.
+            of_backbone: Whether it is MultiTaskModel's, whose first DNN has no ``/dnn`` in its name, and
+                which joins towers in a `relation_dnn` only.
         """
         super().__init__()
         name = config.tower_name
-        self._before = tuple(config.relation_tower_names)
-        self._dnn = DNN(store, f"{name}/dnn", config.dnn, inputs, l2) if config.HasField("dnn") else None
+        joins = config.HasField("relation_dnn") or not of_backbone
+        self._before = tuple(config.relation_tower_names) if joins else ()
+        scope = name if of_backbone else f"{name}/dnn"
+        self._dnn = DNN(store, scope, config.dnn, inputs, l2) if config.HasField("dnn") else None
         width = inputs if self._dnn is None else self._dnn.outputs
         width += sum(related[other] for other in self._before)
         # Without relation_dnn the concatenation itself is the relation.
@@ -68,21 +79,31 @@ class BayesTower(tf.Module):
 class BayesTowers(tf.Module):
     """A `BayesTower` for each task, in the config's order."""
 
-    def __init__(self, store: VariableStore, configs: Sequence[Any], inputs: int, l2: float) -> None:
+    def __init__(
+        self,
+        store: VariableStore,
+        configs: Sequence[Any],
+        inputs: int | Sequence[int],
+        l2: float,
+        *,
+        of_backbone: bool = False,
+    ) -> None:
         """Builds the towers.
 
         Args:
             store: Makes the variables.
             configs: A `BayesTaskTower` message for each task.
-            inputs: Width of each task's input.
+            inputs: Width of each task's input, or of the inputs in order.
             l2: `l2_regularization` of the kernels.
+            of_backbone: See `BayesTower`.
         """
         super().__init__()
         related: dict[str, int] = {}
         self._names = [config.tower_name for config in configs]
         self._towers = []
-        for config in configs:
-            self._towers.append(BayesTower(store, config, inputs, related, l2))
+        widths = [inputs] * len(configs) if isinstance(inputs, int) else inputs
+        for config, width in zip(configs, widths, strict=True):
+            self._towers.append(BayesTower(store, config, width, related, l2, of_backbone=of_backbone))
             related[config.tower_name] = self._towers[-1].related
 
     def __call__(self, inputs: Sequence[tf.Tensor], run: ForwardContext) -> list[tf.Tensor]:

@@ -1,0 +1,157 @@
+"""Checks a backbone down to the shapes, and describes it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hvdrec.config.backbone.graph import Graph
+from hvdrec.config.backbone.groups import GroupWidths, input_layer_widths
+from hvdrec.config.backbone.run import BlockError, Place, Run
+from hvdrec.config.backbone.shapes import ShapeOperations, as_shapes, as_widths, concatenated
+from hvdrec.config.layers.mlp import MLP
+from hvdrec.config.layers.registry import SPECS, unknown
+from hvdrec.config.layers.shapes import Widths
+from hvdrec.config.layers.spec import LayerConfig, LayerSpec, Problem
+
+
+@dataclasses.dataclass(frozen=True)
+class Called:
+    """A layer as it is called.
+
+    Attributes:
+        place: Where.
+        class_name: Its class.
+        config: Its parameters.
+        inputs: The widths of what it gets.
+        outputs: The widths of what it gives.
+    """
+
+    place: Place
+    class_name: str
+    config: LayerConfig
+    inputs: Widths
+    outputs: Widths
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadGroup:
+    """A feature group as an input layer reads it.
+
+    Attributes:
+        place: Where.
+        group: Its name.
+        config: The `InputLayer` message.
+        widths: The widths of its features.
+    """
+
+    place: Place
+    group: str
+    config: Any
+    widths: GroupWidths
+
+
+class ShapeBackend(ShapeOperations):
+    """Walks a graph by shapes, and keeps what it meets.
+
+    Attributes:
+        layers: The calls of layers in order.
+        inputs: The calls of input layers in order.
+        warnings: (path, text) of parameters without effect.
+    """
+
+    def __init__(self, groups: Mapping[str, GroupWidths]) -> None:
+        """Takes the groups that can be read."""
+        self._groups = groups
+        self.layers: list[Called] = []
+        self.inputs: list[ReadGroup] = []
+        self.warnings: list[tuple[str, str]] = []
+
+    def input_layer(self, group: str, config: Any, place: Place) -> Any:
+        """See `Backend`."""
+        widths = self._groups[group]
+        found = input_layer_widths(config, widths)
+        self.inputs.append(ReadGroup(place, group, config, widths))
+        return as_shapes(found)
+
+    def raw_input(self, group: str, place: Place) -> Any:
+        """See `Backend`."""
+        widths = self._groups[group]
+        if not widths.numbers:
+            raise ValueError(
+                "raw_input takes a group of numbers: RawFeatures without buckets and embedding_dim"
+            )
+        return as_shapes([*widths.features])
+
+    def embedding_layer(self, group: str, config: Any, place: Place) -> Any:
+        """See `Backend`."""
+        raise ValueError("embedding_layer is not supported yet; use an input_layer over IdFeatures")
+
+    def layer(self, config: Any, inputs: Any, place: Place) -> Any:
+        """See `Backend`."""
+        if config.class_name not in SPECS:
+            raise BlockError(f"{place.path}.class_name", unknown(config.class_name))
+        spec = SPECS[config.class_name]
+        read, problems = spec.read(config)
+        self._note(problems, place)
+        return self._call(spec, read, inputs, place)
+
+    def mlp(self, config: Any, inputs: Any, place: Place) -> Any:
+        """See `Backend`."""
+        read, problems = MLP.read_message(config)
+        self._note(problems, place)
+        return self._call(MLP, read, inputs, place)
+
+    def concat(self, values: Sequence[Any], axis: int) -> Any:
+        """See `Backend`."""
+        return concatenated(values, axis)
+
+    def _note(self, problems: Sequence[Problem], place: Place) -> None:
+        for problem in problems:
+            path = f"{place.path}.{problem.path}" if problem.path else place.path
+            if not problem.warning:
+                raise BlockError(path, problem.text)
+            self.warnings.append((path, problem.text))
+
+    def _call(self, spec: LayerSpec, config: LayerConfig, inputs: Any, place: Place) -> Any:
+        widths = as_widths(inputs)
+        outputs = spec.outputs(config, widths)
+        self.layers.append(Called(place, spec.class_name, config, widths, outputs))
+        return as_shapes(outputs)
+
+
+@dataclasses.dataclass(frozen=True)
+class Described:
+    """A backbone whose shapes fit.
+
+    Attributes:
+        layers: The calls of layers, in order.
+        inputs: The calls of input layers, in order.
+        outputs: The widths of what the backbone gives.
+        warnings: (path, text).
+    """
+
+    layers: tuple[Called, ...]
+    inputs: tuple[ReadGroup, ...]
+    outputs: Widths
+    warnings: tuple[tuple[str, str], ...]
+
+
+def describe(graph: Graph, groups: Mapping[str, GroupWidths]) -> Described:
+    """Walks a graph by shapes.
+
+    Args:
+        graph: A graph without faults.
+        groups: The feature groups it reads.
+
+    Raises:
+        BlockError: A block doesn't fit what it is given.
+    """
+    backend = ShapeBackend(groups)
+    found = Run(graph, backend)()
+    try:
+        outputs = as_widths(found)
+    except ValueError as error:
+        raise BlockError(graph.main.path, str(error)) from None
+    return Described(tuple(backend.layers), tuple(backend.inputs), outputs, tuple(backend.warnings))

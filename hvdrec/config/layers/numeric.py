@@ -1,0 +1,27 @@
+"""What the embeddings of numbers give."""
+
+from __future__ import annotations
+
+from hvdrec.config.layers.shapes import Widths
+from hvdrec.config.layers.spec import Parameter
+
+#: The parameters that all of them have.
+FORMS = (
+    Parameter("output_3d_tensor", bool, default=False),
+    Parameter("output_tensor_list", bool, default=False),
+)
+
+
+def forms(count: int, width: int, as_list: bool, as_tensor: bool) -> Widths:
+    """The widths of `count` embeddings of `width` columns, side by side and, where asked for, apart too.
+
+    Args:
+        count: How many embeddings.
+        width: The columns of each.
+        as_list: `output_tensor_list`.
+        as_tensor: `output_3d_tensor`, which has no effect beside `output_tensor_list`.
+    """
+    flat = count * width
+    if as_list:
+        return [flat, [width] * count]
+    return [flat, (count, width)] if as_tensor else flat

@@ -1,0 +1,44 @@
+"""The parameters of PeriodicEmbedding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hvdrec.config.layers.numeric import FORMS, forms
+from hvdrec.config.layers.shapes import Widths, columns
+from hvdrec.config.layers.spec import ACTIVATIONS, LayerConfig, LayerSpec, Parameter
+from hvdrec.config.ranges import AT_LEAST_1, POSITIVE
+
+
+def _check(config: LayerConfig) -> Iterator[tuple[str, str]]:
+    if config.embedding_dim % 2:
+        yield "embedding_dim", f"must be even, is {config.embedding_dim}: half are sines, half cosines"
+
+
+def _outputs(config: LayerConfig, inputs: Widths) -> Widths:
+    count = columns(inputs)
+    return forms(count, config.embedding_dim, config.output_tensor_list, config.output_3d_tensor)
+
+
+PERIODIC = LayerSpec(
+    "PeriodicEmbedding",
+    "periodic_embedding",
+    (
+        Parameter("embedding_dim", int, required=True, allowed=AT_LEAST_1),
+        Parameter("sigma", float, required=True, allowed=POSITIVE),
+        Parameter("add_linear_layer", bool, default=True),
+        Parameter("linear_activation", str, default="relu", allowed=ACTIVATIONS),
+        *FORMS,
+    ),
+    check=_check,
+    outputs=_outputs,
+    formula="N numbers [B, N] -> their embeddings side by side [B, N embedding_dim]; with "
+    "`output_tensor_list` a list of "
+    "that and of the list of embeddings, with `output_3d_tensor` of that and [B, N, embedding_dim]. A "
+    "number x "
+    "gives `sin(2 pi c x)` and `cos(2 pi c x)` for embedding_dim / 2 learnt c, drawn from a normal of "
+    "standard "
+    "deviation `sigma`; with `add_linear_layer` they go through a dense layer of that number's own with "
+    "`linear_activation`.",
+    source="Gorishniy, Rubachev and Babenko, NeurIPS 2022, section 3.3",
+)

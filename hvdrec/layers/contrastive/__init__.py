@@ -1,0 +1,1 @@
+"""Layers that add a loss which compares embeddings."""

@@ -1,0 +1,1 @@
+"""Layers that weigh features by what they learn of the row."""

@@ -1,0 +1,1 @@
+"""Keras's layers that are plain functions of their inputs."""

@@ -1,0 +1,1 @@
+"""Layers over sequences that are no attention."""

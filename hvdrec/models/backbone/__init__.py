@@ -1,0 +1,1 @@
+"""A config's backbone as layers: built by its shapes, run over tensors."""

@@ -1,0 +1,114 @@
+"""Builds a backbone's layers and runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from hvdrec.config.backbone.check import describe
+from hvdrec.config.backbone.graph import build_graph
+from hvdrec.config.backbone.groups import GroupWidths
+from hvdrec.config.backbone.run import BlockError, Place, Run
+from hvdrec.config.layers.shapes import Widths
+from hvdrec.errors import ConfigError
+from hvdrec.features.plan import Group, Kind
+from hvdrec.layers.context import ForwardContext
+from hvdrec.layers.layer import Layer, LayerBuild
+from hvdrec.layers.registry import build_layer
+from hvdrec.models.backbone.input_layer import InputLayer
+from hvdrec.models.backbone.tensors import TensorOperations
+from hvdrec.models.base import ModelBuild
+from hvdrec.models.inputs import ModelInputs
+
+
+class Backbone(tf.Module):
+    """The layers of `model_config.backbone`.
+
+    Attributes:
+        outputs: The widths of what it gives.
+    """
+
+    outputs: Widths
+
+    def __init__(self, build: ModelBuild, l2: float) -> None:
+        """Builds the layers, in the order in which EasyRec calls them first.
+
+        Args:
+            build: What the model is built from.
+            l2: `l2_regularization` of kernels.
+
+        Raises:
+            ConfigError: A block doesn't fit.
+        """
+        super().__init__()
+        groups = {name: _widths(group) for name, group in build.plan.groups.items()}
+        self._graph = build_graph(build.config.backbone, set(groups), _refuse)
+        try:
+            described = describe(self._graph, groups)
+        except BlockError as error:
+            raise ConfigError(f"{error.path}: {error}") from None
+        self.outputs = described.outputs
+        self._layers: dict[tuple[str, str], Layer] = {}
+        for called in described.layers:
+            if called.place.key not in self._layers:
+                self._layers[called.place.key] = build_layer(
+                    called.class_name,
+                    LayerBuild(build.store, called.place.scope, called.config, called.inputs, l2),
+                )
+        self._inputs: dict[tuple[tuple[str, str], bytes], InputLayer] = {}
+        for read in described.inputs:
+            key = (read.place.key, read.config.SerializeToString())
+            if key not in self._inputs:
+                layer = InputLayer(build.store, read.group, read.config, read.widths.features)
+                self._inputs[key] = layer
+
+    def __call__(self, inputs: ModelInputs, run: ForwardContext) -> Any:
+        """What the backbone gives: float32 of the widths `outputs`."""
+        return Run(self._graph, _TensorBackend(self._layers, self._inputs, inputs, run))()
+
+
+class _TensorBackend(TensorOperations):
+    """Walks a graph by tensors."""
+
+    def __init__(
+        self,
+        layers: Mapping[tuple[str, str], Layer],
+        groups: Mapping[tuple[tuple[str, str], bytes], InputLayer],
+        inputs: ModelInputs,
+        run: ForwardContext,
+    ) -> None:
+        self._layers, self._groups, self._inputs, self._run = layers, groups, inputs, run
+
+    def input_layer(self, group: str, config: Any, place: Place) -> Any:
+        """See `Backend`."""
+        return self._groups[place.key, config.SerializeToString()](self._inputs, self._run)
+
+    def raw_input(self, group: str, place: Place) -> Any:
+        """See `Backend`."""
+        return self._inputs.features(group)
+
+    def embedding_layer(self, group: str, config: Any, place: Place) -> Any:
+        """See `Backend`."""
+        raise AssertionError(place.path)
+
+    def layer(self, config: Any, inputs: Any, place: Place) -> Any:
+        """See `Backend`."""
+        return self._layers[place.key](inputs, self._run)
+
+    mlp = layer
+
+
+def _refuse(path: str, text: str) -> None:
+    raise ConfigError(f"{path}: {text}")
+
+
+def _widths(group: Group) -> GroupWidths:
+    plain = [feature.width for feature in group.features]
+    return GroupWidths(
+        features=tuple(plain if group.sequences else [width for _, width in group.widths]),
+        sequences=tuple(feature.width for feature in group.sequences),
+        numbers=len(group.widths) == len(plain)
+        and all(feature.kind is Kind.NUMBERS for feature in group.features),
+    )

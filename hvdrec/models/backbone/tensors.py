@@ -1,0 +1,79 @@
+"""The Python text of a config over tensors; its shapes have been checked before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from hvdrec.config.backbone.functions import FUNCTIONS
+
+_OWN: dict[str, Callable[..., Any]] = {
+    "tf.cast": lambda x, dtype: tf.cast(x, getattr(tf, dtype) if isinstance(dtype, str) else dtype),
+    "tf.div": tf.math.divide,
+    "tf.identity": lambda x: tf.identity(x),
+    "tf.stop_gradient": lambda x: tf.stop_gradient(x),
+    "tf.clip_by_value": lambda x, clip_value_min, clip_value_max: tf.clip_by_value(
+        x, clip_value_min, clip_value_max
+    ),
+    "tf.transpose": lambda x, perm: tf.transpose(x, perm),
+}
+
+
+def _function(name: str) -> Callable[..., Any]:
+    """The function of TensorFlow by the name a config writes."""
+    if name in _OWN:
+        return _OWN[name]
+    found: Any = tf
+    short = name.rsplit(".", 1)[-1]
+    # Some have moved to tf.math since TensorFlow 1.
+    for module in (name.split(".")[1:-1], ["math"], ["nn"], ["linalg"]):
+        found = tf
+        for part in module:
+            found = getattr(found, part)
+        if hasattr(found, short):
+            return getattr(found, short)
+    raise AssertionError(name)
+
+
+_FUNCTIONS = {name: _function(name) for name in FUNCTIONS}
+
+
+class TensorOperations:
+    """`hvdrec.config.backbone.text.Operations` on tensors."""
+
+    def is_tensor(self, value: Any) -> bool:
+        """Whether it is a tensor."""
+        return isinstance(value, tf.Tensor)
+
+    def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
+        """What a function gives; a list of tensors stays a list."""
+        found = _FUNCTIONS[name](*arguments.values())
+        return list(found) if isinstance(found, list | tuple) else found
+
+    def binary(self, sign: str, left: Any, right: Any) -> Any:
+        """Arithmetic."""
+        return _SIGNS[sign](left, right)
+
+    def negative(self, value: Any) -> Any:
+        """-value."""
+        return -value
+
+    def item(self, value: Any, index: tuple[Any, ...]) -> Any:
+        """``value[index]``."""
+        return value[index]
+
+    def concat(self, values: Sequence[Any], axis: int) -> Any:
+        """Tensors side by side."""
+        return tf.concat(values, axis)
+
+
+_SIGNS: dict[str, Callable[[Any, Any], Any]] = {
+    "+": lambda left, right: left + right,
+    "-": lambda left, right: left - right,
+    "*": lambda left, right: left * right,
+    "/": lambda left, right: left / right,
+    "**": lambda left, right: left**right,
+    "@": tf.matmul,
+}
