@@ -1,4 +1,4 @@
-"""Writes docs/config_support.md from the tables the check of a config goes by; ``--check`` compares."""
+"""Writes docs/config_support.md and docs/blocks.md from what checks a config; ``--check`` compares."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from build_support import blocks_page  # noqa: E402
 from hvdrec.config import support  # noqa: E402
 from hvdrec.config.models.registry import SPECS, TO_COME  # noqa: E402
 from hvdrec.config.protos import (  # noqa: E402
@@ -22,6 +23,7 @@ from hvdrec.config.protos import (  # noqa: E402
 )
 
 PAGE = ROOT / "docs" / "config_support.md"
+BLOCKS = ROOT / "docs" / "blocks.md"
 _HEAD = """# What of EasyRec's config is supported
 
 Written by `make docs` from `hvdrec/config/support.py` and the specs in `hvdrec/config/models`; change it
@@ -96,17 +98,18 @@ def _fields() -> str:
 
 
 def main() -> int:
-    """Writes the page, or says that it must be written again."""
+    """Writes the pages, or says which must be written again."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="fail where the page isn't up to date")
-    written = f"{_HEAD}\n{_values()}\n\n{_fields()}\n"
+    parser.add_argument("--check", action="store_true", help="fail where a page isn't up to date")
+    pages = {PAGE: f"{_HEAD}\n{_values()}\n\n{_fields()}\n", BLOCKS: blocks_page.page()}
+    behind = [p for p, text in pages.items() if not p.is_file() or p.read_text(encoding="utf-8") != text]
     if not parser.parse_args().check:
-        PAGE.write_text(written, encoding="utf-8")
+        for path in behind:
+            path.write_text(pages[path], encoding="utf-8")
         return 0
-    if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != written:
-        print(f"{PAGE.relative_to(ROOT)} is behind hvdrec/config/support.py: run make docs", file=sys.stderr)
-        return 1
-    return 0
+    for path in behind:
+        print(f"{path.relative_to(ROOT)} is behind hvdrec/config: run make docs", file=sys.stderr)
+    return 1 if behind else 0
 
 
 if __name__ == "__main__":

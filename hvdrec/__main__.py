@@ -13,6 +13,7 @@ COMMANDS = {
     "eval": "evaluate a checkpoint",
     "predict": "predict rows from a checkpoint",
     "export": "export a checkpoint as a SavedModel",
+    "describe": "say what a config makes: tables, layers, losses",
     "launch": "start a run in a scheduler's form: local, ps, pai, emr",
     "doctor": "say what works here, and what to do about what doesn't",
 }

@@ -62,6 +62,23 @@ MODELS = {
         ("all",),
         """metric_learning { input: "all" dnn { hidden_units: [16, 8] use_bn: %BN } l2_regularization: 1e-4 }""",
     ),
+    # A package used twice, a list of features, a recurrent block, and Python text.
+    "RankModel": (
+        ("user", "sparse"),
+        """backbone {
+             packages { name: "tower" blocks { name: "deep" inputs { feature_group_name: "user" }
+               keras_layer { class_name: "MLP" mlp { hidden_units: [8] use_bn: %BN use_final_bn: %BN } } } }
+             blocks { name: "features" inputs { feature_group_name: "sparse" }
+               input_layer { output_2d_tensor_and_feature_list: true do_batch_norm: %BN } }
+             blocks { name: "fm" inputs { block_name: "features" input_slice: "[1]" }
+               keras_layer { class_name: "FM" } }
+             blocks { name: "cross" inputs { block_name: "features" input_fn: "lambda x: [x[0], x[0] / 2]" }
+               recurrent { num_steps: 2 fixed_input_index: 0 keras_layer { class_name: "Cross" } } }
+             blocks { name: "twice" inputs { package_name: "tower" } inputs { package_name: "tower" }
+               merge_inputs_into_list: true lambda { expression: "lambda x: x[0] * tf.sigmoid(x[1])" } }
+             concat_blocks: ["fm", "cross", "twice"] top_mlp { hidden_units: [8] use_bn: %BN use_final_bn: %BN } }
+           model_params { l2_regularization: 1e-4 }""",
+    ),
 }
 
 #: Features of one model class only.

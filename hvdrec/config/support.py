@@ -17,7 +17,7 @@ from hvdrec.config.ranges import BELOW_1 as _BELOW_1
 from hvdrec.config.ranges import FRACTION as _FRACTION
 from hvdrec.config.ranges import RATIO as _RATIO
 
-__all__ = ["ACTIVATIONS", "ANY_NUMBER", "Range"]
+__all__ = ["ANY_NUMBER", "Range"]
 
 INPUT_TYPES = (
     *("CSVInput", "CSVInputV2", "CSVInputEx", "ParquetInput", "ParquetInputV2", "ParquetInputV3"),
@@ -159,6 +159,13 @@ SILENT = (
     "Loss.listwise_rank_loss",
     "Loss.listwise_distill_loss",
     "Loss.ziln_loss",
+    *(f"ModelParams.{name}_tower_idx_in_output" for name in ("user", "item")),
+    "ModelParams.simi_func",
+    "ModelParams.scale_simi",
+    *(f"KerasLayer.{name}" for name in ("overlap", "dot_product", "text_encoder")),
+    *(f"OverlapFeature.{name}" for name in ("normalize_fn", "print_first_n", "summarize")),
+    *(f"MappedDotProduct.{name}" for name in ("normalize_fn", "print_first_n", "summarize")),
+    "TextEncoder.default_token_id",
 )
 
 #: What numbers may be, where the field is set.

@@ -75,6 +75,13 @@ def build_keras(name: str, store: VariableStore, scope: str, width: int) -> Acti
     return build(name, store, scope, width)
 
 
+def build_unnamed(name: str, store: VariableStore, scope: str, width: int) -> Activation:
+    """As `build_keras` for an activation that EasyRec gives no name; `scope` is that of its layer."""
+    short = canonical(name)
+    own = store.automatic(short) if short in _WITH_VARIABLES else "act"
+    return build_keras(name, store, f"{scope}/{own}", width)
+
+
 def build_exact(name: str, store: VariableStore, scope: str, width: int) -> Activation:
     """As `build_keras`, where Keras reads the name: its ``gelu`` is exact, EasyRec's goes by tanh."""
     if canonical(name) == "gelu":

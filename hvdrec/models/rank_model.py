@@ -7,8 +7,8 @@ import tensorflow as tf
 from hvdrec.errors import ConfigError
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.feed_forward.dense import Dense
-from hvdrec.models.backbone.engine import Backbone
 from hvdrec.models import base
+from hvdrec.models.backbone.engine import Backbone
 from hvdrec.models.base import ModelBuild
 from hvdrec.models.inputs import ModelInputs
 

@@ -130,12 +130,14 @@ class Described:
         inputs: The calls of input layers, in order.
         outputs: The widths of what the backbone gives.
         warnings: (path, text).
+        blocks: The widths of what each block gives, by package and name; None where it isn't tensors.
     """
 
     layers: tuple[Called, ...]
     inputs: tuple[ReadGroup, ...]
     outputs: Widths
     warnings: tuple[tuple[str, str], ...]
+    blocks: Mapping[tuple[str, str], Widths]
 
 
 def describe(graph: Graph, groups: Mapping[str, GroupWidths]) -> Described:
@@ -149,9 +151,18 @@ def describe(graph: Graph, groups: Mapping[str, GroupWidths]) -> Described:
         BlockError: A block doesn't fit what it is given.
     """
     backend = ShapeBackend(groups)
-    found = Run(graph, backend)()
+    run = Run(graph, backend)
+    found = run()
     try:
         outputs = as_widths(found)
     except ValueError as error:
         raise BlockError(graph.main.path, str(error)) from None
-    return Described(tuple(backend.layers), tuple(backend.inputs), outputs, tuple(backend.warnings))
+    blocks = {(p, name): _shown(value) for p, given in run.outputs.items() for name, value in given.items()}
+    return Described(tuple(backend.layers), tuple(backend.inputs), outputs, tuple(backend.warnings), blocks)
+
+
+def _shown(value: Any) -> Widths:
+    try:
+        return as_widths(value)
+    except ValueError:
+        return None

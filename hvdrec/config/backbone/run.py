@@ -6,7 +6,7 @@ One walk serves both, so that what is checked is what is computed.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from hvdrec.config.backbone.graph import MAIN, Block, Graph, Package
@@ -92,9 +92,10 @@ class Run:
         place = Place((MAIN, TOP_MLP), TOP_MLP, path)
         return self._guard(path, lambda: self._do.mlp(self._graph.top_mlp, found, place))
 
-    def output(self, name: str) -> Any:
-        """What a block outside of packages gave."""
-        return self._outputs[MAIN][name]
+    @property
+    def outputs(self) -> Mapping[str, Mapping[str, Any]]:
+        """What each block of each package gave, in its last call."""
+        return self._outputs
 
     def _package(self, package: Package, scope: str) -> Any:
         scope = f"{scope}{package.name}/"

@@ -31,16 +31,17 @@ class Highway(Layer):
             (
                 Dense(store, f"{scope}/gate_{i}", self.outputs, self.outputs, bias_initializer=bias),
                 Dense(store, f"{scope}/{store.automatic('dense')}", self.outputs, self.outputs),
-                activations.build(config.activation, store, f"{scope}/activation_{i}", self.outputs),
             )
             for i in range(config.num_layers)
         ]
+        # One for all layers, as EasyRec's.
+        self._activation = activations.build_unnamed(config.activation, store, scope, self.outputs)
 
     def __call__(self, inputs: tf.Tensor, run: ForwardContext) -> tf.Tensor:
         """Maps [B, D] to [B, outputs]."""
         x = inputs if self._projection is None else self._projection(inputs, run)
-        for i, (gate, transform, activation) in enumerate(self._layers):
-            h = activation(transform(x, run), run)
+        for i, (gate, transform) in enumerate(self._layers):
+            h = self._activation(transform(x, run), run)
             if self._dropout > 0.0 and run.training:
                 seed = run.seed_for(f"{self._scope}/{i}")
                 h = tf.nn.experimental.stateless_dropout(h, self._dropout, seed=seed)

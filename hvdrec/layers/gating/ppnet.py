@@ -78,9 +78,7 @@ class _GateNN(Layer):
             if params.use_bn
             else None
         )
-        dice = activations.canonical(params.activation) == "dice"
-        inner = store.automatic("dice") if dice else "act"
-        self._activation = activations.build_keras(params.activation, store, f"{scope}/{inner}", hidden)
+        self._activation = activations.build_unnamed(params.activation, store, scope, hidden)
         self._weight = Dense(
             store,
             f"{scope}/weight",

@@ -8,14 +8,26 @@ from hvdrec.layers.layer import Inputs
 
 
 def formed(embeddings: tf.Tensor, as_list: bool, as_tensor: bool) -> Inputs:
-    """Embeddings [B, N, D] side by side [B, N D]; where asked for with a list of them, or with themselves.
+    """Embeddings side by side; where asked for in a list with what `apart` gives.
 
     Args:
         embeddings: float32 [B, N, D].
         as_list: `output_tensor_list`.
         as_tensor: `output_3d_tensor`.
+
+    Returns:
+        float32 [B, N D], or a list.
     """
-    flat = tf.reshape(embeddings, [-1, embeddings.shape[1] * embeddings.shape[2]])
-    if as_list:
-        return [flat, tf.unstack(embeddings, axis=1)]
-    return [flat, embeddings] if as_tensor else flat
+    if as_list or as_tensor:
+        return [flat(embeddings), apart(embeddings, as_list)]
+    return flat(embeddings)
+
+
+def flat(embeddings: tf.Tensor) -> tf.Tensor:
+    """Embeddings [B, N, D] as [B, N D]."""
+    return tf.reshape(embeddings, [-1, embeddings.shape[1] * embeddings.shape[2]])
+
+
+def apart(embeddings: tf.Tensor, as_list: bool) -> Inputs:
+    """Embeddings [B, N, D] as a list of N tensors [B, D], or as they are."""
+    return tf.unstack(embeddings, axis=1) if as_list else embeddings

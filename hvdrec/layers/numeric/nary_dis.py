@@ -8,7 +8,7 @@ import tensorflow as tf
 from hvdrec.config.layers.nary_dis import digits, nary_forms
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.layer import Inputs, Layer, LayerBuild, Widths
-from hvdrec.layers.numeric.forms import formed
+from hvdrec.layers.numeric.forms import apart, flat
 
 
 class NaryDisEmbedding(Layer):
@@ -42,10 +42,11 @@ class NaryDisEmbedding(Layer):
             pooled.append(self._pooled(whole[:, :, None], base, first))
             first += base * digits(base)
         copies = [tf.split(each, self._copies, axis=2) for each in pooled]
-        made = [formed(tf.concat(list(parts), axis=2), *self._forms) for parts in zip(*copies, strict=True)]
-        if not any(self._forms):
-            return made[0] if self._copies == 1 else made
-        return [*(flat for flat, _ in made), *(apart for _, apart in made)]
+        made = [tf.concat(list(parts), axis=2) for parts in zip(*copies, strict=True)]
+        flats = [flat(each) for each in made]
+        if any(self._forms):
+            return [*flats, *(apart(each, self._forms[0]) for each in made)]
+        return flats[0] if self._copies == 1 else flats
 
     def _pooled(self, whole: tf.Tensor, base: int, first: int) -> tf.Tensor:
         """The embeddings of the digits in one base, pooled: [B, N, embedding_dim * num_replicas]."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from hvdrec.config.backbone.check import describe
-from hvdrec.config.backbone.graph import build_graph
+from hvdrec.config.backbone.check import Described, describe
+from hvdrec.config.backbone.graph import Graph, build_graph
 from hvdrec.config.backbone.groups import GroupWidths
 from hvdrec.config.backbone.run import BlockError, Place, Run
 from hvdrec.config.layers.shapes import Widths
@@ -27,9 +27,13 @@ class Backbone(tf.Module):
     """The layers of `model_config.backbone`.
 
     Attributes:
+        graph: Its blocks.
+        described: Their layers and shapes.
         outputs: The widths of what it gives.
     """
 
+    graph: Graph
+    described: Described
     outputs: Widths
 
     def __init__(self, build: ModelBuild, l2: float) -> None:
@@ -44,29 +48,31 @@ class Backbone(tf.Module):
         """
         super().__init__()
         groups = {name: _widths(group) for name, group in build.plan.groups.items()}
-        self._graph = build_graph(build.config.backbone, set(groups), _refuse)
+        self.graph = build_graph(build.config.backbone, set(groups), _refuse)
         try:
-            described = describe(self._graph, groups)
+            self.described = describe(self.graph, groups)
         except BlockError as error:
             raise ConfigError(f"{error.path}: {error}") from None
-        self.outputs = described.outputs
-        self._layers: dict[tuple[str, str], Layer] = {}
-        for called in described.layers:
-            if called.place.key not in self._layers:
-                self._layers[called.place.key] = build_layer(
+        self.outputs = self.described.outputs
+        # By texts, which are all that a SavedModel takes as the keys of a module's attributes.
+        self._layers: dict[str, Layer] = {}
+        for called in self.described.layers:
+            key = _layer_key(called.place)
+            if key not in self._layers:
+                self._layers[key] = build_layer(
                     called.class_name,
                     LayerBuild(build.store, called.place.scope, called.config, called.inputs, l2),
                 )
-        self._inputs: dict[tuple[tuple[str, str], bytes], InputLayer] = {}
-        for read in described.inputs:
-            key = (read.place.key, read.config.SerializeToString())
+        self._inputs: dict[str, InputLayer] = {}
+        for read in self.described.inputs:
+            key = _input_key(read.place, read.config)
             if key not in self._inputs:
                 layer = InputLayer(build.store, read.group, read.config, read.widths.features)
                 self._inputs[key] = layer
 
     def __call__(self, inputs: ModelInputs, run: ForwardContext) -> Any:
         """What the backbone gives: float32 of the widths `outputs`."""
-        return Run(self._graph, _TensorBackend(self._layers, self._inputs, inputs, run))()
+        return Run(self.graph, _TensorBackend(self._layers, self._inputs, inputs, run))()
 
 
 class _TensorBackend(TensorOperations):
@@ -74,8 +80,8 @@ class _TensorBackend(TensorOperations):
 
     def __init__(
         self,
-        layers: Mapping[tuple[str, str], Layer],
-        groups: Mapping[tuple[tuple[str, str], bytes], InputLayer],
+        layers: Mapping[str, Layer],
+        groups: Mapping[str, InputLayer],
         inputs: ModelInputs,
         run: ForwardContext,
     ) -> None:
@@ -83,7 +89,7 @@ class _TensorBackend(TensorOperations):
 
     def input_layer(self, group: str, config: Any, place: Place) -> Any:
         """See `Backend`."""
-        return self._groups[place.key, config.SerializeToString()](self._inputs, self._run)
+        return self._groups[_input_key(place, config)](self._inputs, self._run)
 
     def raw_input(self, group: str, place: Place) -> Any:
         """See `Backend`."""
@@ -95,9 +101,18 @@ class _TensorBackend(TensorOperations):
 
     def layer(self, config: Any, inputs: Any, place: Place) -> Any:
         """See `Backend`."""
-        return self._layers[place.key](inputs, self._run)
+        return self._layers[_layer_key(place)](inputs, self._run)
 
     mlp = layer
+
+
+def _layer_key(place: Place) -> str:
+    return "/".join(place.key)
+
+
+def _input_key(place: Place, config: Any) -> str:
+    """A package can read a group in several forms (`reset_input`)."""
+    return f"{_layer_key(place)}#{config.SerializeToString(deterministic=True).hex()}"
 
 
 def _refuse(path: str, text: str) -> None:
