@@ -13,7 +13,9 @@ COMMANDS = {
     "eval": "evaluate a checkpoint",
     "predict": "predict rows from a checkpoint",
     "export": "export a checkpoint as a SavedModel",
+    "retrieve": "search the items nearest to users, and say how often they were chosen",
     "describe": "say what a config makes: tables, layers, losses",
+    "feature_selection": "rank features by the dropout rates that a model has learned",
     "launch": "start a run in a scheduler's form: local, ps, pai, emr",
     "doctor": "say what works here, and what to do about what doesn't",
 }
@@ -21,7 +23,7 @@ COMMANDS = {
 
 def usage() -> str:
     """The list of commands."""
-    lines = [f"  {name:8} {what}" for name, what in COMMANDS.items()]
+    lines = [f"  {name:17} {what}" for name, what in COMMANDS.items()]
     return "\n".join(
         ["usage: hvdrec COMMAND ...", *lines, "`hvdrec COMMAND --help` lists a command's flags."]
     )

@@ -15,7 +15,7 @@ from hvdrec.config import Config
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.launch import join_group
 from hvdrec.serving import saved_model
-from hvdrec.serving.assets import asset_files
+from hvdrec.serving.assets import model_assets
 from hvdrec.serving.module import ServingModule
 from hvdrec.trainer.job import Job
 from hvdrec.trainer.run import log
@@ -50,7 +50,7 @@ def _export(
     config: Config, group: ReplicaGroup, flags: Any, here: RunFolder, checkpoint: str | None
 ) -> tuple[str, int]:
     """Exports; gives where and which step."""
-    assets = asset_files(config.proto.export_config.asset_files)
+    assets = model_assets(config.proto)
     folder = storage.local(flags.export_dir)
     done = storage.join(folder, flags.export_done_file) if flags.export_done_file else ""
     if storage.is_remote(folder):

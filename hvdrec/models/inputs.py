@@ -110,6 +110,9 @@ class ModelInputs:
             # The layers are those of the whole plan, the places those of this one.
             combined = zip(group.combined, self._layers.combiners(name), strict=False)
             parts += [self._combined(own.feature, layer) for own, (_, layer) in combined]
+            if parts:
+                side_by_side = parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
+                parts = [self._layers.dropped(name, side_by_side, self._run_context)]
             attended = zip(group.attention, self._layers.attention(name), strict=False)
             parts += [layer(self.attention(own), self._run_context) for own, (_, layer) in attended]
             self._groups[name] = parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)

@@ -76,7 +76,7 @@ class Recommender(tf.Module):
         self.strategy = placement.banks(_layouts(plan), seed)
         heads = heads_of(proto)
         self.heads = [build_head(head) for head in heads]
-        self.group_layers = GroupLayers(plan, self.store, kernel_l2(config))
+        self.group_layers = GroupLayers(plan, self.store, kernel_l2(config), _dropout(config))
         self.model = build_model(ModelBuild(config, plan, self.store, heads))
         self.loss_set = LossSet(heads, config.loss_weight_strategy, self._loss_variable)
         self.terms = [*self.model.loss_terms(), *self._added_terms()]
@@ -111,6 +111,7 @@ class Recommender(tf.Module):
     def forward(self, batch: Batch, touched: Sequence[tf.Tensor], run: ForwardContext) -> ForwardResult:
         """Runs the model on a packed batch and the rows `touch` gave for it."""
         inputs = ModelInputs(self.plan, batch, touched, self.group_layers, run)
+        self.group_layers.add_penalty(tf.shape(batch["dense"])[0], run)
         outputs = self.model.forward(inputs, run)
         return ForwardResult(outputs, self.embedding_regularization * inputs.all_squared, run.losses)
 
@@ -188,6 +189,10 @@ class Recommender(tf.Module):
         found = self.model.predictions(output.outputs)
         heads = [(head, head.predictions(output.outputs)) for head in self.heads]
         return {**{head.named(n): t for head, each in heads for n, t in each.items()}, **found}
+
+
+def _dropout(config: Any) -> Any:
+    return config.variational_dropout if config.HasField("variational_dropout") else None
 
 
 def _layouts(plan: FeaturePlan) -> list[BankLayout]:

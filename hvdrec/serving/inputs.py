@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from hvdrec.config.protos import dataset_pb2, feature_config_pb2
+from hvdrec.config.support import TEXT_INPUTS
 from hvdrec.errors import ConfigError
 from hvdrec.features.fields import id_names
 from hvdrec.features.plan import FeaturePlan
@@ -155,12 +156,12 @@ def _several(proto: Any) -> dict[str, tf.DType | None]:
 def _lists(proto: Any, natural: Mapping[str, tf.DType | None]) -> dict[str, tf.DType | None]:
     """Fields whose several values can only come as lists: those declared as numbers, and their partners.
 
-    A text holds several values too; a number doesn't, so only files with lists (not CSV) have such fields.
+    A text holds several values too; a number doesn't, so only files with lists have such fields.
     """
     kinds = {f.input_name: f.input_type for f in proto.data_config.input_fields}
-    text, csv = dataset_pb2.DatasetConfig.STRING, _is_csv(proto)
+    text, written = dataset_pb2.DatasetConfig.STRING, _is_text(proto)
     found: dict[str, tf.DType | None] = {}
-    for config in () if csv else _features(proto):
+    for config in () if written else _features(proto):
         names = [name for name in config.input_names[:2] if name in natural]
         if config.feature_type == feature_config_pb2.FeatureConfig.RawFeature:
             found.update({name: natural[name] for name in names[:1] if kinds[name] != text})
@@ -170,9 +171,9 @@ def _lists(proto: Any, natural: Mapping[str, tf.DType | None]) -> dict[str, tf.D
     return found
 
 
-def _is_csv(proto: Any) -> bool:
+def _is_text(proto: Any) -> bool:
     field = proto.data_config.DESCRIPTOR.fields_by_name["input_type"]
-    return field.enum_type.values_by_number[proto.data_config.input_type].name.startswith("CSV")
+    return field.enum_type.values_by_number[proto.data_config.input_type].name in TEXT_INPUTS
 
 
 def _check_several(plan: FeaturePlan, several: Mapping[str, Any]) -> None:

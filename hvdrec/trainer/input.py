@@ -24,7 +24,7 @@ def open_batches(
     group: ReplicaGroup,
     training: bool,
     start: InputPosition | None = None,
-    paths: list[str] | None = None,
+    paths: list[Any] | None = None,
 ) -> Loader:
     """This rank's packed batches, read and packed by background threads (collective).
 

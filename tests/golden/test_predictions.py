@@ -19,6 +19,8 @@ RUNS = (
     "simple_multi_task_taobao",
     "dbmtl_taobao",
     "expr_feature_taobao",
+    "lookup_feature",
+    "variational_dropout_dbmtl",
     "din_taobao",
     "dssm_inbatch_taobao",
     "dssm_neg_sampler_taobao",
