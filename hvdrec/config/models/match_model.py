@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from hvdrec.config.backbone.check import Described
 from hvdrec.config.expand import feature_list, feature_name
@@ -18,7 +18,7 @@ class MatchModelSpec(BackboneSpec, MatchSpec):
     """A `backbone` whose outputs `user_tower_idx_in_output` and `item_tower_idx_in_output` are compared."""
 
     name = "MatchModel"
-    needs: Mapping[str, bool] = {}
+    needs: ClassVar[Mapping[str, bool]] = {}
     order = ()
     widths = ()
     reads = (
