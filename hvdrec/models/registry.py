@@ -15,6 +15,7 @@ from hvdrec.models.dropoutnet import DropoutNet
 from hvdrec.models.dssm import DSSM
 from hvdrec.models.dssm_senet import DSSM_SENet
 from hvdrec.models.fm import FM
+from hvdrec.models.match_model import MatchModel
 from hvdrec.models.mind import MIND
 from hvdrec.models.mmoe import MMoE
 from hvdrec.models.multi_task_model import MultiTaskModel
@@ -41,6 +42,7 @@ MODELS: dict[str, type[Model]] = {
     "DropoutNet": DropoutNet,
     "FM": FM,
     "MMoE": MMoE,
+    "MatchModel": MatchModel,
     "MultiTaskModel": MultiTaskModel,
     "MultiTower": MultiTower,
     "MultiTowerBST": MultiTowerBST,

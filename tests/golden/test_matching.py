@@ -17,6 +17,9 @@ from hvdrec.data.batch import InputPosition
 from hvdrec.data.negatives import sampler as samplers
 from hvdrec.data.negatives.sampler import Drawn, Sampler
 from hvdrec.losses import softmax_cross_entropy
+from hvdrec.models import match_model
+from hvdrec.models.backbone.engine import Backbone
+from hvdrec.models.base import ModelBuild
 from hvdrec.ops.in_batch_softmax import masked_pairs
 from hvdrec.parallel.single import SingleReplica
 from hvdrec.trainer import input as trainer_input
@@ -104,6 +107,18 @@ def test_rounding_alone_parts_these(
     replay(run, monkeypatch)
     monkeypatch.setattr(softmax_cross_entropy, "candidate_loss", as_easyrec)
     assert parted(our_trace(run, tmp_path / "run")[:steps], run.trace()[:steps]) < 1e-4
+
+
+def test_trace_of_a_backbone(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EasyRec loses the l2_regularization of a backbone's layers; without it, its losses until rounding parts them."""
+
+    def unregularized(build: ModelBuild, l2: float) -> Backbone:
+        return Backbone(build, 0.0)
+
+    run = golden_run("dssm_backbone_taobao")
+    monkeypatch.setattr(match_model, "Backbone", unregularized)
+    monkeypatch.setattr(softmax_cross_entropy, "candidate_loss", as_easyrec)
+    assert parted(our_trace(run, tmp_path / "run")[:12], run.trace()[:12]) < 1e-4
 
 
 def test_evaluation(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

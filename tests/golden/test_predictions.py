@@ -26,6 +26,7 @@ RUNS = (
     "dssm_neg_sampler_taobao",
     "dssm_hard_neg_taobao",
     "dssm_senet_taobao",
+    "dssm_backbone_taobao",
     "dat_taobao",
     "mind_taobao",
     "mind_default_routing_taobao",

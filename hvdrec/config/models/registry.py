@@ -15,6 +15,7 @@ from hvdrec.config.models.dropoutnet import DropoutNetSpec
 from hvdrec.config.models.dssm import DSSMSpec
 from hvdrec.config.models.dssm_senet import DSSMSENetSpec
 from hvdrec.config.models.fm import FMSpec
+from hvdrec.config.models.match_model import MatchModelSpec
 from hvdrec.config.models.mind import MINDSpec
 from hvdrec.config.models.mmoe import MMoESpec
 from hvdrec.config.models.multi_task_model import MultiTaskModelSpec
@@ -51,6 +52,7 @@ SPECS: dict[str, ModelSpec] = {
         DSSMSENetSpec(),
         DATSpec(),
         MINDSpec(),
+        MatchModelSpec(),
         PDNSpec(),
         RankModelSpec(),
         MultiTaskModelSpec(),

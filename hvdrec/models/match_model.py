@@ -1,0 +1,80 @@
+"""EasyRec's MatchModel: a backbone that gives users and items, and their similarity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from hvdrec.errors import ConfigError
+from hvdrec.features.plan import GroupFeature
+from hvdrec.layers.context import ForwardContext
+from hvdrec.layers.jagged import Jagged
+from hvdrec.models.backbone.engine import Backbone
+from hvdrec.models.base import ModelBuild
+from hvdrec.models.inputs import ModelInputs
+from hvdrec.models.matching import MatchingModel, Similarity
+
+
+class MatchModel(MatchingModel):
+    """Two of the backbone's outputs are users and items."""
+
+    def __init__(self, build: ModelBuild) -> None:
+        """Builds the layers.
+
+        Raises:
+            ConfigError: The backbone doesn't give users and items of one width.
+        """
+        super().__init__(build)
+        self.backbone = Backbone(build, self.l2)
+        self._places = int(self.config.user_tower_idx_in_output), int(self.config.item_tower_idx_in_output)
+        outputs = self.backbone.outputs
+        if not isinstance(outputs, list) or not all(0 <= place < len(outputs) for place in self._places):
+            raise ConfigError("model_config.backbone: MatchModel needs users and items among its outputs")
+        self.similarity = Similarity(self.store, self.config)
+
+    def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
+        """See `Similarity.outputs`."""
+        users, items = self._sides(inputs, run)
+        return self.similarity.outputs(users, items, inputs)
+
+    def _sides(self, inputs: ModelInputs, run: ForwardContext) -> tuple[tf.Tensor, tf.Tensor]:
+        outputs = self.backbone(inputs if inputs.sampled is None else _WithSampled(inputs), run)
+        users, items = (self.similarity.normalised(outputs[place]) for place in self._places)
+        return users, items
+
+    def users(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
+        """See `MatchingModel.users`; the items' groups must be there too."""
+        return self._sides(inputs, run)[0]
+
+    def items(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
+        """See `MatchingModel.items`; the users' groups must be there too."""
+        return self._sides(inputs, run)[1]
+
+
+class _WithSampled(ModelInputs):
+    """A batch whose groups of items have the sampled items behind those of the rows."""
+
+    def __init__(self, inputs: ModelInputs) -> None:
+        assert inputs.sampled is not None
+        self.plan = inputs.plan
+        self._inputs, self._more = inputs, inputs.sampled
+
+    def concat(self, name: str) -> tf.Tensor:
+        """See `ModelInputs.concat`."""
+        return self._inputs.candidates(name) if self._is_of_items(name) else self._inputs.concat(name)
+
+    def features(self, name: str) -> list[tf.Tensor]:
+        """See `ModelInputs.features`."""
+        found = self._inputs.features(name)
+        if not self._is_of_items(name):
+            return found
+        pairs = zip(found, self._more.features(name), strict=True)
+        return [tf.concat(pair, axis=0) for pair in pairs]
+
+    def sequence(self, features: Sequence[GroupFeature]) -> Jagged:
+        """See `ModelInputs.sequence`."""
+        return self._inputs.sequence(features)
+
+    def _is_of_items(self, name: str) -> bool:
+        return name in self._more.plan.groups
