@@ -63,7 +63,9 @@ def _table(parameters: Sequence[Parameter], message: Any) -> Iterator[str]:
 def _block(spec: LayerSpec) -> Iterator[str]:
     yield f"### {spec.class_name}"
     yield ""
-    yield f"{spec.formula[0].upper()}{spec.formula[1:]}"
+    # A name such as x stays as it is.
+    named = spec.formula[:2] in ("x ", "q ")
+    yield spec.formula if named else f"{spec.formula[0].upper()}{spec.formula[1:]}"
     yield ""
     form = "Parameters in `st_params`." if spec.parameters else ""
     if spec.field:

@@ -13,6 +13,7 @@ COMMANDS = {
     "eval": "evaluate a checkpoint",
     "predict": "predict rows from a checkpoint",
     "export": "export a checkpoint as a SavedModel",
+    "retrieve": "search the items nearest to users, and say how often they were chosen",
     "describe": "say what a config makes: tables, layers, losses",
     "feature_selection": "rank features by the dropout rates that a model has learned",
     "launch": "start a run in a scheduler's form: local, ps, pai, emr",

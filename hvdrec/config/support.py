@@ -101,7 +101,6 @@ REFUSED = {
     "DatasetConfig.Field.ignore_val": "values to leave out are not supported; take them out of the data",
     "FeatureConfig.ev_params": f"embedding variables: {_ALIBABA}; use hash_bucket_size",
     "SequenceCombiner.multi_head_attention": "is not supported, nor is it in EasyRec; use attention",
-    "SequenceCombiner.text_cnn": f"{_NOT_YET}; use attention",
     "FeatureGroupConfig.negative_sampler": _SAMPLER,
     "EasyRecModel.ev_params": f"embedding variables: {_ALIBABA}; use hash_bucket_size",
     "EasyRecModel.kd": f"knowledge distillation {_NOT_YET}; remove it",

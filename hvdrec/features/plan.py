@@ -7,6 +7,7 @@ import enum
 import functools
 from typing import Any
 
+from hvdrec.config.combiners import combined_width
 from hvdrec.features.layout import ArraySpec, packed_arrays
 from hvdrec.features.packer_spec import PackerSpec
 
@@ -191,7 +192,7 @@ class CombinedSequence:
     @property
     def width(self) -> int:
         """Columns of the vector."""
-        return self.feature.width
+        return combined_width(self.config, self.feature.width)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,11 +6,16 @@ from typing import Any
 
 import tensorflow as tf
 
+from hvdrec.config.combiners import text_cnn
+from hvdrec.config.layers.spec import LayerConfig
 from hvdrec.config.protos import dnn_pb2
 from hvdrec.features.plan import AttentionGroup, CombinedSequence, FeaturePlan
 from hvdrec.layers.attention.pooling import AttentionPooling
 from hvdrec.layers.attention.target import AttentionWidths, KeyOptions, TargetAttention
 from hvdrec.layers.context import ForwardContext
+from hvdrec.layers.jagged import Jagged
+from hvdrec.layers.layer import Layer, LayerBuild
+from hvdrec.layers.sequence.text_cnn import TextCNN
 from hvdrec.layers.variables import VariableStore
 from hvdrec.layers.variational_dropout import LOSS, VariationalDropout
 
@@ -40,15 +45,13 @@ class GroupLayers(tf.Module):
             ConfigError: Keys and histories don't fit.
         """
         super().__init__()
-        self._combiners: dict[str, list[tuple[CombinedSequence, AttentionPooling]]] = {}
+        self._combiners: dict[str, list[tuple[CombinedSequence, Layer]]] = {}
         self._attention: dict[str, list[tuple[AttentionGroup, TargetAttention]]] = {}
         self._dropouts: dict[str, VariationalDropout] = {}
         if plan is None or store is None:
             return
         for group in plan.groups.values():
-            self._combiners[group.name] = [
-                (c, AttentionPooling(store, c.scope, c.feature.width, l2)) for c in group.combined
-            ]
+            self._combiners[group.name] = [(c, _combiner(c, store, l2)) for c in group.combined]
             self._attention[group.name] = [(a, _attention(a, store, l2)) for a in group.attention]
             widths = [*(f.width for f in group.features), *(c.width for c in group.combined)]
             if dropout is not None and widths:
@@ -56,7 +59,7 @@ class GroupLayers(tf.Module):
         if self._dropouts:
             store.add_loss(LOSS)
 
-    def combiners(self, group: str) -> list[tuple[CombinedSequence, AttentionPooling]]:
+    def combiners(self, group: str) -> list[tuple[CombinedSequence, Layer]]:
         """The sequences of a feature group that become one vector, in order, with the layer of each."""
         return self._combiners.get(group, [])
 
@@ -72,6 +75,35 @@ class GroupLayers(tf.Module):
         """Gives a pass over so many rows of this rank the loss of variational dropout, if there is any."""
         if self._dropouts and run.training:
             run.losses[LOSS] = tf.add_n([dropout.penalty(rows) for dropout in self._dropouts.values()])
+
+
+class PaddedConvolutions(Layer):
+    """`sequence_combiner { text_cnn {} }`: convolutions need a rectangle."""
+
+    def __init__(self, store: VariableStore, scope: str, config: LayerConfig, width: int) -> None:
+        """Builds TextCNN; EasyRec keeps its kernels out of `l2_regularization`.
+
+        Args:
+            store: Makes the variables.
+            scope: Their prefix.
+            config: The parameters of TextCNN.
+            width: Columns of an element.
+        """
+        super().__init__()
+        self._length = config.pad_sequence_length or None
+        self._layer = TextCNN(LayerBuild(store, scope, config, [(None, width), (), None]))
+        self.outputs = self._layer.outputs
+
+    def __call__(self, inputs: Jagged, run: ForwardContext) -> tf.Tensor:
+        """Maps [E, width] to float32 [B, outputs]."""
+        return self._layer([inputs.padded(self._length), inputs.lengths, None], run)
+
+
+def _combiner(combined: CombinedSequence, store: VariableStore, l2: float) -> Layer:
+    width, found = combined.feature.width, text_cnn(combined.config)
+    if found is None:
+        return AttentionPooling(store, combined.scope, width, l2)
+    return PaddedConvolutions(store, f"{combined.scope}/{combined.name}_text_cnn", found[0], width)
 
 
 def _attention(group: AttentionGroup, store: VariableStore, l2: float) -> TargetAttention:

@@ -118,16 +118,6 @@ class ModelInputs:
             self._groups[name] = parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
         return self._groups[name]
 
-    def features(self, name: str) -> list[tf.Tensor]:
-        """The group's features with one vector a row, each alone: float32 [B, width]."""
-        if name not in self._features:
-            group = group_of(self._plan, name)
-            whole = self._side_by_side(group.features) if group.sequences else self.concat(name)
-            widths = [feature.width for feature in group.features] + [own.width for own in group.combined]
-            rest = int(whole.shape[1]) - sum(widths)
-            self._features[name] = tf.split(whole, [*widths, rest], axis=1)[: len(widths)]
-        return self._features[name]
-
     def sequences(self, several: Iterable[Sequence[GroupFeature]]) -> list[Jagged]:
         """What `sequence` gives of each, all of which have the same lengths."""
         parts = [list(features) for features in several]
@@ -135,6 +125,17 @@ class ModelInputs:
         sizes = [sum(feature.width for feature in part) for part in parts]
         split = tf.split(whole.values, sizes, axis=1)
         return [Jagged(values, whole.rows, whole.lengths) for values in split]
+
+    def features(self, name: str) -> list[tf.Tensor]:
+        """The parts of a group, each alone, float32 [B, width]; beside sequences only the features."""
+        if name not in self._features:
+            group = group_of(self._plan, name)
+            widths = [width for _, width in group.widths]
+            if group.sequences:
+                widths = [feature.width for feature in group.features]
+            whole = self._side_by_side(group.features) if group.sequences else self.concat(name)
+            self._features[name] = tf.split(whole, widths, axis=1)
+        return self._features[name]
 
     def sequence(self, features: Sequence[GroupFeature]) -> Jagged:
         """Sequences side by side: the elements of all rows, [E, sum of widths].

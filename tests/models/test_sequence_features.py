@@ -84,44 +84,72 @@ COMBINED = f"""model_class: "MultiTower"
     final_dnn {{ hidden_units: [4] }} l2_regularization: {L2} }}"""
 
 
-def _combined(oracle: Oracle, scope: str) -> np.ndarray:
-    """The history t, whose elements are means, by attention."""
+def _histories(oracle: Oracle, scope: str) -> list[np.ndarray]:
+    """The history t of each row, whose elements are means, [elements, D]."""
     table = oracle.get(f"{scope}/embedding_weights")
-    kernel = oracle.get(f"{scope}/attention/kernel")
     found = []
     for cell in (row[7] for row in histories.ROWS):
         elements = [[histories.hashed("t", v) for v in part.split(";") if v] for part in cell.split("|")]
         while elements and not elements[-1]:
             elements.pop()
-        h = np.array([table[ids].mean(axis=0) if ids else np.zeros(table.shape[1]) for ids in elements])
-        h = h.reshape(-1, table.shape[1])
-        vector = histories.softmax((h @ kernel)[:, 0]) @ h if len(h) else np.zeros(table.shape[1])
-        # EasyRec's penalty has the elements and what is made of them.
-        oracle.squared += float(np.sum(h**2) + np.sum(vector**2))
-        found.append(vector)
-    return np.stack(found)
+        h = [table[ids].mean(axis=0) if ids else np.zeros(table.shape[1]) for ids in elements]
+        found.append(np.reshape(h, [-1, table.shape[1]]))
+    return found
 
 
-def test_sequence_combiner() -> None:
+def _attention_pooling(oracle: Oracle, scope: str, _: int) -> np.ndarray:
+    kernel = oracle.get(f"{scope}/attention/kernel")
+    rows = _histories(oracle, scope)
+    vectors = np.stack([histories.softmax((h @ kernel)[:, 0]) @ h if len(h) else h.sum(axis=0) for h in rows])
+    return _penalised(oracle, rows, vectors)
+
+
+def _text_cnn(oracle: Oracle, scope: str, group: int) -> np.ndarray:
+    """Two convolutions over histories of three places."""
+    rows = _histories(oracle, scope)
+    x = np.stack([np.pad(h, [(0, 3 - len(h)), (0, 0)]) for h in rows])
+    found = []
+    for i, size in enumerate((1, 2)):
+        name = f"{scope}/t_embedding_text_cnn/conv1d{f'_{2 * group + i}' if group + i else ''}"
+        kernel = oracle.get(f"{name}/kernel")
+        windows = np.stack([x[:, p : p + size] for p in range(4 - size)], axis=1)
+        convolved = np.einsum("bpsd,sdf->bpf", windows, kernel) + oracle.get(f"{name}/bias")
+        found.append(np.maximum(convolved, 0.0).max(axis=1))
+    return _penalised(oracle, rows, np.concatenate(found, axis=1))
+
+
+def _penalised(oracle: Oracle, rows: list[np.ndarray], vectors: np.ndarray) -> np.ndarray:
+    """EasyRec's penalty has the elements and what is made of them."""
+    oracle.squared += float(np.sum(vectors**2) + sum(np.sum(h**2) for h in rows))
+    return vectors
+
+
+COMBINERS = {
+    "attention {}": (_attention_pooling, {"t_embedding/attention", "t_embedding_1/attention"}, set()),
+    "text_cnn { filter_sizes: [1, 2] num_filters: [3, 2] pad_sequence_length: 3 }": (
+        *(_text_cnn, set()),
+        # Above 0 everywhere, so that it moves all rows alike.
+        {"t_embedding_1/t_embedding_text_cnn/conv1d_3/bias"},
+    ),
+}
+
+
+@pytest.mark.parametrize("combiner", COMBINERS)
+def test_sequence_combiner(combiner: str) -> None:
+    combine, kernels, cancelled = COMBINERS[combiner]
+
     def formula(oracle: Oracle) -> np.ndarray:
         parts = {"a": ("u", "input_layer", "t_embedding"), "b": ("i", "input_layer_1", "t_embedding_1")}
         towers = []
-        for group, (name, scope, own) in parts.items():
-            x = np.concatenate([*_embedded(oracle, [name], scope), _combined(oracle, own)], axis=1)
+        for i, (group, (name, scope, own)) in enumerate(parts.items()):
+            x = np.concatenate([*_embedded(oracle, [name], scope), combine(oracle, own, i)], axis=1)
             towers.append(oracle.dnn(f"{group}_dnn", oracle.batch_norm(f"{group}_fea_bn", x), 1, norm=True))
         return oracle.dense("output", oracle.dnn("final_dnn", np.concatenate(towers, axis=1), 1, norm=True))
 
-    built = histories.build(COMBINED, "sequence_combiner { attention {} }")
+    built = histories.build(COMBINED, f"sequence_combiner {{ {combiner} }}")
     check_logits(built, formula)
-    check_gradients(built, {"a_fea_bn/beta", "b_fea_bn/beta"})
-    kernels = {
-        "a_dnn/dnn_0",
-        "b_dnn/dnn_0",
-        "final_dnn/dnn_0",
-        "t_embedding/attention",
-        "t_embedding_1/attention",
-    }
-    check_penalties(built, formula, kernels)
+    check_gradients(built, {"a_fea_bn/beta", "b_fea_bn/beta", *cancelled})
+    check_penalties(built, formula, {"a_dnn/dnn_0", "b_dnn/dnn_0", "final_dnn/dnn_0", *kernels})
     np.testing.assert_allclose(built.served()["probs"], built.predicted()["probs"], rtol=1e-5)
 
 

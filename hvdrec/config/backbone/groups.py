@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from hvdrec.config.backbone.graph import Graph
+from hvdrec.config.combiners import combined_width
 from hvdrec.config.expand import feature_list, feature_name
 from hvdrec.config.layers.shapes import Widths
+from hvdrec.config.models.attention import attended_width
 from hvdrec.config.names import enum_name
 
 
@@ -17,21 +19,20 @@ class GroupWidths:
     """The widths of a group's features.
 
     Attributes:
-        features: Of features with one value in a row, in the group's order.
+        features: Of features with one value in a row, in the group's order. Where no sequence stays one,
+            behind them those of sequences that become one vector, and of what `sequence_features` add.
         sequences: Of the elements of sequences.
         numbers: Whether all features with one value are numbers.
-        attended: The width that `sequence_features` add.
     """
 
     features: tuple[int, ...]
     sequences: tuple[int, ...] = ()
     numbers: bool = False
-    attended: int = 0
 
     @property
     def width(self) -> int:
         """The columns of the features side by side."""
-        return sum(self.features) + self.attended
+        return sum(self.features)
 
 
 def group_widths(proto: Any, wide: int) -> dict[str, GroupWidths]:
@@ -43,33 +44,26 @@ def group_widths(proto: Any, wide: int) -> dict[str, GroupWidths]:
     """
     configs = {feature_name(config): config for config in feature_list(proto)}
     return {
-        group.group_name: _widths(group, configs, wide)
+        group.group_name: _widths(proto, group, configs, wide)
         for group in proto.model_config.feature_groups
         if all(name in configs for name in group.feature_names)
     }
 
 
-def _widths(group: Any, configs: Mapping[str, Any], wide: int) -> GroupWidths:
+def _widths(proto: Any, group: Any, configs: Mapping[str, Any], wide: int) -> GroupWidths:
     is_wide = enum_name(group, "wide_deep") == "WIDE"
     chosen = [configs[name] for name in group.feature_names]
     sequences = [c for c in chosen if _is_sequence(c)]
-    # Sequences that become one vector come behind all others.
-    plain = [c for c in chosen if enum_name(c, "feature_type") != "SequenceFeature"]
-    combined = [c for c in chosen if c not in plain and c not in sequences]
-    combined.sort(key=feature_name)
-
-    def total(names: Iterable[str]) -> int:
-        return sum(_width(configs[name]) for name in names if name in configs)
-
+    combined = [c for c in chosen if c.HasField("sequence_combiner")]
+    plain = [c for c in chosen if c not in sequences and c not in combined]
+    features = [wide if is_wide else _width(c) for c in plain]
+    if not sequences:
+        features += [combined_width(c.sequence_combiner, _width(c)) for c in combined]
+        features += [attended_width(proto, attention) for attention in group.sequence_features]
     return GroupWidths(
-        features=tuple(wide if is_wide else _width(c) for c in (*plain, *combined)),
+        features=tuple(features),
         sequences=tuple(_width(c) for c in sequences),
-        numbers=bool(plain) and not is_wide and not combined and all(_is_number(c) for c in plain),
-        attended=sum(
-            total(one.hist_seq) * (1 + attention.need_key_feature) + total(one.aux_hist_seq)
-            for attention in group.sequence_features
-            for one in attention.seq_att_map
-        ),
+        numbers=len(features) == len(plain) > 0 and not is_wide and all(_is_number(c) for c in plain),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from hvdrec.config import support
 from hvdrec.config.checks.expressions import check_expression
 from hvdrec.config.checks.sequences import attended_names
+from hvdrec.config.combiners import text_cnn
 from hvdrec.config.expand import feature_list, feature_list_path, feature_name
 from hvdrec.config.feature_values import COMBINERS, POOLS, normalizer, refusal
 from hvdrec.config.names import enum_name
@@ -196,12 +197,15 @@ def _check_sequence(report: Report, feature: Any, path: str, kinds: Sequence[str
 
 def _check_combiner(report: Report, feature: Any, path: str) -> None:
     """Checks what makes one vector of a sequence."""
+    path = f"{path}.sequence_combiner"
     if feature.sequence_combiner.WhichOneof("combiner") is None:
-        report.error(f"{path}.sequence_combiner", "is empty; write attention {} into it")
+        report.error(path, "is empty; write attention {} or text_cnn {} into it")
     elif not feature.embedding_dim:
-        report.error(
-            f"{path}.sequence_combiner", "needs embedding_dim; numbers as they are can't be combined"
-        )
+        report.error(path, "needs embedding_dim; numbers as they are can't be combined")
+    found = text_cnn(feature.sequence_combiner)
+    for problem in found[1] if found is not None else ():
+        tell = report.warn if problem.warning else report.error
+        tell(f"{path}.text_cnn{problem.path and '.'}{problem.path}", problem.text)
 
 
 def _check_number_sequence(report: Report, feature: Any, path: str) -> None:

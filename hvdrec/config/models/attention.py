@@ -28,7 +28,7 @@ def check_maps(report: Report, group: Any, path: str, any_width: bool = False) -
             for i, name in enumerate(getattr(one, field)):
                 place = f"{path}.seq_att_map[{m}].{field}[{i}]"
                 known &= _check_feature(report, features, name, place, is_key=field == "key")
-    keys, histories = (_listed(report, group, field) for field in ("key", "hist_seq"))
+    keys, histories = (_listed(report.config.proto, group, field) for field in ("key", "hist_seq"))
     if not keys or not histories:
         report.error(path, f"seq_att_map has no {'hist_seq' if keys else 'key'}")
     elif known and not any_width and _sum(keys) != _sum(histories):
@@ -48,11 +48,9 @@ def _check_feature(report: Report, features: dict[str, Any], name: str, place: s
     return True
 
 
-def _listed(report: Report, group: Any, field: str) -> list[tuple[str, int]]:
+def _listed(proto: Any, group: Any, field: str) -> list[tuple[str, int]]:
     """The features that a field of the maps names, with their widths; 0 for one that isn't there."""
-    widths = {
-        feature_name(f): int(f.embedding_dim or f.raw_input_dim) for f in feature_list(report.config.proto)
-    }
+    widths = {feature_name(f): int(f.embedding_dim or f.raw_input_dim) for f in feature_list(proto)}
     return [(name, widths.get(name, 0)) for one in group.seq_att_map for name in getattr(one, field)]
 
 
@@ -66,18 +64,18 @@ def _added(widths: Sequence[tuple[str, int]]) -> str:
     return each if len(widths) == 1 else f"{each} = {_sum(widths)}"
 
 
-def history_width(report: Report, group: Any) -> int:
+def history_width(proto: Any, group: Any) -> int:
     """The columns of an element of the histories of a `SeqAttGroupConfig`."""
-    return _sum(_listed(report, group, "hist_seq"))
+    return _sum(_listed(proto, group, "hist_seq"))
 
 
-def attended_width(report: Report, group: Any) -> int:
+def attended_width(proto: Any, group: Any) -> int:
     """The columns that target attention makes of a `SeqAttGroupConfig` whose features are there."""
     last = type(group)(seq_att_map=group.seq_att_map[-1:])
-    auxiliary = _sum(_listed(report, last, "aux_hist_seq"))
-    return history_width(report, group) * (1 + group.need_key_feature) + auxiliary
+    auxiliary = _sum(_listed(proto, last, "aux_hist_seq"))
+    return history_width(proto, group) * (1 + group.need_key_feature) + auxiliary
 
 
-def attended_features(report: Report, group: Any) -> dict[str, int]:
+def attended_features(proto: Any, group: Any) -> dict[str, int]:
     """The features of a `SeqAttGroupConfig`, with their widths."""
-    return {name: width for field in _FIELDS for name, width in _listed(report, group, field)}
+    return {name: width for field in _FIELDS for name, width in _listed(proto, group, field)}

@@ -31,7 +31,7 @@ class AutoIntSpec(ModelSpec):
             check.error(GROUPS, f"{self.name} needs group 'all' with wide_deep: DEEP")
         widths = {n: w for n, w in check.widths("all").items() if n in group.feature_names}
         for attention in group.sequence_features:
-            widths.update(attended_features(check.report, attention))
+            widths.update(attended_features(check.proto, attention))
         if len(set(widths.values())) > 1:
             (first, width), *rest = widths.items()
             name, other = next((n, w) for n, w in rest if w != width)

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from hvdrec.config.combiners import combined_width
 from hvdrec.config.expand import feature_list, feature_name
 from hvdrec.config.models.attention import attended_width
 from hvdrec.config.names import enum_name, hint
@@ -57,10 +58,10 @@ class ModelCheck:
         """The numbers each part of a group gives: a feature its `embedding_dim`, or those of its cells."""
         if group not in self.groups:
             return {}
-        dims = {feature_name(f): int(f.embedding_dim or f.raw_input_dim) for f in feature_list(self.proto)}
+        dims = {feature_name(f): _width(f) for f in feature_list(self.proto)}
         found = {name: dims[name] for name in self.groups[group].feature_names if name in dims}
         for attention in self.groups[group].sequence_features:
-            found[f"sequence_features {attention.group_name!r}"] = attended_width(self.report, attention)
+            found[f"sequence_features {attention.group_name!r}"] = attended_width(self.proto, attention)
         return found
 
     def need_one_width(self, group: str) -> None:
@@ -84,6 +85,13 @@ class ModelCheck:
             kind = enum_name(field, "input_type")
             if field.input_name == column and kind != "STRING":
                 self.error(path, f"{column!r} is {kind}; it must be STRING")
+
+
+def _width(feature: Any) -> int:
+    width = int(feature.embedding_dim or feature.raw_input_dim)
+    return (
+        combined_width(feature.sequence_combiner, width) if feature.HasField("sequence_combiner") else width
+    )
 
 
 def check_id_column(report: Report, name: str, path: str) -> None:

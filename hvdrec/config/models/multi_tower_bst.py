@@ -20,7 +20,7 @@ class MultiTowerBSTSpec(AttendingTowerSpec):
         super().check(check)
         towers = check.block.bst_towers
         groups = {group.group_name: group for group in check.model.seq_att_groups}
-        widths = [history_width(check.report, groups[t.input]) for t in towers if t.input in groups]
+        widths = [history_width(check.proto, groups[t.input]) for t in towers if t.input in groups]
         shared = "bst_towers share the weights of their attention, so all need"
         if len(set(widths)) > 1:
             listed = " and ".join(map(str, sorted(set(widths))))

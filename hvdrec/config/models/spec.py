@@ -47,9 +47,9 @@ class ModelSpec:
     extra_losses: ClassVar[tuple[str, ...]] = ()
     attention: ClassVar[bool] = False
     sequences: ClassVar[bool] = False
-    backbone: ClassVar[bool] = False
     sequence_groups: ClassVar[tuple[str, ...]] = ()
     aligned_groups: ClassVar[tuple[str, ...]] = ()
+    backbone: ClassVar[bool] = False
     most_optimizers: ClassVar[int] = 2
     refused: ClassVar[Mapping[str, str]] = {}
     ignored: ClassVar[Mapping[str, str]] = {}

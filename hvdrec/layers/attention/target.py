@@ -113,7 +113,7 @@ class TargetAttention(Layer):
         self.outputs = widths.history * (1 + key.kept) + sum(widths.auxiliary)
         self._dnn = EmbeddingDNN(store, name, config, 4 * widths.history, l2)
 
-    def __call__(self, inputs: Any, run: ForwardContext) -> tf.Tensor:
+    def __call__(self, inputs: AttentionInputs, run: ForwardContext) -> tf.Tensor:
         """Maps `AttentionInputs` to the history, each auxiliary one and the query, float32 [B, outputs]."""
         assert isinstance(inputs, AttentionInputs)
         query, history, auxiliary = inputs

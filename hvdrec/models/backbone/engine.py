@@ -120,10 +120,10 @@ def _refuse(path: str, text: str) -> None:
 
 
 def _widths(group: Group) -> GroupWidths:
-    features = (*(f.width for f in group.features), *(c.width for c in group.combined))
+    plain = [feature.width for feature in group.features]
     return GroupWidths(
-        features=features,
+        features=tuple(plain if group.sequences else [width for _, width in group.widths]),
         sequences=tuple(feature.width for feature in group.sequences),
-        numbers=all(feature.kind is Kind.NUMBERS for feature in group.features) and not group.combined,
-        attended=group.width - sum(features),
+        numbers=len(group.widths) == len(plain)
+        and all(feature.kind is Kind.NUMBERS for feature in group.features),
     )

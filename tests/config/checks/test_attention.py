@@ -46,7 +46,20 @@ WIDE = "feature_groups[0].sequence_features[0]"
 DIRECT = "direct_user_dnn { hidden_units: 3 }"
 
 
-@pytest.mark.parametrize("config", [SEQUENCES, BST, AUTOINT, PDN])
+def combined(combiner: str) -> str:
+    return text(
+        """model_class: "MultiTower" feature_groups { group_name: "all" wide_deep: DEEP feature_names: ["u", "t"] }
+        multi_tower { towers { input: "all" dnn { hidden_units: 4 } } final_dnn { hidden_units: 4 }
+          l2_regularization: 0 }""",
+        f"sequence_combiner {{ {combiner} }}" if combiner else "",
+    )
+
+
+def text_cnn(filters: str = "[3, 3]", length: int = 4) -> str:
+    return f"text_cnn {{ filter_sizes: [1, 2] num_filters: {filters} pad_sequence_length: {length} }}"
+
+
+@pytest.mark.parametrize("config", [combined(text_cnn()), SEQUENCES, BST, AUTOINT, PDN])
 def test_good(checked, config: str) -> None:
     assert not [w for w in checked(config).warnings if "model_config" in w]
 
@@ -91,6 +104,26 @@ def test_refused(checked, config: str, old: str, new: str, path: str, problem: s
     with pytest.raises(ConfigError) as error:
         checked(config.replace(old, new, 1))
     place = rf".*model_config\.{re.escape(path)}: .*{re.escape(problem)}"
+    assert any(re.match(place, line) for line in str(error.value).split("\n")), error.value
+
+
+_FEATURE = "feature_config.features[5].sequence_combiner"
+
+
+@pytest.mark.parametrize(
+    ("config", "path", "problem"),
+    [
+        (combined(""), "model_config.feature_groups[0].feature_names[1]", "'t' is a sequence; set its sequence_combiner"),
+        (combined(" "), _FEATURE, "is empty; write attention {} or text_cnn {} into it"),
+        (combined("multi_head_attention {}"), f"{_FEATURE}.multi_head_attention", "is not supported, nor is it in EasyRec"),
+        (combined(text_cnn("3")), f"{_FEATURE}.text_cnn.num_filters", "has 1 numbers for 2 filter_sizes"),
+        (combined(text_cnn(length=1)), f"{_FEATURE}.text_cnn.pad_sequence_length", "must be at least the greatest of filter_sizes (2), is 1"),
+    ],
+)  # fmt: skip
+def test_combiners_that_are_refused(checked, config: str, path: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        checked(config)
+    place = rf".*{re.escape(path)}: .*{re.escape(problem)}"
     assert any(re.match(place, line) for line in str(error.value).split("\n")), error.value
 
 
