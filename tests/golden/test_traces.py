@@ -53,12 +53,13 @@ def test_one_rounding_parts_a_trace(
     assert any(parted(found[:followed], trace[:followed]) < 1e-5 for found in starts)
 
 
-def test_rounding_alone_parts_a_deep_model(tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize("name", ["dbmtl_taobao", "dbmtl_multi_numeric_boundary_allow_key_transform"])
+def test_rounding_alone_parts_a_deep_model(name: str, tmp_path: pathlib.Path) -> None:
     """Eight layers with batch norm and ReLU: the first steps are EasyRec's, then no two runs stay together.
 
     Starts that differ in the last bit of a few weights part from each other as far as from EasyRec's run.
     """
-    run = golden_run("dbmtl_taobao")
+    run = golden_run(name)
     trace = run.trace()
     ours = our_trace(run, tmp_path / "ours")
     assert parted(ours[:5], trace[:5]) < 1e-5
