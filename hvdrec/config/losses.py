@@ -72,12 +72,15 @@ SPECS: dict[str, LossSpec] = {
         LossSpec("PAIRWISE_LOGISTIC_LOSS", param_field="pairwise_logistic_loss"),
         LossSpec("PAIRWISE_FOCAL_LOSS", param_field="pairwise_focal_loss"),
         LossSpec("PAIRWISE_HINGE_LOSS", param_field="pairwise_hinge_loss"),
+        LossSpec("SOFTMAX_CROSS_ENTROPY", "cross_entropy_loss", own=True),
         LossSpec("SOFTMAX_CROSS_ENTROPY_WITH_NEGATIVE_MINING", "softmax_loss", "softmax_loss", own=True),
         LossSpec("CIRCLE_LOSS", param_field="circle_loss", output=_EMBEDDING, own=True),
         LossSpec("MULTI_SIMILARITY_LOSS", "ms_loss", "multi_simi_loss", output=_EMBEDDING, own=True),
     )
 }
 
+#: The loss of each row's own item among others.
+LIST_WISE = "SOFTMAX_CROSS_ENTROPY"
 #: Losses of a value, not of a probability.
 ERROR_LOSSES = tuple(
     kind for kind, spec in SPECS.items() if spec.output in (LogitMeaning.VALUE, LogitMeaning.SIGMOID_VALUE)

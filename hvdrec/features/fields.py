@@ -94,6 +94,8 @@ def _ids(head: HeadConfig) -> Iterator[str]:
         yield from _named(getattr(metrics, kind) if kind else None, "uid_field", "session_id_field")
     if head.task_space is not None and head.task_space.name:
         yield head.task_space.name
+    if head.item:
+        yield head.item
 
 
 def _named(message: Any, *attributes: str) -> Iterator[str]:

@@ -20,6 +20,7 @@ from hvdrec.losses import (
     pairwise_focal_loss,
     pairwise_hinge_loss,
     pairwise_logistic_loss,
+    softmax_cross_entropy,
     softmax_negative_mining,
 )
 from hvdrec.losses.base import Loss
@@ -39,6 +40,7 @@ BUILDERS: dict[str, Callable[[Any, int], Loss]] = {
     "PAIRWISE_LOGISTIC_LOSS": pairwise_logistic_loss.build,
     "PAIRWISE_FOCAL_LOSS": pairwise_focal_loss.build,
     "PAIRWISE_HINGE_LOSS": pairwise_hinge_loss.build,
+    "SOFTMAX_CROSS_ENTROPY": softmax_cross_entropy.build,
     "SOFTMAX_CROSS_ENTROPY_WITH_NEGATIVE_MINING": softmax_negative_mining.build,
     "CIRCLE_LOSS": circle_loss.build,
     "MULTI_SIMILARITY_LOSS": multi_similarity_loss.build,

@@ -16,6 +16,7 @@ from golden.easyrec import golden_run, in_last_bit, our_trace, parted
         "metric_learning_taobao",
         "simple_multi_task_taobao",
         "expr_feature_taobao",
+        "lookup_feature",
         "autoint_taobao",
         "pdn_taobao",
         "bst_taobao",

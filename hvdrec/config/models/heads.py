@@ -42,6 +42,8 @@ KINDS = {
     "logit": HeadKind(LabelForm.NUMBER),
     "softmax": HeadKind(LabelForm.CLASS),
     "two_towers": HeadKind(LabelForm.NUMBER),
+    "match": HeadKind(LabelForm.NUMBER, metrics=("recall_at_topk",)),
+    "interests": HeadKind(LabelForm.NUMBER, metrics=("recall_at_topk",)),
     "embedding": HeadKind(
         LabelForm.ID,
         metrics=("recall_at_topk", "precision_at_topk"),
@@ -108,6 +110,7 @@ class HeadConfig:
         metrics: The elements of its `metrics_set`.
         metrics_path: Where they are.
         session: For labels that are ids: the field whose sessions keep classes apart, if any.
+        item: The feature or field whose equal values are one item, where rows compare items.
         trained_by_losses: Whether the losses train it. Where not, they only say what its output means,
             and the model's own terms (`hvdrec.losses.terms.LossTerm`) train it.
     """
@@ -124,6 +127,7 @@ class HeadConfig:
     metrics: tuple[Any, ...] = ()
     metrics_path: str = "eval_config.metrics_set"
     session: str = ""
+    item: str = ""
     trained_by_losses: bool = True
 
     @property

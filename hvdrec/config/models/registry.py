@@ -6,12 +6,16 @@ from typing import Any
 
 from hvdrec.config.models.autoint import AutoIntSpec
 from hvdrec.config.models.co_metric_learning_i2i import CoMetricLearningI2ISpec
+from hvdrec.config.models.dat import DATSpec
 from hvdrec.config.models.dbmtl import DBMTLSpec
 from hvdrec.config.models.dcn import DCNSpec
 from hvdrec.config.models.deepfm import DeepFMSpec
 from hvdrec.config.models.dlrm import DLRMSpec
 from hvdrec.config.models.dropoutnet import DropoutNetSpec
+from hvdrec.config.models.dssm import DSSMSpec
+from hvdrec.config.models.dssm_senet import DSSMSENetSpec
 from hvdrec.config.models.fm import FMSpec
+from hvdrec.config.models.mind import MINDSpec
 from hvdrec.config.models.mmoe import MMoESpec
 from hvdrec.config.models.multi_tower import MultiTowerSpec
 from hvdrec.config.models.multi_tower_bst import MultiTowerBSTSpec
@@ -41,6 +45,10 @@ SPECS: dict[str, ModelSpec] = {
         PLESpec(),
         DBMTLSpec(),
         SimpleMultiTaskSpec(),
+        DSSMSpec(),
+        DSSMSENetSpec(),
+        DATSpec(),
+        MINDSpec(),
         PDNSpec(),
     )
 }
@@ -88,12 +96,17 @@ def silent_fields() -> list[str]:
     return [name for spec in SPECS.values() for name in spec.silent]
 
 
+#: Losses of models that rank, though some class takes nothing else.
+_OF_ALL = ("CLASSIFICATION", "L2_LOSS")
+
+
 def classes_of_losses() -> dict[str, list[str]]:
     """The losses that only some classes take, with those classes."""
     found: dict[str, list[str]] = {}
     for spec in SPECS.values():
         for loss in (*spec.only_losses, *spec.extra_losses):
-            found.setdefault(loss, []).append(spec.name)
+            if loss not in _OF_ALL:
+                found.setdefault(loss, []).append(spec.name)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from hvdrec.config.models.check import ModelCheck
@@ -65,6 +65,24 @@ class ModelSpec:
     def wide_width(self, model: Any) -> int:
         """The width of the embeddings of groups that are `wide_deep: WIDE`."""
         return int(getattr(self.config(model), "wide_output_dim", 1))
+
+    def item_groups(self, proto: Any) -> Sequence[str]:
+        """The feature groups of items, to whose rows a negative sampler may add; none: it has no use for one.
+
+        Args:
+            proto: The whole config.
+        """
+        del proto
+        return ()
+
+    def sides(self, proto: Any) -> Mapping[str, Sequence[str]]:
+        """The feature groups of ``user`` and of ``item``, that can be computed alone; none: no sides.
+
+        Args:
+            proto: The whole config.
+        """
+        del proto
+        return {}
 
     def heads(self, proto: Any) -> tuple[HeadConfig, ...]:
         """The model's outputs.

@@ -6,6 +6,7 @@ from hvdrec.config.models.heads import HeadConfig
 from hvdrec.models.heads.base import Head
 from hvdrec.models.heads.embedding import EmbeddingHead
 from hvdrec.models.heads.logit import LogitHead
+from hvdrec.models.heads.match import InterestHead, MatchHead
 from hvdrec.models.heads.softmax import SoftmaxHead
 from hvdrec.models.heads.two_towers import TwoTowerHead
 
@@ -13,6 +14,8 @@ HEADS: dict[str, type[Head]] = {
     "logit": LogitHead,
     "softmax": SoftmaxHead,
     "two_towers": TwoTowerHead,
+    "match": MatchHead,
+    "interests": InterestHead,
     "embedding": EmbeddingHead,
 }
 
