@@ -33,11 +33,46 @@ _NAMES = {
 ERROR_LOSSES = ("L2_LOSS", "SIGMOID_L2_LOSS")
 #: Losses that take more than one class.
 MULTI_CLASS = ("CLASSIFICATION",)
+#: Losses that take so many classes and no other number, which isn't 1.
+CLASSES = {"JRC_LOSS": 2, "ZILN_LOSS": 3}
+#: Losses that are no more than their own weight, whatever that of their tower.
+WITHOUT_TOWER_WEIGHT = ("ORDER_CALIBRATE_LOSS",)
+
+#: How JRC_LOSS weighs its two parts.
+JRC_STRATEGIES = ("fixed", "random_uniform", "random_normal", "random_bernoulli", "uncertainty")
+
+#: What the `transform_fn` of list-wise losses may name, by the last part of the dotted path.
+TRANSFORMS = (
+    *("abs", "exp", "expm1", "identity", "log", "log1p"),
+    *("sigmoid", "sign", "sqrt", "square", "tanh"),
+)
+
+#: The losses that `kd` has a form of its own for, with logits, probabilities and a temperature.
+DISTILLATION_FORMS = ("BINARY_CROSS_ENTROPY_LOSS", "KL_DIVERGENCE_LOSS", "CROSS_ENTROPY_LOSS")
+#: The losses that `kd` takes, with the numbers a row of the prediction must have; 0: any.
+DISTILLED_CLASSES = {
+    **dict.fromkeys((*DISTILLATION_FORMS, *ERROR_LOSSES, *MULTI_CLASS), 0),
+    **dict.fromkeys(
+        (
+            *("BINARY_FOCAL_LOSS", "F1_REWEIGHTED_LOSS"),
+            *("PAIR_WISE_LOSS", "PAIRWISE_FOCAL_LOSS", "PAIRWISE_LOGISTIC_LOSS", "PAIRWISE_HINGE_LOSS"),
+            *("LISTWISE_RANK_LOSS", "LISTWISE_DISTILL_LOSS"),
+        ),
+        1,
+    ),
+    **CLASSES,
+}
 
 
 def loss_type_name(loss_type: int) -> str:
     """The name of a `LossType` value."""
     return str(loss_pb2.LossType.Name(loss_type))
+
+
+def transform_name(path: str) -> str | None:
+    """Which of `TRANSFORMS` a dotted path names, as ``tf.math.log1p``; None: none of them."""
+    short = path.rpartition(".")[2]
+    return short if short in TRANSFORMS and path.startswith((short, "tf.", "math.")) else None
 
 
 def default_name(kind: str) -> str:

@@ -42,6 +42,10 @@ LOSSES = (
     "PAIRWISE_LOGISTIC_LOSS",
     "PAIRWISE_FOCAL_LOSS",
     "PAIRWISE_HINGE_LOSS",
+    "JRC_LOSS",
+    "LISTWISE_RANK_LOSS",
+    "LISTWISE_DISTILL_LOSS",
+    "ZILN_LOSS",
 )
 OPTIMIZERS = (
     "adam_optimizer",
@@ -128,8 +132,7 @@ REASONS = {
         loss: f"is for model class {listed(classes)}"
         for loss, classes in registry.classes_of_losses().items()
     },
-    "KL_DIVERGENCE_LOSS": "is for knowledge distillation, which is not supported yet",
-    "ORDER_CALIBRATE_LOSS": "is for multi-task models, which are not supported yet",
+    "KL_DIVERGENCE_LOSS": "is for knowledge distillation: set it as loss_type of model_config.kd",
     **dict.fromkeys(
         ("OdpsRTPInput", "OdpsRTPInputV2", "DataHubInput"),
         "is not supported yet; use OdpsInput on a table with a column per field, or CSVInput or ParquetInput",
@@ -164,7 +167,6 @@ REFUSED = {
     "FeatureGroupConfig.sequence_features": f"target attention {_NOT_YET}; remove it",
     "FeatureGroupConfig.negative_sampler": _SAMPLER,
     "EasyRecModel.ev_params": f"embedding variables: {_ALIBABA}; use hash_bucket_size",
-    "EasyRecModel.kd": f"knowledge distillation {_NOT_YET}; remove it",
     "EasyRecModel.variational_dropout": f"{_NOT_YET}; remove it",
     "EasyRecModel.backbone": f"{_NOT_YET}; use one of the model classes {', '.join(registry.SPECS)}",
     **registry.fields("refused"),
@@ -216,10 +218,6 @@ SILENT = (
     "EvalMetrics.precision_at_topk",
     "Loss.circle_loss",
     "Loss.multi_simi_loss",
-    "Loss.jrc_loss",
-    "Loss.listwise_rank_loss",
-    "Loss.listwise_distill_loss",
-    "Loss.ziln_loss",
 )
 
 #: What numbers may be, where the field is set.
@@ -242,6 +240,10 @@ RANGES = {
     **registry.fields("ranges"),
     "DNN.dropout_ratio": _BELOW_1,
     "Loss.weight": STRENGTH,
+    "KD.loss_weight": STRENGTH,
+    "KD.temperature": STRENGTH,
+    "KD.in_task_space_weight": _AT_LEAST_0,
+    "KD.out_task_space_weight": _AT_LEAST_0,
     "F1ReweighedLoss.f1_beta_square": STRENGTH_ABOVE_0,
     "F1ReweighedLoss.label_smoothing": _FRACTION,
     "BinaryFocalLoss.gamma": Range(0, 100),
@@ -261,6 +263,16 @@ RANGES = {
     "PairwiseFocalLoss.hinge_margin": MARGIN,
     "PairwiseLogisticLoss.hinge_margin": MARGIN,
     "PairwiseHingeLoss.margin": Range(-1e6, 1e6),
+    "JRCLoss.alpha": _FRACTION,
+    "ListwiseRankLoss.temperature": STRENGTH_ABOVE_0,
+    "ListwiseDistillLoss.temperature": STRENGTH_ABOVE_0,
+    "ListwiseDistillLoss.label_clip_max_value": Range(1, 1e6),
+    "ZILNLoss.mu_regularization": STRENGTH,
+    "ZILNLoss.sigma_regularization": STRENGTH,
+    "ZILNLoss.classification_weight": STRENGTH,
+    "ZILNLoss.regression_weight": STRENGTH,
+    "ZILNLoss.max_sigma": Range(1e-3, 1e3),
+    "ZILNLoss.max_log_clip_value": Range(-80, 80),
     "PolyDecayLearningRate.power": STRENGTH,
     "AUC.num_thresholds": Range(2),
     "RecallAtTopK.topk": _AT_LEAST_1,

@@ -16,13 +16,17 @@ from hvdrec.losses import (
     cross_entropy,
     f1_reweighted,
     focal,
+    jrc,
     l2,
+    listwise,
     multi_similarity_loss,
+    order_calibrate,
     pair_wise_loss,
     pairwise_focal_loss,
     pairwise_hinge_loss,
     pairwise_logistic_loss,
     softmax_negative_mining,
+    ziln,
 )
 from hvdrec.losses.base import Loss
 
@@ -34,6 +38,8 @@ class LogitMeaning(enum.Enum):
     VALUE = "y"
     SIGMOID_VALUE = "sigmoid y"
     EMBEDDING = "embedding"
+    #: Three logits: a probability, and an amount where there is one.
+    AMOUNT = "amount"
 
 
 class Labels(enum.Enum):
@@ -54,7 +60,8 @@ class LossEntry:
         param_field: The field of `Loss` with its parameters; None where it has none.
         name: Its default name in the loss dict.
         output: What the logit means.
-        many_classes: Whether it takes a `num_class` over 1.
+        many_classes: Whether it takes any `num_class`.
+        num_class: The one that it takes where it doesn't.
         labels: Which labels it takes with one class.
     """
 
@@ -64,6 +71,7 @@ class LossEntry:
     output: LogitMeaning
     many_classes: bool
     labels: Labels
+    num_class: int
 
 
 _ENTRIES: dict[str, LossEntry] = {}
@@ -78,13 +86,14 @@ def register(
     output: LogitMeaning = LogitMeaning.PROBABILITY,
     many_classes: bool = False,
     labels: Labels = Labels.ANY,
+    num_class: int = 1,
 ) -> None:
     """Registers a loss under the name of its `LossType`; see `LossEntry` for the arguments."""
     loss_pb2.LossType.Value(loss_type)
     if loss_type in _ENTRIES:
         raise ValueError(f"loss {loss_type} is registered twice")
     _ENTRIES[loss_type] = LossEntry(
-        build, param_field, name or loss_type.lower(), output, many_classes, labels
+        build, param_field, name or loss_type.lower(), output, many_classes, labels, num_class
     )
 
 
@@ -111,6 +120,11 @@ register("PAIR_WISE_LOSS", pair_wise_loss.build, param_field="pairwise_loss")
 register("PAIRWISE_LOGISTIC_LOSS", pairwise_logistic_loss.build, param_field="pairwise_logistic_loss")
 register("PAIRWISE_FOCAL_LOSS", pairwise_focal_loss.build, param_field="pairwise_focal_loss")
 register("PAIRWISE_HINGE_LOSS", pairwise_hinge_loss.build, param_field="pairwise_hinge_loss")
+register("LISTWISE_RANK_LOSS", listwise.build_rank, param_field="listwise_rank_loss")
+register("LISTWISE_DISTILL_LOSS", listwise.build_distill, param_field="listwise_distill_loss")
+register("JRC_LOSS", jrc.build, param_field="jrc_loss", num_class=2)
+register("ZILN_LOSS", ziln.build, param_field="ziln_loss", output=LogitMeaning.AMOUNT, num_class=3)
+register("ORDER_CALIBRATE_LOSS", order_calibrate.build)
 register(
     "SOFTMAX_CROSS_ENTROPY_WITH_NEGATIVE_MINING",
     softmax_negative_mining.build,
@@ -161,8 +175,10 @@ def build(config: loss_pb2.Loss, num_class: int) -> Loss:
     """
     found = entry(config.loss_type)
     type_name = loss_pb2.LossType.Name(config.loss_type)
-    if num_class > 1 and not found.many_classes:
-        raise ConfigError(f"loss_type: {type_name} needs num_class: 1, but num_class is {num_class}")
+    if num_class != found.num_class and not found.many_classes:
+        raise ConfigError(
+            f"loss_type: {type_name} needs num_class: {found.num_class}, but num_class is {num_class}"
+        )
     given = config.WhichOneof("loss_param")
     if found.param_field is None:
         return found.build(None, num_class)

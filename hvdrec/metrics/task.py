@@ -17,7 +17,7 @@ class Task:
 
     Attributes:
         loss_types: `LossType` values of its losses.
-        num_class: Number of classes.
+        num_class: Number of classes whose probabilities it predicts.
     """
 
     loss_types: tuple[int, ...]
@@ -26,7 +26,7 @@ class Task:
     @classmethod
     def of(cls, head: HeadConfig) -> Task:
         """What one of a model's heads is trained for."""
-        return cls(head.loss_types, head.num_class)
+        return cls(head.loss_types, head.classes)
 
     @property
     def _loss_names(self) -> str:
@@ -35,7 +35,7 @@ class Task:
     @property
     def has_probability(self) -> bool:
         """Whether the model predicts probabilities."""
-        return LogitMeaning.PROBABILITY in outputs(self.loss_types)
+        return bool(outputs(self.loss_types) & {LogitMeaning.PROBABILITY, LogitMeaning.AMOUNT})
 
     @property
     def has_one_probability(self) -> bool:
@@ -86,5 +86,6 @@ class Task:
             raise ConfigError(f"needs a loss of one output; the model has {self._loss_names}")
         if self.num_class > 1:
             raise ConfigError(f"needs num_class: 1, but num_class is {self.num_class}")
-        regression = outputs(self.loss_types) & {LogitMeaning.VALUE, LogitMeaning.SIGMOID_VALUE}
+        values = {LogitMeaning.VALUE, LogitMeaning.SIGMOID_VALUE, LogitMeaning.AMOUNT}
+        regression = outputs(self.loss_types) & values
         return "y" if regression else "probs"

@@ -21,9 +21,10 @@ from hvdrec.layers.placement import HERE, Placement
 from hvdrec.layers.variables import VariableStore
 from hvdrec.losses.base import Replicas
 from hvdrec.losses.combine import LossSet
+from hvdrec.losses.distillation import distillation_terms
 from hvdrec.losses.terms import LossTerm, TermBatch
 from hvdrec.models.base import ModelBuild
-from hvdrec.models.heads.base import StepRows
+from hvdrec.models.heads.base import StepRows, space_factor
 from hvdrec.models.heads.registry import build_head
 from hvdrec.models.inputs import ModelInputs
 from hvdrec.models.registry import build_model
@@ -76,7 +77,11 @@ class Recommender(tf.Module):
         self.heads = [build_head(head) for head in heads]
         self.model = build_model(ModelBuild(config, plan, self.store, heads))
         self.loss_set = LossSet(heads, config.loss_weight_strategy, self._loss_variable)
-        self.terms = [*self.model.loss_terms(), *self._added_terms()]
+        self.terms = [
+            *self.model.loss_terms(),
+            *distillation_terms(heads, lambda space, batch: space_factor(space, batch.arrays)),
+            *self._added_terms(),
+        ]
         self._check_terms()
         weights = sum(math.prod(v.shape) for v in self.dense_trainable)
         #: Which implementations the job runs.
@@ -149,6 +154,8 @@ class Recommender(tf.Module):
             outputs=output.outputs,
             heads={head.config.name: each for head, each in zip(self.heads, batches, strict=True)},
             label=lambda name: batch[f"label/{name}"],
+            prediction=lambda name: self.predictions(output)[name],
+            arrays=batch,
             added=output.added,
             training=training,
         )

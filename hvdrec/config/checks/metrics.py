@@ -54,7 +54,7 @@ def check_metrics(report: Report, spec: ModelSpec, head: HeadConfig) -> None:
 
 
 def _check_fit(report: Report, head: HeadConfig, message: Any, name: str, path: str) -> None:
-    classes, losses = head.num_class, [config.kind for config in head.losses]
+    classes, losses = head.classes, [config.kind for config in head.losses]
     only_errors = all(kind in ERROR_LOSSES for kind in losses)
     if only_errors and (name in _RANKING or name == "accuracy"):
         report.error(path, f"needs a loss that gives probabilities, found {listed(losses)}")

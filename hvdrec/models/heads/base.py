@@ -75,7 +75,7 @@ class Head(abc.ABC):
 
     def named(self, name: str) -> str:
         """The name a prediction has outside, as ``probs_ctr``."""
-        return f"{name}{self.config.suffix}"
+        return self.config.named(name)
 
     def own(self, predictions: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Its predictions among those of all heads, by `names`."""
