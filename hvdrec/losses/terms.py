@@ -42,8 +42,10 @@ class LossTerm:
         compute: Gives the float32 scalar, all weights in it: a mean over the rows, and exactly 0
             with finite gradients where there are none.
         training_only: Whether evaluations go without.
+        summed: Whether it is a sum over the rows: then the ranks' are added up as they are.
     """
 
     name: str
     compute: Callable[[TermBatch], tf.Tensor]
     training_only: bool = False
+    summed: bool = False

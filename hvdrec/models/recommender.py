@@ -121,6 +121,11 @@ class Recommender(tf.Module):
         terms = (term.name for term in self.terms if training or not term.training_only)
         return (*self.loss_set.names, *terms)
 
+    @property
+    def summed_losses(self) -> frozenset[str]:
+        """The names of those that are sums over the rows; all others are means."""
+        return frozenset(term.name for term in self.terms if term.summed)
+
     def _added_terms(self) -> list[LossTerm]:
         """The losses that layers add, as terms."""
 

@@ -10,11 +10,13 @@ from hvdrec.models.dcn import DCN
 from hvdrec.models.deepfm import DeepFM
 from hvdrec.models.dlrm import DLRM
 from hvdrec.models.dropoutnet import DropoutNet
+from hvdrec.models.esmm import ESMM
 from hvdrec.models.fm import FM
 from hvdrec.models.mmoe import MMoE
 from hvdrec.models.multi_tower import MultiTower
 from hvdrec.models.multi_tower_din import MultiTowerDIN
 from hvdrec.models.ple import PLE
+from hvdrec.models.rocket_launching import RocketLaunching
 from hvdrec.models.simple_multi_task import SimpleMultiTask
 from hvdrec.models.wide_and_deep import WideAndDeep
 
@@ -25,11 +27,13 @@ MODELS: dict[str, type[Model]] = {
     "DLRM": DLRM,
     "DeepFM": DeepFM,
     "DropoutNet": DropoutNet,
+    "ESMM": ESMM,
     "FM": FM,
     "MMoE": MMoE,
     "MultiTower": MultiTower,
     "MultiTowerDIN": MultiTowerDIN,
     "PLE": PLE,
+    "RocketLaunching": RocketLaunching,
     "SimpleMultiTask": SimpleMultiTask,
     "WideAndDeep": WideAndDeep,
 }

@@ -185,7 +185,8 @@ def _of_kind(head: HeadConfig, kind: str) -> list[LossConfig]:
 
 def _check_loss_names(report: Report, heads: Sequence[HeadConfig]) -> None:
     seen: set[str] = set()
-    for config in (each for head in heads for each in (*head.losses, *head.distillations)):
+    trained = (head for head in heads if head.trained_by_losses)
+    for config in (each for head in trained for each in (*head.losses, *head.distillations)):
         if config.name in seen:
             report.error(config.path, f"two losses are named {config.name!r}; set loss_name")
         seen.add(config.name)

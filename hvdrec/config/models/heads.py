@@ -53,6 +53,8 @@ KINDS = {
     ),
     "jrc": HeadKind(LabelForm.CLASS, distilled=("logits", "pos_logits", "probs"), one_probability=True),
     "ziln": HeadKind(LabelForm.NUMBER, distilled=("logits",), one_probability=True),
+    "product": HeadKind(LabelForm.NUMBER),
+    "after_click": HeadKind(LabelForm.NUMBER),
     "two_towers": HeadKind(LabelForm.NUMBER),
     "embedding": HeadKind(
         LabelForm.ID,
@@ -163,6 +165,8 @@ class HeadConfig:
         trained_by_losses: Whether the losses train it. Where not, they only say what its output means,
             and the model's own terms (`hvdrec.losses.terms.LossTerm`) train it.
         relations: The heads it builds on, by name: it is to predict no more than they do.
+        of: The heads it is made of, by name, where its kind is.
+        gate: The label field of the click, where its kind looks at what follows one.
         distillations: Which of its predictions are drawn to a teacher's.
     """
 
@@ -180,6 +184,8 @@ class HeadConfig:
     session: str = ""
     trained_by_losses: bool = True
     relations: tuple[str, ...] = ()
+    of: tuple[str, ...] = ()
+    gate: str = ""
     distillations: tuple[DistillationConfig, ...] = ()
 
     @property

@@ -10,11 +10,13 @@ from hvdrec.config.models.dcn import DCNSpec
 from hvdrec.config.models.deepfm import DeepFMSpec
 from hvdrec.config.models.dlrm import DLRMSpec
 from hvdrec.config.models.dropoutnet import DropoutNetSpec
+from hvdrec.config.models.esmm import ESMMSpec
 from hvdrec.config.models.fm import FMSpec
 from hvdrec.config.models.mmoe import MMoESpec
 from hvdrec.config.models.multi_tower import MultiTowerSpec
 from hvdrec.config.models.multi_tower_din import MultiTowerDINSpec
 from hvdrec.config.models.ple import PLESpec
+from hvdrec.config.models.rocket_launching import RocketLaunchingSpec
 from hvdrec.config.models.simple_multi_task import SimpleMultiTaskSpec
 from hvdrec.config.models.spec import ModelSpec
 from hvdrec.config.models.wide_and_deep import WideAndDeepSpec
@@ -36,6 +38,8 @@ SPECS: dict[str, ModelSpec] = {
         PLESpec(),
         DBMTLSpec(),
         SimpleMultiTaskSpec(),
+        RocketLaunchingSpec(),
+        ESMMSpec(),
     )
 }
 

@@ -7,6 +7,7 @@ from hvdrec.models.heads.base import Head
 from hvdrec.models.heads.embedding import EmbeddingHead
 from hvdrec.models.heads.jrc import JRCHead
 from hvdrec.models.heads.logit import LogitHead
+from hvdrec.models.heads.product import AfterClickHead, ProductHead
 from hvdrec.models.heads.softmax import SoftmaxHead
 from hvdrec.models.heads.two_towers import TwoTowerHead
 from hvdrec.models.heads.ziln import ZilnHead
@@ -16,6 +17,8 @@ HEADS: dict[str, type[Head]] = {
     "softmax": SoftmaxHead,
     "jrc": JRCHead,
     "ziln": ZilnHead,
+    "product": ProductHead,
+    "after_click": AfterClickHead,
     "two_towers": TwoTowerHead,
     "embedding": EmbeddingHead,
 }
