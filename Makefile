@@ -97,10 +97,12 @@ lint: $(STAMPS)/packages $(STAMPS)/protos ## Check style, types and the order of
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports --no-logo 2>/dev/null || $(VENV)/bin/lint-imports
 	$(PY) build_support/config_tables.py --check
+	$(PY) build_support/config_reference.py --check
 	find csrc -name '*.cc' -o -name '*.h' -o -name '*.cu' | xargs -r $(VENV)/bin/clang-format --dry-run -Werror
 
-docs: $(STAMPS)/packages $(STAMPS)/protos ## Write docs/config_support.md from hvdrec/config/support.py, and the site of docs into build/site
+docs: $(STAMPS)/packages $(STAMPS)/protos ## Write docs/config_*.md from the config's tables and protos, and the site of docs into build/site
 	$(PY) build_support/config_tables.py
+	$(PY) build_support/config_reference.py
 	$(PY) -m mkdocs build --strict --quiet
 
 build: $(STAMPS)/horovod $(STAMPS)/protos $(STAMPS)/native ## Set up .venv and compile what has changed

@@ -71,6 +71,30 @@ class DirectoryLock:
         self._thread = threading.Thread(target=self._keep_beating, name="hvdrec-lock", daemon=True)
         self._thread.start()
 
+    def check(self) -> bool:
+        """Takes the lock anew where the directory has been removed since, or only the lock's file.
+
+        Returns:
+            Whether it had to.
+
+        Raises:
+            CheckpointError: Another run has the directory, or it can't be made again.
+        """
+        if self._thread is None or self._is_in_place():
+            return False
+        removed = self._descriptor
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._open()
+            self._beat(0)
+        except (OSError, CheckpointError) as error:
+            self._close()
+            self._descriptor = removed
+            why = message(error) if isinstance(error, OSError) else str(error)
+            raise CheckpointError(f"{self._path.parent} was removed during the run: {why}") from error
+        os.close(removed)
+        return True
+
     def release(self) -> None:
         """Gives the lock back, if it was taken."""
         if self._thread is None:
@@ -80,7 +104,8 @@ class DirectoryLock:
         self._thread = None
         # While it is still locked: afterwards the file may be another run's.
         with contextlib.suppress(OSError):
-            os.unlink(self._path)
+            if self._is_in_place():
+                os.unlink(self._path)
         self._close()
 
     def __enter__(self) -> DirectoryLock:
@@ -102,12 +127,16 @@ class DirectoryLock:
                     raise
                 return
             # A run that ended in between has removed the file: this lock would be on no name.
-            try:
-                if os.stat(self._path).st_ino == os.fstat(self._descriptor).st_ino:
-                    return
-            except FileNotFoundError:
-                pass
+            if self._is_in_place():
+                return
             self._close()
+
+    def _is_in_place(self) -> bool:
+        """Whether the file that is locked still has its name."""
+        try:
+            return os.path.samestat(os.stat(self._path), os.fstat(self._descriptor))
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     def _wait_for_beats(self, stopped: Callable[[], bool]) -> None:
         """Returns once the owner in the file is known to be gone."""

@@ -77,14 +77,18 @@ class RemoteLock:
         self._thread = threading.Thread(target=self._keep_beating, name="hvdrec-lock", daemon=True)
         self._thread.start()
 
-    def check(self) -> None:
+    def check(self) -> bool:
         """Raises once another run has taken the lock.
+
+        Returns:
+            Whether the lock had to be taken anew: never.
 
         Raises:
             CheckpointError: It has.
         """
         if self._lost:
             raise CheckpointError(self._lost)
+        return False
 
     def release(self) -> None:
         """Gives the lock back, if it was taken and still is this run's."""

@@ -67,15 +67,23 @@ class Store:
     before. The state file `checkpoint`, which `tf.train.latest_checkpoint` reads, comes last.
     """
 
-    def __init__(self, model_dir: str, keep_max: int = 10, commit: Commit | None = None) -> None:
+    def __init__(
+        self,
+        model_dir: str,
+        keep_max: int = 10,
+        commit: Commit | None = None,
+        check_owned: Callable[[], None] = lambda: None,
+    ) -> None:
         """Opens it; nothing is made before the first save.
 
         Args:
             model_dir: The directory.
             keep_max: `keep_checkpoint_max`: how many stay, the newest first; 0 = all.
             commit: How files come to their places; by renames unless given.
+            check_owned: Called before each save; raises where the directory is another run's by now.
         """
         self.model_dir = Path(model_dir)
+        self._check_owned = check_owned
         self.keep_max = keep_max
         self._commit = commit or RenameCommit()
         self._intact: dict[str, tuple] = {}
@@ -99,6 +107,7 @@ class Store:
     def write(self, step: int, tensors: Mapping[str, tf.Tensor], extra: Mapping[str, Any]) -> str:
         """Saves values taken earlier in a `Snapshot`; otherwise as `save`."""
         prefix = self._prefix(step)
+        self._check_owned()
         with files.explained(f"can't save {prefix}"):
             self.model_dir.mkdir(parents=True, exist_ok=True)
             self._sweep()

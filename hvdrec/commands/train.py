@@ -189,5 +189,4 @@ def _claim(job: Job) -> None:
     """Rank 0 makes model_dir this run's: its config, and no mark that training has ended."""
     if job.group.rank == 0:
         clear_done(job.folder.model_dir)
-        save(job.config, job.folder.path)
-        job.folder.push("pipeline.config")
+        job.folder.claim(lambda: save(job.config, job.folder.path))

@@ -42,10 +42,14 @@ class ForwardContext:
     updates: list[MovingUpdate] = dataclasses.field(default_factory=list)
     impl: str = "tensorflow"
     losses: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
+    _drawn: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def seed_for(self, name: str) -> tf.Tensor:
-        """The random seed (int32 [2]) of the layer `name` in this pass."""
+        """The random seed (int32 [2]) of the layer `name` in this pass, another one for each of its calls."""
         if self.seed is None:
             raise ValueError("a training pass with dropout needs a seed")
+        count = self._drawn[name] = self._drawn.get(name, 0) + 1
+        # The two views that a contrastive loss compares come out of one layer called twice.
+        key = name if count == 1 else f"{name}#{count}"
         # Only its low 31 bits, as stateless ops take int32 seeds.
-        return self.seed + tf.constant([0, zlib.crc32(name.encode()) & 0x3FFFFFFF], tf.int32)
+        return self.seed + tf.constant([0, zlib.crc32(key.encode()) & 0x3FFFFFFF], tf.int32)

@@ -5,22 +5,19 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import TypeAlias, Union
 
 import tensorflow as tf
 
+from hvdrec.config.layers.shapes import Width, Widths, columns
 from hvdrec.config.layers.spec import LayerConfig
-from hvdrec.errors import ConfigError
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.variables import VariableStore
 
-#: What a layer takes and gives: a tensor, or one for each of several features.
-Inputs: TypeAlias = tf.Tensor | Sequence[tf.Tensor]
-#: The dimensions of a tensor without the batch's: D stands for [B, D], (F, D) for [B, F, D]; None is
-#: a length that isn't known before the step.
-Width: TypeAlias = int | tuple[int | None, ...]
-#: The width of a tensor, or a list of those of several.
-Widths: TypeAlias = Width | list[Width]
+__all__ = ["Inputs", "Layer", "LayerBuild", "Width", "Widths"]
+
+#: What a layer takes and gives: a tensor, a list of tensors (or of lists), or nothing.
+Inputs: TypeAlias = Union[tf.Tensor, Sequence["Inputs"], None]
 
 
 class Layer(tf.Module, abc.ABC):
@@ -34,7 +31,10 @@ class Layer(tf.Module, abc.ABC):
 
     @abc.abstractmethod
     def __call__(self, inputs: Inputs, run: ForwardContext) -> Inputs:
-        """Maps inputs of the widths it was built for to outputs of the widths it tells."""
+        """Maps inputs of the widths it was built for to outputs of the widths it tells.
+
+        It is called several times in one pass where a package is used several times.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,9 +43,9 @@ class LayerBuild:
 
     Attributes:
         store: Makes the variables.
-        scope: Their prefix.
+        scope: Their prefix; ends with the layer's `name`.
         config: The layer's parameters, checked.
-        inputs: The widths of its inputs.
+        inputs: The widths of its inputs, which fit by `LayerSpec.outputs`.
         l2: `l2_regularization` of the model, for the layer's kernels.
     """
 
@@ -56,22 +56,15 @@ class LayerBuild:
     l2: float = 0.0
 
     @property
+    def name(self) -> str:
+        """The layer's own name, the block's: the last part of the scope."""
+        return self.scope.rsplit("/", 1)[-1]
+
+    def part(self, name: str, config: LayerConfig, inputs: Widths) -> LayerBuild:
+        """What a layer within this one is built from; its variables are below ``<scope>/<name>``."""
+        return dataclasses.replace(self, scope=f"{self.scope}/{name}", config=config, inputs=inputs)
+
+    @property
     def columns(self) -> int:
-        """The width of the one input of a layer over columns.
-
-        Raises:
-            ConfigError: The inputs are others than one tensor [B, D].
-        """
-        if isinstance(self.inputs, int):
-            return self.inputs
-        raise ConfigError(
-            f"layer {self.scope}: needs one input [batch, columns], found {described(self.inputs)}"
-        )
-
-
-def described(widths: Widths) -> str:
-    """Widths in words, for messages."""
-    if isinstance(widths, list):
-        return f"a list of {len(widths)} ({', '.join(described(each) for each in widths)})"
-    dimensions = (widths,) if isinstance(widths, int) else widths
-    return f"[batch, {', '.join('?' if d is None else str(d) for d in dimensions)}]"
+        """The width of the one input of a layer over columns, [B, D]."""
+        return columns(self.inputs)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from hvdrec.config.layers.registry import SPECS
+from hvdrec.config.layers.shapes import ShapeError
+from hvdrec.errors import ConfigError
 from hvdrec.layers import batch_norm
 from hvdrec.layers.feed_forward import dense, highway, mlp
 from hvdrec.layers.interaction import cross, fm
@@ -18,3 +21,16 @@ BUILDERS: dict[str, Callable[[LayerBuild], Layer]] = {
     "Dense": dense.build,
     "BatchNormalization": batch_norm.build,
 }
+
+
+def build_layer(class_name: str, build: LayerBuild) -> Layer:
+    """Builds the layer `class_name`.
+
+    Raises:
+        ConfigError: Its inputs don't fit.
+    """
+    try:
+        SPECS[class_name].outputs(build.config, build.inputs)
+    except ShapeError as error:
+        raise ConfigError(f"layer {build.scope}: {class_name} {error}") from None
+    return BUILDERS[class_name](build)

@@ -105,3 +105,16 @@ class RankModel(Model):
     def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
         """``logits``, float32 [B, num_class]."""
         return {"logits": self.logits(inputs, run)}
+
+
+class TaskModel(Model):
+    """A model with a head of logits for each task."""
+
+    @abc.abstractmethod
+    def logits(self, inputs: ModelInputs, run: ForwardContext) -> Sequence[tf.Tensor]:
+        """The raw outputs of each task, in the order of the heads, float32 [B, num_class] each."""
+
+    def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
+        """``logits_<tower>``, float32 [B, num_class] each."""
+        tasks = zip(self.heads, self.logits(inputs, run), strict=True)
+        return {f"logits{head.suffix}": logits for head, logits in tasks}

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -113,3 +114,30 @@ def test_a_directory_that_can_not_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match=r"\.lock: can't be written"):
         DirectoryLock(str(tmp_path / "file" / "model")).acquire()
+
+
+def test_a_removed_directory_is_made_again(tmp_path):
+    folder = tmp_path / "run"
+    with DirectoryLock(str(folder)) as lock:
+        lock.acquire()
+        assert not lock.check()
+        shutil.rmtree(folder)
+        assert lock.check()
+        assert not lock.check()
+        with pytest.raises(CheckpointError, match="is in use"):
+            DirectoryLock(str(folder)).acquire()
+    assert not (folder / ".lock").exists()
+
+
+def test_a_removed_directory_may_be_another_runs_by_now(tmp_path):
+    folder = tmp_path / "run"
+    with DirectoryLock(str(folder)) as lock:
+        lock.acquire()
+        shutil.rmtree(folder)
+        with DirectoryLock(str(folder)) as other:
+            other.acquire()
+            for _ in range(2):
+                with pytest.raises(CheckpointError, match=r"run was removed during the run: .*is in use"):
+                    lock.check()
+            lock.release()
+            assert (folder / ".lock").exists()

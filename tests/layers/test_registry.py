@@ -15,7 +15,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from hvdrec.config.checks.layers import check_keras_layer
 from hvdrec.config.config import Config
 from hvdrec.config.layers.registry import SPECS
-from hvdrec.config.layers.spec import INITIALIZERS, LayerConfig, Parameter
+from hvdrec.config.layers.spec import INITIALIZERS, LayerConfig, LayerSpec, Parameter
 from hvdrec.config.names import is_repeated
 from hvdrec.config.protos import keras_layer_pb2
 from hvdrec.config.report import Report
@@ -23,7 +23,7 @@ from hvdrec.errors import ConfigError
 from hvdrec.layers import initializers
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.layer import Layer, LayerBuild, Widths
-from hvdrec.layers.registry import BUILDERS
+from hvdrec.layers.registry import BUILDERS, build_layer
 from hvdrec.layers.variables import VariableStore
 
 EVAL = ForwardContext(training=False)
@@ -51,7 +51,9 @@ def build(layer: Any, inputs: Widths, l2: float = 0.0) -> tuple[Layer, VariableS
     config, problems = SPECS[layer.class_name].read(layer)
     assert not [p for p in problems if not p.warning]
     store = VariableStore(seed=3)
-    return BUILDERS[layer.class_name](LayerBuild(store, "block", config, inputs, l2)), store
+    built = build_layer(layer.class_name, LayerBuild(store, "block", config, inputs, l2))
+    assert built.outputs == SPECS[layer.class_name].outputs(config, inputs)
+    return built, store
 
 
 def errors(layer: Any) -> str:
@@ -72,12 +74,24 @@ def test_a_spec_has_every_field_of_its_message(name: str) -> None:
     if spec.field is None:
         assert not spec.unread
         return
-    fields = FORMS[spec.field].message_type.fields_by_name
-    assert {*(p.name for p in spec.parameters), *spec.unread} == set(fields)
-    for parameter in spec.parameters:
-        assert isinstance(parameter.kind, type)
-        assert fields[parameter.name].cpp_type in KINDS[parameter.kind]
-        assert parameter.repeated == is_repeated(fields[parameter.name])
+    met = _compare(FORMS[spec.field].message_type, spec.parameters, spec.unread)
+    assert met == set(spec.unread)
+
+
+def _compare(message: Any, parameters: tuple[Parameter, ...], unread: tuple[str, ...]) -> set[str]:
+    """Holds parameters against a message's fields, and those within; gives the fields that aren't read."""
+    fields = message.fields_by_name
+    met = set(fields) - {p.name for p in parameters}
+    assert met <= set(unread)
+    assert {p.name for p in parameters} <= set(fields)
+    for parameter in parameters:
+        field = fields[parameter.name]
+        assert parameter.repeated == is_repeated(field)
+        if isinstance(parameter.kind, tuple):
+            met |= _compare(field.message_type, parameter.kind, unread)
+        else:
+            assert field.cpp_type in KINDS[parameter.kind]
+    return met
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -162,7 +176,8 @@ def test_what_has_no_effect_is_warned_of() -> None:
 
 def test_layers_within_layers() -> None:
     inner = (Parameter("width", int, required=True), Parameter("rate", float, default=0.5))
-    spec = type(SPECS["FM"])("Two", None, (Parameter("parts", inner, repeated=True, default=()),))
+    parts = Parameter("parts", inner, repeated=True, default=())
+    spec = LayerSpec("Two", None, (parts,), outputs=lambda config, inputs: inputs, formula="")
     config, problems = spec.read(struct("Two", parts=[{"width": 3}, {"width": 4, "rate": 1}]))
     assert not problems
     assert [(p.width, p.rate) for p in config.parts] == [(3, 0.5), (4, 1.0)]

@@ -209,6 +209,14 @@ struct Group {
   int64_t begin, end;
 };
 
+// The finalizer of MurmurHash3: every bit of an id moves the low bits, so that ids in even steps of any size spread out.
+uint64_t Mixed(int64_t id) {
+  uint64_t hash = static_cast<uint64_t>(id);
+  hash = (hash ^ (hash >> 33)) * 0xFF51AFD7ED558CCDu;
+  hash = (hash ^ (hash >> 33)) * 0xC4CEB9FE1A85EC53u;
+  return hash ^ (hash >> 33);
+}
+
 // Gathers the rows of each session, which keep their order, and gives where each begins and ends.
 std::vector<Group> GroupBySession(const int64_t* sessions, Scratch<int32_t>* rows) {
   const size_t n = rows->size();
@@ -219,9 +227,7 @@ std::vector<Group> GroupBySession(const int64_t* sessions, Scratch<int32_t>* row
   std::vector<int32_t> number(n);
   for (size_t i = 0; i < n; ++i) {
     const int64_t id = sessions[(*rows)[i]];
-    uint64_t hash = static_cast<uint64_t>(id) * 0x9E3779B97F4A7C15u;
-    hash ^= hash >> 32;
-    size_t place = hash & (size - 1);
+    size_t place = Mixed(id) & (size - 1);
     while (table[place] >= 0 && ids[static_cast<size_t>(table[place])] != id) {
       place = (place + 1) & (size - 1);
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hvdrec.config.layers.shapes import columns
 from hvdrec.config.layers.spec import LayerSpec, Parameter
 from hvdrec.config.ranges import FRACTION, POSITIVE
 
@@ -14,4 +15,8 @@ BATCH_NORMALIZATION = LayerSpec(
         Parameter("center", bool, default=True),
         Parameter("scale", bool, default=True),
     ),
+    outputs=lambda config, inputs: columns(inputs),
+    formula="[B, D] -> [B, D]: `(x - mean) / sqrt(variance + epsilon) * gamma + beta` with the mean and "
+    "variance of the batch in training, their moving averages otherwise.",
+    source="Ioffe and Szegedy, ICML 2015",
 )

@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
-from hvdrec.config.layers.spec import ACTIVATIONS, INITIALIZERS, LayerSpec, Parameter
+from hvdrec.config.layers.shapes import Widths, misfit
+from hvdrec.config.layers.spec import ACTIVATIONS, INITIALIZERS, LayerConfig, LayerSpec, Parameter
 from hvdrec.config.ranges import AT_LEAST_0, AT_LEAST_1
+
+
+def one_width(inputs: Widths) -> int:
+    """The width of x0 and x, or of one x.
+
+    Raises:
+        ShapeError: There is another number of inputs, or their widths differ.
+    """
+    widths = inputs if isinstance(inputs, list) else [inputs]
+    first = widths[0] if widths else None
+    if not isinstance(first, int) or len(widths) > 2 or widths[-1] != first:
+        raise misfit("x0 and x of one width, or one x", inputs)
+    return first
+
+
+def _outputs(config: LayerConfig, inputs: Widths) -> Widths:
+    return one_width(inputs)
+
 
 CROSS = LayerSpec(
     "Cross",
@@ -16,4 +35,8 @@ CROSS = LayerSpec(
         Parameter("kernel_initializer", str, default="truncated_normal", allowed=INITIALIZERS),
         Parameter("bias_initializer", str, default="zeros", allowed=INITIALIZERS),
     ),
+    outputs=_outputs,
+    formula="x0 [B, D] and x [B, D], or one x -> [B, D]: `x0 * (W x + b + diag_scale x) + x`; with "
+    "`projection_dim` W is the product of two matrices of that rank.",
+    source="Wang et al., WWW 2021, DCN V2, equations 1 and 2",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from hvdrec.config.layers.shapes import Widths, columns
 from hvdrec.config.layers.spec import ACTIVATIONS, INITIALIZERS, LayerConfig, LayerSpec, Parameter
 from hvdrec.config.ranges import AT_LEAST_1, BELOW_1
 
@@ -14,6 +15,11 @@ def _check(config: LayerConfig) -> Iterator[tuple[str, str]]:
             "dropout_ratio",
             f"has {len(config.dropout_ratio)} rates for {len(config.hidden_units)} layers",
         )
+
+
+def _outputs(config: LayerConfig, inputs: Widths) -> Widths:
+    width = columns(inputs)
+    return config.hidden_units[-1] if config.hidden_units else width
 
 
 MLP = LayerSpec(
@@ -35,4 +41,8 @@ MLP = LayerSpec(
     ),
     unread=("add_to_outputs",),
     check=_check,
+    outputs=_outputs,
+    formula="[B, D] -> [B, hidden_units[-1]]: layers of dense, batch norm, activation and dropout. The last "
+    "layer has `use_final_bn`, `final_activation` and `use_final_bias` of its own. With "
+    "`use_bn_after_activation` the activation comes before the norm.",
 )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from hvdrec.config import support
+from hvdrec.config.layers.shapes import Widths
 from hvdrec.config.names import hint, is_repeated
 from hvdrec.config.ranges import ANY_NUMBER
 
@@ -102,8 +103,11 @@ class LayerSpec:
         class_name: EasyRec's.
         field: The member of `KerasLayer.params` with its message; None where only ``st_params`` will do.
         parameters: All that are read.
-        unread: Fields of the message that change nothing, as in EasyRec.
+        unread: Fields of the message, and of messages within it, that change nothing, as in EasyRec.
         check: Gives (parameter, text) for parameters that don't fit together.
+        outputs: What it gives for inputs of some widths; raises `ShapeError` where they don't fit.
+        formula: What it computes, for the docs: one or two sentences, inputs and outputs with shapes.
+        source: Paper and equation, or where else it is from.
     """
 
     class_name: str
@@ -111,6 +115,10 @@ class LayerSpec:
     parameters: tuple[Parameter, ...] = ()
     unread: tuple[str, ...] = ()
     check: Callable[[LayerConfig], Iterator[tuple[str, str]]] | None = None
+    _: dataclasses.KW_ONLY
+    outputs: Callable[[LayerConfig, Widths], Widths]
+    formula: str
+    source: str = ""
 
     def read(self, layer: Any) -> tuple[LayerConfig, list[Problem]]:
         """Reads a `KerasLayer` message.

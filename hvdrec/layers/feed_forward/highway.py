@@ -17,11 +17,7 @@ class Highway(Layer):
     outputs: int
 
     def __init__(self, build: LayerBuild) -> None:
-        """Builds the layers.
-
-        Raises:
-            ConfigError: The input isn't [B, D].
-        """
+        """Builds the layers over [B, D]."""
         super().__init__()
         store, scope, config = build.store, build.scope, build.config
         self._scope, self._dropout = scope, config.dropout_rate

@@ -20,11 +20,7 @@ class MLP(Layer):
     outputs: int
 
     def __init__(self, build: LayerBuild) -> None:
-        """Builds the layers.
-
-        Raises:
-            ConfigError: The input isn't [B, D].
-        """
+        """Builds the layers over [B, D]."""
         super().__init__()
         config, last = build.config, len(build.config.hidden_units) - 1
         self.outputs = build.columns

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from hvdrec.errors import ConfigError
+from hvdrec.config.layers.cross import one_width
 from hvdrec.layers import activations, initializers
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.feed_forward.dense import Dense
-from hvdrec.layers.layer import Inputs, Layer, LayerBuild, described
+from hvdrec.layers.layer import Inputs, Layer, LayerBuild
 from hvdrec.layers.variables import VariableStore
 
 
@@ -45,19 +45,9 @@ class Cross(Layer):
     outputs: int
 
     def __init__(self, build: LayerBuild) -> None:
-        """Makes the matrices.
-
-        Raises:
-            ConfigError: The inputs aren't x, or x_0 and x of one width.
-        """
+        """Makes the matrices."""
         super().__init__()
-        config, given = build.config, build.inputs
-        widths = given if isinstance(given, list) else [given]
-        first = widths[0] if widths else None
-        if not isinstance(first, int) or len(widths) > 2 or widths[-1] != first:
-            raise ConfigError(
-                f"layer {build.scope}: Cross needs x0 and x of one width, or one x, found {described(given)}"
-            )
+        config, first = build.config, one_width(build.inputs)
         self.outputs, self._scale = first, config.diag_scale
         kernel, bias = (
             initializers.named(config.kernel_initializer),

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from hvdrec.errors import ConfigError
+from hvdrec.config.layers.shapes import embeddings
 from hvdrec.layers.context import ForwardContext
-from hvdrec.layers.layer import Inputs, Layer, LayerBuild, Width, described
+from hvdrec.layers.layer import Inputs, Layer, LayerBuild
 
 
 class FM(Layer):
@@ -35,26 +35,6 @@ class FM(Layer):
 
 
 def build(build: LayerBuild) -> FM:
-    """Builds FM.
-
-    Raises:
-        ConfigError: The inputs aren't embeddings of one width.
-    """
-    width = _embedding_width(build)
+    """Builds FM."""
+    _, width = embeddings(build.inputs)
     return FM(width, build.config.use_variant)
-
-
-def _embedding_width(build: LayerBuild) -> int:
-    given = build.inputs
-    widths: list[Width | None]
-    if isinstance(given, list):
-        widths = [*given]
-    else:
-        widths = [given[1]] if isinstance(given, tuple) and len(given) == 2 else []
-    first = widths[0] if widths else None
-    if not isinstance(first, int) or any(w != first for w in widths):
-        raise ConfigError(
-            f"layer {build.scope}: FM needs a list of features of one width, or [batch, features, width], "
-            f"found {described(given)}"
-        )
-    return first

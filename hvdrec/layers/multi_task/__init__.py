@@ -1,1 +1,1 @@
-"""What models of several tasks share: experts, gates, towers."""
+"""What models of several tasks share: experts with gates, extraction layers, towers."""

@@ -83,3 +83,38 @@ def mixture(experts: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         float32 [B, D].
     """
     return tf.reduce_sum(experts * weights[:, :, tf.newaxis], axis=1)
+
+
+class GatedExperts(Layer):
+    """Experts that all tasks share, mixed for each task by a gate of its own.
+
+    Attributes:
+        width: Of each task's mixture.
+    """
+
+    def __init__(
+        self, store: VariableStore, scope: str, configs: Sequence[Any], inputs: int, tasks: int, l2: float
+    ) -> None:
+        """Makes ``<scope>/expert_<i>/...``, then ``<scope>/gate_<task>/dnn/{kernel,bias}``.
+
+        Args:
+            store: Makes the variables.
+            scope: As ``mmoe``.
+            configs: Each expert's `DNN` message.
+            inputs: Width of the input.
+            tasks: How many there are.
+            l2: `l2_regularization` of the kernels.
+        """
+        super().__init__()
+        names = [f"{scope}/expert_{i}" for i in range(len(configs))]
+        self._experts = ExpertBank(store, names, configs, inputs, l2)
+        self._gates = [
+            Gate(store, f"{scope}/gate_{task}/dnn", inputs, self._experts.count, l2) for task in range(tasks)
+        ]
+        self.width = self._experts.width
+        self.outputs = [self.width] * tasks
+
+    def __call__(self, inputs: tf.Tensor, run: ForwardContext) -> list[tf.Tensor]:
+        """Maps [B, inputs] to a mixture [B, width] for each task."""
+        experts = self._experts(inputs, run)
+        return [mixture(experts, gate(inputs, run)) for gate in self._gates]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -38,3 +39,27 @@ class TaskTower(Layer):
     def __call__(self, inputs: tf.Tensor, run: ForwardContext) -> tf.Tensor:
         """Maps [B, inputs] to logits [B, num_class]."""
         return self._output(inputs if self._dnn is None else self._dnn(inputs, run), run)
+
+
+class TaskTowers(Layer):
+    """A `TaskTower` for each task, named after its `tower_name`; output layers are ``dnn_output_<i>``."""
+
+    def __init__(self, store: VariableStore, configs: Sequence[Any], inputs: int, l2: float) -> None:
+        """Builds the towers.
+
+        Args:
+            store: Makes the variables.
+            configs: A `TaskTower` message for each task.
+            inputs: Width of each task's input.
+            l2: `l2_regularization` of the kernels.
+        """
+        super().__init__()
+        self._towers = [
+            TaskTower(store, config, (config.tower_name, f"dnn_output_{i}"), inputs, l2)
+            for i, config in enumerate(configs)
+        ]
+        self.outputs = [tower.outputs for tower in self._towers]
+
+    def __call__(self, inputs: Sequence[tf.Tensor], run: ForwardContext) -> list[tf.Tensor]:
+        """Maps an input [B, inputs] of each task to its logits [B, num_class]."""
+        return [tower(x, run) for tower, x in zip(self._towers, inputs, strict=True)]

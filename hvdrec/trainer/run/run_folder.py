@@ -70,7 +70,8 @@ class RunFolder:
         self._commit = enum_name(config.proto.train_config, "checkpoint_commit").lower()
         self._group = group
         self._mirror: Mirror | None = None
-        self._lock: Lock | None = None
+        self._lock: DirectoryLock | RemoteLock | None = None
+        self._write_config: Callable[[], object] = lambda: None
         remote = storage.is_remote(self.model_dir)
         if group is None or not (remote or needed):
             return
@@ -95,24 +96,33 @@ class RunFolder:
 
     def lock(self) -> Lock:
         """What keeps other runs out of model_dir."""
-        if self._mirror is None:
-            return DirectoryLock(self.path)
-        self._lock = RemoteLock(self._mirror.url)
+        self._lock = DirectoryLock(self.path) if self._mirror is None else RemoteLock(self._mirror.url)
         return self._lock
 
+    def claim(self, write_config: Callable[[], object]) -> None:
+        """Writes the config, here and in the store, and again if model_dir is removed during the run."""
+        write_config()
+        self._write_config = write_config
+        self.push("pipeline.config")
+
     def check_owned(self) -> None:
-        """Makes sure that no other run has taken over a model_dir in a store.
+        """Makes sure that model_dir still is this run's; a local one that was removed is made again.
 
         Raises:
-            CheckpointError: One has.
+            CheckpointError: Another run has taken it.
         """
-        if isinstance(self._lock, RemoteLock):
-            self._lock.check()
+        if self._lock is not None and self._lock.check():
+            logger.warning(
+                "warning: %s was removed during the run: it is made again, with the config and checkpoints "
+                "from here on; logs, events and exports up to here are gone",
+                self.path,
+            )
+            self._write_config()
 
     def open_store(self) -> Store:
         """The checkpoints of model_dir."""
         if self._mirror is None:
-            return Store(self.path, self._keep, COMMITS[self._commit]())
+            return Store(self.path, self._keep, COMMITS[self._commit](), self.check_owned)
         return RemoteStore(self.model_dir, self.path, self._keep, self.check_owned, self.push)
 
     def pull(self, below: tuple[str, ...] = _PULLED) -> None:

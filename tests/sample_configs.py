@@ -1,0 +1,262 @@
+"""EasyRec's sample configs, where they are at hand: what is refused of them, and rows made for them.
+
+None of their data is here. `prepared` makes rows from a config's own `input_fields`, by what its features and
+labels take, so that any of them trains, is evaluated and is exported.
+"""
+
+from __future__ import annotations
+
+import functools
+import pathlib
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from hvdrec.config import Config, load
+from hvdrec.config.checks.check import check
+from hvdrec.config.expand import expand, feature_list
+from hvdrec.config.names import enum_name
+from hvdrec.errors import ConfigError
+from hvdrec.features import build_plan
+from hvdrec.features.fields import heads_of, label_classes
+
+FOLDER = pathlib.Path(__file__).resolve().parents[2] / "shared" / "reference" / "easyrec_configs"
+#: The samples that can't be used yet: a name and a field that is refused, one sample a line.
+REFUSED = pathlib.Path(__file__).with_name("refused_samples.txt")
+
+_INDEX = re.compile(r"\[\d+\]")
+_INTEGERS = ("INT32", "INT64")
+_NUMBERS = (*_INTEGERS, "FLOAT", "DOUBLE")
+
+
+def names() -> list[str]:
+    """All samples, by their files' names."""
+    return sorted(path.name for path in FOLDER.glob("*.config"))
+
+
+def listed_as_refused() -> dict[str, str]:
+    """What `REFUSED` says: sample -> field."""
+    return dict(line.split() for line in REFUSED.read_text().splitlines() if line.strip())
+
+
+def refusals(name: str) -> dict[str, str]:
+    """Why a sample can't be used: field (without indices) -> what is wrong; empty where it can."""
+    try:
+        config = load(FOLDER / name)
+        expand(config)
+        check(config)
+        build_plan(config.proto)
+    except ConfigError as error:
+        return dict(_taken_apart(line) for line in str(error).splitlines())
+    return {}
+
+
+def _taken_apart(line: str) -> tuple[str, str]:
+    line = re.sub(r"^\S*\.config(:\d+)?: ", "", line)
+    field, _, problem = line.partition(": ")
+    return _INDEX.sub("", field).replace(" ", "_"), problem
+
+
+def prepared(name: str, folder: pathlib.Path, rows: int = 48) -> Config:
+    """A sample on rows of its own, with two steps to train.
+
+    Args:
+        name: Of its file.
+        folder: Takes the rows and the run.
+        rows: How many are made.
+    """
+    config = load(FOLDER / name)
+    expand(config)
+    proto = config.proto
+    proto.model_dir = str(folder / "run")
+    train, data = proto.train_config, proto.data_config
+    train.num_steps, train.log_step_count_steps, train.save_checkpoints_steps = 2, 1, 2
+    train.ClearField("fine_tune_checkpoint")
+    train.ClearField("train_distribute")
+    data.batch_size = 16
+    data.ClearField("num_epochs")
+    proto.eval_config.ClearField("num_examples")
+    proto.export_config.exporter_type = "final"
+    _WRITERS[enum_name(data, "input_type")](proto, made_rows(proto, rows), folder)
+    return config
+
+
+def made_rows(proto: Any, rows: int, seed: int = 0) -> dict[str, list[str]]:
+    """Cells of each input field as text, such as the features and labels that read it take."""
+    makers = dict(_feature_makers(proto))
+    makers |= {name: functools.partial(_label, *found) for name, found in _labels(proto).items()}
+    if proto.data_config.sample_weight:
+        makers[proto.data_config.sample_weight] = lambda rng, _: f"{rng.integers(1, 9) / 4}"
+    rng = np.random.default_rng(seed)
+    kinds = {f.input_name: enum_name(f, "input_type") for f in proto.data_config.input_fields}
+    columns: dict[str, list[str]] = {name: [] for name in kinds}
+    for _ in range(rows):
+        length = int(rng.integers(1, 5))
+        for name, kind in kinds.items():
+            columns[name].append(
+                _typed(makers[name](rng, length), kind) if name in makers else _any(rng, kind)
+            )
+    return columns
+
+
+#: Makes a cell: of the random numbers, and the elements that this row's sequences have.
+_Maker = Callable[[np.random.Generator, int], str]
+
+
+def _typed(cell: str, kind: str) -> str:
+    """A made cell as its field's type has it: whole numbers have no fraction."""
+    if kind in _INTEGERS and re.fullmatch(r"-?\d+\.\d*", cell):
+        return cell.partition(".")[0]
+    if kind in _NUMBERS and not re.fullmatch(r"-?[\d.e-]+", cell):
+        return str(len(cell))
+    return cell
+
+
+def _any(rng: np.random.Generator, kind: str) -> str:
+    return str(rng.integers(0, 2)) if kind == "BOOL" else str(rng.integers(0, 9))
+
+
+def _labels(proto: Any) -> dict[str, tuple[int, int, str]]:
+    """Of each label: its classes, its width, and what separates its numbers."""
+    data = proto.data_config
+    found = {}
+    for i, name in enumerate(data.label_fields):
+        width = data.label_dim[i] if i < len(data.label_dim) else 1
+        separator = data.label_sep[i] if i < len(data.label_sep) else ","
+        found[name] = (label_classes(proto, name) or 2, int(width), separator)
+    for head in heads_of(proto):
+        for name in head.id_labels:
+            found[name] = (4, 1, ",")
+    return found
+
+
+def _label(classes: int, width: int, separator: str, rng: np.random.Generator, _: int) -> str:
+    return separator.join(str(rng.integers(0, classes)) for _ in range(width))
+
+
+def _feature_makers(proto: Any) -> Iterator[tuple[str, _Maker]]:
+    """What makes the cells of each feature's inputs; of a field with several features the last counts."""
+    order = ("PassThroughFeature", "IdFeature", "ExprFeature", "ComboFeature", "RawFeature", "LookupFeature")
+    order += ("TagFeature", "SequenceFeature")
+    features = sorted(feature_list(proto), key=lambda f: order.index(enum_name(f, "feature_type")))
+    for feature in features:
+        for i, name in enumerate(feature.input_names):
+            yield name, functools.partial(_MAKERS[enum_name(feature, "feature_type")], feature, i)
+
+
+def _token(feature: Any, rng: np.random.Generator) -> str:
+    """An id: one of a vocabulary, or a small number."""
+    if feature.vocab_list:
+        return str(rng.choice(list(feature.vocab_list)))
+    most = feature.hash_bucket_size or feature.num_buckets or 20
+    return str(rng.integers(0, min(most, 20)))
+
+
+def _number(feature: Any, rng: np.random.Generator) -> str:
+    low, high = 0.0, 4.0
+    if feature.boundaries:
+        low, high = min(feature.boundaries) - 1, max(feature.boundaries) + 1
+    elif feature.max_val > feature.min_val:
+        low, high = feature.min_val, feature.max_val
+    return f"{rng.uniform(low, high):.3f}"
+
+
+def _make_id(feature: Any, _: int, rng: np.random.Generator, __: int) -> str:
+    return _token(feature, rng)
+
+
+def _make_raw(feature: Any, _: int, rng: np.random.Generator, length: int) -> str:
+    def vector() -> str:
+        return feature.separator.join(_number(feature, rng) for _ in range(feature.raw_input_dim))
+
+    if feature.seq_multi_sep:
+        return feature.seq_multi_sep.join(vector() for _ in range(length))
+    return vector()
+
+
+def _make_tag(feature: Any, position: int, rng: np.random.Generator, length: int) -> str:
+    weight = "0.5" if position else ""
+    tag = f"{{}}{feature.kv_separator}1.5" if feature.kv_separator else "{}"
+    return feature.separator[:1].join(weight or tag.format(_token(feature, rng)) for _ in range(length))
+
+
+def _make_combo(feature: Any, position: int, rng: np.random.Generator, length: int) -> str:
+    separators = feature.combo_input_seps
+    separator = separators[position] if position < len(separators) else ""
+    return separator.join(_token(feature, rng) for _ in range(length if separator else 1))
+
+
+def _make_lookup(feature: Any, position: int, rng: np.random.Generator, length: int) -> str:
+    if position == 0:
+        return str(rng.integers(0, 4))
+    kv = feature.kv_separator or ":"
+    return feature.separator.join(f"{k}{kv}{rng.integers(0, 9)}" for k in range(length))
+
+
+def _make_sequence(feature: Any, _: int, rng: np.random.Generator, length: int) -> str:
+    numbers = enum_name(feature, "sub_feature_type") == "RawFeature"
+    if feature.HasField("sequence_length"):
+        length = min(length, feature.sequence_length)
+    inner = int(feature.raw_input_dim) if numbers else 2
+
+    def element() -> str:
+        one = _number if numbers else _token
+        values = (one(feature, rng) for _ in range(inner if feature.seq_multi_sep else 1))
+        return feature.seq_multi_sep.join(values)
+
+    return feature.separator.join(element() for _ in range(length))
+
+
+_MAKERS: dict[str, Callable[[Any, int, np.random.Generator, int], str]] = {
+    "IdFeature": _make_id,
+    "RawFeature": _make_raw,
+    "TagFeature": _make_tag,
+    "ComboFeature": _make_combo,
+    "LookupFeature": _make_lookup,
+    "SequenceFeature": _make_sequence,
+    "ExprFeature": _make_id,
+    "PassThroughFeature": _make_id,
+}
+
+
+def _set_inputs(proto: Any, path: pathlib.Path, prefix: str = "{}_input_path") -> None:
+    for mode in ("train", "eval"):
+        proto.ClearField(f"{mode}_path")
+        setattr(proto, prefix.format(mode), str(path))
+
+
+def _write_csv(proto: Any, columns: dict[str, list[str]], folder: pathlib.Path) -> None:
+    separator = proto.data_config.separator
+    lines = [separator.join(cells) for cells in zip(*columns.values(), strict=True)]
+    if proto.data_config.with_header:
+        lines.insert(0, separator.join(columns))
+    path = folder / "rows.csv"
+    path.write_text("".join(line + "\n" for line in lines))
+    _set_inputs(proto, path)
+
+
+def _write_parquet(proto: Any, columns: dict[str, list[str]], folder: pathlib.Path) -> None:
+    types = {"INT32": pa.int32(), "INT64": pa.int64(), "FLOAT": pa.float32(), "DOUBLE": pa.float64()}
+    arrays = {}
+    for field in proto.data_config.input_fields:
+        cells = pa.array(columns[field.input_name])
+        arrays[field.input_name] = cells.cast(types.get(enum_name(field, "input_type"), pa.string()))
+    path = folder / "rows.parquet"
+    pq.write_table(pa.table(arrays), path)
+    _set_inputs(proto, path, "parquet_{}_input")
+
+
+_WRITERS: dict[str, Callable[[Any, dict[str, list[str]], pathlib.Path], None]] = {
+    **dict.fromkeys(("CSVInput", "CSVInputV2", "CSVInputEx"), _write_csv),
+    **dict.fromkeys(("ParquetInput", "ParquetInputV2", "ParquetInputV3"), _write_parquet),
+}
+
+
+if __name__ == "__main__":
+    # Writes the list anew.
+    found = {name: refusals(name) for name in names()}
+    REFUSED.write_text("".join(f"{name} {next(iter(why))}\n" for name, why in found.items() if why))
