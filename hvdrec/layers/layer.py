@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Sequence
-from typing import TypeAlias, Union
+from typing import TypeAlias
 
 import tensorflow as tf
 
@@ -17,7 +17,7 @@ from hvdrec.layers.variables import VariableStore
 __all__ = ["Inputs", "Layer", "LayerBuild", "Width", "Widths"]
 
 #: What a layer takes and gives: a tensor, a list of tensors (or of lists), or nothing.
-Inputs: TypeAlias = Union[tf.Tensor, Sequence["Inputs"], None]
+Inputs: TypeAlias = tf.Tensor | Sequence["Inputs"] | None
 
 
 class Layer(tf.Module, abc.ABC):

@@ -59,7 +59,7 @@ class ESMM(Model):
         return {f"logits{name}": logits for name, logits in zip(names, (cvr, ctr, both), strict=True)}
 
     def loss_terms(self) -> Sequence[LossTerm]:
-        """Both towers', in EasyRec's order: cross entropies as sums over the rows, squared errors as means."""
+        """Both towers', in EasyRec's order: cross entropies as sums over rows, squared errors as means."""
         kind = "l2" if self.amounts else "cross_entropy"
         return (
             LossTerm(

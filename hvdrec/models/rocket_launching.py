@@ -45,7 +45,7 @@ class RocketLaunching(Model):
     def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
         """``logits_light`` and ``logits_booster``, float32 [B, num_class], and pairs of hidden layers.
 
-        ``hidden_<k>_light`` and ``hidden_<k>_booster``, float32 [B, width], are the k-th pair that is compared.
+        ``hidden_<k>_light`` and ``hidden_<k>_booster``, float32 [B, width], are the k-th pair to compare.
         """
         x = inputs.concat(GROUP)
         if self.shared is not None:

@@ -16,6 +16,9 @@ from golden.easyrec import golden_run, in_last_bit, our_trace, parted
         "metric_learning_taobao",
         "simple_multi_task_taobao",
         "expr_feature_taobao",
+        "order_calibrate_dbmtl",
+        "esmm_taobao",
+        "rocket_launching_taobao",
     ],
 )
 def test_trace(name: str, tmp_path: pathlib.Path) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias, Union
+from typing import TypeAlias
 
 #: The dimensions of a tensor without the batch's: D stands for [B, D], (F, D) for [B, F, D], () for [B];
 #: None is a length that isn't known before the step.
 Width: TypeAlias = int | tuple[int | None, ...]
 #: The width of a tensor; a list of those of several, which may hold lists; None where there is nothing
 #: (a sequence without a target, a block that only adds a loss).
-Widths: TypeAlias = Union[Width, list["Widths"], None]
+Widths: TypeAlias = Width | list["Widths"] | None
 
 
 class ShapeError(ValueError):

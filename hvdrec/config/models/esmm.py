@@ -83,5 +83,5 @@ class ESMMSpec(MultiTaskSpec):
         if check.proto.data_config.sample_weight and tower.use_sample_weight and kind != "L2_LOSS":
             check.report.warn(
                 f"{path}.use_sample_weight",
-                "sample_weight has no effect in ESMM's cross entropies, as in EasyRec",
+                "sample_weight has no effect on ESMM's cross entropies, as in EasyRec",
             )

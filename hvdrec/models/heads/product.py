@@ -11,7 +11,7 @@ import tensorflow as tf
 from hvdrec.losses.base import LossBatch
 from hvdrec.losses.prediction import outputs as meanings
 from hvdrec.losses.registry import LogitMeaning
-from hvdrec.models.heads.base import StepRows, Tensors
+from hvdrec.models.heads.base import EvaluatedRows, StepRows, Tensors
 from hvdrec.models.heads.logit import LogitHead
 
 
@@ -53,11 +53,11 @@ class AfterClickHead(LogitHead):
         arrays: Mapping[str, np.ndarray],
         predictions: Mapping[str, np.ndarray],
         ids: Mapping[str, np.ndarray],
-    ) -> EvalBatch:
+    ) -> EvaluatedRows:
         """The rows with a click alone."""
         rows = arrays[f"label/{self.config.gate}"] > 0.0
         found = {name: predictions.get(f"{name}_{self.config.of[0]}") for name in self.names}
-        return EvalBatch(
+        return EvaluatedRows(
             labels=self.evaluated_labels(arrays)[rows],
             predictions={name: a[rows] for name, a in found.items() if a is not None},
             ids={name: a[rows] for name, a in ids.items()},

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from hvdrec.data.batch import PackedBatch
 from hvdrec.layers.context import ForwardContext
-from hvdrec.metrics.base import Metric
+from hvdrec.metrics.base import EvalBatch, Metric
 from hvdrec.metrics.mean import Mean
 from hvdrec.models.heads.base import Head
 from hvdrec.models.recommender import Recommender
@@ -137,7 +137,7 @@ class Evaluator:
         losses["total_loss"].update(float(np.sum(np.asarray(list(numbers.values()), np.float32))))
         ids = {name[3:]: a for name, a in batch.arrays.items() if name.startswith("id/")}
         for head in self._recommender.heads:
-            evaluated = head.evaluated(batch.arrays, predictions, ids)
+            evaluated = EvalBatch(*head.evaluated(batch.arrays, predictions, ids))
             for each in metrics:
                 if each.head is head:
                     each.metric.update(evaluated)
