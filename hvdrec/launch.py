@@ -11,6 +11,7 @@ from hvdrec.config.names import hint
 from hvdrec.errors import ConfigError
 from hvdrec.launcher import emr, local, pai, servers
 from hvdrec.launcher.ranks import Ranks
+from hvdrec.launcher.restarts import run_again_and_again
 from hvdrec.launcher.run import processes, render
 from hvdrec.launcher.start import become, supervise
 
@@ -18,7 +19,7 @@ FORMS = {"local": local.parse, "ps": servers.parse, "pai": pai.parse, "emr": emr
 _USAGE = f"usage: python -m hvdrec.launch {{{','.join(FORMS)}}} [--print] ...  (docs/distributed.md)"
 _HELP = f"""{_USAGE}
 
-  local  ranks of this machine, by horovodrun: local -np N [flags of hvdrec.train]
+  local  ranks of this machine, by horovodrun: local -np N [--restarts N] [flags of hvdrec.train]
   ps     a chief, workers and parameter servers, all on this machine
   pai    the form of Alibaba's PAI: -Dcmd=train -Dconfig=X.config ...
   emr    the words of EMR's el_submit
@@ -58,6 +59,8 @@ def run(arguments: list[str]) -> int | None:
         print(f"hvdrec.launch: ignored: {text}", file=sys.stderr)
     if described.servers:
         return supervise(described, started)
+    if described.restarts:
+        return run_again_and_again(started[0], described.restarts)
     if described.ranks > 1:
         return Ranks(started[0]).run()
     become(started[0])

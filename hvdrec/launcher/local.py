@@ -16,7 +16,14 @@ def parse(arguments: Sequence[str]) -> Run:
     """
     parser = FlagParser("hvdrec.launch local", "Trains on N ranks of this machine (horovodrun).")
     parser.add_argument("-np", type=count(1), default=1, metavar="N", help="ranks")
+    parser.add_argument(
+        "--restarts",
+        type=count(0),
+        default=0,
+        metavar="N",
+        help="start all ranks again where one fails, from the last checkpoint, N times at most",
+    )
     values, rest = parser.parse_known_args(list(arguments))
     flags = rest[1:] if rest[:1] == ["--"] else rest
     verbose = ("--verbose",) if values.verbose else ()
-    return Run(TRAIN, (*flags, *verbose), ranks=values.np)
+    return Run(TRAIN, (*flags, *verbose), ranks=values.np, restarts=values.restarts)

@@ -49,6 +49,11 @@ class Ranks:
         self._said = False
         self._output = threading.Lock()
 
+    @property
+    def asked_to_stop(self) -> bool:
+        """Whether a signal has ended the run, or is about to."""
+        return self._first != 0 or bool(self._signals)
+
     def run(self) -> int:
         """Runs to the end.
 

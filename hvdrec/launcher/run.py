@@ -30,6 +30,7 @@ class Run:
         ranks: Processes that train (or evaluate, or predict) together.
         servers: Parameter servers; 0 = Horovod replicas.
         evaluators: Processes of a run on parameter servers that only evaluate, 0 or 1.
+        restarts: How often ranks that fail are started again.
         ignored: What was asked for and can't be had on this machine, in words.
         environment: Variables that all its processes get.
     """
@@ -39,6 +40,7 @@ class Run:
     ranks: int = 1
     servers: int = 0
     evaluators: int = 0
+    restarts: int = 0
     ignored: tuple[str, ...] = ()
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -67,7 +69,7 @@ def processes(run: Run) -> tuple[Process, ...]:
     """
     if run.servers:
         return _cluster(run)
-    if run.ranks == 1:
+    if run.ranks == 1 and not run.restarts:
         return (Process("process", (sys.executable, "-m", run.module, *run.arguments)),)
     return (Process("horovodrun", tuple(launch_command(run.ranks, run.module, run.arguments))),)
 
