@@ -67,8 +67,9 @@ SANITIZED_FLAGS := -std=c++17 -O1 -g -fsanitize=$(SANITIZE) -fno-sanitize-recove
   -isystem $(firstword $(wildcard $(VENV)/lib/python3*/site-packages/tensorflow/include)) # Eigen comes with TensorFlow
 sanitized = $(patsubst csrc/kernels/%.cc,$(SANITIZED)/%.o,$(wildcard $(addprefix csrc/kernels/,$(1))))
 SANITIZED_PAIRS := $(call sanitized,base/*.cc pairwise/*.cc)
+SANITIZED_LISTS := $(call sanitized,base/*.cc lists/*.cc)
 SANITIZED_SIMILARITY := $(call sanitized,base/*.cc similarity/*.cc layers/matmul.cc)
-sanitize: $(SANITIZED)/pairwise_test $(SANITIZED)/similarity_test ## Run the losses' kernels under AddressSanitizer and UndefinedBehaviorSanitizer
+sanitize: $(SANITIZED)/pairwise_test $(SANITIZED)/similarity_test $(SANITIZED)/lists_test ## Run the losses' kernels under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(SANITIZED)/pairwise_test $(ARGS)
 	$(SANITIZED)/similarity_test $(ARGS)
 
@@ -76,6 +77,7 @@ TWINS := $(SANITIZED)/pairwise_twin_test $(SANITIZED)/similarity_twins_test
 twins: $(TWINS) ## Run the CUDA twins of the losses on an emulated machine, under the same
 	@for twin in $(TWINS); do echo $$twin $(ARGS); $$twin $(ARGS) || exit 1; done
 
+$(SANITIZED)/lists_test: csrc/tests/lists_test.cc $(SANITIZED_LISTS)
 $(SANITIZED)/similarity_test: csrc/tests/similarity_test.cc $(SANITIZED_SIMILARITY)
 $(SANITIZED)/pairwise_test $(TWINS): $(SANITIZED)/%: csrc/tests/%.cc $(SANITIZED_PAIRS)
 $(SANITIZED)/%_test: csrc/tests/%_test.cc $(filter %.h,$(CSRC))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import tensorflow as tf
 
-from hvdrec.ops.library import implementation
+from hvdrec.ops.library import implementation, load_ops
 from hvdrec.ops.listwise_tensorflow import hybrid_tensorflow, listwise_tensorflow
 
 #: What the labels of a list are: the shares themselves, logits of shares, or numbers in their proportion.
@@ -20,7 +20,7 @@ def listwise(
     *,
     sessions: tf.Tensor | None = None,
     form: str = SHARES,
-    impl: str = "tensorflow",
+    impl: str = "native",
 ) -> tf.Tensor:
     """The mean over sessions of -sum of t_i log softmax(s)_i, the softmax over the rows of the session.
 
@@ -32,7 +32,8 @@ def listwise(
         labels: As scores [B]; no gradient flows to them.
         sessions: int64 [B]; equal ids make a session. None: all rows are one.
         form: ``shares``, ``logits`` or ``masses``.
-        impl: ``tensorflow``, in time and memory of O(B).
+        impl: ``native``, one pass over the sessions without a second derivative, or ``tensorflow``, by
+            segments; both take time and memory of O(B).
 
     Returns:
         Scalar, 0 without rows.
@@ -51,7 +52,7 @@ def hybrid(
     sessions: tf.Tensor | None = None,
     weights: tf.Tensor | None = None,
     same_label: bool = True,
-    impl: str = "tensorflow",
+    impl: str = "native",
 ) -> tf.Tensor:
     """The generative part of JRC (Sheng et al., 2022, equation 8): which row of its session a label is at.
 
@@ -71,7 +72,8 @@ def hybrid(
         sessions: int64 [B]; equal ids make a session. None: all rows are one.
         weights: [B], or None for 1.
         same_label: Whether rows of one label compete with each other.
-        impl: ``tensorflow``, in time and memory of O(B).
+        impl: ``native``, one pass over the sessions without a second derivative, or ``tensorflow``, by
+            segments; both take time and memory of O(B).
 
     Returns:
         Scalar, 0 without rows.
@@ -82,5 +84,66 @@ def hybrid(
     return loss
 
 
-_LISTWISE: dict[str, Callable[..., Any]] = {"tensorflow": listwise_tensorflow}
-_HYBRID: dict[str, Callable[..., Any]] = {"tensorflow": hybrid_tensorflow}
+def _listwise_native(
+    scores: tf.Tensor, labels: tf.Tensor, sessions: tf.Tensor | None, form: str
+) -> tf.Tensor:
+    with _placement():
+        loss, _ = load_ops().hvdrec_listwise(
+            scores=scores,
+            labels=labels,
+            sessions=tf.zeros([0], tf.int64) if sessions is None else sessions,
+            form=form,
+            by_session=sessions is not None,
+        )
+    return loss
+
+
+def _hybrid_native(
+    logits: tf.Tensor,
+    labels: tf.Tensor,
+    sessions: tf.Tensor | None,
+    weights: tf.Tensor | None,
+    same_label: bool,
+) -> tf.Tensor:
+    with _placement():
+        loss, _ = load_ops().hvdrec_hybrid(
+            logits=logits,
+            labels=labels,
+            weights=tf.zeros([0], logits.dtype) if weights is None else weights,
+            sessions=tf.zeros([0], tf.int64) if sessions is None else sessions,
+            weighted=weights is not None,
+            by_session=sessions is not None,
+            same_label=same_label,
+        )
+    return loss
+
+
+def _placement() -> AbstractContextManager[Any]:
+    """The CPU, which alone has these ops."""
+    return tf.device("/device:CPU:0")
+
+
+_LISTWISE = {"native": _listwise_native, "tensorflow": listwise_tensorflow}
+_HYBRID = {"native": _hybrid_native, "tensorflow": hybrid_tensorflow}
+
+
+@tf.RegisterGradient("HvdrecListwise")
+def _listwise_gradient(op: Any, loss: tf.Tensor, gradient: tf.Tensor) -> list[tf.Tensor | None]:
+    return [loss * _once(op.outputs[1]), None, None]
+
+
+@tf.RegisterGradient("HvdrecHybrid")
+def _hybrid_gradient(op: Any, loss: tf.Tensor, gradient: tf.Tensor) -> list[tf.Tensor | None]:
+    return [loss * _once(op.outputs[1]), None, None, None]
+
+
+@tf.custom_gradient
+def _once(gradient: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    """`gradient` itself, which can't be differentiated again."""
+
+    def again(upstream: tf.Tensor) -> tf.Tensor:
+        raise NotImplementedError(
+            'losses of lists with impl="native" have no second derivative: use impl="tensorflow"'
+        )
+
+    return tf.identity(gradient), again

@@ -90,7 +90,7 @@ def resolve(dense_weights: int = LARGE, batch_size: int = FEW_ROWS + 1, own_kern
         dense_layers=layers,
         pair_wise=TENSORFLOW if few else named or NATIVE,
         pairs=named or NATIVE,
-        lists=TENSORFLOW,
+        lists=named or NATIVE,
         similarities=general,
         optimizers=general if own_kernels else TENSORFLOW,
         norms=general,

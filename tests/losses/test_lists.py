@@ -20,7 +20,7 @@ from hvdrec.losses.jrc import generative_loss
 from hvdrec.ops.listwise import hybrid, listwise
 
 Array = np.ndarray
-IMPLEMENTATIONS = ("tensorflow",)
+IMPLEMENTATIONS = ("native", "tensorflow")
 
 
 def log_softmax(x: Array) -> Array:
