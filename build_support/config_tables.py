@@ -28,10 +28,10 @@ Written by `make docs` from `hvdrec/config/support.py` and the specs in `hvdrec/
 there. How configs are read and edited is in
 [config.md](config.md).
 
-Every field of EasyRec's protos is read. What stands in no table below is supported. A field in force that
-isn't is refused, or told in a warning, with its file and line, before anything else runs. A field that holds
-its default is let pass, and so is a block that isn't in force: of another model class than `model_class`, or
-`feature_config` beside `feature_configs`.
+Every field of EasyRec's protos is read. What no table below lists is supported. A field in
+force that isn't is refused, or reported in a warning, with its file and line, before anything else runs. A
+field that holds its default is accepted, and so is a block that isn't in force: of another model class than
+`model_class`, or `feature_config` beside `feature_configs`.
 """
 
 

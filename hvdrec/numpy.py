@@ -1,4 +1,4 @@
-"""The losses on numpy arrays, value and gradient at once: for LightGBM, XGBoost, and whoever has no
+"""The losses on numpy arrays, value and gradient at once: for LightGBM, XGBoost, and programs without
 TensorFlow.
 
 The functions are those of `hvdrec.losses`, with the same names, arguments and definitions; TensorFlow isn't

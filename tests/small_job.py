@@ -51,12 +51,25 @@ MODELS = {
            task_towers { tower_name: "value" label_name: "label" loss_type: L2_LOSS weight: 0.5
              metrics_set { mean_squared_error {} } } }""",
     ),
+    # Its `towers` would have a batch norm each, whatever their DNN says.
+    "MultiTowerDIN": (
+        ("item",),
+        """seq_att_groups { group_name: "history" seq_att_map { key: "b" hist_seq: "history" } }
+           multi_tower { din_towers { input: "history" dnn { hidden_units: [8, 1] use_bn: %BN } }
+           final_dnn { hidden_units: [8] use_bn: %BN } l2_regularization: 1e-4 }""",
+    ),
     "CoMetricLearningI2I": (
         ("all",),
         """metric_learning { input: "all" dnn { hidden_units: [16, 8] use_bn: %BN } l2_regularization: 1e-4 }""",
     ),
 }
 
+#: Features of one model class only.
+_FEATURES = {
+    "MultiTowerDIN": """
+  features { feature_name: "history" input_names: "tags" feature_type: SequenceFeature separator: "|"
+             hash_bucket_size: 30 embedding_dim: 4 }""",
+}
 _EMBEDDED = '["a", "b", "c", "tags", "a_x_b"]'
 _GROUPS = {
     "deep": ("deep", "DEEP", _EMBEDDED),
@@ -174,7 +187,7 @@ feature_config {{
   features {{ feature_name: "a_x_b" input_names: ["a", "b"] feature_type: ComboFeature hash_bucket_size: 200
              embedding_dim: 4 }}
   features {{ input_names: "x" feature_type: RawFeature }}
-  features {{ input_names: "y" feature_type: RawFeature min_val: 0 max_val: 100 }}
+  features {{ input_names: "y" feature_type: RawFeature min_val: 0 max_val: 100 }}{_FEATURES.get(self.model, "")}
 }}
 model_config {{
   model_class: "{self.model}"

@@ -156,4 +156,4 @@ def _checksum(body: Mapping[str, Any]) -> str:
 def _plain(value: object) -> object:
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
-    raise TypeError(f"{value!r} can't be kept with a checkpoint")
+    raise TypeError(f"{value!r} can't be stored in a checkpoint")

@@ -179,7 +179,7 @@ class RemoteLock:
         number = 0
         while not self._ended.wait(self._beat_seconds):
             number += 1
-            # A store that fails is the saves' affair; here the next beat is the next try.
+            # The saves report a store that fails; here the next beat is the next try.
             with contextlib.suppress(StorageError):
                 seen = self._read()
                 if seen and not self._is_own(seen):

@@ -117,4 +117,4 @@ def _export(job: Job, step: int, result: dict[str, float]) -> None:
     except CheckpointError:
         if job.store.has(step):
             raise
-        logger.warning("step %d was the best so far, but is rotated away already", step)
+        logger.warning("step %d was the best so far, but its checkpoint has already been removed", step)

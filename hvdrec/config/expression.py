@@ -11,8 +11,8 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
+from hvdrec.config.feature_values import NORMALIZERS
 from hvdrec.config.names import hint, one_line
-from hvdrec.config.support import NORMALIZERS
 
 #: Operators of two operands by their sign, with the names of their steps.
 LOGIC = {"|": "or", "&": "and"}
@@ -258,7 +258,7 @@ class _Parser:
         else:
             found = "the end" if token.kind == "end" else token.text
             raise ExpressionError(
-                token.place, f"an input, a number, a function or ( must stand here, not {found}"
+                token.place, f"expected an input, a number, a function or ( here, found {found}"
             )
         return False
 
@@ -284,7 +284,7 @@ class _Parser:
     def _expect(self, kind: str, wanted: str) -> None:
         token = self._take()
         if token.kind != kind:
-            raise ExpressionError(token.place, f"{wanted} must stand here, not {token.text}")
+            raise ExpressionError(token.place, f"expected {wanted} here, found {token.text}")
 
 
 def written(expression: Expression) -> str:

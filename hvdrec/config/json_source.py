@@ -40,7 +40,7 @@ def _integer(written: str) -> int | str:
 
 
 def _second(text: str, key: str) -> int:
-    """Where a key stands for the second time, as near as a search can tell."""
+    """Where a key is listed for the second time, as near as a search can tell."""
     found = [m.start() for m in re.finditer(re.escape(json.dumps(key)) + r"\s*:", text)]
     return found[1] if len(found) > 1 else 0
 

@@ -27,7 +27,7 @@ class Report:
         self._problems.setdefault(f"{self.config.where(path)}: {problem}", self.config.line(path) or 0)
 
     def flag_error(self, flag: str, problem: str) -> None:
-        """Notes that a flag can't be had."""
+        """Notes that a flag can't be used."""
         self._problems.setdefault(f"{flag}: {problem}", 0)
 
     def warn(self, path: str, problem: str) -> None:

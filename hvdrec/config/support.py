@@ -7,6 +7,7 @@ name more in one of the tuples below.
 
 from __future__ import annotations
 
+from hvdrec.config import losses, metrics
 from hvdrec.config.models import registry
 from hvdrec.config.names import listed
 from hvdrec.config.ranges import ANY_NUMBER, MARGIN, STRENGTH, STRENGTH_ABOVE_0, Range
@@ -30,23 +31,8 @@ STRATEGIES = (
     "MultiWorkerMirroredStrategy",
     "HorovodStrategy",
 )
-LOSSES = (
-    "CLASSIFICATION",
-    "L2_LOSS",
-    "SIGMOID_L2_LOSS",
-    "CROSS_ENTROPY_LOSS",
-    "BINARY_CROSS_ENTROPY_LOSS",
-    "BINARY_FOCAL_LOSS",
-    "F1_REWEIGHTED_LOSS",
-    "PAIR_WISE_LOSS",
-    "PAIRWISE_LOGISTIC_LOSS",
-    "PAIRWISE_FOCAL_LOSS",
-    "PAIRWISE_HINGE_LOSS",
-    "JRC_LOSS",
-    "LISTWISE_RANK_LOSS",
-    "LISTWISE_DISTILL_LOSS",
-    "ZILN_LOSS",
-)
+#: Those that any model with such an output takes.
+LOSSES = tuple(kind for kind, spec in losses.SPECS.items() if not spec.own)
 OPTIMIZERS = (
     "adam_optimizer",
     "lazy_adam_optimizer",
@@ -66,60 +52,14 @@ SCHEDULES = (
     "poly_decay_learning_rate",
     "transformer_learning_rate",
 )
-METRICS = (
-    "auc",
-    "gauc",
-    "session_auc",
-    "max_f1",
-    "accuracy",
-    "precision",
-    "recall",
-    "mean_absolute_error",
-    "mean_squared_error",
-    "root_mean_squared_error",
-    "recall_at_topk",
-    "precision_at_topk",
-)
-ACTIVATIONS = (
-    "relu",
-    "relu6",
-    "gelu",
-    "leaky_relu",
-    "elu",
-    "selu",
-    "tanh",
-    "swish",
-    "silu",
-    "sigmoid",
-    "softplus",
-    "softsign",
-    "softmax",
-    "linear",
-    "dice",
-    "prelu",
-)
-
-#: What `normalizer_fn` may name, by the last part of the dotted path (tf.math.log1p is log1p).
-NORMALIZERS = (
-    "abs",
-    "exp",
-    "expm1",
-    "identity",
-    "log",
-    "log1p",
-    "sigmoid",
-    "sign",
-    "sqrt",
-    "square",
-    "tanh",
-)
+METRICS = tuple(metrics.SPECS)
 
 _NOT_YET = "is not supported yet"
 _ALIBABA = "exists only in Alibaba's cloud"
 _UNREAD = "has no effect, as in EasyRec"
 _SAMPLER = "negative sampling is not supported yet"
 
-#: Why a value of an enum or oneof can't be had, where there is more to say than "not supported yet".
+#: Why a value of an enum or oneof isn't supported, where there is more to say than "not supported yet".
 REASONS = {
     "CollectiveAllReduceStrategy": f"{_ALIBABA}; use HorovodStrategy",
     "ExascaleStrategy": f"{_ALIBABA}; use HorovodStrategy",
@@ -164,7 +104,8 @@ REFUSED = {
     "DatasetConfig.Field.user_define_fn": "functions on columns are not supported; compute it in the data",
     "DatasetConfig.Field.ignore_val": "values to leave out are not supported; take them out of the data",
     "FeatureConfig.ev_params": f"embedding variables: {_ALIBABA}; use hash_bucket_size",
-    "FeatureGroupConfig.sequence_features": f"target attention {_NOT_YET}; remove it",
+    "SequenceCombiner.multi_head_attention": "is not supported, nor is it in EasyRec; use attention",
+    "SequenceCombiner.text_cnn": f"{_NOT_YET}; use attention",
     "FeatureGroupConfig.negative_sampler": _SAMPLER,
     "EasyRecModel.ev_params": f"embedding variables: {_ALIBABA}; use hash_bucket_size",
     "EasyRecModel.variational_dropout": f"{_NOT_YET}; remove it",
@@ -210,11 +151,6 @@ SILENT = (
     "DatasetConfig.Field.user_define_fn_path",
     "DatasetConfig.Field.user_define_fn_res_type",
     "FeatureConfig.lookup_max_sel_elem_num",
-    "FeatureConfig.sequence_combiner",
-    "SeqAttGroupConfig.need_key_feature",
-    "SeqAttGroupConfig.allow_key_transform",
-    "SeqAttGroupConfig.transform_dnn",
-    "SeqAttGroupConfig.seq_dnn",
     "EvalMetrics.precision_at_topk",
     "Loss.circle_loss",
     "Loss.multi_simi_loss",
@@ -319,7 +255,7 @@ RANGES = {
 
 
 def unsupported(name: str, supported: tuple[str, ...]) -> str | None:
-    """Why the enum value or oneof member `name` can't be had; None where it can."""
+    """Why the enum value or oneof member `name` isn't supported; None where it is."""
     if name in supported:
         return None
     if name in REASONS:

@@ -1,4 +1,4 @@
-"""Text protos: parsing with clear errors, and the line each field stands on."""
+"""Text protos: parsing with clear errors, and the line each field is on."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from hvdrec.config.models.registry import spec_of
 from hvdrec.config.variables import is_frozen, optimizer_index
 from hvdrec.errors import ConfigError
 from hvdrec.features.column import IdColumn, NumberColumn
@@ -23,6 +24,7 @@ from hvdrec.features.packer_spec import (
 from hvdrec.features.plan import (
     AttentionGroup,
     Bank,
+    CombinedSequence,
     FeaturePlan,
     Group,
     GroupFeature,
@@ -114,6 +116,8 @@ class _Layout:
         """Lays everything out."""
         placed = [self._place(i, use) for i, use in enumerate(self._uses.list)]
         groups, attention = self._groups(placed)
+        side_by_side = spec_of(self._proto.model_config).aligned_groups
+        aligned = [f for group in groups if group.name in side_by_side for f in group.sequences]
         banks = self._finished_banks()
         data = self._proto.data_config
         classes = class_fields(self._proto)
@@ -129,7 +133,7 @@ class _Layout:
             dense=tuple(self._dense.values()),
             dense_dim=self._dense_dim,
             sequences=tuple(self._sequences),
-            equal_lengths=_equal_lengths([*attention, *(a for g in groups for a in g.attention)]),
+            equal_lengths=_equal_lengths([*attention, *(a for g in groups for a in g.attention)], aligned),
             labels=specs,
             weight_field=self._fields.index(data.sample_weight, "sample_weight")
             if data.sample_weight
@@ -161,6 +165,7 @@ class _Layout:
                 group.wide,
                 tuple(placed[i] for i in group.features),
                 tuple(placed[i] for i in group.sequences),
+                tuple(CombinedSequence(placed[c.use], c.config, c.scope, c.column) for c in group.combined),
                 tuple(attention(a) for a in group.attention),
             )
             for group in self._uses.groups
@@ -269,11 +274,13 @@ def _take_slot(bank: _Bank, kind: Kind, combiner: str, sequence: int) -> int:
     return len(bank.nested) - 1
 
 
-def _equal_lengths(groups: Sequence[AttentionGroup]) -> tuple[tuple[int, ...], ...]:
-    """The columns of ``lengths`` that attention needs to be equal in every row."""
-    found = []
-    for group in groups:
-        columns = tuple(dict.fromkeys(f.sequence for f in (*group.histories, *group.auxiliary)))
+def _equal_lengths(
+    groups: Sequence[AttentionGroup], aligned: Sequence[GroupFeature]
+) -> tuple[tuple[int, ...], ...]:
+    """The columns of ``lengths`` that attention, or the model, needs to be equal in every row."""
+    found: list[tuple[int, ...]] = []
+    for features in [*((*group.histories, *group.auxiliary) for group in groups), aligned]:
+        columns = tuple(dict.fromkeys(f.sequence for f in features))
         if len(columns) > 1 and columns not in found:
             found.append(columns)
     return tuple(found)

@@ -5,12 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from hvdrec.config.feature_values import COMBINERS
 from hvdrec.errors import ConfigError
 from hvdrec.features.packer_spec import FeatureSpec
 from hvdrec.features.plan import Kind
-
-#: How looked-up vectors are pooled.
-COMBINERS = ("sum", "mean", "sqrtn")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,7 @@ def built_groups(model_config: Any) -> list[Any]:
     groups: dict[str, Any] = {}
     for group in model_config.feature_groups:
         if group.group_name in groups:
-            raise ConfigError(f"model_config.feature_groups: {group.group_name!r} is there twice")
+            raise ConfigError(f"model_config.feature_groups: {group.group_name!r} is listed twice")
         groups[group.group_name] = group
     order = spec_of(model_config).group_order(model_config)
     return [groups[name] for name in dict.fromkeys(order) if name in groups]

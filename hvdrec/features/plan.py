@@ -141,7 +141,8 @@ class AttentionGroup:
         keys: Of all `seq_att_map`s in order; side by side they are the query.
         histories: `hist_seq` likewise; side by side they are the elements. All have the same length in
             every row, which the packer checks.
-        auxiliary: `aux_hist_seq` likewise: weighted as the histories are, and of the same lengths.
+        auxiliary: `aux_hist_seq` of the last `seq_att_map`: weighted as the histories are, and of the same
+            lengths.
         config: The message, for what the attention itself is made of.
     """
 
@@ -161,6 +162,37 @@ class AttentionGroup:
         """Columns of an element."""
         return sum(f.width for f in self.histories)
 
+    @property
+    def width(self) -> int:
+        """Columns of what attention makes of it in a feature group: histories, auxiliary ones, the query.
+
+        A query of another width than the histories' is brought to theirs (`allow_key_transform`).
+        """
+        query = self.history_width if self.config.need_key_feature else 0
+        return self.history_width + sum(f.width for f in self.auxiliary) + query
+
+
+@dataclasses.dataclass(frozen=True)
+class CombinedSequence:
+    """A sequence among the features of a group that its `sequence_combiner` makes one vector.
+
+    Attributes:
+        feature: Where it lies.
+        config: The `SequenceCombiner` message.
+        scope: The prefix of the combiner's variables.
+        name: Of its column, as ``tags_embedding``.
+    """
+
+    feature: GroupFeature
+    config: Any
+    scope: str
+    name: str
+
+    @property
+    def width(self) -> int:
+        """Columns of the vector."""
+        return self.feature.width
+
 
 @dataclasses.dataclass(frozen=True)
 class Group:
@@ -170,7 +202,8 @@ class Group:
         name: `group_name`.
         wide: True for `wide_deep: WIDE`.
         features: In concatenation order, without sequences.
-        sequences: The sequences among `feature_names`, in their order.
+        sequences: The sequences among `feature_names` that stay sequences, in their order.
+        combined: Those that become one vector, in the order of their columns' names.
         attention: `sequence_features`.
     """
 
@@ -178,12 +211,20 @@ class Group:
     wide: bool
     features: tuple[GroupFeature, ...]
     sequences: tuple[GroupFeature, ...] = ()
+    combined: tuple[CombinedSequence, ...] = ()
     attention: tuple[AttentionGroup, ...] = ()
+
+    @property
+    def widths(self) -> tuple[tuple[str, int], ...]:
+        """The parts of the concatenated group, in its order: their names and columns."""
+        features = ((f.feature, f.width) for f in self.features)
+        combined = ((c.feature.feature, c.width) for c in self.combined)
+        return (*features, *combined, *((a.name, a.width) for a in self.attention))
 
     @property
     def width(self) -> int:
         """Columns of the concatenated group."""
-        return sum(f.width for f in self.features)
+        return sum(width for _, width in self.widths)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,13 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from hvdrec.config.support import NORMALIZERS
-from hvdrec.features.column import COMBINERS, Column, FeatureInput, IdColumn, NumberColumn
+from hvdrec.config.feature_values import COMBINERS, POOLS, normalizer, refusal
+from hvdrec.features.column import Column, FeatureInput, IdColumn, NumberColumn
 from hvdrec.features.packer_spec import FeatureSpec
 from hvdrec.features.plan import Kind
-
-#: How the numbers of a cell become one.
-POOLS = ("sum", "mean", "min", "max")
 
 
 def build(feature: FeatureInput) -> Column:
@@ -75,11 +72,7 @@ def bucket_boundaries(config: Any) -> tuple[float, ...]:
 
 def _normalizer(feature: FeatureInput) -> str:
     name = feature.config.normalizer_fn
-    short = str(name.rsplit(".", 1)[-1])
-    known = not name or (short in NORMALIZERS and (name == short or name.startswith(("tf.", "math."))))
-    if not known:
-        listed = ", ".join(f"tf.math.{n}" for n in NORMALIZERS if n != "identity")
-        raise feature.error(
-            "normalizer_fn", f"{name!r} would run code from a config, which is refused; use one of {listed}"
-        )
+    short = normalizer(name)
+    if short is None:
+        raise feature.error("normalizer_fn", refusal(name))
     return short

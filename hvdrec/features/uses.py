@@ -49,6 +49,23 @@ class AttentionUses:
 
 
 @dataclasses.dataclass(frozen=True)
+class CombinedUse:
+    """A sequence with a `sequence_combiner`.
+
+    Attributes:
+        use: Index into `Uses.list`.
+        config: The `SequenceCombiner` message.
+        scope: The prefix of the combiner's variables.
+        column: The name of its column.
+    """
+
+    use: int
+    config: Any
+    scope: str
+    column: str
+
+
+@dataclasses.dataclass(frozen=True)
 class GroupUses:
     """A `FeatureGroupConfig` with its features, as indices into `Uses.list`."""
 
@@ -56,6 +73,7 @@ class GroupUses:
     wide: bool
     features: tuple[int, ...]
     sequences: tuple[int, ...]
+    combined: tuple[CombinedUse, ...]
     attention: tuple[AttentionUses, ...]
 
 
@@ -80,8 +98,11 @@ class Uses:
             f.input_name for f in proto.data_config.input_fields if f.input_type == _FIELD_TYPES.STRING
         )
         self._wide_dim = spec_of(proto.model_config).wide_width(proto.model_config)
+        self._as_they_are = spec_of(proto.model_config).sequence_groups
+        self._carriers = collections.Counter(c.embedding_name for c in configs if c.embedding_name)
         self.list: list[Use] = []
         self._scopes = 0
+        self._columns: collections.Counter[str] = collections.Counter()
         self.groups = [self._group(group) for group in built_groups(proto.model_config)]
         self.attention = [
             self._attention(config, f"model_config.seq_att_groups {config.group_name!r}", config.group_name)
@@ -90,11 +111,14 @@ class Uses:
 
     def _group(self, group: Any) -> GroupUses:
         scope = f"input_layer_{self._scopes}" if self._scopes else "input_layer"
-        # A group of sequences alone isn't combined, and has no scope of its own.
-        self._scopes += not all(self._is_sequence(name) for name in group.feature_names)
+        combining = [name for name in group.feature_names if self._is_combined(name, group.group_name)]
+        # A group of sequences that stay sequences has no scope of its own.
+        self._scopes += bool(combining) or not all(self._is_sequence(name) for name in group.feature_names)
         place, wide = f"model_config.feature_groups {group.group_name!r}", is_wide(group)
-        in_order = [self._add(name, place, scope, wide) for name in group.feature_names]
-        own = dict(zip(group.feature_names, in_order, strict=True))
+        plain = [name for name in group.feature_names if name not in combining]
+        in_order = [self._add(name, place, scope, wide) for name in plain]
+        combined = [self._combined(name, place, wide) for name in sorted(combining, key=self._column_name)]
+        own = dict(zip(plain, in_order, strict=True))
         sequences = tuple(i for i in in_order if self.list[i].column.kind.is_sequence)
         attention = [
             self._attention(
@@ -103,11 +127,39 @@ class Uses:
             for config in group.sequence_features
         ]
         features = tuple(i for i in in_order if i not in sequences)
-        return GroupUses(group.group_name, wide, features, sequences, tuple(attention))
+        return GroupUses(group.group_name, wide, features, sequences, tuple(combined), tuple(attention))
 
     def _is_sequence(self, name: str) -> bool:
         kind = feature_config_pb2.FeatureConfig.SequenceFeature
         return name in self._features and self._features[name].feature_type == kind
+
+    def _is_combined(self, name: str, group: str) -> bool:
+        """Whether a feature of a group is a sequence that becomes one vector."""
+        if group in self._as_they_are or not self._is_sequence(name):
+            return False
+        return bool(self._features[name].HasField("sequence_combiner"))
+
+    def _column_name(self, name: str) -> str:
+        """The name that EasyRec's column of a sequence has.
+
+        Raises:
+            ConfigError: It is one of numbers, which have no embedding.
+        """
+        config = self._features[name]
+        column = self._column(config, name, int(config.embedding_dim))
+        if not isinstance(column, IdColumn):
+            raise ConfigError(f"feature {name!r}: sequence_combiner: numbers as they are can't be combined")
+        kind = "shared_embedding" if self._carriers[config.embedding_name] > 1 else "embedding"
+        return f"{column.name}_{kind}"
+
+    def _combined(self, name: str, place: str, wide: bool) -> CombinedUse:
+        config, column = self._features[name], self._column_name(name)
+        # Each is built in a scope of its own: TensorFlow numbers those that are there already.
+        base = config.embedding_name if self._carriers[config.embedding_name] > 1 else column
+        scope = f"{base}_{self._columns[base]}" if self._columns[base] else base
+        self._columns[base] += 1
+        index = self._add(name, place, scope, wide, combined=True)
+        return CombinedUse(index, config.sequence_combiner, scope, column)
 
     def _attention(
         self, config: Any, place: str, scope: str, own: Mapping[str, int] | None = None
@@ -130,9 +182,10 @@ class Uses:
             for one in config.seq_att_map
             for name in one.hist_seq
         ]
+        # EasyRec begins a new list with each map, so that the last one's are left.
         auxiliary = [
             self._history(name, f"{place}: aux_hist_seq", scope)
-            for one in config.seq_att_map
+            for one in config.seq_att_map[-1:]
             for name in one.aux_hist_seq
         ]
         if not keys or not histories:
@@ -160,7 +213,15 @@ class Uses:
             raise ConfigError(f"{place}: {name!r} must have feature_type: SequenceFeature")
         return index
 
-    def _add(self, name: str, place: str, scope: str, wide: bool, attended: bool = False) -> int:
+    def _add(
+        self,
+        name: str,
+        place: str,
+        scope: str,
+        wide: bool,
+        attended: bool = False,
+        combined: bool = False,
+    ) -> int:
         if name not in self._features:
             raise ConfigError(f"{place}: no feature is named {name!r}")
         config = self._features[name]
@@ -175,6 +236,7 @@ class Uses:
             # EasyRec looks a group's own sequences up in the scope of their column.
             own = column.kind.is_sequence and not attended
             table = f"input_layer/{column.name}" if own else f"{scope}/{column.name}_embedding"
+            table = scope if combined else table
         self.list.append(Use(config, name, column, dim, f"{table}/embedding_weights", wide))
         return len(self.list) - 1
 

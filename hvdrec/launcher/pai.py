@@ -73,7 +73,7 @@ _CONTROL = (
 )
 #: Where Alibaba's storage is: these become variables, and aren't shown.
 _STORAGE = ("arn", "buckets", "ossHost")
-#: Words of EasyRec's commands that ask for nothing here -> why; they are told as ignored.
+#: Words of EasyRec's commands that ask for nothing here -> why; they are reported as ignored.
 _WITHOUT_EFFECT = {
     "version": "the program is the one that is installed",
     "res_project": "the program is the one that is installed",
@@ -84,7 +84,7 @@ _WITHOUT_EFFECT = {
     "excluded_cols": "the model reads the columns that it needs, whatever others there are",
     "profiling_file": "use train_config.is_profiling",
 }
-#: EasyRec's other parameters -> why they can't be had.
+#: EasyRec's other parameters -> why they are refused.
 _REFUSED = {
     "fg_json_path": "fg.json files are not supported yet; write the features out in feature_config",
     "sampler_table": "negative sampling is not supported yet",
@@ -104,7 +104,7 @@ def parse(arguments: Sequence[str]) -> Run:
     """The run that PAI's parameters ask for.
 
     Raises:
-        ConfigError: A parameter is unknown, wrong or can't be had here.
+        ConfigError: A parameter is unknown, wrong or not possible here.
     """
     if any(argument in ("-h", "--help") for argument in arguments):
         print(_help())
@@ -145,7 +145,7 @@ def _parameters(arguments: Sequence[str]) -> dict[str, str]:
             continue
         name, separator, value = argument[2:].partition("=")
         if not argument.startswith("-D") or not separator or not name:
-            raise ConfigError(f"{argument}: PAI's form has parameters as -Dname=value")
+            raise ConfigError(f"{argument}: PAI's form takes parameters as -Dname=value")
         if name in values:
             raise ConfigError(f"-D{name}: is given twice")
         values[name] = value

@@ -1,4 +1,4 @@
-"""Runs ranks on this machine: `horovodrun` starts them, signals and output are this process's affair.
+"""Runs ranks on this machine: `horovodrun` starts them, this process handles their signals and output.
 
 `horovodrun` would let `mpirun` kill the ranks half a second after Ctrl-C. Here they are in a session of their
 own, which no key of the terminal reaches; each gets the signal from here, and has the time it takes to save.

@@ -31,7 +31,7 @@ class Run:
         servers: Parameter servers; 0 = Horovod replicas.
         evaluators: Processes of a run on parameter servers that only evaluate, 0 or 1.
         restarts: How often ranks that fail are started again.
-        ignored: What was asked for and can't be had on this machine, in words.
+        ignored: What was asked for and can't be done on this machine, in words.
         environment: Variables that all its processes get.
     """
 

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import tensorflow as tf
 
+from hvdrec.config.activations import NAMES, canonical
 from hvdrec.errors import ConfigError
 from hvdrec.layers import initializers
 from hvdrec.layers.batch_norm import BatchNorm
@@ -38,22 +39,6 @@ _PLAIN: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
     "softmax": tf.nn.softmax,
     "linear": tf.identity,
 }
-_WITH_VARIABLES = ("dice", "prelu")
-_PREFIXES = ("tf.nn.", "tf.math.", "tf.keras.activations.", "tf.")
-
-
-def canonical(name: str) -> str:
-    """The short name: ``tf.nn.relu`` and ``relu`` are one; empty means none (linear)."""
-    for prefix in _PREFIXES:
-        if name.startswith(prefix):
-            name = name[len(prefix) :]
-            break
-    return name.lower() or "linear"
-
-
-def supported() -> tuple[str, ...]:
-    """All short names."""
-    return (*_PLAIN, *_WITH_VARIABLES)
 
 
 def build(name: str, store: VariableStore, scope: str, width: int) -> Activation:
@@ -63,12 +48,10 @@ def build(name: str, store: VariableStore, scope: str, width: int) -> Activation
         ConfigError: There is no such activation.
     """
     short = canonical(name)
-    if short == "dice":
-        return _Dice(store, scope, width)
-    if short == "prelu":
-        return _PRelu(store, scope, width)
+    if short in _WITH_VARIABLES:
+        return _WITH_VARIABLES[short](store, scope, width)
     if short not in _PLAIN:
-        raise ConfigError(f"activation {name!r} is not known; use one of {', '.join(supported())}")
+        raise ConfigError(f"activation {name!r} is not known; use one of {', '.join(NAMES)}")
     function = _PLAIN[short]
     return lambda x, run, weights=None: function(x)
 
@@ -101,3 +84,11 @@ class _PRelu(tf.Module):
     def __call__(self, x: tf.Tensor, run: ForwardContext, weights: tf.Tensor | None = None) -> tf.Tensor:
         del run, weights
         return tf.nn.relu(x) - self.alpha * tf.nn.relu(-x)
+
+
+_WITH_VARIABLES: dict[str, Callable[[VariableStore, str, int], Activation]] = {"dice": _Dice, "prelu": _PRelu}
+
+
+def supported() -> tuple[str, ...]:
+    """The names that `build` takes."""
+    return (*_PLAIN, *_WITH_VARIABLES)

@@ -127,7 +127,8 @@ glorot_normal: Initializer = _Normal(
 _he_uniform, _he_normal = _by_fan_in(2.0)
 _lecun_uniform, _lecun_normal = _by_fan_in(1.0)
 
-_NAMED: dict[str, Initializer] = {
+#: By Keras's names; `hvdrec.config.layers.spec.INITIALIZERS` lists them for configs.
+NAMED: dict[str, Initializer] = {
     "zeros": zeros,
     "ones": ones,
     "glorot_uniform": glorot_uniform,
@@ -148,7 +149,7 @@ def named(name: str) -> Initializer:
     Raises:
         KeyError: There is none; `hvdrec.config.layers.spec.INITIALIZERS` has the names.
     """
-    return _NAMED[name]
+    return NAMED[name]
 
 
 def from_config(message: Any, default: Initializer) -> Initializer:

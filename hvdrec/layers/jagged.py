@@ -50,6 +50,48 @@ class Jagged:
         return tf.ensure_shape(padded, [None, length, values.shape[1]])
 
 
+class PaddedOnce:
+    """A history with one padded place for each row, for what is computed on padded places too.
+
+    EasyRec pads the histories of a batch to the longest; batch norms see the padding. All padded places of
+    a row are alike, so here one of them stands for all, and counts as often as there are.
+
+    Attributes:
+        history: The history.
+        values: float32 [E + B, D], its elements, then the padded place of each row.
+        rows: int32 [E + B], the row of each.
+        weights: float32 [E + B], how often each counts (see `BatchNorm`).
+    """
+
+    def __init__(self, history: Jagged, padding: tf.Tensor | None = None) -> None:
+        """Takes a history, and what a padded place holds, float32 [D]; zeros where None is given."""
+        self.history = history
+        count, width = history.count, history.values.shape[1]
+        padding = tf.zeros([width]) if padding is None else padding
+        self.values = tf.concat([history.values, tf.broadcast_to(padding, [count, width])], axis=0)
+        self.rows = tf.concat([history.rows, tf.range(count)], axis=0)
+        missing = tf.cast(missing_places(history), tf.float32)
+        self.weights = tf.concat([tf.ones_like(history.rows, tf.float32), missing], axis=0)
+
+    def real(self, values: tf.Tensor) -> tf.Tensor:
+        """Of [E + B, ...], which go with `values`, those of the elements."""
+        return values[: tf.shape(self.history.rows)[0]]
+
+    def rectangle(self, values: tf.Tensor) -> tf.Tensor:
+        """Of float32 [E + B, W], which go with `values`, what padding gives: [B, T, W]."""
+        elements = tf.shape(self.history.rows)[0]
+        most = tf.reduce_max(tf.pad(self.history.lengths, [[0, 1]]))
+        filled = tf.repeat(values[elements:, tf.newaxis], most, axis=1)
+        places = tf.stack([self.history.rows, self.history.places()], axis=1)
+        return tf.tensor_scatter_nd_update(filled, places, values[:elements])
+
+
+def missing_places(history: Jagged) -> tf.Tensor:
+    """How much shorter each row is than the longest one, int32 [B]."""
+    # The pad keeps a batch without rows from having no maximum.
+    return tf.reduce_max(tf.pad(history.lengths, [[0, 1]])) - history.lengths
+
+
 def segment_sum(values: tf.Tensor, rows: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
     """Adds up the elements of each row.
 

@@ -8,14 +8,13 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from hvdrec.config.losses import ERROR_LOSSES, WITHOUT_TOWER_WEIGHT
+from hvdrec.config.losses import ERROR_LOSSES, WITHOUT_TOWER_WEIGHT, LogitMeaning
 from hvdrec.config.models.heads import HeadConfig, LossConfig
 from hvdrec.config.protos import easy_rec_model_pb2
 from hvdrec.errors import ConfigError
 from hvdrec.losses import registry
 from hvdrec.losses.base import Loss, LossBatch
 from hvdrec.losses.prediction import outputs
-from hvdrec.losses.registry import LogitMeaning
 
 #: Distinguishes the random loss weights from other random numbers drawn by step.
 RANDOM_SEED = 0x6C6F7373

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from hvdrec.config.losses import CLASSES
 from hvdrec.config.models.heads import DistillationConfig, HeadConfig, TaskSpace
 from hvdrec.errors import ConfigError
 from hvdrec.losses import registry
@@ -55,7 +54,7 @@ def _loss(config: DistillationConfig) -> Callable[[LossBatch], tf.Tensor]:
     row_loss = _ROW_LOSSES.get(config.kind)
     if row_loss is None:
         try:
-            found = registry.build(config.loss, CLASSES.get(config.kind, 1))
+            found = registry.build(config.loss, registry.spec(config.loss.loss_type).num_class)
         except ConfigError as error:
             raise ConfigError(f"{config.path}.{error}") from None
         if found.variables:

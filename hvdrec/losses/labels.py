@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from hvdrec.config.losses import Labels
 from hvdrec.config.models.heads import HeadConfig, LabelForm
 from hvdrec.config.protos import loss_pb2
 from hvdrec.features.build import LabelRange
 from hvdrec.losses import registry
-from hvdrec.losses.registry import Labels
 
 
 def label_ranges(heads: Iterable[HeadConfig]) -> dict[str, LabelRange]:
@@ -19,7 +19,7 @@ def label_ranges(heads: Iterable[HeadConfig]) -> dict[str, LabelRange]:
     ranges = {}
     for head in heads:
         for loss_type in head.loss_types if head.label_form is LabelForm.NUMBER else ():
-            labels = registry.entry(loss_type).labels
+            labels = registry.spec(loss_type).labels
             if labels is not Labels.ANY:
                 name = loss_pb2.LossType.Name(loss_type)
                 low, high = labels.value

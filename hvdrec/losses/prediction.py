@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from hvdrec.losses.registry import LogitMeaning, entry
+from hvdrec.config.losses import LogitMeaning
+from hvdrec.losses.registry import spec
 
 
 def outputs(loss_types: Iterable[int]) -> set[LogitMeaning]:
     """What the logit means under these losses."""
-    return {entry(t).output for t in loss_types}
+    return {spec(t).output for t in loss_types}

@@ -33,7 +33,6 @@ class Auc(ThresholdCounts):
 
 def build(config: Any, task: Task) -> Auc:
     """Builds it from an `AUC` message."""
-    task.need_probability()
     if config.num_thresholds < 2:
         raise ConfigError("num_thresholds: must be at least 2")
     return Auc(int(config.num_thresholds))

@@ -80,17 +80,14 @@ def build_accuracy(config: Any, task: Task) -> RowShare:
     """Builds accuracy; it has no parameters."""
     if task.num_class > 1:
         return ClassAccuracy()
-    task.need_probability()
     return BinaryAccuracy()
 
 
 def build_precision(config: Any, task: Task) -> Precision:
     """Builds it from a `Precision` message."""
-    task.need_probability()
     return Precision(fraction("threshold", config.threshold))
 
 
 def build_recall(config: Any, task: Task) -> Recall:
     """Builds it from a `Recall` message."""
-    task.need_probability()
     return Recall(fraction("threshold", config.threshold))

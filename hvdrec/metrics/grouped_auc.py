@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from hvdrec.config.metrics import REDUCTIONS
 from hvdrec.errors import ConfigError
 from hvdrec.metrics.base import EvalBatch, Metric, State
 from hvdrec.metrics.exact import ExactMean
 from hvdrec.metrics.inputs import positives, probabilities
 from hvdrec.metrics.task import Task
-
-REDUCTIONS = ("mean", "mean_by_sample_num", "mean_by_positive_num")
 
 
 class GroupedAuc(Metric):
@@ -111,8 +110,7 @@ def group_wins(
     return twice_rank_sums - positives_by_id * (positives_by_id + 1), rows, positives_by_id
 
 
-def _build(name: str, id_field: str, config: Any, task: Task) -> GroupedAuc:
-    task.need_probability()
+def _build(name: str, id_field: str, config: Any) -> GroupedAuc:
     if config.reduction not in REDUCTIONS:
         raise ConfigError(f"reduction: {config.reduction} is not one of {', '.join(REDUCTIONS)}")
     return GroupedAuc(name, getattr(config, id_field), config.reduction)
@@ -120,9 +118,9 @@ def _build(name: str, id_field: str, config: Any, task: Task) -> GroupedAuc:
 
 def build_gauc(config: Any, task: Task) -> GroupedAuc:
     """Builds gauc from a `GAUC` message."""
-    return _build("gauc", "uid_field", config, task)
+    return _build("gauc", "uid_field", config)
 
 
 def build_session_auc(config: Any, task: Task) -> GroupedAuc:
     """Builds session_auc from a `SessionAUC` message."""
-    return _build("session_auc", "session_id_field", config, task)
+    return _build("session_auc", "session_id_field", config)

@@ -31,5 +31,4 @@ class MaxF1(ThresholdCounts):
 
 def build(config: Any, task: Task) -> MaxF1:
     """Builds it; it has no parameters."""
-    task.need_probability()
     return MaxF1(THRESHOLDS)

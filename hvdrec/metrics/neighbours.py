@@ -119,16 +119,15 @@ class NeighbourPrecision(_Neighbours):
 
 def build_recall(config: Any, task: Task) -> NeighbourRecall:
     """Builds recall@k from a `RecallAtTopK` message."""
-    return NeighbourRecall(_topk(config, task))
+    return NeighbourRecall(_topk(config))
 
 
 def build_precision(config: Any, task: Task) -> NeighbourPrecision:
     """Builds MAP@k from an `AvgPrecisionAtTopK` message."""
-    return NeighbourPrecision(_topk(config, task))
+    return NeighbourPrecision(_topk(config))
 
 
-def _topk(config: Any, task: Task) -> int:
-    task.need_embedding()
+def _topk(config: Any) -> int:
     if config.topk < 1:
         raise ConfigError("topk: must be at least 1")
     return int(config.topk)

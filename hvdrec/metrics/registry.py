@@ -11,6 +11,7 @@ from hvdrec.metrics import auc, classification, grouped_auc, max_f1, neighbours,
 from hvdrec.metrics.base import Metric
 from hvdrec.metrics.task import Task
 
+#: By the field of `EvalMetrics`; `hvdrec.config.metrics.SPECS` says what each needs.
 BUILDERS: dict[str, Callable[[Any, Task], Metric]] = {
     "auc": auc.build,
     "gauc": grouped_auc.build_gauc,
@@ -51,8 +52,9 @@ def build_metrics(
         if name is None:
             raise ConfigError(f"{path}: no metric is set; set one of {', '.join(BUILDERS)}")
         if name not in BUILDERS:
-            raise ConfigError(f"{path}.{name}: is not supported; take one of {', '.join(BUILDERS)}")
+            raise ConfigError(f"{path}.{name}: is not supported; use one of {', '.join(BUILDERS)}")
         try:
+            task.need_fit(name, getattr(element, name))
             metric = BUILDERS[name](getattr(element, name), task)
         except ConfigError as error:
             raise ConfigError(f"{path}.{name}: {error}") from None
@@ -60,5 +62,5 @@ def build_metrics(
         if seen.setdefault(result, element) is element:
             metrics.append(metric)
         elif seen[result] != element:
-            raise ConfigError(f"{path}.{name}: is there twice, and both results would have one name")
+            raise ConfigError(f"{path}.{name}: is listed twice, and both results would have one name")
     return metrics

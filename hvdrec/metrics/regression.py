@@ -80,14 +80,14 @@ class RootMeanSquaredError(MeanError):
 
 def build_absolute(config: Any, task: Task) -> MeanAbsoluteError:
     """Builds mean_absolute_error; it has no parameters."""
-    return MeanAbsoluteError(task.value_name())
+    return MeanAbsoluteError(task.value_name)
 
 
 def build_squared(config: Any, task: Task) -> MeanSquaredError:
     """Builds mean_squared_error; it has no parameters."""
-    return MeanSquaredError(task.value_name())
+    return MeanSquaredError(task.value_name)
 
 
 def build_root(config: Any, task: Task) -> RootMeanSquaredError:
     """Builds root_mean_squared_error; it has no parameters."""
-    return RootMeanSquaredError(task.value_name())
+    return RootMeanSquaredError(task.value_name)

@@ -35,6 +35,19 @@ class ModelBuild:
     heads: tuple[HeadConfig, ...]
 
 
+def kernel_l2(config: Any) -> float:
+    """The `l2_regularization` of the model that a `model_config` describes; DeepFM has an older name for it.
+
+    Raises:
+        ConfigError: `model_config` holds another model's message.
+    """
+    block = spec_of(config).config(config)
+    older = "dense_regularization"
+    if older in block.DESCRIPTOR.fields_by_name and block.HasField(older):
+        return float(block.dense_regularization)
+    return float(block.l2_regularization)
+
+
 class Model(tf.Module, abc.ABC):
     """What lies between the feature groups and the heads.
 
@@ -57,7 +70,7 @@ class Model(tf.Module, abc.ABC):
         self.heads = build.heads
         self.plan = build.plan
         self.store = build.store
-        self.l2 = float(self.config.l2_regularization)
+        self.l2 = kernel_l2(build.config)
 
     def group_width(self, name: str) -> int:
         """Columns of a feature group.

@@ -10,7 +10,7 @@ from hvdrec.layers.feed_forward.dense import Dense
 from hvdrec.layers.feed_forward.dnn import DNN
 from hvdrec.layers.interaction.fm import FM
 from hvdrec.models.base import ModelBuild, RankModel
-from hvdrec.models.inputs import ModelInputs
+from hvdrec.models.inputs import ModelInputs, one_width
 from hvdrec.models.wide import wide_sum
 
 
@@ -24,14 +24,13 @@ class DeepFM(RankModel):
         """Builds the layers.
 
         Raises:
-            ConfigError: There is no final_dnn and wide_output_dim isn't num_class.
+            ConfigError: There is no final_dnn and wide_output_dim isn't num_class, or the features of the
+                FM part have different widths.
         """
         super().__init__(build)
-        if self.config.HasField("dense_regularization"):
-            self.l2 = float(self.config.dense_regularization)
         self.fm_group = "fm" if "fm" in self.plan.groups else "deep"
         self.deep = DNN(self.store, "deep_feature", self.config.dnn, self.group_width("deep"), self.l2)
-        fm_width = self.plan.groups[self.fm_group].features[0].width
+        fm_width = one_width(self.plan.groups[self.fm_group])
         self.fm = FM(fm_width, variant=True)
         self.per_class = self.num_class > 1 and self.config.wide_output_dim == self.num_class
         if len(self.config.final_dnn.hidden_units) > 0:

@@ -16,7 +16,7 @@ from hvdrec.models.inputs import ModelInputs
 class DLRM(RankModel):
     """`bot_dnn` over group ``dense``, dots with the embeddings of group ``sparse``, `top_dnn`.
 
-    As EasyRec has it: the top network also sees the embeddings themselves, and the dense vector
+    As in EasyRec, the top network also sees the embeddings themselves, and the dense vector
     only with `arch_with_dense_feature`. The paper concatenates the dense vector instead.
     """
 
@@ -32,17 +32,17 @@ class DLRM(RankModel):
             raise ConfigError(f"model_config.num_class: DLRM has one output, found {self.num_class}")
         sparse_width = self.group_width("sparse")
         self.bottom = DNN(self.store, "bot_dnn", self.config.bot_dnn, self.group_width("dense"), self.l2)
-        features = self.plan.groups["sparse"].features
+        parts = self.plan.groups["sparse"].widths
         if self.config.arch_interaction_op == "cat":
             width = self.bottom.outputs + sparse_width
             self.pairs: np.ndarray | None = None
         elif self.config.arch_interaction_op == "dot":
-            if any(f.width != self.bottom.outputs for f in features):
+            if any(each != self.bottom.outputs for _, each in parts):
                 raise ConfigError(
                     f"model_config.dlrm.bot_dnn: its last width ({self.bottom.outputs}) must be that of "
                     "every embedding of group 'sparse'"
                 )
-            count = len(features) + 1
+            count = len(parts) + 1
             rows, columns = np.triu_indices(count, 0 if self.config.arch_interaction_itself else 1)
             self.pairs = (rows * count + columns).astype(np.int32)
             width = len(self.pairs) + sparse_width

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import tensorflow as tf
 
 from hvdrec.errors import ConfigError
 from hvdrec.features.plan import AttentionGroup, FeaturePlan, Group, GroupFeature, Kind
 from hvdrec.layers.attention.target import AttentionInputs
-from hvdrec.layers.bank import Norms, lookup, lookup_combined, pooled
+from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.jagged import Jagged
+from hvdrec.layers.layer import Layer
+from hvdrec.layers.lookup import Norms, lookup, lookup_combined, pooled
+from hvdrec.models.group_layers import GroupLayers
 from hvdrec.models.sequences import SequenceArrays
 
 
@@ -23,7 +26,12 @@ class ModelInputs:
     """
 
     def __init__(
-        self, plan: FeaturePlan, batch: Mapping[str, tf.Tensor], touched: Sequence[tf.Tensor]
+        self,
+        plan: FeaturePlan,
+        batch: Mapping[str, tf.Tensor],
+        touched: Sequence[tf.Tensor],
+        layers: GroupLayers | None = None,
+        run: ForwardContext | None = None,
     ) -> None:
         """Takes a packed batch and, for each bank, the rows it touches.
 
@@ -31,6 +39,8 @@ class ModelInputs:
             plan: Says where each group's features lie.
             batch: The arrays of `hvdrec.features.layout`.
             touched: For each bank float32 [U, D].
+            layers: Those of groups with `sequence_features`; None where there are no such groups.
+            run: The pass that they are called in.
         """
         self._plan = plan
         self._batch = batch
@@ -38,6 +48,8 @@ class ModelInputs:
         self._groups: dict[str, tf.Tensor] = {}
         self._pooled: dict[int, list[tf.Tensor]] = {}
         self._counted: set[GroupFeature] = set()
+        self._layers = layers or GroupLayers()
+        self._run_context = run or ForwardContext(training=False)
         self._sequences = SequenceArrays(plan, batch, touched)
         self.squared = tf.constant(0.0)
 
@@ -55,8 +67,20 @@ class ModelInputs:
                     f"model_config.feature_groups {name!r}: sequences can't be put beside one value a row "
                     f"here: {listed}; use a TagFeature"
                 )
-            self._groups[name] = self._side_by_side(group.features)
+            parts = [self._side_by_side(group.features)] if group.features else []
+            parts += [self._combined(c.feature, layer) for c, layer in self._layers.combiners(name)]
+            attended = self._layers.attention(name)
+            parts += [layer(self.attention(a), self._run_context) for a, layer in attended]
+            self._groups[name] = parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
         return self._groups[name]
+
+    def sequences(self, several: Iterable[Sequence[GroupFeature]]) -> list[Jagged]:
+        """What `sequence` gives of each, all of which have the same lengths."""
+        parts = [list(features) for features in several]
+        whole = self.sequence([feature for part in parts for feature in part])
+        sizes = [sum(feature.width for feature in part) for part in parts]
+        split = tf.split(whole.values, sizes, axis=1)
+        return [Jagged(values, whole.rows, whole.lengths) for values in split]
 
     def sequence(self, features: Sequence[GroupFeature]) -> Jagged:
         """Sequences side by side: the elements of all rows, [E, sum of widths].
@@ -75,12 +99,21 @@ class ModelInputs:
         return found.jagged
 
     def attention(self, group: AttentionGroup) -> AttentionInputs:
-        """The query and the histories of an attention group (of `FeaturePlan.attention` or a group's)."""
+        """The query and the histories of an attention group (of `FeaturePlan.attention` or a group's).
+
+        EasyRec leaves auxiliary histories out of `embedding_regularization`.
+        """
         return AttentionInputs(
             query=self._side_by_side(group.keys),
             history=self.sequence(group.histories),
-            auxiliary=tuple(self.sequence([feature]) for feature in group.auxiliary),
+            auxiliary=tuple(self._sequences.of([feature]).jagged for feature in group.auxiliary),
         )
+
+    def _combined(self, feature: GroupFeature, layer: Layer) -> tf.Tensor:
+        """One vector of a sequence; `embedding_regularization` has it besides the elements, as in EasyRec."""
+        vectors = layer(self.sequence([feature]), self._run_context)
+        self.squared += tf.nn.l2_loss(vectors)
+        return vectors
 
     def _side_by_side(self, features: Sequence[GroupFeature]) -> tf.Tensor:
         parts = [self._run(run) for run in _runs(features)]
@@ -108,13 +141,7 @@ class ModelInputs:
             ConfigError: They aren't all of one width.
         """
         group = group_of(self._plan, name)
-        widths = {f.width for f in group.features}
-        if len(widths) != 1:
-            listed = ", ".join(f"{f.feature} ({f.width})" for f in group.features)
-            raise ConfigError(
-                f"model_config.feature_groups {name!r}: all features must have one width here, found {listed}"
-            )
-        return tf.reshape(self.concat(name), [-1, len(group.features), widths.pop()])
+        return tf.reshape(self.concat(name), [-1, len(group.widths), one_width(group)])
 
     def _run(self, run: Sequence[GroupFeature]) -> tf.Tensor:
         first, width = run[0], sum(f.width for f in run)
@@ -160,6 +187,22 @@ def group_of(plan: FeaturePlan, name: str) -> Group:
         have = ", ".join(sorted(plan.groups)) or "none"
         raise ConfigError(f"model_config.feature_groups: no group is named {name!r} (there are: {have})")
     return plan.groups[name]
+
+
+def one_width(group: Group) -> int:
+    """The width that all parts of a group have.
+
+    Raises:
+        ConfigError: They haven't one.
+    """
+    widths = {width for _, width in group.widths}
+    if len(widths) != 1:
+        listed = ", ".join(f"{part} ({width})" for part, width in group.widths)
+        raise ConfigError(
+            f"model_config.feature_groups {group.name!r}: all features must have one width here, "
+            f"found {listed}"
+        )
+    return widths.pop()
 
 
 def _runs(features: Sequence[GroupFeature]) -> list[list[GroupFeature]]:

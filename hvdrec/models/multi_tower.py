@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from hvdrec.errors import ConfigError
+from hvdrec.features.plan import AttentionGroup
 from hvdrec.layers.batch_norm import BatchNorm
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.feed_forward.dense import Dense
@@ -30,6 +31,16 @@ class TowerModel(RankModel):
     def towers_width(self) -> int:
         """Columns of all of `towers` side by side."""
         return sum(dnn.outputs for _, _, dnn in self.towers)
+
+    def attention_group(self, name: str) -> AttentionGroup:
+        """A group of `seq_att_groups`.
+
+        Raises:
+            ConfigError: There is none of that name.
+        """
+        if name not in self.plan.attention:
+            raise ConfigError(f"model_config.seq_att_groups: no group is named {name!r}")
+        return self.plan.attention[name]
 
     def build_final(self, width: int) -> None:
         """Builds `final_dnn` and the output.

@@ -25,9 +25,7 @@ class MultiTowerDIN(TowerModel):
         super().__init__(build)
         self.attention: list[tuple[AttentionGroup, TargetAttention]] = []
         for tower in self.config.din_towers:
-            group = self.plan.attention.get(tower.input)
-            if group is None:
-                raise ConfigError(f"model_config.seq_att_groups: no group is named {tower.input!r}")
+            group = self.attention_group(tower.input)
             widths = AttentionWidths(group.query_width, group.history_width)
             layer = TargetAttention(self.store, f"{tower.input}_dnn", tower.dnn, widths, self.l2)
             self.attention.append((group, layer))

@@ -23,7 +23,8 @@ from hvdrec.losses.base import Replicas
 from hvdrec.losses.combine import LossSet
 from hvdrec.losses.distillation import distillation_terms
 from hvdrec.losses.terms import LossTerm, TermBatch
-from hvdrec.models.base import ModelBuild
+from hvdrec.models.base import ModelBuild, kernel_l2
+from hvdrec.models.group_layers import GroupLayers
 from hvdrec.models.heads.base import StepRows, space_factor
 from hvdrec.models.heads.registry import build_head
 from hvdrec.models.inputs import ModelInputs
@@ -75,6 +76,7 @@ class Recommender(tf.Module):
         self.strategy = placement.banks(_layouts(plan), seed)
         heads = heads_of(proto)
         self.heads = [build_head(head) for head in heads]
+        self.group_layers = GroupLayers(plan, self.store, kernel_l2(config))
         self.model = build_model(ModelBuild(config, plan, self.store, heads))
         self.loss_set = LossSet(heads, config.loss_weight_strategy, self._loss_variable)
         self.terms = [
@@ -112,7 +114,7 @@ class Recommender(tf.Module):
 
     def forward(self, batch: Batch, touched: Sequence[tf.Tensor], run: ForwardContext) -> ForwardResult:
         """Runs the model on a packed batch and the rows `touch` gave for it."""
-        inputs = ModelInputs(self.plan, batch, touched)
+        inputs = ModelInputs(self.plan, batch, touched, self.group_layers, run)
         outputs = self.model.forward(inputs, run)
         return ForwardResult(outputs, self.embedding_regularization * inputs.squared, run.losses)
 

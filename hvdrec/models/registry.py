@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hvdrec.config.models.registry import spec_of
+from hvdrec.models.autoint import AutoInt
 from hvdrec.models.base import Model, ModelBuild
 from hvdrec.models.co_metric_learning_i2i import CoMetricLearningI2I
 from hvdrec.models.dbmtl import DBMTL
@@ -14,13 +15,16 @@ from hvdrec.models.esmm import ESMM
 from hvdrec.models.fm import FM
 from hvdrec.models.mmoe import MMoE
 from hvdrec.models.multi_tower import MultiTower
+from hvdrec.models.multi_tower_bst import MultiTowerBST
 from hvdrec.models.multi_tower_din import MultiTowerDIN
+from hvdrec.models.pdn import PDN
 from hvdrec.models.ple import PLE
 from hvdrec.models.rocket_launching import RocketLaunching
 from hvdrec.models.simple_multi_task import SimpleMultiTask
 from hvdrec.models.wide_and_deep import WideAndDeep
 
 MODELS: dict[str, type[Model]] = {
+    "AutoInt": AutoInt,
     "CoMetricLearningI2I": CoMetricLearningI2I,
     "DBMTL": DBMTL,
     "DCN": DCN,
@@ -31,7 +35,9 @@ MODELS: dict[str, type[Model]] = {
     "FM": FM,
     "MMoE": MMoE,
     "MultiTower": MultiTower,
+    "MultiTowerBST": MultiTowerBST,
     "MultiTowerDIN": MultiTowerDIN,
+    "PDN": PDN,
     "PLE": PLE,
     "RocketLaunching": RocketLaunching,
     "SimpleMultiTask": SimpleMultiTask,

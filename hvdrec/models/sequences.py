@@ -8,8 +8,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from hvdrec.features.plan import FeaturePlan, GroupFeature, Kind
-from hvdrec.layers.bank import Norms, lookup, lookup_combined, pooled
 from hvdrec.layers.jagged import Jagged
+from hvdrec.layers.lookup import Norms, lookup, lookup_combined, pooled
 
 
 class LookedUp(NamedTuple):

@@ -127,7 +127,7 @@ def normalise(
     epsilon: float,
     weights: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Batch normalisation written out as TF1 has it.
+    """Batch normalisation written out as in TF1.
 
     TensorFlow's fused kernel is faster but noisier: the bias in front of a batch norm has a
     gradient of rounding noise alone, which Adam turns into whole steps.

@@ -1,4 +1,4 @@
-"""Which implementation of each operation a job runs: decided here, once, and handed to whoever needs it."""
+"""Which implementation of each operation a job runs: decided once, here, and handed on."""
 
 from __future__ import annotations
 

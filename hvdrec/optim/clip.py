@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from hvdrec.layers.banks.gradient import Gradient, RowGradient
+from hvdrec.layers.banks.gradient import Gradient
 
 
 def clip_by_global_norm(
@@ -30,11 +30,4 @@ def clip_by_global_norm(
     norm = tf.sqrt(2.0 * tf.add_n([tf.nn.l2_loss(part) for part in parts]))
     scale = clip_norm * tf.minimum(1.0 / norm, 1.0 / clip_norm)
     scale += norm - norm
-    return [scaled(g, scale) for g in gradients], norm
-
-
-def scaled(gradient: Gradient, scale: tf.Tensor | float) -> Gradient:
-    """The gradient times a number."""
-    if isinstance(gradient, RowGradient):
-        return RowGradient(gradient.rows, gradient.values * scale)
-    return gradient * scale
+    return [gradient * scale for gradient in gradients], norm

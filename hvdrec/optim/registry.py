@@ -7,6 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from hvdrec.config import support
 from hvdrec.config.protos import optimizer_pb2
 from hvdrec.errors import ConfigError
 from hvdrec.optim import adagrad, adam, adamw, ftrl, lazy_adam, momentum, momentumw, rms_prop, sgd
@@ -26,12 +27,6 @@ BUILDERS: dict[str, Callable[[Any], Optimizer]] = {
     "sgd_optimizer": sgd.build,
 }
 
-#: Optimizers that exist only in PAI's and DeepRec's TensorFlow, and what to take instead.
-REFUSED = {
-    "adam_async_optimizer": "adam_optimizer or lazy_adam_optimizer",
-    "adam_asyncw_optimizer": "adamw_optimizer",
-}
-
 
 def build_optimizer(config: optimizer_pb2.Optimizer) -> Optimizer:
     """Builds an optimizer.
@@ -48,10 +43,8 @@ def build_optimizer(config: optimizer_pb2.Optimizer) -> Optimizer:
     name = config.WhichOneof("optimizer")
     if name is None:
         raise ConfigError(f"optimizer_config: no optimizer is set; set one of {', '.join(BUILDERS)}")
-    if name in REFUSED:
-        raise ConfigError(
-            f"optimizer_config.{name}: exists only in PAI's TensorFlow; use {REFUSED[name]} instead"
-        )
+    if name not in BUILDERS:
+        raise ConfigError(f"optimizer_config.{support.unsupported(name, support.OPTIMIZERS)}")
     try:
         optimizer = BUILDERS[name](getattr(config, name))
     except ConfigError as error:

@@ -230,7 +230,7 @@ def ask(address: str, seconds: float = _CONNECT_SECONDS) -> Answer:
 
 
 def answers(address: str) -> bool:
-    """Whether somebody listens at an address."""
+    """Whether a process listens at an address."""
     return ask(address) is Answer.THERE
 
 
@@ -243,7 +243,7 @@ def wait_for_all(cluster: Cluster, log: Callable[[str], None], stopped: Callable
         stopped: Whether to give up waiting.
 
     Raises:
-        TrainingError: Somebody isn't there after ten minutes.
+        TrainingError: A process isn't there after ten minutes.
     """
     missing = [(role, i) for role in (SERVER, WORKER) for i in range(len(cluster.addresses[role]))]
     began = time.monotonic()

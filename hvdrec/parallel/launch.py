@@ -38,7 +38,7 @@ def join_group(separate: bool = False) -> ReplicaGroup:
     group = HorovodReplicas(separate)
     if group.size > 1:
         return group
-    # Horovod ends for all processes when the first ones leave: a group of one process does without it.
+    # Horovod ends for all processes when the first ones leave: a group of one process skips it.
     return SingleReplica(group)
 
 

@@ -52,7 +52,7 @@ class RangeCache:
             most_bytes: To keep; less where the disk has not four times as much free.
 
         Raises:
-            OSError: It can't be made, belongs to somebody else, or its file system has no locks.
+            OSError: It can't be made, belongs to another user, or its file system has no locks.
         """
         self._folder = folder
         self._most_bytes = most_bytes
@@ -133,7 +133,7 @@ def work_dir() -> str:
 
 
 def kept_ranges() -> RangeCache | None:
-    """This machine's; None where `HVDREC_STORE_CACHE` is 0 or the folder can't be had.
+    """This machine's; None where `HVDREC_STORE_CACHE` is 0 or the folder can't be used.
 
     Raises:
         StorageError: The variable is no number.
@@ -169,7 +169,7 @@ def _join(folder: Path) -> int:
             folder.mkdir(mode=0o700)
         found = folder.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-            raise PermissionError(f"{folder} is somebody else's")
+            raise PermissionError(f"{folder} belongs to another user")
         try:
             users = os.open(folder / _USERS, os.O_RDWR | os.O_CREAT, 0o600)
         except FileNotFoundError:

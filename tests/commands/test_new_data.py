@@ -145,7 +145,7 @@ def test_a_checkpoint_that_does_not_know_its_input(
     assert training(path, "--continue_train", *new) == 0
     assert (_latest(folder), _kept(folder)["epoch"]) == (3 + 5, 2)
     err = capfd.readouterr().err
-    assert "doesn't say of which input that position is" in err
+    assert "doesn't say which input its position is in" in err
     assert "day1.csv' before" in err
     assert "sha256" in _kept(folder)["input"]
 

@@ -105,7 +105,7 @@ _LOSSES = sorted({text.split(" ")[1] for text in running.CONFIGS})
 @pytest.mark.parametrize("kind", _LOSSES)
 def test_losses(config, kind: str) -> None:
     given = loss_pb2.Loss(loss_type=kind)
-    field = registry.entry(given.loss_type).param_field
+    field = registry.spec(given.loss_type).param_field
     tried = 0
     for where in ("", field) if field else ("",):
         for number, value in _numbers(getattr(given, where) if where else given):

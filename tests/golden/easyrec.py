@@ -6,11 +6,13 @@ import csv
 import dataclasses
 import json
 import pathlib
+import re
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from google.protobuf import text_format
 
 from hvdrec.checkpoint.finetune import fine_tune
 from hvdrec.commands.restored import restore
@@ -24,6 +26,11 @@ from hvdrec.trainer.watch.evaluator import Evaluator
 #: Runs that ship with the project.
 HERE = pathlib.Path(__file__).with_name("runs")
 SHARED = pathlib.Path(__file__).resolve().parents[3] / "shared" / "golden2"
+#: What a config needs for EasyRec's arithmetic where ours is another.
+SWITCHES = {
+    "autoint_taobao": "model_config { autoint { easyrec_scale: true } }",
+    "pdn_taobao": "model_config { pdn { easyrec_similarity: true } }",
+}
 #: Rows that EasyRec predicted.
 PREDICTED = 128
 
@@ -41,6 +48,7 @@ class GoldenRun:
         config.proto.train_input_path = str(self.folder / "data.csv")
         config.proto.eval_input_path = str(self.folder / "data.csv")
         config.proto.model_dir = str(model_dir)
+        text_format.Merge(SWITCHES.get(self.name, ""), config.proto)
         expand(config)
         return config
 
@@ -90,7 +98,10 @@ def numbers(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind in "fiu":
         return values
     texts = [v.decode() if isinstance(v, bytes) else str(v) for v in values.reshape(-1).tolist()]
-    return np.array([[float(x) for x in text.split(",")] for text in texts])
+    rows = [[float(x) for x in re.split("[,;]", text)] for text in texts]
+    # Some have as many as the longest history of their batch.
+    most = max(map(len, rows))
+    return np.array([row + [np.nan] * (most - len(row)) for row in rows])
 
 
 def our_trace(

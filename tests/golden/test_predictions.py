@@ -25,6 +25,11 @@ RUNS = (
     "dbmtl_taobao",
     "expr_feature_taobao",
     "din_taobao",
+    "bst_taobao",
+    "autoint_taobao",
+    "pdn_taobao",
+    "dbmtl_sequence_feature",
+    "dbmtl_multi_numeric_boundary_allow_key_transform",
 )
 
 

@@ -19,6 +19,10 @@ from golden.easyrec import golden_run, in_last_bit, our_trace, parted
         "order_calibrate_dbmtl",
         "esmm_taobao",
         "rocket_launching_taobao",
+        "autoint_taobao",
+        "pdn_taobao",
+        "bst_taobao",
+        "dbmtl_sequence_feature",
     ],
 )
 def test_trace(name: str, tmp_path: pathlib.Path) -> None:

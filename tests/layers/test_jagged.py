@@ -7,8 +7,8 @@ import tensorflow as tf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hvdrec.layers.bank import Norms, lookup_combined, pooled
 from hvdrec.layers.jagged import Jagged, segment_softmax, segment_sum
+from hvdrec.layers.lookup import Norms, lookup_combined, pooled
 
 some = settings(max_examples=40, deadline=None)
 _LENGTHS = st.lists(st.integers(0, 5), min_size=0, max_size=6)

@@ -11,7 +11,7 @@ from google.protobuf import text_format
 
 from hvdrec.config.protos import dnn_pb2
 from hvdrec.errors import ConfigError
-from hvdrec.layers.attention.target import AttentionInputs, AttentionWidths, TargetAttention
+from hvdrec.layers.attention.target import AttentionInputs, AttentionWidths, KeyOptions, TargetAttention
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.jagged import Jagged
 from hvdrec.layers.variables import VariableStore
@@ -40,9 +40,12 @@ class Case:
         return {**found, **{name: tf.cast(v, tf.float64) for name, v in flat.items()}}
 
 
-def make(config: str, lengths: list[int], seed: int = 0) -> Case:
+def make(
+    config: str, lengths: list[int], seed: int = 0, query_width: int = WIDTH, key: KeyOptions | None = None
+) -> Case:
     store, rng = VariableStore(seed=1), np.random.default_rng(seed)
-    layer = TargetAttention(store, "din_dnn", dnn(config), AttentionWidths(WIDTH, WIDTH, [EXTRA]), 0.0)
+    widths = AttentionWidths(query_width, WIDTH, [EXTRA])
+    layer = TargetAttention(store, "din_dnn", dnn(config), widths, 0.0, key)
     for name, variable in store.variables_by_name.items():
         low, high = (0.5, 2.0) if name.endswith(("variance", "gamma")) else (-1.0, 1.0)
         variable.assign(rng.uniform(low, high, variable.shape))
@@ -52,7 +55,7 @@ def make(config: str, lengths: list[int], seed: int = 0) -> Case:
         values = tf.constant(rng.normal(size=(sum(lengths), width)), tf.float32)
         return Jagged(values, rows, tf.constant(lengths, tf.int32))
 
-    query = tf.constant(rng.normal(size=(len(lengths), WIDTH)), tf.float32)
+    query = tf.constant(rng.normal(size=(len(lengths), query_width)), tf.float32)
     return Case(layer, store, AttentionInputs(query, jagged(WIDTH), (jagged(EXTRA),)), lengths)
 
 
@@ -86,8 +89,15 @@ class Padded:
         shape = [len(self.lengths), max(self.lengths), self.values[name].shape[1]]
         return tf.scatter_nd(np.reshape(places, [-1, 2]).astype(np.int32), self.values[name], shape)
 
-    def __call__(self, layers: int) -> tf.Tensor:
+    def dense(self, name: str, x: tf.Tensor) -> tf.Tensor:
+        scope = f"sequence_{name}_transform_layer_din_dnn"
+        return tf.tensordot(x, self.values[f"{scope}/kernel"], 1) + self.values[f"{scope}/bias"]
+
+    def __call__(self, layers: int, kept: bool = True) -> tf.Tensor:
         query, h = self.values["query"], self.padded("history")
+        if any(name.startswith("sequence_") for name in self.values):
+            query, h = self.dense("key", query), self.dense("fea", h)
+        query = tf.pad(query, [[0, 0], [0, WIDTH - query.shape[1]]])
         q = tf.broadcast_to(query[:, tf.newaxis], h.shape)
         x = tf.reshape(tf.concat([q, h, q - h, q * h], axis=2), [-1, 4 * WIDTH])
         for i in range(layers - 1):
@@ -99,7 +109,7 @@ class Padded:
             tf.where(there, scores, tf.fill(scores.shape, tf.constant(-(2.0**32), tf.float64)))
         )
         attended = [tf.einsum("bt,btd->bd", shares, each) for each in (h, self.padded("auxiliary"))]
-        return tf.concat([*attended, query], axis=1)
+        return tf.concat([*attended, query] if kept else attended, axis=1)
 
 
 CONFIGS = {
@@ -118,7 +128,31 @@ LENGTHS = {"mixed": [3, 0, 1, 7, 2, 0], "equal": [2, 2, 2], "one": [4]}
 @pytest.mark.parametrize("config", CONFIGS)
 def test_numbers_are_those_of_padded_histories(config: str, lengths: str, training: bool, impl: str) -> None:
     case = make(CONFIGS[config], LENGTHS[lengths])
-    layers = len(dnn(CONFIGS[config]).hidden_units)
+    compare(case, len(dnn(CONFIGS[config]).hidden_units), training, impl)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    ("query_width", "key"),
+    [
+        (WIDTH, KeyOptions(kept=False)),
+        (WIDTH, KeyOptions(transformed=True, by_layers=True)),
+        (WIDTH - 1, KeyOptions(transformed=True)),
+        (WIDTH - 1, KeyOptions(transformed=True, by_layers=True)),
+        (WIDTH + 2, KeyOptions(kept=False, transformed=True)),
+    ],
+)
+def test_keys_of_any_width(query_width: int, key: KeyOptions, training: bool) -> None:
+    """Filled up with zeros, or both sides through a layer, whose bias the padding then holds."""
+    case = make(CONFIGS["norm"], LENGTHS["mixed"], 0, query_width, key)
+    by_layers = query_width > WIDTH or (query_width < WIDTH and key.by_layers)
+    assert by_layers == any(name.startswith("sequence_") for name in case.store.variables_by_name)
+    assert case.layer.outputs == WIDTH * (1 + key.kept) + EXTRA
+    compare(case, 3, training, "tensorflow", key.kept)
+
+
+def compare(case: Case, layers: int, training: bool, impl: str, kept: bool = True) -> None:
+    """Outputs, gradients and batch statistics, beside those of padded histories."""
     q, history, (auxiliary,) = case.inputs
     sources = {"query": q, "history": history.values, "auxiliary": auxiliary.values}
     sources |= {n: v for n, v in case.store.variables_by_name.items() if "moving" not in n}
@@ -128,7 +162,7 @@ def test_numbers_are_those_of_padded_histories(config: str, lengths: str, traini
         tape.watch([*sources.values(), *values.values()])
         found = case.layer(case.inputs, run)
         padded = Padded(values, case.lengths, training)
-        expected = padded(layers)
+        expected = padded(layers, kept)
         upstream = np.random.default_rng(5).normal(size=expected.shape)
         totals = tf.reduce_sum(found * tf.cast(upstream, tf.float32)), tf.reduce_sum(expected * upstream)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

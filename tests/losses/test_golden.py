@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from losses import running
 
-from hvdrec.config.losses import CLASSES
+from hvdrec.config.losses import SPECS
 from hvdrec.config.models.registry import classes_of_losses
 from hvdrec.config.protos import loss_pb2
 from hvdrec.losses import registry
@@ -17,7 +17,7 @@ from hvdrec.losses import registry
 
 def _config(case: dict[str, Any]) -> loss_pb2.Loss:
     config = loss_pb2.Loss(loss_type=loss_pb2.LossType.Value(case["name"].split()[0]))
-    field = registry.entry(config.loss_type).param_field
+    field = registry.spec(config.loss_type).param_field
     if field is None:
         return config
     parameters = getattr(config, field)
@@ -38,7 +38,7 @@ def test_losses_and_gradients(shared: pathlib.Path) -> None:
         name = case["name"].split()[0]
         if name not in registry.names() or name in classes_of_losses():
             continue
-        num_class = case["params"].get("num_class", CLASSES.get(name, 1))
+        num_class = case["params"].get("num_class", SPECS[name].num_class)
         logits, labels = case["inputs"][:2]
         value, gradient = running.value_and_gradient(
             registry.build(_config(case), num_class),

@@ -97,8 +97,8 @@ def test_without_rows() -> None:
 
 
 def test_models_without_embeddings_are_refused() -> None:
-    with pytest.raises(ConfigError, match="precision_at_topk: needs a model of embeddings"):
+    with pytest.raises(ConfigError, match="precision_at_topk: needs a loss of embeddings"):
         build_metrics(_config(CONFIG.split("\n")[1]).metrics_set, Task((loss_pb2.CLASSIFICATION,), 1))
     for name in ("auc {}", "mean_squared_error {}"):
-        with pytest.raises(ConfigError, match="the model has CIRCLE_LOSS"):
+        with pytest.raises(ConfigError, match="found CIRCLE_LOSS"):
             build_metrics(_config(f"metrics_set {{ {name} }}").metrics_set, Task((loss_pb2.CIRCLE_LOSS,), 1))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from metrics.cases import build, results
 
+from hvdrec.config.metrics import SPECS
 from hvdrec.config.protos import eval_pb2
 from hvdrec.errors import ConfigError, TrainingError
 from hvdrec.metrics.base import EvalBatch
@@ -57,7 +58,7 @@ def test_a_label_that_is_no_number(metric: str, label: float) -> None:
 
 def test_every_metric_of_the_config_is_here() -> None:
     fields = {field.name for field in eval_pb2.EvalMetrics.DESCRIPTOR.fields}
-    assert set(BUILDERS) == fields == {metric.split(" ")[0] for metric in NAMES}
+    assert set(BUILDERS) == set(SPECS) == fields == {metric.split(" ")[0] for metric in NAMES}
 
 
 def test_metrics_keep_their_order_and_are_there_once() -> None:
@@ -71,10 +72,10 @@ def test_metrics_keep_their_order_and_are_there_once() -> None:
     ("text", "message"),
     [
         (sets("auc {}", ""), r"metrics_set\[1\]: no metric is set; set one of auc, "),
-        (sets("auc {}", "auc { num_thresholds: 9 }"), r"metrics_set\[1\].auc: is there twice"),
+        (sets("auc {}", "auc { num_thresholds: 9 }"), r"metrics_set\[1\].auc: is listed twice"),
         (
             sets('gauc { uid_field: "a" }', "auc {}", 'gauc { uid_field: "b" }'),
-            r"metrics_set\[2\].gauc: is there twice, and both results would have one name",
+            r"metrics_set\[2\].gauc: is listed twice, and both results would have one name",
         ),
     ],
 )

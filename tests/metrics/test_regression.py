@@ -77,7 +77,7 @@ def test_a_prediction_that_is_no_number(value: float) -> None:
 
 
 def test_several_classes_are_refused() -> None:
-    with pytest.raises(ConfigError, match="mean_absolute_error: needs num_class: 1, but num_class is 2"):
+    with pytest.raises(ConfigError, match="mean_absolute_error: needs num_class 1, is 2"):
         build(ALL, num_class=2)
 
 

@@ -82,7 +82,7 @@ def build(model_config: str) -> Built:
             batch = {k: tf.constant(v) for k, v in next(loader).arrays.items()}
     batch.setdefault("dense", tf.zeros([len(ROWS), 0]))
     for variable in [*(b.variable for b in recommender.banks), *recommender.store.variables_by_name.values()]:
-        _randomise(variable)
+        randomise(variable)
     return Built(recommender, batch)
 
 
@@ -253,7 +253,7 @@ def check_dropout(built: Built, formula: Formula, scope: str, rate: float) -> No
 
 def _rows(output: ForwardResult) -> np.ndarray:
     """The raw outputs of all heads side by side."""
-    return np.concatenate([t.numpy().reshape(len(ROWS), -1) for t in output.outputs.values()], axis=1)
+    return np.concatenate([t.numpy().reshape(t.shape[0], -1) for t in output.outputs.values()], axis=1)
 
 
 def _ids(feature: str, cell: str) -> list[int]:
@@ -277,7 +277,8 @@ def _value(entry: SavedTensor) -> np.ndarray:
     return whole if entry.rows is None else whole[entry.rows[0] : entry.rows[1]]
 
 
-def _randomise(variable: tf.Variable) -> None:
+def randomise(variable: tf.Variable) -> None:
+    """Gives a variable values by its name."""
     rng = np.random.default_rng(zlib.crc32(variable.name.encode()))
     shape = tuple(variable.shape)
     if "moving_variance" in variable.name:

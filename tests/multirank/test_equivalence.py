@@ -74,20 +74,24 @@ def _jobs(folder: pathlib.Path, ranks: int) -> list[dict[str, object]]:
         config = SmallJob(**values).write(out / f"{name}.config")  # type: ignore[arg-type]
         return {"name": name, "config": str(config), "verify": verify}
 
+    # Rows of labels 0 and 1 that meet in a bucket would cancel out but for rounding, which Adam makes a whole
+    # step of; of different weights they don't.
+    adam = {"data_extra": 'shuffle: false eval_batch_size: 64 sample_weight: "weight"'}
     clip = "gradient_clipping_by_norm: 0.05"
     gather = "sparse_reduce: GATHER"
     # Every rank count trains on the five rows in one step: a single rank takes them as one batch.
     few = {"train": folder / "few.csv", "steps": 0, "batch_size": 5 if ranks == 1 else 4}
     l2 = "loss_type: L2_LOSS embedding_regularization: 1e-4"
     jobs = [
-        job("adam_gather", train_extra=gather, evaluation=folder / "eval.csv"),
-        job("adam_gather_clip", train_extra=f"{gather} {clip}"),
-        job("adam_dense", train_extra=f"sparse_reduce: DENSE {clip}"),
+        job("adam_gather", **adam, train_extra=gather, evaluation=folder / "eval.csv"),
+        job("adam_gather_clip", **adam, train_extra=f"{gather} {clip}"),
+        job("adam_dense", **adam, train_extra=f"sparse_reduce: DENSE {clip}"),
         *(
             job(f"{name}_gather", optimizer=text, train_extra=f"{gather} {clip}")
             for name, text in OTHERS.items()
         ),
         job("adagrad", optimizer=ADAGRAD, model="DLRM"),
+        job("attention", optimizer=ADAGRAD, model="MultiTowerDIN"),
         job("towers", optimizer=ADAGRAD, model="MMoE", metrics="", evaluation=folder / "eval.csv"),
         job("rows", train=numbered, steps=0, model="FM", model_extra=l2, batch_size=16, metrics=""),
         job("few", **few, model="DCN"),
@@ -140,6 +144,7 @@ def _records(folder: pathlib.Path, name: str, ranks: int) -> list[dict[str, obje
             "adam_dense",
             "adagrad",
             "towers",
+            "attention",
             *(f"{o}_gather" for o in OTHERS),
         )
         for r in (2, 3, 8)
@@ -149,15 +154,10 @@ def _records(folder: pathlib.Path, name: str, ranks: int) -> list[dict[str, obje
 def test_weights_do_not_depend_on_the_ranks(outputs: dict[int, pathlib.Path], name: str, ranks: int) -> None:
     alone, together = _weights(outputs[1], name), _weights(outputs[ranks], name)
     assert alone.keys() == together.keys()
-    moved, parted, numbers = 0.0, 0, 0
+    moved = 0.0
     for key, value in alone.items():
-        # Adam divides a gradient by its own size: where one is 0 but for rounding, the step is rounding too.
-        tolerance = 1e-4 if name.startswith("adam") else 1e-5
-        np.testing.assert_allclose(together[key], value, rtol=0, atol=tolerance, err_msg=key)
-        parted += int((np.abs(together[key] - value) > 1e-5).sum())
-        numbers += value.size
+        np.testing.assert_allclose(together[key], value, rtol=0, atol=1e-5, err_msg=key)
         moved = max(moved, float(np.abs(value).max()))
-    assert parted <= numbers / 1000
     assert moved > 0.01
     assert int(alone["global_step"]) == STEPS
 

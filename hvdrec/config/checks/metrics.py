@@ -5,17 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from hvdrec.config import support
-from hvdrec.config.losses import ERROR_LOSSES
+from hvdrec.config.config import join
+from hvdrec.config.losses import meanings
+from hvdrec.config.metrics import REDUCTIONS, misfit
 from hvdrec.config.models.check import check_id_column
 from hvdrec.config.models.heads import KINDS, HeadConfig
 from hvdrec.config.models.registry import classes_of_kind
 from hvdrec.config.models.spec import ModelSpec
 from hvdrec.config.names import listed
 from hvdrec.config.report import Report
-
-_RANKING = ("auc", "gauc", "session_auc", "max_f1", "precision", "recall")
-_ERRORS = ("mean_absolute_error", "mean_squared_error", "root_mean_squared_error")
-_REDUCTIONS = ("mean", "mean_by_sample_num", "mean_by_positive_num")
 
 
 def check_metrics(report: Report, spec: ModelSpec, head: HeadConfig) -> None:
@@ -54,18 +52,10 @@ def check_metrics(report: Report, spec: ModelSpec, head: HeadConfig) -> None:
 
 
 def _check_fit(report: Report, head: HeadConfig, message: Any, name: str, path: str) -> None:
-    classes, losses = head.classes, [config.kind for config in head.losses]
-    only_errors = all(kind in ERROR_LOSSES for kind in losses)
-    if only_errors and (name in _RANKING or name == "accuracy"):
-        report.error(path, f"needs a loss that gives probabilities, found {listed(losses)}")
-    elif name in _RANKING and classes > 2:
-        report.error(path, f"needs num_class 1 or 2, is {classes}")
-    elif name in _ERRORS and classes > 1:
-        report.error(path, f"needs num_class 1, is {classes}")
-    elif name == "recall_at_topk" and classes < 2:
-        report.error(path, f"needs num_class above 1, is {classes}")
-    elif name == "recall_at_topk" and message.topk > classes:
-        report.error(f"{path}.topk", f"is {message.topk}, above num_class {classes}")
+    losses = [config.kind for config in head.losses]
+    found = misfit(name, message, meanings(losses), losses, head.classes)
+    if found is not None:
+        report.error(join(path, found[0]) if found[0] else path, found[1])
 
 
 def _check_parameters(report: Report, metric: Any, name: str, path: str) -> None:
@@ -76,5 +66,5 @@ def _check_parameters(report: Report, metric: Any, name: str, path: str) -> None
             report.error(f"{path}.{field}", "is missing")
         else:
             check_id_column(report, getattr(metric, field), f"{path}.{field}")
-    if name in ("gauc", "session_auc") and metric.reduction not in _REDUCTIONS:
-        report.error(f"{path}.reduction", f"use one of {', '.join(_REDUCTIONS)}, is {metric.reduction!r}")
+    if name in ("gauc", "session_auc") and metric.reduction not in REDUCTIONS:
+        report.error(f"{path}.reduction", f"use one of {', '.join(REDUCTIONS)}, is {metric.reduction!r}")

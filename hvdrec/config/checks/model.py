@@ -6,18 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from hvdrec.config import support
+from hvdrec.config import activations, support
 from hvdrec.config.checks.metrics import check_metrics
 from hvdrec.config.expand import feature_list, feature_name
-from hvdrec.config.losses import (
-    CLASSES,
-    ERROR_LOSSES,
-    JRC_STRATEGIES,
-    MULTI_CLASS,
-    PARAMETERS,
-    TRANSFORMS,
-    transform_name,
-)
+from hvdrec.config.losses import ERROR_LOSSES, JRC_STRATEGIES, TRANSFORMS, transform_name
+from hvdrec.config.losses import SPECS as LOSSES
 from hvdrec.config.models.check import GROUPS, ModelCheck, check_id_column
 from hvdrec.config.models.distillation import check_distillations, heads_of_model
 from hvdrec.config.models.heads import HeadConfig, LossConfig
@@ -27,7 +20,6 @@ from hvdrec.config.names import enum_name, hint, is_message, is_repeated, listed
 from hvdrec.config.report import Report
 
 _PATH = "model_config"
-_PREFIXES = ("tf.nn.", "tf.math.", "tf.keras.activations.", "tf.")
 
 
 def check_model(report: Report) -> None:
@@ -48,7 +40,7 @@ def check_model(report: Report) -> None:
         block, path = spec.config(model), f"{_PATH}.{spec.block}"
         _check_layers(report, block, path)
         spec.check(ModelCheck(report, model, block, path, groups))
-    # What is wrong with losses and metrics is told even where the class is.
+    # Losses and metrics are checked even where the class is wrong.
     known = spec or ModelSpec()
     heads = heads_of_model(known, proto)
     uncertain = enum_name(model, "loss_weight_strategy") == "Uncertainty"
@@ -80,6 +72,7 @@ def _check_groups(report: Report, model: Any) -> dict[str, Any]:
         elif group.group_name in groups:
             report.error(f"{path}.group_name", f"there are two groups named {group.group_name!r}")
         groups[group.group_name] = group
+        _check_layers(report, group, path)
         if enum_name(group, "wide_deep") == "WIDE_AND_DEEP":
             report.error(f"{path}.wide_deep", "a group is WIDE or DEEP; make two groups of it")
         if not group.feature_names:
@@ -104,7 +97,7 @@ def _check_needed_groups(report: Report, spec: ModelSpec, groups: dict[str, Any]
             position = list(report.config.proto.model_config.feature_groups).index(groups[name])
             report.warn(
                 f"{_PATH}.feature_groups[{position}]",
-                "isn't wide_deep: WIDE, so that the features' own embeddings are added up, not the wide ones",
+                "isn't wide_deep: WIDE, so the features' own embeddings are added up, not the wide ones",
             )
 
 
@@ -132,13 +125,11 @@ def _check_dnn(report: Report, dnn: Any, path: str) -> None:
             f"{path}.dropout_ratio",
             f"has {len(dnn.dropout_ratio)} values for {len(units)} layers; give one each",
         )
-    activation = dnn.activation
-    prefix = next((p for p in _PREFIXES if activation.startswith(p)), "")
-    short = activation[len(prefix) :].lower()
-    if short and short not in support.ACTIVATIONS:
+    short = activations.canonical(dnn.activation)
+    if short not in activations.NAMES:
         report.error(
             f"{path}.activation",
-            f"{activation!r} is not known; {hint(short, support.ACTIVATIONS, 'use one of')}",
+            f"{dnn.activation!r} is not known; {hint(short, activations.NAMES, 'use one of')}",
         )
 
 
@@ -146,9 +137,9 @@ def _check_losses(report: Report, spec: ModelSpec, head: HeadConfig, uncertain: 
     """Checks the loss or losses of a head."""
     for config in head.losses:
         _check_loss_type(report, spec, head, config)
-        if not config.listed:
+        if not config.listed or config.kind not in LOSSES:
             continue
-        block, wanted = config.loss.WhichOneof("loss_param"), PARAMETERS.get(config.kind)
+        block, wanted = config.loss.WhichOneof("loss_param"), LOSSES[config.kind].param_field
         if block is not None and wanted is None:
             report.warn(f"{config.path}.{block}", f"has no effect on {config.kind}")
         elif block is not None and block != wanted:
@@ -202,8 +193,8 @@ def _check_loss_type(report: Report, spec: ModelSpec, head: HeadConfig, config: 
     refused = support.unsupported(config.kind, (*support.LOSSES, *spec.extra_losses))
     if refused:
         report.error(path, refused)
-    elif config.kind not in MULTI_CLASS and head.num_class != CLASSES.get(config.kind, 1):
-        wanted = CLASSES.get(config.kind, 1)
+    elif not LOSSES[config.kind].many_classes and head.num_class != LOSSES[config.kind].num_class:
+        wanted = LOSSES[config.kind].num_class
         report.error(path, f"{config.kind} is for num_class: {wanted}, is {head.num_class}")
 
 

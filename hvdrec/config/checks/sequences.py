@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from hvdrec.config.expand import feature_list, feature_name
+from hvdrec.config.models.attention import check_maps
 from hvdrec.config.models.registry import SPECS
+from hvdrec.config.models.spec import ModelSpec
 from hvdrec.config.names import enum_name
 from hvdrec.config.report import Report
 
 
-def attended_names(groups: Iterable[Any]) -> Iterator[str]:
-    """The features that `SeqAttGroupConfig` messages name."""
-    for group in groups:
+def attended_names(model: Any) -> Iterator[str]:
+    """The features that the attention groups of a `model_config` name."""
+    for group in (*model.seq_att_groups, *(s for g in model.feature_groups for s in g.sequence_features)):
         for one in group.seq_att_map:
             yield from (*one.key, *one.hist_seq, *one.aux_hist_seq)
 
@@ -25,16 +27,62 @@ def check_sequences(report: Report) -> None:
     spec = SPECS.get(model.model_class)
     if spec is None:
         return
-    kinds = {feature_name(f): enum_name(f, "feature_type") for f in feature_list(proto)}
+    sequences = {
+        feature_name(f): f for f in feature_list(proto) if enum_name(f, "feature_type") == "SequenceFeature"
+    }
     if model.seq_att_groups and not spec.attention:
         report.error(
             "model_config.seq_att_groups", f"{model.model_class} has no use for target attention; remove it"
         )
+    _check_attention(report, model, spec)
     for g, group in enumerate(model.feature_groups):
         for i, name in enumerate(group.feature_names):
-            if kinds.get(name) != "SequenceFeature" or spec.sequences:
+            if name not in sequences or group.group_name in spec.sequence_groups:
                 continue
-            report.error(
-                f"model_config.feature_groups[{g}].feature_names[{i}]",
-                f"{name!r} is a sequence, which {model.model_class} can't use; make it a TagFeature",
+            if not sequences[name].HasField("sequence_combiner"):
+                report.error(
+                    f"model_config.feature_groups[{g}].feature_names[{i}]",
+                    f"{name!r} is a sequence; set its sequence_combiner, or make it a TagFeature",
+                )
+
+
+def _check_attention(report: Report, model: Any, spec: ModelSpec) -> None:
+    """Checks `sequence_features`."""
+    seen: dict[str, str] = {}
+    for g, group in enumerate(model.feature_groups):
+        for s, attention in enumerate(group.sequence_features):
+            path = f"model_config.feature_groups[{g}].sequence_features[{s}]"
+            name = attention.group_name
+            if not name:
+                report.error(path, "group_name is missing")
+            elif name in seen:
+                report.error(f"{path}.group_name", f"{name!r} is the name of {seen[name]} already")
+            seen.setdefault(name, path)
+            if group.group_name in spec.sequence_groups:
+                report.error(path, f"{spec.name} takes the sequences of this group as they are; remove it")
+            if enum_name(group, "wide_deep") == "WIDE":
+                report.error(path, "a group with wide_deep: WIDE can't attend to histories; use a deep one")
+            check_maps(report, attention, path, any_width=attention.allow_key_transform)
+            _check_options(report, group, attention, path)
+
+
+def _check_options(report: Report, group: Any, attention: Any, path: str) -> None:
+    for m, one in enumerate(attention.seq_att_map):
+        for i, key in enumerate(one.key):
+            if key not in group.feature_names and not attention.allow_key_search:
+                report.error(
+                    f"{path}.seq_att_map[{m}].key[{i}]",
+                    f"{key!r} is not in the same feature group; put it there, or set allow_key_search: true",
+                )
+        if one.aux_hist_seq and m < len(attention.seq_att_map) - 1:
+            report.warn(
+                f"{path}.seq_att_map[{m}].aux_hist_seq",
+                "has no effect but in the last seq_att_map, as in EasyRec; put it there",
             )
+    if attention.HasField("seq_dnn") and list(attention.seq_dnn.hidden_units)[-1:] != [1]:
+        report.error(
+            f"{path}.seq_dnn.hidden_units",
+            "must end with 1: the DNN gives each element of the history its score",
+        )
+    if attention.transform_dnn and not attention.allow_key_transform:
+        report.warn(f"{path}.transform_dnn", "has no effect without allow_key_transform: true")

@@ -11,12 +11,11 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from hvdrec.config import support
+from hvdrec.config import activations
 from hvdrec.config.layers.shapes import Widths
 from hvdrec.config.names import hint, is_repeated
 from hvdrec.config.ranges import ANY_NUMBER
 
-_PREFIXES = ("tf.nn.", "tf.math.", "tf.keras.activations.", "tf.")
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 
@@ -37,12 +36,10 @@ class _Activations:
     """The names of activations, with or without a prefix such as ``tf.nn.``; empty is none."""
 
     def __contains__(self, value: object) -> bool:
-        name = str(value)
-        prefix = next((p for p in _PREFIXES if name.startswith(p)), "")
-        return not name or name[len(prefix) :].lower() in support.ACTIVATIONS
+        return activations.canonical(str(value)) in activations.NAMES
 
     def __str__(self) -> str:
-        return f"one of {', '.join(support.ACTIVATIONS)}"
+        return f"one of {', '.join(activations.NAMES)}"
 
 
 ACTIVATIONS = _Activations()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hvdrec.config.expand import feature_list, feature_name
+from hvdrec.config.models.attention import attended_width
 from hvdrec.config.names import enum_name, hint
 from hvdrec.config.report import Report
 
@@ -53,11 +54,14 @@ class ModelCheck:
             self.error(path, f"no group of feature_groups is named {group!r}; {near}")
 
     def widths(self, group: str) -> dict[str, int]:
-        """The numbers each feature of a group gives: its `embedding_dim`, or those of its cells."""
+        """The numbers each part of a group gives: a feature its `embedding_dim`, or those of its cells."""
         if group not in self.groups:
             return {}
         dims = {feature_name(f): int(f.embedding_dim or f.raw_input_dim) for f in feature_list(self.proto)}
-        return {name: dims[name] for name in self.groups[group].feature_names if name in dims}
+        found = {name: dims[name] for name in self.groups[group].feature_names if name in dims}
+        for attention in self.groups[group].sequence_features:
+            found[f"sequence_features {attention.group_name!r}"] = attended_width(self.report, attention)
+        return found
 
     def need_one_width(self, group: str) -> None:
         """All features of a group must have one `embedding_dim`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hvdrec.config.losses import PARAMETERS, default_name
+from hvdrec.config.losses import SPECS, default_name
 from hvdrec.config.models.check import PATH, ModelCheck
 from hvdrec.config.models.heads import HeadConfig, LossConfig
 from hvdrec.config.models.spec import ModelSpec
@@ -85,8 +85,9 @@ def _loss(model: Any) -> LossConfig:
     kind = enum_name(model, "loss_type")
     loss = loss_pb2.Loss(loss_type=model.loss_type)
     given = model.metric_learning.WhichOneof("loss")
-    if given is not None and given == _BLOCKS.get(kind):
-        getattr(loss, PARAMETERS[kind]).CopyFrom(getattr(model.metric_learning, given))
+    field = SPECS[kind].param_field if kind in SPECS else None
+    if given is not None and given == _BLOCKS.get(kind) and field is not None:
+        getattr(loss, field).CopyFrom(getattr(model.metric_learning, given))
     return LossConfig(default_name(kind), loss, f"{PATH}.loss_type", False)
 
 

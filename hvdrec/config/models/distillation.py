@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from hvdrec.config.losses import CLASSES, DISTILLATION_FORMS, DISTILLED_CLASSES, ERROR_LOSSES, PARAMETERS
+from hvdrec.config.losses import DISTILLATION_FORMS, DISTILLED_CLASSES, ERROR_LOSSES
+from hvdrec.config.losses import SPECS as LOSSES
 from hvdrec.config.models.check import PATH, ModelCheck, check_id_column
 from hvdrec.config.models.heads import KINDS, DistillationConfig, HeadConfig, TaskSpace
 from hvdrec.config.models.spec import ModelSpec
@@ -128,7 +129,10 @@ def _check_loss(check: ModelCheck, config: DistillationConfig) -> None:
         check.error(
             f"{path}.loss_type", f"{kind} needs {wanted} number{'s'[: wanted > 1]} a row, has {config.width}"
         )
-    block, parameters = config.loss.WhichOneof("loss_param"), PARAMETERS.get(kind)
+    block, parameters = (
+        config.loss.WhichOneof("loss_param"),
+        LOSSES[kind].param_field if kind in LOSSES else None,
+    )
     if block is not None and block != parameters:
         what = f"its parameters go into {parameters}" if parameters else "it has no parameters"
         check.error(f"{path}.{block}", f"does not belong to {kind}; {what}")
@@ -151,7 +155,8 @@ def _check_width(check: ModelCheck, config: DistillationConfig) -> None:
         return
     number = labels.index(config.label)
     found = int(data.label_dim[number]) if number < len(data.label_dim) else 1
-    wanted = 1 if config.kind in CLASSES else config.width
+    own = LOSSES[config.kind].num_class if config.kind in LOSSES else 1
+    wanted = 1 if own > 1 else config.width
     if found != wanted:
         check.error(
             f"{config.path}.soft_label_name",

@@ -83,4 +83,6 @@ def _check_negative_mining(check: ModelCheck) -> None:
         check.error(path, f"{NEGATIVE_MINING} needs a block softmax_loss {{ num_negative_samples: ... }}")
     for i, loss in enumerate(model.losses):
         if loss.HasField("softmax_loss") and block.HasField("softmax_loss"):
-            check.error(f"{PATH}.losses[{i}].softmax_loss", f"stands in {path}.softmax_loss too; keep one")
+            check.error(
+                f"{PATH}.losses[{i}].softmax_loss", f"is also set in {path}.softmax_loss; keep one of them"
+            )

@@ -1,32 +1,40 @@
-"""MultiTower in configs."""
+"""MultiTower in configs, and what classes with towers that attend to histories share with it."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
-from hvdrec.config.models.check import ModelCheck
+from hvdrec.config.models.attention import check_maps
+from hvdrec.config.models.check import PATH, ModelCheck
 from hvdrec.config.models.spec import ModelSpec
+from hvdrec.config.names import hint
+
+#: The towers that only one class has.
+_OWN_TOWERS = {"din_towers": "MultiTowerDIN", "bst_towers": "MultiTowerBST"}
 
 
 class TowerSpec(ModelSpec):
     """What classes with the block `multi_tower` share: a group for each of `towers`, in their order."""
 
     block = "multi_tower"
-    refused = {"MultiTower.bst_towers": "is not supported yet; remove it"}
 
     def group_order(self, model: Any) -> Iterable[str]:
         """The groups of the towers."""
         return [tower.input for tower in model.multi_tower.towers]
 
     def check(self, check: ModelCheck) -> None:
-        """Each tower has a group of its own."""
+        """Each tower has a group of its own, and is one of this class's."""
         towers = check.block.towers
         for i, tower in enumerate(towers):
             path = f"{check.path}.towers[{i}].input"
             check.need_group(tower.input, path)
             if tower.input in check.groups and tower.input in [t.input for t in towers[:i]]:
                 check.error(path, f"two towers have the input {tower.input!r}")
+        for field, name in _OWN_TOWERS.items():
+            if name != self.name and getattr(check.block, field):
+                check.error(f"{check.path}.{field}", f'is for model_class: "{name}"')
 
 
 class MultiTowerSpec(TowerSpec):
@@ -38,6 +46,53 @@ class MultiTowerSpec(TowerSpec):
         """There is a tower, and each has a group of its own."""
         if not check.block.towers:
             check.error(check.path, "towers is empty")
-        if check.block.din_towers:
-            check.error(f"{check.path}.din_towers", 'is for model_class: "MultiTowerDIN"')
         super().check(check)
+
+
+class AttendingTowerSpec(TowerSpec):
+    """A group for each of `towers`, a `seq_att_groups` for each of the towers that attend to histories.
+
+    Attributes:
+        field: The towers that attend.
+    """
+
+    field: ClassVar[str]
+    attention = True
+
+    def check(self, check: ModelCheck) -> None:
+        """Each of these towers has an attention group of its own, with keys and histories of one width."""
+        super().check(check)
+        towers, others = getattr(check.block, self.field), check.block.towers
+        if not (towers or others):
+            check.error(check.path, f"towers and {self.field} are empty")
+        groups = {group.group_name: group for group in check.model.seq_att_groups}
+        inputs = [tower.input for tower in (*others, *towers)]
+        for i, tower in enumerate(towers):
+            place = f"{check.path}.{self.field}[{i}].input"
+            if tower.input not in groups:
+                near = hint(tower.input, groups)
+                check.error(place, f"no group of seq_att_groups is named {tower.input!r}; {near}")
+            elif tower.input in inputs[: len(others) + i]:
+                check.error(place, f"two towers have the input {tower.input!r}")
+        self._check_groups(check, {tower.input for tower in towers})
+
+    def _check_groups(self, check: ModelCheck, used: Iterable[str]) -> None:
+        counts = Counter(group.group_name for group in check.model.seq_att_groups)
+        for g, group in enumerate(check.model.seq_att_groups):
+            path = f"{PATH}.seq_att_groups[{g}]"
+            if counts[group.group_name] > 1:
+                check.error(f"{path}.group_name", f"there are two groups named {group.group_name!r}")
+            elif group.group_name not in used:
+                check.error(
+                    path,
+                    f"no {self.field} has the input {group.group_name!r}; add one, or remove the group",
+                )
+            check_maps(check.report, group, path)
+            for m, one in enumerate(group.seq_att_map):
+                if one.aux_hist_seq:
+                    check.error(
+                        f"{path}.seq_att_map[{m}].aux_hist_seq", f"is not used by {self.field}; remove it"
+                    )
+            for field in ("seq_dnn", "need_key_feature", "allow_key_transform", "transform_dnn"):
+                if group.HasField(field):
+                    check.report.warn(f"{path}.{field}", f"has no effect on {self.field}, as in EasyRec")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from hvdrec.config.losses import SPECS as LOSSES
+from hvdrec.config.models.autoint import AutoIntSpec
 from hvdrec.config.models.co_metric_learning_i2i import CoMetricLearningI2ISpec
 from hvdrec.config.models.dbmtl import DBMTLSpec
 from hvdrec.config.models.dcn import DCNSpec
@@ -14,7 +16,9 @@ from hvdrec.config.models.esmm import ESMMSpec
 from hvdrec.config.models.fm import FMSpec
 from hvdrec.config.models.mmoe import MMoESpec
 from hvdrec.config.models.multi_tower import MultiTowerSpec
+from hvdrec.config.models.multi_tower_bst import MultiTowerBSTSpec
 from hvdrec.config.models.multi_tower_din import MultiTowerDINSpec
+from hvdrec.config.models.pdn import PDNSpec
 from hvdrec.config.models.ple import PLESpec
 from hvdrec.config.models.rocket_launching import RocketLaunchingSpec
 from hvdrec.config.models.simple_multi_task import SimpleMultiTaskSpec
@@ -30,8 +34,10 @@ SPECS: dict[str, ModelSpec] = {
         FMSpec(),
         MultiTowerSpec(),
         MultiTowerDINSpec(),
+        MultiTowerBSTSpec(),
         DCNSpec(),
         DLRMSpec(),
+        AutoIntSpec(),
         CoMetricLearningI2ISpec(),
         DropoutNetSpec(),
         MMoESpec(),
@@ -40,6 +46,7 @@ SPECS: dict[str, ModelSpec] = {
         SimpleMultiTaskSpec(),
         RocketLaunchingSpec(),
         ESMMSpec(),
+        PDNSpec(),
     )
 }
 
@@ -91,7 +98,8 @@ def classes_of_losses() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for spec in SPECS.values():
         for loss in (*spec.only_losses, *spec.extra_losses):
-            found.setdefault(loss, []).append(spec.name)
+            if LOSSES[loss].own:
+                found.setdefault(loss, []).append(spec.name)
     return found
 
 

@@ -28,7 +28,8 @@ class ModelSpec:
         extra_losses: Losses it takes besides.
         distils: Whether it learns from a teacher by `kd`.
         attention: Whether it attends to the histories of `seq_att_groups`.
-        sequences: Whether it takes sequences among the features of a group.
+        sequence_groups: The groups whose features it takes as sequences, as they are.
+        aligned_groups: Groups whose sequences lie side by side, so that they have equal lengths in every row.
         most_optimizers: How many `optimizer_config` it may have.
         refused: Fields that must not be set: ``Message.field`` -> what is wrong and what to do.
         ignored: Fields without effect: ``Message.field`` -> the warning.
@@ -45,7 +46,8 @@ class ModelSpec:
     extra_losses: ClassVar[tuple[str, ...]] = ()
     distils: ClassVar[bool] = True
     attention: ClassVar[bool] = False
-    sequences: ClassVar[bool] = False
+    sequence_groups: ClassVar[tuple[str, ...]] = ()
+    aligned_groups: ClassVar[tuple[str, ...]] = ()
     most_optimizers: ClassVar[int] = 2
     refused: ClassVar[Mapping[str, str]] = {}
     ignored: ClassVar[Mapping[str, str]] = {}
@@ -89,7 +91,7 @@ class ModelSpec:
         return next((kind for kind in own if kind in self.kinds), usual)
 
     def optimizer_index(self, name: str, count: int) -> int:
-        """Which of `count` optimizers trains a variable, as EasyRec's `get_grouped_vars` has it.
+        """Which of `count` optimizers trains a variable, as EasyRec's `get_grouped_vars` decides it.
 
         Of two, the first takes embeddings and the second the rest.
 

@@ -28,7 +28,7 @@ FUNCTIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
 }
 
 
-_POOLS: dict[str, Callable[..., tf.Tensor]] = {
+POOLS: dict[str, Callable[..., tf.Tensor]] = {
     "sum": tf.math.unsorted_segment_sum,
     "mean": tf.math.unsorted_segment_mean,
     "min": tf.math.unsorted_segment_min,
@@ -86,7 +86,7 @@ class Raw(tf.Module):
             with tf.control_dependencies([] if check is None else [check]):
                 numbers = tf.identity(numbers)
         vectors = tf.reshape(tf.cast(parse_numbers(numbers), tf.float32), [-1, self.dim])
-        pooled = _POOLS[self._pool](vectors, rows, cells.rows)
+        pooled = POOLS[self._pool](vectors, rows, cells.rows)
         present = tf.math.bincount(rows, minlength=cells.rows) > 0
         return tf.where(present[:, tf.newaxis], pooled, 0.0)
 

@@ -9,9 +9,10 @@ import tensorflow as tf
 
 from hvdrec.errors import ConfigError
 from hvdrec.layers.context import ForwardContext
+from hvdrec.layers.feed_forward.dense import Dense
 from hvdrec.layers.feed_forward.dnn import EmbeddingDNN
-from hvdrec.layers.jagged import Jagged, segment_softmax, segment_sum
-from hvdrec.layers.layer import Inputs, Layer
+from hvdrec.layers.jagged import Jagged, missing_places, segment_softmax, segment_sum
+from hvdrec.layers.layer import Layer
 from hvdrec.layers.variables import VariableStore
 
 
@@ -37,6 +38,22 @@ class AttentionWidths(NamedTuple):
     auxiliary: Sequence[int] = ()
 
 
+class KeyOptions(NamedTuple):
+    """What is done with the query.
+
+    Attributes:
+        kept: `need_key_feature`: it is part of what attention gives.
+        transformed: `allow_key_transform`: it may have other columns than the histories. Fewer are filled
+            up with zeros.
+        by_layers: `transform_dnn`: they aren't; query and histories go through a dense layer each, as they
+            do where the query has more columns.
+    """
+
+    kept: bool = True
+    transformed: bool = False
+    by_layers: bool = False
+
+
 class TargetAttention(Layer):
     """A row's history added up, each element as much as the row's query makes it count, beside the query.
 
@@ -46,64 +63,91 @@ class TargetAttention(Layer):
     EasyRec pads the histories of a batch to the longest one, and the batch norms of the DNN see the padding.
     Each of a row's padded positions is the same [q, 0, q, 0], so here one of them goes through the DNN,
     and counts as often as there are positions. The numbers are the same, but for those of a dropout before
-    a batch norm, which drew other units for each padded position.
+    a batch norm, which drew other units for each padded position. Where histories go through a dense layer,
+    a padded position is that layer's bias b in place of 0, and so is what a row without elements gets.
     """
 
     outputs: int
 
     def __init__(
-        self, store: VariableStore, name: str, config: Any, widths: AttentionWidths, l2: float
+        self,
+        store: VariableStore,
+        name: str,
+        config: Any,
+        widths: AttentionWidths,
+        l2: float,
+        key: KeyOptions | None = None,
     ) -> None:
-        """Builds the DNN.
+        """Builds the DNN, and the dense layers of a query and histories of different widths.
 
         Args:
             store: Makes the variables.
-            name: The prefix of the DNN's, as ``din_dnn``.
+            name: The prefix of the DNN's, as ``din_dnn``; those of the dense layers are
+                ``sequence_key_transform_layer_<name>`` and ``sequence_fea_transform_layer_<name>``.
             config: Its `DNN` message; the last of `hidden_units` is 1.
             widths: The columns of its inputs.
-            l2: `l2_regularization` of the kernels.
+            l2: `l2_regularization` of the DNN's kernels.
+            key: What is done with the query; None: it is kept, and as wide as the histories.
 
         Raises:
             ConfigError: Query and history have different widths, or the DNN doesn't end in one number.
         """
         super().__init__()
-        if widths.query != widths.history:
+        key = key or KeyOptions()
+        if widths.query != widths.history and not key.transformed:
             raise ConfigError(
                 f"{name}: the keys have {widths.query} columns and the histories {widths.history}; target "
                 "attention needs them equal"
             )
         if list(config.hidden_units)[-1:] != [1]:
             raise ConfigError(f"{name}: the last of hidden_units must be 1, the score of an element")
-        self.outputs = widths.history + sum(widths.auxiliary) + widths.query
-        self._dnn = EmbeddingDNN(store, name, config, 4 * widths.query, l2)
+        self._keeps_query = key.kept
+        self._missing = max(0, widths.history - widths.query)
+        self._layers: tuple[Dense, Dense] | None = None
+        if widths.query > widths.history or (self._missing and key.by_layers):
+            self._missing = 0
+            self._layers = (
+                Dense(store, f"sequence_key_transform_layer_{name}", widths.query, widths.history),
+                Dense(store, f"sequence_fea_transform_layer_{name}", widths.history, widths.history),
+            )
+        self.outputs = widths.history * (1 + key.kept) + sum(widths.auxiliary)
+        self._dnn = EmbeddingDNN(store, name, config, 4 * widths.history, l2)
 
-    def __call__(self, inputs: Inputs, run: ForwardContext) -> tf.Tensor:
+    def __call__(self, inputs: Any, run: ForwardContext) -> tf.Tensor:
         """Maps `AttentionInputs` to the history, each auxiliary one and the query, float32 [B, outputs]."""
+        assert isinstance(inputs, AttentionInputs)
         query, history, auxiliary = inputs
-        shares = segment_softmax(self._scores(query, history, run), history.rows, history.count)
+        padding = tf.zeros([history.values.shape[1]])
+        if self._layers is not None:
+            for_query, for_history = self._layers
+            assert for_history.bias is not None
+            query, padding = for_query(query, run), tf.convert_to_tensor(for_history.bias)
+            history = Jagged(for_history(history.values, run), history.rows, history.lengths)
+        elif self._missing:
+            query = tf.pad(query, [[0, 0], [0, self._missing]])
+        shares = segment_softmax(self._scores(query, history, padding, run), history.rows, history.count)
         attended = [
             segment_sum(shares * each.values, each.rows, each.count) for each in (history, *auxiliary)
         ]
-        return tf.concat([*attended, query], axis=1)
+        if self._layers is not None:
+            empty = (history.lengths == 0) & (missing_places(history) > 0)
+            attended[0] += tf.where(empty[:, tf.newaxis], padding, tf.zeros_like(padding))
+        return tf.concat([*attended, query] if self._keeps_query else attended, axis=1)
 
-    def _scores(self, query: tf.Tensor, history: Jagged, run: ForwardContext) -> tf.Tensor:
-        """The score of each element, float32 [E, 1]."""
+    def _scores(
+        self, query: tf.Tensor, history: Jagged, padding: tf.Tensor, run: ForwardContext
+    ) -> tf.Tensor:
+        """The score of each element, float32 [E, 1]; `padding` [D] is what a padded position holds."""
         elements = _crossed(tf.gather(query, history.rows), history.values)
         if not (run.training and self._dnn.normalises):
             return self._dnn(elements, run)
-        padding = _crossed(query, tf.zeros_like(query))
+        padded = _crossed(query, tf.broadcast_to(padding, tf.shape(query)))
         once = tf.ones_like(history.values[:, 0])
-        weights = tf.concat([once, tf.cast(_padded_positions(history), tf.float32)], axis=0)
-        scores = self._dnn(tf.concat([elements, padding], axis=0), run, weights)
+        weights = tf.concat([once, tf.cast(missing_places(history), tf.float32)], axis=0)
+        scores = self._dnn(tf.concat([elements, padded], axis=0), run, weights)
         return scores[: tf.shape(once)[0]]
 
 
 def _crossed(query: tf.Tensor, elements: tf.Tensor) -> tf.Tensor:
     """What the DNN sees of an element, float32 [E, 4 D]."""
     return tf.concat([query, elements, query - elements, query * elements], axis=1)
-
-
-def _padded_positions(history: Jagged) -> tf.Tensor:
-    """How much shorter each row is than the longest one, int32 [B]."""
-    # The pad keeps a batch without rows from having no maximum.
-    return tf.reduce_max(tf.pad(history.lengths, [[0, 1]])) - history.lengths

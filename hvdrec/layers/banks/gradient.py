@@ -26,6 +26,10 @@ class RowGradient:
         distinct, position = tf.unique(rows)
         return cls(distinct, tf.math.unsorted_segment_sum(values, position, tf.size(distinct)))
 
+    def __mul__(self, scale: tf.Tensor | float) -> RowGradient:
+        """The gradient times a number."""
+        return RowGradient(self.rows, self.values * scale)
+
     def densify(self, rows: int) -> tf.Tensor:
         """The same gradient as float32 [rows, D], zeros where no row is given."""
         return tf.math.unsorted_segment_sum(self.values, self.rows, rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from hvdrec.config.activations import canonical
 from hvdrec.layers import activations, initializers
 from hvdrec.layers.batch_norm import BatchNorm
 from hvdrec.layers.context import ForwardContext
@@ -62,7 +63,7 @@ class DenseBlock(Layer):
         )
         self._norm = BatchNorm(store, f"{scope}/bn", shape[1]) if use_norm else None
         self.normalises = use_norm or activations.normalises(activation)
-        self._relu = activations.canonical(activation) == "relu"
+        self._relu = canonical(activation) == "relu"
         self._activation = activations.build(activation, store, scope, shape[1])
 
     def __call__(self, inputs: tf.Tensor, run: ForwardContext, weights: tf.Tensor | None = None) -> tf.Tensor:

@@ -10,7 +10,6 @@ import tensorflow as tf
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.feed_forward.dense import Dense
 from hvdrec.layers.feed_forward.dnn import DNN
-from hvdrec.layers.layer import Layer
 from hvdrec.layers.variables import VariableStore
 
 
@@ -66,7 +65,7 @@ class BayesTower(tf.Module):
         return self._output(relation, run), relation
 
 
-class BayesTowers(Layer):
+class BayesTowers(tf.Module):
     """A `BayesTower` for each task, in the config's order."""
 
     def __init__(self, store: VariableStore, configs: Sequence[Any], inputs: int, l2: float) -> None:
@@ -85,7 +84,6 @@ class BayesTowers(Layer):
         for config in configs:
             self._towers.append(BayesTower(store, config, inputs, related, l2))
             related[config.tower_name] = self._towers[-1].related
-        self.outputs = [int(config.num_class) for config in configs]
 
     def __call__(self, inputs: Sequence[tf.Tensor], run: ForwardContext) -> list[tf.Tensor]:
         """Maps an input [B, inputs] of each task to its logits [B, num_class]."""

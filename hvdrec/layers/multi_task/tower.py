@@ -41,7 +41,7 @@ class TaskTower(Layer):
         return self._output(inputs if self._dnn is None else self._dnn(inputs, run), run)
 
 
-class TaskTowers(Layer):
+class TaskTowers(tf.Module):
     """A `TaskTower` for each task, named after its `tower_name`; output layers are ``dnn_output_<i>``."""
 
     def __init__(self, store: VariableStore, configs: Sequence[Any], inputs: int, l2: float) -> None:
@@ -58,7 +58,6 @@ class TaskTowers(Layer):
             TaskTower(store, config, (config.tower_name, f"dnn_output_{i}"), inputs, l2)
             for i, config in enumerate(configs)
         ]
-        self.outputs = [tower.outputs for tower in self._towers]
 
     def __call__(self, inputs: Sequence[tf.Tensor], run: ForwardContext) -> list[tf.Tensor]:
         """Maps an input [B, inputs] of each task to its logits [B, num_class]."""

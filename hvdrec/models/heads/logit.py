@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from hvdrec.config.losses import LogitMeaning
 from hvdrec.losses.base import LossBatch
 from hvdrec.losses.prediction import outputs as meanings
-from hvdrec.losses.registry import LogitMeaning
 from hvdrec.models.heads.base import Head, StepRows, Tensors
 
 

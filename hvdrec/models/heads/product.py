@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
+from hvdrec.config.losses import LogitMeaning
 from hvdrec.losses.base import LossBatch
 from hvdrec.losses.prediction import outputs as meanings
-from hvdrec.losses.registry import LogitMeaning
 from hvdrec.models.heads.base import EvaluatedRows, StepRows, Tensors
 from hvdrec.models.heads.logit import LogitHead
 

@@ -11,7 +11,7 @@ from hvdrec.errors import ConfigError
 class Transformer:
     """``base * hidden_size^-0.5 * min((k*t + 1) * (k*warmup)^-1.5, (k*t + 1)^-0.5)`` at step t.
 
-    Vaswani et al. (2017), section 5.3, as EasyRec has it; k is `step_scaling_rate`.
+    Vaswani et al. (2017), section 5.3, as in EasyRec; k is `step_scaling_rate`.
     """
 
     def __init__(

@@ -47,7 +47,7 @@ class Lock(Protocol):
 class RunFolder:
     """The files of a run on this machine: its model_dir, or a working copy of one that is in a store.
 
-    Checkpoints in a store are `RemoteStore`'s affair. Everything else (config, events, logs, exports,
+    `RemoteStore` handles checkpoints in a store. Everything else (config, events, logs, exports,
     results) is uploaded at saves, at exports and at the end. For a local model_dir nothing is copied.
 
     Attributes:

@@ -228,7 +228,7 @@ def _tell_where(checkpoint: str, kept: Mapping[str, Any], now: Mapping[str, Any]
     logger.info("going on from %s: epoch %d, row %d of the input", checkpoint, epoch, row)
     if before and _DIGEST not in before:
         logger.info(
-            "the checkpoint doesn't say of which input that position is, as those of older versions: it is "
+            "the checkpoint, like those of older versions, doesn't say which input its position is in: it is "
             "taken to be of this one"
         )
     _warn_of_differences(kept, now)

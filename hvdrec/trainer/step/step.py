@@ -15,7 +15,7 @@ from hvdrec.losses.base import Replicas
 from hvdrec.models.recommender import Batch, ForwardResult, Recommender
 from hvdrec.ops.sum_of_squares import sum_of_squares
 from hvdrec.optim.base import Optimizer
-from hvdrec.optim.clip import clip_by_global_norm, scaled
+from hvdrec.optim.clip import clip_by_global_norm
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.step.feed import Feed, FeedCall, call_spec
 from hvdrec.trainer.step.reduce import Reducer
@@ -225,7 +225,7 @@ class TrainStep(tf.Module):
     ) -> Exchanged:
         """What becomes of gradients once they are those of all rows of a step."""
         if self.embedding_multiplier != 1.0:
-            banks = [scaled(g, self.embedding_multiplier) for g in banks]
+            banks = [g * self.embedding_multiplier for g in banks]
         gradients: list[Gradient] = [*banks, *dense]
         parts = [*self.recommender.strategy.norm_parts(banks), *dense]
         if self.clip_norm > 0.0:

@@ -44,7 +44,7 @@ def find_rule(config: Config, evaluated: Sequence[str], allow_user_code: bool) -
         allow_user_code: `--allow_user_code`.
 
     Raises:
-        ConfigError: It can't be had.
+        ConfigError: There is no such rule, or it can't be loaded.
     """
     export = config.proto.export_config
     if not export.enable_early_stop:

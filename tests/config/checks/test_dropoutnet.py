@@ -61,7 +61,7 @@ BLOCK = "softmax_loss { num_negative_samples: 3 margin: 0 gamma: 5 coefficient_o
         ),
         ("", ("user_dropout_rate: 0.3", "user_dropout_rate: 1"), "user_dropout_rate"),
         ("num_class: 2", ("", ""), "DropoutNet has one output"),
-        (f"losses {{ {MINING} softmax_loss {{ num_negative_samples: 2 }} }}", ("", ""), "too; keep one"),
+        (f"losses {{ {MINING} softmax_loss {{ num_negative_samples: 2 }} }}", ("", ""), "keep one of them"),
     ],
 )
 def test_refused(tmp_path: pathlib.Path, losses: str, edit: tuple[str, str], message: str) -> None:

@@ -45,7 +45,11 @@ def test_taken(tmp_path: pathlib.Path, metrics: str, model: str) -> None:
         ("metrics_set { auc {} }", "num_class: 3", r"\[0\]\.auc: needs num_class 1 or 2, is 3"),
         ("metrics_set { accuracy {} }", "loss_type: L2_LOSS", "needs a loss that gives probabilities"),
         ("metrics_set { mean_absolute_error {} }", "num_class: 2", "needs num_class 1, is 2"),
-        ("metrics_set { recall_at_topk {} }", "num_class: 3", r"topk: is 5, above num_class 3"),
+        (
+            "metrics_set { recall_at_topk {} }",
+            "num_class: 3",
+            r"topk: must be at least 1 and at most num_class, which is 3; is 5",
+        ),
         (
             "metrics_set { recall { threshold: 1.5 } }",
             "",

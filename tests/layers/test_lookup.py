@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hvdrec.layers.bank import lookup, lookup_combined
+from hvdrec.layers.lookup import lookup, lookup_combined
 from hvdrec.layers.variables import VariableStore
 
 

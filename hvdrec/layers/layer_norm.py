@@ -1,0 +1,55 @@
+"""Layer normalisation (Ba, Kiros and Hinton 2016)."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from hvdrec.layers import initializers
+from hvdrec.layers.context import ForwardContext
+from hvdrec.layers.layer import Layer
+from hvdrec.layers.variables import VariableStore
+
+#: Of tf.keras.layers.LayerNormalization.
+KERAS_EPSILON = 1e-3
+#: Of TensorFlow 1's contrib.layers.layer_norm, which EasyRec's transformers use.
+CONTRIB_EPSILON = 1e-12
+
+
+class LayerNorm(Layer):
+    """``(x - mean) / sqrt(variance + epsilon) * gamma + beta`` over the last axis of a tensor of any rank."""
+
+    outputs: int
+
+    def __init__(
+        self,
+        store: VariableStore,
+        name: str,
+        width: int,
+        epsilon: float = KERAS_EPSILON,
+        *,
+        scale: bool = True,
+        center: bool = True,
+        names: tuple[str, str] = ("gamma", "beta"),
+    ) -> None:
+        """Makes ``<name>/{gamma,beta}`` [width].
+
+        Args:
+            store: Makes the variables.
+            name: Their prefix.
+            width: The last dimension.
+            epsilon: Added to the variance.
+            scale: False leaves out gamma.
+            center: False leaves out beta.
+            names: Other names for gamma and beta.
+        """
+        super().__init__()
+        self.outputs, self._epsilon = width, epsilon
+        gamma, beta = names
+        self.gamma = store.create(f"{name}/{gamma}", (width,), initializers.ones) if scale else None
+        self.beta = store.create(f"{name}/{beta}", (width,), initializers.zeros) if center else None
+
+    def __call__(self, inputs: tf.Tensor, run: ForwardContext) -> tf.Tensor:
+        """Normalises float32 [..., width]."""
+        del run
+        mean, variance = tf.nn.moments(inputs, axes=[-1], keepdims=True)
+        return tf.nn.batch_normalization(inputs, mean, variance, self.beta, self.gamma, self._epsilon)
