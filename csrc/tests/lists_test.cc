@@ -86,7 +86,7 @@ void CheckHybrid(int64_t rows, int64_t sessions, bool same_label) {
     std::printf("hybrid: the gradient depends on the number of threads\n");
     ++failures;
   }
-  for (size_t i = 0; i < c.logits.size(); i += 5) {
+  for (size_t i = 0; i < c.logits.size(); i += 1 + c.logits.size() / 40) {
     const double kept = c.logits[i], step = 1e-5;
     c.logits[i] = kept + step;
     const double above = HybridOf(c, same_label, Serial(), &unused);
@@ -130,7 +130,7 @@ void CheckListwise(int64_t rows, int64_t sessions, ListLabels form) {
   Near("listwise", loss, count ? expected / count : 0, 1e-12);
   std::vector<double> again(scores.size());
   Near("listwise on threads", of(scores, OwnThreads(3), again.data()), loss, 0);
-  for (size_t i = 0; i < scores.size(); i += 7) {
+  for (size_t i = 0; i < scores.size(); i += 1 + scores.size() / 40) {
     std::vector<double> above = scores, below = scores;
     above[i] += 1e-5;
     below[i] -= 1e-5;
