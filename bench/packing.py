@@ -6,7 +6,8 @@ Parses, hashes, bucketizes, crosses and packs generated files of three shapes (b
 batches of 1,024 rows. Both sides make the same arrays, which is checked first: numbers, labels, and for
 each bank of tables the distinct ids of the batch with the place of every id among them. Each measurement
 is a process of its own, bound to its cores before anything is loaded; the best of `--times` runs counts.
-`of that` lines take hvdrec's work apart: reading (bytes to cells) and packing (cells to arrays).
+`of that` lines take hvdrec's work apart: reading (bytes to cells) and packing (cells to arrays). The same rows as
+TFRecord files stand beside TensorFlow's parsing of them, of which nothing is made yet.
 """
 
 from __future__ import annotations
@@ -31,10 +32,13 @@ VARIANTS = {
     "hvdrec, one core, shuffled": ("shuffled", [{0}]),
     "hvdrec, one rank on two cores": ("loader", [{0, 1}]),
     "hvdrec, two ranks of a core each": ("loader", [{0}, {1}]),
+    "hvdrec, TFRecord, one core": ("records", [{0}]),
+    "of that: reading and parsing": ("read records", [{0}]),
+    "tf.data, TFRecord, parsing alone": ("tf records", [{0}]),
     "tf.data, one core": ("tf", [{0}]),
     "tf.data, two cores": ("tf", [{0, 1}]),
 }
-#: tf.data is measured on a part of the file.
+#: tf.data and TFRecord files are measured on a part of the rows.
 TF_SHARE = 4
 
 
@@ -53,6 +57,8 @@ class Job:
         self.proto = load(str(config)).proto
         self.proto.data_config.batch_size = BATCH
         self.proto.data_config.num_epochs = 1
+        if path.endswith(".tfrecord"):
+            self.proto.data_config.input_type = type(self.proto.data_config).TFRecordInput
         self.plan = build_plan(self.proto)
 
     def source(self, shuffle: int = 0, rank: int = 0, size: int = 1) -> Any:
@@ -90,7 +96,13 @@ def work(job: Job, what: str, rank: int, size: int) -> Callable[[], int]:
         batches = job.tf_batches(len(os.sched_getaffinity(0)))
         label = f"label/{job.plan.labels[0]}"
         return lambda: sum(int(batch[label].shape[0]) for batch in batches)
-    if what == "read":
+    if what == "tf records":
+        import records
+
+        batches = records.parsed(job.proto.data_config, job.path, BATCH, 1)
+        first = job.proto.data_config.input_fields[0].input_name
+        return lambda: sum(int(batch[first].shape[0]) for batch in batches)
+    if what.startswith("read"):
         return lambda: sum(block.columns.num_rows for block in job.source())
     if what == "pack":
         from hvdrec.features import Packer
@@ -162,12 +174,14 @@ def run_layout(layout: str, rows: int, times: int, folder: pathlib.Path) -> dict
     path, short = folder / f"{layout}.csv", folder / f"{layout}-short.csv"
     LAYOUTS[layout].write(path, rows)
     LAYOUTS[layout].write(short, rows // TF_SHARE)
+    records = folder / f"{layout}-short.tfrecord"
+    finish(spawn({0}, "--records", layout, short, records))
     finish(spawn({0}, "--check", layout, short))
     results = {}
     for name, (what, cores) in VARIANTS.items():
         if max(map(max, cores)) >= len(os.sched_getaffinity(0)):
             continue
-        file = short if what == "tf" else path
+        file = short if what == "tf" else records if "records" in what else path
         results[name] = run_variant(layout, str(file), name, times)
         print(f"{layout:8}{name:36}{results[name]['rows_per_second']:>12,} rows/s", file=sys.stderr)
     one = results["hvdrec, one core"]["rows_per_second"]
@@ -184,6 +198,11 @@ def main() -> None:
     if sys.argv[1:2] == ["--measure"]:
         layout, path, what, rank, size, times = sys.argv[2:]
         return measure(layout, path, what, int(rank), int(size), int(times))
+    if sys.argv[1:2] == ["--records"]:
+        import records
+
+        layout, rows, path = sys.argv[2:]
+        return records.write(Job(layout, rows).proto.data_config, rows, path)
     if sys.argv[1:2] == ["--check"]:
         return check_equal(*sys.argv[2:])
     from layouts import LAYOUTS

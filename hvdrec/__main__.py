@@ -13,6 +13,7 @@ COMMANDS = {
     "eval": "evaluate a checkpoint",
     "predict": "predict rows from a checkpoint",
     "export": "export a checkpoint as a SavedModel",
+    "feature_selection": "rank features by the dropout rates that a model has learned",
     "launch": "start a run in a scheduler's form: local, ps, pai, emr",
     "doctor": "say what works here, and what to do about what doesn't",
 }
@@ -20,7 +21,7 @@ COMMANDS = {
 
 def usage() -> str:
     """The list of commands."""
-    lines = [f"  {name:8} {what}" for name, what in COMMANDS.items()]
+    lines = [f"  {name:17} {what}" for name, what in COMMANDS.items()]
     return "\n".join(
         ["usage: hvdrec COMMAND ...", *lines, "`hvdrec COMMAND --help` lists a command's flags."]
     )

@@ -7,8 +7,10 @@ labels take, so that any of them trains, is evaluated and is exported.
 from __future__ import annotations
 
 import functools
+import json
 import pathlib
 import re
+import tempfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,6 +22,7 @@ from hvdrec.config import Config, load
 from hvdrec.config.checks.check import check
 from hvdrec.config.expand import expand, feature_list
 from hvdrec.config.names import enum_name
+from hvdrec.config.samplers import sampler_config
 from hvdrec.errors import ConfigError
 from hvdrec.features import build_plan
 from hvdrec.features.fields import heads_of, label_classes
@@ -30,6 +33,7 @@ REFUSED = pathlib.Path(__file__).with_name("refused_samples.txt")
 
 _INDEX = re.compile(r"\[\d+\]")
 _INTEGERS = ("INT32", "INT64")
+_MOST_BUCKETS = 1000
 _NUMBERS = (*_INTEGERS, "FLOAT", "DOUBLE")
 
 
@@ -43,11 +47,39 @@ def listed_as_refused() -> dict[str, str]:
     return dict(line.split() for line in REFUSED.read_text().splitlines() if line.strip())
 
 
+def load_sample(name: str, folder: pathlib.Path) -> Config:
+    """A sample as it stands, ranges written out.
+
+    Args:
+        name: Of its file.
+        folder: Takes the fg.json that it may name, made up for its feature groups.
+    """
+    path = FOLDER / name
+    text = path.read_text()
+    found = re.search(r'^fg_json_path: *"(.*)"', text, re.M)
+    if found:
+        wanted = dict.fromkeys(re.findall(r'feature_names: *"(.*)"', text))
+        (folder / "fg.json").write_text(
+            json.dumps({"features": [_fg_feature(feature) for feature in wanted]})
+        )
+        path = folder / name
+        path.write_text(text.replace(found[1], str(folder / "fg.json")))
+    config = load(path)
+    expand(config)
+    return config
+
+
+def _fg_feature(name: str) -> dict[str, object]:
+    if name == "price":
+        return {"feature_name": name, "feature_type": "raw_feature"}
+    return {"feature_name": name, "feature_type": "id_feature", "hash_bucket_size": 1000}
+
+
 def refusals(name: str) -> dict[str, str]:
     """Why a sample can't be used: field (without indices) -> what is wrong; empty where it can."""
     try:
-        config = load(FOLDER / name)
-        expand(config)
+        with tempfile.TemporaryDirectory() as folder:
+            config = load_sample(name, pathlib.Path(folder))
         check(config)
         build_plan(config.proto)
     except ConfigError as error:
@@ -69,8 +101,7 @@ def prepared(name: str, folder: pathlib.Path, rows: int = 48) -> Config:
         folder: Takes the rows and the run.
         rows: How many are made.
     """
-    config = load(FOLDER / name)
-    expand(config)
+    config = load_sample(name, folder)
     proto = config.proto
     proto.model_dir = str(folder / "run")
     train, data = proto.train_config, proto.data_config
@@ -79,10 +110,40 @@ def prepared(name: str, folder: pathlib.Path, rows: int = 48) -> Config:
     train.ClearField("train_distribute")
     data.batch_size = 16
     data.ClearField("num_epochs")
+    for feature in feature_list(proto):
+        # Tables that any machine holds.
+        for field in ("hash_bucket_size", "num_buckets"):
+            if not feature.boundaries:
+                setattr(feature, field, min(getattr(feature, field), _MOST_BUCKETS))
     proto.eval_config.ClearField("num_examples")
     proto.export_config.exporter_type = "final"
-    _WRITERS[enum_name(data, "input_type")](proto, made_rows(proto, rows), folder)
+    columns = made_rows(proto, rows)
+    _WRITERS[enum_name(data, "input_type")](proto, columns, folder)
+    _write_sampler_tables(proto, columns, folder)
     return config
+
+
+def _write_sampler_tables(proto: Any, columns: dict[str, list[str]], folder: pathlib.Path) -> None:
+    """The rows' items as the item table of a negative sampler, and an edge from each row's user to its item."""
+    sampler = sampler_config(proto)
+    if sampler is None:
+        return
+    items = columns[sampler.item_id_field]
+    attributes = zip(*(columns[name] for name in sampler.attr_fields), strict=True)
+    lines = [f"{i}\t1.5\t{sampler.attr_delimiter.join(a)}" for i, a in zip(items, attributes, strict=True)]
+    tables = {"input_path": ["id:int64\tweight:float\tfeature:string", *lines]}
+    tables["item_input_path"] = tables["input_path"]
+    if "user_id_field" in sampler.DESCRIPTOR.fields_by_name:
+        users = columns[sampler.user_id_field]
+        tables["user_input_path"] = ["id:int64\tweight:float", *(f"{user}\t1" for user in users)]
+        edges = [f"{user}\t{item}\t1" for user, item in zip(users, items, strict=True)]
+        for name in ("pos_edge_input_path", "hard_neg_edge_input_path"):
+            tables[name] = ["src:int64\tdst:int64\tweight:float", *edges]
+    for name, text in tables.items():
+        if name in sampler.DESCRIPTOR.fields_by_name:
+            path = folder / f"{name}.txt"
+            path.write_text("\n".join(text) + "\n")
+            setattr(sampler, name, str(path))
 
 
 def made_rows(proto: Any, rows: int, seed: int = 0) -> dict[str, list[str]]:
@@ -250,8 +311,73 @@ def _write_parquet(proto: Any, columns: dict[str, list[str]], folder: pathlib.Pa
     _set_inputs(proto, path, "parquet_{}_input")
 
 
+def _write_rtp(proto: Any, columns: dict[str, list[str]], folder: pathlib.Path) -> None:
+    """Labels and features at the places that `selected_cols` names, something else between."""
+    data = proto.data_config
+    places = [int(number) for number in data.selected_cols.split(",")]
+    features = [column for name, column in columns.items() if name not in data.label_fields]
+    lines = []
+    for row in range(len(features[0])):
+        cells = ["other"] * (max(places) + 1)
+        for place, label in zip(places, data.label_fields, strict=False):
+            cells[place] = columns[label][row]
+        cells[places[-1]] = data.separator.join(column[row] for column in features)
+        lines.append(data.rtp_separator.join(cells))
+    path = folder / "rows.txt"
+    path.write_text("".join(line + "\n" for line in lines))
+    _set_inputs(proto, path)
+
+
+def _write_records(proto: Any, columns: dict[str, list[str]], folder: pathlib.Path) -> None:
+    import tensorflow as tf
+
+    kinds = {f.input_name: enum_name(f, "input_type") for f in proto.data_config.input_fields}
+
+    def feature(name: str, cell: str) -> tf.train.Feature:
+        if kinds[name] in _INTEGERS:
+            return tf.train.Feature(int64_list=tf.train.Int64List(value=[int(cell)]))
+        if kinds[name] in _NUMBERS:
+            return tf.train.Feature(float_list=tf.train.FloatList(value=[float(cell)]))
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[cell.encode()]))
+
+    path = folder / "rows.tfrecord"
+    rows = len(next(iter(columns.values())))
+    several = int(proto.data_config.n_data_batch_tfrecord)
+    with tf.io.TFRecordWriter(str(path), proto.data_config.data_compression_type) as file:
+        for row in range(0, rows, several or 1):
+            if not several:
+                cells = {name: feature(name, column[row]) for name, column in columns.items()}
+                file.write(tf.train.Example(features=tf.train.Features(feature=cells)).SerializeToString())
+                continue
+            lists = {
+                name: tf.train.FeatureList(feature=[feature(name, c) for c in column[row : row + several]])
+                for name, column in columns.items()
+            }
+            example = tf.train.SequenceExample(feature_lists=tf.train.FeatureLists(feature_list=lists))
+            file.write(example.SerializeToString())
+    _set_inputs(proto, path)
+
+
+def _write_binaries(proto: Any, columns: dict[str, list[str]], folder: pathlib.Path) -> None:
+    rows = len(next(iter(columns.values())))
+    parts = {
+        "label": np.array([columns["label"]], np.int32).T,
+        "dense": np.random.default_rng(0).random((rows, 13), np.float32),
+        "category": np.array([[int(c) for c in columns[f"c{i}"]] for i in range(1, 27)], np.uint32).T,
+    }
+    for part, values in parts.items():
+        (folder / f"{part}.bin").write_bytes(values.tobytes())
+    for mode in ("train", "eval"):
+        paths = getattr(proto, f"binary_{mode}_input")
+        for part in parts:
+            getattr(paths, f"{part}_path")[:] = [str(folder / f"{part}.bin")]
+
+
 _WRITERS: dict[str, Callable[[Any, dict[str, list[str]], pathlib.Path], None]] = {
     **dict.fromkeys(("CSVInput", "CSVInputV2", "CSVInputEx"), _write_csv),
+    "RTPInput": _write_rtp,
+    "CriteoInput": _write_binaries,
+    **dict.fromkeys(("TFRecordInput", "BatchTFRecordInput"), _write_records),
     **dict.fromkeys(("ParquetInput", "ParquetInputV2", "ParquetInputV3"), _write_parquet),
 }
 

@@ -11,13 +11,12 @@
 #include "kernels/rows/lines.h"
 #include "kernels/rows/shuffle.h"
 #include "python/adopt.h"
+#include "python/row_refs.h"
 
 namespace py = pybind11;
 
 namespace hvdrec {
 namespace {
-
-using Numbers = py::array_t<int32_t, py::array::c_style>;
 
 std::unique_ptr<LineBlock> ScanBlock(const py::buffer& buffer, size_t begin, size_t end, bool last,
                                      int32_t file, int64_t first_line) {
@@ -29,17 +28,6 @@ std::unique_ptr<LineBlock> ScanBlock(const py::buffer& buffer, size_t begin, siz
   py::gil_scoped_release release;
   return std::make_unique<LineBlock>(static_cast<const char*>(info.ptr), begin, end, last, file,
                                      first_line);
-}
-
-void CheckRows(const std::vector<const LineBlock*>& blocks, const Numbers& block,
-               const Numbers& index) {
-  if (block.size() != index.size()) throw std::invalid_argument("block and index differ in length");
-  for (py::ssize_t i = 0; i < block.size(); ++i) {
-    const size_t b = static_cast<size_t>(block.data()[i]);
-    if (b >= blocks.size() || static_cast<size_t>(index.data()[i]) >= blocks[b]->rows()) {
-      throw std::out_of_range("no such row");
-    }
-  }
 }
 
 std::unique_ptr<LineBlock> GatherBlock(const std::vector<const LineBlock*>& blocks,
@@ -61,7 +49,7 @@ py::tuple Split(const LineSplitter& splitter, const std::vector<const LineBlock*
   const size_t bytes = rows.starts.back();
   py::list bad;
   for (const BadRow& row : rows.bad) {
-    bad.append(py::make_tuple(row.position, row.columns, row.file, row.line));
+    bad.append(py::make_tuple(row.position, row.columns, row.file, row.line, row.nested));
   }
   int32_t* const offsets = rows.offsets.get();
   char* const data = rows.data.get();
@@ -110,9 +98,23 @@ void bind_lines(py::module_& m) {
              return std::make_unique<LineSplitter>(std::string(separator), quoting, fields);
            }),
            py::arg("separator"), py::arg("quoting"), py::arg("fields"))
-      .def("set_layout", &LineSplitter::SetLayout, py::arg("file"), py::arg("columns"),
-           py::arg("width"))
+      .def(
+          "set_layout",
+          [](LineSplitter& splitter, int32_t file, const std::vector<int32_t>& columns,
+             int32_t width) { splitter.SetLayout(file, columns, width); },
+          py::arg("file"), py::arg("columns"), py::arg("width"))
+      .def(
+          "set_nested_layout",
+          [](LineSplitter& splitter, int32_t file, const std::vector<int32_t>& columns,
+             int32_t width, int32_t column, const py::bytes& separator,
+             const std::vector<int32_t>& parts, int32_t inner_width) {
+            splitter.SetNestedLayout(file, columns, width, column, std::string(separator), parts,
+                                     inner_width);
+          },
+          py::arg("file"), py::arg("columns"), py::arg("width"), py::arg("column"),
+          py::arg("separator"), py::arg("parts"), py::arg("inner_width"))
       .def("width", &LineSplitter::width, py::arg("file"))
+      .def("inner_width", &LineSplitter::inner_width, py::arg("file"))
       .def("cells", &ArrowCells, py::arg("line"))
       .def("split", &Split, py::arg("blocks"), py::arg("block"), py::arg("index"));
   py::class_<ShuffleOrder>(m, "ShuffleOrder", "A shuffle buffer; see csrc/kernels/rows/shuffle.h.")

@@ -6,6 +6,8 @@ void bind_lines(pybind11::module_& m);
 void bind_packer(pybind11::module_& m);
 void bind_pairwise(pybind11::module_& m);
 void bind_pairwise_bins(pybind11::module_& m);
+void bind_records(pybind11::module_& m);
+void bind_sampling(pybind11::module_& m);
 void bind_similarity(pybind11::module_& m);
 }  // namespace hvdrec
 
@@ -15,5 +17,7 @@ PYBIND11_MODULE(_native, m) {
   hvdrec::bind_packer(m);
   hvdrec::bind_pairwise(m);
   hvdrec::bind_pairwise_bins(m);
+  hvdrec::bind_records(m);
+  hvdrec::bind_sampling(m);
   hvdrec::bind_similarity(m);
 }

@@ -44,6 +44,7 @@ tf::Status SoftmaxShape(InferenceContext* c) {
   TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 2, &items));
   TF_RETURN_IF_ERROR(c->WithRank(c->input(2), 1, &vector));
   TF_RETURN_IF_ERROR(c->WithRank(c->input(3), 1, &vector));
+  TF_RETURN_IF_ERROR(c->WithRank(c->input(4), 1, &vector));
   DimensionHandle dim;
   TF_RETURN_IF_ERROR(c->Merge(c->Dim(queries, 1), c->Dim(items, 1), &dim));
   c->set_output(0, c->Scalar());
@@ -131,6 +132,7 @@ REGISTER_OP("HvdrecInBatchSoftmax")
     .Input("items: T")
     .Input("item_ids: int64")
     .Input("weights: T")
+    .Input("owners: int64")
     .Output("loss: T")
     .Output("query_gradient: T")
     .Output("item_gradient: T")
@@ -143,8 +145,9 @@ Softmax cross entropy of each query's item against all items, without a matrix o
 
 queries: [N, D]; a row that isn't finite makes loss and gradients NaN.
 items: [M, D] with M >= N: item i is query i's, all others are its negatives.
-item_ids: [M], or empty; items of one id are no negatives of each other.
+item_ids: [K], N <= K <= M - O, or empty; of the first K items those of one id are no negatives of each other.
 weights: [N] weights of the queries, or empty for 1.
+owners: [O]; the last O items are negatives of these queries alone.
 loss: Scalar, the weighted mean.
 query_gradient: [N, D]; empty unless with_gradient.
 item_gradient: [M, D]; empty unless with_gradient.
@@ -262,15 +265,29 @@ class InBatchSoftmaxOp final : public tf::OpKernel {
       OP_REQUIRES(context, items.dim_size(0) >= queries.dim_size(0),
                   tf::errors::InvalidArgument("items: needs a row for each query"));
       const int64_t rows = queries.dim_size(0), columns = items.dim_size(0);
-      const SoftmaxBatch<T> batch{queries.flat<T>().data(),
-                                  items.flat<T>().data(),
-                                  reinterpret_cast<const int64_t*>(
-                                      OptionalVector<tf::int64>(context, 2, columns, "item_ids")),
-                                  OptionalVector<T>(context, 3, rows, "weights"),
-                                  rows,
-                                  columns,
-                                  queries.dim_size(1),
-                                  temperature_};
+      const int64_t identified = context->input(2).NumElements();
+      const int64_t owned = context->input(4).NumElements();
+      OP_REQUIRES(context, rows + owned <= columns,
+                  tf::errors::InvalidArgument("owners: more than there are items besides the ",
+                                              "queries' own"));
+      OP_REQUIRES(context, identified == 0 || (rows <= identified && identified <= columns - owned),
+                  tf::errors::InvalidArgument("item_ids: needs one id for each of the first items, "
+                                              "at least ",
+                                              rows, " and at most ", columns - owned, ", has ",
+                                              identified));
+      const SoftmaxBatch<T> batch{
+          queries.flat<T>().data(),
+          items.flat<T>().data(),
+          reinterpret_cast<const int64_t*>(
+              OptionalVector<tf::int64>(context, 2, identified, "item_ids")),
+          OptionalVector<T>(context, 3, rows, "weights"),
+          rows,
+          columns,
+          queries.dim_size(1),
+          temperature_,
+          identified > 0 ? identified : -1,
+          reinterpret_cast<const int64_t*>(OptionalVector<tf::int64>(context, 4, owned, "owners")),
+          owned};
       T* const query_gradient = Gradient<T>(context, 1, with_gradient_, queries.shape());
       T* const item_gradient = Gradient<T>(context, 2, with_gradient_, items.shape());
       if (!context->status().ok()) return;

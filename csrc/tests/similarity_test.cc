@@ -194,7 +194,7 @@ bool Holds(const Case& c, const char* name,
 template <typename T>
 bool SoftmaxHolds(const Case& c) {
   std::mt19937_64 random(static_cast<uint64_t>(c.rows * 31 + c.dim));
-  const int64_t items = c.rows + (c.part ? 3 : 0);
+  const int64_t items = c.rows + (c.part ? 5 : 0);
   const std::vector<T> q = Units<T>(c.rows, c.dim, &random), v = Units<T>(items, c.dim, &random);
   std::vector<int64_t> ids(static_cast<size_t>(items));
   std::vector<T> weights(static_cast<size_t>(c.rows));
@@ -203,6 +203,10 @@ bool SoftmaxHolds(const Case& c) {
   for (T& weight : weights) weight = static_cast<T>(random() % 4) / 2;
   const double temperature = 0.1;
   const bool named = c.sessions > 0;
+  // With `part` the last two items are negatives of the last query alone, the one before has no id.
+  const int64_t owned = c.part && c.rows > 0 ? 2 : 0;
+  const std::vector<int64_t> owners(2, c.rows - 1);
+  const int64_t identified = items - owned - (owned > 0 ? 1 : 0);
   const SoftmaxBatch<T> batch{q.data(),
                               v.data(),
                               named ? ids.data() : nullptr,
@@ -210,7 +214,10 @@ bool SoftmaxHolds(const Case& c) {
                               c.rows,
                               items,
                               c.dim,
-                              temperature};
+                              temperature,
+                              identified,
+                              owned > 0 ? owners.data() : nullptr,
+                              owned};
   std::vector<T> by_query(c.gradient ? q.size() : 0), by_item(c.gradient ? v.size() : 0);
   const SoftmaxResult found =
       InBatchSoftmax(batch, OwnThreads(3), c.gradient ? by_query.data() : nullptr,
@@ -225,7 +232,9 @@ bool SoftmaxHolds(const Case& c) {
     for (int64_t j = 0; j < items; ++j) {
       const auto at = static_cast<size_t>(j);
       z[at] = Product(q, i, v, j, c.dim) / temperature;
-      if (named && j != i && ids[at] == ids[static_cast<size_t>(i)]) kinds[at] = Kind::kNone;
+      const bool same = j < identified && ids[at] == ids[static_cast<size_t>(i)];
+      const bool of_another = j >= items - owned && i != owners[0];
+      if ((named && j != i && same) || of_another) kinds[at] = Kind::kNone;
     }
     const double all = LogSumExp(z, kinds, Kind::kNegative);
     loss += weight * (all - z[static_cast<size_t>(i)]);

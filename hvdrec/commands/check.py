@@ -34,7 +34,7 @@ def check(config: Config, flags: Any) -> None:
     told = []
     for mode, what in (("train", "training"), ("eval", "evaluation")):
         kind = proto.WhichOneof(f"{mode}_path")
-        path = str(getattr(proto, kind)) if kind else ""
+        path = getattr(proto, kind) if kind else ""
         if not path:
             continue
         run_on_all_ranks(group, functools.partial(input_files, proto, mode == "train"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from hvdrec.config import Config
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.launch import join_group
 from hvdrec.serving import saved_model
-from hvdrec.serving.assets import asset_files
+from hvdrec.serving.assets import model_assets
 from hvdrec.serving.module import ServingModule
+from hvdrec.trainer.job import Job
 from hvdrec.trainer.run import log
 from hvdrec.trainer.run.agree import run_on_all_ranks
 from hvdrec.trainer.run.run_folder import RunFolder, bring_checkpoint, open_run_folder
@@ -48,17 +50,19 @@ def _export(
     config: Config, group: ReplicaGroup, flags: Any, here: RunFolder, checkpoint: str | None
 ) -> tuple[str, int]:
     """Exports; gives where and which step."""
-    assets = asset_files(config.proto.export_config.asset_files)
+    assets = model_assets(config.proto)
     folder = storage.local(flags.export_dir)
     done = storage.join(folder, flags.export_done_file) if flags.export_done_file else ""
     if storage.is_remote(folder):
         if done:
             storage.remove(done)
         job, step = restore(config, group, checkpoint, here)
-        module = ServingModule(config.proto, job.recommender)
-        target_dir = Path(here.work_dir) / "checkpoint/export"
-        version = saved_model.write(module, target_dir, config.proto, assets, saved_model.newest(folder))
-        target = saved_model.publish(version, folder, 1 if flags.clear_export else None)
+        kept = 1 if flags.clear_export else None
+        for module, name in _modules(job, flags.towers):
+            target_dir = Path(here.work_dir) / "checkpoint/export" / name
+            place = storage.join(folder, name) if name else folder
+            version = saved_model.write(module, target_dir, config.proto, assets, saved_model.newest(place))
+            target = saved_model.publish(version, place, kept)
         if done:
             storage.write_text(done, "ExportDone")
         return target, step
@@ -66,12 +70,19 @@ def _export(
         with contextlib.suppress(FileNotFoundError):
             os.remove(done)
     job, step = restore(config, group, checkpoint, here)
-    written = saved_model.write(
-        ServingModule(config.proto, job.recommender), Path(folder), config.proto, assets
-    )
-    if flags.clear_export:
-        saved_model.keep_newest(Path(folder), 1)
+    for module, name in _modules(job, flags.towers):
+        versions = Path(folder) / name
+        written = saved_model.write(module, versions, config.proto, assets)
+        if flags.clear_export:
+            saved_model.keep_newest(versions, 1)
     if done:
         with files.explained(f"can't write {done}"):
             files.write_atomically(Path(done), "ExportDone")
     return str(written), step
+
+
+def _modules(job: Job, towers: bool) -> Iterator[tuple[ServingModule, str]]:
+    """What is exported, with its folder in the export's: each tower if asked for, the whole model last."""
+    for side in ("user", "item") if towers else ():
+        yield ServingModule(job.proto, job.recommender, side), f"{side}_tower"
+    yield ServingModule(job.proto, job.recommender), ""

@@ -6,11 +6,12 @@ import re
 from typing import Any
 
 from hvdrec.config.config import Config, is_within
-from hvdrec.config.protos import feature_config_pb2, train_pb2
+from hvdrec.config.protos import dataset_pb2, feature_config_pb2, train_pb2
 from hvdrec.errors import ConfigError
 
 _RANGE = re.compile(r"(.*[^\[\]])\[(\d{1,9})-(\d{1,9})\]")
 _MOST_NAMES = 100_000
+_DATA = dataset_pb2.DatasetConfig
 
 
 def feature_list(proto: Any) -> Any:
@@ -53,8 +54,8 @@ def expand(config: Config) -> None:
 
     Ranges count in `feature_groups.feature_names`, and with `data_config.auto_expand_input_fields`
     in `input_fields.input_name` and `shared_names`. A feature with `shared_names` is followed, after
-    all others, by one copy for each name. `sync_replicas` is cleared where a `train_distribute`
-    is chosen, as EasyRec does.
+    all others, by one copy for each name. Fields of `CriteoInput` get its types. `sync_replicas` is
+    cleared where a `train_distribute` is chosen, as EasyRec does.
 
     Raises:
         ConfigError: A range is empty or very long.
@@ -62,10 +63,21 @@ def expand(config: Config) -> None:
     proto = config.proto
     if proto.data_config.auto_expand_input_fields:
         _expand_input_fields(config)
+    if proto.data_config.input_type == _DATA.CriteoInput:
+        _type_criteo_fields(proto.data_config)
     _expand_shared_names(config)
     _expand_groups(config)
     if proto.train_config.train_distribute != train_pb2.NoStrategy and proto.train_config.sync_replicas:
         proto.train_config.sync_replicas = False
+
+
+def _type_criteo_fields(data_config: Any) -> None:
+    """Gives fields the types that Criteo's binary files have, whatever is declared, as EasyRec does."""
+    for field in data_config.input_fields:
+        if re.fullmatch(r"f\d+", field.input_name):
+            field.input_type = _DATA.FLOAT
+        elif field.input_name == "label" or re.fullmatch(r"c\d+", field.input_name):
+            field.input_type = _DATA.INT32
 
 
 def _expand_input_fields(config: Config) -> None:

@@ -81,12 +81,15 @@ SPECS: dict[str, LossSpec] = {
         LossSpec("LISTWISE_DISTILL_LOSS", param_field="listwise_distill_loss"),
         LossSpec("ZILN_LOSS", param_field="ziln_loss", output=LogitMeaning.AMOUNT, num_class=3),
         LossSpec("ORDER_CALIBRATE_LOSS", own=True),
+        LossSpec("SOFTMAX_CROSS_ENTROPY", "cross_entropy_loss", own=True),
         LossSpec("SOFTMAX_CROSS_ENTROPY_WITH_NEGATIVE_MINING", "softmax_loss", "softmax_loss", own=True),
         LossSpec("CIRCLE_LOSS", param_field="circle_loss", output=_EMBEDDING, own=True),
         LossSpec("MULTI_SIMILARITY_LOSS", "ms_loss", "multi_simi_loss", output=_EMBEDDING, own=True),
     )
 }
 
+#: The loss of each row's own item among others.
+LIST_WISE = "SOFTMAX_CROSS_ENTROPY"
 #: Losses of a value, not of a probability.
 ERROR_LOSSES = tuple(
     kind for kind, spec in SPECS.items() if spec.output in (LogitMeaning.VALUE, LogitMeaning.SIGMOID_VALUE)

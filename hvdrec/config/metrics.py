@@ -6,7 +6,7 @@ import enum
 from collections.abc import Collection
 from typing import Any
 
-from hvdrec.config.losses import LogitMeaning
+from hvdrec.config.losses import LIST_WISE, LogitMeaning
 from hvdrec.config.names import listed
 
 
@@ -19,7 +19,7 @@ class Needs(enum.Enum):
     CLASS = enum.auto()
     #: One number for each row, probability or value.
     NUMBER = enum.auto()
-    #: Several classes, or embeddings.
+    #: Several classes, embeddings, or other items.
     RANKING = enum.auto()
     EMBEDDING = enum.auto()
 
@@ -72,7 +72,7 @@ def misfit(
         return "", f"needs a loss of one output, found {found}"
     if needs is Needs.NUMBER and num_class > 1:
         return "", f"needs num_class 1, is {num_class}"
-    if needs is Needs.RANKING and not embedding:
+    if needs is Needs.RANKING and not embedding and LIST_WISE not in losses:
         if num_class < 2:
             return "", f"needs num_class above 1, is {num_class}"
         if not 0 < message.topk <= num_class:

@@ -7,6 +7,7 @@ import os
 
 from hvdrec.config import json_source, text
 from hvdrec.config.config import Config, parent_path
+from hvdrec.config.fg_json import load_fg_json
 from hvdrec.config.protos import pipeline_pb2
 from hvdrec.config.values import FieldValueError, merge_value
 from hvdrec.errors import ConfigError
@@ -23,10 +24,10 @@ def load(path: str | os.PathLike[str]) -> Config:
             proto's field names or their camelCase forms).
 
     Returns:
-        The config as it stands in the file.
+        The config as it stands in the file, with what an `fg_json_path` names in it.
 
     Raises:
-        ConfigError: The file can't be read, or isn't a config.
+        ConfigError: The file can't be read, or isn't a config, or the fg.json isn't one.
     """
     path = local(os.fspath(path))
     suffix = os.path.splitext(path)[1]
@@ -38,7 +39,7 @@ def load(path: str | os.PathLike[str]) -> Config:
     proto = pipeline_pb2.EasyRecConfig()
     try:
         text.merge(content, proto)
-        return Config(proto, path, dict(text.locate(content, proto.DESCRIPTOR)))
+        return _with_fg_json(Config(proto, path, dict(text.locate(content, proto.DESCRIPTOR))))
     except text.TextError as error:
         raise ConfigError(f"{_place(path, error.line, error.column)}: {error.problem}") from None
     except RecursionError:
@@ -75,4 +76,9 @@ def _from_json(path: str, content: str) -> Config:
         raise ConfigError(f"{_place(path, lines.get(outer, 1))}: {error}") from None
     except RecursionError:
         raise ConfigError(f"{path}: values are nested too deeply") from None
-    return Config(proto, path, dict(lines))
+    return _with_fg_json(Config(proto, path, dict(lines)))
+
+
+def _with_fg_json(config: Config) -> Config:
+    load_fg_json(config)
+    return config

@@ -19,11 +19,18 @@ from hvdrec.config.ranges import RATIO as _RATIO
 
 __all__ = ["ANY_NUMBER", "Range"]
 
+#: Input types whose cells are texts: several values in one are written out.
+TEXT_INPUTS = ("CSVInput", "CSVInputV2", "CSVInputEx", "HiveInput", "RTPInput")
 INPUT_TYPES = (
+    *("RTPInput", "TFRecordInput", "BatchTFRecordInput", "HiveInput", "HiveParquetInput", "CriteoInput"),
+    "DummyInput",
     *("CSVInput", "CSVInputV2", "CSVInputEx", "ParquetInput", "ParquetInputV2", "ParquetInputV3"),
     *("OdpsInput", "OdpsInputV2", "OdpsInputV3"),
 )
-FEATURE_TYPES = ("IdFeature", "RawFeature", "TagFeature", "ComboFeature", "SequenceFeature", "ExprFeature")
+FEATURE_TYPES = (
+    *("IdFeature", "RawFeature", "TagFeature", "ComboFeature", "LookupFeature", "SequenceFeature"),
+    *("ExprFeature", "PassThroughFeature"),
+)
 STRATEGIES = (
     "NoStrategy",
     "PSStrategy",
@@ -67,7 +74,6 @@ REASONS = {
     "EmbeddingParallelStrategy": "tables split over the ranks are not supported yet; use HorovodStrategy",
     "adam_async_optimizer": f"{_ALIBABA}; use adam_optimizer or lazy_adam_optimizer",
     "adam_asyncw_optimizer": f"{_ALIBABA}; use adamw_optimizer",
-    "SOFTMAX_CROSS_ENTROPY": "is for matching models, which are not supported yet",
     **{
         loss: f"is for model class {listed(classes)}"
         for loss, classes in registry.classes_of_losses().items()
@@ -77,8 +83,6 @@ REASONS = {
         ("OdpsRTPInput", "OdpsRTPInputV2", "DataHubInput"),
         "is not supported yet; use OdpsInput on a table with a column per field, or CSVInput or ParquetInput",
     ),
-    "HiveInput": "is not supported yet; use CSVInput on the table's files",
-    "HiveParquetInput": "is not supported yet; use ParquetInput on the table's files",
 }
 
 #: Fields that must not be set (to other than their default): what is wrong and what to do.
@@ -87,20 +91,11 @@ REFUSED = {
     "EasyRecConfig.kafka_eval_input": f"{_NOT_YET}; use eval_input_path",
     "EasyRecConfig.datahub_train_input": f"{_ALIBABA}; use train_input_path",
     "EasyRecConfig.datahub_eval_input": f"{_ALIBABA}; use eval_input_path",
-    "EasyRecConfig.hive_train_input": f"{_NOT_YET}; use train_input_path with the table's files",
-    "EasyRecConfig.hive_eval_input": f"{_NOT_YET}; use eval_input_path with the table's files",
-    "EasyRecConfig.binary_train_input": f"{_NOT_YET}; use train_input_path",
-    "EasyRecConfig.binary_eval_input": f"{_NOT_YET}; use eval_input_path",
-    "EasyRecConfig.fg_json_path": "fg.json files are not supported yet; write the features out in "
-    "feature_config",
+    "EasyRecConfig.hive_train_input": "no Hive server is asked; use train_input_path with the table's files",
+    "EasyRecConfig.hive_eval_input": "no Hive server is asked; use eval_input_path with the table's files",
     "TrainConfig.incr_save_config": f"{_NOT_YET}; remove it",
     "DatasetConfig.extra_label_func": "labels computed by functions are not supported yet; "
     "compute them in the data",
-    "DatasetConfig.negative_sampler": _SAMPLER,
-    "DatasetConfig.negative_sampler_v2": _SAMPLER,
-    "DatasetConfig.hard_negative_sampler": _SAMPLER,
-    "DatasetConfig.hard_negative_sampler_v2": _SAMPLER,
-    "DatasetConfig.negative_sampler_in_memory": _SAMPLER,
     "DatasetConfig.Field.user_define_fn": "functions on columns are not supported; compute it in the data",
     "DatasetConfig.Field.ignore_val": "values to leave out are not supported; take them out of the data",
     "FeatureConfig.ev_params": f"embedding variables: {_ALIBABA}; use hash_bucket_size",
@@ -108,7 +103,6 @@ REFUSED = {
     "SequenceCombiner.text_cnn": f"{_NOT_YET}; use attention",
     "FeatureGroupConfig.negative_sampler": _SAMPLER,
     "EasyRecModel.ev_params": f"embedding variables: {_ALIBABA}; use hash_bucket_size",
-    "EasyRecModel.variational_dropout": f"{_NOT_YET}; remove it",
     "EasyRecModel.backbone": f"{_NOT_YET}; use one of the model classes {', '.join(registry.SPECS)}",
     **registry.fields("refused"),
 }
@@ -133,8 +127,14 @@ IGNORED = {
     "DatasetConfig.selected_col_types": f"has no effect; it {_ALIBABA}",
     "DatasetConfig.pai_worker_slice_num": f"has no effect; it {_ALIBABA}",
     "DatasetConfig.num_parallel_calls": "has no effect; files are read by one background thread of each rank",
+    **{
+        f"{name}.field_delimiter": "has no effect, as in EasyRec outside its cloud; tabs are between cells"
+        for name in (
+            *("NegativeSampler", "NegativeSamplerV2", "NegativeSamplerInMemory"),
+            *("HardNegativeSampler", "HardNegativeSamplerV2"),
+        )
+    },
     **registry.fields("ignored"),
-    "DatasetConfig.data_compression_type": "is for TFRecord files; CSV files go by their ending, .gz or .zst",
 }
 
 #: Fields that may be set and that nothing reads: they only name something, ask for what is done
@@ -144,13 +144,10 @@ SILENT = (
     "EasyRecModel.model_name",
     "TrainConfig.write_graph",
     "Optimizer.moving_average_decay",
-    "DatasetConfig.rtp_separator",
     "DatasetConfig.n_data_batch_tfrecord",
     "DatasetConfig.feature_fields",
-    "DatasetConfig.Field.input_shape",
     "DatasetConfig.Field.user_define_fn_path",
     "DatasetConfig.Field.user_define_fn_res_type",
-    "FeatureConfig.lookup_max_sel_elem_num",
     "EvalMetrics.precision_at_topk",
     "Loss.circle_loss",
     "Loss.multi_simi_loss",
@@ -166,14 +163,28 @@ RANGES = {
     "TrainConfig.save_checkpoints_steps": _AT_LEAST_1,
     "TrainConfig.save_checkpoints_secs": _AT_LEAST_1,
     "DatasetConfig.batch_size": _AT_LEAST_1,
+    **{
+        f"{name}.num_sample": _AT_LEAST_1
+        for name in (
+            *("NegativeSampler", "NegativeSamplerV2", "NegativeSamplerInMemory"),
+            *("HardNegativeSampler", "HardNegativeSamplerV2"),
+        )
+    },
+    **dict.fromkeys(
+        ("HardNegativeSampler.num_hard_sample", "HardNegativeSamplerV2.num_hard_sample"), _AT_LEAST_1
+    ),
     "DatasetConfig.eval_batch_size": _AT_LEAST_1,
     "DatasetConfig.shuffle_buffer_size": _AT_LEAST_1,
     "DatasetConfig.label_dim": _AT_LEAST_1,
     "FeatureConfig.raw_input_dim": _AT_LEAST_1,
+    "FeatureConfig.lookup_max_sel_elem_num": _AT_LEAST_1,
+    "DatasetConfig.n_data_batch_tfrecord": _AT_LEAST_1,
+    "DatasetConfig.Field.input_shape": _AT_LEAST_1,
     "FeatureConfig.boundaries": Range(-3.4e38, 3.4e38),
     "EasyRecModel.num_class": _AT_LEAST_1,
     "EasyRecModel.embedding_regularization": _AT_LEAST_0,
     **registry.fields("ranges"),
+    "VariationalDropoutLayer.regularization_lambda": STRENGTH,
     "DNN.dropout_ratio": _BELOW_1,
     "Loss.weight": STRENGTH,
     "KD.loss_weight": STRENGTH,

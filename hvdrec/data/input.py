@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from hvdrec.config.protos import dataset_pb2
 from hvdrec.data.batch import BEGINNING, InputPosition
+from hvdrec.data.criteo_input import CriteoFile, CriteoFormat, criteo_files
 from hvdrec.data.csv_input import CsvFormat
+from hvdrec.data.dummy_input import DummyFormat, DummyRows
 from hvdrec.data.files import list_files
 from hvdrec.data.odps_input import OdpsFormat
 from hvdrec.data.parquet_input import ParquetFormat
 from hvdrec.data.rows import FieldLike, Format, RowsFile
+from hvdrec.data.rtp_input import RtpFormat
 from hvdrec.data.source import ReadPlan, RowSource
+from hvdrec.data.tfrecord_input import TfRecordFormat
 from hvdrec.errors import ConfigError
 from hvdrec.storage.maxcompute import tables
 
@@ -27,14 +32,14 @@ class _Wanted:
 
     Attributes:
         data_config: Of the config.
-        paths: As they are written.
+        paths: As they are written; a message where the input type has one.
         what: The setting they come from, for messages.
         fields: The columns wanted.
         keep_raw: Also read all other columns.
     """
 
     data_config: Any
-    paths: Sequence[str]
+    paths: Sequence[Any]
     what: str
     fields: Sequence[FieldLike]
     keep_raw: bool
@@ -81,6 +86,61 @@ def _open_odps(wanted: _Wanted) -> Format:
     )
 
 
+def _open_rtp(wanted: _Wanted) -> Format:
+    data_config = wanted.data_config
+    try:
+        selected = [int(number) for number in data_config.selected_cols.split(",")]
+    except ValueError:
+        raise ConfigError(
+            f"data_config.selected_cols: {data_config.selected_cols!r} must be numbers of columns with "
+            "commas between: of each label, and of the features"
+        ) from None
+    return RtpFormat(
+        list_files(wanted.paths, wanted.what),
+        wanted.fields,
+        [field.input_name for field in data_config.input_fields],
+        labels=list(data_config.label_fields),
+        selected=selected,
+        rtp_separator=data_config.rtp_separator,
+        separator=data_config.separator,
+        keep_raw=wanted.keep_raw,
+    )
+
+
+def _open_tfrecord(wanted: _Wanted, sequences: bool = False) -> Format:
+    data_config = wanted.data_config
+    wanted.ignore_selected_cols("TFRecord files")
+    return TfRecordFormat(
+        list_files(wanted.paths, wanted.what),
+        wanted.fields,
+        {field.input_name: field.input_shape for field in data_config.input_fields},
+        sequences=sequences,
+        compression=data_config.data_compression_type,
+        keep_raw=wanted.keep_raw,
+    )
+
+
+def _open_criteo(wanted: _Wanted) -> Format:
+    wanted.ignore_selected_cols("Criteo's binary files")
+    found = _criteo_files(wanted.paths, wanted.what)
+    return CriteoFormat(found, wanted.fields, wanted.declared(), keep_raw=wanted.keep_raw)
+
+
+def _criteo_files(paths: Sequence[Any], what: str) -> Sequence[CriteoFile]:
+    if any(isinstance(path, str) for path in paths):
+        raise ConfigError(
+            f"{what}: CriteoInput reads what binary_train_input and binary_eval_input of the config name"
+        )
+    return [file for path in paths for file in criteo_files(path, what)]
+
+
+def _open_dummy(wanted: _Wanted) -> Format:
+    return DummyFormat(_DUMMY, wanted.fields)
+
+
+# An epoch of DummyInput.
+_DUMMY = [DummyRows(1 << 16)]
+
 # By `data_config.input_type`.
 INPUT_TYPES: dict[str, Callable[[_Wanted], Format]] = {
     "CSVInput": _open_csv,
@@ -89,6 +149,13 @@ INPUT_TYPES: dict[str, Callable[[_Wanted], Format]] = {
     "OdpsInput": _open_odps,
     "OdpsInputV2": _open_odps,
     "OdpsInputV3": _open_odps,
+    "HiveInput": _open_csv,
+    "HiveParquetInput": _open_parquet,
+    "CriteoInput": _open_criteo,
+    "DummyInput": _open_dummy,
+    "RTPInput": _open_rtp,
+    "TFRecordInput": _open_tfrecord,
+    "BatchTFRecordInput": functools.partial(_open_tfrecord, sequences=True),
     "ParquetInput": _open_parquet,
     "ParquetInputV2": _open_parquet,
     "ParquetInputV3": _open_parquet,
@@ -98,7 +165,7 @@ INPUT_TYPES: dict[str, Callable[[_Wanted], Format]] = {
 def open_source(
     proto: Any,
     *,
-    paths: Sequence[str] | None = None,
+    paths: Sequence[Any] | None = None,
     fields: Sequence[FieldLike],
     rank: int = 0,
     size: int = 1,
@@ -163,7 +230,7 @@ def open_source(
     return RowSource(open_format(wanted), plan, start)
 
 
-def input_files(proto: Any, training: bool, paths: Sequence[str] | None = None) -> Sequence[RowsFile]:
+def input_files(proto: Any, training: bool, paths: Sequence[Any] | None = None) -> Sequence[RowsFile]:
     """The files or tables that `open_source` reads, in listed order.
 
     Args:
@@ -177,8 +244,13 @@ def input_files(proto: Any, training: bool, paths: Sequence[str] | None = None) 
     """
     what, configured = _input_paths(proto, training)
     named = [configured] if paths is None else paths
-    if INPUT_TYPES.get(_input_type(proto.data_config)) is _open_odps:
+    open_format = INPUT_TYPES.get(_input_type(proto.data_config))
+    if open_format is _open_odps:
         return tables(named, what)
+    if open_format is _open_criteo:
+        return _criteo_files(named, what)
+    if open_format is _open_dummy:
+        return _DUMMY
     return list_files(named, what)
 
 
@@ -187,10 +259,10 @@ def _input_type(data_config: Any) -> str:
     return enum.values_by_number[data_config.input_type].name
 
 
-def _input_paths(proto: Any, training: bool) -> tuple[str, str]:
-    """Returns the name of the path setting in force and its value."""
+def _input_paths(proto: Any, training: bool) -> tuple[str, Any]:
+    """Returns the name of the path setting in force and its value: a text or, of `CriteoInput`, a message."""
     which = proto.WhichOneof("train_path" if training else "eval_path")
     mode = "train" if training else "eval"
-    if which is None or which not in (f"{mode}_input_path", f"parquet_{mode}_input"):
+    if which is None or which not in (f"{mode}_input_path", f"parquet_{mode}_input", f"binary_{mode}_input"):
         return which or f"{mode}_input_path", ""
     return which, getattr(proto, which)

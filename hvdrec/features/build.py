@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from hvdrec.config.models.registry import spec_of
+from hvdrec.config.samplers import sampler_config
 from hvdrec.config.variables import is_frozen, optimizer_index
 from hvdrec.errors import ConfigError
 from hvdrec.features.column import IdColumn, NumberColumn
@@ -32,7 +33,7 @@ from hvdrec.features.plan import (
     NestedSlot,
     Table,
 )
-from hvdrec.features.uses import AttentionUses, Use, Uses, tables
+from hvdrec.features.uses import AttentionUses, GroupUses, Use, Uses, tables
 
 
 class _Tables(NamedTuple):
@@ -92,14 +93,51 @@ def build_plan(proto: Any, labels: Mapping[str, LabelRange] | None = None) -> Fe
     Raises:
         ConfigError: A feature isn't supported or doesn't fit.
     """
-    return _Layout(proto, Uses(proto), labels or {}).plan()
+    uses = Uses(proto)
+    plan = _Layout(proto, uses, labels or {}).plan()
+    sampler = sampler_config(proto)
+    if sampler is None:
+        return plan
+    return dataclasses.replace(plan, sampled=_sampled_plan(proto, uses, sampler))
+
+
+def tower_plan(proto: Any, side: str) -> FeaturePlan:
+    """The feature plan of users alone, or of items alone; its banks are laid out as the whole plan's.
+
+    Args:
+        proto: The `EasyRecConfig` of a model with sides.
+        side: ``user`` or ``item``.
+    """
+    names = spec_of(proto.model_config).sides(proto)[side]
+    return _Layout(proto, Uses(proto), {}, frozenset(names)).plan().for_prediction()
+
+
+def _sampled_plan(proto: Any, uses: Uses, sampler: Any) -> FeaturePlan:
+    """The groups of items alone, whose columns the sampler's item table has."""
+    names = spec_of(proto.model_config).item_groups(proto)
+    plan = _Layout(proto, uses, {}, frozenset(names)).plan().for_prediction()
+    missing = sorted({field.name for field in plan.fields} - set(sampler.attr_fields))
+    if missing:
+        raise ConfigError(
+            f"data_config.{proto.data_config.WhichOneof('sampler')}.attr_fields: the items' features read "
+            f"{', '.join(missing)} too; put them into the item table and name them there"
+        )
+    return plan
 
 
 class _Layout:
     """Gives every use its place in the packed batch."""
 
-    def __init__(self, proto: Any, uses: Uses, labels: Mapping[str, LabelRange]) -> None:
+    def __init__(
+        self,
+        proto: Any,
+        uses: Uses,
+        labels: Mapping[str, LabelRange],
+        only: frozenset[str] | None = None,
+    ) -> None:
+        """With `only`, the features of groups of other names have tables and no places."""
         self._proto = proto
+        self._only = only
         self._label_ranges = labels
         self._uses = uses
         self._table_of = tables(uses.list)
@@ -114,16 +152,26 @@ class _Layout:
 
     def plan(self) -> FeaturePlan:
         """Lays everything out."""
-        placed = [self._place(i, use) for i, use in enumerate(self._uses.list)]
-        groups, attention = self._groups(placed)
-        side_by_side = spec_of(self._proto.model_config).aligned_groups
-        aligned = [f for group in groups if group.name in side_by_side for f in group.sequences]
+        wanted = [group for group in self._uses.groups if self._only is None or group.name in self._only]
+        inside = {i for group in wanted for i in group.uses}
+        placed: dict[int, GroupFeature] = {}
+        for i, use in enumerate(self._uses.list):
+            if self._only is None or i in inside:
+                placed[i] = self._place(i, use)
+            elif i in self._table_of:
+                self._table(i, use)
+        groups, attention = self._groups(placed, wanted)
         banks = self._finished_banks()
         data = self._proto.data_config
         classes = class_fields(self._proto)
         labels = () if classes else tuple(data.label_fields)
         ids = {**id_names(self._proto), **{name: name for name in classes}}
         specs = tuple(self._label(i, name) for i, name in enumerate(labels))
+        sampler = sampler_config(self._proto)
+        for field in ("item_id_field", "user_id_field") if sampler is not None else ():
+            if getattr(sampler, field, ""):
+                # The sampler reads it, whether a feature does or not.
+                self._fields.index(getattr(sampler, field), f"data_config sampler: {field}")
         packer = PackerSpec(
             id_features=self._ids.all(),
             number_features=self._numbers.all(),
@@ -133,7 +181,7 @@ class _Layout:
             dense=tuple(self._dense.values()),
             dense_dim=self._dense_dim,
             sequences=tuple(self._sequences),
-            equal_lengths=_equal_lengths([*attention, *(a for g in groups for a in g.attention)], aligned),
+            equal_lengths=self._equal_lengths(groups, attention),
             labels=specs,
             weight_field=self._fields.index(data.sample_weight, "sample_weight")
             if data.sample_weight
@@ -153,7 +201,19 @@ class _Layout:
             attention={group.name: group for group in attention},
         )
 
-    def _groups(self, placed: Sequence[GroupFeature]) -> tuple[list[Group], list[AttentionGroup]]:
+    def _equal_lengths(
+        self, groups: Sequence[Group], attention: Sequence[AttentionGroup]
+    ) -> tuple[tuple[int, ...], ...]:
+        """The columns of ``lengths`` that attention, or the model, needs to be equal in every row."""
+        aligned = spec_of(self._proto.model_config).aligned_groups
+        attended = [*attention, *(each for group in groups for each in group.attention)]
+        sets = [(*each.histories, *each.auxiliary) for each in attended]
+        sets.append(tuple(f for group in groups if group.name in aligned for f in group.sequences))
+        return _distinct_sets(sets)
+
+    def _groups(
+        self, placed: Mapping[int, GroupFeature], wanted: Sequence[GroupUses]
+    ) -> tuple[list[Group], list[AttentionGroup]]:
         def attention(uses: AttentionUses) -> AttentionGroup:
             parts = (uses.keys, uses.histories, uses.auxiliary)
             keys, histories, auxiliary = (tuple(placed[i] for i in part) for part in parts)
@@ -168,9 +228,9 @@ class _Layout:
                 tuple(CombinedSequence(placed[c.use], c.config, c.scope, c.column) for c in group.combined),
                 tuple(attention(a) for a in group.attention),
             )
-            for group in self._uses.groups
+            for group in wanted
         ]
-        return groups, [attention(a) for a in self._uses.attention]
+        return groups, [attention(a) for a in self._uses.attention] if self._only is None else []
 
     def _finished_banks(self) -> tuple[Bank, ...]:
         for kind, bank in zip(self._kinds, self._banks, strict=True):
@@ -230,12 +290,8 @@ class _Layout:
         return GroupFeature(use.name, column.kind, -1, self._dense[number].position, column.dim)
 
     def _place_ids(self, position: int, use: Use, column: IdColumn) -> GroupFeature:
-        number = self._kinds.index(self._kind(position))
-        bank, (name, owner) = self._banks[number], self._table_of[position]
-        if name not in bank.tables:
-            initializer = owner.config.initializer if owner.config.HasField("initializer") else None
-            bank.tables[name] = Table(name, column.rows, use.dim, initializer, number, bank.rows)
-            bank.rows += column.rows
+        table = self._table(position, use)
+        number, bank = table.bank, self._banks[table.bank]
         # The embeddings of a wide group are always added up.
         combiner = "sum" if use.wide else column.combiner
         positive = column.weighted and combiner != "sum"
@@ -244,8 +300,19 @@ class _Layout:
         if column.kind.is_sequence:
             sequence = self._sequence(feature, numbers=False)
         slot = _take_slot(bank, column.kind, combiner, sequence)
-        self._lookups.append(LookupSpec(feature, number, slot, bank.tables[name].offset))
+        self._lookups.append(LookupSpec(feature, number, slot, table.offset))
         return GroupFeature(use.name, column.kind, number, slot, use.dim, sequence)
+
+    def _table(self, position: int, use: Use) -> Table:
+        """The table of an embedded use; it has its place in its bank from the first one that asks for it."""
+        number = self._kinds.index(self._kind(position))
+        bank, (name, owner) = self._banks[number], self._table_of[position]
+        if name not in bank.tables:
+            assert isinstance(use.column, IdColumn)
+            initializer = owner.config.initializer if owner.config.HasField("initializer") else None
+            bank.tables[name] = Table(name, use.column.rows, use.dim, initializer, number, bank.rows)
+            bank.rows += use.column.rows
+        return bank.tables[name]
 
     def _sequence(self, feature: int, numbers: bool) -> int:
         """The column of ``lengths`` of a transform."""
@@ -274,12 +341,10 @@ def _take_slot(bank: _Bank, kind: Kind, combiner: str, sequence: int) -> int:
     return len(bank.nested) - 1
 
 
-def _equal_lengths(
-    groups: Sequence[AttentionGroup], aligned: Sequence[GroupFeature]
-) -> tuple[tuple[int, ...], ...]:
-    """The columns of ``lengths`` that attention, or the model, needs to be equal in every row."""
+def _distinct_sets(sets: Iterable[Sequence[GroupFeature]]) -> tuple[tuple[int, ...], ...]:
+    """The columns of ``lengths`` of sets of sequences, each set of several once."""
     found: list[tuple[int, ...]] = []
-    for features in [*((*group.histories, *group.auxiliary) for group in groups), aligned]:
+    for features in sets:
         columns = tuple(dict.fromkeys(f.sequence for f in features))
         if len(columns) > 1 and columns not in found:
             found.append(columns)

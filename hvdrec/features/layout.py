@@ -21,6 +21,13 @@ in `hvdrec.features.plan.Bank`; where a feature lies, in `GroupFeature`.
 - ``label/<name>`` float32 [B] (or [B, dim]).
 - ``sample_weight`` float32 [B], where the config names one.
 - ``id/<feature or field>`` int64 [B]: ids of sessions and users; only equality means anything.
+
+With a negative sampler there are more items than rows, S of them (`hvdrec.features.sampled`): the groups of
+items have their arrays once more for those, by the names above with ``sampled/`` before them, but for
+``bank{b}/rows``, which serves both. Besides
+
+- ``sampled/owner`` int32 [S]: the row that an item is a negative of; -1: of all rows. Those of one row come
+  last.
 """
 
 from __future__ import annotations
@@ -36,6 +43,12 @@ if TYPE_CHECKING:
 
 #: The row set of the rows that were read. Arrays of a row set have its count as their first axis.
 ROWS = "rows"
+#: The row set of items that a negative sampler added.
+SAMPLED = "sampled"
+#: Before the names of their arrays.
+SAMPLED_PREFIX = "sampled/"
+#: Which row a sampled item belongs to.
+OWNER = "sampled/owner"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +74,22 @@ class ArraySpec:
 
 def packed_arrays(plan: FeaturePlan) -> tuple[ArraySpec, ...]:
     """The arrays that a batch of this plan has."""
+    return (*own_arrays(plan), *_sampled(plan))
+
+
+def own_arrays(plan: FeaturePlan) -> tuple[ArraySpec, ...]:
+    """Those without sampled items: what the packer makes of rows."""
     return (*_numbers(plan), *_banks(plan), *_targets(plan))
+
+
+def _sampled(plan: FeaturePlan) -> Iterator[ArraySpec]:
+    if plan.sampled is None:
+        return
+    yield ArraySpec(OWNER, "owner", np.int32, row_set=SAMPLED)
+    for spec in own_arrays(plan.sampled):
+        if spec.part != "rows":
+            row_set = SAMPLED if spec.row_set else None
+            yield dataclasses.replace(spec, name=f"{SAMPLED_PREFIX}{spec.name}", row_set=row_set)
 
 
 def _numbers(plan: FeaturePlan) -> Iterator[ArraySpec]:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from hvdrec.data.batch import BEGINNING, PackedBatch, RowBlock
 from hvdrec.data.column_types import plain, plain_schema
 from hvdrec.errors import DataError
+from hvdrec.features.layout import own_arrays
 from hvdrec.features.plan import FeaturePlan
 from hvdrec.ops.native import load_native
 
@@ -28,7 +29,7 @@ class Packer:
             ignore_error: Leave bad rows out, rather than stop at the first.
         """
         self._native = load_native()
-        self._packer = self._native.Packer(plan.fields, plan.packer, plan.arrays)
+        self._packer = self._native.Packer(plan.fields, plan.packer, own_arrays(plan))
         self._ignore_error = ignore_error
         self._names = [f.name for f in plan.fields]
         self._declared = {f.name: f.dtype for f in plan.fields}

@@ -242,6 +242,8 @@ class FeaturePlan:
         ids: Names packed as ``id/<name>``.
         packer: What the native packer is built from.
         attention: `seq_att_groups` by name.
+        sampled: The groups of items alone, for those that a negative sampler adds; its banks are laid out as
+            these are. None without a sampler.
     """
 
     fields: tuple[Field, ...]
@@ -254,6 +256,7 @@ class FeaturePlan:
     ids: tuple[str, ...]
     packer: PackerSpec
     attention: dict[str, AttentionGroup] = dataclasses.field(default_factory=dict)
+    sampled: FeaturePlan | None = None
 
     @functools.cached_property
     def arrays(self) -> tuple[ArraySpec, ...]:
@@ -261,7 +264,7 @@ class FeaturePlan:
         return packed_arrays(self)
 
     def for_prediction(self) -> FeaturePlan:
-        """The same plan without labels, weights and ids, whose columns then needn't be there."""
+        """The same plan without labels, weights, ids and sampled items, whose columns needn't be there."""
         # Fields are numbered in the order they're asked for, those of features first.
         count = 1 + max((i for spec in self.packer.features for i in spec.inputs), default=-1)
         return dataclasses.replace(
@@ -271,6 +274,7 @@ class FeaturePlan:
             label_dims=(),
             has_sample_weight=False,
             ids=(),
+            sampled=None,
             packer=self.packer.for_prediction(),
         )
 

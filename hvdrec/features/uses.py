@@ -76,6 +76,12 @@ class GroupUses:
     combined: tuple[CombinedUse, ...]
     attention: tuple[AttentionUses, ...]
 
+    @property
+    def uses(self) -> set[int]:
+        """All of its features, keys and histories."""
+        attended = (i for a in self.attention for i in (*a.keys, *a.histories, *a.auxiliary))
+        return {*self.features, *self.sequences, *(c.use for c in self.combined), *attended}
+
 
 class Uses:
     """What the built groups of a config use.

@@ -86,7 +86,7 @@ _WITHOUT_EFFECT = {
 }
 #: EasyRec's other parameters -> why they are refused.
 _REFUSED = {
-    "fg_json_path": "fg.json files are not supported yet; write the features out in feature_config",
+    "fg_json_path": "name the file in the config's fg_json_path",
     "sampler_table": "negative sampling is not supported yet",
     "boundary_table": "boundaries come from feature_config here",
     "place_embedding_on_cpu": "has no meaning here",

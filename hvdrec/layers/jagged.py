@@ -31,6 +31,12 @@ class Jagged:
         starts = tf.cumsum(self.lengths, exclusive=True)
         return tf.range(tf.shape(self.rows)[0]) - tf.gather(starts, self.rows)
 
+    def first(self, length: int) -> Jagged:
+        """The first elements of each row, at most `length`."""
+        kept = tf.where(self.places() < length)[:, 0]
+        values, rows = tf.gather(self.values, kept), tf.gather(self.rows, kept)
+        return Jagged(values, rows, tf.minimum(self.lengths, length))
+
     def padded(self, length: int | None = None) -> tf.Tensor:
         """Rows of one length, with zeros at the end: float32 [B, T, D].
 

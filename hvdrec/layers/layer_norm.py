@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from hvdrec.layers import initializers
 from hvdrec.layers.context import ForwardContext
-from hvdrec.layers.layer import Layer
+from hvdrec.layers.layer import Layer, Widths
 from hvdrec.layers.variables import VariableStore
 
 #: Of tf.keras.layers.LayerNormalization.
@@ -18,7 +18,7 @@ CONTRIB_EPSILON = 1e-12
 class LayerNorm(Layer):
     """``(x - mean) / sqrt(variance + epsilon) * gamma + beta`` over the last axis of a tensor of any rank."""
 
-    outputs: int
+    outputs: Widths
 
     def __init__(
         self,

@@ -39,6 +39,24 @@ class Replicas:
 
 
 @dataclasses.dataclass(frozen=True)
+class Candidates:
+    """Users and the items that each of them might have chosen.
+
+    Attributes:
+        queries: float32 [B, D], the users; their products with items are logits.
+        items: float32 [M, D]: item i is user i's, the others of the batch and the sampled ones behind them
+            are negatives.
+        item_ids: int64 [B]; other items of the id of item i are no negatives of user i. None: all are.
+        owners: int64 [O]; the last O items are negatives of these users alone.
+    """
+
+    queries: tf.Tensor
+    items: tf.Tensor
+    item_ids: tf.Tensor | None = None
+    owners: tf.Tensor | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class LossBatch:
     """The rows a loss is computed over: those of one rank and one step, possibly none.
 
@@ -56,6 +74,7 @@ class LossBatch:
         variables: What the loss asked for (`Loss.variables`), by name.
         towers: The users' and items' embeddings, float32 [B, D] each of norm 1, where the model has
             two towers.
+        candidates: Users and items, where the model matches them.
         row_sessions: int64 [B] sessions for losses of embeddings, if the model names any.
         replicas: The ranks, in training on several; None: this rank's rows are all there are.
         with_gradient: Whether the losses will be differentiated.
@@ -71,6 +90,7 @@ class LossBatch:
     related: tuple[tf.Tensor, ...] = ()
     variables: Mapping[str, tf.Variable] = dataclasses.field(default_factory=dict)
     towers: tuple[tf.Tensor, tf.Tensor] | None = None
+    candidates: Candidates | None = None
     row_sessions: tf.Tensor | None = None
     replicas: Replicas | None = None
     with_gradient: bool = True

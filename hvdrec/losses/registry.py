@@ -23,6 +23,7 @@ from hvdrec.losses import (
     pairwise_focal_loss,
     pairwise_hinge_loss,
     pairwise_logistic_loss,
+    softmax_cross_entropy,
     softmax_negative_mining,
     ziln,
 )
@@ -48,6 +49,7 @@ BUILDERS: dict[str, Callable[[Any, int], Loss]] = {
     "LISTWISE_DISTILL_LOSS": listwise.build_distill,
     "ZILN_LOSS": ziln.build,
     "ORDER_CALIBRATE_LOSS": order_calibrate.build,
+    "SOFTMAX_CROSS_ENTROPY": softmax_cross_entropy.build,
     "SOFTMAX_CROSS_ENTROPY_WITH_NEGATIVE_MINING": softmax_negative_mining.build,
     "CIRCLE_LOSS": circle_loss.build,
     "MULTI_SIMILARITY_LOSS": multi_similarity_loss.build,

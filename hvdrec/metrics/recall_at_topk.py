@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hvdrec.metrics import neighbours
+from hvdrec.metrics import candidates, neighbours
 from hvdrec.metrics.base import EvalBatch, Metric
 from hvdrec.metrics.counts import RowShare
 from hvdrec.metrics.inputs import finite, labels
@@ -39,7 +39,9 @@ class RecallAtTopK(RowShare):
 
 
 def build(config: Any, task: Task) -> Metric:
-    """Builds it from a `RecallAtTopK` message: of classes, or of neighbours for embeddings."""
+    """Builds it from a `RecallAtTopK` message: of classes, of neighbours for embeddings, or of candidates."""
+    if task.has_candidates:
+        return candidates.build(config, task)
     if task.has_embedding:
         return neighbours.build_recall(config, task)
     return RecallAtTopK(int(config.topk))

@@ -58,7 +58,8 @@ def build_metrics(
             metric = BUILDERS[name](getattr(element, name), task)
         except ConfigError as error:
             raise ConfigError(f"{path}.{name}: {error}") from None
-        (result,) = metric.result()
+        # A metric with several results has the same parameter in the names of all.
+        result = next(iter(metric.result()))
         if seen.setdefault(result, element) is element:
             metrics.append(metric)
         elif seen[result] != element:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from hvdrec.config.losses import LogitMeaning, loss_type_name
+from hvdrec.config.losses import LIST_WISE, LogitMeaning, loss_type_name
 from hvdrec.config.metrics import misfit
 from hvdrec.config.models.heads import HeadConfig
 from hvdrec.errors import ConfigError
@@ -19,15 +19,17 @@ class Task:
     Attributes:
         loss_types: `LossType` values of its losses.
         num_class: Number of classes whose probabilities it predicts.
+        has_interests: Whether users have several vectors.
     """
 
     loss_types: tuple[int, ...]
     num_class: int
+    has_interests: bool = False
 
     @classmethod
     def of(cls, head: HeadConfig) -> Task:
         """What one of a model's heads is trained for."""
-        return cls(head.loss_types, head.classes)
+        return cls(head.loss_types, head.classes, head.kind == "interests")
 
     @property
     def has_one_probability(self) -> bool:
@@ -39,6 +41,11 @@ class Task:
     def has_embedding(self) -> bool:
         """Whether the model gives embeddings."""
         return LogitMeaning.EMBEDDING in outputs(self.loss_types)
+
+    @property
+    def has_candidates(self) -> bool:
+        """Whether each row's own item is told from other items."""
+        return LIST_WISE in map(loss_type_name, self.loss_types)
 
     @property
     def value_name(self) -> str:

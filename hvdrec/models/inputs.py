@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import tensorflow as tf
 
 from hvdrec.errors import ConfigError
+from hvdrec.features.layout import OWNER, SAMPLED_PREFIX
 from hvdrec.features.plan import AttentionGroup, FeaturePlan, Group, GroupFeature, Kind
 from hvdrec.layers.attention.target import AttentionInputs
 from hvdrec.layers.context import ForwardContext
@@ -23,6 +24,7 @@ class ModelInputs:
     Attributes:
         squared: float32 scalar, half the squared embeddings of the groups asked for so far,
             added over rows and features; `embedding_regularization` multiplies it.
+        sampled: The items that a negative sampler added, which are its rows; None where it added none.
     """
 
     def __init__(
@@ -52,6 +54,40 @@ class ModelInputs:
         self._run_context = run or ForwardContext(training=False)
         self._sequences = SequenceArrays(plan, batch, touched)
         self.squared = tf.constant(0.0)
+        self.sampled: ModelInputs | None = None
+        if plan.sampled is not None and OWNER in batch:
+            self.sampled = ModelInputs(plan.sampled, _sampled_arrays(batch), touched, layers, run)
+
+    @property
+    def rows(self) -> tf.Tensor:
+        """B, int32 scalar."""
+        return tf.shape(self._batch["dense"])[0]
+
+    @property
+    def all_squared(self) -> tf.Tensor:
+        """`squared` with that of the sampled items, float32 scalar."""
+        return self.squared if self.sampled is None else self.squared + self.sampled.all_squared
+
+    @property
+    def owners(self) -> tf.Tensor | None:
+        """The row that each of the last sampled items is a negative of, int64 [O]; None without a sampler.
+
+        The sampled items before them are negatives of all rows.
+        """
+        if self.sampled is None:
+            return None
+        owner = self._batch[OWNER]
+        return tf.cast(owner[tf.math.count_nonzero(owner < 0, dtype=tf.int32) :], tf.int64)
+
+    def candidates(self, name: str) -> tf.Tensor:
+        """A group of items, float32 [B + S, width]: those of the rows, then the sampled ones.
+
+        Raises:
+            ConfigError: See `concat`.
+        """
+        if self.sampled is None:
+            return self.concat(name)
+        return tf.concat([self.concat(name), self.sampled.concat(name)], axis=0)
 
     def concat(self, name: str) -> tf.Tensor:
         """The group's features side by side, float32 [B, width].
@@ -68,9 +104,14 @@ class ModelInputs:
                     f"here: {listed}; use a TagFeature"
                 )
             parts = [self._side_by_side(group.features)] if group.features else []
-            parts += [self._combined(c.feature, layer) for c, layer in self._layers.combiners(name)]
-            attended = self._layers.attention(name)
-            parts += [layer(self.attention(a), self._run_context) for a, layer in attended]
+            # The layers are those of the whole plan, the places those of this one.
+            combined = zip(group.combined, self._layers.combiners(name), strict=False)
+            parts += [self._combined(own.feature, layer) for own, (_, layer) in combined]
+            if parts:
+                side_by_side = parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
+                parts = [self._layers.dropped(name, side_by_side, self._run_context)]
+            attended = zip(group.attention, self._layers.attention(name), strict=False)
+            parts += [layer(self.attention(own), self._run_context) for own, (_, layer) in attended]
             self._groups[name] = parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
         return self._groups[name]
 
@@ -161,7 +202,7 @@ class ModelInputs:
         """All pooled slots of a bank, float32 [B, D] each."""
         if number not in self._pooled:
             bank = self._plan.banks[number]
-            rows, slots = tf.shape(self._batch["dense"])[0], len(bank.pooled)
+            rows, slots = self.rows, len(bank.pooled)
             weight, segment = (self._batch[f"bank{number}/multi_{part}"] for part in ("weight", "segment"))
             index = self._batch[f"bank{number}/multi_index"]
             sums = lookup_combined(self._touched[number], index, weight, segment, slots * rows)
@@ -175,6 +216,18 @@ class ModelInputs:
                 ]
             self._pooled[number] = parts
         return self._pooled[number]
+
+
+def _sampled_arrays(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """The arrays of sampled items by the names that those of rows have."""
+    arrays = {
+        name.removeprefix(SAMPLED_PREFIX): array
+        for name, array in batch.items()
+        if name.startswith(SAMPLED_PREFIX)
+    }
+    # What counts them, where they have no numbers.
+    arrays.setdefault("dense", tf.zeros([tf.size(batch[OWNER]), 0]))
+    return arrays
 
 
 def group_of(plan: FeaturePlan, name: str) -> Group:

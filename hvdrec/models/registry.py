@@ -6,13 +6,17 @@ from hvdrec.config.models.registry import spec_of
 from hvdrec.models.autoint import AutoInt
 from hvdrec.models.base import Model, ModelBuild
 from hvdrec.models.co_metric_learning_i2i import CoMetricLearningI2I
+from hvdrec.models.dat import DAT
 from hvdrec.models.dbmtl import DBMTL
 from hvdrec.models.dcn import DCN
 from hvdrec.models.deepfm import DeepFM
 from hvdrec.models.dlrm import DLRM
 from hvdrec.models.dropoutnet import DropoutNet
+from hvdrec.models.dssm import DSSM
+from hvdrec.models.dssm_senet import DSSM_SENet
 from hvdrec.models.esmm import ESMM
 from hvdrec.models.fm import FM
+from hvdrec.models.mind import MIND
 from hvdrec.models.mmoe import MMoE
 from hvdrec.models.multi_tower import MultiTower
 from hvdrec.models.multi_tower_bst import MultiTowerBST
@@ -29,6 +33,10 @@ MODELS: dict[str, type[Model]] = {
     "DBMTL": DBMTL,
     "DCN": DCN,
     "DLRM": DLRM,
+    "DAT": DAT,
+    "DSSM": DSSM,
+    "DSSM_SENet": DSSM_SENet,
+    "MIND": MIND,
     "DeepFM": DeepFM,
     "DropoutNet": DropoutNet,
     "ESMM": ESMM,

@@ -15,6 +15,7 @@ def in_batch_softmax(
     temperature: float = 1.0,
     item_ids: tf.Tensor | None = None,
     weights: tf.Tensor | None = None,
+    owners: tf.Tensor | None = None,
     gradient: bool = True,
     impl: str = "native",
 ) -> tf.Tensor:
@@ -27,17 +28,19 @@ def in_batch_softmax(
         queries: float32 or float64 [N, D].
         items: [M, D], M >= N: item i is query i's, all others are its negatives.
         temperature: Over 0.
-        item_ids: int64 [M]; other items of the id of item i are left out for query i.
+        item_ids: int64 [K], N <= K <= M - O; of the first K items the others of the id of item i are left
+            out for query i.
         weights: [N], at least 0, of the type of the queries; held constant in the gradient.
+        owners: int64 [O]; the last O items are negatives of these queries alone.
         gradient: Whether a gradient will be wanted.
-        impl: ``native`` takes O(N M D) time and O((N + M) D) memory; ``tensorflow`` holds [N, M]
+        impl: ``native`` takes O(N (M - O) D) time and O((N + M) D) memory; ``tensorflow`` holds [N, M]
             matrices.
 
     Returns:
         Scalar, 0 without queries or weight; NaN if an input isn't finite.
     """
     chosen = implementation(_IMPLEMENTATIONS, impl)
-    return chosen(queries, items, temperature, item_ids, weights, gradient)
+    return chosen(queries, items, temperature, item_ids, weights, owners, gradient)
 
 
 def _native(
@@ -46,6 +49,7 @@ def _native(
     temperature: float,
     item_ids: tf.Tensor | None,
     weights: tf.Tensor | None,
+    owners: tf.Tensor | None,
     gradient: bool,
 ) -> tf.Tensor:
     loss, _, _ = load_ops().hvdrec_in_batch_softmax(
@@ -53,6 +57,7 @@ def _native(
         items,
         item_ids=tf.zeros([0], tf.int64) if item_ids is None else item_ids,
         weights=tf.zeros([0], queries.dtype) if weights is None else weights,
+        owners=tf.zeros([0], tf.int64) if owners is None else owners,
         temperature=temperature,
         with_gradient=gradient,
     )
@@ -65,14 +70,14 @@ def _tensorflow(
     temperature: float,
     item_ids: tf.Tensor | None,
     weights: tf.Tensor | None,
+    owners: tf.Tensor | None,
     gradient: bool,
 ) -> tf.Tensor:
     del gradient
     rows, columns = tf.shape(queries)[0], tf.shape(items)[0]
     logits = tf.matmul(queries, items, transpose_b=True) / temperature
-    if item_ids is not None:
-        same = item_ids[:rows, tf.newaxis] == item_ids[tf.newaxis, :]
-        masked = same & ~tf.eye(rows, columns, dtype=tf.bool)
+    masked = masked_pairs(rows, columns, item_ids, owners)
+    if masked is not None:
         logits = tf.where(masked, tf.constant(-1e30, logits.dtype), logits)
     losses = tf.reduce_logsumexp(logits, axis=1) - tf.linalg.diag_part(logits)
     if weights is None:
@@ -81,9 +86,33 @@ def _tensorflow(
     return tf.math.divide_no_nan(tf.reduce_sum(weights * losses), tf.reduce_sum(weights))
 
 
+def masked_pairs(
+    rows: tf.Tensor, columns: tf.Tensor, item_ids: tf.Tensor | None, owners: tf.Tensor | None
+) -> tf.Tensor | None:
+    """Which items aren't a query's negatives, nor its own: bool [N, M]; None where all others are.
+
+    Args:
+        rows: int32 scalar N.
+        columns: int32 scalar M.
+        item_ids: See `in_batch_softmax`.
+        owners: See `in_batch_softmax`.
+    """
+    masked = None
+    if item_ids is not None:
+        same = item_ids[:rows, tf.newaxis] == item_ids[tf.newaxis, :]
+        same = tf.pad(same, [[0, 0], [0, columns - tf.size(item_ids)]])
+        masked = same & ~tf.eye(rows, columns, dtype=tf.bool)
+    if owners is not None:
+        queries = tf.range(rows, dtype=owners.dtype)
+        others = queries[:, tf.newaxis] != owners[tf.newaxis, :]
+        others = tf.pad(others, [[0, 0], [columns - tf.size(owners), 0]])
+        masked = others if masked is None else masked | others
+    return masked
+
+
 _IMPLEMENTATIONS = {"native": _native, "tensorflow": _tensorflow}
 
 
 @tf.RegisterGradient("HvdrecInBatchSoftmax")
 def _gradient(op: tf.Operation, upstream: tf.Tensor, *_: tf.Tensor) -> list[tf.Tensor | None]:
-    return [scale_saved(upstream, op.outputs[1]), scale_saved(upstream, op.outputs[2]), None, None]
+    return [scale_saved(upstream, op.outputs[1]), scale_saved(upstream, op.outputs[2]), None, None, None]

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import PurePosixPath
+from typing import Any
 
 from hvdrec.errors import ConfigError
 from hvdrec.storage import is_file
 from hvdrec.storage.address import scheme
+
+_log = logging.getLogger(__name__)
+_FG_JSON = "fg.json"
+
+
+def model_assets(proto: Any) -> list[tuple[str, str]]:
+    """Names below ``assets`` with their sources: `asset_files`, and the fg.json that features come from.
+
+    Raises:
+        ConfigError: One of `asset_files` isn't there, or a name leads out of ``assets``.
+    """
+    found = asset_files(proto.export_config.asset_files)
+    path = proto.fg_json_path.removeprefix("!")
+    if path and _FG_JSON not in (name for name, _ in found):
+        if is_file(path):
+            found.append((_FG_JSON, path))
+        else:
+            _log.warning("fg_json_path: there is no file %s; exported models go without it", path)
+    return found
 
 
 def asset_files(listed: Sequence[str]) -> list[tuple[str, str]]:

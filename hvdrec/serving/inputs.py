@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from hvdrec.config.protos import dataset_pb2, feature_config_pb2
+from hvdrec.config.support import TEXT_INPUTS
 from hvdrec.errors import ConfigError
 from hvdrec.features.fields import id_names
 from hvdrec.features.plan import FeaturePlan
@@ -53,8 +54,13 @@ class Input:
         return tf.TensorSpec([None, None] if self.several else [None], self.dtype, self.argument)
 
 
-def request_inputs(proto: Any, plan: FeaturePlan) -> list[Input]:
+def request_inputs(proto: Any, plan: FeaturePlan, only: Collection[str] | None = None) -> list[Input]:
     """The inputs of a model by `export_config`, in the order of the input fields.
+
+    Args:
+        proto: The `EasyRecConfig` message.
+        plan: The model's.
+        only: The fields of a part of the model; None for all.
 
     Raises:
         ConfigError: `multi_value_fields` names a field that can't have several values.
@@ -66,7 +72,7 @@ def request_inputs(proto: Any, plan: FeaturePlan) -> list[Input]:
     names = [f.input_name for f in proto.data_config.input_fields]
     lower = [name.casefold() for name in names]
     inputs, taken = [], set[str]()
-    for name in request_fields(proto):
+    for name in request_fields(proto, only):
         number = names.index(name)
         kind = dataset_pb2.DatasetConfig.FieldType.Name(proto.data_config.input_fields[number].input_type)
         plain = _NODE_NAME.fullmatch(name) is not None
@@ -78,13 +84,19 @@ def request_inputs(proto: Any, plan: FeaturePlan) -> list[Input]:
     return inputs
 
 
-def request_fields(proto: Any) -> list[str]:
+def request_fields(proto: Any, only: Collection[str] | None = None) -> list[str]:
     """The fields a request has: those of features and metrics, or with `filter_inputs: false` all.
 
     Labels and the sample weight are never among them.
+
+    Args:
+        proto: The `EasyRecConfig` message.
+        only: The fields of a part of the model, for a request of that.
     """
     data = proto.data_config
     names = [f.input_name for f in data.input_fields]
+    if only is not None:
+        return [name for name in names if name in only]
     if proto.export_config.filter_inputs:
         wanted = {name for config in _features(proto) for name in config.input_names}
         wanted |= set(id_names(proto).values())
@@ -144,12 +156,12 @@ def _several(proto: Any) -> dict[str, tf.DType | None]:
 def _lists(proto: Any, natural: Mapping[str, tf.DType | None]) -> dict[str, tf.DType | None]:
     """Fields whose several values can only come as lists: those declared as numbers, and their partners.
 
-    A text holds several values too; a number doesn't, so only files with lists (not CSV) have such fields.
+    A text holds several values too; a number doesn't, so only files with lists have such fields.
     """
     kinds = {f.input_name: f.input_type for f in proto.data_config.input_fields}
-    text, csv = dataset_pb2.DatasetConfig.STRING, _is_csv(proto)
+    text, written = dataset_pb2.DatasetConfig.STRING, _is_text(proto)
     found: dict[str, tf.DType | None] = {}
-    for config in () if csv else _features(proto):
+    for config in () if written else _features(proto):
         names = [name for name in config.input_names[:2] if name in natural]
         if config.feature_type == feature_config_pb2.FeatureConfig.RawFeature:
             found.update({name: natural[name] for name in names[:1] if kinds[name] != text})
@@ -159,9 +171,9 @@ def _lists(proto: Any, natural: Mapping[str, tf.DType | None]) -> dict[str, tf.D
     return found
 
 
-def _is_csv(proto: Any) -> bool:
+def _is_text(proto: Any) -> bool:
     field = proto.data_config.DESCRIPTOR.fields_by_name["input_type"]
-    return field.enum_type.values_by_number[proto.data_config.input_type].name.startswith("CSV")
+    return field.enum_type.values_by_number[proto.data_config.input_type].name in TEXT_INPUTS
 
 
 def _check_several(plan: FeaturePlan, several: Mapping[str, Any]) -> None:

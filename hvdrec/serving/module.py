@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from hvdrec.features.build import tower_plan
 from hvdrec.features.serving import ServingGraph
 from hvdrec.layers.context import ForwardContext
 from hvdrec.models.recommender import Recommender
@@ -18,23 +19,27 @@ class ServingModule(tf.Module):
     It stays valid while training goes on; each export holds the weights of its moment.
     """
 
-    def __init__(self, proto: Any, recommender: Recommender) -> None:
+    def __init__(self, proto: Any, recommender: Recommender, side: str = "") -> None:
         """Builds the graph; nothing is traced before the first use.
 
         Args:
             proto: The `EasyRecConfig` message.
             recommender: The model.
+            side: ``user`` or ``item`` for that tower of a matching model alone.
 
         Raises:
             ConfigError: A feature of the model can't be exported.
         """
         super().__init__()
         self._recommender = recommender
-        self._graph = ServingGraph(recommender.plan)
+        self._side = side
+        self._plan = tower_plan(proto, side) if side else recommender.plan
+        self._graph = ServingGraph(self._plan)
         self._separator = proto.data_config.separator
-        self._fields = tuple(request_fields(proto))
+        only = self._graph.fields() if side else None
+        self._fields = tuple(request_fields(proto, only))
         self._joined = not proto.export_config.multi_placeholder
-        self.inputs = request_inputs(proto, recommender.plan)
+        self.inputs = request_inputs(proto, self._plan, only)
         self.serve = tf.function(
             self._serve, input_signature=[i.spec for i in self.inputs], autograph=False, jit_compile=False
         )
@@ -46,6 +51,8 @@ class ServingModule(tf.Module):
             named = dict(split_joined(named[JOINED], self._fields, self._separator))
         batch = self._graph(named)
         model = self._recommender
+        if self._side:
+            return {n: tf.identity(t) for n, t in model.tower(self._side, self._plan, batch).items()}
         output = model.forward(batch, model.touch(batch), ForwardContext(training=False))
         # Without an operation of its own, an output that is another's input would share its name.
         return {name: tf.identity(t) for name, t in model.predictions(output).items()}

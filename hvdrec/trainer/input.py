@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from hvdrec.data import RowSource, open_source
-from hvdrec.data.batch import InputPosition
+from hvdrec.data.batch import InputPosition, PackedBatch, RowBlock
 from hvdrec.data.loader import Loader
+from hvdrec.data.negatives.sampler import open_sampler
 from hvdrec.features import Packer
 from hvdrec.features.plan import FeaturePlan
+from hvdrec.features.sampled import SampledPacker
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.single import SingleReplica
 from hvdrec.trainer.run.agree import run_on_all_ranks
@@ -21,7 +24,7 @@ def open_batches(
     group: ReplicaGroup,
     training: bool,
     start: InputPosition | None = None,
-    paths: list[str] | None = None,
+    paths: list[Any] | None = None,
 ) -> Loader:
     """This rank's packed batches, read and packed by background threads (collective).
 
@@ -36,9 +39,14 @@ def open_batches(
     Returns:
         The loader; close it when done.
     """
-    packer = Packer(plan, ignore_error=proto.data_config.ignore_error)
+    pack: Callable[[RowBlock], PackedBatch]
+    pack = Packer(plan, ignore_error=proto.data_config.ignore_error).pack_block
 
     def open_input() -> RowSource:
+        nonlocal pack
+        sampler = open_sampler(proto, training, group.rank) if plan.sampled else None
+        if sampler is not None:
+            pack = SampledPacker(plan, sampler, proto.data_config.ignore_error).pack_block
         return open_source(
             proto,
             paths=paths,
@@ -52,7 +60,7 @@ def open_batches(
 
     source = run_on_all_ranks(group, open_input)
     need_same_files(source.files, not (training and proto.data_config.file_shard), group)
-    return Loader(source, packer.pack_block, proto.data_config.prefetch_size)
+    return Loader(source, pack, proto.data_config.prefetch_size)
 
 
 def try_eval_input(proto: Any, plan: FeaturePlan) -> None:

@@ -272,7 +272,7 @@ class Job:
             fit = {"from": first, "input": self._evaluated_input, **describe_positions(positions, own)}
             return {**kept, "fit_on_eval": fit}
 
-        path = str(getattr(self.proto, self.proto.WhichOneof("eval_path")))
+        path = getattr(self.proto, self.proto.WhichOneof("eval_path"))
         with open_batches(
             self.proto, self.plan, self.group, True, start.fit_position, paths=[path]
         ) as loader:

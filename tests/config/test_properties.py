@@ -115,6 +115,9 @@ def test_odd_flags(folder, path, value, joined):
 @FEWER
 @given(message=messages(pipeline_pb2.EasyRecConfig))
 def test_any_message_is_read_back_as_it_was_written(folder, message):
+    if message.fg_json_path:
+        # Without the mark it names a file that is read too.
+        message.fg_json_path = f"!{message.fg_json_path}"
     again = load(save(Config(message, "x.config"), folder / "model"))
     assert again.proto == message
     written = folder / "again.json"

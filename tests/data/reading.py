@@ -75,7 +75,7 @@ def check_order(
         blocks = list(RowSource(data, ReadPlan(batch, rank, size, 2, shuffle, buffer, seed=1)))
         for got in blocks:
             for i, at in enumerate(got.columns.column("at").to_pylist()):
-                file, row = at.split("-")
+                file, row = (at if isinstance(at, str) else at.decode()).split("-")
                 assert got.locate(i) == f"{names[int(file)]}, row {int(row) + 1}"
         rows.append(numbers(blocks))
     assert [n for step in range(len(rows[0])) for own in rows for n in own[step]] == order

@@ -263,7 +263,7 @@ def test_a_line_longer_than_a_block(tmp_path):
 
 
 def test_a_line_without_end_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("hvdrec.data.csv_input._LONGEST_LINE", 1000)
+    monkeypatch.setattr("hvdrec.data.text_reader._LONGEST_LINE", 1000)
     data = csv_format(text(tmp_path, b"1,a\n" + b"x" * 5000), block_bytes=64)
     with pytest.raises(DataError, match=r"a\.csv, row 2: the line is over"):
         cells(data)

@@ -34,6 +34,7 @@ FIELDS = {
     "z": ("STRING", ""),
     "h": ("STRING", ""),
     "p": ("STRING", ""),
+    "m": ("STRING", ""),
     "b": ("BOOL", "false"),
 }
 
@@ -159,6 +160,16 @@ FEATURES = {
         seq_multi_sep: ";" raw_input_dim: 2 sequence_length: 4 embedding_dim: 4""",
         "p",
     ),
+    "lookup": (
+        """feature_name: "c" input_names: ["s", "m"] feature_type: LookupFeature hash_bucket_size: 99
+        separator: "|" kv_separator: ":" combiner: "mean" lookup_max_sel_elem_num: 2""",
+        "c",
+    ),
+    "lookup of a number": (
+        """feature_name: "c" input_names: ["i", "m"] feature_type: LookupFeature hash_bucket_size: 99
+        separator: "|;" kv_separator: ":=" """,
+        "c",
+    ),
     "cross": (
         'feature_name: "c" input_names: ["s", "i", "x"] feature_type: ComboFeature hash_bucket_size: 99',
         "c",
@@ -224,6 +235,10 @@ _CELLS = {
     "z": st.lists(_FRACTION, min_size=1, max_size=4).map(b"|".join),
     "h": st.lists(_FRACTION, max_size=4).map(b"|".join),
     "p": st.lists(st.tuples(_FRACTION, _FRACTION).map(b";".join), max_size=4).map(b"|".join),
+    "m": st.lists(
+        st.tuples(st.sampled_from([b"a", b"b", b"1", b":"]), st.sampled_from([b":", b"::", b""]), _WORD).map(b"".join),
+        max_size=5,
+    ).map(b"|".join),
     "b": st.sampled_from([b"", b"1", b"0", b"true", b"False", b" TRUE "]),
 }  # fmt: skip
 
@@ -324,6 +339,8 @@ def test_serving_makes_the_packers_batches(kind: str) -> None:
         ("sum of tags with weights", b"a"),
         ("sum of tags with weights", b"a:"),
         ("mean of numbered tags", b"1|x"),
+        ("lookup", b"a:b:c"),
+        ("lookup", b"a"),
         ("pooled vectors", b"1;2|3"),
         ("numbered history", b""),
         ("numbered history", b"1|x"),

@@ -21,6 +21,7 @@ from hvdrec.config.expand import expand
 from hvdrec.parallel.single import SingleReplica
 from hvdrec.trainer.input import open_batches
 from hvdrec.trainer.job import Job
+from hvdrec.trainer.step.feed import Feed
 from hvdrec.trainer.watch.evaluator import Evaluator
 
 #: Runs that ship with the project.
@@ -85,9 +86,10 @@ def our_predictions(run: GoldenRun, model_dir: pathlib.Path, step: int) -> dict[
     config = run.config(model_dir)
     job, restored = restore(config, SingleReplica(), run.checkpoint(step))
     assert restored == step
-    evaluator = Evaluator(job.recommender, job.feed)
+    plan = job.plan.for_prediction()
+    evaluator = Evaluator(job.recommender, Feed(plan))
     parts: list[Mapping[str, np.ndarray]] = []
-    with open_batches(config.proto, job.plan, SingleReplica(), False) as batches:
+    with open_batches(config.proto, plan, SingleReplica(), False) as batches:
         while sum(len(next(iter(p.values()))) for p in parts) < PREDICTED:
             parts.append(evaluator.predict(next(batches)))
     return {name: np.concatenate([p[name] for p in parts])[:PREDICTED] for name in parts[0]}
@@ -98,7 +100,7 @@ def numbers(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind in "fiu":
         return values
     texts = [v.decode() if isinstance(v, bytes) else str(v) for v in values.reshape(-1).tolist()]
-    rows = [[float(x) for x in re.split("[,;]", text)] for text in texts]
+    rows = [[float(x) for x in re.split("[,;|]", text)] for text in texts]
     # Some have as many as the longest history of their batch.
     most = max(map(len, rows))
     return np.array([row + [np.nan] * (most - len(row)) for row in rows])

@@ -193,6 +193,7 @@ void ForEachNumber(ArrowCells* cells, int field, int64_t row, std::string_view s
 
 std::unique_ptr<IdFeature> MakeIdFeature(const FeatureSpec& spec);
 std::unique_ptr<IdFeature> MakeTagFeature(const FeatureSpec& spec);
+std::unique_ptr<IdFeature> MakeLookupFeature(const FeatureSpec& spec);
 std::unique_ptr<IdFeature> MakeComboFeature(const FeatureSpec& spec);
 std::unique_ptr<IdFeature> MakeBucketFeature(const FeatureSpec& spec);
 std::unique_ptr<IdFeature> MakeProjectedFeature(const FeatureSpec& spec);

@@ -14,6 +14,7 @@ namespace {
 std::unique_ptr<IdFeature> MakeFeature(const FeatureSpec& spec) {
   if (spec.type == "id") return MakeIdFeature(spec);
   if (spec.type == "tag") return MakeTagFeature(spec);
+  if (spec.type == "lookup") return MakeLookupFeature(spec);
   if (spec.type == "combo") return MakeComboFeature(spec);
   if (spec.type == "bucket") return MakeBucketFeature(spec);
   if (spec.type == "projected") return MakeProjectedFeature(spec);

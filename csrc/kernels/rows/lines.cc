@@ -37,6 +37,55 @@ inline void CopyShort(char* to, const char* from, size_t size) {
   }
 }
 
+// Where the separator stands next, `end` if nowhere.
+const char* FindSeparator(const char* from, const char* end, std::string_view separator) {
+  const size_t size = separator.size();
+  while (static_cast<size_t>(end - from) >= size) {
+    const void* hit = std::memchr(from, separator[0], end - from - size + 1);
+    if (hit == nullptr) return end;
+    from = static_cast<const char*>(hit);
+    if (std::memcmp(from, separator.data(), size) == 0) return from;
+    ++from;
+  }
+  return end;
+}
+
+// Calls cell(column, begin, size) for each part of `line`; returns how many. kLinePadding bytes
+// must be readable behind it.
+template <typename Cell>
+int32_t EachPlainCell(std::string_view line, std::string_view separator, Cell&& cell) {
+  const char* begin = line.data();
+  const char* const end = begin + line.size();
+  int32_t column = 0;
+  if (separator.size() == 1) {
+    const char byte = separator[0];
+    for (const char* p = begin; p < end; p += 32) {
+      uint32_t mask = MatchMask(p, byte);
+      if (end - p < 32) mask &= (1u << (end - p)) - 1;
+      for (; mask != 0; mask &= mask - 1) {
+        const char* stop = p + __builtin_ctz(mask);
+        cell(column++, begin, static_cast<size_t>(stop - begin));
+        begin = stop + 1;
+      }
+    }
+  } else {
+    for (const char* stop; (stop = FindSeparator(begin, end, separator)) != end;) {
+      cell(column++, begin, static_cast<size_t>(stop - begin));
+      begin = stop + separator.size();
+    }
+  }
+  cell(column++, begin, static_cast<size_t>(end - begin));
+  return column;
+}
+
+// Gives a column, which must be one that no field has yet, to a field.
+void Place(int32_t column, size_t field, std::vector<int32_t>* fields) {
+  if (column < 0 || static_cast<size_t>(column) >= fields->size() || (*fields)[column] >= 0) {
+    throw std::invalid_argument("wrong column in layout");
+  }
+  (*fields)[column] = static_cast<int32_t>(field);
+}
+
 // How many rows ahead of the one being split memory is asked for: shuffled rows lie anywhere.
 constexpr size_t kAhead = 8;
 
@@ -105,52 +154,35 @@ void LineSplitter::SetLayout(int32_t file, const std::vector<int32_t>& columns, 
   if (file < 0 || columns.size() != fields_) throw std::invalid_argument("wrong layout");
   Layout layout;
   layout.field.assign(width, -1);
-  for (size_t f = 0; f < columns.size(); ++f) {
-    if (columns[f] < 0 || columns[f] >= width || layout.field[columns[f]] >= 0) {
-      throw std::invalid_argument("wrong column in layout");
-    }
-    layout.field[columns[f]] = static_cast<int32_t>(f);
+  for (size_t f = 0; f < columns.size(); ++f) Place(columns[f], f, &layout.field);
+  SetLayout(file, std::move(layout));
+}
+
+void LineSplitter::SetNestedLayout(int32_t file, const std::vector<int32_t>& columns, int32_t width,
+                                   int32_t column, const std::string& separator,
+                                   const std::vector<int32_t>& parts, int32_t inner_width) {
+  if (file < 0 || columns.size() != fields_ || parts.size() != fields_ || separator.empty() ||
+      quoting_ || column < 0 || column >= width) {
+    throw std::invalid_argument("wrong layout");
   }
+  Layout layout;
+  layout.field.assign(width, -1);
+  layout.nested = column;
+  layout.separator = separator;
+  layout.part.assign(inner_width, -1);
+  for (size_t f = 0; f < fields_; ++f) {
+    if (columns[f] >= 0) {
+      Place(columns[f], f, &layout.field);
+    } else {
+      Place(parts[f], f, &layout.part);
+    }
+  }
+  SetLayout(file, std::move(layout));
+}
+
+void LineSplitter::SetLayout(int32_t file, Layout layout) {
   if (layouts_.size() <= static_cast<size_t>(file)) layouts_.resize(file + 1);
   layouts_[file] = std::move(layout);
-}
-
-const char* LineSplitter::FindSeparator(const char* from, const char* end) const {
-  const size_t size = separator_.size();
-  while (static_cast<size_t>(end - from) >= size) {
-    const void* hit = std::memchr(from, separator_[0], end - from - size + 1);
-    if (hit == nullptr) return end;
-    from = static_cast<const char*>(hit);
-    if (std::memcmp(from, separator_.data(), size) == 0) return from;
-    ++from;
-  }
-  return end;
-}
-
-template <typename Cell>
-int32_t LineSplitter::EachPlainCell(std::string_view line, Cell&& cell) const {
-  const char* begin = line.data();
-  const char* const end = begin + line.size();
-  int32_t column = 0;
-  if (separator_.size() == 1) {
-    const char separator = separator_[0];
-    for (const char* p = begin; p < end; p += 32) {
-      uint32_t mask = MatchMask(p, separator);
-      if (end - p < 32) mask &= (1u << (end - p)) - 1;
-      for (; mask != 0; mask &= mask - 1) {
-        const char* stop = p + __builtin_ctz(mask);
-        cell(column++, begin, static_cast<size_t>(stop - begin));
-        begin = stop + 1;
-      }
-    }
-  } else {
-    for (const char* stop; (stop = FindSeparator(begin, end)) != end;) {
-      cell(column++, begin, static_cast<size_t>(stop - begin));
-      begin = stop + separator_.size();
-    }
-  }
-  cell(column++, begin, static_cast<size_t>(end - begin));
-  return column;
 }
 
 template <typename Cell>
@@ -190,7 +222,7 @@ int32_t LineSplitter::EachQuotedCell(std::string_view line, std::deque<std::stri
         cell(column++, begin, static_cast<size_t>(p - begin));
       }
     } else {
-      stop = FindSeparator(p, end);
+      stop = FindSeparator(p, end, separator_);
       cell(column++, p, static_cast<size_t>(stop - p));
     }
     if (stop == end) return column;
@@ -204,7 +236,7 @@ int32_t LineSplitter::EachCell(std::string_view line, std::deque<std::string>* u
   if (quoting_ && std::memchr(line.data(), '"', line.size()) != nullptr) {
     return EachQuotedCell(line, unquoted, cell);
   }
-  return EachPlainCell(line, cell);
+  return EachPlainCell(line, separator_, cell);
 }
 
 SplitRows LineSplitter::Split(const std::vector<const LineBlock*>& blocks, const int32_t* block,
@@ -222,18 +254,33 @@ SplitRows LineSplitter::Split(const std::vector<const LineBlock*>& blocks, const
     if (i + kAhead < rows) blocks[block[i + kAhead]]->PrefetchText(index[i + kAhead]);
     const LineBlock& from = *blocks[block[i]];
     const int32_t file = from.file(index[i]);
-    const std::vector<int32_t>& field = layouts_.at(file).field;
-    const int32_t width = static_cast<int32_t>(field.size());
+    const Layout& layout = layouts_.at(file);
+    const int32_t width = static_cast<int32_t>(layout.field.size());
+    const auto keep = [&](const std::vector<int32_t>& fields, int32_t column, const char* p,
+                          size_t n) {
+      if (static_cast<size_t>(column) >= fields.size() || fields[column] < 0) return;
+      const size_t at = fields[column] * rows + good;
+      begin[at] = p;
+      size[at] = static_cast<uint32_t>(n);
+    };
+    std::string_view nested;
     const int32_t columns =
         EachCell(from.row(index[i]), &unquoted, [&](int32_t column, const char* p, size_t n) {
-          if (column >= width || field[column] < 0) return;
-          const size_t at = field[column] * rows + good;
-          begin[at] = p;
-          size[at] = static_cast<uint32_t>(n);
+          if (column == layout.nested) nested = {p, n};
+          keep(layout.field, column, p, n);
         });
     if (columns != width) {
       out.bad.push_back({i, columns, file, from.line(index[i])});
       continue;
+    }
+    if (layout.nested >= 0) {
+      const int32_t parts = EachPlainCell(
+          nested, layout.separator,
+          [&](int32_t part, const char* p, size_t n) { keep(layout.part, part, p, n); });
+      if (parts != static_cast<int32_t>(layout.part.size())) {
+        out.bad.push_back({i, parts, file, from.line(index[i]), true});
+        continue;
+      }
     }
     out.files.push_back(file);
     out.lines.push_back(from.line(index[i]));

@@ -75,6 +75,7 @@ struct BadRow {
   int32_t columns;  // columns found, or kBadQuote
   int32_t file;
   int64_t line;
+  bool nested = false;  // whether these are the parts of the nested cell
 };
 constexpr int32_t kBadQuote = -1;
 
@@ -101,8 +102,19 @@ class LineSplitter {
   // Throws std::invalid_argument for a column outside the row, or one given to two fields.
   void SetLayout(int32_t file, const std::vector<int32_t>& columns, int32_t width);
 
+  // The same for rows of which one cell, that of `column`, holds further cells between
+  // `separator`s: its `parts`. A field is a column or a part, and -1 among the others.
+  // Throws std::invalid_argument as `SetLayout` does, and for an empty separator.
+  void SetNestedLayout(int32_t file, const std::vector<int32_t>& columns, int32_t width,
+                       int32_t column, const std::string& separator,
+                       const std::vector<int32_t>& parts, int32_t inner_width);
+
   // Columns that the rows of `file` must have.
   int32_t width(int32_t file) const { return static_cast<int32_t>(layouts_.at(file).field.size()); }
+  // Parts that the nested cell of the rows of `file` must have.
+  int32_t inner_width(int32_t file) const {
+    return static_cast<int32_t>(layouts_.at(file).part.size());
+  }
 
   // Splits row index[i] of blocks[block[i]] for all i. O(bytes of these rows).
   // Throws std::length_error where one field's text passes 2 GiB.
@@ -115,17 +127,17 @@ class LineSplitter {
  private:
   struct Layout {
     std::vector<int32_t> field;  // by column; -1 where nobody wants it
+    int32_t nested = -1;         // the column that holds further cells
+    std::string separator;       // between these
+    std::vector<int32_t> part;   // the field of each of them
   };
+  void SetLayout(int32_t file, Layout layout);
   // Calls cell(column, begin, size) for every cell; returns how many, or kBadQuote.
   template <typename Cell>
   int32_t EachCell(std::string_view line, std::deque<std::string>* unquoted, Cell&& cell) const;
   template <typename Cell>
-  int32_t EachPlainCell(std::string_view line, Cell&& cell) const;
-  template <typename Cell>
   int32_t EachQuotedCell(std::string_view line, std::deque<std::string>* unquoted,
                          Cell&& cell) const;
-  const char* FindSeparator(const char* from, const char* end) const;
-
   std::string separator_;
   bool quoting_;
   size_t fields_;

@@ -2,6 +2,8 @@
 
 #include <numeric>
 #include <optional>
+#include <stdexcept>
+#include <string>
 
 #include "kernels/base/logistic.h"
 #include "kernels/base/tiles.h"
@@ -30,7 +32,7 @@ class Duplicates {
   // Calls each(j) for the items j of [first, last) that have the id of item i, without i itself.
   template <typename Each>
   void For(int64_t i, int64_t first, int64_t last, const Each& each) const {
-    if (order_.empty()) return;
+    if (i >= static_cast<int64_t>(range_.size())) return;
     const auto end = order_.begin() + range_[i].end;
     auto next = std::lower_bound(order_.begin() + range_[i].begin, end, first);
     for (; next != end && *next < last; ++next) {
@@ -56,9 +58,9 @@ class SoftmaxSweep {
         queries_(batch.query_values, batch.queries, batch.dim),
         items_(batch.item_values, batch.items, batch.dim),
         query_blocks_(batch.queries),
-        item_blocks_(batch.items),
+        item_blocks_(batch.shared()),
         pool_(std::max(query_blocks_.size(), item_blocks_.size())),
-        duplicates_(batch.item_ids, batch.items),
+        duplicates_(batch.item_ids, batch.with_ids()),
         scale_(static_cast<T>(1 / batch.temperature)) {
     if (2 * bound <= SharedRange<T>()) shift_ = static_cast<T>(bound);
   }
@@ -74,6 +76,7 @@ class SoftmaxSweep {
         sums_[query].Add(shift, (logits - shift).exp().sum());
       }
     });
+    for (int64_t o = 0; o < batch_.owned; ++o) sums_[batch_.owners[o]].Add(OwnedLogit(o), 1);
     own_.resize(batch_.queries);
     ForChunks(parallel_, batch_.queries, kQueriesPerTask, [&](int64_t, int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) own_[i] = OwnLogit(batch_, i);
@@ -107,6 +110,13 @@ class SoftmaxSweep {
       Rows(item_sums, item_blocks_, j).noalias() +=
           shares.transpose() * Rows(queries_, query_blocks_, i);
     });
+    for (int64_t o = 0; o < batch_.owned; ++o) {
+      const int64_t query = batch_.owners[o], item = batch_.shared() + o;
+      const Shares& shares = shares_[query];
+      const T share = static_cast<T>(std::exp(OwnedLogit(o) - shares.shift)) * shares.factor;
+      query_sums.row(query) += share * items_.row(item);
+      item_sums.row(item) += share * queries_.row(query);
+    }
   }
 
  private:
@@ -140,6 +150,13 @@ class SoftmaxSweep {
     duplicates_.For(query, first, last, [&](int64_t item) { logits[item - first] = Nothing<T>(); });
     if (query >= first && query < last) logits[query - first] = Nothing<T>();
     return logits;
+  }
+
+  // The logit of an item that is one query's negative alone.
+  double OwnedLogit(int64_t owned) const {
+    const auto query = queries_.row(batch_.owners[owned]).template cast<double>();
+    return query.dot(items_.row(batch_.shared() + owned).template cast<double>()) /
+           batch_.temperature;
   }
 
   // How far a query's own logit lies behind the log of the others' sum. The loss and the own
@@ -189,6 +206,11 @@ template <typename T>
 SoftmaxResult InBatchSoftmax(const SoftmaxBatch<T>& batch, const Parallel& parallel,
                              T* query_gradient, T* item_gradient) {
   SoftmaxResult result;
+  for (int64_t o = 0; o < batch.owned; ++o) {
+    if (batch.owners[o] < 0 || batch.owners[o] >= batch.queries) {
+      throw std::invalid_argument("owners: there is no query " + std::to_string(batch.owners[o]));
+    }
+  }
   const bool wanted = query_gradient != nullptr;
   const auto fill = [&](T value) {
     if (!wanted) return;

@@ -12,17 +12,24 @@
 
 namespace hvdrec {
 
-// Query i belongs to item i; the other items are its negatives, those after `queries` too.
+// Query i belongs to item i; the other items are its negatives, those after `queries` too. The last
+// `owned` items are negatives of one query each.
 template <typename T>
 struct SoftmaxBatch {
   const T* query_values;    // [queries, dim]
   const T* item_values;     // [items, dim], items >= queries
-  const int64_t* item_ids;  // [items], or null; items of the id of item i are no negatives of i
+  const int64_t* item_ids;  // or null; items of the id of item i are no negatives of i
   const T* weights;         // [queries], at least 0, or null for 1 everywhere
   int64_t queries;
   int64_t items;
   int64_t dim;
   double temperature;
+  int64_t identified = -1;          // only so many items have ids, at least `queries`; -1: all
+  const int64_t* owners = nullptr;  // [owned], the query that each of the last items belongs to
+  int64_t owned = 0;
+
+  HVDREC_HD int64_t shared() const { return items - owned; }
+  HVDREC_HD int64_t with_ids() const { return identified < 0 ? shared() : identified; }
 };
 
 struct SoftmaxResult {
@@ -47,8 +54,8 @@ HVDREC_HD inline double OwnLogit(const SoftmaxBatch<T>& batch, int64_t query) {
 // -sum_i w_i log softmax_j(q_i . v_j / temperature)_i / sum_i w_i; 0 where all weights are 0.
 //
 // `query_gradient` [queries, dim] and `item_gradient` [items, dim] are the loss's derivatives;
-// both null where they aren't wanted. Time O(queries items dim), memory O((queries + items) dim +
-// threads).
+// both null where they aren't wanted. Time O(queries shared dim + owned dim), memory O((queries +
+// items) dim + threads).
 template <typename T>
 SoftmaxResult InBatchSoftmax(const SoftmaxBatch<T>& batch, const Parallel& parallel,
                              T* query_gradient, T* item_gradient);

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from hvdrec.config import support
-from hvdrec.config.checks import data, export, features, model, paths, sequences, train
+from hvdrec.config.checks import data, export, features, model, paths, samplers, sequences, train
 from hvdrec.config.config import Config, join
 from hvdrec.config.models.registry import SPECS
 from hvdrec.config.names import is_message, is_repeated
@@ -49,6 +49,7 @@ def check(config: Config, mode: str = TRAIN) -> list[str]:
     features.check_features(report)
     model.check_model(report)
     sequences.check_sequences(report)
+    samplers.check_sampler(report)
     export.check_export(report, mode == TRAIN)
     return report.close()
 

@@ -13,6 +13,8 @@ from hvdrec.config.report import Report
 
 _PATH = "data_config"
 _INTEGERS = {"INT32": 1 << 31, "INT64": 1 << 63}
+_CSV = ("CSVInput", "CSVInputV2", "CSVInputEx")
+_COMPRESSIONS = ("", "GZIP", "ZLIB")
 _BOOLEANS = ("true", "false", "1", "0")
 
 
@@ -35,8 +37,22 @@ def check_data(report: Report, needs_train: bool, needs_eval: bool) -> None:
             _check_path(report, "train", input_type, required=True)
         if needs_train or needs_eval:
             _check_path(report, "eval", input_type, required=needs_eval)
-    if input_type.startswith("CSV") and (not data.separator or any(c in '\r\n"' for c in data.separator)):
+    if input_type in ("HiveInput", *_CSV) and (
+        not data.separator or any(c in '\r\n"' for c in data.separator)
+    ):
         report.error(f"{_PATH}.separator", f'{data.separator!r} is empty or has a newline or a " in it')
+    if input_type == "RTPInput":
+        _check_rtp(report, data)
+    if "TFRecord" in input_type and data.data_compression_type not in _COMPRESSIONS:
+        report.error(
+            f"{_PATH}.data_compression_type",
+            f"{data.data_compression_type!r} isn't known; use GZIP or ZLIB, or leave it out",
+        )
+    elif data.data_compression_type and "TFRecord" not in input_type:
+        report.warn(
+            f"{_PATH}.data_compression_type",
+            f"is for TFRecord files; {input_type} goes by the files' ending, .gz or .zst",
+        )
     fields = _check_fields(report, data)
     _check_labels(report, data, fields)
     if data.sample_weight:
@@ -45,12 +61,38 @@ def check_data(report: Report, needs_train: bool, needs_eval: bool) -> None:
         _warn_of_ids(report, proto)
 
 
+def _check_rtp(report: Report, data: Any) -> None:
+    """Checks the separators and the columns of files of RTPInput."""
+    for field in ("rtp_separator", "separator"):
+        separator = getattr(data, field)
+        if not separator or any(c in "\r\n" for c in separator):
+            report.error(f"{_PATH}.{field}", f"{separator!r} is empty or has a newline in it")
+    selected = [name.strip() for name in data.selected_cols.split(",")]
+    if not all(name.isdecimal() for name in selected):
+        report.error(
+            f"{_PATH}.selected_cols",
+            f"{data.selected_cols!r} must be numbers of columns, from 0, with commas between: of each label, "
+            "and of the features",
+        )
+    elif len(selected) != len(data.label_fields) + 1:
+        report.error(
+            f"{_PATH}.selected_cols",
+            f"names {len(selected)} columns; RTPInput needs one for each of the {len(data.label_fields)} "
+            "label_fields and one for the features",
+        )
+
+
 def _check_path(report: Report, mode: str, input_type: str, required: bool) -> None:
     proto = report.config.proto
-    plain, parquet = f"{mode}_input_path", f"parquet_{mode}_input"
-    name = parquet if input_type.startswith("Parquet") else plain
+    plain, parquet, binary = f"{mode}_input_path", f"parquet_{mode}_input", f"binary_{mode}_input"
     used = proto.WhichOneof(f"{mode}_path")
-    if used is not None and used not in (plain, parquet):
+    if input_type == "CriteoInput":
+        _check_binary(report, binary, used, required)
+        return
+    if used == binary:
+        report.error(binary, f"is for CriteoInput; {input_type} reads {plain}")
+    name = parquet if input_type.startswith("Parquet") else plain
+    if input_type == "DummyInput" or (used is not None and used not in (plain, parquet)):
         return
     if not used or not getattr(proto, used).replace(",", "").strip():
         if required:
@@ -59,6 +101,24 @@ def _check_path(report: Report, mode: str, input_type: str, required: bool) -> N
             report.warn(name, "is missing: the model won't be evaluated")
     elif used == parquet and name == plain:
         report.error(parquet, f"{input_type} reads {plain}; rename the field, or use ParquetInput")
+
+
+def _check_binary(report: Report, name: str, used: str | None, required: bool) -> None:
+    """Checks the paths of Criteo's binary files."""
+    if used != name:
+        if used or required:
+            report.error(
+                used or name, f"CriteoInput reads {name}; set label_path, dense_path and category_path in it"
+            )
+        return
+    paths = getattr(report.config.proto, name)
+    counts = [len(paths.label_path), len(paths.dense_path), len(paths.category_path)]
+    if not counts[0] or len(set(counts)) > 1:
+        report.error(
+            name,
+            f"has {counts[0]} label_path, {counts[1]} dense_path and {counts[2]} category_path; give as many "
+            "of each",
+        )
 
 
 def _check_fields(report: Report, data: Any) -> dict[str, Any]:

@@ -46,6 +46,11 @@ def check_features(report: Report) -> None:
             report.error(f"{place}.feature_type", refused)
         else:
             _check_feature(report, feature, place, fields)
+            if name in used and enum_name(feature, "feature_type") == "PassThroughFeature":
+                report.error(
+                    f"{place}.feature_type",
+                    f"a PassThroughFeature has no column; take {name!r} out of its group",
+                )
     deep = _deep_names(proto)
     for name, i in seen.items():
         if name in deep and _needs_embedding(features[i]) and not features[i].embedding_dim:
@@ -66,7 +71,7 @@ def _deep_names(proto: Any) -> dict[str, str]:
 
 
 def _needs_embedding(feature: Any) -> bool:
-    if enum_name(feature, "feature_type") == "ExprFeature":
+    if enum_name(feature, "feature_type") in ("ExprFeature", "PassThroughFeature"):
         return False
     return not _is_numeric(feature) or is_bucketized(feature)
 
@@ -155,7 +160,7 @@ def _check_raw(report: Report, feature: Any, path: str, kinds: Sequence[str]) ->
     both = feature.HasField("min_val") and feature.HasField("max_val")
     if both and feature.max_val <= feature.min_val:
         report.warn(f"{path}.max_val", "isn't above min_val, so numbers are not normalised")
-    lists = not enum_name(report.config.proto.data_config, "input_type").startswith("CSV")
+    lists = enum_name(report.config.proto.data_config, "input_type") not in support.TEXT_INPUTS
     if feature.raw_input_dim > 1 and kinds and kinds[0] != "STRING" and not lists:
         report.error(
             f"{path}.raw_input_dim", f"several numbers in one cell need a STRING input field, is {kinds[0]}"
@@ -234,6 +239,22 @@ def _check_tag(report: Report, feature: Any, path: str, kinds: Sequence[str]) ->
     _check_buckets(report, feature, path)
 
 
+def _check_lookup(report: Report, feature: Any, path: str, kinds: Sequence[str]) -> None:
+    if len(feature.input_names) != 2:
+        report.error(
+            f"{path}.input_names",
+            f"a LookupFeature has two inputs, the key and the map, is {len(feature.input_names)}",
+        )
+    elif kinds and kinds[1] != "STRING":
+        report.error(f"{path}.input_names[1]", f"the map needs a STRING input field, is {kinds[1]}")
+    for field in ("separator", "kv_separator"):
+        if not getattr(feature, field):
+            report.error(f"{path}.{field}", "must not be empty for a LookupFeature")
+    if not feature.hash_bucket_size:
+        report.error(f"{path}.hash_bucket_size", "must be above 0 for a LookupFeature")
+    _check_rows(report, feature.hash_bucket_size, f"{path}.hash_bucket_size")
+
+
 def _check_combo(report: Report, feature: Any, path: str, kinds: Sequence[str]) -> None:
     count = len(feature.input_names)
     if count < 2:
@@ -252,9 +273,11 @@ _CHECKS = {
     "IdFeature": _check_id,
     "RawFeature": _check_raw,
     "TagFeature": _check_tag,
+    "LookupFeature": _check_lookup,
     "ComboFeature": _check_combo,
     "SequenceFeature": _check_sequence,
     "ExprFeature": check_expression,
+    "PassThroughFeature": lambda report, feature, path, kinds: None,
 }
 
 

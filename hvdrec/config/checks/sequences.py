@@ -37,9 +37,8 @@ def check_sequences(report: Report) -> None:
     _check_attention(report, model, spec)
     for g, group in enumerate(model.feature_groups):
         for i, name in enumerate(group.feature_names):
-            if name not in sequences or group.group_name in spec.sequence_groups:
-                continue
-            if not sequences[name].HasField("sequence_combiner"):
+            taken = spec.sequences or group.group_name in spec.sequence_groups
+            if name in sequences and not taken and not sequences[name].HasField("sequence_combiner"):
                 report.error(
                     f"model_config.feature_groups[{g}].feature_names[{i}]",
                     f"{name!r} is a sequence; set its sequence_combiner, or make it a TagFeature",

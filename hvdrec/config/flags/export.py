@@ -12,6 +12,7 @@ from hvdrec.config.config import Config
 from hvdrec.config.expand import expand
 from hvdrec.config.flags.common import add_restoring_flags, load_restoring
 from hvdrec.config.flags.parser import FlagParser, boolean
+from hvdrec.config.models.registry import spec_of
 from hvdrec.errors import ConfigError
 
 
@@ -26,6 +27,7 @@ class ExportFlags:
         model_dir: Where checkpoints are looked for, and pipeline.config where no other is given.
         asset_files: Files to put into ``assets``, with commas between; ``name:path`` renames.
         clear_export: Remove the older versions once the new one is there.
+        towers: Write the users' and the items' towers of a matching model too.
         export_done_file: A file in `export_dir` that appears when the version is there.
         verbose: Show stack traces and more log lines.
         ignored: Flags given that have no effect here.
@@ -37,6 +39,7 @@ class ExportFlags:
     model_dir: str | None = None
     asset_files: str = ""
     clear_export: bool = False
+    towers: bool = False
     export_done_file: str = ""
     verbose: bool = False
     ignored: tuple[str, ...] = ()
@@ -53,6 +56,9 @@ def parse_export(arguments: Sequence[str]) -> ExportFlags:
     parser.add_argument("--export_dir", metavar="DIR", help="where the version's folder goes")
     parser.add_argument(
         "--asset_files", default="", metavar="FILES", help="files for assets: path or name:path, with commas"
+    )
+    parser.add_argument(
+        "--towers", action="store_true", help="also user_tower and item_tower of a matching model"
     )
     parser.add_argument(
         "--clear_export",
@@ -85,4 +91,7 @@ def load_for_export(flags: ExportFlags) -> Config:
     plain_paths(config)
     expand(config)
     config.warnings += check(config, "export")
+    model = config.proto.model_config
+    if flags.towers and not spec_of(model).sides(config.proto):
+        raise ConfigError(f"--towers: model_class {model.model_class} has no towers of users and items")
     return config

@@ -56,6 +56,8 @@ KINDS = {
     "product": HeadKind(LabelForm.NUMBER),
     "after_click": HeadKind(LabelForm.NUMBER),
     "two_towers": HeadKind(LabelForm.NUMBER),
+    "match": HeadKind(LabelForm.NUMBER, metrics=("recall_at_topk",)),
+    "interests": HeadKind(LabelForm.NUMBER, metrics=("recall_at_topk",)),
     "embedding": HeadKind(
         LabelForm.ID,
         metrics=("recall_at_topk", "precision_at_topk"),
@@ -162,6 +164,7 @@ class HeadConfig:
         metrics: The elements of its `metrics_set`.
         metrics_path: Where they are.
         session: For labels that are ids: the field whose sessions keep classes apart, if any.
+        item: The feature or field whose equal values are one item, where rows compare items.
         trained_by_losses: Whether the losses train it. Where not, they only say what its output means,
             and the model's own terms (`hvdrec.losses.terms.LossTerm`) train it.
         relations: The heads it builds on, by name: it is to predict no more than they do.
@@ -182,6 +185,7 @@ class HeadConfig:
     metrics: tuple[Any, ...] = ()
     metrics_path: str = "eval_config.metrics_set"
     session: str = ""
+    item: str = ""
     trained_by_losses: bool = True
     relations: tuple[str, ...] = ()
     of: tuple[str, ...] = ()

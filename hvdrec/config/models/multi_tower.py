@@ -34,7 +34,9 @@ class TowerSpec(ModelSpec):
                 check.error(path, f"two towers have the input {tower.input!r}")
         for field, name in _OWN_TOWERS.items():
             if name != self.name and getattr(check.block, field):
-                check.error(f"{check.path}.{field}", f'is for model_class: "{name}"')
+                # EasyRec's MultiTower passes over them.
+                tell = check.error if self.attention else check.report.warn
+                tell(f"{check.path}.{field}", f'is for model_class: "{name}"')
 
 
 class MultiTowerSpec(TowerSpec):

@@ -7,13 +7,17 @@ from typing import Any
 from hvdrec.config.losses import SPECS as LOSSES
 from hvdrec.config.models.autoint import AutoIntSpec
 from hvdrec.config.models.co_metric_learning_i2i import CoMetricLearningI2ISpec
+from hvdrec.config.models.dat import DATSpec
 from hvdrec.config.models.dbmtl import DBMTLSpec
 from hvdrec.config.models.dcn import DCNSpec
 from hvdrec.config.models.deepfm import DeepFMSpec
 from hvdrec.config.models.dlrm import DLRMSpec
 from hvdrec.config.models.dropoutnet import DropoutNetSpec
+from hvdrec.config.models.dssm import DSSMSpec
+from hvdrec.config.models.dssm_senet import DSSMSENetSpec
 from hvdrec.config.models.esmm import ESMMSpec
 from hvdrec.config.models.fm import FMSpec
+from hvdrec.config.models.mind import MINDSpec
 from hvdrec.config.models.mmoe import MMoESpec
 from hvdrec.config.models.multi_tower import MultiTowerSpec
 from hvdrec.config.models.multi_tower_bst import MultiTowerBSTSpec
@@ -46,6 +50,10 @@ SPECS: dict[str, ModelSpec] = {
         SimpleMultiTaskSpec(),
         RocketLaunchingSpec(),
         ESMMSpec(),
+        DSSMSpec(),
+        DSSMSENetSpec(),
+        DATSpec(),
+        MINDSpec(),
         PDNSpec(),
     )
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from hvdrec.config.losses import loss_type_name
@@ -28,7 +28,9 @@ class ModelSpec:
         extra_losses: Losses it takes besides.
         distils: Whether it learns from a teacher by `kd`.
         attention: Whether it attends to the histories of `seq_att_groups`.
-        sequence_groups: The groups whose features it takes as sequences, as they are.
+        sequences: Whether it takes sequences among the features of any group; those with a
+            `sequence_combiner` become one vector all the same.
+        sequence_groups: The groups whose features it takes as sequences, whether they have one or not.
         aligned_groups: Groups whose sequences lie side by side, so that they have equal lengths in every row.
         most_optimizers: How many `optimizer_config` it may have.
         refused: Fields that must not be set: ``Message.field`` -> what is wrong and what to do.
@@ -46,6 +48,7 @@ class ModelSpec:
     extra_losses: ClassVar[tuple[str, ...]] = ()
     distils: ClassVar[bool] = True
     attention: ClassVar[bool] = False
+    sequences: ClassVar[bool] = False
     sequence_groups: ClassVar[tuple[str, ...]] = ()
     aligned_groups: ClassVar[tuple[str, ...]] = ()
     most_optimizers: ClassVar[int] = 2
@@ -65,6 +68,24 @@ class ModelSpec:
     def wide_width(self, model: Any) -> int:
         """The width of the embeddings of groups that are `wide_deep: WIDE`."""
         return int(getattr(self.config(model), "wide_output_dim", 1))
+
+    def item_groups(self, proto: Any) -> Sequence[str]:
+        """The feature groups of items, to whose rows a negative sampler may add; none: it has no use for one.
+
+        Args:
+            proto: The whole config.
+        """
+        del proto
+        return ()
+
+    def sides(self, proto: Any) -> Mapping[str, Sequence[str]]:
+        """The feature groups of ``user`` and of ``item``, that can be computed alone; none: no sides.
+
+        Args:
+            proto: The whole config.
+        """
+        del proto
+        return {}
 
     def heads(self, proto: Any) -> tuple[HeadConfig, ...]:
         """The model's outputs.

@@ -14,6 +14,7 @@ from hvdrec.features.serving.expr_feature import ExpressionNumber
 from hvdrec.features.serving.field_tensors import FieldTensors
 from hvdrec.features.serving.id_feature import SingleId
 from hvdrec.features.serving.ids import Ids, SequenceIds
+from hvdrec.features.serving.lookup_feature import Lookup
 from hvdrec.features.serving.raw_feature import Bucket, Projected, Raw
 from hvdrec.features.serving.sequence_feature import IdSequence, ProjectedSequence
 from hvdrec.features.serving.tag_feature import Tag
@@ -36,6 +37,7 @@ class NumberTransform(Protocol):
 ID_TRANSFORMS: dict[str, Callable[[FeatureSpec], IdTransform]] = {
     "id": SingleId,
     "tag": Tag,
+    "lookup": Lookup,
     "combo": Combo,
     "bucket": Bucket,
     "projected": Projected,

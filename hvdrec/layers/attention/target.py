@@ -11,7 +11,7 @@ from hvdrec.errors import ConfigError
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.feed_forward.dense import Dense
 from hvdrec.layers.feed_forward.dnn import EmbeddingDNN
-from hvdrec.layers.jagged import Jagged, missing_places, segment_softmax, segment_sum
+from hvdrec.layers.jagged import Jagged, PaddedOnce, missing_places, segment_softmax, segment_sum
 from hvdrec.layers.layer import Layer
 from hvdrec.layers.variables import VariableStore
 
@@ -138,14 +138,11 @@ class TargetAttention(Layer):
         self, query: tf.Tensor, history: Jagged, padding: tf.Tensor, run: ForwardContext
     ) -> tf.Tensor:
         """The score of each element, float32 [E, 1]; `padding` [D] is what a padded position holds."""
-        elements = _crossed(tf.gather(query, history.rows), history.values)
-        if not (run.training and self._dnn.normalises):
-            return self._dnn(elements, run)
-        padded = _crossed(query, tf.broadcast_to(padding, tf.shape(query)))
-        once = tf.ones_like(history.values[:, 0])
-        weights = tf.concat([once, tf.cast(missing_places(history), tf.float32)], axis=0)
-        scores = self._dnn(tf.concat([elements, padded], axis=0), run, weights)
-        return scores[: tf.shape(once)[0]]
+        if run.training and self._dnn.normalises:
+            padded = PaddedOnce(history, padding)
+            scores = self._dnn(_crossed(tf.gather(query, padded.rows), padded.values), run, padded.weights)
+            return padded.real(scores)
+        return self._dnn(_crossed(tf.gather(query, history.rows), history.values), run)
 
 
 def _crossed(query: tf.Tensor, elements: tf.Tensor) -> tf.Tensor:

@@ -78,6 +78,16 @@ class Head(abc.ABC):
             rows: The batch.
         """
 
+    def evaluated(self, outputs: Tensors, rows: StepRows) -> dict[str, tf.Tensor]:
+        """What metrics read besides predictions, by some of `names`.
+
+        Args:
+            outputs: What the model's `forward` gave.
+            rows: The batch.
+        """
+        del outputs, rows
+        return {}
+
     def evaluated_labels(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         """What metrics compare its predictions with: the label [B], or ids of classes (int64 [B])."""
         return arrays[f"label/{self.config.label}"]

@@ -7,6 +7,7 @@ from hvdrec.models.heads.base import Head
 from hvdrec.models.heads.embedding import EmbeddingHead
 from hvdrec.models.heads.jrc import JRCHead
 from hvdrec.models.heads.logit import LogitHead
+from hvdrec.models.heads.match import InterestHead, MatchHead
 from hvdrec.models.heads.product import AfterClickHead, ProductHead
 from hvdrec.models.heads.softmax import SoftmaxHead
 from hvdrec.models.heads.two_towers import TwoTowerHead
@@ -20,6 +21,8 @@ HEADS: dict[str, type[Head]] = {
     "product": ProductHead,
     "after_click": AfterClickHead,
     "two_towers": TwoTowerHead,
+    "match": MatchHead,
+    "interests": InterestHead,
     "embedding": EmbeddingHead,
 }
 

@@ -68,7 +68,10 @@ class Evaluator:
     def _evaluate_graph(self, call: FeedCall) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         batch, output = self._forward(call)
         losses = self._recommender.losses(batch, output, False, tf.constant(0, tf.int64))
-        predictions = self._recommender.predictions(output)
+        predictions = {
+            **self._recommender.predictions(output),
+            **self._recommender.evaluated(batch, output),
+        }
         # Metrics read numbers only; embeddings written out as text are for predicting.
         return {name: t for name, t in predictions.items() if t.dtype != tf.string}, losses
 

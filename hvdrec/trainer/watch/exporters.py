@@ -16,7 +16,7 @@ from hvdrec.errors import ConfigError
 from hvdrec.models.recommender import Recommender
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.serving import saved_model
-from hvdrec.serving.assets import asset_files
+from hvdrec.serving.assets import model_assets
 from hvdrec.serving.module import ServingModule
 from hvdrec.trainer.run.agree import run_on_all_ranks
 from hvdrec.trainer.run.log import logger
@@ -51,7 +51,7 @@ class Exporter:
         self._refresh = refresh
         self._folder, self._config = folder, config.proto
         self._module = ServingModule(config.proto, recommender)
-        self._assets = asset_files(config.proto.export_config.asset_files)
+        self._assets = model_assets(config.proto)
         self._kind = config.proto.export_config.exporter_type
 
     def export(self, keep: int | None = None) -> Path:

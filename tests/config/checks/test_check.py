@@ -85,8 +85,36 @@ REFUSED = {
         "must be above 0: 'b' is in group 'deep'",
     ),
     (FEATURE_B, FEATURE_B.replace("IdFeature", "LookupFeature")): (
+        "feature_config.features[1].input_names",
+        "a LookupFeature has two inputs, the key and the map, is 1",
+    ),
+    (FEATURE_B, FEATURE_B.replace("IdFeature", "PassThroughFeature")): (
         "feature_config.features[1].feature_type",
-        "LookupFeature is not supported yet; use one of IdFeature",
+        "a PassThroughFeature has no column; take 'b' out of its group",
+    ),
+    ("input_type: CSVInput", "input_type: CriteoInput"): (
+        "train_input_path",
+        "CriteoInput reads binary_train_input; set label_path, dense_path and category_path in it",
+    ),
+    ('train_input_path: "rows.csv"', 'binary_train_input { label_path: "a" }'): (
+        "binary_train_input",
+        "is for CriteoInput; CSVInput reads train_input_path",
+    ),
+    ("input_type: CSVInput", 'input_type: RTPInput selected_cols: "label,features"'): (
+        "data_config.selected_cols",
+        "'label,features' must be numbers of columns",
+    ),
+    ("input_type: CSVInput", 'input_type: RTPInput selected_cols: "3"'): (
+        "data_config.selected_cols",
+        "names 1 columns; RTPInput needs one for each of the 1 label_fields",
+    ),
+    ("input_type: CSVInput", 'input_type: RTPInput selected_cols: "0,3" rtp_separator: ""'): (
+        "data_config.rtp_separator",
+        "'' is empty or has a newline in it",
+    ),
+    ("input_type: CSVInput", 'input_type: TFRecordInput data_compression_type: "LZ4"'): (
+        "data_config.data_compression_type",
+        "'LZ4' isn't known; use GZIP or ZLIB",
     ),
     ('"y" feature_type: RawFeature', '"y" normalizer_fn: "os.system" feature_type: RawFeature'): (
         "feature_config.features[6].normalizer_fn",
@@ -230,8 +258,8 @@ def test_what_is_ignored_is_warned_about(checked, example):
 def test_defaults_written_out_and_blocks_out_of_force_are_fine(checked, example):
     text = example.replace("sync_replicas: false", "is_profiling: false")
     text = text.replace("optimizer_config {", "optimizer_config { use_moving_average: false ")
-    text = text.replace("model_config {", "feature_configs { feature_type: LookupFeature } model_config {")
-    config = checked(text.replace("feature_configs { feature_type: LookupFeature }", ""))
+    text = text.replace("model_config {", "feature_configs { feature_type: TagFeature } model_config {")
+    config = checked(text.replace("feature_configs { feature_type: TagFeature }", ""))
     assert len(config.warnings) == 1
 
 

@@ -54,7 +54,6 @@ def test_good(checked) -> None:
         ('key: "item"', 'key: ["item", "item"]', "seq_att_groups[0]", "of one width: item (4) + item (4) = 8, history (4)"),
         ('hist_seq: "history"', 'hist_seq: "history" aux_hist_seq: "history"', "seq_att_groups[0].seq_att_map[0].aux_hist_seq", "is not used by din_towers"),
         (DIN, f'{DIN} bst_towers {{ input: "din" }}', "multi_tower.bst_towers", 'is for model_class: "MultiTowerBST"'),
-        ('"MultiTowerDIN"', '"MultiTower"', "multi_tower.din_towers", 'is for model_class: "MultiTowerDIN"'),
     ],
 )  # fmt: skip
 def test_refused(checked, old: str, new: str, path: str, problem: str) -> None:

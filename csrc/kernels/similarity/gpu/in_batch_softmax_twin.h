@@ -19,9 +19,14 @@ template <typename T>
 struct Logits {
   const int64_t* item_ids;  // null: all other items are negatives
   T scale;
+  int64_t identified;
+  const int64_t* owners;
+  int64_t shared;
 
   HVDREC_HD bool IsNegative(int64_t query, int64_t item) const {
-    return item != query && (item_ids == nullptr || item_ids[item] != item_ids[query]);
+    if (item >= shared) return owners[item - shared] == query;
+    if (item == query) return false;
+    return item_ids == nullptr || item >= identified || item_ids[item] != item_ids[query];
   }
 };
 
@@ -138,7 +143,8 @@ SoftmaxResult RunInBatchSoftmaxTwin(const SoftmaxBatch<T>& batch, Machine& machi
     fill(0);
     return result;
   }
-  const steps::Logits<T> logits{batch.item_ids, static_cast<T>(1 / batch.temperature)};
+  const steps::Logits<T> logits{batch.item_ids, static_cast<T>(1 / batch.temperature),
+                                batch.with_ids(), batch.owners, batch.shared()};
   const TileSets<T> sets{batch.query_values, batch.item_values, batch.queries, batch.items,
                          batch.dim};
   const steps::AddLogits<T> visit{logits};

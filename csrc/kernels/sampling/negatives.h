@@ -1,0 +1,113 @@
+// Draws of negative items for matching models: by weight, without the items of a batch or of a
+// user.
+//
+// What is drawn is a function of the seed and the arguments alone.
+
+#ifndef HVDREC_KERNELS_SAMPLING_NEGATIVES_H_
+#define HVDREC_KERNELS_SAMPLING_NEGATIVES_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+namespace hvdrec {
+
+// SplitMix64 (Steele et al., "Fast Splittable Pseudorandom Number Generators", 2014): one stream of
+// numbers for each seed and stream number.
+class RandomStream {
+ public:
+  RandomStream(uint64_t seed, uint64_t stream)
+      : state_(Mix(seed ^ Mix(stream + UINT64_C(0x9E3779B97F4A7C15)))) {}
+
+  uint64_t Next() {
+    state_ += UINT64_C(0x9E3779B97F4A7C15);
+    return Mix(state_);
+  }
+
+ private:
+  static uint64_t Mix(uint64_t z) {
+    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
+    return z ^ (z >> 31);
+  }
+
+  uint64_t state_;
+};
+
+// Numbers 0..n-1 with probabilities in proportion to weights, in constant time: Walker's alias
+// method, tables built as Vose does (IEEE Transactions on Software Engineering, 1991). 8 bytes a
+// number.
+class AliasTable {
+ public:
+  // Throws std::invalid_argument unless all weights are finite, none is negative and one is above
+  // 0.
+  explicit AliasTable(const std::vector<float>& weights);
+
+  int64_t size() const { return static_cast<int64_t>(entries_.size()); }
+  int64_t Draw(RandomStream* random) const;
+  // Whether a number can be drawn at all.
+  bool CanBeDrawn(int64_t number) const;
+
+ private:
+  struct Entry {
+    uint32_t threshold;  // of 2^32: the number itself is drawn below it, else its alias
+    int32_t alias;
+  };
+  std::vector<Entry> entries_;
+  std::vector<bool> never_;  // empty where all weights are above 0
+};
+
+// For each user some items, in the order in which the edges come.
+class UserItems {
+ public:
+  UserItems(const int64_t* users, const int64_t* items, size_t edges);
+
+  // First and last of a user's items; equal where there are none.
+  std::pair<const int64_t*, const int64_t*> Of(int64_t user) const;
+  // Whether `item` is one of the user's.
+  bool Has(int64_t user, int64_t item) const;
+
+ private:
+  std::vector<int64_t> users_;    // ascending
+  std::vector<size_t> starts_;    // by user, one more
+  std::vector<int64_t> items_;    // user by user, as they came
+  std::vector<int64_t> ordered_;  // user by user, ascending
+};
+
+// The items of a table, to draw from.
+class ItemSampler {
+ public:
+  // `ids` [items] with their weights; empty weights: all alike.
+  ItemSampler(std::vector<int64_t> ids, const std::vector<float>& weights);
+
+  int64_t size() const { return static_cast<int64_t>(ids_.size()); }
+
+  // `count` places of the table, drawn by weight with replacement; their ids aren't among
+  // `excluded`. Where every item that can be drawn is excluded, none is.
+  void DrawByWeight(const int64_t* excluded, size_t excluded_count, uint64_t seed, int64_t count,
+                    int32_t* places) const;
+
+  // The same for users in turn: draw k is for users[k / per_user] and isn't one of that user's
+  // items.
+  void DrawForUsers(const UserItems& items, const int64_t* users, int64_t per_user, uint64_t seed,
+                    int64_t count, int32_t* places) const;
+
+  // At most `count` distinct places, each set of them as likely as any other, whose ids aren't
+  // among `excluded`: of count + margin places drawn without replacement the first that serve.
+  // Returns how many there are. Throws std::invalid_argument where the table has fewer than count +
+  // margin items.
+  int64_t DrawDistinct(const int64_t* excluded, size_t excluded_count, uint64_t seed, int64_t count,
+                       int64_t margin, int32_t* places) const;
+
+ private:
+  template <typename IsExcluded>
+  int32_t DrawOne(const IsExcluded& is_excluded, RandomStream random) const;
+
+  std::vector<int64_t> ids_;
+  AliasTable table_;
+};
+
+}  // namespace hvdrec
+
+#endif  // HVDREC_KERNELS_SAMPLING_NEGATIVES_H_

@@ -1,0 +1,84 @@
+"""MIND in configs."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from hvdrec.config.expand import feature_list, feature_name
+from hvdrec.config.losses import LIST_WISE
+from hvdrec.config.models.check import GROUPS, ModelCheck
+from hvdrec.config.models.heads import KINDS, HeadConfig
+from hvdrec.config.models.matching import MatchSpec
+from hvdrec.config.names import enum_name
+from hvdrec.config.ranges import AT_LEAST_0, AT_LEAST_1, STRENGTH
+
+#: Of a list-wise head.
+METRICS = KINDS["interests"].metrics or ()
+
+
+class MINDSpec(MatchSpec):
+    """Groups `hist` (sequences alone), `user` and `item`."""
+
+    name = "MIND"
+    block = "mind"
+    needs = dict.fromkeys(("hist", "user", "item"), False)
+    order = tuple(needs)
+    kinds = ("logit", "interests")
+    sequence_groups = ("hist",)
+    aligned_groups = ("hist",)
+    widths = ("concat_dnn", "item_dnn")
+    ranges = {
+        **{f"Capsule.{name}": AT_LEAST_1 for name in ("max_k", "max_seq_len", "high_dim", "num_iters")},
+        **{f"Capsule.{name}": AT_LEAST_0 for name in ("routing_logits_scale", "routing_logits_stddev")},
+        **{f"Capsule.{name}": STRENGTH for name in ("squash_pow", "scale_ratio")},
+        "MIND.simi_pow": STRENGTH,
+    }
+
+    def heads(self, proto: Any) -> tuple[HeadConfig, ...]:
+        """A list-wise head passes over metrics that are of point-wise ones, as EasyRec does."""
+        (head,) = super().heads(proto)
+        if head.kind == self.kinds[-1]:
+            kept = tuple(m for m in head.metrics if m.WhichOneof("metric") in METRICS)
+            head = dataclasses.replace(head, metrics=kept)
+        return (head,)
+
+    def check(self, check: ModelCheck) -> None:
+        """`hist` has sequences alone, which go together; others have none."""
+        super().check(check)
+        block = check.block
+        if enum_name(block, "simi_func") == "EUCLID":
+            check.error(f"{check.path}.simi_func", "must be COSINE or INNER_PRODUCT, is EUCLID")
+        kinds = {feature_name(f): enum_name(f, "feature_type") for f in feature_list(check.proto)}
+        for name in check.groups["hist"].feature_names if "hist" in check.groups else ():
+            if kinds.get(name, "SequenceFeature") != "SequenceFeature":
+                check.error(GROUPS, f"group 'hist' takes SequenceFeatures alone; {name!r} is {kinds[name]}")
+        self._check_histories(check)
+        for i, metric in enumerate(check.proto.eval_config.metrics_set):
+            name = metric.WhichOneof("metric")
+            if self.kind_of(check.model) == self.kinds[-1] and name and name not in METRICS:
+                check.report.warn(
+                    f"eval_config.metrics_set[{i}].{name}", f"has no effect on {self.name} with {LIST_WISE}"
+                )
+
+    def _check_histories(self, check: ModelCheck) -> None:
+        time = check.block.time_id_fea
+        widths = check.widths("hist")
+        times = [name for name in widths if time and time in name]
+        histories = {name: width for name, width in widths.items() if name not in times}
+        if time and not times:
+            near = check.report.hint(time, widths)
+            check.error(f"{check.path}.time_id_fea", f"no feature of group 'hist' is named so; {near}")
+        for name in times[:1]:
+            if widths[name] != 1:
+                check.error(
+                    f"{check.path}.time_id_fea", f"{name!r} must have embedding_dim: 1, has {widths[name]}"
+                )
+        if "hist" in check.groups and not histories:
+            check.error(GROUPS, "group 'hist' has no feature besides time_id_fea")
+        if enum_name(check.block, "user_seq_combine") == "SUM" and len(set(histories.values())) > 1:
+            check.error(
+                f"{check.path}.user_seq_combine",
+                "SUM needs features of one embedding_dim in group 'hist', found "
+                + ", ".join(f"{name} {width}" for name, width in histories.items()),
+            )

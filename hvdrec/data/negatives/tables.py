@@ -1,0 +1,270 @@
+"""The files of negative samplers, as EasyRec writes them: a header, then lines of cells with tabs between."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hvdrec.data.csv_input import CsvFormat
+from hvdrec.data.files import list_files
+from hvdrec.data.rows import RowRefs
+from hvdrec.errors import DataError
+from hvdrec.ops.native import load_native
+
+_WHOLE_NUMBER = r"^[+-]?\d{1,19}$"
+
+
+class Column(NamedTuple):
+    """A column that is wanted: the one whose name in the header begins so, else the one at a place."""
+
+    prefix: str
+    place: int
+
+
+@dataclasses.dataclass(frozen=True)
+class TablePart:
+    """Rows of a table.
+
+    Attributes:
+        cells: Of each wanted column, as raw bytes.
+        names: The columns' names in the header.
+        where: Maps a row to words, as "items.txt, row 17".
+    """
+
+    cells: list[pa.Array]
+    names: list[str]
+    where: Callable[[int], str]
+
+    def error(self, row: int, column: int, problem: str) -> DataError:
+        """What is wrong with a cell, with its place."""
+        return DataError(f"{self.where(row)}, column {self.names[column]}: {problem}")
+
+    def whole_numbers(self, column: int) -> np.ndarray:
+        """A column of ids, int64.
+
+        Raises:
+            DataError: A cell isn't a whole number.
+        """
+        cells = self.cells[column]
+        good = pc.match_substring_regex(cells, _WHOLE_NUMBER)
+        try:
+            if not pc.all(good, min_count=0).as_py():
+                raise pa.ArrowInvalid("not a whole number")
+            return pc.cast(pc.cast(cells, pa.string()), pa.int64()).to_numpy(zero_copy_only=False)
+        except pa.ArrowInvalid:
+            row = _first_that_fails(cells, int)
+            raise self.error(row, column, f"{_shown(cells[row])} is no 64-bit whole number") from None
+
+    def numbers(self, column: int) -> np.ndarray:
+        """A column of weights, float32, at least 0.
+
+        Raises:
+            DataError: A cell isn't such a number.
+        """
+        cells = self.cells[column]
+        try:
+            found = pc.cast(pc.cast(cells, pa.string()), pa.float32()).to_numpy(zero_copy_only=False)
+        except pa.ArrowInvalid:
+            row = _first_that_fails(cells, float)
+            raise self.error(row, column, f"{_shown(cells[row])} is no number") from None
+        bad = ~(np.isfinite(found) & (found >= 0))
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise self.error(row, column, f"a weight must be at least 0, is {_shown(cells[row])}")
+        return np.asarray(found, np.float32)
+
+
+def read_table(path: str, what: str, wanted: Sequence[Column]) -> Iterator[TablePart]:
+    """Reads the files of a table.
+
+    Args:
+        path: Files, globs or folders with commas between, local or in a store.
+        what: The setting it comes from, for messages.
+        wanted: The columns.
+
+    Raises:
+        DataError: A file can't be read, has no such columns, or a line has another number of them.
+    """
+    if path.startswith("odps://"):
+        raise DataError(f"{what}: {path} is a table of MaxCompute; write it to a file, with tabs between")
+    files = list_files([path], what)
+    found = CsvFormat(files, [], [], separator="\t", with_header=True, keep_raw=True)
+    for block in found.blocks(list(range(len(files)))):
+        rows = block.rows
+        taken = found.gather(RowRefs([block], np.zeros(rows, np.int32), np.arange(rows, dtype=np.int32)))
+        if taken.bad:
+            raise DataError(f"{taken.bad[0].text.split('; is data_config')[0]}, with tabs between")
+        names = taken.columns.schema.names
+        places = [_place(column, names, files[0].name) for column in wanted]
+
+        def where(row: int, numbers: np.ndarray = taken.files, lines: np.ndarray = taken.lines) -> str:
+            return f"{files[int(numbers[row])].name}, row {int(lines[row])}"
+
+        yield TablePart([taken.columns.column(i) for i in places], [names[i] for i in places], where)
+
+
+def _place(column: Column, names: Sequence[str], file: str) -> int:
+    for i, name in enumerate(names):
+        if name.startswith(column.prefix):
+            return i
+    if column.place >= len(names):
+        raise DataError(
+            f"{file}, row 1: no column is called {column.prefix}, and there are {len(names)} columns; the "
+            "header has them as id:int64, weight:float, feature:string"
+        )
+    return column.place
+
+
+@dataclasses.dataclass(frozen=True)
+class ItemTable:
+    """The items that are drawn.
+
+    Attributes:
+        ids: int64 [items].
+        weights: float32 [items].
+        features: large_binary [items], the attributes of each with a delimiter between.
+        delimiter: That.
+        fields: What the attributes are.
+        where: Maps an item to words, as "items.txt, row 17".
+    """
+
+    ids: np.ndarray
+    weights: np.ndarray
+    features: pa.Array
+    delimiter: str
+    fields: tuple[str, ...]
+    where: Callable[[int], str]
+
+    def columns(self, places: np.ndarray) -> pa.RecordBatch:
+        """The attributes of some items as text columns.
+
+        Args:
+            places: int32 [n] of items.
+        """
+        taken = pc.cast(pc.take(self.features, pa.array(places)), pa.binary())
+        parts = pc.list_flatten(pc.split_pattern(taken, self.delimiter.encode()))
+        width = len(self.fields)
+        starts = np.arange(len(places), dtype=np.int64) * width
+        arrays = [pc.take(parts, pa.array(starts + i)) for i in range(width)]
+        return pa.RecordBatch.from_arrays(arrays, list(self.fields))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return int(self.ids.nbytes + self.weights.nbytes + self.features.nbytes)
+
+
+def read_items(path: str, what: str, fields: Sequence[str], delimiter: str) -> ItemTable:
+    """Reads an item table: ``id:int64``, ``weight:float`` and ``feature:string``, its attributes in one cell.
+
+    Args:
+        path: See `read_table`.
+        what: The setting it comes from, for messages.
+        fields: The names of the attributes.
+        delimiter: Between them.
+
+    Raises:
+        DataError: It can't be used; the text names file, row and column.
+    """
+    ids, weights, features, parts = [], [], [], []
+    for part in read_table(path, what, (Column("id", 0), Column("weight", 1), Column("feature", 2))):
+        ids.append(part.whole_numbers(0))
+        weights.append(part.numbers(1))
+        counts = pc.count_substring(part.cells[2], delimiter.encode()).to_numpy() + 1
+        bad = counts != len(fields)
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise part.error(
+                row,
+                2,
+                f"{counts[row]} attributes with {delimiter!r} between, where attr_fields names {len(fields)}",
+            )
+        features.append(pc.cast(part.cells[2], pa.large_binary()))
+        parts.append(part)
+    if not ids:
+        raise DataError(f"{what}: {path} has no items")
+    ends = np.cumsum([len(part) for part in ids])
+
+    def where(item: int) -> str:
+        number = int(np.searchsorted(ends, item, side="right"))
+        return parts[number].where(item - int(ends[number - 1] if number else 0))
+
+    joined = pa.concat_arrays(features)
+    # Only rows and lines are needed of the parts from here on.
+    for part in parts:
+        part.cells.clear()
+    return ItemTable(np.concatenate(ids), np.concatenate(weights), joined, delimiter, tuple(fields), where)
+
+
+class Edges(NamedTuple):
+    """Edges from users to items: int64 [edges] each."""
+
+    users: np.ndarray
+    items: np.ndarray
+
+
+def read_edges(path: str, what: str) -> Edges:
+    """Reads edges: the user's id, the item's id, a weight.
+
+    Raises:
+        DataError: They can't be used; the text names file, row and column.
+    """
+    users, items = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    # Their names differ from data to data; their order doesn't.
+    for part in read_table(path, what, (Column("\n", 0), Column("\n", 1))):
+        users.append(part.whole_numbers(0))
+        items.append(part.whole_numbers(1))
+    return Edges(np.concatenate(users), np.concatenate(items))
+
+
+def check_users(path: str, what: str) -> None:
+    """Reads the table of users, of which nothing is needed but that it is one.
+
+    Raises:
+        DataError: It can't be used.
+    """
+    for part in read_table(path, what, (Column("id", 0),)):
+        part.whole_numbers(0)
+
+
+def whole_numbers(column: pa.Array, name: str, locate: Callable[[int], str]) -> np.ndarray:
+    """A column of rows as ids, int64.
+
+    Args:
+        column: Text or whole numbers.
+        name: Of the column.
+        locate: Maps a row to words.
+
+    Raises:
+        DataError: A cell isn't a whole number.
+    """
+    if pa.types.is_integer(column.type):
+        return pc.cast(pc.fill_null(column, 0), pa.int64()).to_numpy(zero_copy_only=False)
+    return TablePart([pc.cast(pc.cast(column, pa.string()), pa.binary())], [name], locate).whole_numbers(0)
+
+
+def _first_that_fails(cells: pa.Array, parse: Callable[[bytes], object]) -> int:
+    for row, cell in enumerate(cells):
+        try:
+            value = parse(cell.as_py())
+        except (TypeError, ValueError):
+            return row
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            return row
+    return 0
+
+
+def _shown(cell: pa.Scalar) -> str:
+    value = cell.as_py()
+    return "an empty cell" if value in (None, b"") else repr(value.decode(errors="replace"))
+
+
+def native_sampler(table: ItemTable, weighted: bool) -> object:
+    """The C++ sampler of a table."""
+    weights = table.weights if weighted else np.ones(len(table.ids), np.float32)
+    return load_native().ItemSampler(table.ids, weights)

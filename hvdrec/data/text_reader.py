@@ -1,0 +1,117 @@
+"""The lines of a text file, in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import ModuleType
+
+import numpy as np
+
+from hvdrec.data.files import InputFile
+from hvdrec.data.pieces import Pieces
+from hvdrec.data.rows import Block
+from hvdrec.errors import DataError
+
+_LONGEST_LINE = 256 << 20
+_BOM = b"\xef\xbb\xbf"
+
+
+class TextReader:
+    """Reads one file in large pieces, cut at the last newline in each.
+
+    Attributes:
+        read: Bytes of text in the blocks so far.
+    """
+
+    def __init__(self, native: ModuleType, file: InputFile, number: int, block_bytes: int) -> None:
+        """Opens a file.
+
+        Args:
+            native: `hvdrec._native`.
+            file: It.
+            number: Its number among the input's files.
+            block_bytes: Bytes read at a time.
+
+        Raises:
+            DataError: It can't be read.
+        """
+        self._native = native
+        self._file = file
+        self._number = number
+        self._pieces = Pieces(file, file.open_stream(), max(block_bytes, len(_BOM)), native.LINE_PADDING)
+        self._next_line = 1
+        self.read = 0
+        self._fill()
+        if self._pieces.data[: min(self._pieces.end, len(_BOM))].tobytes() == _BOM:
+            self._pieces.begin = len(_BOM)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._pieces.close()
+
+    def _fill(self) -> None:
+        if self._pieces.rest > _LONGEST_LINE:
+            raise DataError(
+                f"{self._file.name}, row {self._next_line}: the line is over {_LONGEST_LINE >> 20} MiB long"
+            )
+        self._pieces.fill()
+
+    def header(self) -> bytes | None:
+        """Takes the first line that isn't empty; None if there is none."""
+        while True:
+            found = self._first_line()
+            if found is None:
+                return None
+            line, size = found
+            self._pieces.begin += size
+            self._next_line += 1
+            if line:
+                return line
+
+    def peek(self) -> bytes | None:
+        """The first line that isn't empty, which stays where it is; None if there is none."""
+        offset = 0
+        while True:
+            found = self._first_line(offset)
+            if found is None or found[0]:
+                return found[0] if found else None
+            offset += found[1]
+
+    def _first_line(self, offset: int = 0) -> tuple[bytes, int] | None:
+        """The line that begins so many bytes ahead, and the bytes it takes with its end."""
+        pieces = self._pieces
+        while True:
+            text = pieces.data[pieces.begin + offset : pieces.end]
+            stop = _find_newline(text)
+            if stop < 0 and not pieces.ended:
+                self._fill()
+                continue
+            if stop < 0 and not len(text):
+                return None
+            line = (text if stop < 0 else text[:stop]).tobytes().removesuffix(b"\r")
+            return line, len(text) if stop < 0 else stop + 1
+
+    def blocks(self) -> Iterator[Block]:
+        """The rest of the file."""
+        pieces = self._pieces
+        while True:
+            block = self._native.LineBlock(
+                pieces.data, pieces.begin, pieces.end, pieces.ended, self._number, self._next_line
+            )
+            self._next_line += block.lines
+            self.read += block.consumed - pieces.begin
+            pieces.begin = block.consumed
+            if block.rows:
+                yield block
+            if pieces.ended:
+                return
+            self._fill()
+
+
+def _find_newline(text: np.ndarray) -> int:
+    """Returns where the first newline is, -1 if nowhere, without copying a whole block."""
+    for start in range(0, len(text), 1 << 16):
+        at = text[start : start + (1 << 16)].tobytes().find(b"\n")
+        if at >= 0:
+            return start + at
+    return -1

@@ -1,0 +1,1 @@
+"""Capsules: several vectors of a history, found by routing."""

@@ -1,0 +1,109 @@
+"""How well the nearest items are those that users chose: an exact search, and what is said of its result."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence, Set
+from typing import NamedTuple
+
+import numpy as np
+
+#: Queries and items whose products are held at a time: 64 MiB.
+_QUERIES, _ITEMS = 512, 32_768
+
+
+class Nearest(NamedTuple):
+    """The nearest items of some queries, the nearest first.
+
+    Attributes:
+        places: int64 [Q, k] of items.
+        scores: float32 [Q, k].
+    """
+
+    places: np.ndarray
+    scores: np.ndarray
+
+
+def nearest(queries: np.ndarray, items: np.ndarray, k: int) -> Nearest:
+    """The k items with the greatest products, exactly, in memory of O((Q + I) D + Q k).
+
+    Of equal products the earlier item comes first.
+
+    Args:
+        queries: float32 [Q, D], or [Q, K, D] where a query has several vectors: the greatest product of any
+            counts.
+        items: float32 [I, D].
+        k: How many; at most I are given.
+    """
+    several = queries if queries.ndim == 3 else queries[:, np.newaxis, :]
+    k = min(k, len(items))
+    found = [
+        _block(several[start : start + _QUERIES], items, k) for start in range(0, len(several), _QUERIES)
+    ]
+    if not found:
+        return Nearest(np.zeros((0, k), np.int64), np.zeros((0, k), np.float32))
+    return Nearest(np.concatenate([f.places for f in found]), np.concatenate([f.scores for f in found]))
+
+
+def _block(queries: np.ndarray, items: np.ndarray, k: int) -> Nearest:
+    count, vectors, width = queries.shape
+    flat = queries.reshape(-1, width)
+    places, scores = np.zeros((count, 0), np.int64), np.zeros((count, 0), np.float32)
+    for start in range(0, len(items), _ITEMS):
+        products = (flat @ items[start : start + _ITEMS].T).reshape(count, vectors, -1).max(axis=1)
+        here, products = _candidates(products, k)
+        scores = np.concatenate([scores, products], axis=1)
+        places = np.concatenate([places, here + start], axis=1)
+        # Equal products by place: what a sort by score alone would leave to chance.
+        order = np.lexsort((places, -scores), axis=1)[:, :k]
+        scores, places = np.take_along_axis(scores, order, 1), np.take_along_axis(places, order, 1)
+    return Nearest(places, scores)
+
+
+def _candidates(products: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Columns and products, each row's k greatest among them: those alone where none equals the last."""
+    everything = np.broadcast_to(np.arange(products.shape[1]), products.shape)
+    if products.shape[1] <= k:
+        return everything, products
+    last = np.partition(products, -k, axis=1)[:, -k]
+    kept = products >= last[:, np.newaxis]
+    if np.count_nonzero(kept) > k * len(products):
+        return everything, products
+    columns = np.nonzero(kept)[1].reshape(len(products), k)
+    return columns, np.take_along_axis(products, columns, axis=1)
+
+
+class RetrievalQuality:
+    """Hit rate, recall, MRR and NDCG at several k, over users."""
+
+    def __init__(self, ks: Sequence[int]) -> None:
+        """Starts without users; `ks` are the lengths of lists that are judged."""
+        self._ks = sorted(set(ks))
+        self._sums = dict.fromkeys(self._names(), 0.0)
+        self.users = 0
+
+    def _names(self) -> Iterator[str]:
+        for k in self._ks:
+            yield from (f"{measure}@{k}" for measure in ("hit_rate", "recall", "mrr", "ndcg"))
+
+    def add(self, ranked: Sequence[int], chosen: Set[int]) -> None:
+        """Adds a user.
+
+        Args:
+            ranked: Places of items, the nearest first.
+            chosen: Those that were chosen; numbers below 0 stand for some that aren't among the items.
+        """
+        self.users += 1
+        hits = [rank for rank, item in enumerate(ranked) if item in chosen]
+        for k in self._ks:
+            within = [rank for rank in hits if rank < k]
+            gain = math.fsum(1.0 / math.log2(rank + 2) for rank in within)
+            ideal = math.fsum(1.0 / math.log2(rank + 2) for rank in range(min(k, len(chosen))))
+            self._sums[f"hit_rate@{k}"] += bool(within)
+            self._sums[f"recall@{k}"] += len(within) / len(chosen)
+            self._sums[f"mrr@{k}"] += 1.0 / (within[0] + 1) if within else 0.0
+            self._sums[f"ndcg@{k}"] += gain / ideal
+
+    def result(self) -> Mapping[str, float]:
+        """The means over users; NaN without any."""
+        return {name: total / self.users if self.users else math.nan for name, total in self._sums.items()}

@@ -1,0 +1,90 @@
+"""A head of a list-wise matching model: each user's own item among all items of the batch."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+
+from hvdrec.losses.base import Candidates, LossBatch
+from hvdrec.models.heads.base import StepRows, Tensors
+from hvdrec.models.heads.logit import LogitHead
+from hvdrec.ops.in_batch_softmax import masked_pairs
+
+#: What recall metrics read: how many items come before a row's own, int64 [B].
+RANKS = ("rank", "rank_among_sampled", "rank_in_batch")
+#: The same by the nearest of a user's interests, hard negatives left out.
+INTEREST_RANKS = ("interests_rank", "interests_rank_among_sampled")
+
+
+class MatchHead(LogitHead):
+    """Reads outputs ``logits`` (float32 [B, 1]) and those of `hvdrec.models.matching`.
+
+    Its predictions are those of each user with the row's item: ``logits``, and ``probs``, their sigmoid.
+    """
+
+    names = (*LogitHead.names, *RANKS)
+
+    def loss_batch(self, outputs: Tensors, rows: StepRows) -> LossBatch:
+        """The candidates besides what a logit has."""
+        found = super().loss_batch(outputs, rows)
+        return dataclasses.replace(found, candidates=self.candidates(outputs, rows))
+
+    def candidates(self, outputs: Tensors, rows: StepRows) -> Candidates:
+        """Users and items of a batch."""
+        item_ids = outputs.get("item_ids")
+        if self.config.item:
+            item_ids = rows.arrays[f"id/{self.config.item}"]
+        return Candidates(
+            queries=outputs["queries"],
+            items=outputs["item_tower_emb"],
+            item_ids=item_ids,
+            owners=outputs.get("owners"),
+        )
+
+    def evaluated(self, outputs: Tensors, rows: StepRows) -> dict[str, tf.Tensor]:
+        """`RANKS`: the items before a row's own among all, among the sampled, and among the batch's.
+
+        Of items as near the first one comes first, as in `tf.math.top_k`.
+        """
+        found = self.candidates(outputs, rows)
+        rows_, columns = tf.shape(found.queries)[0], tf.shape(found.items)[0]
+        scores = tf.matmul(found.queries, found.items, transpose_b=True)
+        own = tf.linalg.diag_part(scores)[:, tf.newaxis]
+        numbers = tf.range(columns)[tf.newaxis, :]
+        place = tf.range(rows_)[:, tf.newaxis]
+        before = (scores > own) | ((scores == own) & (numbers < place))
+        masked = masked_pairs(rows_, columns, found.item_ids, found.owners)
+        if masked is not None:
+            before &= ~masked
+        # Among the sampled its own item stands first.
+        sampled = (scores > own) & before & (numbers >= rows_)
+        return {
+            "rank": tf.math.count_nonzero(before, axis=1),
+            "rank_among_sampled": tf.math.count_nonzero(sampled, axis=1),
+            "rank_in_batch": tf.math.count_nonzero(before & (numbers < rows_), axis=1),
+        }
+
+
+class InterestHead(MatchHead):
+    """That of users with several vectors; reads output ``user_interests`` too, float32 [B, K, D]."""
+
+    names = (*MatchHead.names, *INTEREST_RANKS)
+
+    def evaluated(self, outputs: Tensors, rows: StepRows) -> dict[str, tf.Tensor]:
+        """`RANKS`, and `INTEREST_RANKS`: an item is as near as it is to the nearest interest.
+
+        EasyRec leaves out no equal items here.
+        """
+        items = outputs["item_tower_emb"]
+        if "owners" in outputs:
+            items = items[: tf.shape(items)[0] - tf.size(outputs["owners"])]
+        interests = outputs["user_interests"]
+        scores = tf.reduce_max(tf.einsum("bkd,nd->bkn", interests, items), axis=1)
+        batch, columns = tf.shape(interests)[0], tf.range(tf.shape(items)[0])[tf.newaxis, :]
+        own = tf.linalg.diag_part(scores)[:, tf.newaxis]
+        nearer = scores > own
+        before = nearer | ((scores == own) & (columns < tf.range(batch)[:, tf.newaxis]))
+        sampled = nearer & (columns >= batch)
+        ranks = (tf.math.count_nonzero(mask, axis=1) for mask in (before, sampled))
+        return {**super().evaluated(outputs, rows), **dict(zip(INTEREST_RANKS, ranks, strict=True))}

@@ -1,0 +1,160 @@
+"""MIND (Li et al., "Multi-Interest Network with Dynamic Routing", CIKM 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import tensorflow as tf
+
+from hvdrec.config.protos import mind_pb2
+from hvdrec.layers.batch_norm import BatchNorm
+from hvdrec.layers.capsule.interests import InterestCapsules, Interests
+from hvdrec.layers.context import ForwardContext
+from hvdrec.layers.feed_forward.dnn import DNN, EmbeddingDNN
+from hvdrec.layers.jagged import Jagged, segment_softmax
+from hvdrec.losses.terms import LossTerm, TermBatch
+from hvdrec.models.base import ModelBuild
+from hvdrec.models.inputs import ModelInputs, group_of
+from hvdrec.models.matching import USERS, MatchingModel, Similarity
+
+#: Outputs: float32 [B, max_k, D] with zeros behind a row's own, int32 [B], float32 scalar.
+INTERESTS, COUNTS, INTEREST_SIMILARITY = "user_interests", "user_emb_num", "interest_similarity"
+#: From this `simi_pow` on only the nearest interest counts.
+_ALONE = 100.0
+
+
+class MIND(MatchingModel):
+    """Interests of the histories of group `hist`, each with the user's vector; those near an item count."""
+
+    def __init__(self, build: ModelBuild) -> None:
+        """Builds capsules and towers.
+
+        Raises:
+            ConfigError: A group is missing.
+        """
+        super().__init__(build)
+        config, store = self.config, self.store
+        features = group_of(self.plan, "hist").sequences
+        time = config.time_id_fea
+        self._times = [f for f in features if time and time in f.feature][:1]
+        self._histories = [f for f in features if not (time and time in f.feature)]
+        self._adds = config.user_seq_combine == mind_pb2.MIND.SUM
+        widths = [f.width for f in self._histories]
+        width = widths[0] if self._adds else sum(widths)
+        self._before = DNN(store, "pre_capsule_dnn", config.pre_capsule_dnn, width, self.l2)
+        self._capsules = InterestCapsules(store, "capsule", config.capsule_config, self._before.outputs)
+        self._user_norm = BatchNorm(store, "user_fea_bn", self.group_width("user"))
+        self._user = DNN(store, "user_dnn", config.user_dnn, self.group_width("user"), self.l2)
+        inputs = self._capsules.outputs + self._user.outputs
+        self._concat = EmbeddingDNN(store, "concat_dnn", config.concat_dnn, inputs, self.l2)
+        self._item = EmbeddingDNN(store, "item_dnn", config.item_dnn, self.group_width("item"), self.l2)
+        self.similarity = Similarity(store, config, temperature=False)
+        self._most = int(config.capsule_config.max_k)
+
+    def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
+        """See `Similarity.outputs`; besides the interests."""
+        interests, counts = self.interests(inputs, run)
+        items = self.items(inputs, run)
+        inside = tf.sequence_mask(counts, self._most)
+        shares = self._shares(interests, items[: tf.shape(interests)[0]], inside)
+        users = tf.einsum("bkd,bk->bd", interests, shares)
+        found = self.similarity.outputs(users, items, inputs)
+        similar = interest_similarity(interests, counts)
+        return {**found, INTERESTS: interests, COUNTS: counts, INTEREST_SIMILARITY: similar}
+
+    def interests(self, inputs: ModelInputs, run: ForwardContext) -> Interests:
+        """The users' interests, as they are compared with items."""
+        capsules, counts = self._capsules(self._history(inputs, run), run)
+        user = self._user(self._user_norm(inputs.concat("user"), run), run)
+        each = tf.tile(user[:, tf.newaxis, :], [1, self._most, 1])
+        width = self._capsules.outputs + self._user.outputs
+        flat = tf.reshape(tf.concat([capsules, each], axis=2), [-1, width])
+        interests = tf.reshape(self._concat(flat, run), [-1, self._most, self._concat.outputs])
+        inside = tf.cast(tf.sequence_mask(counts, self._most), tf.float32)
+        return Interests(self.similarity.normalised(interests) * inside[:, :, tf.newaxis], counts)
+
+    def users(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
+        """A user has no one vector without an item."""
+        raise NotImplementedError("MIND's users have interests")
+
+    def items(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
+        """See `MatchingModel.items`."""
+        return self.similarity.normalised(self._item(inputs.candidates("item"), run))
+
+    def tower(self, side: str, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
+        """See `MatchingModel.tower`; a user has interests."""
+        if side != "user":
+            return super().tower(side, inputs, run)
+        interests, counts = self.interests(inputs, run)
+        return {INTERESTS: interests, "user_emb": _text(interests), COUNTS: counts}
+
+    def _history(self, inputs: ModelInputs, run: ForwardContext) -> Jagged:
+        """The elements of the histories' features in one, with `time_id_fea` weighed by time."""
+        history = inputs.sequence(self._histories)
+        values = history.values
+        if self._adds:
+            widths = [f.width for f in self._histories]
+            values = tf.add_n(tf.split(values, widths, axis=1)) / float(len(widths))
+        values = self._before(values, run)
+        if self._times:
+            times = inputs.sequence(self._times).values
+            values *= segment_softmax(times, history.rows, history.count)
+        return Jagged(values, history.rows, history.lengths)
+
+    def _shares(self, interests: tf.Tensor, items: tf.Tensor, inside: tf.Tensor) -> tf.Tensor:
+        """How much each interest counts for the row's item, float32 [B, max_k] (equation 8 of the paper)."""
+        power = float(self.config.simi_pow)
+        near = tf.where(inside, tf.einsum("bkd,bd->bk", interests, items) * power, -1e32)
+        if power >= _ALONE:
+            return tf.one_hot(tf.argmax(near, axis=1), self._most)
+        return tf.nn.softmax(near, axis=1)
+
+    def predictions(self, outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Interests and items.
+
+        Args:
+            outputs: What `forward` gave.
+
+        Returns:
+            ``user_interests`` (float32 [B, max_k, D]), ``user_emb`` (string [B], their numbers with commas
+            between, the interests with ``|``), ``user_emb_num`` (int32 [B]), ``item_tower_emb`` and
+            ``item_emb``.
+        """
+        found = super().predictions(outputs)
+        del found[USERS]
+        interests = outputs[INTERESTS]
+        return {**found, INTERESTS: interests, "user_emb": _text(interests), COUNTS: outputs[COUNTS]}
+
+    def loss_terms(self) -> Sequence[LossTerm]:
+        """`reg_interest_simi` where `max_interests_simi` is below 1: interests may not be all alike."""
+        most = float(self.config.max_interests_simi)
+
+        def above(batch: TermBatch) -> tf.Tensor:
+            return tf.nn.relu(batch.outputs[INTEREST_SIMILARITY] - most)
+
+        terms = (LossTerm("reg_interest_simi", above),) if most < 1.0 else ()
+        return (*super().loss_terms(), *terms)
+
+
+def _text(interests: tf.Tensor) -> tf.Tensor:
+    numbers = tf.strings.reduce_join(tf.strings.as_string(interests), axis=-1, separator=",")
+    return tf.strings.reduce_join(numbers, axis=-1, separator="|")
+
+
+def interest_similarity(interests: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
+    """Mean of (1 + cosine) / 2 over the pairs of a row's interests, over the rows that have several.
+
+    Args:
+        interests: float32 [B, K, D], zeros behind a row's own.
+        counts: int32 [B].
+
+    Returns:
+        float32 scalar; 0 where no row has several.
+    """
+    inside = tf.cast(tf.sequence_mask(counts, tf.shape(interests)[1]), tf.float32)
+    unit = tf.math.l2_normalize(interests, axis=-1) * inside[:, :, tf.newaxis]
+    of_pairs = tf.square(tf.reduce_sum(unit, axis=1)) - tf.reduce_sum(tf.square(unit), axis=1)
+    pairs = tf.maximum(tf.cast(counts * (counts - 1), tf.float32), 1.0)
+    several = tf.cast(counts > 1, tf.float32)
+    total = tf.reduce_sum((tf.reduce_sum(of_pairs, axis=1) / pairs + 1.0) * several) / 2.0
+    return total / tf.maximum(tf.reduce_sum(several), 1.0)

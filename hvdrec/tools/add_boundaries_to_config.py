@@ -1,0 +1,172 @@
+"""Buckets of numbers out of data: ``python -m hvdrec.tools.add_boundaries_to_config``."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from hvdrec.commands.main import main
+from hvdrec.config.config import Config
+from hvdrec.config.expand import expand, feature_list, feature_name
+from hvdrec.config.flags.common import set_input
+from hvdrec.config.flags.parser import FlagParser, count
+from hvdrec.config.names import enum_name, hint, listed
+from hvdrec.config.reader import load
+from hvdrec.errors import ConfigError
+from hvdrec.tools.config_files import write_config
+
+#: Numbers of a column that are kept: up to so many the quantiles are exact.
+_SAMPLE = 1_000_000
+_DIM = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class BoundariesFlags:
+    """Flags.
+
+    Attributes:
+        template_config_path: The config to read.
+        output_config_path: The config to write.
+        data_input_path: Rows in place of the config's training data.
+        features: Whose numbers are cut; empty: every RawFeature of one number.
+        num_buckets: Into how many buckets.
+        embedding_dim: Of features that have none yet.
+        verbose: Show stack traces.
+    """
+
+    template_config_path: str
+    output_config_path: str
+    data_input_path: tuple[str, ...] = ()
+    features: str = ""
+    num_buckets: int = 10
+    embedding_dim: int = _DIM
+    verbose: bool = False
+    ignored: tuple[str, ...] = ()
+
+
+def parse(arguments: Sequence[str]) -> BoundariesFlags:
+    """The flags.
+
+    Raises:
+        ConfigError: They aren't right.
+    """
+    parser = FlagParser(
+        "hvdrec.tools.add_boundaries_to_config",
+        "Gives features boundaries at the quantiles of their numbers.",
+    )
+    parser.add_argument("--template_config_path", metavar="FILE", help="the config to read")
+    parser.add_argument("--output_config_path", metavar="FILE", help="the config to write")
+    parser.add_argument(
+        "--data_input_path",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="PATH",
+        help="rows, in place of the config's training data",
+    )
+    parser.add_argument(
+        "--features", default="", help="their names, with commas; by default every RawFeature"
+    )
+    parser.add_argument("--num_buckets", type=count(2), default=10, help="how many buckets a feature gets")
+    parser.add_argument("--embedding_dim", type=count(1), default=_DIM, help="of features that have none yet")
+    parser.add_argument("--tables", default="", help="EasyRec's table of quantiles; not read here")
+    values = parser.parse(arguments)
+    if values.pop("tables"):
+        raise ConfigError("--tables: no table of quantiles is read; they come from the rows themselves")
+    for name in ("template_config_path", "output_config_path"):
+        if not values[name]:
+            raise ConfigError(f"--{name}: is missing")
+    values["data_input_path"] = tuple(values["data_input_path"])
+    return BoundariesFlags(**values)
+
+
+def run(flags: BoundariesFlags) -> None:
+    """Reads all rows once and writes the config with boundaries."""
+    config = load(flags.template_config_path)
+    expand(config)
+    set_input(config, "train", flags.data_input_path)
+    chosen = _chosen(config, flags.features)
+    found = quantiles(config.proto, [feature.input_names[0] for feature in chosen], flags.num_buckets)
+    for feature in chosen:
+        boundaries = found[feature.input_names[0]]
+        if not boundaries:
+            print(f"{feature_name(feature)}: has one value alone, left as it is")
+            continue
+        feature.feature_type = type(feature).RawFeature
+        feature.ClearField("hash_bucket_size")
+        feature.ClearField("num_buckets")
+        feature.boundaries[:] = boundaries
+        feature.embedding_dim = feature.embedding_dim or flags.embedding_dim
+        print(f"{feature_name(feature)}: {len(boundaries) + 1} buckets")
+    write_config(config.proto, flags.output_config_path, "--output_config_path")
+
+
+class _Column(NamedTuple):
+    name: str
+
+
+def quantiles(proto: Any, names: Sequence[str], buckets: int) -> dict[str, list[float]]:
+    """Boundaries of columns, by one pass over the training data.
+
+    Args:
+        proto: The config, for the input.
+        names: Of input fields.
+        buckets: How many buckets each column is cut into.
+
+    Raises:
+        DataError: A cell is no number.
+        ConfigError: The input can't be read.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from hvdrec.data import open_source
+    from hvdrec.errors import DataError
+    from hvdrec.tools.quantiles import Sample
+
+    samples = {name: Sample(_SAMPLE) for name in names}
+    source = open_source(
+        proto, fields=[_Column(name) for name in names], training=False, paths=[_input(proto)]
+    )
+    for block in source:
+        for name, sample in samples.items():
+            column = block.columns.column(name)
+            if pa.types.is_binary(column.type) or pa.types.is_string(column.type):
+                column = pc.utf8_trim_whitespace(column.cast(pa.string()))
+                column = column.filter(pc.not_equal(column, ""))
+            try:
+                numbers = column.drop_null().cast(pa.float64())
+            except pa.ArrowInvalid as error:
+                raise DataError(f"from {block.locate(0)} on: column {name!r}: {error}") from error
+            sample.add(np.asarray(numbers))
+    return {name: sample.boundaries(buckets) for name, sample in samples.items()}
+
+
+def _input(proto: Any) -> Any:
+    which = proto.WhichOneof("train_path")
+    if which is None:
+        raise ConfigError("--data_input_path: is missing; the config names no training data")
+    return getattr(proto, which)
+
+
+def _chosen(config: Config, names: str) -> list[Any]:
+    """The features to cut."""
+    features = {feature_name(feature): feature for feature in feature_list(config.proto)}
+    if not names:
+        raw = [f for f in features.values() if enum_name(f, "feature_type") == "RawFeature"]
+        chosen = [f for f in raw if f.raw_input_dim == 1 and not f.seq_multi_sep]
+        if not chosen:
+            raise ConfigError(f"{config.path}: has no RawFeature of one number; name others by --features")
+        return chosen
+    wanted = [name.strip() for name in names.split(",") if name.strip()]
+    unknown = [name for name in wanted if name not in features]
+    if unknown:
+        raise ConfigError(f"--features: no feature is named {listed(unknown)}; {hint(unknown[0], features)}")
+    return [features[name] for name in wanted]
+
+
+if __name__ == "__main__":
+    sys.exit(main(parse, run, sys.argv[1:]))

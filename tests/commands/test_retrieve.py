@@ -1,0 +1,123 @@
+"""`hvdrec.retrieve`, and the towers that `hvdrec.export --towers` writes, on EasyRec's runs."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from golden.easyrec import golden_run, our_predictions
+
+from hvdrec.commands.restored import restore
+from hvdrec.commands.retrieve import retrieve
+from hvdrec.config.flags import load_for_retrieve, parse_retrieve
+from hvdrec.errors import ConfigError
+from hvdrec.parallel.single import SingleReplica
+from hvdrec.serving import saved_model
+from hvdrec.serving.module import ServingModule
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorFlow runs already."""
+    monkeypatch.setattr("hvdrec.commands.retrieve.set_threads", lambda *_: None)
+
+
+def flags(folder: pathlib.Path, *more: str) -> list[str]:
+    return [
+        *("--pipeline_config_path", str(folder / "pipeline.config"), "--model_dir", str(folder / "none")),
+        *("--checkpoint_path", str(folder / "model.ckpt-30"), "--input_path", str(folder / "data.csv")),
+        *more,
+    ]
+
+
+def test_nearest_items_of_the_table(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Scores are the products of what is predicted; the measures are those counted by hand."""
+    run = golden_run("dssm_neg_sampler_taobao")
+    monkeypatch.chdir(run.folder)
+    output = tmp_path / "nearest.tsv"
+    given = flags(run.folder, "--topk", "5,20", "--output_path", str(output))
+    config, parsed = load_for_retrieve(parse_retrieve(given))
+    config.proto.model_dir = str(tmp_path)
+    found = retrieve(config, parsed)
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["step"] == 30
+    assert shown["items"] == 40
+    predicted = our_predictions(run, tmp_path / "predict", 30)
+    rows = [line.split(",") for line in (run.folder / "data.csv").read_text().splitlines()]
+    names = [f.input_name for f in config.proto.data_config.input_fields]
+    chosen = [row[names.index("adgroup_id")] for row in rows]
+    lines = [line.split("\t") for line in output.read_text().splitlines()]
+    assert [line[0] for line in lines] == [str(i + 1) for i in range(len(rows))]
+    ranked = [dict(pair.split(":") for pair in line[1].split(",")) for line in lines]
+    for row in range(128):
+        assert len(ranked[row]) == 20
+        if chosen[row] in ranked[row]:
+            product = np.dot(predicted["user_tower_emb"][row], predicted["item_tower_emb"][row])
+            assert float(ranked[row][chosen[row]]) == pytest.approx(product, rel=1e-4, abs=1e-5)
+    hits = [list(each).index(item) if item in each else 99 for each, item in zip(ranked, chosen, strict=True)]
+    assert found["hit_rate@5"] == pytest.approx(np.mean([h < 5 for h in hits]))
+    assert found["mrr@20"] == pytest.approx(np.mean([1 / (h + 1) if h < 20 else 0 for h in hits]))
+
+
+def test_items_of_rows_and_users_of_several(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = golden_run("mind_taobao")
+    monkeypatch.chdir(run.folder)
+    rows = str(run.folder / "data.csv")
+    output = tmp_path / "nearest.tsv"
+    given = flags(run.folder, "--item_input_path", rows, "--item_id_field", "adgroup_id", "--topk", "3")
+    given += ["--user_id_field", "user_id", "--output_path", str(output)]
+    config, parsed = load_for_retrieve(parse_retrieve(given))
+    config.proto.model_dir = str(tmp_path)
+    found = retrieve(config, parsed)
+    assert 0 <= found["recall@3"] <= found["hit_rate@3"] <= 1
+    users = [line.split("\t")[0] for line in output.read_text().splitlines()]
+    assert len(set(users)) == len(users)
+
+
+@pytest.mark.parametrize("name", ["dssm_neg_sampler_taobao", "mind_taobao"])
+def test_exported_towers_give_the_predictions(name: str, tmp_path: pathlib.Path) -> None:
+    run = golden_run(name)
+    config = run.config(tmp_path)
+    job, _ = restore(config, SingleReplica(), run.checkpoint(30))
+    expected = run.predictions(30)
+    rows = [line.split(",") for line in (run.folder / "data.csv").read_text().splitlines()][:128]
+    names = [f.input_name for f in config.proto.data_config.input_fields]
+    for side in ("user", "item"):
+        module = ServingModule(config.proto, job.recommender, side)
+        version = saved_model.write(module, tmp_path / side, config.proto)
+        serve = tf.saved_model.load(str(version)).signatures["serving_default"]
+        arguments = {}
+        for wanted in module.inputs:
+            cells = [row[names.index(wanted.name)] for row in rows]
+            if wanted.dtype != tf.string:
+                cells = [cell or "0" for cell in cells]
+            cast = tf.strings.to_number if wanted.dtype.is_integer or wanted.dtype.is_floating else None
+            tensor = tf.constant(cells)
+            arguments[wanted.name] = tensor if cast is None else cast(tensor, wanted.dtype)
+        assert len(arguments) < len(names)
+        found = serve(**arguments)
+        for key, values in found.items():
+            if key in expected and values.dtype != tf.string:
+                np.testing.assert_allclose(values.numpy(), expected[key], rtol=1e-4, atol=1e-5, err_msg=key)
+        assert any(key in expected for key in found)
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ([], "--item_input_path: is missing"),
+        (["--item_input_path", "x"], "--item_id_field: is missing"),
+        (["--item_input_path", "x", "--item_id_field", "nothing"], "--item_id_field: 'nothing' is not among"),
+    ],
+)
+def test_what_is_missing_is_said(more: list[str], problem: str) -> None:
+    run = golden_run("mind_taobao")
+    with pytest.raises(ConfigError, match=problem):
+        load_for_retrieve(parse_retrieve(flags(run.folder, *more)))
+    with pytest.raises(ConfigError, match="--topk: '3,x' must be whole numbers"):
+        parse_retrieve(["--input_path", "x", "--topk", "3,x"])

@@ -1,0 +1,57 @@
+"""The exact search, and what is said of its result."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from hvdrec.metrics import retrieval
+from hvdrec.metrics.retrieval import RetrievalQuality, nearest
+
+
+@pytest.mark.parametrize("vectors", [0, 3])
+@pytest.mark.parametrize("whole", [False, True])
+def test_nearest_are_those_of_a_sort(vectors: int, whole: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrieval, "_QUERIES", 7)
+    monkeypatch.setattr(retrieval, "_ITEMS", 16)
+    rng = np.random.default_rng(3)
+    shape = (20, vectors, 5) if vectors else (20, 5)
+    # Whole numbers give many equal products.
+    draw = (lambda s: rng.integers(-2, 3, s)) if whole else rng.standard_normal
+    queries, items = draw(shape).astype(np.float32), draw((61, 5)).astype(np.float32)
+    found = nearest(queries, items, 9)
+    products = queries @ items.T
+    products = products.max(axis=1) if vectors else products
+    expected = np.argsort(-products, axis=1, kind="stable")[:, :9]
+    np.testing.assert_array_equal(found.places, expected)
+    np.testing.assert_allclose(found.scores, np.take_along_axis(products, expected, 1), rtol=1e-5)
+
+
+def test_few_items_and_no_queries() -> None:
+    items = np.eye(3, dtype=np.float32)
+    assert nearest(items[:1], items, 10).places.tolist() == [[0, 1, 2]]
+    assert nearest(items[:0], items, 2).places.shape == (0, 2)
+
+
+def test_quality() -> None:
+    quality = RetrievalQuality((1, 3))
+    quality.add([4, 7, 9], {7, 9, 5})
+    quality.add([1, 2, 3], {1})
+    quality.add([1, 2, 3], {-8})
+    found = quality.result()
+    gain = 1 / math.log2(3) + 1 / math.log2(4)
+    ideal = 1 + 1 / math.log2(3) + 1 / math.log2(4)
+    expected = {
+        "hit_rate@1": 1 / 3,
+        "recall@1": 1 / 3,
+        "mrr@1": 1 / 3,
+        "ndcg@1": 1 / 3,
+        "hit_rate@3": 2 / 3,
+        "recall@3": (2 / 3 + 1) / 3,
+        "mrr@3": (1 / 2 + 1) / 3,
+        "ndcg@3": (gain / ideal + 1) / 3,
+    }
+    assert found == pytest.approx(expected)
+    assert math.isnan(RetrievalQuality((5,)).result()["recall@5"])
