@@ -54,7 +54,7 @@ def test_after_a_click_only_such_rows_count() -> None:
     )
     arrays = {"label/buy": np.array([1.0, 0.0, 1.0]), "label/clk": np.array([1.0, 1.0, 0.0])}
     predictions = {"probs_cvr": np.array([0.1, 0.2, 0.3]), "probs_ctr": np.array([0.9, 0.9, 0.9])}
-    labels, found, ids = head.evaluated(arrays, predictions, {"uid": np.array([7, 8, 9])})
+    labels, found, ids = head.evaluated_rows(arrays, predictions, {"uid": np.array([7, 8, 9])})
     assert labels.tolist() == [1.0, 0.0]
     assert {name: a.tolist() for name, a in found.items()} == {"probs": [0.1, 0.2]}
     assert ids["uid"].tolist() == [7, 8]

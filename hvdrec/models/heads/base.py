@@ -92,7 +92,7 @@ class Head(abc.ABC):
         """What metrics compare its predictions with: the label [B], or ids of classes (int64 [B])."""
         return arrays[f"label/{self.config.label}"]
 
-    def evaluated(
+    def evaluated_rows(
         self,
         arrays: Mapping[str, np.ndarray],
         predictions: Mapping[str, np.ndarray],

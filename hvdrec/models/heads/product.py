@@ -48,7 +48,7 @@ class AfterClickHead(LogitHead):
         """None of its own."""
         return {}
 
-    def evaluated(
+    def evaluated_rows(
         self,
         arrays: Mapping[str, np.ndarray],
         predictions: Mapping[str, np.ndarray],
