@@ -24,7 +24,7 @@ def test_all_losses_are_tried_by_the_tests() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("loss_type: SOFTMAX_CROSS_ENTROPY", "loss_type: SOFTMAX_CROSS_ENTROPY is not supported"),
+        ("loss_type: KL_DIVERGENCE_LOSS", "loss_type: KL_DIVERGENCE_LOSS is not supported"),
         ("loss_type: ZILN_LOSS", "loss_type: ZILN_LOSS needs num_class: 3, but num_class is 1"),
         (
             "loss_type: LISTWISE_RANK_LOSS listwise_rank_loss { transform_fn: 'os.system' }",
