@@ -12,6 +12,8 @@ from hvdrec.losses.parameters import finite, not_negative, positive
 
 #: The least sigma.
 LEAST_SIGMA = math.sqrt(1e-7)
+#: The least logarithm of a prediction.
+LEAST_LOG = -100.0
 
 
 def ziln_loss(
@@ -65,15 +67,20 @@ def held_sigma(raw: tf.Tensor, max_sigma: float) -> tf.Tensor:
     return tf.clip_by_value(tf.math.softplus(raw), LEAST_SIGMA, max_sigma)
 
 
-def log_expected_amount(logits: tf.Tensor, max_sigma: float) -> tf.Tensor:
-    """Log of sigmoid(a) exp(m + sigma^2 / 2), the expected label, float32 [B].
+def expected_amount(logits: tf.Tensor, config: Any) -> tf.Tensor:
+    """The expected label, sigmoid(a) exp(m + sigma^2 / 2), float32 [B].
 
     Args:
         logits: float32 [B, 3].
-        max_sigma: The greatest sigma.
+        config: A `ZILNLoss` message: `max_sigma`; `max_log_clip_value`, the greatest logarithm; with
+            `return_log_pred_value` the logarithm itself, without bounds.
     """
     chance, mu, raw = tf.unstack(logits, num=3, axis=1)
-    return tf.math.log_sigmoid(chance) + mu + 0.5 * tf.square(held_sigma(raw, max_sigma))
+    sigma = held_sigma(raw, float(config.max_sigma))
+    log = tf.math.log_sigmoid(chance) + mu + 0.5 * tf.square(sigma)
+    if config.return_log_pred_value:
+        return log
+    return tf.exp(tf.clip_by_value(log, LEAST_LOG, float(config.max_log_clip_value)))
 
 
 def build(config: Any, num_class: int) -> Loss:

@@ -8,11 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from hvdrec.losses.base import LossBatch
-from hvdrec.losses.ziln import log_expected_amount
+from hvdrec.losses.ziln import expected_amount
 from hvdrec.models.heads.base import Head, StepRows, Tensors
-
-#: The least logarithm of a prediction.
-LEAST_LOG = -100.0
 
 
 class ZilnHead(Head):
@@ -26,11 +23,8 @@ class ZilnHead(Head):
         With `return_log_pred_value` the logarithm of ``y``, without bounds.
         """
         logits = self.output(outputs, "logits")
-        config = self.config.losses[0].loss.ziln_loss
-        log = log_expected_amount(logits, float(config.max_sigma))[:, tf.newaxis]
-        if not config.return_log_pred_value:
-            log = tf.exp(tf.clip_by_value(log, LEAST_LOG, float(config.max_log_clip_value)))
-        return {"probs": tf.sigmoid(logits[:, :1]), "logits": logits, "y": log}
+        amount = expected_amount(logits, self.config.losses[0].loss.ziln_loss)
+        return {"probs": tf.sigmoid(logits[:, :1]), "logits": logits, "y": amount[:, tf.newaxis]}
 
     def own(self, predictions: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """As metrics read them: ``probs`` and ``y`` [B]."""
