@@ -87,7 +87,7 @@ def id_names(proto: Any) -> dict[str, str]:
 
 
 def _ids(head: HeadConfig) -> Iterator[str]:
-    for config in (*head.losses, *head.distillations):
+    for config in head.all_losses:
         kind = config.loss.WhichOneof("loss_param")
         yield from _named(getattr(config.loss, kind) if kind else None, "session_name")
     for metrics in head.metrics:

@@ -177,7 +177,7 @@ def _of_kind(head: HeadConfig, kind: str) -> list[LossConfig]:
 def _check_loss_names(report: Report, heads: Sequence[HeadConfig]) -> None:
     seen: set[str] = set()
     trained = (head for head in heads if head.trained_by_losses)
-    for config in (each for head in trained for each in (*head.losses, *head.distillations)):
+    for config in (each for head in trained for each in head.all_losses):
         if config.name in seen:
             report.error(config.path, f"two losses are named {config.name!r}; set loss_name")
         seen.add(config.name)

@@ -198,6 +198,11 @@ class HeadConfig:
         return f"_{self.name}" if self.name else ""
 
     @property
+    def all_losses(self) -> tuple[LossConfig | DistillationConfig, ...]:
+        """Its losses, then those by which it learns from a teacher."""
+        return (*self.losses, *self.distillations)
+
+    @property
     def classes(self) -> int:
         """How many classes its probabilities tell apart for metrics: 1 for one probability."""
         return 1 if KINDS[self.kind].one_probability else self.num_class
