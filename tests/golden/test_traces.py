@@ -17,7 +17,6 @@ from golden.easyrec import golden_run, in_last_bit, our_trace, parted
         "simple_multi_task_taobao",
         "expr_feature_taobao",
         "order_calibrate_dbmtl",
-        "dssm_kd_taobao",
         "esmm_taobao",
         "rocket_launching_taobao",
         "lookup_feature",
