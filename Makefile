@@ -67,8 +67,9 @@ SANITIZED_FLAGS := -std=c++17 -O1 -g -fsanitize=$(SANITIZE) -fno-sanitize-recove
   -isystem $(firstword $(wildcard $(VENV)/lib/python3*/site-packages/tensorflow/include)) # Eigen comes with TensorFlow
 sanitized = $(patsubst csrc/kernels/%.cc,$(SANITIZED)/%.o,$(wildcard $(addprefix csrc/kernels/,$(1))))
 SANITIZED_PAIRS := $(call sanitized,base/*.cc pairwise/*.cc)
+SANITIZED_LISTS := $(call sanitized,base/*.cc lists/*.cc)
 SANITIZED_SIMILARITY := $(call sanitized,base/*.cc similarity/*.cc layers/matmul.cc)
-sanitize: $(addprefix $(SANITIZED)/,pairwise_test similarity_test readers_test) ## Run the losses' kernels, and damaged files, under AddressSanitizer and UndefinedBehaviorSanitizer
+sanitize: $(addprefix $(SANITIZED)/,pairwise_test similarity_test lists_test readers_test) ## Run the losses' kernels, and damaged files, under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(SANITIZED)/pairwise_test $(ARGS)
 	$(SANITIZED)/similarity_test $(ARGS)
 	$(SANITIZED)/readers_test
@@ -77,6 +78,7 @@ TWINS := $(SANITIZED)/pairwise_twin_test $(SANITIZED)/similarity_twins_test
 twins: $(TWINS) ## Run the CUDA twins of the losses on an emulated machine, under the same
 	@for twin in $(TWINS); do echo $$twin $(ARGS); $$twin $(ARGS) || exit 1; done
 
+$(SANITIZED)/lists_test: csrc/tests/lists_test.cc $(SANITIZED_LISTS)
 $(SANITIZED)/readers_test: csrc/tests/readers_test.cc $(call sanitized,rows/*.cc)
 $(SANITIZED)/similarity_test: csrc/tests/similarity_test.cc $(SANITIZED_SIMILARITY)
 $(SANITIZED)/pairwise_test $(TWINS): $(SANITIZED)/%: csrc/tests/%.cc $(SANITIZED_PAIRS)

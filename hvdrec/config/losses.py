@@ -17,6 +17,8 @@ class LogitMeaning(enum.Enum):
     VALUE = "y"
     SIGMOID_VALUE = "sigmoid y"
     EMBEDDING = "embedding"
+    #: Three logits: a probability, and an amount where there is one.
+    AMOUNT = "amount"
 
 
 class Labels(enum.Enum):
@@ -36,9 +38,10 @@ class LossSpec:
         given_name: Its name in logs where the config gives none; None: `kind` in small letters.
         param_field: The field of `Loss` with its parameters; None where it has none.
         output: What the logit means.
-        many_classes: Whether it takes a `num_class` above 1.
+        many_classes: Whether it takes any `num_class`.
         labels: Which labels it takes with one class.
         own: Whether only the classes take it whose specs name it.
+        num_class: The one that it takes, where it doesn't take any.
     """
 
     kind: str
@@ -48,6 +51,7 @@ class LossSpec:
     many_classes: bool = False
     labels: Labels = Labels.ANY
     own: bool = False
+    num_class: int = 1
 
     @property
     def name(self) -> str:
@@ -72,6 +76,11 @@ SPECS: dict[str, LossSpec] = {
         LossSpec("PAIRWISE_LOGISTIC_LOSS", param_field="pairwise_logistic_loss"),
         LossSpec("PAIRWISE_FOCAL_LOSS", param_field="pairwise_focal_loss"),
         LossSpec("PAIRWISE_HINGE_LOSS", param_field="pairwise_hinge_loss"),
+        LossSpec("JRC_LOSS", param_field="jrc_loss", num_class=2),
+        LossSpec("LISTWISE_RANK_LOSS", param_field="listwise_rank_loss"),
+        LossSpec("LISTWISE_DISTILL_LOSS", param_field="listwise_distill_loss"),
+        LossSpec("ZILN_LOSS", param_field="ziln_loss", output=LogitMeaning.AMOUNT, num_class=3),
+        LossSpec("ORDER_CALIBRATE_LOSS", own=True),
         LossSpec("SOFTMAX_CROSS_ENTROPY", "cross_entropy_loss", own=True),
         LossSpec("SOFTMAX_CROSS_ENTROPY_WITH_NEGATIVE_MINING", "softmax_loss", "softmax_loss", own=True),
         LossSpec("CIRCLE_LOSS", param_field="circle_loss", output=_EMBEDDING, own=True),
@@ -87,9 +96,44 @@ ERROR_LOSSES = tuple(
 )
 
 
+#: Losses that are no more than their own weight, whatever that of their tower.
+WITHOUT_TOWER_WEIGHT = ("ORDER_CALIBRATE_LOSS",)
+
+#: How JRC_LOSS weighs its two parts.
+JRC_STRATEGIES = ("fixed", "random_uniform", "random_normal", "random_bernoulli", "uncertainty")
+
+#: What the `transform_fn` of list-wise losses may name, by the last part of the dotted path.
+TRANSFORMS = (
+    *("abs", "exp", "expm1", "identity", "log", "log1p"),
+    *("sigmoid", "sign", "sqrt", "square", "tanh"),
+)
+
+#: The losses that `kd` has a form of its own for, with logits, probabilities and a temperature.
+DISTILLATION_FORMS = ("BINARY_CROSS_ENTROPY_LOSS", "KL_DIVERGENCE_LOSS", "CROSS_ENTROPY_LOSS")
+#: The losses that `kd` takes, with the numbers a row of the prediction must have; 0: any.
+DISTILLED_CLASSES = {
+    **dict.fromkeys((*DISTILLATION_FORMS, *ERROR_LOSSES, "CLASSIFICATION"), 0),
+    **dict.fromkeys(
+        (
+            *("BINARY_FOCAL_LOSS", "F1_REWEIGHTED_LOSS"),
+            *("PAIR_WISE_LOSS", "PAIRWISE_FOCAL_LOSS", "PAIRWISE_LOGISTIC_LOSS", "PAIRWISE_HINGE_LOSS"),
+            *("LISTWISE_RANK_LOSS", "LISTWISE_DISTILL_LOSS"),
+        ),
+        1,
+    ),
+    **{kind: SPECS[kind].num_class for kind in ("JRC_LOSS", "ZILN_LOSS")},
+}
+
+
 def loss_type_name(loss_type: int) -> str:
     """The name of a `LossType` value."""
     return str(loss_pb2.LossType.Name(loss_type))
+
+
+def transform_name(path: str) -> str | None:
+    """Which of `TRANSFORMS` a dotted path names, as ``tf.math.log1p``; None: none of them."""
+    short = path.rpartition(".")[2]
+    return short if short in TRANSFORMS and path.startswith((short, "tf.", "math.")) else None
 
 
 def default_name(kind: str) -> str:

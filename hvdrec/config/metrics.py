@@ -54,7 +54,7 @@ def misfit(
         message: Its message in `metrics_set`.
         meanings: What the head's logit means.
         losses: The names of the `LossType` of its losses.
-        num_class: Its number of classes.
+        num_class: How many classes its probabilities tell apart.
 
     Returns:
         The field below the metric that is wrong ("" for the metric itself), and what is wrong.
@@ -63,7 +63,8 @@ def misfit(
     embedding = LogitMeaning.EMBEDDING in meanings
     if needs is Needs.EMBEDDING and not embedding:
         return "", f"needs a loss of embeddings, found {found}"
-    if needs in (Needs.PROBABILITY, Needs.CLASS) and LogitMeaning.PROBABILITY not in meanings:
+    probable = {LogitMeaning.PROBABILITY, LogitMeaning.AMOUNT} & set(meanings)
+    if needs in (Needs.PROBABILITY, Needs.CLASS) and not probable:
         return "", f"needs a loss that gives probabilities, found {found}"
     if needs is Needs.PROBABILITY and num_class > 2:
         return "", f"needs num_class 1 or 2, is {num_class}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from hvdrec.config.models.distillation import heads_of_model
 from hvdrec.config.models.heads import HeadConfig, LabelForm
 from hvdrec.config.models.registry import spec_of
 from hvdrec.config.protos import dataset_pb2
@@ -49,7 +50,7 @@ def heads_of(proto: Any) -> tuple[HeadConfig, ...]:
     Raises:
         ConfigError: There is no such model class.
     """
-    return spec_of(proto.model_config).heads(proto)
+    return heads_of_model(spec_of(proto.model_config), proto)
 
 
 def class_fields(proto: Any) -> tuple[str, ...]:
@@ -86,14 +87,15 @@ def id_names(proto: Any) -> dict[str, str]:
 
 
 def _ids(head: HeadConfig) -> Iterator[str]:
-    for config in head.losses:
+    for config in head.all_losses:
         kind = config.loss.WhichOneof("loss_param")
         yield from _named(getattr(config.loss, kind) if kind else None, "session_name")
     for metrics in head.metrics:
         kind = metrics.WhichOneof("metric")
         yield from _named(getattr(metrics, kind) if kind else None, "uid_field", "session_id_field")
-    if head.task_space is not None and head.task_space.name:
-        yield head.task_space.name
+    for space in (head.task_space, *(config.task_space for config in head.distillations)):
+        if space is not None and space.name:
+            yield space.name
     if head.item:
         yield head.item
 

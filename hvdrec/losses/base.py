@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import tensorflow as tf
 
@@ -70,6 +70,8 @@ class LossBatch:
             equality means anything.
         num_class: C.
         step: int64 scalar, the global step; needed only where a loss draws random numbers.
+        related: float32 [B] each, the logits of the heads that this one builds on.
+        variables: What the loss asked for (`Loss.variables`), by name.
         towers: The users' and items' embeddings, float32 [B, D] each of norm 1, where the model has
             two towers.
         candidates: Users and items, where the model matches them.
@@ -85,6 +87,8 @@ class LossBatch:
     session: Callable[[str], tf.Tensor]
     num_class: int = 1
     step: tf.Tensor | None = None
+    related: tuple[tf.Tensor, ...] = ()
+    variables: Mapping[str, tf.Variable] = dataclasses.field(default_factory=dict)
     towers: tuple[tf.Tensor, tf.Tensor] | None = None
     candidates: Candidates | None = None
     row_sessions: tf.Tensor | None = None
@@ -96,6 +100,28 @@ class LossBatch:
         """The session ids of that name, None where there is no name (all rows are one session)."""
         return self.session(name) if name else None
 
+    def named(self, name: str) -> LossBatch:
+        """The same rows for the loss of that name, whose exchanges with other ranks go by it."""
+        if self.replicas is None:
+            return self
+        return dataclasses.replace(self, replicas=self.replicas.named(name))
+
+
+@dataclasses.dataclass(frozen=True)
+class LossVariable:
+    """A number that a loss learns.
+
+    Attributes:
+        name: By which it asks for it; also the variable's name in checkpoints, with the loss's own name
+            in the place of ``{loss}``, and a model's scope in that of ``{scope}``.
+        shape: Its dimensions.
+        first: Its first value.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    first: float
+
 
 @dataclasses.dataclass(frozen=True)
 class Loss:
@@ -105,7 +131,9 @@ class Loss:
         compute: Gives the float32 scalar of a batch, before any loss weight: exactly 0, with
             finite gradients, for a batch without rows.
         session_name: The feature or field whose equal values make a session, if it needs one.
+        variables: What it learns.
     """
 
     compute: Callable[[LossBatch], tf.Tensor]
     session_name: str | None = None
+    variables: tuple[LossVariable, ...] = ()

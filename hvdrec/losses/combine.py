@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
-from hvdrec.config.losses import LogitMeaning
+from hvdrec.config.losses import ERROR_LOSSES, WITHOUT_TOWER_WEIGHT, LogitMeaning
 from hvdrec.config.models.heads import HeadConfig, LossConfig
 from hvdrec.config.protos import easy_rec_model_pb2
 from hvdrec.errors import ConfigError
@@ -32,6 +32,7 @@ class _Weighted(NamedTuple):
         loss: Computes it.
         weight: The head's weight times its own.
         uncertainty: log sigma^2, where it is learned.
+        variables: What the loss itself learns, by name.
     """
 
     head: int
@@ -39,6 +40,7 @@ class _Weighted(NamedTuple):
     loss: Loss
     weight: float
     uncertainty: tf.Variable | None
+    variables: Mapping[str, tf.Variable]
 
 
 class LossSet(tf.Module):
@@ -72,6 +74,9 @@ class LossSet(tf.Module):
         """
         super().__init__(name="losses")
         self._strategy = strategy
+        by_name = {head.name: number for number, head in enumerate(heads)}
+        self._related = [tuple(by_name[name] for name in head.relations) for head in heads]
+        self._made: set[str] = set()
         self._losses: list[_Weighted] = []
         for number, head in enumerate(heads):
             if head.num_class < 1:
@@ -81,10 +86,13 @@ class LossSet(tf.Module):
                 learned = config.listed and strategy == EasyRecModel.Uncertainty
                 learned = learned and config.loss.learn_loss_weight
                 # EasyRec makes them in the scope of a model of one output, and outside of all otherwise.
-                name = f"{'' if head.name else 'loss/'}{config.name}_loss_weight"
+                scope = "" if head.name else "loss/"
+                name = f"{scope}{config.name}_loss_weight"
                 variable = create_variable(name, (), 0.0) if learned else None
-                weight = float(head.weight) * float(config.loss.weight)
-                self._losses.append(_Weighted(number, config, loss, weight, variable))
+                own = config.kind in WITHOUT_TOWER_WEIGHT
+                weight = float(config.loss.weight) * (1.0 if own else float(head.weight))
+                named = self._variables(scope, config.name, loss, create_variable)
+                self._losses.append(_Weighted(number, config, loss, weight, variable, named))
             _check(head)
         self.names = tuple(each.config.name for each in self._losses)
         _check_names([each.config for each in self._losses])
@@ -107,8 +115,25 @@ class LossSet(tf.Module):
         found = {}
         for each in self._losses:
             name = each.config.name
-            value = each.loss.compute(_named(batches[each.head], name))
+            batch = dataclasses.replace(batches[each.head].named(name), variables=each.variables)
+            if self._related[each.head]:
+                related = tuple(batches[i].logits for i in self._related[each.head])
+                batch = dataclasses.replace(batch, related=related)
+            value = each.loss.compute(batch)
             found[name] = next(factors) * value if self._is_drawn(each) else _weighted(each, value)
+        return found
+
+    def _variables(
+        self, scope: str, loss_name: str, loss: Loss, create: CreateVariable
+    ) -> dict[str, tf.Variable]:
+        """Makes what a loss learns, by the loss's own name where another has taken EasyRec's."""
+        found = {}
+        for each in loss.variables:
+            name = each.name.format(scope=scope, loss=loss_name)
+            if name in self._made:
+                name = f"{loss_name}/{name.rpartition('/')[2]}"
+            self._made.add(name)
+            found[each.name] = create(name, each.shape, each.first)
         return found
 
     def _is_drawn(self, each: _Weighted) -> bool:
@@ -127,14 +152,8 @@ def _weighted(each: _Weighted, value: tf.Tensor) -> tf.Tensor:
     u = each.uncertainty
     if u is None:
         return value * each.weight
-    squared = registry.spec(each.config.loss.loss_type).output is not LogitMeaning.PROBABILITY
+    squared = each.config.kind in ERROR_LOSSES
     return (0.5 if squared else 1.0) * tf.exp(-u) * value + 0.5 * u
-
-
-def _named(batch: LossBatch, name: str) -> LossBatch:
-    if batch.replicas is None:
-        return batch
-    return dataclasses.replace(batch, replicas=batch.replicas.named(name))
 
 
 def _build(config: LossConfig, num_class: int) -> Loss:

@@ -14,14 +14,18 @@ from hvdrec.losses import (
     cross_entropy,
     f1_reweighted,
     focal,
+    jrc,
     l2,
+    listwise,
     multi_similarity_loss,
+    order_calibrate,
     pair_wise_loss,
     pairwise_focal_loss,
     pairwise_hinge_loss,
     pairwise_logistic_loss,
     softmax_cross_entropy,
     softmax_negative_mining,
+    ziln,
 )
 from hvdrec.losses.base import Loss
 
@@ -40,6 +44,11 @@ BUILDERS: dict[str, Callable[[Any, int], Loss]] = {
     "PAIRWISE_LOGISTIC_LOSS": pairwise_logistic_loss.build,
     "PAIRWISE_FOCAL_LOSS": pairwise_focal_loss.build,
     "PAIRWISE_HINGE_LOSS": pairwise_hinge_loss.build,
+    "JRC_LOSS": jrc.build,
+    "LISTWISE_RANK_LOSS": listwise.build_rank,
+    "LISTWISE_DISTILL_LOSS": listwise.build_distill,
+    "ZILN_LOSS": ziln.build,
+    "ORDER_CALIBRATE_LOSS": order_calibrate.build,
     "SOFTMAX_CROSS_ENTROPY": softmax_cross_entropy.build,
     "SOFTMAX_CROSS_ENTROPY_WITH_NEGATIVE_MINING": softmax_negative_mining.build,
     "CIRCLE_LOSS": circle_loss.build,
@@ -81,8 +90,10 @@ def build(config: loss_pb2.Loss, num_class: int) -> Loss:
     """
     found = spec(config.loss_type)
     type_name = found.kind
-    if num_class > 1 and not found.many_classes:
-        raise ConfigError(f"loss_type: {type_name} needs num_class: 1, but num_class is {num_class}")
+    if num_class != found.num_class and not found.many_classes:
+        raise ConfigError(
+            f"loss_type: {type_name} needs num_class: {found.num_class}, but num_class is {num_class}"
+        )
     given = config.WhichOneof("loss_param")
     if found.param_field is None:
         return BUILDERS[type_name](None, num_class)

@@ -18,7 +18,9 @@ class TermBatch:
         outputs: What the model's `forward` gave, by name.
         heads: What the losses of each head see (labels, weights, logits), by the head's name.
         added: The losses that layers added, by name, float32 scalars.
-        label: Gives the label of that field, float32 [B].
+        label: Gives the label of that field, float32 [B] (or [B, label_dim]).
+        prediction: Gives the prediction of that name, as it is outside.
+        arrays: The packed batch.
         training: False in evaluation.
     """
 
@@ -26,6 +28,8 @@ class TermBatch:
     heads: Mapping[str, LossBatch]
     added: Mapping[str, tf.Tensor]
     label: Callable[[str], tf.Tensor]
+    prediction: Callable[[str], tf.Tensor]
+    arrays: Mapping[str, tf.Tensor]
     training: bool
 
 
@@ -38,8 +42,10 @@ class LossTerm:
         compute: Gives the float32 scalar, all weights in it: a mean over the rows, and exactly 0
             with finite gradients where there are none.
         training_only: Whether evaluations go without.
+        summed: Whether it is a sum over the rows: then the ranks' are added up as they are.
     """
 
     name: str
     compute: Callable[[TermBatch], tf.Tensor]
     training_only: bool = False
+    summed: bool = False

@@ -18,7 +18,7 @@ class Task:
 
     Attributes:
         loss_types: `LossType` values of its losses.
-        num_class: Number of classes.
+        num_class: Number of classes whose probabilities it predicts.
         has_interests: Whether users have several vectors.
     """
 
@@ -29,12 +29,13 @@ class Task:
     @classmethod
     def of(cls, head: HeadConfig) -> Task:
         """What one of a model's heads is trained for."""
-        return cls(head.loss_types, head.num_class, head.kind == "interests")
+        return cls(head.loss_types, head.classes, head.kind == "interests")
 
     @property
     def has_one_probability(self) -> bool:
         """Whether each row has one probability of being positive."""
-        return LogitMeaning.PROBABILITY in outputs(self.loss_types) and self.num_class <= 2
+        probable = {LogitMeaning.PROBABILITY, LogitMeaning.AMOUNT} & outputs(self.loss_types)
+        return bool(probable) and self.num_class <= 2
 
     @property
     def has_embedding(self) -> bool:
@@ -49,7 +50,8 @@ class Task:
     @property
     def value_name(self) -> str:
         """The prediction that errors are taken of: ``y``, or ``probs`` where there is no ``y``."""
-        regression = outputs(self.loss_types) & {LogitMeaning.VALUE, LogitMeaning.SIGMOID_VALUE}
+        values = {LogitMeaning.VALUE, LogitMeaning.SIGMOID_VALUE, LogitMeaning.AMOUNT}
+        regression = outputs(self.loss_types) & values
         return "y" if regression else "probs"
 
     def need_fit(self, metric: str, message: Any) -> None:

@@ -21,10 +21,11 @@ from hvdrec.layers.placement import HERE, Placement
 from hvdrec.layers.variables import VariableStore
 from hvdrec.losses.base import Replicas
 from hvdrec.losses.combine import LossSet
+from hvdrec.losses.distillation import distillation_terms
 from hvdrec.losses.terms import LossTerm, TermBatch
 from hvdrec.models.base import ModelBuild, kernel_l2
 from hvdrec.models.group_layers import GroupLayers
-from hvdrec.models.heads.base import StepRows
+from hvdrec.models.heads.base import StepRows, space_factor
 from hvdrec.models.heads.registry import build_head
 from hvdrec.models.inputs import ModelInputs
 from hvdrec.models.matching import MatchingModel
@@ -79,7 +80,11 @@ class Recommender(tf.Module):
         self.group_layers = GroupLayers(plan, self.store, kernel_l2(config), _dropout(config))
         self.model = build_model(ModelBuild(config, plan, self.store, heads))
         self.loss_set = LossSet(heads, config.loss_weight_strategy, self._loss_variable)
-        self.terms = [*self.model.loss_terms(), *self._added_terms()]
+        self.terms = [
+            *self.model.loss_terms(),
+            *distillation_terms(heads, lambda space, batch: space_factor(space, batch.arrays)),
+            *self._added_terms(),
+        ]
         self._check_terms()
         weights = sum(math.prod(v.shape) for v in self.dense_trainable)
         #: Which implementations the job runs.
@@ -120,6 +125,11 @@ class Recommender(tf.Module):
         terms = (term.name for term in self.terms if training or not term.training_only)
         return (*self.loss_set.names, *terms)
 
+    @property
+    def summed_losses(self) -> frozenset[str]:
+        """The names of those that are sums over the rows; all others are means."""
+        return frozenset(term.name for term in self.terms if term.summed)
+
     def _added_terms(self) -> list[LossTerm]:
         """The losses that layers add, as terms."""
 
@@ -153,6 +163,8 @@ class Recommender(tf.Module):
             outputs=output.outputs,
             heads={head.config.name: each for head, each in zip(self.heads, batches, strict=True)},
             label=lambda name: batch[f"label/{name}"],
+            prediction=lambda name: self.predictions(output)[name],
+            arrays=batch,
             added=output.added,
             training=training,
         )

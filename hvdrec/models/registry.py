@@ -14,6 +14,7 @@ from hvdrec.models.dlrm import DLRM
 from hvdrec.models.dropoutnet import DropoutNet
 from hvdrec.models.dssm import DSSM
 from hvdrec.models.dssm_senet import DSSM_SENet
+from hvdrec.models.esmm import ESMM
 from hvdrec.models.fm import FM
 from hvdrec.models.match_model import MatchModel
 from hvdrec.models.mind import MIND
@@ -25,6 +26,7 @@ from hvdrec.models.multi_tower_din import MultiTowerDIN
 from hvdrec.models.pdn import PDN
 from hvdrec.models.ple import PLE
 from hvdrec.models.rank_model import RankModel
+from hvdrec.models.rocket_launching import RocketLaunching
 from hvdrec.models.simple_multi_task import SimpleMultiTask
 from hvdrec.models.wide_and_deep import WideAndDeep
 
@@ -40,6 +42,7 @@ MODELS: dict[str, type[Model]] = {
     "MIND": MIND,
     "DeepFM": DeepFM,
     "DropoutNet": DropoutNet,
+    "ESMM": ESMM,
     "FM": FM,
     "MMoE": MMoE,
     "MatchModel": MatchModel,
@@ -50,6 +53,7 @@ MODELS: dict[str, type[Model]] = {
     "PDN": PDN,
     "PLE": PLE,
     "RankModel": RankModel,
+    "RocketLaunching": RocketLaunching,
     "SimpleMultiTask": SimpleMultiTask,
     "WideAndDeep": WideAndDeep,
 }

@@ -29,6 +29,7 @@ class Policy:
         pair_wise: Of PAIR_WISE_LOSS over one rank's rows, in EasyRec's order of rounding like the
             layers where the pairs of a batch are few.
         pairs: Of the other losses over pairs.
+        lists: Of the losses over sessions.
         similarities: Of the losses of embeddings.
         optimizers: Of updates; servers have TensorFlow's operations only.
         norms: Of the gradients' norm.
@@ -38,6 +39,7 @@ class Policy:
     dense_layers: str
     pair_wise: str
     pairs: str
+    lists: str
     similarities: str
     optimizers: str
     norms: str
@@ -88,6 +90,7 @@ def resolve(dense_weights: int = LARGE, batch_size: int = FEW_ROWS + 1, own_kern
         dense_layers=layers,
         pair_wise=TENSORFLOW if few else named or NATIVE,
         pairs=named or NATIVE,
+        lists=named or NATIVE,
         similarities=general,
         optimizers=general if own_kernels else TENSORFLOW,
         norms=general,

@@ -10,6 +10,12 @@ from golden.easyrec import golden_run, numbers, our_predictions
 
 #: Every run whose model class is here.
 RUNS = (
+    "deepfm_multi_cls",
+    "dssm_kd_taobao",
+    "order_calibrate_dbmtl",
+    "esmm_taobao",
+    "rocket_launching_taobao",
+    "rocket_launching_feature_taobao",
     "kv_tag",
     "sample_weight",
     "two_optimizers",

@@ -39,7 +39,20 @@ CONFIGS = (
     "loss_type: PAIRWISE_HINGE_LOSS",
     "loss_type: PAIRWISE_HINGE_LOSS pairwise_hinge_loss "
     "{ session_name: 'user' ohem_ratio: 0.5 use_label_margin: false margin: 0.5 }",
+    "loss_type: LISTWISE_RANK_LOSS",
+    "loss_type: LISTWISE_RANK_LOSS listwise_rank_loss "
+    "{ session_name: 'user' temperature: 2 label_is_logits: true transform_fn: 'tf.math.tanh' }",
+    "loss_type: LISTWISE_DISTILL_LOSS",
+    "loss_type: LISTWISE_DISTILL_LOSS listwise_distill_loss "
+    "{ session_name: 'user' temperature: 2 label_clip_max_value: 10 }",
 )
+#: Those of several logits, with how many.
+OF_SEVERAL = {
+    "loss_type: JRC_LOSS jrc_loss { session_name: 'user' alpha: 0.3 same_label_loss: false }": 2,
+    "loss_type: ZILN_LOSS ziln_loss { max_sigma: 3 }": 3,
+}
+#: Those of a head beside others.
+OF_TOWERS = ("loss_type: ORDER_CALIBRATE_LOSS",)
 
 
 def parse(text: str) -> loss_pb2.Loss:
@@ -57,12 +70,13 @@ def value_and_gradient(
     weights: Any = None,
     sessions: Any = None,
     num_class: int = 1,
+    of_amounts: bool = False,
 ) -> tuple[float, np.ndarray]:
     """The loss and its gradient by the logits."""
     tensor = tf.constant(logits, tf.float32)
     batch = LossBatch(
         logits=tensor,
-        labels=tf.constant(labels, tf.float32 if num_class == 1 else tf.int32),
+        labels=tf.constant(labels, tf.float32 if num_class == 1 or of_amounts else tf.int32),
         weights=None if weights is None else tf.constant(weights, tf.float32),
         session=lambda name: tf.constant(sessions, tf.int64),
         num_class=num_class,

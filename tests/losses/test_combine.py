@@ -168,7 +168,7 @@ def test_random_weights_follow_the_step_inside_a_graph() -> None:
             "losses { loss_type: CLASSIFICATION } losses { loss_type: PAIR_WISE_LOSS pairwise_loss { temperature: -1 } }",
             r"model_config\.losses\[1\]\.pairwise_loss\.temperature: -1",
         ),
-        ("loss_type: ZILN_LOSS", r"model_config\.loss_type: ZILN_LOSS is not supported"),
+        ("loss_type: ZILN_LOSS", r"model_config\.loss_type: ZILN_LOSS needs num_class: 3"),
         (
             'losses { loss_type: L2_LOSS } losses { loss_type: SIGMOID_L2_LOSS loss_name: "s" }',
             "L2_LOSS and SIGMOID_L2_LOSS",

@@ -31,6 +31,8 @@ FORMS = (
     "loss_type: PAIRWISE_HINGE_LOSS pairwise_hinge_loss { %s }",
     "loss_type: PAIRWISE_HINGE_LOSS pairwise_hinge_loss "
     "{ session_name: 'user' ohem_ratio: 0.5 use_label_margin: false %s }",
+    "loss_type: LISTWISE_RANK_LOSS listwise_rank_loss { session_name: 'user' temperature: 2 %s }",
+    "loss_type: LISTWISE_DISTILL_LOSS listwise_distill_loss { session_name: 'user' %s }",
 )
 CROSS = "cross_replica: true"
 

@@ -50,17 +50,20 @@ N, T = NATIVE, TENSORFLOW
 )
 @pytest.mark.usefixtures("asked", "gpu")
 def test_decisions(weights: int, rows: int, own: bool, expected: tuple[str, ...]) -> None:
-    assert _told(resolve(weights, rows, own)) == expected
+    policy = resolve(weights, rows, own)
+    assert _told(policy) == expected
+    # Lists go as pairs do.
+    assert policy.lists == policy.pairs
 
 
 @pytest.mark.parametrize(("asked", "gpu"), [("", False)], indirect=True)
 @pytest.mark.usefixtures("asked", "gpu")
 def test_it_says_what_and_why() -> None:
     assert str(resolve()) == (
-        "operations: native for dense layers, pair wise, pairs, similarities, optimizers, norms"
+        "operations: native for dense layers, pair wise, pairs, lists, similarities, optimizers, norms"
     )
     assert str(resolve(64, 128, own_kernels=False)) == (
-        "operations: native for pairs, similarities, norms; TensorFlow's for dense layers, pair wise, optimizers "
+        "operations: native for pairs, lists, similarities, norms; TensorFlow's for dense layers, pair wise, optimizers "
         "(64 dense weights: rounded as EasyRec does; updates run on servers)"
     )
 

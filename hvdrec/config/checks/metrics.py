@@ -53,7 +53,7 @@ def check_metrics(report: Report, spec: ModelSpec, head: HeadConfig) -> None:
 
 def _check_fit(report: Report, head: HeadConfig, message: Any, name: str, path: str) -> None:
     losses = [config.kind for config in head.losses]
-    found = misfit(name, message, meanings(losses), losses, head.num_class)
+    found = misfit(name, message, meanings(losses), losses, head.classes)
     if found is not None:
         report.error(join(path, found[0]) if found[0] else path, found[1])
 

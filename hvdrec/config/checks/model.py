@@ -9,9 +9,10 @@ from typing import Any
 from hvdrec.config import activations, support
 from hvdrec.config.checks.metrics import check_metrics
 from hvdrec.config.expand import feature_list, feature_name
-from hvdrec.config.losses import ERROR_LOSSES
+from hvdrec.config.losses import ERROR_LOSSES, JRC_STRATEGIES, TRANSFORMS, transform_name
 from hvdrec.config.losses import SPECS as LOSSES
 from hvdrec.config.models.check import GROUPS, ModelCheck, check_id_column
+from hvdrec.config.models.distillation import check_distillations, heads_of_model
 from hvdrec.config.models.heads import HeadConfig, LossConfig
 from hvdrec.config.models.registry import SPECS, TO_COME, classes_with_backbones
 from hvdrec.config.models.spec import ModelSpec
@@ -46,11 +47,12 @@ def check_model(report: Report) -> None:
         spec.check(ModelCheck(report, model, block, path, groups))
     # Losses and metrics are checked even where the class is wrong.
     known = spec or ModelSpec()
-    heads = known.heads(proto)
+    heads = heads_of_model(known, proto)
     uncertain = enum_name(model, "loss_weight_strategy") == "Uncertainty"
     for head in heads:
         _check_losses(report, known, head, uncertain)
         check_metrics(report, known, head)
+    check_distillations(ModelCheck(report, model, model, _PATH, groups), known, heads)
     _check_loss_names(report, heads)
 
 
@@ -151,18 +153,36 @@ def _check_losses(report: Report, spec: ModelSpec, head: HeadConfig, uncertain: 
                 f"does not belong to {config.kind}; its parameters go into {wanted}",
             )
         elif block is not None:
-            _check_session(report, getattr(config.loss, block), f"{config.path}.{block}")
+            _check_parameters(report, getattr(config.loss, block), f"{config.path}.{block}")
         if config.loss.learn_loss_weight and not uncertain:
             report.warn(
                 f"{config.path}.learn_loss_weight", "has no effect without loss_weight_strategy: Uncertainty"
             )
-    if {config.kind for config in head.losses} >= set(ERROR_LOSSES):
+    kinds = {config.kind for config in head.losses}
+    if "JRC_LOSS" in kinds and not all(
+        config.loss.jrc_loss.session_name for config in _of_kind(head, "JRC_LOSS")
+    ):
+        report.error(
+            f"{head.path}.losses",
+            'JRC_LOSS needs jrc_loss { session_name: "..." }, the feature or field whose rows compete',
+        )
+    if "ZILN_LOSS" in kinds and len(kinds) > 1:
+        report.error(
+            f"{head.path}.losses",
+            f"ZILN_LOSS takes amounts as labels; remove {listed(sorted(kinds - {'ZILN_LOSS'}))}",
+        )
+    if kinds >= set(ERROR_LOSSES):
         report.error(f"{head.path}.losses", f"{listed(ERROR_LOSSES)} give y two meanings; keep one of them")
+
+
+def _of_kind(head: HeadConfig, kind: str) -> list[LossConfig]:
+    return [config for config in head.losses if config.kind == kind]
 
 
 def _check_loss_names(report: Report, heads: Sequence[HeadConfig]) -> None:
     seen: set[str] = set()
-    for config in (each for head in heads for each in head.losses):
+    trained = (head for head in heads if head.trained_by_losses)
+    for config in (each for head in trained for each in head.all_losses):
         if config.name in seen:
             report.error(config.path, f"two losses are named {config.name!r}; set loss_name")
         seen.add(config.name)
@@ -178,10 +198,22 @@ def _check_loss_type(report: Report, spec: ModelSpec, head: HeadConfig, config: 
     refused = support.unsupported(config.kind, (*support.LOSSES, *spec.extra_losses))
     if refused:
         report.error(path, refused)
-    elif not LOSSES[config.kind].many_classes and head.num_class != 1:
-        report.error(path, f"{config.kind} is for num_class: 1, is {head.num_class}")
+    elif not LOSSES[config.kind].many_classes and head.num_class != LOSSES[config.kind].num_class:
+        wanted = LOSSES[config.kind].num_class
+        report.error(path, f"{config.kind} is for num_class: {wanted}, is {head.num_class}")
 
 
-def _check_session(report: Report, parameters: Any, path: str) -> None:
-    if "session_name" in parameters.DESCRIPTOR.fields_by_name and parameters.session_name:
+def _check_parameters(report: Report, parameters: Any, path: str) -> None:
+    fields = parameters.DESCRIPTOR.fields_by_name
+    if "session_name" in fields and parameters.session_name:
         check_id_column(report, parameters.session_name, f"{path}.session_name")
+    if "transform_fn" in fields and parameters.transform_fn:
+        name = parameters.transform_fn
+        if transform_name(name) is None:
+            known = ", ".join(f"tf.math.{each}" for each in TRANSFORMS if each != "identity")
+            report.error(f"{path}.transform_fn", f"{name!r} is not known; use one of {known}")
+    if "loss_weight_strategy" in fields and parameters.loss_weight_strategy not in JRC_STRATEGIES:
+        report.error(
+            f"{path}.loss_weight_strategy",
+            f"{parameters.loss_weight_strategy!r} is not one of {', '.join(JRC_STRATEGIES)}",
+        )

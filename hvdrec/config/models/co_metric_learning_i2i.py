@@ -23,6 +23,7 @@ class CoMetricLearningI2ISpec(ModelSpec):
     name = "CoMetricLearningI2I"
     block = "metric_learning"
     kinds = ("embedding",)
+    distils = False
     only_losses = tuple(_BLOCKS)
     ignored = {
         "CoMetricLearningI2I.item_id": _UNREAD,

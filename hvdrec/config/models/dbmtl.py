@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hvdrec.config.models.check import ModelCheck
-from hvdrec.config.models.multi_task import MultiTaskSpec, check_relations, tower_ranges
+from hvdrec.config.models.multi_task import ORDER_CALIBRATE, MultiTaskSpec, check_relations, tower_ranges
 
 _NOT_YET = "is not supported yet; use bottom_dnn"
 
@@ -13,6 +13,7 @@ class DBMTLSpec(MultiTaskSpec):
 
     name = "DBMTL"
     block = "dbmtl"
+    extra_losses = (ORDER_CALIBRATE,)
     ranges = tower_ranges("BayesTaskTower")
     refused = {"DBMTL.bottom_cmbf": _NOT_YET, "DBMTL.bottom_uniter": _NOT_YET}
 

@@ -24,6 +24,7 @@ class DropoutNetSpec(ModelSpec):
     name = "DropoutNet"
     block = "dropoutnet"
     kinds = ("two_towers",)
+    distils = False
     extra_losses = (NEGATIVE_MINING,)
     ranges = {
         "DropoutNet.user_dropout_rate": BELOW_1,

@@ -30,17 +30,31 @@ class HeadKind:
         label: How their label is packed.
         metrics: What `metrics_set` may ask for; None: all that no other kind has for itself.
         own_metrics: Those that only this kind has.
+        distilled: The predictions that knowledge distillation (`kd`) can draw to a teacher's.
+        one_probability: Whether rows have one probability whatever `num_class` is.
+        class_last: Whether the suffix stands before what follows the first word: ``probs_ctr_1``.
     """
 
     label: LabelForm
     metrics: tuple[str, ...] | None = None
     own_metrics: tuple[str, ...] = ()
+    distilled: tuple[str, ...] = ()
+    one_probability: bool = False
+    class_last: bool = False
 
 
 #: The kinds of heads; `hvdrec.models.heads.registry` has their code.
 KINDS = {
-    "logit": HeadKind(LabelForm.NUMBER),
-    "softmax": HeadKind(LabelForm.CLASS),
+    "logit": HeadKind(LabelForm.NUMBER, distilled=("logits", "probs", "y")),
+    "softmax": HeadKind(
+        LabelForm.CLASS,
+        distilled=("logits", "probs", "logits_y", "probs_y", "logits_1", "probs_1"),
+        class_last=True,
+    ),
+    "jrc": HeadKind(LabelForm.CLASS, distilled=("logits", "pos_logits", "probs"), one_probability=True),
+    "ziln": HeadKind(LabelForm.NUMBER, distilled=("logits",), one_probability=True),
+    "product": HeadKind(LabelForm.NUMBER),
+    "after_click": HeadKind(LabelForm.NUMBER),
     "two_towers": HeadKind(LabelForm.NUMBER),
     "match": HeadKind(LabelForm.NUMBER, metrics=("recall_at_topk",)),
     "interests": HeadKind(LabelForm.NUMBER, metrics=("recall_at_topk",)),
@@ -50,6 +64,10 @@ KINDS = {
         own_metrics=("precision_at_topk",),
     ),
 }
+
+
+#: The losses whose heads are of a kind of their own.
+KIND_OF_LOSS = {"JRC_LOSS": "jrc", "ZILN_LOSS": "ziln"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,6 +112,42 @@ class TaskSpace:
 
 
 @dataclasses.dataclass(frozen=True)
+class DistillationConfig:
+    """An element of `kd`: one of a head's predictions is drawn to a teacher's, a soft label.
+
+    Attributes:
+        name: Of the loss, in logs and in evaluations.
+        loss: The `Loss` message of its type and parameters.
+        prediction: Which of the head's predictions, without the suffix.
+        label: The label field with the teacher's.
+        width: Numbers a row of both has.
+        prediction_is_logits: Whether the prediction is one of logits, not of probabilities.
+        label_is_logits: Whether the teacher's are.
+        temperature: Divides both logits.
+        weight: The factor of the loss.
+        task_space: Which rows count more or less, if any.
+        path: Of the element.
+    """
+
+    name: str
+    loss: Any
+    prediction: str
+    label: str
+    width: int
+    prediction_is_logits: bool
+    label_is_logits: bool
+    temperature: float
+    weight: float
+    task_space: TaskSpace | None
+    path: str
+
+    @property
+    def kind(self) -> str:
+        """The name of its `LossType`."""
+        return loss_type_name(self.loss.loss_type)
+
+
+@dataclasses.dataclass(frozen=True)
 class HeadConfig:
     """One output of a model.
 
@@ -113,6 +167,10 @@ class HeadConfig:
         item: The feature or field whose equal values are one item, where rows compare items.
         trained_by_losses: Whether the losses train it. Where not, they only say what its output means,
             and the model's own terms (`hvdrec.losses.terms.LossTerm`) train it.
+        relations: The heads it builds on, by name: it is to predict no more than they do.
+        of: The heads it is made of, by name, where its kind is.
+        gate: The label field of the click, where its kind looks at what follows one.
+        distillations: Which of its predictions are drawn to a teacher's.
     """
 
     kind: str
@@ -129,11 +187,32 @@ class HeadConfig:
     session: str = ""
     item: str = ""
     trained_by_losses: bool = True
+    relations: tuple[str, ...] = ()
+    of: tuple[str, ...] = ()
+    gate: str = ""
+    distillations: tuple[DistillationConfig, ...] = ()
 
     @property
     def suffix(self) -> str:
         """What follows the names of its predictions and metrics."""
         return f"_{self.name}" if self.name else ""
+
+    @property
+    def all_losses(self) -> tuple[LossConfig | DistillationConfig, ...]:
+        """Its losses, then those by which it learns from a teacher."""
+        return (*self.losses, *self.distillations)
+
+    @property
+    def classes(self) -> int:
+        """How many classes its probabilities tell apart for metrics: 1 for one probability."""
+        return 1 if KINDS[self.kind].one_probability else self.num_class
+
+    def named(self, name: str) -> str:
+        """The name a prediction has outside, as ``probs_ctr``."""
+        if not KINDS[self.kind].class_last:
+            return f"{name}{self.suffix}"
+        first, _, of_class = name.partition("_")
+        return f"{first}{self.suffix}{'_' if of_class else ''}{of_class}"
 
     @property
     def label_form(self) -> LabelForm:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from hvdrec.config.losses import ERROR_LOSSES, default_name
 from hvdrec.config.models.check import PATH, ModelCheck
-from hvdrec.config.models.heads import HeadConfig, TaskSpace, loss_configs
+from hvdrec.config.models.heads import HeadConfig, LossConfig, TaskSpace, loss_configs
 from hvdrec.config.models.spec import ModelSpec
-from hvdrec.config.names import enum_name
+from hvdrec.config.names import enum_name, listed
 from hvdrec.config.ranges import AT_LEAST_0, AT_LEAST_1, Range
 
+ORDER_CALIBRATE = "ORDER_CALIBRATE_LOSS"
 _TOWERS_OWN = "has no effect: each tower has its own"
 #: EasyRec takes a `loss_name` of these as it is, without the tower's name.
 _NAMED_AS_GIVEN = ("CLASSIFICATION", *ERROR_LOSSES)
@@ -65,18 +66,26 @@ class MultiTaskSpec(ModelSpec):
             for loss in tower.losses
             if enum_name(loss, "loss_type") in _NAMED_AS_GIVEN
         )
-        return tuple(self._head(proto, i, path, tower, given) for i, (path, tower) in enumerate(towers))
+        ordered = sum(_is_ordered(tower) for _, tower in towers)
+        return tuple(
+            self._head(proto, i, path, tower, given, ordered > 1) for i, (path, tower) in enumerate(towers)
+        )
 
-    def _head(self, proto: Any, number: int, path: str, tower: Any, given: Counter[str]) -> HeadConfig:
+    def _head(
+        self, proto: Any, number: int, path: str, tower: Any, given: Counter[str], several: bool
+    ) -> HeadConfig:
         def name(kind: str, written: str) -> str:
             if written and kind in _NAMED_AS_GIVEN and given[written] == 1:
                 return written
+            # EasyRec's key, under which only one tower's loss can be.
+            if kind == ORDER_CALIBRATE and not several:
+                return written or default_name(kind)
             return f"{written or default_name(kind)}_{tower.tower_name}"
 
         return HeadConfig(
             kind=self.kind_of(tower),
             label=tower.label_name or next(iter(proto.data_config.label_fields[number:]), ""),
-            losses=loss_configs(tower, path, name),
+            losses=_that_act(loss_configs(tower, path, name), tower),
             num_class=int(tower.num_class),
             name=tower.tower_name,
             path=path,
@@ -85,6 +94,7 @@ class MultiTaskSpec(ModelSpec):
             task_space=_task_space(tower),
             metrics=tuple(tower.metrics_set),
             metrics_path=f"{path}.metrics_set",
+            relations=tuple(getattr(tower, "relation_tower_names", ())) if _is_ordered(tower) else (),
         )
 
     def check(self, check: ModelCheck) -> None:
@@ -108,7 +118,45 @@ class MultiTaskSpec(ModelSpec):
                     f"is missing, and data_config.label_fields has no label number {number + 1}",
                 )
             _check_task_space(check, path, tower)
+            _check_order(check, path, tower, {name: each for _, each in towers for name in [each.tower_name]})
         _warn_of_what_is_shared(check)
+
+
+def _is_ordered(tower: Any) -> bool:
+    """Whether it is to predict no more than the towers it builds on."""
+    kinds = [enum_name(loss, "loss_type") for loss in tower.losses]
+    return ORDER_CALIBRATE in kinds and bool(getattr(tower, "relation_tower_names", ()))
+
+
+def _that_act(losses: tuple[LossConfig, ...], tower: Any) -> tuple[LossConfig, ...]:
+    """Without the order of a tower that builds on none, as in EasyRec."""
+    if not hasattr(tower, "relation_tower_names") or tower.relation_tower_names:
+        return losses
+    return tuple(config for config in losses if config.kind != ORDER_CALIBRATE)
+
+
+def _check_order(check: ModelCheck, path: str, tower: Any, towers: Mapping[str, Any]) -> None:
+    """A tower with ORDER_CALIBRATE_LOSS has another loss, and one probability as those it builds on have."""
+    kinds = [enum_name(loss, "loss_type") for loss in tower.losses] or [enum_name(tower, "loss_type")]
+    places = [f"{path}.losses[{i}]" for i, kind in enumerate(kinds) if kind == ORDER_CALIBRATE]
+    if ORDER_CALIBRATE not in kinds or not hasattr(tower, "relation_tower_names"):
+        return
+    where = places[0] if tower.losses else f"{path}.loss_type"
+    if set(kinds) == {ORDER_CALIBRATE}:
+        check.error(
+            where, f"{ORDER_CALIBRATE} needs a loss beside it in losses, by which the tower learns its label"
+        )
+    elif not tower.relation_tower_names:
+        check.report.warn(where, "has no effect without relation_tower_names, as in EasyRec")
+    for each in (tower, *(towers[name] for name in tower.relation_tower_names if name in towers)):
+        own = {enum_name(loss, "loss_type") for loss in each.losses} or {enum_name(each, "loss_type")}
+        if tower.relation_tower_names and each.num_class != 1:
+            check.error(where, f"needs num_class 1 in tower {each.tower_name!r}, is {each.num_class}")
+        if tower.relation_tower_names and own <= {*ERROR_LOSSES, ORDER_CALIBRATE}:
+            check.error(
+                where,
+                f"tower {each.tower_name!r} has no probability to compare; it has {listed(sorted(own))}",
+            )
 
 
 def _task_space(tower: Any) -> TaskSpace | None:

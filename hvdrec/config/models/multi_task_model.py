@@ -6,13 +6,14 @@ from hvdrec.config.backbone.check import Described
 from hvdrec.config.layers.shapes import described as shown
 from hvdrec.config.models.backbone import BackboneSpec
 from hvdrec.config.models.check import PATH, ModelCheck
-from hvdrec.config.models.multi_task import MultiTaskSpec, check_relations, tower_ranges
+from hvdrec.config.models.multi_task import ORDER_CALIBRATE, MultiTaskSpec, check_relations, tower_ranges
 
 
 class MultiTaskModelSpec(BackboneSpec, MultiTaskSpec):
     """A `backbone` that gives one input for all towers or one for each, and `task_towers`."""
 
     name = "MultiTaskModel"
+    extra_losses = (ORDER_CALIBRATE,)
     needs = {}
     order = ()
     ranges = tower_ranges("BayesTaskTower")

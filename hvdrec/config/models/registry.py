@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hvdrec.config.losses import SPECS as LOSSES
 from hvdrec.config.models.autoint import AutoIntSpec
 from hvdrec.config.models.co_metric_learning_i2i import CoMetricLearningI2ISpec
 from hvdrec.config.models.dat import DATSpec
@@ -14,6 +15,7 @@ from hvdrec.config.models.dlrm import DLRMSpec
 from hvdrec.config.models.dropoutnet import DropoutNetSpec
 from hvdrec.config.models.dssm import DSSMSpec
 from hvdrec.config.models.dssm_senet import DSSMSENetSpec
+from hvdrec.config.models.esmm import ESMMSpec
 from hvdrec.config.models.fm import FMSpec
 from hvdrec.config.models.match_model import MatchModelSpec
 from hvdrec.config.models.mind import MINDSpec
@@ -25,6 +27,7 @@ from hvdrec.config.models.multi_tower_din import MultiTowerDINSpec
 from hvdrec.config.models.pdn import PDNSpec
 from hvdrec.config.models.ple import PLESpec
 from hvdrec.config.models.rank_model import RankModelSpec
+from hvdrec.config.models.rocket_launching import RocketLaunchingSpec
 from hvdrec.config.models.simple_multi_task import SimpleMultiTaskSpec
 from hvdrec.config.models.spec import ModelSpec
 from hvdrec.config.models.wide_and_deep import WideAndDeepSpec
@@ -48,6 +51,8 @@ SPECS: dict[str, ModelSpec] = {
         PLESpec(),
         DBMTLSpec(),
         SimpleMultiTaskSpec(),
+        RocketLaunchingSpec(),
+        ESMMSpec(),
         DSSMSpec(),
         DSSMSENetSpec(),
         DATSpec(),
@@ -102,16 +107,12 @@ def silent_fields() -> list[str]:
     return [name for spec in SPECS.values() for name in spec.silent]
 
 
-#: Losses of models that rank, though some class takes nothing else.
-_OF_ALL = ("CLASSIFICATION", "L2_LOSS")
-
-
 def classes_of_losses() -> dict[str, list[str]]:
     """The losses that only some classes take, with those classes."""
     found: dict[str, list[str]] = {}
     for spec in SPECS.values():
         for loss in (*spec.only_losses, *spec.extra_losses):
-            if loss not in _OF_ALL:
+            if LOSSES[loss].own:
                 found.setdefault(loss, []).append(spec.name)
     return found
 

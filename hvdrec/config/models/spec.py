@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
+from hvdrec.config.losses import loss_type_name
 from hvdrec.config.models.check import ModelCheck
-from hvdrec.config.models.heads import HeadConfig, loss_configs
+from hvdrec.config.models.heads import KIND_OF_LOSS, HeadConfig, loss_configs
 from hvdrec.config.protos import easy_rec_model_pb2
 from hvdrec.config.ranges import AT_LEAST_0, Range
 
@@ -25,6 +26,7 @@ class ModelSpec:
         kinds: The kinds of heads it may have.
         only_losses: The losses it takes, where those are its own; empty: those of rank models.
         extra_losses: Losses it takes besides.
+        distils: Whether it learns from a teacher by `kd`.
         attention: Whether it attends to the histories of `seq_att_groups`.
         sequences: Whether it takes sequences among the features of any group; those with a
             `sequence_combiner` become one vector all the same.
@@ -42,9 +44,10 @@ class ModelSpec:
     block: ClassVar[str]
     needs: ClassVar[Mapping[str, bool]] = {}
     order: ClassVar[tuple[str, ...]] = ()
-    kinds: ClassVar[tuple[str, ...]] = ("logit", "softmax")
+    kinds: ClassVar[tuple[str, ...]] = ("logit", "softmax", "jrc", "ziln")
     only_losses: ClassVar[tuple[str, ...]] = ()
     extra_losses: ClassVar[tuple[str, ...]] = ()
+    distils: ClassVar[bool] = True
     attention: ClassVar[bool] = False
     sequences: ClassVar[bool] = False
     sequence_groups: ClassVar[tuple[str, ...]] = ()
@@ -105,7 +108,10 @@ class ModelSpec:
 
     def kind_of(self, message: Any) -> str:
         """The kind of the head that a message with `num_class`, `loss_type` and `losses` describes."""
-        return self.kinds[-1] if message.num_class > 1 else self.kinds[0]
+        types = [loss.loss_type for loss in message.losses] or [message.loss_type]
+        own = [KIND_OF_LOSS.get(loss_type_name(each), "") for each in types]
+        usual = self.kinds[1] if message.num_class > 1 and len(self.kinds) > 1 else self.kinds[0]
+        return next((kind for kind in own if kind in self.kinds), usual)
 
     def optimizer_index(self, name: str, count: int) -> int:
         """Which of `count` optimizers trains a variable, as EasyRec's `get_grouped_vars` decides it.

@@ -57,10 +57,16 @@ class DNN(Layer):
 
     def __call__(self, inputs: tf.Tensor, run: ForwardContext, weights: tf.Tensor | None = None) -> tf.Tensor:
         """Maps [B, inputs] to [B, outputs]; for `weights` see `BatchNorm`."""
-        x = inputs
+        return self.hidden(inputs, run, weights)[-1]
+
+    def hidden(
+        self, inputs: tf.Tensor, run: ForwardContext, weights: tf.Tensor | None = None
+    ) -> list[tf.Tensor]:
+        """What each layer gives, after the input itself; see `__call__`."""
+        found = [inputs]
         for layer in self._layers:
-            x = layer(x, run, weights)
-        return x
+            found.append(layer(found[-1], run, weights))
+        return found
 
 
 class EmbeddingDNN(Layer):

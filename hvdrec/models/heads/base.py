@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -33,6 +34,14 @@ class StepRows:
     step: tf.Tensor
     replicas: Replicas | None = None
     policy: Policy = dataclasses.field(default_factory=resolve)
+
+
+class EvaluatedRows(NamedTuple):
+    """What metrics read of a batch; see `hvdrec.metrics.base.EvalBatch`."""
+
+    labels: np.ndarray
+    predictions: dict[str, np.ndarray]
+    ids: dict[str, np.ndarray]
 
 
 class Head(abc.ABC):
@@ -83,9 +92,24 @@ class Head(abc.ABC):
         """What metrics compare its predictions with: the label [B], or ids of classes (int64 [B])."""
         return arrays[f"label/{self.config.label}"]
 
+    def evaluated_rows(
+        self,
+        arrays: Mapping[str, np.ndarray],
+        predictions: Mapping[str, np.ndarray],
+        ids: Mapping[str, np.ndarray],
+    ) -> EvaluatedRows:
+        """A batch as metrics see it.
+
+        Args:
+            arrays: The packed batch.
+            predictions: Those of all heads.
+            ids: int64 [B] by feature or field.
+        """
+        return EvaluatedRows(self.evaluated_labels(arrays), self.own(predictions), dict(ids))
+
     def named(self, name: str) -> str:
         """The name a prediction has outside, as ``probs_ctr``."""
-        return f"{name}{self.config.suffix}"
+        return self.config.named(name)
 
     def own(self, predictions: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Its predictions among those of all heads, by `names`."""

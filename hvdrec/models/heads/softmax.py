@@ -32,11 +32,6 @@ class SoftmaxHead(Head):
             "logits_1": logits[:, 1],
         }
 
-    def named(self, name: str) -> str:
-        """EasyRec has the suffix before the class: ``probs_ctr_1``."""
-        first, _, of_class = name.partition("_")
-        return f"{first}{self.config.suffix}{'_' if of_class else ''}{of_class}"
-
     def loss_batch(self, outputs: Tensors, rows: StepRows) -> LossBatch:
         """Logits float32 [B, C], labels int32 [B]."""
         labels = tf.cast(rows.arrays[f"label/{self.config.label}"], tf.int32)

@@ -277,8 +277,7 @@ class TrainStep(tf.Module):
             output = model.forward(batch, touched, run)
             losses = model.losses(batch, output, True, step, replicas)
             kernel = model.kernel_penalty()
-            # The embedding penalty is a sum over rows, so ranks add theirs up; the rest are means.
-            target = share * (tf.add_n(list(losses.values())) + kernel) + output.embedding_penalty
+            target = self._target(losses, kernel, output, share)
         gradients = tape.gradient(target, watched, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         rows = [
             RowGradient(batch[f"bank{i}/rows"], tf.convert_to_tensor(g))
@@ -286,6 +285,16 @@ class TrainStep(tf.Module):
         ]
         dense = [tf.convert_to_tensor(g) for g in gradients[len(trained) :]]
         return rows, dense, self._report(losses, kernel, output, share, target), run
+
+    def _target(
+        self, losses: dict[str, tf.Tensor], kernel: tf.Tensor, output: ForwardResult, share: tf.Tensor
+    ) -> tf.Tensor:
+        """This rank's part of the step's loss: sums over rows as they are, the rest by its share."""
+        summed = self.recommender.summed_losses
+        means = [value for name, value in losses.items() if name not in summed]
+        mean = tf.add_n(means) + kernel if means else kernel
+        target = share * mean + output.embedding_penalty
+        return tf.add_n([target, *(losses[name] for name in losses if name in summed)])
 
     def _report(
         self,
@@ -295,7 +304,9 @@ class TrainStep(tf.Module):
         share: tf.Tensor,
         target: tf.Tensor,
     ) -> tf.Tensor:
-        values = [share * losses[name] for name in self.recommender.loss_names(training=True)]
+        summed = self.recommender.summed_losses
+        names = self.recommender.loss_names(training=True)
+        values = [losses[name] if name in summed else share * losses[name] for name in names]
         if "regularization_loss" in self.loss_names:
             values.append(share * kernel + output.embedding_penalty)
         return tf.stack([*values, target])

@@ -140,8 +140,7 @@ class Evaluator:
         losses["total_loss"].update(float(np.sum(np.asarray(list(numbers.values()), np.float32))))
         ids = {name[3:]: a for name, a in batch.arrays.items() if name.startswith("id/")}
         for head in self._recommender.heads:
-            labels = head.evaluated_labels(batch.arrays)
-            evaluated = EvalBatch(labels=labels, predictions=head.own(predictions), ids=ids)
+            evaluated = EvalBatch(*head.evaluated_rows(batch.arrays, predictions, ids))
             for each in metrics:
                 if each.head is head:
                     each.metric.update(evaluated)

@@ -1,0 +1,66 @@
+"""RocketLaunching in configs."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from hvdrec.config.losses import default_name
+from hvdrec.config.models.check import PATH, ModelCheck
+from hvdrec.config.models.heads import HeadConfig, loss_configs
+from hvdrec.config.models.spec import ModelSpec
+from hvdrec.config.names import enum_name
+
+LIGHT, BOOSTER = "light", "booster"
+
+
+class RocketLaunchingSpec(ModelSpec):
+    """Group ``all``; a light net for serving that learns beside a booster net, one head each."""
+
+    name = "RocketLaunching"
+    block = "rocket_launching"
+    needs = {"all": False}
+    order = ("all",)
+    kinds = ("logit", "softmax")
+    distils = False
+
+    def heads(self, proto: Any) -> tuple[HeadConfig, ...]:
+        """The light net's and the booster's; both have the model's label and metrics."""
+        (head,) = super().heads(proto)
+        return tuple(
+            dataclasses.replace(
+                head,
+                name=name,
+                losses=loss_configs(
+                    proto.model_config, PATH, lambda kind, given, name=name: f"{default_name(kind)}_{name}"
+                ),
+            )
+            for name in (LIGHT, BOOSTER)
+        )
+
+    def check(self, check: ModelCheck) -> None:
+        """It has the loss of classes, and layers to compare where it is to."""
+        kind = enum_name(check.model, "loss_type")
+        if check.model.losses:
+            check.error(f"{PATH}.losses", f"{self.name} has one loss: CLASSIFICATION")
+        elif kind != "CLASSIFICATION":
+            check.error(f"{PATH}.loss_type", f"{self.name} needs CLASSIFICATION, is {kind}")
+        block = check.block
+        if not block.feature_based_distillation:
+            return
+        function = enum_name(block, "feature_distillation_function")
+        if function == "INNER_PRODUCT":
+            check.error(
+                f"{check.path}.feature_distillation_function", "use COSINE or EUCLID, is INNER_PRODUCT"
+            )
+        if not similar_layers(block):
+            check.error(
+                f"{check.path}.feature_based_distillation",
+                "no layer of light_dnn is as wide as one of booster_dnn, so that there is nothing to compare",
+            )
+
+
+def similar_layers(block: Any) -> list[tuple[int, int]]:
+    """Which layer of light_dnn is drawn to which of booster_dnn: each to the first of its width."""
+    booster = list(block.booster_dnn.hidden_units)
+    return [(i, booster.index(w)) for i, w in enumerate(block.light_dnn.hidden_units) if w in booster]
