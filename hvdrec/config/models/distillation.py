@@ -129,16 +129,15 @@ def _check_loss(check: ModelCheck, config: DistillationConfig) -> None:
         check.error(
             f"{path}.loss_type", f"{kind} needs {wanted} number{'s'[: wanted > 1]} a row, has {config.width}"
         )
-    block, parameters = (
-        config.loss.WhichOneof("loss_param"),
-        LOSSES[kind].param_field if kind in LOSSES else None,
-    )
+    block: str | None = config.loss.WhichOneof("loss_param")
+    parameters = LOSSES[kind].param_field if kind in LOSSES else None
     if block is not None and block != parameters:
         what = f"its parameters go into {parameters}" if parameters else "it has no parameters"
         check.error(f"{path}.{block}", f"does not belong to {kind}; {what}")
-    elif block is not None and getattr(getattr(config.loss, block), "session_name", ""):
-        name = getattr(config.loss, block).session_name
-        check_id_column(check.report, name, f"{path}.{block}.session_name")
+    elif block is not None:
+        name = str(getattr(getattr(config.loss, block), "session_name", ""))
+        if name:
+            check_id_column(check.report, name, f"{path}.{block}.session_name")
 
 
 def _warn_of_logits(check: ModelCheck, kd: Any, config: DistillationConfig) -> None:

@@ -48,9 +48,9 @@ class ESMMSpec(MultiTaskSpec):
             for head in super().heads(proto)
         )
         cvr, ctr = towers
-        shared = {"gate": ctr.label, "of": (cvr.name, ctr.name)}
-        product = dataclasses.replace(cvr, kind="product", name=PRODUCT, **shared)
-        after = dataclasses.replace(cvr, kind="after_click", name=f"{cvr.name}_masked", **shared)
+        both = dataclasses.replace(cvr, gate=ctr.label, of=(cvr.name, ctr.name))
+        product = dataclasses.replace(both, kind="product", name=PRODUCT)
+        after = dataclasses.replace(both, kind="after_click", name=f"{cvr.name}_masked")
         return dataclasses.replace(cvr, metrics=()), ctr, product, after
 
     def check(self, check: ModelCheck) -> None:

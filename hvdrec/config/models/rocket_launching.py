@@ -31,8 +31,9 @@ class RocketLaunchingSpec(ModelSpec):
             dataclasses.replace(
                 head,
                 name=name,
-                losses=loss_configs(
-                    proto.model_config, PATH, lambda kind, given, name=name: f"{default_name(kind)}_{name}"
+                losses=tuple(
+                    dataclasses.replace(each, name=f"{default_name(each.kind)}_{name}")
+                    for each in loss_configs(proto.model_config, PATH)
                 ),
             )
             for name in (LIGHT, BOOSTER)
