@@ -221,9 +221,9 @@ def test_jrc_learns_how_its_parts_weigh() -> None:
         allow_unknown_field=False,
     )
     found = running.loss_set(config, create)
-    assert set(made) == {"both_ranking_loss_weight", "both_calibration_loss_weight"}
-    made["both_ranking_loss_weight"].assign(0.5)
-    made["both_calibration_loss_weight"].assign(-0.2)
+    assert set(made) == {"loss/both_ranking_loss_weight", "loss/both_calibration_loss_weight"}
+    made["loss/both_ranking_loss_weight"].assign(0.5)
+    made["loss/both_calibration_loss_weight"].assign(-0.2)
     calibration, ranking = (float(jrc(f"alpha: {a}").compute(batch())) for a in (1, 0))
     value = float(found([batch()], True)["both"])
     expected = np.exp(-0.5) * calibration + 0.25 + np.exp(0.2) * ranking - 0.1
