@@ -21,7 +21,8 @@ from hvdrec.optim.schedules.registry import BUILDERS as SCHEDULES
     ("named", "built"),
     [
         (support.INPUT_TYPES, INPUT_TYPES),
-        (support.FEATURE_TYPES, FEATURE_TYPES),
+        # A PassThroughFeature has no column.
+        (support.FEATURE_TYPES, {*FEATURE_TYPES, "PassThroughFeature"}),
         (support.OPTIMIZERS, OPTIMIZERS),
         (support.SCHEDULES, SCHEDULES),
         (activations.NAMES, functions.supported()),
