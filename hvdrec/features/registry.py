@@ -9,6 +9,7 @@ from hvdrec.features import (
     expr_feature,
     id_feature,
     lookup_feature,
+    pass_through_feature,
     raw_feature,
     sequence_feature,
     tag_feature,
@@ -23,4 +24,5 @@ FEATURE_TYPES: dict[str, Callable[[FeatureInput], Column]] = {
     "ComboFeature": combo_feature.build,
     "SequenceFeature": sequence_feature.build,
     "ExprFeature": expr_feature.build,
+    "PassThroughFeature": pass_through_feature.build,
 }
