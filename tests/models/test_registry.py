@@ -68,7 +68,8 @@ def names_in(path: pathlib.Path) -> set[str]:
 
 @pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_other_room_names_a_class(path: pathlib.Path) -> None:
-    if path == ROOT / "models" / "registry.py":
+    # A tool that writes a first config for a class has to name it.
+    if path in (ROOT / "models" / "registry.py", ROOT / "tools" / "create_config_from_excel.py"):
         return
     if ROOT / "models" in path.parents and path.stem.replace("_", "") in OWN:
         return
