@@ -48,8 +48,16 @@ CHECKED := $(addprefix tests/,config layers losses metrics optim trainer/step)
 check: build lint ## Run lint, types, import contracts and the tests of single functions (minutes)
 	$(PY) -m pytest $(CHECKED) -m "not multirank" $(ARGS)
 
+# Tests that mostly wait for processes of their own run beside the others, and are shown after them.
+APART := $(addprefix tests/,multirank parallel commands launcher checkpoint storage serving deploy multinode)
 test: build lint ## Set up what is missing, then run lint, types, import contracts and all tests
+ifeq ($(ARGS),)
+	@mkdir -p build; $(PY) -m pytest $(APART) > build/tests-apart.log 2>&1 & apart=$$!; \
+	$(PY) -m pytest $(addprefix --ignore=,$(APART)); here=$$?; \
+	wait $$apart; there=$$?; cat build/tests-apart.log; exit $$((here | there))
+else
 	$(PY) -m pytest $(ARGS)
+endif
 
 test-multinode: build ## Run the tests on several hosts (network namespaces: as root, with sshd and ip)
 	$(PY) -m pytest -m multinode -rs tests/multinode $(ARGS)

@@ -10,7 +10,8 @@ import pytest
 from multirank.launch import start
 from small_job import SmallJob, write_data
 
-pytestmark = pytest.mark.multirank
+#: The jobs of all rank counts run in the first test.
+pytestmark = [pytest.mark.multirank, pytest.mark.timeout(900)]
 
 WORKER = str(pathlib.Path(__file__).with_name("worker.py"))
 GLOBAL_BATCH = 48
