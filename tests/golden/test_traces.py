@@ -57,17 +57,23 @@ def test_one_rounding_parts_a_trace(
     assert any(parted(found[:followed], trace[:followed]) < 1e-5 for found in starts)
 
 
-def test_rounding_alone_parts_a_deep_model(tmp_path: pathlib.Path) -> None:
-    """Eight layers with batch norm and ReLU: the first steps are EasyRec's, then no two runs stay together.
+@pytest.mark.parametrize(
+    ("name", "steps", "share"),
+    [("dbmtl_taobao", 5, 0.0005), ("deepfm_multi_cls", 2, 0.02), ("dssm_kd_taobao", 5, 0.02)],
+)
+def test_rounding_alone_parts_a_deep_model(
+    name: str, steps: int, share: float, tmp_path: pathlib.Path
+) -> None:
+    """Layers with batch norm and ReLU: the first steps are EasyRec's, then no two runs stay together.
 
     Starts that differ in the last bit of a few weights part from each other as far as from EasyRec's run.
     """
-    run = golden_run("dbmtl_taobao")
+    run = golden_run(name)
     trace = run.trace()
     ours = our_trace(run, tmp_path / "ours")
-    assert parted(ours[:5], trace[:5]) < 1e-5
+    assert parted(ours[:steps], trace[:steps]) < 1e-5
     named = [{name: step[name] for name in trace[0]} for step in ours]
-    starts = (our_trace(run, tmp_path / str(seed), in_last_bit(seed, 0.0005)) for seed in range(4))
+    starts = (our_trace(run, tmp_path / str(seed), in_last_bit(seed, share)) for seed in range(4))
     assert any(parted(found, named) > parted(ours, trace) / 2 for found in starts)
 
 
