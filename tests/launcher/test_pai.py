@@ -132,7 +132,7 @@ def test_continue_train_is_the_default_and_can_be_turned_off() -> None:
         (["-Deval_method=separate"], "only one"),
         (["-Dbuckets=s3://b"], "oss://"),
         (["-Dbuckets=oss://b?rolearn=x"], "role_arn"),
-        (["-Dfg_json_path=x"], "feature_config"),
+        (["-Dfg_json_path=x"], "fg_json_path"),
         (["-Ddistribute_strategy=ps"], "no ps"),
         (["-Dtables=a.csv"], "expected two"),
         (["-Dwith_evaluator=maybe"], "true or false"),
