@@ -71,9 +71,9 @@ def test_steps_count_the_inputs_that_are_read() -> None:
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("", "character 1: an input, .* not the end"),
-        ("a &", "character 4: an input, .* not the end"),
-        ("a > > b", r"character 5: an input, .* not >"),
+        ("", "character 1: expected an input, .* found the end"),
+        ("a &", "character 4: expected an input, .* found the end"),
+        ("a > > b", r"character 5: expected an input, .* found >"),
         ("a>b>c", "character 4: comparisons don't chain"),
         ("(a>1) & b", "character 7: & takes conditions, .* its right is a number"),
         ("-(a>1) | (b>1)", "character 8: | takes conditions, .* its left is a number"),
