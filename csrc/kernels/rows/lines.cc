@@ -248,6 +248,8 @@ SplitRows LineSplitter::Split(const std::vector<const LineBlock*>& blocks, const
   // First where each value lies, field by field; then, all sizes known, one copy.
   Array<const char*> begin(fields_ * rows);
   Array<uint32_t> size(fields_ * rows);
+  const char** const begins = begin.data();
+  uint32_t* const sizes = size.data();
   size_t good = 0;
   for (size_t i = 0; i < rows; ++i) {
     if (i + 2 * kAhead < rows) blocks[block[i + 2 * kAhead]]->PrefetchPlace(index[i + 2 * kAhead]);
@@ -256,27 +258,35 @@ SplitRows LineSplitter::Split(const std::vector<const LineBlock*>& blocks, const
     const int32_t file = from.file(index[i]);
     const Layout& layout = layouts_.at(file);
     const int32_t width = static_cast<int32_t>(layout.field.size());
-    const auto keep = [&](const std::vector<int32_t>& fields, int32_t column, const char* p,
-                          size_t n) {
-      if (static_cast<size_t>(column) >= fields.size() || fields[column] < 0) return;
-      const size_t at = fields[column] * rows + good;
-      begin[at] = p;
-      size[at] = static_cast<uint32_t>(n);
+    // By value: the compiler keeps in registers what it would fetch again for each cell.
+    const auto placing = [begins, sizes, rows, good](const std::vector<int32_t>& fields) {
+      return [field = fields.data(), count = static_cast<int32_t>(fields.size()), begins, sizes,
+              rows, good](int32_t column, const char* p, size_t n) {
+        if (column >= count || field[column] < 0) return;
+        const size_t at = field[column] * rows + good;
+        begins[at] = p;
+        sizes[at] = static_cast<uint32_t>(n);
+      };
     };
-    std::string_view nested;
-    const int32_t columns =
-        EachCell(from.row(index[i]), &unquoted, [&](int32_t column, const char* p, size_t n) {
-          if (column == layout.nested) nested = {p, n};
-          keep(layout.field, column, p, n);
-        });
-    if (columns != width) {
-      out.bad.push_back({i, columns, file, from.line(index[i])});
-      continue;
-    }
-    if (layout.nested >= 0) {
-      const int32_t parts = EachPlainCell(
-          nested, layout.separator,
-          [&](int32_t part, const char* p, size_t n) { keep(layout.part, part, p, n); });
+    const auto place = placing(layout.field);
+    if (layout.nested < 0) {
+      const int32_t columns = EachCell(from.row(index[i]), &unquoted, place);
+      if (columns != width) {
+        out.bad.push_back({i, columns, file, from.line(index[i])});
+        continue;
+      }
+    } else {
+      std::string_view nested;
+      const int32_t columns =
+          EachCell(from.row(index[i]), &unquoted, [&](int32_t column, const char* p, size_t n) {
+            if (column == layout.nested) nested = {p, n};
+            place(column, p, n);
+          });
+      if (columns != width) {
+        out.bad.push_back({i, columns, file, from.line(index[i])});
+        continue;
+      }
+      const int32_t parts = EachPlainCell(nested, layout.separator, placing(layout.part));
       if (parts != static_cast<int32_t>(layout.part.size())) {
         out.bad.push_back({i, parts, file, from.line(index[i]), true});
         continue;
