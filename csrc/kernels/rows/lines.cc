@@ -269,23 +269,19 @@ SplitRows LineSplitter::Split(const std::vector<const LineBlock*>& blocks, const
       };
     };
     const auto place = placing(layout.field);
-    if (layout.nested < 0) {
-      const int32_t columns = EachCell(from.row(index[i]), &unquoted, place);
-      if (columns != width) {
-        out.bad.push_back({i, columns, file, from.line(index[i])});
-        continue;
-      }
-    } else {
-      std::string_view nested;
-      const int32_t columns =
-          EachCell(from.row(index[i]), &unquoted, [&](int32_t column, const char* p, size_t n) {
-            if (column == layout.nested) nested = {p, n};
-            place(column, p, n);
-          });
-      if (columns != width) {
-        out.bad.push_back({i, columns, file, from.line(index[i])});
-        continue;
-      }
+    std::string_view nested;
+    const auto place_and_keep = [&](int32_t column, const char* p, size_t n) {
+      if (column == layout.nested) nested = {p, n};
+      place(column, p, n);
+    };
+    const int32_t columns = layout.nested < 0
+                                ? EachCell(from.row(index[i]), &unquoted, place)
+                                : EachCell(from.row(index[i]), &unquoted, place_and_keep);
+    if (columns != width) {
+      out.bad.push_back({i, columns, file, from.line(index[i])});
+      continue;
+    }
+    if (layout.nested >= 0) {
       const int32_t parts = EachPlainCell(nested, layout.separator, placing(layout.part));
       if (parts != static_cast<int32_t>(layout.part.size())) {
         out.bad.push_back({i, parts, file, from.line(index[i]), true});
