@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-from hvdrec.config.layers.numeric import FORMS, forms
-from hvdrec.config.layers.shapes import Widths, columns
-from hvdrec.config.layers.spec import LayerConfig, LayerSpec, Parameter
+from hvdrec.config.layers.numeric import FORMS, outputs
+from hvdrec.config.layers.spec import LayerSpec, Parameter
 from hvdrec.config.ranges import ANY_NUMBER, AT_LEAST_1, POSITIVE
-
-
-def _outputs(config: LayerConfig, inputs: Widths) -> Widths:
-    count = columns(inputs)
-    return forms(count, config.embedding_dim, config.output_tensor_list, config.output_3d_tensor)
-
 
 AUTO_DIS = LayerSpec(
     "AutoDisEmbedding",
@@ -23,7 +16,7 @@ AUTO_DIS = LayerSpec(
         Parameter("keep_prob", float, default=0.8, allowed=ANY_NUMBER),
         *FORMS,
     ),
-    outputs=_outputs,
+    outputs=outputs,
     formula="N numbers [B, N] -> their embeddings side by side [B, N embedding_dim]; with "
     "`output_tensor_list` a list of "
     "that and of the list of embeddings, with `output_3d_tensor` of that and [B, N, embedding_dim]. A "

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from hvdrec.config.layers.shapes import Widths
-from hvdrec.config.layers.spec import Parameter
+from hvdrec.config.layers.shapes import Widths, columns
+from hvdrec.config.layers.spec import LayerConfig, Parameter
 
 #: The parameters that all of them have.
 FORMS = (
@@ -25,3 +25,8 @@ def forms(count: int, width: int, as_list: bool, as_tensor: bool) -> Widths:
     if as_list:
         return [flat, [width] * count]
     return [flat, (count, width)] if as_tensor else flat
+
+
+def outputs(config: LayerConfig, inputs: Widths) -> Widths:
+    """What a layer gives that makes one embedding of each number."""
+    return forms(columns(inputs), config.embedding_dim, config.output_tensor_list, config.output_3d_tensor)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hvdrec.config.layers.numeric import FORMS, forms
-from hvdrec.config.layers.shapes import Widths, columns
+from hvdrec.config.layers.numeric import FORMS, outputs
 from hvdrec.config.layers.spec import ACTIVATIONS, LayerConfig, LayerSpec, Parameter
 from hvdrec.config.ranges import AT_LEAST_1, POSITIVE
 
@@ -13,11 +12,6 @@ from hvdrec.config.ranges import AT_LEAST_1, POSITIVE
 def _check(config: LayerConfig) -> Iterator[tuple[str, str]]:
     if config.embedding_dim % 2:
         yield "embedding_dim", f"must be even, is {config.embedding_dim}: half are sines, half cosines"
-
-
-def _outputs(config: LayerConfig, inputs: Widths) -> Widths:
-    count = columns(inputs)
-    return forms(count, config.embedding_dim, config.output_tensor_list, config.output_3d_tensor)
 
 
 PERIODIC = LayerSpec(
@@ -31,7 +25,7 @@ PERIODIC = LayerSpec(
         *FORMS,
     ),
     check=_check,
-    outputs=_outputs,
+    outputs=outputs,
     formula="N numbers [B, N] -> their embeddings side by side [B, N embedding_dim]; with "
     "`output_tensor_list` a list of "
     "that and of the list of embeddings, with `output_3d_tensor` of that and [B, N, embedding_dim]. A "
