@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from hvdrec.data.files import InputFile
 from hvdrec.data.line_format import LineFormat
-from hvdrec.data.rows import FieldLike, need_selected
+from hvdrec.data.rows import FieldLike, need_declared, need_selected
 from hvdrec.data.text_reader import TextReader
 from hvdrec.errors import ConfigError, DataError
 from hvdrec.ops.native import load_native
@@ -74,10 +74,8 @@ class CsvFormat(LineFormat):
     def _check_names(self) -> None:
         if self._with_header:
             need_selected(self._names, self._selected)
-            return
-        missing = [name for name in self._names if name not in self._declared]
-        if missing:
-            raise ConfigError(f"data_config.input_fields: no field is called {', '.join(missing)}")
+        else:
+            need_declared(self._names, self._declared)
 
     def _first_header(self, files: Sequence[InputFile], separator: str, block_bytes: int) -> list[str]:
         for number, file in enumerate(files):

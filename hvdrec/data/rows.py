@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -47,6 +47,37 @@ def need_selected(names: Sequence[str], selected: Sequence[str]) -> None:
     missing = [name for name in names if selected and name not in selected]
     if missing:
         raise ConfigError(f"data_config.selected_cols: the model also needs {', '.join(missing)}")
+
+
+def need_declared(names: Sequence[str], declared: Collection[str]) -> None:
+    """Makes sure that wanted columns are fields of the config.
+
+    Args:
+        names: The columns wanted.
+        declared: The names of `data_config.input_fields`.
+
+    Raises:
+        ConfigError: One of them is not.
+    """
+    missing = [name for name in names if name not in declared]
+    if missing:
+        raise ConfigError(f"data_config.input_fields: no field is called {', '.join(missing)}")
+
+
+def names_to_read(fields: Sequence[FieldLike], declared: Collection[str], keep_raw: bool) -> list[str]:
+    """The columns that a reader gives: those of `fields`, each once, then with `keep_raw` all others.
+
+    Args:
+        fields: The columns wanted.
+        declared: The names of `data_config.input_fields`.
+        keep_raw: Whether the others are wanted too.
+
+    Raises:
+        ConfigError: A field isn't declared.
+    """
+    names = list(dict.fromkeys(field.name for field in fields))
+    need_declared(names, declared)
+    return [*names, *(name for name in declared if keep_raw and name not in names)]
 
 
 class Block(Protocol):

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from hvdrec.data.csv_input import BLOCK_BYTES
 from hvdrec.data.files import InputFile
 from hvdrec.data.line_format import LineFormat
-from hvdrec.data.rows import FieldLike
+from hvdrec.data.rows import FieldLike, names_to_read
 from hvdrec.data.text_reader import TextReader
 from hvdrec.errors import ConfigError, DataError
 
@@ -56,12 +56,7 @@ class RtpFormat(LineFormat):
                 f"data_config.selected_cols: names {len(selected)} columns; RTPInput needs one for each of "
                 f"the {len(labels)} label_fields and one for the features"
             )
-        names = list(dict.fromkeys(field.name for field in fields))
-        if keep_raw:
-            names += [name for name in declared if name not in names]
-        missing = [name for name in names if name not in declared]
-        if missing:
-            raise ConfigError(f"data_config.input_fields: no field is called {', '.join(missing)}")
+        names = names_to_read(fields, declared, keep_raw)
         features = [name for name in declared if name not in labels]
         self._features = separator.encode()
         self._selected = list(selected)

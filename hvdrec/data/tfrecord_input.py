@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from hvdrec.data.files import InputFile
 from hvdrec.data.pieces import Pieces, Stream
-from hvdrec.data.rows import BadRow, Block, FieldLike, Gathered, RowRefs
+from hvdrec.data.rows import BadRow, Block, FieldLike, Gathered, RowRefs, names_to_read
 from hvdrec.data.share import ReadShare
 from hvdrec.errors import ConfigError, DataError
 from hvdrec.ops.native import load_native
@@ -73,12 +73,7 @@ class TfRecordFormat:
         self._sequences = sequences
         self._compression = compression
         self._block_bytes = block_bytes
-        names = list(dict.fromkeys(field.name for field in fields))
-        if keep_raw:
-            names += [name for name in declared if name not in names]
-        missing = [name for name in names if name not in declared]
-        if missing:
-            raise ConfigError(f"data_config.input_fields: no field is called {', '.join(missing)}")
+        names = names_to_read(fields, declared, keep_raw)
         self._fields = [(name, declared[name] if sequences else 1) for name in names]
 
     def blocks(self, files: list[int]) -> Iterator[Block]:
