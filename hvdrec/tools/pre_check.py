@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from hvdrec.commands.main import main
 from hvdrec.config.flags.parser import FlagParser
 from hvdrec.config.flags.train import TrainFlags, load_for_training
-from hvdrec.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,13 +29,8 @@ def parse(arguments: Sequence[str]) -> PreCheckFlags:
     """
     parser = FlagParser("hvdrec.tools.pre_check", "Checks a config and all rows; trains nothing.")
     parser.add_argument("--pipeline_config_path", metavar="FILE", help="the config")
-    parser.add_argument(
-        "--data_input_path", nargs="+", action="extend", default=[], metavar="PATH", help="rows to check"
-    )
-    values = parser.parse(arguments)
-    if not values["pipeline_config_path"]:
-        raise ConfigError("--pipeline_config_path: is missing")
-    values["data_input_path"] = tuple(values["data_input_path"])
+    parser.add_paths("--data_input_path", "rows to check")
+    values = parser.parse(arguments, needed=["pipeline_config_path"])
     return PreCheckFlags(**values)
 
 
