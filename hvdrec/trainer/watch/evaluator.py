@@ -19,7 +19,7 @@ from hvdrec.metrics.mean import Mean
 from hvdrec.models.heads.base import Head
 from hvdrec.models.recommender import Recommender
 from hvdrec.parallel.group import ReplicaGroup
-from hvdrec.trainer.run.agree import PeerError
+from hvdrec.trainer.run.agree import PeerError, exit_code_of
 from hvdrec.trainer.run.log import json_numbers, logger
 from hvdrec.trainer.step.feed import Feed, FeedCall, call_spec
 
@@ -105,12 +105,14 @@ class Evaluator:
                 self._add(output, metrics, losses)
         except Exception as failure:
             error = failure
-        gathered = group.gather_objects((str(error) if error else None, [part.state() for part in parts]))
+        failed = (str(error), exit_code_of(error)) if error else None
+        gathered = group.gather_objects((failed, [part.state() for part in parts]))
         if error is not None:
             raise error
-        for rank, (text, _) in enumerate(gathered):
-            if text is not None:
-                raise PeerError(f"rank {rank} failed: {text}")
+        for rank, (failure, _) in enumerate(gathered):
+            if failure is not None:
+                text, code = failure
+                raise PeerError(f"rank {rank} failed: {text}", code)
         for i, part in enumerate(parts):
             part.merge([states[i] for _, states in gathered])
         result: dict[str, float] = {}
