@@ -34,6 +34,8 @@ _GRACE_SECONDS = 5.0
 _SIGNAL_SECONDS = 0.3
 #: The driver is gone after so many questions in a row without an answer.
 _UNANSWERED = 5
+#: The places given out are of the hosts that were known so long before.
+_KNOWN_SECONDS = 1.0
 #: A host that doesn't answer for so long is lost; what the user sets stays.
 _LOST_AFTER_SECONDS = "10"
 #: So many ends in a row without a checkpoint in between are too many: of ranks with an error of their own,
@@ -100,14 +102,15 @@ class Keeper:
         self._place = driver.first
         self._told = _Told()
         self._signals: list[int] = []
-        self._hosts_changed = threading.Event()
+        #: When the driver told of other hosts; 0 if it hasn't.
+        self._hosts_changed = 0.0
         self._ended_at = 0.0
         #: The last step told before the rank's last start, and how often it has ended since another was.
         self._seen, self._in_vain = -1, 0
 
     def on_hosts_updated(self, timestamp: int, result: object) -> None:
         """Called by Horovod, in the keeper of rank 0, when the driver has found other hosts."""
-        self._hosts_changed.set()
+        self._hosts_changed = time.monotonic()
 
     def run(self) -> int:
         """Keeps the rank until the run is over.
@@ -192,12 +195,12 @@ class Keeper:
                 continue
             ask_at = now + _ASK_SECONDS
             try:
-                if self._hosts_changed.is_set() and not asked:
+                word, unanswered = self._driver.word(), 0
+                if self._hosts_changed and not asked and word is None:
                     self._driver.leave_word(_HOSTS)
                     _say("hosts have changed: the ranks save, and go on on those there are")
                     asked = True
                     _send(rank, signal.SIGTERM)
-                word, unanswered = self._driver.word(), 0
             except DriverGoneError:
                 word, unanswered = None, unanswered + 1
                 if unanswered >= _UNANSWERED:
@@ -208,13 +211,13 @@ class Keeper:
     def _is_over(self, code: int) -> bool:
         """Whether no rank is to be started again after this one's end; tells the others where it is."""
         word = self._driver.word()
+        if code in _STOPPED:
+            # Without word somebody has signalled a rank: all have saved and left together.
+            return word is None
+        if word != _LOSS:
+            self._driver.leave_word(_LOSS)
         if word == _HOSTS:
             return False
-        if code in _STOPPED:
-            # Somebody has signalled a rank: all have saved and left together.
-            return True
-        if word is None:
-            self._driver.leave_word(_LOSS)
         if code < 0 and not self._told.lost:
             _say(f"rank {self._place['HOROVOD_RANK']} was killed ({signal.Signals(-code).name})")
         return self._has_failed_too_often(code)
@@ -232,7 +235,6 @@ class Keeper:
 
     def _next_place(self) -> dict[str, str] | None:
         """Waits for the driver's answer, which comes when all slots are ready or lost; None at a signal."""
-        self._hosts_changed.clear()
         answers: list[dict[str, str] | None] = []
         errors: list[DriverGoneError] = []
 
@@ -254,6 +256,8 @@ class Keeper:
                 told_at = float("inf")
         if errors:
             raise errors[0]
+        if self._hosts_changed < time.monotonic() - _KNOWN_SECONDS:
+            self._hosts_changed = 0.0
         return answers[0] if answers else None
 
     def _tell_of(self, place: Mapping[str, str]) -> None:

@@ -38,6 +38,7 @@ from hvdrec.trainer.loop import Loop, LoopParts
 from hvdrec.trainer.run.agree import run_on_all_ranks
 from hvdrec.trainer.run.done_mark import was_done
 from hvdrec.trainer.run.log import RunLog, logger
+from hvdrec.trainer.run.memory import need_memory
 from hvdrec.trainer.run.options import RunOptions
 from hvdrec.trainer.run.run_folder import RunFolder
 from hvdrec.trainer.run.skipped_rows import report_skipped_rows
@@ -76,6 +77,8 @@ class Job:
         self.config, self.proto, self.group = config, config.proto, group
         train = self.proto.train_config
         self.plan = build_plan(self.proto, label_ranges(heads_of(self.proto)))
+        if placement is HERE:
+            need_memory(self.plan, train.optimizer_config, group.rank, group.local_size)
         self.recommender = Recommender(self.proto, self.plan, int(train.seed), placement)
         self.feed = Feed(self.plan)
         optimizer_of = self._optimizer_of()

@@ -64,6 +64,7 @@ def test_a_killed_rank_and_fewer_slots(tmp_path: pathlib.Path) -> None:
     assert (job.model_dir / "ESTIMATOR_TRAIN_DONE").exists()
 
 
+@pytest.mark.timeout(1800)
 def test_many_losses_in_one_run(tmp_path: pathlib.Path, request: pytest.FixtureRequest) -> None:
     losses = request.config.getoption("--losses")
     if not losses:
@@ -78,6 +79,7 @@ def test_many_losses_in_one_run(tmp_path: pathlib.Path, request: pytest.FixtureR
             time.sleep(draw.uniform(0, 3))
             run.set_hosts(f"localhost:{3 if number % 7 == 3 else 2}")
             times.append(run.kill(draw.randrange(len(run.ranks()))))
+            (tmp_path / "shown.txt").write_text(run.text)
             print(f"{times[-1]:.1f} s to the next step, on {run.parts(2)[-1].ranks} ranks", flush=True)
         assert run.finish(1200) == 0, run.text
     step, kept = _last(job)

@@ -109,17 +109,17 @@ class Evaluator:
         gathered = group.gather_objects((failed, [part.state() for part in parts]))
         if error is not None:
             raise error
-        for rank, (failure, _) in enumerate(gathered):
-            if failure is not None:
-                text, code = failure
+        for rank, (found, _) in enumerate(gathered):
+            if found is not None:
+                text, code = found
                 raise PeerError(f"rank {rank} failed: {text}", code)
         for i, part in enumerate(parts):
             part.merge([states[i] for _, states in gathered])
         result: dict[str, float] = {}
         for each in metrics:
-            found = each.result()
-            result.update(found)
-            for name in (n for n, value in found.items() if math.isnan(value) and group.rank == 0):
+            values = each.result()
+            result.update(values)
+            for name in (n for n, value in values.items() if math.isnan(value) and group.rank == 0):
                 logger.warning(
                     "%s isn't defined on this evaluation data, which has no %s", name, each.metric.needs
                 )
