@@ -199,7 +199,7 @@ class Keeper:
                 if self._hosts_changed and not asked and word is None:
                     self._driver.leave_word(_HOSTS)
                     _say("hosts have changed: the ranks save, and go on on those there are")
-                    asked = True
+                    asked, self._hosts_changed = True, 0.0
                     _send(rank, signal.SIGTERM)
             except DriverGoneError:
                 word, unanswered = None, unanswered + 1

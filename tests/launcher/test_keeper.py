@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import signal
+import subprocess
 import sys
 import textwrap
 import threading
@@ -16,6 +17,7 @@ import pytest
 
 from hvdrec.launcher.driver import Driver
 from hvdrec.launcher.keeper import Keeper
+from hvdrec.parallel.launcher_process import has_ended
 
 _PLACE = {"HOROVOD_RANK": "0", "HOROVOD_SIZE": "2"}
 
@@ -157,3 +159,27 @@ def test_a_signal_reaches_the_rank_once(tmp_path: pathlib.Path) -> None:
     keeper = _keeper(tmp_path, _Driver([]), ["save-at-sigterm, step 0, sleep 30"])
     threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
     assert keeper.run() == 143
+
+
+def test_a_rank_ends_with_its_keeper() -> None:
+    """It must not train beside the one that replaces it."""
+    rank = (
+        "import time; from hvdrec.parallel.keeper import end_with_keeper; end_with_keeper(); "
+        "print('up', flush=True); time.sleep(60)"
+    )
+    keeper = (
+        "import subprocess, sys, time; "
+        f"rank = subprocess.Popen([sys.executable, '-c', {rank!r}], stdout=subprocess.PIPE); "
+        "rank.stdout.readline(); print(rank.pid, flush=True); time.sleep(60)"
+    )
+    environment = {**os.environ, "HVDREC_KEEPER_PIPE": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", keeper], stdout=subprocess.PIPE, text=True, env=environment
+    ) as started:
+        assert started.stdout is not None
+        pid = int(started.stdout.readline())
+        started.kill()
+    deadline = time.monotonic() + 10
+    while not has_ended(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert has_ended(pid)
