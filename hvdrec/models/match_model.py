@@ -44,12 +44,12 @@ class MatchModel(MatchingModel):
         return users, items
 
     def users(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """See `MatchingModel.users`; the items' groups must be there too."""
-        return self._sides(inputs, run)[0]
+        """See `MatchingModel.users`."""
+        return self.similarity.normalised(self.backbone.output(self._places[0], inputs, run))
 
     def items(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """See `MatchingModel.items`; the users' groups must be there too."""
-        return self._sides(inputs, run)[1]
+        """See `MatchingModel.items`; those of the rows alone."""
+        return self.similarity.normalised(self.backbone.output(self._places[1], inputs, run))
 
 
 class _WithSampled(ModelInputs):
