@@ -154,7 +154,7 @@ RANGES = {
     "TrainConfig.log_step_count_steps": _AT_LEAST_1,
     "TrainConfig.save_checkpoints_steps": _AT_LEAST_1,
     "TrainConfig.save_checkpoints_secs": _AT_LEAST_1,
-    "DatasetConfig.batch_size": Range(1, 1 << 24),
+    "DatasetConfig.batch_size": Range(1, 10_000_000),
     **{
         f"{name}.num_sample": _AT_LEAST_1
         for name in (
