@@ -58,6 +58,39 @@ MODELS = {
            multi_tower { din_towers { input: "history" dnn { hidden_units: [8, 1] use_bn: %BN } }
            final_dnn { hidden_units: [8] use_bn: %BN } l2_regularization: 1e-4 }""",
     ),
+    "PLE": (
+        ("all",),
+        """ple { extraction_networks { network_name: "first" expert_num_per_task: 1 share_num: 2
+             task_expert_net { hidden_units: [8] use_bn: %BN } share_expert_net { hidden_units: [8] use_bn: %BN } }
+           extraction_networks { network_name: "last" expert_num_per_task: 2 share_num: 1
+             task_expert_net { hidden_units: [16, 8] use_bn: %BN }
+             share_expert_net { hidden_units: [8] use_bn: %BN } }
+           task_towers { tower_name: "ctr" label_name: "label" metrics_set { auc {} } }
+           task_towers { tower_name: "value" label_name: "label" loss_type: L2_LOSS weight: 0.5
+             metrics_set { mean_squared_error {} } dnn { hidden_units: [8] use_bn: %BN } }
+           l2_regularization: 1e-4 }""",
+    ),
+    "DBMTL": (
+        ("all",),
+        """dbmtl { bottom_dnn { hidden_units: [16, 8] use_bn: %BN } l2_regularization: 1e-4
+           task_towers { tower_name: "ctr" label_name: "label" dnn { hidden_units: [8] use_bn: %BN }
+             relation_dnn { hidden_units: [4] use_bn: %BN } metrics_set { auc {} } }
+           task_towers { tower_name: "value" label_name: "label" loss_type: L2_LOSS weight: 0.5
+             relation_tower_names: "ctr" relation_dnn { hidden_units: [4] use_bn: %BN }
+             metrics_set { mean_squared_error {} } } }""",
+    ),
+    "AutoInt": (
+        ("all_embedded",),
+        """autoint { multi_head_num: 2 multi_head_size: 3 interacting_layer_num: 2 l2_regularization: 1e-4
+           easyrec_scale: false }""",
+    ),
+    "CMBF": (
+        ("image", "general", "text"),
+        """cmbf { config { multi_head_num: 2 image_head_size: 4 text_head_size: 4 image_cross_head_size: 4
+             text_cross_head_size: 4 image_self_attention_layer_num: 1 max_position_embeddings: 3
+             use_token_type: true text_seq_emb_dropout_prob: 0 }
+           final_dnn { hidden_units: [16, 8] use_bn: %BN } }""",
+    ),
     "CoMetricLearningI2I": (
         ("all",),
         """metric_learning { input: "all" dnn { hidden_units: [16, 8] use_bn: %BN } l2_regularization: 1e-4 }""",
@@ -81,16 +114,16 @@ MODELS = {
     ),
 }
 
-#: Features of one model class only.
-_FEATURES = {
-    "MultiTowerDIN": """
+_HISTORY = """
   features { feature_name: "history" input_names: "tags" feature_type: SequenceFeature separator: "|"
-             hash_bucket_size: 30 embedding_dim: 4 }""",
-}
+             hash_bucket_size: 30 embedding_dim: 4 max_seq_len: 3 }"""
+#: Features of some model classes only.
+_FEATURES = dict.fromkeys(("MultiTowerDIN", "CMBF"), _HISTORY)
 _EMBEDDED = '["a", "b", "c", "tags", "a_x_b"]'
 _GROUPS = {
     "deep": ("deep", "DEEP", _EMBEDDED),
     "deep_embedded": ("deep", "DEEP", _EMBEDDED),
+    "all_embedded": ("all", "DEEP", _EMBEDDED),
     "wide": ("wide", "WIDE", _EMBEDDED),
     "user": ("user", "DEEP", '["a", "tags", "x"]'),
     "item": ("item", "DEEP", '["b", "c", "a_x_b", "y"]'),
@@ -98,6 +131,9 @@ _GROUPS = {
     "user_preference": ("user_preference", "DEEP", '["tags", "y"]'),
     "item_content": ("item_content", "DEEP", '["b", "c", "a_x_b"]'),
     "all": ("all", "DEEP", '["a", "b", "c", "tags", "a_x_b", "x", "y"]'),
+    "image": ("image", "DEEP", '["b"]'),
+    "general": ("general", "DEEP", '["a", "b", "c"]'),
+    "text": ("text", "DEEP", '["history"]'),
     "dense": ("dense", "DEEP", '["x", "y"]'),
     "sparse": ("sparse", "DEEP", _EMBEDDED),
 }

@@ -13,6 +13,8 @@ from hvdrec.layers.variables import VariableStore
 KERAS_EPSILON = 1e-3
 #: Of TensorFlow 1's contrib.layers.layer_norm, which EasyRec's transformers use.
 CONTRIB_EPSILON = 1e-12
+#: Below this an epsilon keeps no gradient small.
+_TINY = 1e-6
 
 
 class LayerNorm(Layer):
@@ -49,7 +51,16 @@ class LayerNorm(Layer):
         self.beta = store.create(f"{name}/{beta}", (width,), initializers.zeros) if center else None
 
     def __call__(self, inputs: tf.Tensor, run: ForwardContext) -> tf.Tensor:
-        """Normalises float32 [..., width]."""
+        """Normalises float32 [..., width].
+
+        No gradient flows to what has no variance beside a tiny epsilon: of numbers that are all equal, as an
+        image's that is missing, it would be a million times the upstream gradient in every layer.
+        """
         del run
         mean, variance = tf.nn.moments(inputs, axes=[-1], keepdims=True)
+        if self._epsilon < _TINY:
+            flat = variance <= self._epsilon
+            inputs, mean, variance = (
+                tf.where(flat, tf.stop_gradient(x), x) for x in (inputs, mean, variance)
+            )
         return tf.nn.batch_normalization(inputs, mean, variance, self.beta, self.gamma, self._epsilon)

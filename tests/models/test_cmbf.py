@@ -6,9 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from models import histories, transformer
 from models.histories import rows_of
 from models.oracle import Oracle, check_gradients
+
+from hvdrec.layers.context import ForwardContext
+from hvdrec.layers.layer_norm import CONTRIB_EPSILON, LayerNorm
+from hvdrec.layers.variables import VariableStore
 
 #: Groups, and more of the config.
 CASES: dict[str, tuple[dict[str, Sequence[str]], str]] = {
@@ -160,3 +165,16 @@ def test_dropout_is_in_training_alone() -> None:
     drawn = [made.run(True, seed).outputs["logits"].numpy() for seed in (1, 1, 2)]
     np.testing.assert_array_equal(drawn[0], drawn[1])
     assert np.abs(drawn[0] - drawn[2]).max() > 1e-3
+
+
+def test_a_missing_image_keeps_gradients_small() -> None:
+    """With biases of 0, as before the first step, its tokens are zeros up to the layer norms."""
+    with tf.GradientTape() as tape:
+        norm = LayerNorm(VariableStore(1), "norm", 3, CONTRIB_EPSILON)
+        x = tf.constant([[0.0, 0.0, 0.0], [1.0, 2.0, 4.0]])
+        tape.watch(x)
+        y = norm(x, ForwardContext(True))
+        found = tape.gradient(y[:, 0], [x, norm.beta])
+    assert np.abs(found[0][0]).max() == 0.0
+    assert np.abs(found[0][1]).max() > 0.1
+    np.testing.assert_array_equal(found[1], [2.0, 0.0, 0.0])

@@ -37,6 +37,8 @@ CIRCLE = """loss_type: CIRCLE_LOSS metric_learning {
 MULTI_SIMILARITY = """loss_type: MULTI_SIMILARITY_LOSS metric_learning { session_id: "uid" multi_similarity_loss {
   alpha: 2 beta: 10 lamb: 0.5 eps: 0.3 mining: true cross_replica: true } }"""
 
+#: Model classes whose weights two ranks alone are asked for.
+OF_TWO_RANKS = ("PLE", "DBMTL", "AutoInt")
 #: The pairs of all ranks: plain, masked, mined and within sessions; two losses of one kind.
 PAIRS: dict[str, object] = {
     "steps": 20,
@@ -106,6 +108,8 @@ def _jobs(folder: pathlib.Path, ranks: int) -> list[dict[str, object]]:
         job("pairs", **PAIRS),
         job("few_pairs", **{**PAIRS, **few}),
     ]
+    if ranks < 3:
+        jobs += [job(name, optimizer=ADAGRAD, model=name, metrics="") for name in OF_TWO_RANKS]
     return jobs if ranks < 8 else [j for j in jobs if j["name"] in ("rows", "few", "adam_dense")]
 
 
@@ -147,9 +151,10 @@ def _records(folder: pathlib.Path, name: str, ranks: int) -> list[dict[str, obje
             "towers",
             "attention",
             *(f"{o}_gather" for o in OTHERS),
+            *OF_TWO_RANKS,
         )
         for r in (2, 3, 8)
-        if r < 8 or n == "adam_dense"
+        if r == 2 or (r == 3 and n not in OF_TWO_RANKS) or n == "adam_dense"
     ],
 )
 def test_weights_do_not_depend_on_the_ranks(outputs: dict[int, pathlib.Path], name: str, ranks: int) -> None:

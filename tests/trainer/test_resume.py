@@ -39,6 +39,8 @@ def _pair(folder: pathlib.Path, dropout: bool = False, **changes: object) -> lis
         ("MultiTower", f"lazy_adam_optimizer {{ {DECAY} }}", [(1, 0, TERM), (39, 0, INT)]),
         ("WideAndDeep", f"rms_prop_optimizer {{ {DECAY} }}", [(13, 0, TERM)]),
         ("DropoutNet", f"adam_optimizer {{ {DECAY} }}", [(11, 0, TERM)]),
+        ("DBMTL", f"adam_optimizer {{ {DECAY} }}", [(11, 0, TERM)]),
+        ("CMBF", f"adam_optimizer {{ {DECAY} }}", [(29, 0, TERM)]),
     ],
 )
 def test_same_bits(tmp_path: pathlib.Path, model: str, optimizer: str, stops: list) -> None:
