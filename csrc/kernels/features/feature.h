@@ -121,6 +121,8 @@ class IdMap {
   explicit IdMap(const FeatureSpec& spec);
 
   bool identity() const { return mode_ == Mode::kIdentity; }
+  bool hashed() const { return mode_ == Mode::kHash; }
+  const Modulo& buckets() const { return buckets_; }
 
   // The id of a token that isn't empty; identity maps need Number().
   int32_t Token(std::string_view token) const {

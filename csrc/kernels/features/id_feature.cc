@@ -23,6 +23,14 @@ class SingleId : public IdFeature {
       RunIdentity(cells, ids);
       return;
     }
+    if (map_.hashed()) {
+      // By value: the compiler keeps in registers what it would fetch again for each cell.
+      const Modulo buckets = map_.buckets();
+      cells->EachText(field_, precision_, [ids, buckets](int64_t row, std::string_view text) {
+        ids[row] = text.empty() ? -1 : static_cast<int32_t>(buckets(Fingerprint64(text)));
+      });
+      return;
+    }
     cells->EachText(field_, precision_, [&](int64_t row, std::string_view text) {
       ids[row] = text.empty() ? -1 : map_.Token(text);
     });
