@@ -55,6 +55,7 @@ class LabelFunctions:
             ConfigError: It isn't allowed, or one can't be imported.
         """
         fields = [f for f in data_config.input_fields if f.input_name in data_config.label_fields]
+        self._wanted_names: set[str] = set()
         self._kinds = {f.input_name: enum_name(f, "input_type") for f in fields}
         self._defaults = {f.input_name: f.default_val for f in fields}
         self._changed = {
@@ -79,7 +80,8 @@ class LabelFunctions:
         return bool(self._changed or self._made)
 
     def fields(self, fields: Sequence[_Field]) -> list[_Field]:
-        """Those of a plan's fields that are columns of the data."""
+        """Those of a plan's fields that are columns of the data; new labels are made if the plan has them."""
+        self._wanted_names = {field.name for field in fields}
         return [field for field in fields if field.name not in self._made]
 
     def __call__(self, block: RowBlock) -> RowBlock:
@@ -92,9 +94,13 @@ class LabelFunctions:
         rows = block.columns.num_rows
         labels = {n: self._array(n, columns[n], block) for n in self._wanted(columns)}
         for name, function in self._changed.items():
+            if name not in labels:
+                continue
             labels[name] = _called(function, labels[name], rows, block)
             columns[name] = _column(labels[name], function, block)
         for name, function in self._made.items():
+            if name not in self._wanted_names:
+                continue
             labels[name] = _called(function, dict(labels), rows, block)
             columns[name] = _column(labels[name], function, block)
         return dataclasses.replace(
