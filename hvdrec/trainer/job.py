@@ -14,7 +14,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 
 from hvdrec.checkpoint.background import BackgroundSaver
-from hvdrec.checkpoint.names import SavedTensor
+from hvdrec.checkpoint.names import SavedTensor, tensor_bytes
 from hvdrec.checkpoint.restore import RestoreReport
 from hvdrec.config import Config
 from hvdrec.config.config import has_eval_input
@@ -26,7 +26,6 @@ from hvdrec.data.input import input_files, own_positions
 from hvdrec.errors import ConfigError
 from hvdrec.features import build_plan
 from hvdrec.features.fields import heads_of
-from hvdrec.features.plan import FeaturePlan
 from hvdrec.layers.placement import HERE, Placement, SplitTables
 from hvdrec.layers.variables import variable_key
 from hvdrec.losses.labels import label_ranges
@@ -42,8 +41,9 @@ from hvdrec.trainer.loop import Loop, LoopParts
 from hvdrec.trainer.run.agree import run_on_all_ranks
 from hvdrec.trainer.run.done_mark import was_done
 from hvdrec.trainer.run.log import RunLog, logger
-from hvdrec.trainer.run.machine import free_bytes
+from hvdrec.trainer.run.memory import need_memory
 from hvdrec.trainer.run.options import RunOptions
+from hvdrec.trainer.run.places import need_places
 from hvdrec.trainer.run.run_folder import RunFolder
 from hvdrec.trainer.run.skipped_rows import report_skipped_rows
 from hvdrec.trainer.run.start import Start, begin, describe_positions, identity
@@ -82,7 +82,9 @@ class Job:
         self.config, self.proto, self.group = config, config.proto, group
         train = self.proto.train_config
         self.plan = build_plan(self.proto, label_ranges(heads_of(self.proto)))
-        placement = placement or _placement(train, self.plan, group)
+        placement = placement or _placement(train, group)
+        if placement is HERE:
+            need_memory(self.plan, train.optimizer_config, group.rank, group.local_size)
         self.recommender = Recommender(self.proto, self.plan, int(train.seed), placement)
         self.feed = Feed(self.plan)
         optimizer_of = self._optimizer_of()
@@ -193,6 +195,7 @@ class Job:
             raise ConfigError(f"{where}: every variable is frozen; nothing is left to train")
         self.prepare_exports(options)
         if self.group.rank == 0:
+            need_places(self.folder.path, tensor_bytes(self.entries()))
             if options.evaluates and has_eval_input(self.proto):
                 try_eval_input(self.proto, self.plan)
             if options.hpo_metric_save_path:
@@ -364,19 +367,10 @@ class Job:
             loader.close()
 
 
-def _placement(train_config: Any, plan: FeaturePlan, group: ReplicaGroup) -> Placement:
-    if group.size == 1:
+def _placement(train_config: Any, group: ReplicaGroup) -> Placement:
+    if group.size == 1 or not is_split(train_config):
         return HERE
-    if is_split(train_config):
-        return SplitTables(group, int(train_config.embedding_split_min_bytes))
-    tables, free = sum(4 * bank.rows * bank.dim for bank in plan.banks), free_bytes()
-    if group.local_rank == 0 and tables * group.local_size > free:
-        logger.warning(
-            "each of %d ranks of this machine makes tables of %s bytes, and %s are free: "
-            "train_config.embedding_split: SPLIT shares them out",
-            *(group.local_size, f"{tables:,}", f"{free:,}"),
-        )
-    return HERE
+    return SplitTables(group, int(train_config.embedding_split_min_bytes))
 
 
 def _digest(proto: Any) -> str:

@@ -74,9 +74,7 @@ def parse_export(arguments: Sequence[str]) -> ExportFlags:
     parser.add_argument(
         "--export_done_file", default="", metavar="NAME", help="a file of export_dir that says it is done"
     )
-    values = parser.parse(arguments)
-    if not values["export_dir"]:
-        raise ConfigError("--export_dir: is missing")
+    values = parser.parse(arguments, needed=["export_dir"])
     if os.path.basename(values["export_done_file"]) != values["export_done_file"]:
         raise ConfigError("--export_done_file: give a name without folders; it goes into export_dir")
     return ExportFlags(**values)

@@ -10,11 +10,10 @@ import tensorflow as tf
 from hvdrec.checkpoint.names import SavedTensor
 from hvdrec.checkpoint.parts import gather_parts
 from hvdrec.config import Config
-from hvdrec.errors import ConfigError
+from hvdrec.layers import memory
 from hvdrec.models.recommender import Recommender
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.run.agree import run_on_all_ranks
-from hvdrec.trainer.run.machine import free_bytes
 from hvdrec.trainer.step.state import model_entries
 
 #: Beside its tables, what TensorFlow needs to write them.
@@ -36,13 +35,12 @@ class Gathered:
             ConfigError: It can't.
         """
         tables = sum(4 * bank.layout.rows * bank.layout.dim for bank in self._recommender.banks)
-        free = free_bytes()
-        if _TIMES_THE_TABLES * tables > free:
-            raise ConfigError(
-                f"{self._config.where('export_config.exporter_type')}: an exported model is whole: its "
-                f"tables have {tables:,} bytes, writing them takes {_TIMES_THE_TABLES} times that; rank 0 "
-                f'may take {free:,} more; set it to "none", and run hvdrec.export where they fit'
-            )
+        place = self._config.where("export_config.exporter_type")
+        memory.need(
+            _TIMES_THE_TABLES * tables,
+            f'{place}: an exported model is whole ("none" leaves it to hvdrec.export, where the tables fit): '
+            f"writing tables of {memory.shown(tables)}",
+        )
 
     def gather(self, wanted: bool) -> None:
         """Makes the copy if rank 0 wants it (collective)."""
