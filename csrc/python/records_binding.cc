@@ -92,9 +92,12 @@ py::tuple Parse(const std::vector<std::pair<std::string, int32_t>>& fields,
 void bind_records(py::module_& m) {
   m.def(
       "masked_crc32c",
-      [](const py::bytes& data) {
-        const std::string_view view(data);
-        return MaskedCrc32c(view.data(), view.size());
+      [](const py::buffer& data) {
+        const py::buffer_info view = data.request();
+        if (view.ndim != 1 || view.strides[0] != view.itemsize) {
+          throw py::value_error("the bytes should lie one behind the other");
+        }
+        return MaskedCrc32c(static_cast<const char*>(view.ptr), view.size * view.itemsize);
       },
       py::arg("data"), "The checksum of some bytes as TFRecord files have it.");
   py::class_<RecordBlock>(m, "RecordBlock",

@@ -7,10 +7,11 @@ import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hvdrec.checkpoint.names import SavedTensor
-from hvdrec.checkpoint.store import Snapshot, Store
+from hvdrec.checkpoint.store import Snapshot, Staged, Store
 
 logger = logging.getLogger(__name__)
 
@@ -45,24 +46,40 @@ class BackgroundSaver:
         self._saved: list[Saved] = []
         self._error: Exception | None = None
 
-    def start(self, step: int, entries: Sequence[SavedTensor], extra: Mapping[str, Any]) -> None:
+    def begin(self, step: int) -> Path:
+        """Waits for the save before this one, and makes the folder for parts that ranks write themselves.
+
+        Raises:
+            CheckpointError: The save before failed, or the folder can't be made.
+        """
+        self._join()
+        return self.store.begin(step)
+
+    def start(
+        self,
+        step: int,
+        entries: Sequence[SavedTensor],
+        extra: Mapping[str, Any],
+        staged: Staged | None = None,
+    ) -> None:
         """Takes the current values and begins to write them; waits for the save before this one.
 
         Args:
             step: `global_step`.
             entries: What to save.
             extra: JSON values kept beside it.
+            staged: What is written already, of entries that are split.
 
         Raises:
             CheckpointError: The save before failed.
         """
-        began = time.monotonic()
+        began = staged.began if staged else time.monotonic()
         self._join()
         tensors = Snapshot(entries)
         held = time.monotonic() - began
         # Not a daemon: if the program ends without `close`, the interpreter still waits for it.
         self._thread = threading.Thread(
-            target=self._write, args=(step, tensors, extra, held), name="hvdrec-save"
+            target=self._write, args=(step, tensors, extra, held, staged), name="hvdrec-save"
         )
         self._thread.start()
 
@@ -105,10 +122,12 @@ class BackgroundSaver:
             error, self._error = self._error, None
             raise error
 
-    def _write(self, step: int, tensors: Snapshot, extra: Mapping[str, Any], held: float) -> None:
+    def _write(
+        self, step: int, tensors: Snapshot, extra: Mapping[str, Any], held: float, staged: Staged | None
+    ) -> None:
         began = time.monotonic()
         try:
-            prefix = self.store.write(step, tensors, extra)
+            prefix = self.store.write(step, tensors, extra, staged)
             self._saved.append(Saved(step, prefix, held, time.monotonic() - began))
         except Exception as error:
             self._error = error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ def fine_tune(
     force_shape: bool = False,
     filters: Sequence[str] = (),
     ignore_errors: bool = False,
+    folder: str | None = None,
 ) -> RestoreReport:
     """Restores what fits from a checkpoint, as EasyRec's `fine_tune_checkpoint`.
 
@@ -40,6 +42,8 @@ def fine_tune(
         filters: `restore_filters`: entries whose name holds one of these are left as they are.
         ignore_errors: `--ignore_finetune_ckpt_error`: what is wrong with the map is reported
             among the skipped.
+        folder: Where a checkpoint of a store is fetched to; by default one that is removed again. Who reads
+            the `parts` of a report gives one.
 
     Returns:
         The report.
@@ -49,10 +53,12 @@ def fine_tune(
             problem of the map is in the text.
     """
     if is_remote(prefix_or_dir):
-        with tempfile.TemporaryDirectory(prefix="hvdrec-fine-tune-") as folder:
+        with contextlib.ExitStack() as stack:
+            folder = folder or stack.enter_context(tempfile.TemporaryDirectory(prefix="hvdrec-fine-tune-"))
             fetched = fetch(prefix_or_dir, Path(folder))
             report = fine_tune(fetched, entries, var_map_file, force_shape, filters, ignore_errors)
-            return dataclasses.replace(report, prefix=f"{prefix_or_dir} ({Path(fetched).name})")
+            shown = f"{prefix_or_dir} ({Path(fetched).name})"
+            return dataclasses.replace(report, prefix=shown, files=fetched)
     begun: set[str] = set()
 
     def take(prefix: str) -> RestoreReport:
@@ -96,7 +102,7 @@ def _take(
             skipped[entry.name] = why
     shapes = {m.entry.name: mismatch(m.entry, m.source, reader) for m in matches}
     begun.update(m.entry.name for m in matches)
-    assign(reader, matches)
+    parts = assign(reader, matches)
     return RestoreReport(
         prefix=prefix,
         restored=tuple(m.entry.name for m in matches),
@@ -104,6 +110,7 @@ def _take(
         skipped=skipped,
         unused=unused(reader, [*(_source(e.name, mapped) for e in wanted), GLOBAL_STEP]),
         reshaped={name: why for name, why in shapes.items() if why},
+        parts=parts,
     )
 
 

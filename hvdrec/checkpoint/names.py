@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 
 import tensorflow as tf
 
+from hvdrec.layers.banks.split import SplitVariable
 from hvdrec.layers.banks.strategy import Whole
 
 GLOBAL_STEP = "global_step"
@@ -22,13 +23,16 @@ class SavedTensor:
         name: EasyRec's variable name, as `input_layer/age_embedding/embedding_weights/Adam`.
         variable: The variable it lives in.
         rows: Its rows there, [first, last) (a table within a bank); None = the whole variable.
-        replicated: Whether every rank holds the same value; else each has rows of its own.
     """
 
     name: str
     variable: tf.Variable | Whole
     rows: tuple[int, int] | None
-    replicated: bool = True
+
+    @property
+    def split(self) -> SplitVariable | None:
+        """The variable where each rank has rows of its own; None where every rank holds the same value."""
+        return self.variable if isinstance(self.variable, SplitVariable) else None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -44,7 +48,7 @@ class SavedTensor:
 
 def replicated_variables(entries: Iterable[SavedTensor]) -> list[tf.Variable]:
     """The variables of which every rank holds the same value, each once."""
-    return list({id(e.variable): e.variable for e in entries if e.replicated}.values())
+    return list({id(e.variable): e.variable for e in entries if not e.split}.values())
 
 
 def tensor_bytes(entries: Iterable[SavedTensor]) -> int:

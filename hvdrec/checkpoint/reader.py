@@ -73,6 +73,10 @@ class Reader:
         """The element type of a variable."""
         return self._dtypes[self._sources[name][0]]
 
+    def sources(self, name: str) -> tuple[str, ...]:
+        """What a variable is saved as: itself, or its parts in their order."""
+        return self._sources[name]
+
     def nbytes(self, name: str) -> int:
         """The size of a variable's value."""
         return math.prod(self.shapes[name]) * self.dtype(name).size

@@ -15,7 +15,7 @@ from hvdrec.checkpoint import manifest
 from hvdrec.checkpoint.commit import RenameCommit
 from hvdrec.checkpoint.names import SavedTensor
 from hvdrec.checkpoint.restore import RestoreReport
-from hvdrec.checkpoint.store import Store
+from hvdrec.checkpoint.store import Staged, Store
 from hvdrec.errors import CheckpointError, StorageError
 from hvdrec.storage import download, join, listing, name, parent, read_text, remove, upload, write_text
 
@@ -68,13 +68,19 @@ class RemoteStore(Store):
         self._check = check
         self._saved = saved
 
-    def write(self, step: int, tensors: Mapping[str, tf.Tensor], extra: Mapping[str, Any]) -> str:
+    def write(
+        self,
+        step: int,
+        tensors: Mapping[str, tf.Tensor],
+        extra: Mapping[str, Any],
+        staged: Staged | None = None,
+    ) -> str:
         """Saves here, then in the store; otherwise as `save`.
 
         Raises:
             StorageError: The store doesn't take it; the text says where it is.
         """
-        prefix = super().write(step, tensors, extra)
+        prefix = super().write(step, tensors, extra, staged)
         with self._kept_here(prefix):
             self._check()
             self._upload(step)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import tensorflow as tf
 
+from hvdrec.checkpoint.bundle import RowReader
 from hvdrec.checkpoint.names import SavedTensor, listed, nearest
 from hvdrec.checkpoint.reader import Reader
 from hvdrec.errors import CheckpointError
@@ -36,6 +37,9 @@ class RestoreReport:
         skipped: SavedTensor names that got none, and why.
         unused: Names of the checkpoint that nothing asked for.
         reshaped: SavedTensor names whose value was cut or filled up, and how.
+        parts: What is still to be given to variables that are split over the ranks (`read_parts`); their
+            checksums were found to hold.
+        files: Prefix of the files they are read from, where that isn't `prefix`.
     """
 
     prefix: str
@@ -44,6 +48,8 @@ class RestoreReport:
     skipped: dict[str, str]
     unused: tuple[str, ...]
     reshaped: dict[str, str] = dataclasses.field(default_factory=dict)
+    parts: tuple[Match, ...] = ()
+    files: str = ""
 
     def lines(self) -> list[str]:
         """A table of it for the log: one line of counts, then what isn't plain; slots with their variable."""
@@ -115,9 +121,9 @@ def restore_exactly(prefix: str, entries: Sequence[SavedTensor]) -> RestoreRepor
         problems.append(f"{len(wrong)} don't fit: {listed(wrong)}")
     if problems:
         raise CheckpointError(f"{prefix}: doesn't belong to this model: {'; '.join(problems)}")
-    assign(reader, [Match(e, e.name) for e in entries])
+    parts = assign(reader, [Match(e, e.name) for e in entries])
     names = tuple(e.name for e in entries)
-    return RestoreReport(prefix, names, {}, {}, unused(reader, names))
+    return RestoreReport(prefix, names, {}, {}, unused(reader, names), parts=parts)
 
 
 def unused(reader: Reader, sources: Iterable[str]) -> tuple[str, ...]:
@@ -125,20 +131,30 @@ def unused(reader: Reader, sources: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(set(reader.shapes) - set(sources)))
 
 
-def assign(reader: Reader, matches: Sequence[Match]) -> None:
+def assign(reader: Reader, matches: Sequence[Match]) -> tuple[Match, ...]:
     """Reads every match and assigns each variable once, the values of a few variables at a time.
 
     Where the shapes differ (rank alike) the value is cut, or filled up with zeros.
 
+    Returns:
+        The matches of variables that are split over the ranks: their checksums hold, they have no value yet.
+
     Raises:
         DamagedError: A value can't be read; variables before it have theirs already.
     """
+    parts = tuple(m for m in matches if m.entry.split is not None)
+    matches = [m for m in matches if m.entry.split is None]
+    if parts:
+        rows = RowReader(reader)
+        for part in parts:
+            rows.check(part.source)
     for variables in _portions(reader, matches):
         names = [m.source for group in variables for m in group]
         values = iter(reader.read(names))
         for group in variables:
             entries = [m.entry for m in group]
             _put(entries[0].variable, entries, [fit(next(values), e.shape) for e in entries])
+    return parts
 
 
 def _portions(reader: Reader, matches: Sequence[Match]) -> Iterator[list[list[Match]]]:

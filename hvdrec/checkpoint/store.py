@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import tensorflow as tf
 
@@ -37,7 +37,12 @@ class Snapshot(Mapping[str, tf.Tensor]):
     """
 
     def __init__(self, entries: Sequence[SavedTensor]) -> None:
-        """Takes the values; a table is cut out of its bank when it is asked for."""
+        """Takes the values; a table is cut out of its bank when it is asked for.
+
+        Args:
+            entries: Of these, those that aren't split over the ranks.
+        """
+        entries = [entry for entry in entries if entry.split is None]
         self._entries = {entry.name: entry for entry in entries}
         self._whole: dict[int, tf.Tensor] = {}
         with tf.device("/CPU:0"):
@@ -58,6 +63,20 @@ class Snapshot(Mapping[str, tf.Tensor]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+class Staged(NamedTuple):
+    """What is written of a checkpoint before the rest.
+
+    Attributes:
+        folder: Where all its files go first.
+        parts: Prefixes there, each of a checkpoint of some rows of split variables.
+        began: When the save began, by `time.monotonic`.
+    """
+
+    folder: Path
+    parts: Sequence[str]
+    began: float
 
 
 class Store:
@@ -104,16 +123,31 @@ class Store:
         """
         return self.write(step, Snapshot(entries), extra)
 
-    def write(self, step: int, tensors: Mapping[str, tf.Tensor], extra: Mapping[str, Any]) -> str:
-        """Saves values taken earlier in a `Snapshot`; otherwise as `save`."""
-        prefix = self._prefix(step)
+    def begin(self, step: int) -> Path:
+        """Makes the folder in which a checkpoint's files come together; `write` takes it away.
+
+        Raises:
+            CheckpointError: It can't be made.
+        """
         self._check_owned()
-        with files.explained(f"can't save {prefix}"):
+        with files.explained(f"can't save {self._prefix(step)}"):
             self.model_dir.mkdir(parents=True, exist_ok=True)
             self._sweep()
-            staging = self._commit.staging(self.model_dir, step)
+            return self._commit.staging(self.model_dir, step)
+
+    def write(
+        self,
+        step: int,
+        tensors: Mapping[str, tf.Tensor],
+        extra: Mapping[str, Any],
+        staged: Staged | None = None,
+    ) -> str:
+        """Saves values taken earlier in a `Snapshot`, and parts that are `staged`; otherwise as `save`."""
+        prefix = self._prefix(step)
+        staging = staged.folder if staged else self.begin(step)
+        with files.explained(f"can't save {prefix}"):
             try:
-                self._stage(staging / prefix.name, step, tensors, extra)
+                self._stage(staging / prefix.name, step, tensors, extra, staged.parts if staged else ())
                 self._publish(staging / prefix.name, step)
             except (OSError, tf.errors.OpError):
                 files.remove_tree(staging)
@@ -296,17 +330,30 @@ class Store:
         return [int(p.name.rpartition("-")[2]) for p in self.model_dir.glob(".replaced-*")]
 
     def _stage(
-        self, prefix: Path, step: int, tensors: Mapping[str, tf.Tensor], extra: Mapping[str, Any]
+        self,
+        prefix: Path,
+        step: int,
+        tensors: Mapping[str, tf.Tensor],
+        extra: Mapping[str, Any],
+        parts: Sequence[str],
     ) -> None:
         """Writes all files of a checkpoint beside its place, and waits for the disk."""
         names = sorted(tensors)
+        target = f"{prefix}.rest" if parts else str(prefix)
         with tf.device("/CPU:0"):
             tf.raw_ops.SaveV2(
-                prefix=str(prefix),
+                prefix=target,
                 tensor_names=names,
                 shape_and_slices=[""] * len(names),
                 tensors=[tensors[n] for n in names],
             )
+            if parts:
+                # Each data file keeps its bytes under a new name; the indexes become one.
+                tf.raw_ops.MergeV2Checkpoints(
+                    checkpoint_prefixes=[target, *parts],
+                    destination_prefix=str(prefix),
+                    delete_old_dirs=False,
+                )
         for path in manifest.tensor_files(prefix):
             files.sync_file(path)
         text = manifest.describe(prefix, step, extra, self._commit.kind)
@@ -325,7 +372,16 @@ class Store:
                 self._set_aside(step)
             self._commit.withdraw(target)
         self._commit.publish(staged, target)
+        self._remove_strays(target)
         files.remove_tree(self._aside(step))
+
+    def _remove_strays(self, target: Path) -> None:
+        """Removes data files that the checkpoint before had in this place, which had another number."""
+        with contextlib.suppress(OSError, CheckpointError):
+            names = (manifest.read(target) or {"files": {}})["files"]
+            for path in manifest.tensor_files(target):
+                if path.name not in names:
+                    path.unlink(missing_ok=True)
 
     def _same(self, staged: Path, target: Path) -> bool:
         """Whether the tensors on the disk are those just staged, as after a resume."""

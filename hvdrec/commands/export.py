@@ -12,6 +12,7 @@ from hvdrec import storage
 from hvdrec.checkpoint import files
 from hvdrec.commands.restored import restore
 from hvdrec.config import Config
+from hvdrec.layers.placement import HERE
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.launch import join_group
 from hvdrec.serving import saved_model
@@ -57,7 +58,7 @@ def _export(
     if storage.is_remote(folder):
         if done:
             storage.remove(done)
-        job, step = restore(config, group, checkpoint, here)
+        job, step = restore(config, group, checkpoint, here, HERE)
         kept = 1 if flags.clear_export else None
         for module, name in _modules(job, flags.towers):
             target_dir = Path(here.work_dir) / "checkpoint/export" / name
@@ -71,7 +72,7 @@ def _export(
     if done:
         with contextlib.suppress(FileNotFoundError):
             os.remove(done)
-    job, step = restore(config, group, checkpoint, here)
+    job, step = restore(config, group, checkpoint, here, HERE)
     for module, name in _modules(job, flags.towers):
         versions = Path(folder) / name
         written = saved_model.write(module, versions, config.proto, assets)

@@ -53,13 +53,13 @@ def predict(config: Config, flags: Any) -> None:
             folder = stack.enter_context(open_run_folder(config, group, remote))
             checkpoint = bring_checkpoint(config, group, folder.work_dir, wanted)
         predictor = run_on_all_ranks(group, lambda: _predictor(config, flags, group, folder, checkpoint))
-    predictor.share()
+        predictor.share()
     source = run_on_all_ranks(group, lambda: _open(config.proto, flags.input_path, predictor, group, layout))
     need_same_files(source.files, True, group)
     loader = Loader(source, predictor.pack, data.prefetch_size)
     try:
         rows = sum(
-            group.gather_objects(run_on_all_ranks(group, lambda: write(path, loader, predictor, layout)))
+            group.gather_objects(run_on_all_ranks(group, lambda: _write(path, loader, predictor, layout)))
         )
         report_skipped_rows(config.proto, group, loader, "prediction")
     finally:
@@ -77,6 +77,13 @@ def _predictor(
     if flags.saved_model_dir:
         return FromSavedModel(config.proto, flags.saved_model_dir)
     return FromCheckpoint(config, group, folder, checkpoint)
+
+
+def _write(path: str, loader: Loader, predictor: Predictor, layout: Layout) -> int:
+    try:
+        return write(path, loader, predictor, layout)
+    finally:
+        predictor.end()
 
 
 def _open(proto: Any, path: str, predictor: Predictor, group: ReplicaGroup, layout: Layout) -> RowSource:

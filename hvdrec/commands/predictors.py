@@ -23,6 +23,7 @@ from hvdrec.serving.loaded import LoadedModel
 from hvdrec.storage import is_remote
 from hvdrec.storage.mirror import Mirror
 from hvdrec.trainer.run.run_folder import RunFolder
+from hvdrec.trainer.run.turns import Turns
 from hvdrec.trainer.step.feed import Feed
 from hvdrec.trainer.watch.evaluator import Evaluator
 
@@ -38,6 +39,9 @@ class Predictor(abc.ABC):
 
     def share(self) -> None:  # noqa: B027
         """Gives every rank what rank 0 has read (collective)."""
+
+    def end(self) -> None:  # noqa: B027
+        """Called once all of this rank's batches are predicted, or can't be (collective)."""
 
     @abc.abstractmethod
     def pack(self, block: RowBlock) -> PackedBatch:
@@ -59,7 +63,9 @@ class FromCheckpoint(Predictor):
         plan = self._job.plan.for_prediction()
         self.fields = plan.fields
         self._packer = Packer(plan, ignore_error=config.proto.data_config.ignore_error)
-        self._evaluator = Evaluator(self._job.recommender, Feed(plan))
+        evaluator, feed = Evaluator(self._job.recommender, Feed(plan)), Feed(plan)
+        meets = self._job.recommender.strategy.meets
+        self._turns = Turns(group if meets else None, evaluator.predict, feed.empty)
 
     def share(self) -> None:
         """The weights: only rank 0 needs to see the checkpoint."""
@@ -71,7 +77,11 @@ class FromCheckpoint(Predictor):
 
     def predict(self, batch: PackedBatch) -> dict[str, np.ndarray]:
         """As in evaluation."""
-        return self._evaluator.predict(batch)
+        return self._turns.take(batch)
+
+    def end(self) -> None:
+        """Answers for the rows that this rank holds until the others are through."""
+        self._turns.end()
 
 
 class FromSavedModel(Predictor):

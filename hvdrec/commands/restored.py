@@ -13,16 +13,22 @@ from hvdrec.checkpoint.reader import Reader
 from hvdrec.checkpoint.store import Store
 from hvdrec.config import Config
 from hvdrec.errors import CheckpointError
+from hvdrec.layers.placement import Placement
 from hvdrec.optim.moving_average import SLOT as AVERAGE
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.job import Job
 from hvdrec.trainer.run.log import logger
+from hvdrec.trainer.run.parts import restore_parts
 from hvdrec.trainer.run.run_folder import RunFolder
 from hvdrec.trainer.step.state import model_entries
 
 
 def restore(
-    config: Config, group: ReplicaGroup, checkpoint: str | None, folder: RunFolder | None = None
+    config: Config,
+    group: ReplicaGroup,
+    checkpoint: str | None,
+    folder: RunFolder | None = None,
+    placement: Placement | None = None,
 ) -> tuple[Job, int]:
     """Builds the model of `config` and restores its weights on rank 0; `share` gives them to all.
 
@@ -31,6 +37,7 @@ def restore(
         group: The ranks; only rank 0 needs to see the checkpoint.
         checkpoint: A prefix, a directory (its newest), or None for the newest of model_dir.
         folder: The run's files; None takes model_dir as it is.
+        placement: Where the variables live; None: as the config says.
 
     Returns:
         The job, and the checkpoint's step (0 on other ranks).
@@ -38,7 +45,7 @@ def restore(
     Raises:
         CheckpointError: There is no such checkpoint, or it doesn't fit the model.
     """
-    job = Job(config, group, folder)
+    job = Job(config, group, folder, placement)
     if group.rank != 0:
         return job, 0
     store = job.store
@@ -56,13 +63,16 @@ def restore(
     report = store.restore(checkpoint, entries(checkpoint)) if checkpoint else store.restore_newest(entries)
     if report is None:
         raise CheckpointError(f"there is no checkpoint in {store.model_dir}")
+    job.restored = report
     logger.info("restored %s", job.folder.shown(report.prefix))
     return job, int(step.numpy())
 
 
 def share(job: Job) -> None:
-    """Gives every rank the weights of rank 0 (collective)."""
-    job.group.broadcast(replicated_variables(model_entries(job.recommender)))
+    """Gives every rank the weights of rank 0, and of split tables its rows of the checkpoint (collective)."""
+    entries = model_entries(job.recommender)
+    job.group.broadcast(replicated_variables(entries))
+    restore_parts(job.group, entries, job.restored)
 
 
 def _averaged(entries: list[SavedTensor], prefix: str) -> list[SavedTensor]:

@@ -141,6 +141,8 @@ def run_job(flags: Any, signals: StopSignals, group: ReplicaGroup, make: Callabl
             *(sum(b.rows for b in job.plan.banks), job.dense_weights),
         )
         log.logger.info("%s", job.recommender.policy)
+        if group.size > 1:
+            log.logger.info("%s", job.describe_tables())
     options = RunOptions(
         ignore_fine_tune_errors=flags.ignore_finetune_ckpt_error,
         evaluates=flags.eval_method == EVAL_METHODS[0],
@@ -161,6 +163,8 @@ def run_job(flags: Any, signals: StopSignals, group: ReplicaGroup, make: Callabl
             lambda: run_on_all_ranks(group, lambda: _claim(job)),
         )
     with job.optimizer.averaged():
+        if job.gathered is not None:
+            job.gathered.gather(job.exports is not None and job.exports.wants_at_end())
         exported = run_on_all_ranks(group, lambda: job.exports.at_end() if job.exports else None)
     if group.rank != 0:
         return

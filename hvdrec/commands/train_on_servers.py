@@ -16,6 +16,7 @@ from hvdrec.commands.separate_evaluator import follow
 from hvdrec.commands.train import locked, run_job, show
 from hvdrec.config import Config
 from hvdrec.config.names import is_repeated
+from hvdrec.config.splitting import is_split
 from hvdrec.errors import ConfigError, StoppedError, TrainingError, UserError
 from hvdrec.parallel import cluster as clusters
 from hvdrec.parallel.cluster import CHIEF, EVALUATOR, SERVER, WORKER, ChiefWatch, Cluster
@@ -132,6 +133,9 @@ def _refuse(config: Config, flags: Any) -> None:
         raise ConfigError(
             "--verify_replicas: parameter servers hold each variable once; there are no replicas"
         )
+    if is_split(train):
+        where = config.where("train_config.embedding_split")
+        raise ConfigError(f"{where}: parameter servers share out every table by themselves; remove it")
     if train.is_profiling:
         where = config.where("train_config.is_profiling")
         raise ConfigError(

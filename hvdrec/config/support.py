@@ -37,6 +37,8 @@ STRATEGIES = (
     "MirroredStrategy",
     "MultiWorkerMirroredStrategy",
     "HorovodStrategy",
+    "SokStrategy",
+    "EmbeddingParallelStrategy",
 )
 #: Those that any model with such an output takes.
 LOSSES = tuple(kind for kind, spec in losses.SPECS.items() if not spec.own)
@@ -69,8 +71,6 @@ _UNREAD = "has no effect, as in EasyRec"
 REASONS = {
     "CollectiveAllReduceStrategy": f"{_ALIBABA}; use HorovodStrategy",
     "ExascaleStrategy": f"{_ALIBABA}; use HorovodStrategy",
-    "SokStrategy": "SparseOperationKit is not supported; use HorovodStrategy",
-    "EmbeddingParallelStrategy": "tables split over the ranks are not supported yet; use HorovodStrategy",
     "adam_async_optimizer": f"{_ALIBABA}; use adam_optimizer or lazy_adam_optimizer",
     "adam_asyncw_optimizer": f"{_ALIBABA}; use adamw_optimizer",
     **{

@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Sequence
 
+from hvdrec.config import splitting
 from hvdrec.config.flags.parser import FlagParser, count
 from hvdrec.config.names import enum_name, hint
 from hvdrec.config.reader import load
@@ -26,7 +27,7 @@ _LIMITS = {
     "pm": "memory of a parameter server",
 }
 #: Strategies under which one machine trains with a rank for each of its GPUs.
-_REPLICATED = ("MirroredStrategy", "MultiWorkerMirroredStrategy", "HorovodStrategy")
+_REPLICATED = ("MirroredStrategy", "MultiWorkerMirroredStrategy", "HorovodStrategy", *splitting.STRATEGIES)
 
 
 def parse(arguments: Sequence[str]) -> Run:

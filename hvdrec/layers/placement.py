@@ -5,11 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from hvdrec.layers.banks.replicated import Replicated
+from hvdrec.layers.banks.split import Split
 from hvdrec.layers.banks.strategy import BankLayout, BankStrategy
+
+if TYPE_CHECKING:
+    from hvdrec.parallel.group import ReplicaGroup
 
 
 class Placement:
@@ -46,6 +51,24 @@ class Placement:
     ) -> Sequence[tuple[tf.Tensor, tf.Variable]]:
         """Tensors of their variables' shapes, taken to where those variables live."""
         return values
+
+
+class SplitTables(Placement):
+    """The ranks share out the rows of large banks; all else lives in every process."""
+
+    def __init__(self, group: ReplicaGroup, min_bytes: int) -> None:
+        """Says who shares them out.
+
+        Args:
+            group: The ranks.
+            min_bytes: A bank of fewer bytes (float32 values, without slots) is kept whole by every rank.
+        """
+        self._group, self._min_bytes = group, min_bytes
+
+    def banks(self, layouts: Sequence[BankLayout], seed: int) -> BankStrategy:
+        """Makes the embedding banks of a model, of the split ones this rank's rows."""
+        split = [4 * layout.rows * layout.dim >= self._min_bytes for layout in layouts]
+        return Split(layouts, seed, self._group, split) if any(split) else Replicated(layouts, seed)
 
 
 HERE = Placement()

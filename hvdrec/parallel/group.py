@@ -40,6 +40,19 @@ class ReplicaGroup(abc.ABC):
         """Stacks the ranks' values along axis 0, in rank order; lengths may differ."""
 
     @abc.abstractmethod
+    def exchange(self, value: tf.Tensor, counts: tf.Tensor, name: str) -> tuple[tf.Tensor, tf.Tensor]:
+        """Sends each rank its part of `value`, and gives what the others send to this one.
+
+        Args:
+            value: The parts along axis 0, that of rank 0 first.
+            counts: int32 [size], how much of axis 0 is each rank's; their sum is below 2^31.
+            name: As above.
+
+        Returns:
+            What was received, that of rank 0 first, and how much came from each rank, int32 [size].
+        """
+
+    @abc.abstractmethod
     def broadcast(self, variables: Sequence[tf.Variable]) -> None:
         """Gives every rank the values of rank 0."""
 

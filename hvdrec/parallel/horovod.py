@@ -76,6 +76,11 @@ class HorovodReplicas(ReplicaGroup):
         """Stacks the ranks' values along axis 0."""
         return self._hvd.allgather(value, name=name, process_set=self._processes)
 
+    def exchange(self, value: tf.Tensor, counts: tf.Tensor, name: str) -> tuple[tf.Tensor, tf.Tensor]:
+        """Sends each rank its part of `value`, and gives what the others send."""
+        received, found = self._hvd.alltoall(value, splits=counts, name=name, process_set=self._processes)
+        return received, tf.ensure_shape(found, [self.size])
+
     def broadcast(self, variables: Sequence[tf.Variable]) -> None:
         """Gives every rank the values of rank 0."""
         self._hvd.broadcast_variables(list(variables), root_rank=self._root, process_set=self._processes)

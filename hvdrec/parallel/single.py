@@ -33,6 +33,10 @@ class SingleReplica(ReplicaGroup):
         """`value` itself."""
         return value
 
+    def exchange(self, value: tf.Tensor, counts: tf.Tensor, name: str) -> tuple[tf.Tensor, tf.Tensor]:
+        """`value` itself."""
+        return value, counts
+
     def broadcast(self, variables: Sequence[tf.Variable]) -> None:
         """Nothing to do."""
 

@@ -181,6 +181,8 @@ def _after_evaluation(
 
     def export(now: int, result: dict[str, float]) -> None:
         with job.optimizer.averaged():
+            if job.gathered is not None:
+                job.gathered.gather(job.exports is not None and job.exports.wants(now, result))
             exported(now, result)
 
     hooks: list[AfterEvaluation] = [draw, export]

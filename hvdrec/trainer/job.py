@@ -15,8 +15,10 @@ from google.protobuf import text_format
 
 from hvdrec.checkpoint.background import BackgroundSaver
 from hvdrec.checkpoint.names import SavedTensor, tensor_bytes
+from hvdrec.checkpoint.restore import RestoreReport
 from hvdrec.config import Config
 from hvdrec.config.config import has_eval_input
+from hvdrec.config.splitting import is_split
 from hvdrec.config.variables import optimizer_index
 from hvdrec.data.batch import InputPosition
 from hvdrec.data.identity import describe
@@ -24,7 +26,7 @@ from hvdrec.data.input import input_files, own_positions
 from hvdrec.errors import ConfigError
 from hvdrec.features import build_plan
 from hvdrec.features.fields import heads_of
-from hvdrec.layers.placement import HERE, Placement
+from hvdrec.layers.placement import HERE, Placement, SplitTables
 from hvdrec.layers.variables import variable_key
 from hvdrec.losses.labels import label_ranges
 from hvdrec.metrics.candidates import HardNegativeAccuracy
@@ -50,6 +52,7 @@ from hvdrec.trainer.step.state import entries as state_entries
 from hvdrec.trainer.watch.early_stop import Rule, find_rule
 from hvdrec.trainer.watch.evaluator import Evaluator, HeadMetric
 from hvdrec.trainer.watch.exporters import RunExports
+from hvdrec.trainer.watch.gathered import Gathered
 from hvdrec.trainer.watch.history import MetricFile
 from hvdrec.trainer.watch.pictures import Pictures
 from hvdrec.trainer.work_left import nothing_left
@@ -63,7 +66,7 @@ class Job:
         config: Config,
         group: ReplicaGroup,
         folder: RunFolder | None = None,
-        placement: Placement = HERE,
+        placement: Placement | None = None,
     ) -> None:
         """Makes the model's variables; nothing is read yet.
 
@@ -71,7 +74,7 @@ class Job:
             config: What to train.
             group: The ranks.
             folder: The run's files; None takes model_dir as it is.
-            placement: Where the variables live.
+            placement: Where the variables live; None: on every rank, but for tables that the config splits.
 
         Raises:
             ConfigError: The config doesn't fit together.
@@ -79,6 +82,7 @@ class Job:
         self.config, self.proto, self.group = config, config.proto, group
         train = self.proto.train_config
         self.plan = build_plan(self.proto, label_ranges(heads_of(self.proto)))
+        placement = placement or _placement(train, group)
         if placement is HERE:
             need_memory(self.plan, train.optimizer_config, group.rank, group.local_size)
         self.recommender = Recommender(self.proto, self.plan, int(train.seed), placement)
@@ -91,6 +95,10 @@ class Job:
         self.global_step = tf.Variable(0, trainable=False, dtype=tf.int64, name="global_step")
         self.folder = folder or RunFolder(config)
         self.store = self.folder.open_store()
+        #: Brings split tables together for an export, where there are any.
+        self.gathered = Gathered(config, self.recommender, group) if self.recommender.strategy.meets else None
+        #: What a command restored, on rank 0.
+        self.restored: RestoreReport | None = None
         self.exports: RunExports | None = None
         self.stop_rule: Rule | None = None
         self._training_input: Mapping[str, Any] = {}
@@ -109,6 +117,20 @@ class Job:
     def dense_weights(self) -> int:
         """Numbers in the trained variables apart from the banks."""
         return sum(math.prod(v.shape) for v in self.recommender.dense_trainable)
+
+    def describe_tables(self) -> str:
+        """Where the tables are and what memory they take, with the optimizer's slots."""
+        sizes = [0, 0, 0]
+        for entry in self.entries():
+            if entry.rows is not None:
+                size = math.prod(entry.shape) * entry.dtype.size
+                sizes[0] += 0 if entry.split else size
+                sizes[1] += size if entry.split else 0
+                sizes[2] += size // self.group.size if entry.split else size
+        return (
+            f"tables and their slots: {sizes[0]:,} bytes on every rank, {sizes[1]:,} split over the ranks; "
+            f"{sizes[2]:,} on each"
+        )
 
     def train(
         self,
@@ -190,7 +212,9 @@ class Job:
                 self.stop_rule = find_rule(self.config, [*names, "loss"])
 
     def _run_exports(self, evaluated: Sequence[str]) -> RunExports:
-        return RunExports(self.config, self.folder, self.recommender, self.store, evaluated)
+        return RunExports(
+            self.config, self.folder, self.recommender, self.store, evaluated, gathered=self.gathered
+        )
 
     def loop(self, parts: LoopParts, position: InputPosition) -> Loop:
         """What drives the steps."""
@@ -335,10 +359,18 @@ class Job:
             batches = itertools.takewhile(lambda _: not stopped(), loader)
             metrics = [*self.metrics(), *(pictures.metrics() if pictures else ())]
             result = evaluator.evaluate(batches, metrics, self.group, limit)
+            if pictures and self.recommender.strategy.meets:
+                pictures.look(self.group.rank == 0)
             report_skipped_rows(self.proto, self.group, loader, "evaluation")
             return result
         finally:
             loader.close()
+
+
+def _placement(train_config: Any, group: ReplicaGroup) -> Placement:
+    if group.size == 1 or not is_split(train_config):
+        return HERE
+    return SplitTables(group, int(train_config.embedding_split_min_bytes))
 
 
 def _digest(proto: Any) -> str:

@@ -20,6 +20,7 @@ from hvdrec.parallel import keeper
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.run.agree import raise_together, run_on_all_ranks
 from hvdrec.trainer.run.log import RunLog, logger
+from hvdrec.trainer.run.parts import save_parts
 from hvdrec.trainer.run.schedule import Schedule
 from hvdrec.trainer.run.signals import StopSignals
 from hvdrec.trainer.run.stop_conditions import Ending
@@ -318,9 +319,11 @@ class Loop:
         keeper.tell(keeper.STEP, self.now)
         positions = parts.group.gather_objects(self.position) if parts.own_positions else [self.position]
 
+        staged = save_parts(parts.group, parts.saver, self.now, parts.entries)
+
         def save() -> None:
             if parts.group.rank == 0:
-                parts.saver.start(self.now, parts.entries, parts.extra(positions))
+                parts.saver.start(self.now, parts.entries, parts.extra(positions), staged)
 
         run_on_all_ranks(parts.group, save)
         self._saved_step, self._saved_time = self.now, time.monotonic()

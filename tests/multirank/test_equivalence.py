@@ -52,6 +52,10 @@ PAIRS: dict[str, object] = {
 }
 
 
+#: Tables of both widths, one of them a single number, are dealt to the ranks.
+SPLIT = "train_distribute: EmbeddingParallelStrategy embedding_split_min_bytes: 0"
+
+
 def _jobs(folder: pathlib.Path, ranks: int) -> list[dict[str, object]]:
     data, numbered = folder / "train.csv", folder / "numbered.csv"
     if not data.exists():
@@ -98,6 +102,14 @@ def _jobs(folder: pathlib.Path, ranks: int) -> list[dict[str, object]]:
         job("towers", optimizer=ADAGRAD, model="MMoE", metrics="", evaluation=folder / "eval.csv"),
         job("rows", train=numbered, steps=0, model="FM", model_extra=l2, batch_size=16, metrics=""),
         job("few", **few, model="DCN"),
+        job(
+            "split",
+            model="WideAndDeep",
+            **adam,
+            train_extra=f"{SPLIT} {clip}",
+            evaluation=folder / "eval.csv",
+        ),
+        job("few_split", **few, model="WideAndDeep", train_extra=SPLIT),
         job("norm", batch_norm=True, model="MultiTower", verify=7, steps=21),
         # SGD's step is as wrong as the gradient; Adam would make a whole step of a gradient's rounding.
         job("exact", optimizer=SGD),
@@ -150,6 +162,7 @@ def _records(folder: pathlib.Path, name: str, ranks: int) -> list[dict[str, obje
             "adagrad",
             "towers",
             "attention",
+            "split",
             *(f"{o}_gather" for o in OTHERS),
             *OF_TWO_RANKS,
         )
@@ -169,7 +182,9 @@ def test_weights_do_not_depend_on_the_ranks(outputs: dict[int, pathlib.Path], na
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
-@pytest.mark.parametrize("name", ["circle", "multi_similarity", "few", "few_circle", "pairs", "few_pairs"])
+@pytest.mark.parametrize(
+    "name", ["circle", "multi_similarity", "few", "few_circle", "pairs", "few_pairs", "few_split"]
+)
 def test_losses_over_all_ranks_are_those_of_one(
     outputs: dict[int, pathlib.Path], name: str, ranks: int
 ) -> None:
@@ -193,6 +208,13 @@ def test_gather_and_dense_reduce_agree(outputs: dict[int, pathlib.Path], ranks: 
     for key, value in dense.items():
         np.testing.assert_allclose(gathered[key], value, rtol=0, atol=1e-5, err_msg=key)
     assert any(np.abs(free[key] - value).max() > 1e-4 for key, value in dense.items())
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_split_tables_are_evaluated_by_all_ranks(outputs: dict[int, pathlib.Path], ranks: int) -> None:
+    """Ranks have different numbers of batches, and none for the last ones."""
+    alone, together = (_records(outputs[r], "split", r)[0]["result"] for r in (1, ranks))
+    assert together == pytest.approx(alone, abs=1e-4)
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 8])

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.multirank
 
 WORKER = str(pathlib.Path(__file__).with_name("resume_worker.py"))
 SHUFFLED = "shuffle: true shuffle_buffer_size: 100"
+SPLIT = "embedding_split: SPLIT embedding_split_min_bytes: 0"
 TERM, INT = int(signal.SIGTERM), int(signal.SIGINT)
 
 
@@ -53,6 +54,19 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     jobs = [
         job("whole", [], steps=40, train_extra="steps_per_call: 3"),
         job("stopped", [(7, 1, TERM), (31, 0, INT)], steps=40, train_extra="steps_per_call: 3"),
+        job("split_whole", [], steps=40, train_extra=f"steps_per_call: 3 {SPLIT}"),
+        job(
+            "split_stopped", [(7, 1, TERM), (31, 0, INT)], steps=40, train_extra=f"steps_per_call: 3 {SPLIT}"
+        ),
+        {
+            **job(
+                "split_rows",
+                [(9, 1, TERM)],
+                train=numbered,
+                **{**rows, "train_extra": f"steps_per_call: 1 {SPLIT}"},
+            ),
+            "resume": False,
+        },
         {**job("rows", [(9, 1, TERM)], train=numbered, **rows), "resume": False},
         job("files", [(11, 1, TERM)], train=shards, **{**rows, "data_extra": "file_shard: true"}),
     ]
@@ -66,19 +80,23 @@ def _records(folder: pathlib.Path, name: str) -> list[dict[str, list[int]]]:
     return [json.loads((folder / f"{name}.rank{r}.json").read_text()) for r in range(2)]
 
 
-def test_same_bits(two_ranks: pathlib.Path) -> None:
-    whole, stopped = _records(two_ranks, "whole"), _records(two_ranks, "stopped")
+@pytest.mark.parametrize("kind", ["", "split_"])
+def test_same_bits(two_ranks: pathlib.Path, kind: str) -> None:
+    whole, stopped = _records(two_ranks, f"{kind}whole"), _records(two_ranks, f"{kind}stopped")
     assert [r["labels"] for r in stopped] == [r["labels"] for r in whole]
     assert [r["codes"] for r in stopped] == [[143, 130]] * 2
-    assert_same_bits(str(two_ranks / "whole/model.ckpt-40"), str(two_ranks / "stopped/model.ckpt-40"))
+    assert_same_bits(
+        str(two_ranks / f"{kind}whole/model.ckpt-40"), str(two_ranks / f"{kind}stopped/model.ckpt-40")
+    )
 
 
+@pytest.mark.parametrize("name", ["rows", "split_rows"])
 def test_another_number_of_ranks_reads_the_rest_and_says_so(
-    two_ranks: pathlib.Path, caplog: pytest.LogCaptureFixture
+    two_ranks: pathlib.Path, caplog: pytest.LogCaptureFixture, name: str
 ) -> None:
-    before = [label for record in _records(two_ranks, "rows") for label in record["labels"]]
+    before = [label for record in _records(two_ranks, name) for label in record["labels"]]
     assert len(before) == 9 * 32
-    after, _ = train(str(two_ranks / "rows.config"), SingleReplica(), begun=True)
+    after, _ = train(str(two_ranks / f"{name}.config"), SingleReplica(), begun=True)
     assert sorted(before + after) == list(range(700))
     assert "ranks 2 before, 1 now" in caplog.text
     assert "the last bits may differ" in caplog.text

@@ -12,7 +12,10 @@ import sys
 
 import numpy as np
 
+from hvdrec.checkpoint.names import SavedTensor
+from hvdrec.checkpoint.parts import gather_parts
 from hvdrec.config import load
+from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.launch import join_group
 from hvdrec.trainer.job import Job
 from hvdrec.trainer.loop import Loop
@@ -32,15 +35,29 @@ def main() -> None:
         seen = _count_rows(job)
         result = job.train(False, spec.get("verify", 0))
         entries = job.entries()
+        values = _values(entries, group)
         if group.rank == 0:
-            values = {
-                e.name: e.variable.numpy() if e.rows is None else e.variable.numpy()[slice(*e.rows)]
-                for e in entries
-            }
             np.savez(path.parent / f"{spec['name']}.npz", **values)
-        record = {"result": result, "checksums": checksums(entries), "ids": seen}
+        whole = [e for e in entries if not e.split]
+        record = {"result": result, "checksums": checksums(whole), "ids": seen}
         (path.parent / f"{spec['name']}.rank{group.rank}.json").write_text(json.dumps(record))
     group.close()
+
+
+def _values(entries: list[SavedTensor], group: ReplicaGroup) -> dict[str, np.ndarray]:
+    """All variables, by checkpoint name, on rank 0."""
+    found = {}
+    for e in entries:
+        if e.split:
+            found[e.name] = np.empty(e.shape, np.float32)
+        else:
+            found[e.name] = e.variable.numpy() if e.rows is None else e.variable.numpy()[slice(*e.rows)]
+
+    def put(name: str, first: int, last: int, values: np.ndarray) -> None:
+        found[name][first:last] = values
+
+    gather_parts(entries, group, put)
+    return found
 
 
 def _count_rows(job: Job) -> list[int]:

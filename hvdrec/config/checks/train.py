@@ -10,6 +10,7 @@ from hvdrec.config.models.registry import SPECS
 from hvdrec.config.models.spec import ModelSpec
 from hvdrec.config.names import enum_name, listed
 from hvdrec.config.report import Report
+from hvdrec.config.splitting import STRATEGIES, is_split
 from hvdrec.config.times import parse_time
 from hvdrec.config.variables import pattern_problem
 
@@ -35,6 +36,7 @@ def check_train(report: Report, training: bool) -> None:
     refused = support.unsupported(enum_name(train, "train_distribute"), support.STRATEGIES)
     if refused:
         report.error(f"{_PATH}.train_distribute", refused)
+    _check_split(report, train)
     _check_optimizers(report, train)
     for i, pattern in enumerate(train.freeze_gradient):
         problem = pattern_problem(pattern)
@@ -44,6 +46,20 @@ def check_train(report: Report, training: bool) -> None:
         report.error(
             f"{_PATH}.dead_line",
             f"expected 'YYYYmmdd HH:MM:SS' or 10 digits (seconds since 1970), found {train.dead_line!r}",
+        )
+
+
+def _check_split(report: Report, train: Any) -> None:
+    if is_split(train) and enum_name(train, "train_distribute") == "PSStrategy":
+        report.error(
+            f"{_PATH}.embedding_split",
+            "parameter servers share out every table by themselves; remove it, or train with "
+            "EmbeddingParallelStrategy",
+        )
+    if train.HasField("embedding_split_min_bytes") and not is_split(train):
+        report.warn(
+            f"{_PATH}.embedding_split_min_bytes",
+            f"has no effect: tables are shared out with {listed(STRATEGIES)}, or embedding_split: SPLIT",
         )
 
 

@@ -51,8 +51,6 @@ class ServerBank(Bank):
 class RowsOnServers(BankStrategy):
     """Servers hold the rows; workers read and send what a batch touches, and nothing goes between ranks."""
 
-    replicated = True
-
     def __init__(self, layouts: Sequence[BankLayout], seed: int, parts: Callable[[int, int], int]) -> None:
         """Makes the variables of all banks.
 

@@ -50,8 +50,6 @@ class Replicated(BankStrategy):
     whichever moves fewer bytes.
     """
 
-    replicated = True
-
     def __init__(self, layouts: Sequence[BankLayout], seed: int) -> None:
         """Makes the variables of all banks."""
         super().__init__([ReplicatedBank(layout, seed) for layout in layouts])

@@ -80,7 +80,7 @@ class Bank(tf.Module, abc.ABC):
 
     @abc.abstractmethod
     def gather(self, rows: tf.Tensor) -> tf.Tensor:
-        """Reads some rows: int32 [U], distinct -> float32 [U, dim]."""
+        """Reads some rows that this process can reach: int32 [U], distinct -> float32 [U, dim]."""
 
     @abc.abstractmethod
     def whole(self, name: str, slots: Sequence[tf.Variable]) -> Whole:
@@ -104,10 +104,11 @@ class BankStrategy(tf.Module, abc.ABC):
 
     Attributes:
         banks: In the order of the feature plan.
-        replicated: Whether every rank holds the same rows; else each has rows of its own.
+        meets: Whether the ranks meet when rows are gathered: all of them have to gather then, as often as
+            each other, those without rows too.
     """
 
-    replicated: bool
+    meets = False
 
     def __init__(self, banks: Sequence[Bank]) -> None:
         """Takes the banks."""
@@ -151,6 +152,10 @@ class BankStrategy(tf.Module, abc.ABC):
             summed: What `to_sum` gave, over all ranks.
             group: The ranks.
         """
+
+    def everywhere(self, gradients: Sequence[Gradient]) -> list[Gradient]:
+        """These gradients of all ranks' rows on every rank, by the banks' own row numbers (collective)."""
+        return list(gradients)
 
     def norm_parts(self, gradients: Sequence[Gradient]) -> list[tf.Tensor]:
         """Tensors whose numbers have the norm of all ranks' rows of these gradients, on every rank alike."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import socket
+import tempfile
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -25,6 +26,7 @@ from hvdrec.storage.maxcompute import is_table
 from hvdrec.trainer.run.agree import run_on_all_ranks
 from hvdrec.trainer.run.log import logger
 from hvdrec.trainer.run.options import RunOptions
+from hvdrec.trainer.run.parts import restore_parts
 
 #: By what an input is known again.
 _DIGEST = "sha256"
@@ -103,13 +105,17 @@ def begin(
         CheckpointError: Checkpoints are in the way, damaged, or don't fit.
     """
 
-    def restore() -> dict[str, Any] | None:
+    def restore() -> tuple[dict[str, Any], RestoreReport | None]:
         if group.rank != 0:
-            return None
-        return _restore(proto, store, entries, now, continue_train, options)
+            return {}, None
+        return _restore(proto, store, entries, now, continue_train, options, folder)
 
-    kept = group.gather_objects(run_on_all_ranks(group, restore))[0]
-    group.broadcast(replicated_variables(entries))
+    with tempfile.TemporaryDirectory(prefix="hvdrec-fine-tune-") as folder:
+        own, report = run_on_all_ranks(group, restore)
+        kept = group.gather_objects(own)[0]
+        group.broadcast(replicated_variables(entries))
+        restore_parts(group, entries, report)
+    _begin_split_averages(entries, report, group)
     if not kept:
         return Start()
     if _is_another(kept.get("input", {}), now["input"]):
@@ -163,8 +169,9 @@ def _restore(
     now: Mapping[str, Any],
     continue_train: bool,
     options: RunOptions,
-) -> dict[str, Any]:
-    """Gives what was kept with the checkpoint of model_dir; nothing where there is none."""
+    folder: str,
+) -> tuple[dict[str, Any], RestoreReport | None]:
+    """What was kept with the checkpoint of model_dir, nothing where there is none; and what was restored."""
     train = proto.train_config
     if not continue_train:
         refuse_used_model_dir(store)
@@ -173,7 +180,8 @@ def _restore(
     if restored is not None:
         kept = store.extra(restored.prefix)
         _tell_where(store.shown(restored.prefix), kept, now)
-        return kept
+        return kept, restored
+    report = None
     if train.fine_tune_checkpoint:
         report = fine_tune(
             train.fine_tune_checkpoint,
@@ -182,11 +190,12 @@ def _restore(
             train.force_restore_shape_compatible,
             proto.model_config.restore_filters,
             options.ignore_fine_tune_errors,
+            folder,
         )
         _begin_averages(entries, report)
         for line in report.lines():
             logger.info("fine-tuning: %s", line)
-    return {}
+    return {}, report
 
 
 def _need_own_checkpoint(store: Store, restored: str | None) -> None:
@@ -206,15 +215,36 @@ def _need_own_checkpoint(store: Store, restored: str | None) -> None:
 
 def _begin_averages(entries: Sequence[SavedTensor], report: RestoreReport) -> None:
     """Lets averages that the checkpoint didn't have begin at the values of their variables."""
+    for entry, variable in _averages_to_begin(entries, report):
+        if not entry.split:
+            first, last = entry.rows or (0, None)
+            value = entry.variable.numpy()
+            value[first:last] = variable.variable.numpy()[first:last]
+            entry.variable.assign(value)
+
+
+def _begin_split_averages(
+    entries: Sequence[SavedTensor], report: RestoreReport | None, group: ReplicaGroup
+) -> None:
+    """The same for what the ranks hold of split tables, once they have their values (collective)."""
+    if not any(entry.split for entry in entries):
+        return
+    names = [average.name for average, _ in _averages_to_begin(entries, report)] if report else []
+    begun = set(group.gather_objects(names)[0])
     by_name = {e.name: e for e in entries}
-    for name, entry in by_name.items():
-        variable = by_name.get(name.removesuffix(f"/{AVERAGE}"))
-        if variable is None or variable is entry or name in report.restored:
-            continue
-        first, last = entry.rows or (0, None)
-        value = entry.variable.numpy()
-        value[first:last] = variable.variable.numpy()[first:last]
-        entry.variable.assign(value)
+    for average in (e for e in entries if e.name in begun and e.split):
+        variable = by_name[average.name.removesuffix(f"/{AVERAGE}")]
+        if average.split and variable.split and average.rows:
+            average.split.write(*average.rows, variable.split.read(*average.rows))
+
+
+def _averages_to_begin(
+    entries: Sequence[SavedTensor], report: RestoreReport
+) -> list[tuple[SavedTensor, SavedTensor]]:
+    """The averages that a checkpoint didn't have, and their variables."""
+    by_name = {e.name: e for e in entries}
+    pairs = [(e, by_name.get(name.removesuffix(f"/{AVERAGE}"))) for name, e in by_name.items()]
+    return [(e, v) for e, v in pairs if v is not None and v is not e and e.name not in report.restored]
 
 
 def _position(proto: Any, kept: Mapping[str, Any], group: ReplicaGroup) -> InputPosition:

@@ -16,6 +16,7 @@ from hvdrec.parallel.parameter_server import Coordinator, OnServers
 from hvdrec.trainer.job import Job
 from hvdrec.trainer.loop import Loop, LoopParts
 from hvdrec.trainer.run.run_folder import RunFolder
+from hvdrec.trainer.run.turns import Turns
 from hvdrec.trainer.servers.loop import ServerLoop
 from hvdrec.trainer.servers.step import AsynchronousStep, ServerStep, SynchronousStep
 from hvdrec.trainer.step.feed import Feed
@@ -112,7 +113,7 @@ class _ServerEvaluator(Evaluator):
         super().__init__(recommender, feed)
         self._coordinator, self._ahead = coordinator, 2 * workers
 
-    def _outputs(self, batches: Iterable[PackedBatch]) -> Iterator[EvalOutput]:
+    def _outputs(self, batches: Iterable[PackedBatch], turns: Turns) -> Iterator[EvalOutput]:
         begun: collections.deque[tuple[PackedBatch, Any]] = collections.deque()
         for batch in batches:
             begun.append((batch, self._coordinator.schedule(self._evaluate, self._feed.stack([batch]))))

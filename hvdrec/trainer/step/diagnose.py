@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
@@ -17,27 +19,32 @@ _SHOWN = 5
 def explain(step: TrainStep, batch: PackedBatch, rank: int) -> str | None:
     """Repeats the failed step on this rank's batch and says what wasn't finite in it.
 
-    Nothing was updated by that step, so repeating it gives the same numbers.
+    All ranks call it, as they meet in it where tables are split. Nothing was updated by that step, so
+    repeating it gives the same numbers.
 
     Returns:
         One line without a line break, or None where all of this rank's numbers are finite.
     """
-    if batch.rows == 0:
+    model = step.recommender
+    if batch.rows == 0 and not model.strategy.meets:
         return None
     arrays = {name: tf.convert_to_tensor(a) for name, a in batch.arrays.items()}
     arrays.setdefault("dense", tf.zeros([batch.rows, 0]))
+    touched = model.touch(arrays)
+    if batch.rows == 0:
+        return None
     now = tf.identity(step.global_step)
-    touched, dense, losses, _ = step.gradients(arrays, tf.constant(1.0), now)
+    of_rows, dense, losses, _ = step.gradients(arrays, tf.constant(1.0), now, touched=touched)
     bad = [f"loss {n}" for n, v in zip(step.loss_names, losses.numpy(), strict=True) if not np.isfinite(v)]
-    for i, gradient in zip(step.recommender.trained_banks, touched, strict=True):
+    for i, gradient in zip(model.trained_banks, of_rows, strict=True):
         bad.extend(_bad_tables(step, i, gradient.rows.numpy(), gradient.values.numpy()))
-    for variable, gradient in zip(step.recommender.dense_trainable, dense, strict=True):
+    for variable, gradient in zip(model.dense_trainable, dense, strict=True):
         if not np.isfinite(gradient.numpy()).all():
             bad.append(f"gradient of {variable_key(variable)}")
     if not bad:
         return None
     more = f" and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
-    return f"rank {rank}: not finite: {', '.join(bad[:_SHOWN])}{more}; {_rows(step, arrays, batch)}"
+    return f"rank {rank}: not finite: {', '.join(bad[:_SHOWN])}{more}; {_rows(step, arrays, touched, batch)}"
 
 
 def _bad_tables(step: TrainStep, index: int, rows: np.ndarray, values: np.ndarray) -> list[str]:
@@ -49,11 +56,11 @@ def _bad_tables(step: TrainStep, index: int, rows: np.ndarray, values: np.ndarra
     ]
 
 
-def _rows(step: TrainStep, arrays: dict[str, tf.Tensor], batch: PackedBatch) -> str:
+def _rows(
+    step: TrainStep, arrays: dict[str, tf.Tensor], touched: Sequence[tf.Tensor], batch: PackedBatch
+) -> str:
     """Names the rows whose inputs or outputs aren't finite."""
-    outputs = step.recommender.forward(
-        arrays, step.recommender.touch(arrays), ForwardContext(training=False)
-    ).outputs
+    outputs = step.recommender.forward(arrays, touched, ForwardContext(training=False)).outputs
     per_row = {s.name for s in step.feed.specs if s.row_set == ROWS and s.dtype == np.float32}
     inputs = [(name, values) for name, values in batch.arrays.items() if name in per_row]
     for name, values in [*inputs, *((n, t.numpy()) for n, t in outputs.items())]:

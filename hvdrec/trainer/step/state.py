@@ -40,6 +40,6 @@ def _tables(strategy: BankStrategy, bank: int, variable: Whole, suffix: str) -> 
     found, offset = [], 0
     for table in strategy.banks[bank].layout.tables:
         rows = (offset, offset + table.rows)
-        found.append(SavedTensor(table.name + suffix, variable, rows, strategy.replicated))
+        found.append(SavedTensor(table.name + suffix, variable, rows))
         offset += table.rows
     return found

@@ -252,6 +252,7 @@ class TrainStep(tf.Module):
         step: tf.Tensor,
         replicas: Replicas | None = None,
         seed_of: tf.Tensor | None = None,
+        touched: Sequence[tf.Tensor] | None = None,
     ) -> tuple[list[RowGradient], list[tf.Tensor], tf.Tensor, ForwardContext]:
         """This rank's part of the gradients and losses of one step.
 
@@ -261,6 +262,7 @@ class TrainStep(tf.Module):
             step: int64 scalar, updates done before.
             replicas: The ranks, for losses over the rows of all; None: each rank on its own.
             seed_of: int32 scalar, the rank whose random numbers are drawn; by default this one.
+            touched: What `Recommender.touch` gave for the batch, where it has been asked already.
 
         Returns:
             Gradients of the trained banks' touched rows and of the dense variables, the losses in the
@@ -269,7 +271,7 @@ class TrainStep(tf.Module):
         model = self.recommender
         seed = self._random_seed(step, self.group.rank if seed_of is None else seed_of)
         run = ForwardContext(training=True, seed=seed, impl=model.policy.dense_layers)
-        touched = model.touch(batch)
+        touched = model.touch(batch) if touched is None else touched
         trained, dense_variables = model.trained_banks, model.dense_trainable
         watched = [*(touched[i] for i in trained), *dense_variables]
         with tf.GradientTape(watch_accessed_variables=False) as tape:

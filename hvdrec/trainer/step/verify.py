@@ -28,10 +28,12 @@ def checksums(entries: Sequence[SavedTensor]) -> list[int]:
 def verify_replicas(group: ReplicaGroup, entries: Sequence[SavedTensor], step: int) -> None:
     """Compares all variables that every rank holds (collective).
 
+    Rows of a split table are on one rank alone: there is nothing to compare.
+
     Raises:
         TrainingError: Two ranks differ; the text names the first variable that does.
     """
-    entries = [entry for entry in entries if entry.replicated]
+    entries = [entry for entry in entries if not entry.split]
     gathered = group.gather_objects(checksums(entries))
     for position, entry in enumerate(entries):
         for rank, sums in enumerate(gathered):

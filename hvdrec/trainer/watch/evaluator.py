@@ -21,6 +21,7 @@ from hvdrec.models.recommender import Recommender
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.run.agree import PeerError, exit_code_of
 from hvdrec.trainer.run.log import json_numbers, logger
+from hvdrec.trainer.run.turns import Turns
 from hvdrec.trainer.step.feed import Feed, FeedCall, call_spec
 
 
@@ -105,13 +106,16 @@ class Evaluator:
         means = {name: Mean() for name in self._recommender.model.mean_names}
         parts: list[Metric | Mean] = [*(each.metric for each in metrics), *losses.values(), *means.values()]
         error: Exception | None = None
+        meets = self._recommender.strategy.meets
+        turns = Turns(group if meets else None, self._run, self._feed.empty)
         try:
-            for output in self._outputs(b for b in itertools.islice(batches, limit) if b.rows):
+            for output in self._outputs((b for b in itertools.islice(batches, limit) if b.rows), turns):
                 self._add(output, metrics, losses)
                 for name, value in output.means.items():
                     means[name].update(float(value))
         except Exception as failure:
             error = failure
+        turns.end()
         failed = (str(error), exit_code_of(error)) if error else None
         gathered = group.gather_objects((failed, [part.state() for part in parts]))
         if error is not None:
@@ -136,10 +140,13 @@ class Evaluator:
         result["loss"] = result["loss/loss/total_loss"]
         return result
 
-    def _outputs(self, batches: Iterable[PackedBatch]) -> Iterator[EvalOutput]:
+    def _run(self, batch: PackedBatch) -> tuple[dict[str, tf.Tensor], ...]:
+        return self._evaluate(self._feed.stack([batch]))
+
+    def _outputs(self, batches: Iterable[PackedBatch], turns: Turns) -> Iterator[EvalOutput]:
         """Runs the model on each batch."""
         for batch in batches:
-            predictions, *scalars = self._evaluate(self._feed.stack([batch]))
+            predictions, *scalars = turns.take(batch)
             yield EvalOutput(batch, {name: t.numpy() for name, t in predictions.items()}, *scalars)
 
     def _add(self, output: EvalOutput, metrics: Sequence[HeadMetric], losses: dict[str, Mean]) -> None:

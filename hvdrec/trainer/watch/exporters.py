@@ -22,6 +22,7 @@ from hvdrec.trainer.run.agree import run_on_all_ranks
 from hvdrec.trainer.run.log import logger
 from hvdrec.trainer.run.run_folder import RunFolder
 from hvdrec.trainer.watch.events import read_scalars
+from hvdrec.trainer.watch.gathered import Gathered
 
 BEST_FOLDER = "best_ckpt"
 _BEST_FILE = "best.json"
@@ -36,6 +37,7 @@ class Exporter:
         folder: RunFolder,
         recommender: Recommender,
         refresh: Callable[[], None] = lambda: None,
+        gathered: Gathered | None = None,
     ) -> None:
         """Builds the serving graph.
 
@@ -44,11 +46,14 @@ class Exporter:
             folder: Its files.
             recommender: Its model.
             refresh: Brings the weights of `recommender` up to date, before each export.
+            gathered: Gives the model to export where the tables of `recommender` are split.
 
         Raises:
             ConfigError: The model can't be exported, or an asset isn't there.
         """
-        self._refresh = refresh
+        self._refresh, self._gathered = refresh, gathered
+        if gathered is not None:
+            gathered.need_memory()
         self._folder, self._config = folder, config.proto
         self._module = ServingModule(config.proto, recommender)
         self._assets = model_assets(config.proto)
@@ -62,7 +67,10 @@ class Exporter:
         """
         self._refresh()
         folder = Path(self._folder.path) / "export" / self._kind
-        target = saved_model.write(self._module, folder, self._config, self._assets)
+        module = self._module
+        if self._gathered is not None:
+            module = ServingModule(self._config, self._gathered.take())
+        target = saved_model.write(module, folder, self._config, self._assets)
         if keep is not None:
             saved_model.keep_newest(folder, keep)
         self._folder.push("export/")
@@ -149,6 +157,7 @@ class RunExports:
         checkpoints: Store,
         evaluated: Sequence[str],
         refresh: Callable[[], None] = lambda: None,
+        gathered: Gathered | None = None,
     ) -> None:
         """Prepares what `exporter_type` asks for.
 
@@ -159,6 +168,7 @@ class RunExports:
             checkpoints: Its checkpoints.
             evaluated: What an evaluation gives.
             refresh: See `Exporter`.
+            gathered: See `Exporter`.
 
         Raises:
             ConfigError: It asks for what can't be done. EasyRec exports at the end where nothing
@@ -177,7 +187,19 @@ class RunExports:
         self._exporter: Exporter | None = None
         self._asked = export.HasField("exporter_type")
         if self._kind != "none":
-            self._exporter = self._unless_unasked(lambda: Exporter(config, folder, recommender, refresh))
+            self._exporter = self._unless_unasked(
+                lambda: Exporter(config, folder, recommender, refresh, gathered)
+            )
+
+    def wants(self, step: int, result: dict[str, float]) -> bool:
+        """Whether `after_evaluation` is going to export."""
+        if self._exporter is None:
+            return False
+        return self._kind == "latest" or (self._best is not None and self._best.is_better(step, result))
+
+    def wants_at_end(self) -> bool:
+        """Whether `at_end` is going to export."""
+        return self._exporter is not None and self._kind == "final"
 
     def after_evaluation(
         self, step: int, result: dict[str, float], settle: Callable[[], object] = lambda: None

@@ -64,6 +64,9 @@ class GradientSummaries:
         total = self._step.group.sum(tf.reshape(own, [1]), "summary_rows")[0]
         batch = self._step.feed.unpack(call, tf.constant(0))
         found = self._step.exchange(batch, Rows.of(own, total), tf.identity(self._step.global_step)).gradients
+        strategy = self._step.recommender.strategy
+        banks = len(strategy.trained)
+        found = [*strategy.everywhere(found[:banks]), *found[banks:]]
         return total, [(g.rows, g.values) if isinstance(g, RowGradient) else g for g in found]
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins.pr_curve import summary as pr_curve
 
+from hvdrec.features.plan import Table
 from hvdrec.metrics.curves import Curves
 from hvdrec.models.heads.base import Head
 from hvdrec.models.recommender import Recommender
@@ -15,8 +16,9 @@ from hvdrec.trainer.run.log import RunLog
 from hvdrec.trainer.watch.drawing import UnitSquare
 from hvdrec.trainer.watch.evaluator import HeadMetric
 
-#: Norms of at most this many rows of a table are taken, evenly spread.
-_MOST_ROWS = 1 << 18
+#: Norms of at most this many rows of a table are taken, evenly spread; where they come from other ranks.
+_MOST_ROWS, _MOST_MET = 1 << 18, 1 << 12
+_NONE = np.empty(0, np.int32)
 
 
 class Pictures:
@@ -37,6 +39,7 @@ class Pictures:
         self._recommender = recommender
         self._heads = heads
         self._curves: list[tuple[str, Curves]] = []
+        self._norms: list[tuple[str, np.ndarray]] = []
 
     def metrics(self) -> list[HeadMetric]:
         """What the next evaluation has to feed besides its metrics."""
@@ -53,22 +56,34 @@ class Pictures:
             step: The step evaluated.
             result: Its metrics.
         """
+        if not self._recommender.strategy.meets:
+            self.look()
         with log.events(folder):
             for suffix, curves in self._curves:
                 if any(curves.totals()):
                     _draw(curves, suffix, step, result.get(f"auc{suffix}"))
-            for name, norms in self._norms():
+            for name, norms in self._norms:
                 tf.summary.histogram(f"embedding_norm/{name}", norms, step)
 
-    def _norms(self) -> list[tuple[str, np.ndarray]]:
-        found = []
-        for bank, layout in zip(self._recommender.banks, self._recommender.plan.banks, strict=True):
-            for table in layout.tables:
-                stride = -(-table.rows // _MOST_ROWS)
-                rows = bank.gather(tf.range(table.offset, table.offset + table.rows, stride))
-                name = table.name.removesuffix("/embedding_weights")
-                found.append((name, np.linalg.norm(rows.numpy(), axis=1)))
-        return found
+    def look(self, draws: bool = True) -> None:
+        """Takes what `write` draws of tables (collective where ranks meet).
+
+        Args:
+            draws: Whether this rank draws; others only take part.
+        """
+        model = self._recommender
+        most = _MOST_MET if model.strategy.meets else _MOST_ROWS
+        samples = [[_sample(t, most) if draws else _NONE for t in b.tables] for b in model.plan.banks]
+        rows = model.strategy.gather([tf.constant(np.concatenate(each)) for each in samples])
+        self._norms = []
+        for bank, each, found in zip(model.plan.banks, samples, rows, strict=True):
+            values = np.split(np.linalg.norm(found.numpy(), axis=1), np.cumsum([len(s) for s in each])[:-1])
+            names = (t.name.removesuffix("/embedding_weights") for t in bank.tables)
+            self._norms.extend(zip(names, values, strict=True))
+
+
+def _sample(table: Table, most: int) -> np.ndarray:
+    return np.arange(table.offset, table.offset + table.rows, -(-table.rows // most), dtype=np.int32)
 
 
 _ROC = "a model that guesses is on the diagonal, a perfect one on the frame's left and top"

@@ -26,6 +26,15 @@ REFUSED = {
         "train_config.train_distribute",
         "exists only in Alibaba's cloud; use HorovodStrategy",
     ),
+    (
+        "sync_replicas: false",
+        "train_distribute: EmbeddingParallelStrategy embedding_split_min_bytes: 0",
+    ): None,
+    ("sync_replicas: false", "train_distribute: SokStrategy"): None,
+    ("sync_replicas: false", "train_distribute: PSStrategy embedding_split: SPLIT"): (
+        "train_config.embedding_split",
+        "parameter servers share out every table by themselves",
+    ),
     ("log_step_count_steps: 1", "log_step_count_steps: 0"): (
         "train_config.log_step_count_steps",
         "must be at least 1, is 0",

@@ -1,0 +1,218 @@
+"""Rows of the variables of a TensorFlow V2 checkpoint, without reading the rest of them.
+
+TensorFlow's own reader takes a variable into memory whole, however few of its rows are asked for. An index
+is a table of sorted strings, as LevelDB has them (tensorflow/core/lib/io/format.h); where a variable lies is
+told by its `BundleEntryProto` (tensorflow/core/protobuf/tensor_bundle.proto).
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleHeaderProto
+
+from hvdrec import _native
+from hvdrec.checkpoint.reader import READ_ERRORS, Reader, message
+from hvdrec.errors import DamagedError
+
+_MAGIC = 0xDB4775248B80FB57
+_FOOTER = 48
+#: Bytes after a block: how it is compressed (0: not), and its checksum.
+_TRAILER = 5
+
+
+class _Slice(NamedTuple):
+    """Rows [first, last) of a variable, saved as they are read; `text` names them for TensorFlow."""
+
+    first: int
+    last: int
+    text: str
+
+
+class RowReader:
+    """Reads ranges of rows; a variable in parts (`Reader`) is one."""
+
+    def __init__(self, reader: Reader) -> None:
+        """Reads the index.
+
+        Args:
+            reader: The open checkpoint.
+
+        Raises:
+            DamagedError: The index can't be read.
+        """
+        self.prefix, self._reader = reader.prefix, reader
+        try:
+            self._entries, self._shards = _index(Path(f"{reader.prefix}.index"))
+        except (OSError, struct.error, IndexError, ValueError, DecodeError) as error:
+            raise DamagedError(f"{reader.prefix}.index: can't be read: {message(error)}") from error
+        self._kept: tuple[str, _Slice, np.ndarray] | None = None
+
+    def read(self, name: str, first: int, last: int) -> np.ndarray:
+        """Rows [first, last) of a variable.
+
+        Raises:
+            DamagedError: They can't be read, or the slice they were saved in fails its checksum. Rows of
+                a variable that was saved whole are not compared with its checksum; `check` does it.
+        """
+        pieces, offset = [], 0
+        for source, shape in self._parts(name):
+            low, high = max(first - offset, 0), min(last - offset, shape[0])
+            if low < high:
+                pieces.append(self._rows(source, shape, low, high))
+            offset += shape[0]
+        return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The dimensions of a variable."""
+        return self._reader.shapes[name]
+
+    def check(self, name: str) -> None:
+        """Compares the checksums of a variable, holding little of it at a time.
+
+        Raises:
+            DamagedError: It can't be read, or fails its checksum.
+        """
+        for source, shape in self._parts(name):
+            slices = self._slices(source)
+            if slices is None:
+                entry = self._entries[source]
+                if _native.masked_crc32c(self._bytes(source)) != entry.crc32c:
+                    raise DamagedError(f"{self.prefix}: {source} fails its checksum")
+            for each in slices or ():
+                self._rows(source, shape, each.first, each.last)
+
+    def _parts(self, name: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+        for source in self._reader.sources(name):
+            yield source, tuple(d.size for d in self._entries[source].shape.dim)
+
+    def _rows(self, source: str, shape: tuple[int, ...], first: int, last: int) -> np.ndarray:
+        slices = self._slices(source)
+        if slices is None:
+            dtype = tf.as_dtype(self._entries[source].dtype).as_numpy_dtype
+            width = math.prod(shape[1:]) * np.dtype(dtype).itemsize
+            rows = np.array(self._bytes(source)[first * width : last * width]).view(dtype)
+            return rows.reshape(last - first, *shape[1:])
+        found = [
+            self._slice(source, each)[max(first - each.first, 0) : last - each.first]
+            for each in slices
+            if each.first < last and first < each.last
+        ]
+        rows = found[0] if len(found) == 1 else np.concatenate(found)
+        if len(rows) != last - first:
+            raise DamagedError(f"{self.prefix}: slices of {source} are missing")
+        return rows
+
+    def _bytes(self, source: str) -> np.ndarray:
+        """The bytes of a variable that was saved whole, where they lie."""
+        entry = self._entries[source]
+        path = f"{self.prefix}.data-{entry.shard_id:05d}-of-{self._shards:05d}"
+        try:
+            return np.memmap(path, np.uint8, "r", entry.offset, (entry.size,))
+        except (OSError, ValueError) as error:
+            raise DamagedError(f"{path}: can't be read: {message(error)}") from error
+
+    def _slices(self, source: str) -> list[_Slice] | None:
+        """The slices a variable was saved in, by rows; None where it was saved whole.
+
+        One that was cut along its columns is one slice of all rows.
+        """
+        entry = self._entries[source]
+        if not entry.slices:
+            return None
+        shape = [d.size for d in entry.shape.dim]
+        found = []
+        for each in entry.slices:
+            extents = [
+                (e.start, size - e.start if e.WhichOneof("has_length") is None else e.length)
+                for e, size in zip(each.extent, shape, strict=True)
+            ]
+            if any(extent != (0, size) for extent, size in zip(extents[1:], shape[1:], strict=True)):
+                return [_Slice(0, shape[0], "")]
+            spec = ":".join(
+                f"{e.start},{length}" if e.WhichOneof("has_length") else "-"
+                for e, (_, length) in zip(each.extent, extents, strict=True)
+            )
+            start, length = extents[0]
+            found.append(_Slice(start, start + length, " ".join([*map(str, shape), spec])))
+        return sorted(found)
+
+    def _slice(self, source: str, wanted: _Slice) -> np.ndarray:
+        """One slice; the last one is kept, as it is asked for range by range."""
+        if self._kept is None or self._kept[:2] != (source, wanted):
+            self._kept = None
+            try:
+                with tf.device("/CPU:0"):
+                    (value,) = tf.raw_ops.RestoreV2(
+                        prefix=self.prefix,
+                        tensor_names=[source],
+                        shape_and_slices=[wanted.text],
+                        dtypes=[tf.as_dtype(self._entries[source].dtype)],
+                    )
+            except READ_ERRORS as error:
+                raise DamagedError(f"{self.prefix}: can't be read: {message(error)}") from error
+            self._kept = source, wanted, value.numpy()
+        return self._kept[2]
+
+
+def _index(path: Path) -> tuple[dict[str, BundleEntryProto], int]:
+    """The entries of an index by name, those of slices left out, and the number of data files."""
+    data = path.read_bytes()
+    low, high = struct.unpack("<II", data[-8:])
+    if len(data) < _FOOTER or low | high << 32 != _MAGIC:
+        raise ValueError("is no index of a checkpoint")
+    place = len(data) - _FOOTER
+    for _ in range(2):
+        _, place = _varint(data, place)
+    start, place = _varint(data, place)
+    size, _ = _varint(data, place)
+    entries, shards = dict[str, BundleEntryProto](), 0
+    for _, handle in _records(_block(data, start, size)):
+        begin, after = _varint(handle, 0)
+        for key, value in _records(_block(data, begin, _varint(handle, after)[0])):
+            if not key:
+                shards = BundleHeaderProto.FromString(value).num_shards
+            elif key[0]:
+                entries[key.decode()] = BundleEntryProto.FromString(value)
+    return entries, shards
+
+
+def _block(data: bytes, start: int, size: int) -> bytes:
+    block, kind = data[start : start + size], data[start + size]
+    (stored,) = struct.unpack_from("<I", data, start + size + 1)
+    if kind:
+        raise ValueError("is compressed")
+    if _native.masked_crc32c(data[start : start + size + 1]) != stored:
+        raise ValueError("fails its checksum")
+    return block
+
+
+def _records(block: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values of a block; a key leaves out what it has in common with the one before."""
+    (restarts,) = struct.unpack("<I", block[-4:])
+    end = len(block) - 4 * (restarts + 1)
+    place, key = 0, b""
+    while place < end:
+        shared, place = _varint(block, place)
+        own, place = _varint(block, place)
+        size, place = _varint(block, place)
+        key = key[:shared] + block[place : place + own]
+        yield key, block[place + own : place + own + size]
+        place += own + size
+
+
+def _varint(data: bytes, place: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[place]
+        value |= (byte & 127) << shift
+        place, shift = place + 1, shift + 7
+        if byte < 128:
+            return value, place

@@ -1,0 +1,264 @@
+"""Saves and restores variables that are split over the ranks; no rank holds one whole.
+
+Ranks that see the folder of the checkpoint each have a range of rows of every variable (`portions`): they get
+those rows from all ranks and write them, or read them and send them where they belong, a bounded number of
+bytes at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import math
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from hvdrec.checkpoint import files
+from hvdrec.checkpoint.bundle import RowReader
+from hvdrec.checkpoint.names import SavedTensor
+from hvdrec.checkpoint.portions import Extent, Piece, rounds
+from hvdrec.checkpoint.reader import Reader
+from hvdrec.errors import DamagedError
+from hvdrec.layers.banks.split import SplitVariable
+
+if TYPE_CHECKING:
+    from hvdrec.parallel.group import ReplicaGroup
+
+_TOKEN = "written-by"
+
+
+class Part(NamedTuple):
+    """A split variable as a checkpoint has it: where its rows are, and from which of them on."""
+
+    name: str
+    variable: SplitVariable
+    offset: int
+    shape: tuple[int, ...]
+
+    @property
+    def extent(self) -> Extent:
+        """How large it is."""
+        return Extent(self.shape[0], math.prod(self.shape[1:]) * self.variable.dtype.size)
+
+    def width(self) -> int:
+        """Numbers in a row."""
+        return math.prod(self.shape[1:])
+
+    def held(self, rank: int, piece: Piece) -> np.ndarray:
+        """Which rows of a piece a rank holds, counted from the piece's first."""
+        first = self.offset + piece.first
+        return self.variable.deal.held(rank, first, self.offset + piece.last)[1] - first
+
+
+def parts_of(entries: Sequence[SavedTensor]) -> list[Part]:
+    """The entries that are split."""
+    return [Part(e.name, e.split, (e.rows or (0, 0))[0], e.shape) for e in entries if e.split is not None]
+
+
+def write_parts(
+    prefix: Path, entries: Sequence[SavedTensor], group: ReplicaGroup
+) -> tuple[list[str], Exception | None]:
+    """Writes the rows of all ranks' split variables (collective).
+
+    Args:
+        prefix: The parts get names that begin with it; its folder is there, as rank 0 sees it.
+        entries: What a checkpoint holds.
+        group: The ranks.
+
+    Returns:
+        The prefixes that this rank has written, all of them on the disk, and why it couldn't: it goes on to
+        take part, so that the others get what they have to.
+    """
+    parts, writers = parts_of(entries), _who_sees(prefix.parent, group)
+    written: list[str] = []
+    error: Exception | None = None
+    if not writers:
+        return written, OSError(errno.EIO, "can't be written to", str(prefix.parent))
+    for number, pieces in enumerate(rounds([p.extent for p in parts], len(writers))):
+        own = pieces[writers.index(group.rank)] if group.rank in writers else []
+        values = _collect(parts, pieces, writers, own, group)
+        if error is None and own:
+            target = f"{prefix}.part-{group.rank}-{number}"
+            try:
+                _write(target, parts, own, values)
+                written.append(target)
+            except (OSError, tf.errors.OpError) as failure:
+                error = failure
+    return written, error
+
+
+def read_parts(
+    prefix: str, pairs: Sequence[tuple[SavedTensor, str]], group: ReplicaGroup
+) -> Exception | None:
+    """Gives split variables the values of a checkpoint (collective).
+
+    A value of another shape is cut, or filled up with zeros.
+
+    Args:
+        prefix: The checkpoint, as rank 0 sees it.
+        pairs: Entries, and the names of the checkpoint's variables.
+        group: The ranks.
+
+    Returns:
+        Why this rank couldn't read; it goes on to take part.
+    """
+    readers = _who_reads(prefix, group)
+    error: Exception | None = None
+    reader: RowReader | None = None
+    try:
+        reader = RowReader(Reader(prefix)) if group.rank in readers else None
+    except DamagedError as failure:
+        error = failure
+    parts, names = parts_of([e for e, _ in pairs]), [name for _, name in pairs]
+    for pieces in rounds([p.extent for p in parts], len(readers)):
+        own = pieces[readers.index(group.rank)] if group.rank in readers else []
+        values = []
+        for piece in own:
+            try:
+                if reader is None or error is not None:
+                    raise OSError("not read")
+                values.append(_fitting(reader, names[piece.item], parts[piece.item].shape, piece))
+            except Exception as failure:
+                error = error or failure
+                values.append(np.zeros((piece.last - piece.first, parts[piece.item].width()), np.float32))
+        _distribute(parts, pieces, readers, own, values, group)
+    return error
+
+
+def gather_parts(
+    entries: Sequence[SavedTensor], group: ReplicaGroup, put: Callable[[str, int, int, np.ndarray], None]
+) -> None:
+    """Brings all rows of split variables to rank 0 (collective).
+
+    Args:
+        entries: Those that aren't split are passed over.
+        group: The ranks.
+        put: Called on rank 0 with an entry's name, its rows [first, last) and their values.
+    """
+    parts = parts_of(entries)
+    for pieces in rounds([p.extent for p in parts], 1):
+        own = pieces[0] if group.rank == 0 else []
+        for piece, value in zip(own, _collect(parts, pieces, [0], own, group), strict=True):
+            put(parts[piece.item].name, piece.first, piece.last, value)
+
+
+def _who_sees(folder: Path, group: ReplicaGroup) -> list[int]:
+    """The ranks that see rank 0's folder."""
+    token = uuid.uuid4().hex
+    if group.rank == 0:
+        with contextlib.suppress(OSError):
+            files.write_synced(folder / _TOKEN, token)
+    token, path = group.gather_objects((token, str(folder)))[0]
+    try:
+        seen = (Path(path) / _TOKEN).read_text(encoding="utf-8") == token
+    except OSError:
+        seen = False
+    return [rank for rank, sees in enumerate(group.gather_objects(seen)) if sees]
+
+
+def _who_reads(prefix: str, group: ReplicaGroup) -> list[int]:
+    """The ranks that see rank 0's checkpoint: their index is the same."""
+    try:
+        digest = hashlib.sha256(Path(f"{prefix}.index").read_bytes()).hexdigest()
+    except OSError:
+        digest = ""
+    digests = group.gather_objects(digest)
+    return [rank for rank, each in enumerate(digests) if each == digests[0]]
+
+
+def _collect(
+    parts: Sequence[Part],
+    pieces: Sequence[Sequence[Piece]],
+    workers: Sequence[int],
+    own: Sequence[Piece],
+    group: ReplicaGroup,
+) -> list[np.ndarray]:
+    """Gives each worker the rows of its pieces (collective); those of `own`, float32 [rows, ...] each."""
+    counts, sent = np.zeros(group.size, np.int32), []
+    for worker, wanted in zip(workers, pieces, strict=True):
+        for item, first, last in wanted:
+            part = parts[item]
+            sent.append(part.variable.read(part.offset + first, part.offset + last).reshape(-1))
+            counts[worker] += len(sent[-1])
+    received = _exchange(sent, counts, group)
+    found = [np.empty((p.last - p.first, parts[p.item].width()), np.float32) for p in own]
+    place = 0
+    for rank in range(group.size):
+        for piece, value in zip(own, found, strict=True):
+            rows = parts[piece.item].held(rank, piece)
+            size = len(rows) * value.shape[1]
+            value[rows] = received[place : place + size].reshape(len(rows), value.shape[1])
+            place += size
+    return [v.reshape(-1, *parts[p.item].shape[1:]) for p, v in zip(own, found, strict=True)]
+
+
+def _distribute(
+    parts: Sequence[Part],
+    pieces: Sequence[Sequence[Piece]],
+    workers: Sequence[int],
+    own: Sequence[Piece],
+    values: Sequence[np.ndarray],
+    group: ReplicaGroup,
+) -> None:
+    """The opposite of `_collect`: workers send rows to the ranks that hold them (collective)."""
+    counts, sent = np.zeros(group.size, np.int32), []
+    for rank in range(group.size):
+        for piece, value in zip(own, values, strict=True):
+            sent.append(value[parts[piece.item].held(rank, piece)].reshape(-1))
+            counts[rank] += len(sent[-1])
+    received, place = _exchange(sent, counts, group), 0
+    for _, given in zip(workers, pieces, strict=True):
+        for piece in given:
+            part = parts[piece.item]
+            rows = len(part.held(group.rank, piece))
+            size = rows * part.width()
+            part.variable.write(
+                part.offset + piece.first,
+                part.offset + piece.last,
+                received[place : place + size].reshape(rows, *part.shape[1:]),
+            )
+            place += size
+
+
+def _exchange(sent: Sequence[np.ndarray], counts: np.ndarray, group: ReplicaGroup) -> np.ndarray:
+    message = np.concatenate([np.empty(0, np.float32), *sent])
+    with tf.device("/CPU:0"):
+        received, _ = group.exchange(
+            tf.convert_to_tensor(message), tf.convert_to_tensor(counts), "checkpoint/rows"
+        )
+    return received.numpy()
+
+
+def _write(target: str, parts: Sequence[Part], own: Sequence[Piece], values: Sequence[np.ndarray]) -> None:
+    specs = []
+    for item, first, last in own:
+        shape = parts[item].shape
+        slices = ":".join([f"{first},{last - first}", *("-" for _ in shape[1:])])
+        specs.append(" ".join([*map(str, shape), slices]))
+    with tf.device("/CPU:0"):
+        tf.raw_ops.SaveV2(
+            prefix=target,
+            tensor_names=[parts[p.item].name for p in own],
+            shape_and_slices=specs,
+            tensors=[tf.convert_to_tensor(v) for v in values],
+        )
+    for path in (f"{target}.index", f"{target}.data-00000-of-00001"):
+        files.sync_file(Path(path))
+
+
+def _fitting(reader: RowReader, name: str, shape: tuple[int, ...], piece: Piece) -> np.ndarray:
+    """The rows of a piece, float32 [rows, numbers in one]."""
+    stored = reader.shape(name)
+    found = np.zeros((piece.last - piece.first, *shape[1:]), np.float32)
+    last = min(piece.last, stored[0])
+    if piece.first < last:
+        rows = reader.read(name, piece.first, last)
+        common = tuple(slice(min(a, b)) for a, b in zip(rows.shape[1:], shape[1:], strict=True))
+        found[(slice(len(rows)), *common)] = rows[(slice(None), *common)]
+    return found.reshape(len(found), -1)
