@@ -22,8 +22,9 @@ class Saved:
     Attributes:
         step: `global_step`.
         prefix: Where it is.
-        held: Seconds that training was held: waiting for the save before, and taking the values.
-        written: Seconds the thread then took to write them.
+        held: Seconds that training was held: waiting for the save before, taking the values, and writing
+            them where they are many.
+        written: Seconds the thread took to write them and to wait for the disk.
     """
 
     step: int
@@ -48,6 +49,8 @@ class BackgroundSaver:
     def start(self, step: int, entries: Sequence[SavedTensor], extra: Mapping[str, Any]) -> None:
         """Takes the current values and begins to write them; waits for the save before this one.
 
+        Many values (`Snapshot.is_large`) are written when it returns, but not yet on the disk.
+
         Args:
             step: `global_step`.
             entries: What to save.
@@ -65,6 +68,8 @@ class BackgroundSaver:
             target=self._write, args=(step, tensors, extra, held), name="hvdrec-save"
         )
         self._thread.start()
+        if tensors.is_large:
+            tensors.released.wait()
 
     def poll(self) -> list[Saved]:
         """The saves that have finished since the last call; doesn't wait.
@@ -106,9 +111,12 @@ class BackgroundSaver:
             raise error
 
     def _write(self, step: int, tensors: Snapshot, extra: Mapping[str, Any], held: float) -> None:
-        began = time.monotonic()
+        began, large = time.monotonic(), tensors.is_large
         try:
             prefix = self.store.write(step, tensors, extra)
+            held += tensors.released_at - began if large else 0.0
             self._saved.append(Saved(step, prefix, held, time.monotonic() - began))
         except Exception as error:
             self._error = error
+        finally:
+            tensors.release()
