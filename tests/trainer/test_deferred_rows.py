@@ -7,6 +7,7 @@ import signal
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from small_job import SmallJob, write_data
 from trainer.stopping import assert_same_bits, tensors, train
 

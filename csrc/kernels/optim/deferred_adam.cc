@@ -85,6 +85,13 @@ inline bool Same(const T* __restrict one, const T* __restrict other, int64_t siz
   return same;
 }
 
+// By products alone, so that it gives the same bits on every machine.
+double Power(double base, int exponent) {
+  double power = 1;
+  for (int i = 0; i < exponent; ++i) power *= base;
+  return power;
+}
+
 // Largest share of the remainder in the sum of the first k terms, whatever k, at epsilon 0, where
 // rates have been equal or the last one is kJump times those before.
 double Remainder(double b1, double r, double p, int64_t window, int terms) {
@@ -94,7 +101,7 @@ double Remainder(double b1, double r, double p, int64_t window, int terms) {
     weight *= b1;
     power *= r;
     const double x = (power - p) / p;
-    const double term = weight / (1 + x), beyond = term * std::pow(std::abs(x), terms);
+    const double term = weight / (1 + x), beyond = term * Power(std::abs(x), terms);
     whole += term;
     left += beyond;
     if (whole > 0) {
@@ -111,33 +118,37 @@ DeferredAdam<T>::DeferredAdam(T first, T second, T epsilon, T away)
     : first_(first), second_(second), epsilon_(epsilon), away_(away) {
   const double b1 = 1.0 - static_cast<double>(first), b2 = 1.0 - static_cast<double>(second);
   const double r = std::sqrt(b2), bit = std::numeric_limits<T>::epsilon();
-  // A term is b1^j / r^j of the first one at most.
-  const double bits = -std::log2(bit) + 9;
-  const double fall = b1 > 0 ? std::log2(r / b1) : bits;
-  window_ = fall > 0 ? static_cast<int64_t>(std::min(std::ceil(bits / fall), 1e9)) : kSteps;
-  if (window_ < 1) window_ = 1;
-  if (window_ < kSteps / 2) ChooseSeries(b1, r, std::max(bit / 4, 1e-13));
+  // A term is (b1 / r)^j of the first one at most.
+  double left = 1;
+  for (; left > bit / 512 && window_ < kSteps / 2; ++window_) left *= b1 / r;
+  if (left <= bit / 512) ChooseSeries(b1, r, std::max(bit / 4, 1e-13));
   if (terms_ == 0) {
     throw std::invalid_argument("rows can't be updated late with beta1 " + std::to_string(b1) +
                                 " and beta2 " + std::to_string(b2) +
                                 ": beta1 has to be well below the root of beta2");
   }
   term_.resize(static_cast<size_t>((window_ + 1) * kRoom));
+  double weight = 1, power = 1;
   for (int64_t j = 1; j <= window_; ++j) {
-    const double count = static_cast<double>(j), x = std::pow(r, count) - middle_;
-    double value = std::pow(b1, count);
-    for (int q = 0; q < terms_; ++q, value *= x) term_[static_cast<size_t>(j * kRoom + q)] = value;
+    weight *= b1;
+    power *= r;
+    double value = weight;
+    for (int q = 0; q < terms_; ++q, value *= power - middle_) {
+      term_[static_cast<size_t>(j * kRoom + q)] = value;
+    }
   }
-  for (int64_t k = 0; k <= kSteps; ++k) {
-    decay_m_.push_back(static_cast<T>(std::pow(b1, static_cast<double>(k))));
-    decay_v_.push_back(static_cast<T>(std::pow(b2, static_cast<double>(k))));
-    if (away > T(0)) stay_.push_back(std::pow(1.0 - away, static_cast<double>(k)));
+  double m = 1, v = 1, stay = 1;
+  for (int64_t k = 0; k <= kSteps; ++k, m *= b1, v *= b2, stay *= 1.0 - away) {
+    decay_m_.push_back(static_cast<T>(m));
+    decay_v_.push_back(static_cast<T>(v));
+    if (away > T(0)) stay_.push_back(stay);
   }
 }
 
 template <typename T>
 void DeferredAdam<T>::ChooseSeries(double b1, double r, double tolerance) {
-  const double lowest = std::pow(r, static_cast<double>(window_));
+  double lowest = 1;
+  for (int64_t j = 0; j < window_; ++j) lowest *= r;
   constexpr int kTried = 64;
   for (const int terms : {4, 6, 8, 12, kRoom}) {
     double best = tolerance;

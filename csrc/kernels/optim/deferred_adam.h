@@ -25,7 +25,7 @@
 // whose sum is the same series in averages N_q of the M_q: N_q += away (M_q - N_q) at each step.
 //
 // Steps are counted from the last settling, after which every row is at step 0. The same source
-// gives the same bits for any number of threads and whatever order rows come in.
+// gives the same bits on every machine, for any number of threads, whatever order rows come in.
 
 #ifndef HVDREC_KERNELS_OPTIM_DEFERRED_ADAM_H_
 #define HVDREC_KERNELS_OPTIM_DEFERRED_ADAM_H_
