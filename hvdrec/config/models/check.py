@@ -76,6 +76,13 @@ class ModelCheck:
                 f"{first[0]} has {first[1]}, {other[0]} has {other[1]}",
             )
 
+    def need_sequences(self, group: str) -> None:
+        """All features of a group must be sequences."""
+        kinds = {feature_name(f): enum_name(f, "feature_type") for f in feature_list(self.proto)}
+        for name in self.groups[group].feature_names if group in self.groups else ():
+            if kinds.get(name, "SequenceFeature") != "SequenceFeature":
+                self.error(GROUPS, f"group {group!r} takes SequenceFeatures alone; {name!r} is {kinds[name]}")
+
     def need_text_column(self, name: str, path: str) -> None:
         """The field at `path` must name an input field of text, or a feature whose first input is one."""
         check_id_column(self.report, name, path)
