@@ -115,7 +115,7 @@ def batches(kind: str, tables: int, rows: int, batch: int, seed: int) -> Iterato
         yield np.concatenate(found).astype(np.int32)
 
 
-def stepper(bank: Any, optimizer: Any, step: Any) -> Callable[[Any], Any]:
+def stepper(bank: Any, optimizer: Any, step: Any) -> Any:
     """One step of `optimizer` on the rows of a batch."""
     import tensorflow as tf
 

@@ -18,7 +18,7 @@
 namespace hvdrec {
 namespace {
 
-constexpr int64_t kRows = 120, kDim = 4, kSize = kRows * kDim;
+constexpr int64_t kRows = 600, kDim = 4, kSize = kRows * kDim;
 constexpr int64_t kSums = DeferredAdam<float>::kSteps * DeferredAdam<float>::kRoom;
 
 int cases = 0, failures = 0;

@@ -51,9 +51,6 @@ from hvdrec.trainer.watch.history import MetricFile
 from hvdrec.trainer.watch.pictures import Pictures
 from hvdrec.trainer.work_left import nothing_left
 
-#: Tables of fewer rows are swept: that costs about as little, and rounds each step as EasyRec does.
-DEFERRED_FROM = 1 << 15
-
 
 class Job:
     """One training job of this rank."""
@@ -107,15 +104,14 @@ class Job:
 
     def _defer_updates(self) -> list[str]:
         train = self.proto.train_config
-        asked = train.HasField("row_updates")
-        if asked and train.row_updates == train.SWEEP:
+        if train.row_updates == train.SWEEP:
             return []
         trained = self.recommender.strategy.trained
         banks = [bank for bank in trained if bank.reads_late]
         try:
-            if asked and len(banks) < len(trained):
+            if len(banks) < len(trained):
                 raise ConfigError("DEFERRED: only tables that every rank holds whole can wait")
-            return self.optimizer.defer(banks, 0 if asked else DEFERRED_FROM)
+            return self.optimizer.defer(banks, 0)
         except ConfigError as error:
             raise ConfigError(f"{self.config.where('train_config.row_updates')}: {error}") from None
 
