@@ -78,16 +78,19 @@ SANITIZED_FLAGS := -std=c++17 -O1 -g -fsanitize=$(SANITIZE) -fno-sanitize-recove
 sanitized = $(patsubst csrc/kernels/%.cc,$(SANITIZED)/%.o,$(wildcard $(addprefix csrc/kernels/,$(1))))
 SANITIZED_PAIRS := $(call sanitized,base/*.cc pairwise/*.cc)
 SANITIZED_LISTS := $(call sanitized,base/*.cc lists/*.cc)
+SANITIZED_OPTIM := $(call sanitized,base/*.cc optim/*.cc)
 SANITIZED_SIMILARITY := $(call sanitized,base/*.cc similarity/*.cc layers/matmul.cc)
-sanitize: $(addprefix $(SANITIZED)/,pairwise_test similarity_test lists_test readers_test) ## Run the losses' kernels, and damaged files, under AddressSanitizer and UndefinedBehaviorSanitizer
+sanitize: $(addprefix $(SANITIZED)/,pairwise_test similarity_test lists_test deferred_adam_test readers_test) ## Run the losses' kernels, Adam's, and damaged files, under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(SANITIZED)/pairwise_test $(ARGS)
 	$(SANITIZED)/similarity_test $(ARGS)
+	$(SANITIZED)/deferred_adam_test $(ARGS)
 	$(SANITIZED)/readers_test
 
 TWINS := $(SANITIZED)/pairwise_twin_test $(SANITIZED)/similarity_twins_test
 twins: $(TWINS) ## Run the CUDA twins of the losses on an emulated machine, under the same
 	@for twin in $(TWINS); do echo $$twin $(ARGS); $$twin $(ARGS) || exit 1; done
 
+$(SANITIZED)/deferred_adam_test: csrc/tests/deferred_adam_test.cc $(SANITIZED_OPTIM)
 $(SANITIZED)/lists_test: csrc/tests/lists_test.cc $(SANITIZED_LISTS)
 $(SANITIZED)/readers_test: csrc/tests/readers_test.cc $(call sanitized,rows/*.cc)
 $(SANITIZED)/similarity_test: csrc/tests/similarity_test.cc $(SANITIZED_SIMILARITY)
@@ -95,7 +98,7 @@ $(SANITIZED)/pairwise_test $(TWINS): $(SANITIZED)/%: csrc/tests/%.cc $(SANITIZED
 $(SANITIZED)/%_test: csrc/tests/%_test.cc $(filter %.h,$(CSRC))
 	$(or $(CXX),g++) $(SANITIZED_FLAGS) $(filter %.cc %.o,$^) -o $@ -lpthread
 
-.SECONDARY: $(SANITIZED_PAIRS) $(SANITIZED_SIMILARITY)
+.SECONDARY: $(SANITIZED_PAIRS) $(SANITIZED_SIMILARITY) $(SANITIZED_OPTIM)
 $(SANITIZED)/%.o: csrc/kernels/%.cc $(filter csrc/kernels/%.h,$(CSRC))
 	@mkdir -p $(@D)
 	$(or $(CXX),g++) $(SANITIZED_FLAGS) -c $< -o $@

@@ -103,9 +103,9 @@ class AdamOp final : public AdamBase {
               const Parallel& parallel) override {
     const int count = (context->num_inputs() - 3) / 4;
     for (int i = 0; i < count; ++i) {
-      LockedVariable value(context, 3 + i);
-      LockedVariable m(context, 3 + count + i);
-      LockedVariable v(context, 3 + 2 * count + i);
+      LockedVariable<> value(context, 3 + i);
+      LockedVariable<> m(context, 3 + count + i);
+      LockedVariable<> v(context, 3 + 2 * count + i);
       const tf::Tensor& gradient = context->input(3 + 3 * count + i);
       RequireSize(m.size(), value.size(), "a first moment");
       RequireSize(v.size(), value.size(), "a second moment");
@@ -123,9 +123,9 @@ class AdamRowsOp final : public AdamBase {
  private:
   void Update(tf::OpKernelContext* context, const AdamStep& step,
               const Parallel& parallel) override {
-    LockedVariable value(context, 3);
-    LockedVariable m(context, 4);
-    LockedVariable v(context, 5);
+    LockedVariable<> value(context, 3);
+    LockedVariable<> m(context, 4);
+    LockedVariable<> v(context, 5);
     const tf::Tensor& rows = context->input(6);
     const tf::Tensor& gradient = context->input(7);
     if (value.shape().dims() != 2) throw std::invalid_argument("the variable is not a matrix");

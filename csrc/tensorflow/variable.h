@@ -1,4 +1,4 @@
-// Float variables that an op updates in place.
+// Variables that an op reads or updates in place.
 
 #ifndef HVDREC_TENSORFLOW_VARIABLE_H_
 #define HVDREC_TENSORFLOW_VARIABLE_H_
@@ -15,36 +15,73 @@
 
 namespace hvdrec {
 
-// A variable, locked for as long as this lives.
+// The variable of input `index`. Throws std::invalid_argument where that is none.
+inline tensorflow::core::RefCountPtr<tensorflow::Var> FindVariable(
+    tensorflow::OpKernelContext* context, int index) {
+  tensorflow::core::RefCountPtr<tensorflow::Var> found;
+  const auto status =
+      tensorflow::LookupResource(context, tensorflow::HandleFromInput(context, index), &found);
+  if (!status.ok()) throw std::invalid_argument(std::string(status.message()));
+  return found;
+}
+
+// Throws std::invalid_argument where `held`, of input `index`, is no value of T's type.
+template <typename T>
+void RequireType(const tensorflow::Tensor& held, int index) {
+  constexpr auto kType = tensorflow::DataTypeToEnum<T>::value;
+  if (!held.IsInitialized() || held.dtype() != kType) {
+    throw std::invalid_argument("input " + std::to_string(index) + " is not a " +
+                                tensorflow::DataTypeString(kType) + " variable with a value");
+  }
+}
+
+// A variable, locked for as long as this lives. An op that locks several does so in the order of
+// its inputs, which is that of every op that has the same variables.
+template <typename T = float>
 class LockedVariable {
  public:
-  // Throws std::invalid_argument where input `index` is no float variable that has a value.
-  LockedVariable(tensorflow::OpKernelContext* context, int index) {
-    const auto status = tensorflow::LookupResource(
-        context, tensorflow::HandleFromInput(context, index), &variable_);
-    if (!status.ok()) throw std::invalid_argument(std::string(status.message()));
+  // Throws std::invalid_argument where input `index` is no variable of T that has a value.
+  LockedVariable(tensorflow::OpKernelContext* context, int index)
+      : variable_(FindVariable(context, index)) {
     lock_ = std::make_unique<tensorflow::mutex_lock>(*variable_->mu());
     tensorflow::Tensor* const held = variable_->tensor();
-    if (!held->IsInitialized() || held->dtype() != tensorflow::DT_FLOAT) {
-      throw std::invalid_argument("input " + std::to_string(index) +
-                                  " is not a float variable with a value");
-    }
+    RequireType<T>(*held, index);
     if (held->RefCountIsOne()) return;
     // Somebody still reads the value: they keep it, the update goes to a copy.
     tensorflow::Tensor fresh;
     const auto allocated = context->allocate_temp(held->dtype(), held->shape(), &fresh);
     if (!allocated.ok()) throw std::bad_alloc();
-    std::copy_n(held->flat<float>().data(), held->NumElements(), fresh.flat<float>().data());
+    std::copy_n(held->flat<T>().data(), held->NumElements(), fresh.flat<T>().data());
     *held = fresh;
   }
 
-  float* data() { return variable_->tensor()->flat<float>().data(); }
-  int64_t size() { return variable_->tensor()->NumElements(); }
-  const tensorflow::TensorShape& shape() { return variable_->tensor()->shape(); }
+  T* data() { return variable_->tensor()->template flat<T>().data(); }
+  int64_t size() const { return variable_->tensor()->NumElements(); }
+  const tensorflow::TensorShape& shape() const { return variable_->tensor()->shape(); }
 
  private:
   tensorflow::core::RefCountPtr<tensorflow::Var> variable_;
   std::unique_ptr<tensorflow::mutex_lock> lock_;
+};
+
+// A variable that nobody changes for as long as this lives; others may read it.
+template <typename T = float>
+class SharedVariable {
+ public:
+  // Throws std::invalid_argument where input `index` is no variable of T that has a value.
+  SharedVariable(tensorflow::OpKernelContext* context, int index)
+      : variable_(FindVariable(context, index)) {
+    lock_ = std::make_unique<tensorflow::tf_shared_lock>(*variable_->mu());
+    RequireType<T>(*variable_->tensor(), index);
+  }
+
+  const T* data() const { return variable_->tensor()->template flat<T>().data(); }
+  int64_t size() const { return variable_->tensor()->NumElements(); }
+  const tensorflow::TensorShape& shape() const { return variable_->tensor()->shape(); }
+
+ private:
+  tensorflow::core::RefCountPtr<tensorflow::Var> variable_;
+  std::unique_ptr<tensorflow::tf_shared_lock> lock_;
 };
 
 }  // namespace hvdrec

@@ -23,8 +23,9 @@ class Saved:
     Attributes:
         step: `global_step`.
         prefix: Where it is.
-        held: Seconds that training was held: waiting for the save before, and taking the values.
-        written: Seconds the thread then took to write them.
+        held: Seconds that training was held: waiting for the save before, taking the values, and writing
+            them where they are many.
+        written: Seconds the thread took to write them and to wait for the disk.
     """
 
     step: int
@@ -64,6 +65,8 @@ class BackgroundSaver:
     ) -> None:
         """Takes the current values and begins to write them; waits for the save before this one.
 
+        Many values (`Snapshot.is_large`) are written when it returns, but not yet on the disk.
+
         Args:
             step: `global_step`.
             entries: What to save.
@@ -82,6 +85,8 @@ class BackgroundSaver:
             target=self._write, args=(step, tensors, extra, held, staged), name="hvdrec-save"
         )
         self._thread.start()
+        if tensors.is_large:
+            tensors.released.wait()
 
     def poll(self) -> list[Saved]:
         """The saves that have finished since the last call; doesn't wait.
@@ -125,9 +130,12 @@ class BackgroundSaver:
     def _write(
         self, step: int, tensors: Snapshot, extra: Mapping[str, Any], held: float, staged: Staged | None
     ) -> None:
-        began = time.monotonic()
+        began, large = time.monotonic(), tensors.is_large
         try:
             prefix = self.store.write(step, tensors, extra, staged)
+            held += tensors.released_at - began if large else 0.0
             self._saved.append(Saved(step, prefix, held, time.monotonic() - began))
         except Exception as error:
             self._error = error
+        finally:
+            tensors.release()

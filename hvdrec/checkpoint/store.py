@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +28,9 @@ _INDEX = re.compile(r"model\.ckpt-(\d+)\.index$")
 _PIECE = re.compile(r"model\.ckpt-(\d+)\.(data-.*|manifest\.json|committed|meta)$")
 _STALE_SECONDS = 86400.0
 
+#: From so many bytes on training waits until the values are written, so that none is held twice.
+LARGE = 1 << 30
+
 T = TypeVar("T")
 
 
@@ -33,7 +38,12 @@ class Snapshot(Mapping[str, tf.Tensor]):
     """The values of entries at one moment, on the host; later updates don't reach them.
 
     On a CPU nothing is copied until a variable is updated: TensorFlow updates a buffer that
-    somebody holds in a new one.
+    somebody holds in a new one. So those of a large snapshot must not be updated before it is
+    released, or they are held twice.
+
+    Attributes:
+        released: Set once the values are written or given up.
+        released_at: When, by `time.monotonic`.
     """
 
     def __init__(self, entries: Sequence[SavedTensor]) -> None:
@@ -49,6 +59,18 @@ class Snapshot(Mapping[str, tf.Tensor]):
             for entry in entries:
                 if id(entry.variable) not in self._whole:
                     self._whole[id(entry.variable)] = tf.identity(entry.variable.read_value())
+        self.released, self.released_at = threading.Event(), 0.0
+
+    @property
+    def is_large(self) -> bool:
+        """Whether holding its values twice is to be avoided."""
+        return sum(v.dtype.size * math.prod(v.shape) for v in self._whole.values()) >= LARGE
+
+    def release(self) -> None:
+        """Lets go of the values; nothing can be read any more."""
+        if not self.released.is_set():
+            self._whole, self.released_at = {}, time.monotonic()
+            self.released.set()
 
     def __getitem__(self, name: str) -> tf.Tensor:
         entry = self._entries[name]
@@ -354,6 +376,8 @@ class Store:
                     destination_prefix=str(prefix),
                     delete_old_dirs=False,
                 )
+        if isinstance(tensors, Snapshot):
+            tensors.release()
         for path in manifest.tensor_files(prefix):
             files.sync_file(path)
         text = manifest.describe(prefix, step, extra, self._commit.kind)

@@ -7,10 +7,14 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from hvdrec.config.protos import optimizer_pb2
-from hvdrec.layers.banks.gradient import RowGradient
+from hvdrec.errors import ConfigError
+from hvdrec.layers.banks.gradient import Gradient, RowGradient
+from hvdrec.layers.banks.strategy import Bank
+from hvdrec.layers.variables import variable_key
 from hvdrec.ops.adam import AdamStep, Moments, apply_adam, apply_adam_rows
+from hvdrec.ops.deferred_adam import DeferredAdam
 from hvdrec.ops.policy import NATIVE
-from hvdrec.optim.base import Optimizer, Schedule
+from hvdrec.optim.base import Averages, Optimizer, Schedule
 from hvdrec.optim.schedules.registry import build_schedule
 
 EPSILON = 1e-8
@@ -26,10 +30,14 @@ class Adam(Optimizer):
         variable -= rate * sqrt(1 - beta2^(t+1)) / (1 - beta1^(t+1)) * m / (sqrt(v) + 1e-8)
 
     Rows without a gradient count as rows with gradient 0: their moments decay and they move on,
-    as in TensorFlow 1. So an update costs one pass over the moments of the whole table, and over
-    the rows that were ever touched, however few rows a batch touches; `lazy_adam_optimizer` costs
-    the touched rows only, as does a placement that asks for it.
+    as in TensorFlow 1. Where that isn't deferred, an update costs one pass over the moments of the
+    whole table, and over the rows that were ever touched, however few rows a batch touches.
+
+    Attributes:
+        weight_decay: What part of a touched row goes before its update.
     """
+
+    weight_decay = 0.0
 
     def __init__(
         self, schedule: Schedule, beta1: float = 0.9, beta2: float = 0.999, name: str = "Adam"
@@ -45,6 +53,7 @@ class Adam(Optimizer):
         super().__init__(schedule)
         self.beta1, self.beta2 = beta1, beta2
         self.first, self.second = name, f"{name}_1"
+        self._deferred: DeferredAdam | None = None
 
     def create_slots(self, variables: Sequence[tf.Variable]) -> None:
         """Makes both moments, and the powers of both betas."""
@@ -53,12 +62,67 @@ class Adam(Optimizer):
         self.add_scalar("beta1_power", self.beta1)
         self.add_scalar("beta2_power", self.beta2)
 
+    def defer(self, banks: Sequence[Bank], fewest: int, averages: Averages | None = None) -> list[str]:
+        """Defers all rows' update, where this process updates them by native operations."""
+        large = [bank for bank in banks if bank.layout.rows >= fewest]
+        why = self._why_not_deferred()
+        if large and why is None:
+            try:
+                decay = averages.decay if averages else None
+                self._deferred = DeferredAdam(self.beta1, self.beta2, EPSILON, decay)
+            except ValueError as error:
+                why = str(error)
+        if large and why is not None and not fewest:
+            raise ConfigError(f"DEFERRED: {why}")
+        if self._deferred is None:
+            return []
+        for bank in large:
+            for part in bank.parts:
+                average = averages.of(part) if averages else None
+                self._deferred.add(variable_key(part), self._moments(part), average)
+            bank.reader = self._read
+        return list(self._deferred.tables)
+
+    def _why_not_deferred(self) -> str | None:
+        if self.placement.touched_rows_only or not self.placement.own_kernels:
+            return "servers update rows as they are touched"
+        return None if self.policy.optimizers == NATIVE else "native operations don't update these tables"
+
+    def _read(self, variable: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
+        assert self._deferred is not None
+        return self._deferred.read(variable_key(variable), rows)
+
+    def is_deferred(self, variable: tf.Variable) -> bool:
+        """Whether rows of `variable` wait until they are needed."""
+        return self._deferred is not None and variable_key(variable) in self._deferred.tables
+
+    def settle(self) -> None:
+        """Brings the rows that wait up to date."""
+        if self._deferred is not None:
+            self._deferred.settle()
+
+    @property
+    def unsaved(self) -> dict[str, tf.Variable]:
+        """The steps that rows are up to date with."""
+        tables = self._deferred.tables if self._deferred is not None else {}
+        return {f"{name}/steps": table.steps for name, table in tables.items()}
+
+    def apply(self, gradients: Sequence[tuple[Gradient, tf.Variable]], step: tf.Variable | tf.Tensor) -> None:
+        """Updates, once there is room to count the step."""
+        if self._deferred is not None:
+            self._deferred.make_room()
+        super().apply(gradients, step)
+
     def apply_dense(self, gradient: tf.Tensor, variable: tf.Variable, rate: tf.Tensor) -> None:
         """One fused pass."""
         self._apply_dense([(gradient, variable)], rate)
 
     def apply_all_dense(self, gradients: Sequence[tuple[tf.Tensor, tf.Variable]], rate: tf.Tensor) -> None:
         """One fused pass over each variable, all in one op where they live together."""
+        for gradient, variable in gradients:
+            if self.is_deferred(variable):
+                self.apply_rows(RowGradient(tf.range(variable.shape[0]), gradient), variable, rate)
+        gradients = [(g, v) for g, v in gradients if not self.is_deferred(v)]
         if self.policy.optimizers == NATIVE:
             self._apply_dense(gradients, rate)
         else:
@@ -78,6 +142,10 @@ class Adam(Optimizer):
             self.apply_touched(gradient, variable, rate)
             return
         step, moments = self._step(rate), self._moments(variable)
+        if self._deferred is not None and self.is_deferred(variable):
+            name = variable_key(variable)
+            self._deferred.update(step, name, gradient.rows, gradient.values, self.weight_decay)
+            return
         apply_adam_rows(step, moments, gradient.rows, gradient.values, impl=self.policy.optimizers)
 
     def apply_touched(self, gradient: RowGradient, variable: tf.Variable, rate: tf.Tensor) -> None:
@@ -105,8 +173,10 @@ class Adam(Optimizer):
     def _moments(self, variable: tf.Variable) -> Moments:
         return Moments(variable, self.slot(self.first, variable), self.slot(self.second, variable))
 
-    def finish(self) -> None:
+    def finish(self, rate: tf.Tensor) -> None:
         """Multiplies the powers of both betas."""
+        if self._deferred is not None:
+            self._deferred.advance(self._step(rate))
         for name, beta in (("beta1_power", self.beta1), ("beta2_power", self.beta2)):
             with self.placement.at(self.scalars[name]):
                 self.scalars[name].assign(self.scalars[name] * beta)

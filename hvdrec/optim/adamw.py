@@ -39,14 +39,15 @@ class AdamW(Adam):
 
     def apply_all_dense(self, gradients: Sequence[tuple[tf.Tensor, tf.Variable]], rate: tf.Tensor) -> None:
         """Decays, then updates."""
-        for _, variable in gradients:
+        for variable in (v for _, v in gradients if not self.is_deferred(v)):
             with self.placement.at(variable):
                 decay(variable, self.weight_decay)
         super().apply_all_dense(gradients, rate)
 
     def apply_rows(self, gradient: RowGradient, variable: tf.Variable, rate: tf.Tensor) -> None:
         """Decays the touched rows, then moves all."""
-        decay_rows(gradient, variable, self.weight_decay)
+        if not self.is_deferred(variable):
+            decay_rows(gradient, variable, self.weight_decay)
         super().apply_rows(gradient, variable, rate)
 
 

@@ -5,16 +5,30 @@ from __future__ import annotations
 import abc
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import tensorflow as tf
 
 from hvdrec.layers.banks.gradient import Gradient, RowGradient
+from hvdrec.layers.banks.strategy import Bank
 from hvdrec.layers.placement import HERE, Placement
 from hvdrec.layers.variables import variable_key
 from hvdrec.ops.policy import Policy, resolve
 
 #: A learning-rate schedule: int64 scalar `global_step` -> float32 scalar.
 Schedule = Callable[[tf.Tensor], tf.Tensor]
+
+
+class Averages(NamedTuple):
+    """Averages of variables: ``average += (1 - decay) * (variable - average)`` after each step.
+
+    Attributes:
+        decay: Above 0, below 1.
+        of: The average of a variable.
+    """
+
+    decay: float
+    of: Callable[[tf.Variable], tf.Variable]
 
 
 class Optimizer(tf.Module, abc.ABC):
@@ -71,8 +85,36 @@ class Optimizer(tf.Module, abc.ABC):
             rate: float32 scalar, the learning rate.
         """
 
-    def finish(self) -> None:
-        """Called once a step after all variables are updated."""
+    def finish(self, rate: tf.Tensor) -> None:
+        """Called once a step after all variables are updated, with the learning rate."""
+
+    def defer(self, banks: Sequence[Bank], fewest: int, averages: Averages | None = None) -> list[str]:
+        """Lets rows of tables wait that no batch touches; after `create_slots`, before the first `apply`.
+
+        Where an optimizer moves every row at each step, this makes a step cost the touched rows only: a
+        row is brought up to date when it is read (through `Bank.reader`) or updated. Variables and
+        slots hold what they have to only after `settle`.
+
+        Args:
+            banks: Trained banks whose parts live in this process.
+            fewest: Banks of fewer rows are left as they are.
+            averages: Averages of their variables, to be kept along.
+
+        Returns:
+            The variables it was done for.
+
+        Raises:
+            ConfigError: It can't be done, and `fewest` is 0.
+        """
+        return []
+
+    def settle(self) -> None:
+        """Brings all rows up to date; every replica has to do so at the same step, because it rounds."""
+
+    @property
+    def unsaved(self) -> dict[str, tf.Variable]:
+        """State by name that no checkpoint holds, for the check of replicas."""
+        return {}
 
     def learning_rate(self, step: tf.Variable | tf.Tensor | int) -> tf.Tensor:
         """The learning rate, float32 scalar, of the update after `step` updates."""
@@ -107,7 +149,7 @@ class Optimizer(tf.Module, abc.ABC):
             else:
                 dense.append((gradient, variable))
         self.apply_all_dense(self.placement.bring(dense), rate)
-        self.finish()
+        self.finish(rate)
 
     def apply_all_dense(self, gradients: Sequence[tuple[tf.Tensor, tf.Variable]], rate: tf.Tensor) -> None:
         """Updates the variables whose gradients are dense; for those who can do it at one go."""

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Sequence
 import tensorflow as tf
 
 from hvdrec.layers.banks.gradient import Gradient, RowGradient
+from hvdrec.layers.banks.strategy import Bank
 from hvdrec.layers.placement import Placement
 from hvdrec.ops.policy import Policy
-from hvdrec.optim.base import Optimizer
+from hvdrec.optim.base import Averages, Optimizer
 
 
 class Grouped(Optimizer):
@@ -46,6 +47,26 @@ class Grouped(Optimizer):
             for name, scalar in optimizer.scalars.items():
                 before = sum(name in earlier.scalars for earlier in self.optimizers[:i])
                 self.scalars[f"{name}_{before}" if before else name] = scalar
+
+    def defer(self, banks: Sequence[Bank], fewest: int, averages: Averages | None = None) -> list[str]:
+        """Each does it for its own banks."""
+        return [
+            name
+            for i, optimizer in enumerate(self.optimizers)
+            for name in optimizer.defer(
+                [b for b in banks if self._index_of(b.parts[0]) == i], fewest, averages
+            )
+        ]
+
+    def settle(self) -> None:
+        """Each does."""
+        for optimizer in self.optimizers:
+            optimizer.settle()
+
+    @property
+    def unsaved(self) -> dict[str, tf.Variable]:
+        """That of each."""
+        return {name: v for optimizer in self.optimizers for name, v in optimizer.unsaved.items()}
 
     def apply(self, gradients: Sequence[tuple[Gradient, tf.Variable]], step: tf.Variable | tf.Tensor) -> None:
         """Each updates its own variables."""

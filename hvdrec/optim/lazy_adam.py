@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from hvdrec.config.protos import optimizer_pb2
 from hvdrec.layers.banks.gradient import RowGradient
+from hvdrec.layers.banks.strategy import Bank
 from hvdrec.optim.adam import Adam
+from hvdrec.optim.base import Averages
 from hvdrec.optim.schedules.registry import build_schedule
 
 
@@ -18,6 +22,10 @@ class LazyAdam(Adam):
     """
 
     tells_rows_apart = True
+
+    def defer(self, banks: Sequence[Bank], fewest: int, averages: Averages | None = None) -> list[str]:
+        """Nothing is there to defer."""
+        return []
 
     def apply_rows(self, gradient: RowGradient, variable: tf.Variable, rate: tf.Tensor) -> None:
         """Only the rows with a gradient move."""

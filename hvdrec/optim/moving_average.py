@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
+from hvdrec.errors import ConfigError
 from hvdrec.layers.banks.gradient import Gradient, RowGradient
+from hvdrec.layers.banks.strategy import Bank
 from hvdrec.layers.placement import Placement
 from hvdrec.layers.variables import variable_key
 from hvdrec.ops.policy import Policy
-from hvdrec.optim.base import Optimizer
+from hvdrec.optim.base import Averages, Optimizer
 
 SLOT = "ExponentialMovingAverage"
 
@@ -20,7 +22,8 @@ class MovingAverage(Optimizer):
     """An optimizer that also keeps ``average -= (1 - decay) * (average - variable)`` after each step.
 
     Polyak and Juditsky (1992), as `tf.train.ExponentialMovingAverage`; an average starts at its
-    variable's first value. All rows of a table are averaged at each step.
+    variable's first value. All rows of a table are averaged at each step; where the optimizer lets
+    rows wait, their averages wait too.
     """
 
     def __init__(self, optimizer: Optimizer, decay: float) -> None:
@@ -28,6 +31,7 @@ class MovingAverage(Optimizer):
         super().__init__(optimizer.learning_rate)
         self.optimizer, self.decay = optimizer, decay
         self._averaged: list[tf.Variable] = []
+        self._deferred: list[str] = []
 
     def place(self, placement: Placement, policy: Policy) -> None:
         """The same for the optimizer."""
@@ -46,10 +50,30 @@ class MovingAverage(Optimizer):
                 )
         self._averaged = list(variables)
 
+    def defer(self, banks: Sequence[Bank], fewest: int, averages: Averages | None = None) -> list[str]:
+        """As the optimizer, and the averages of those tables with them; others are averaged at each step."""
+        if self.decay > 0.0:
+            self._deferred = self.optimizer.defer(banks, fewest, Averages(self.decay, self._average))
+        if not fewest and len(self._deferred) < sum(len(bank.parts) for bank in banks):
+            raise ConfigError("DEFERRED: use_moving_average averages all rows of these tables at each step")
+        return self._deferred
+
+    def settle(self) -> None:
+        """As the optimizer, averages too."""
+        self.optimizer.settle()
+
+    @property
+    def unsaved(self) -> dict[str, tf.Variable]:
+        """As the optimizer."""
+        return self.optimizer.unsaved
+
+    def _average(self, variable: tf.Variable) -> tf.Variable:
+        return self.slot(SLOT, variable)
+
     def apply(self, gradients: Sequence[tuple[Gradient, tf.Variable]], step: tf.Variable | tf.Tensor) -> None:
-        """Updates, then averages."""
+        """Updates, then averages what the optimizer hasn't."""
         self.optimizer.apply(gradients, step)
-        for variable in self._averaged:
+        for variable in (v for v in self._averaged if variable_key(v) not in self._deferred):
             average = self.slot(SLOT, variable)
             with self.placement.at(variable):
                 average.assign_sub((average - variable) * (1.0 - self.decay))
@@ -69,6 +93,7 @@ class MovingAverage(Optimizer):
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
         """Puts the averages in the place of the variables until the end of the block."""
+        self.settle()
         kept = [tf.identity(v.read_value()) for v in self._averaged]
         for variable in self._averaged:
             variable.assign(self.slot(SLOT, variable))

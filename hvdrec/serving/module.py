@@ -50,6 +50,10 @@ class ServingModule(tf.Module):
         if self._joined:
             named = dict(split_joined(named[JOINED], self._fields, self._separator))
         batch = self._graph(named)
+        with self._recommender.strategy.plainly():
+            return self._predictions(batch)
+
+    def _predictions(self, batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         model = self._recommender
         if self._side:
             return {n: tf.identity(t) for n, t in model.tower(self._side, self._plan, batch).items()}

@@ -92,6 +92,8 @@ class Job:
         self.optimizer.place(placement, self.recommender.policy)
         banks = [v for bank in self.recommender.strategy.trained for v in bank.parts]
         self.optimizer.create_slots([*banks, *self.recommender.dense_trainable])
+        #: The variables whose rows are brought up to date only when they are needed.
+        self.deferred = self._defer_updates()
         self.global_step = tf.Variable(0, trainable=False, dtype=tf.int64, name="global_step")
         self.folder = folder or RunFolder(config)
         self.store = self.folder.open_store()
@@ -112,6 +114,19 @@ class Job:
         banks = zip(self.recommender.banks, self.plan.banks, strict=True)
         tables = {variable_key(v): layout.optimizer for bank, layout in banks for v in bank.parts}
         return {**dense, **tables}
+
+    def _defer_updates(self) -> list[str]:
+        train = self.proto.train_config
+        if train.row_updates == train.SWEEP:
+            return []
+        trained = self.recommender.strategy.trained
+        banks = [bank for bank in trained if bank.reads_late]
+        try:
+            if len(banks) < len(trained):
+                raise ConfigError("DEFERRED: only tables that every rank holds whole can wait")
+            return self.optimizer.defer(banks, 0)
+        except ConfigError as error:
+            raise ConfigError(f"{self.config.where('train_config.row_updates')}: {error}") from None
 
     @property
     def dense_weights(self) -> int:

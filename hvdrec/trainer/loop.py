@@ -155,7 +155,9 @@ class Loop:
             if flags[Flag.HALT]:
                 break
             if parts.schedule.due(parts.schedule.verify, self.now) and done:
-                verify_replicas(parts.group, parts.entries, self.now)
+                hidden = parts.step.optimizer.unsaved.items()
+                unsaved = [SavedTensor(name, variable, None) for name, variable in hidden]
+                verify_replicas(parts.group, [*parts.entries, *unsaved], self.now)
             if (parts.schedule.due(parts.schedule.save, self.now) and done) or flags[Flag.SAVE]:
                 self._save()
                 self._evaluate_if_due()
@@ -316,6 +318,7 @@ class Loop:
     def _save(self) -> None:
         """Rank 0 begins to save; if that fails, every rank stops at its next call."""
         parts = self.parts
+        parts.step.optimizer.settle()
         keeper.tell(keeper.STEP, self.now)
         positions = parts.group.gather_objects(self.position) if parts.own_positions else [self.position]
 

@@ -5,6 +5,8 @@ import threading
 
 import pytest
 
+from hvdrec.checkpoint import files
+from hvdrec.checkpoint import store as store_module
 from hvdrec.checkpoint.background import BackgroundSaver
 from hvdrec.checkpoint.store import Store
 from hvdrec.errors import CheckpointError
@@ -42,6 +44,33 @@ def test_what_is_saved_are_the_values_of_that_moment(tmp_path, state, other):
     store.restore(saved.prefix, other.entries)
     assert other.holds(5)
     assert store.extra(saved.prefix) == {"row": 3}
+
+
+def test_of_many_values_none_is_held_while_training_goes_on(tmp_path, state, other, monkeypatch):
+    """`start` ends once they are written, though not yet on the disk."""
+    let = threading.Event()
+    monkeypatch.setattr(store_module, "LARGE", 1)
+    sync = files.sync_file
+    monkeypatch.setattr(files, "sync_file", lambda path: (let.wait(30), sync(path)))
+    saver = BackgroundSaver(Store(str(tmp_path)))
+    state.fill(5)
+    saver.start(5, state.entries, {})
+    assert saver.poll() == []
+    state.fill(6)
+    let.set()
+    (saved,) = saver.wait()
+    assert 0 < saved.held < saved.written
+    saver.store.restore(saved.prefix, other.entries)
+    assert other.holds(5)
+
+
+def test_a_failure_to_write_many_values_shows(tmp_path, state, monkeypatch):
+    (tmp_path / "model").write_text("not a directory")
+    monkeypatch.setattr(store_module, "LARGE", 1)
+    saver = BackgroundSaver(Store(str(tmp_path / "model")))
+    saver.start(1, state.entries, {})
+    with pytest.raises(CheckpointError, match="can't save"):
+        saver.wait()
 
 
 def test_one_at_a_time(tmp_path, state):

@@ -93,6 +93,9 @@ def _jobs(folder: pathlib.Path, ranks: int) -> list[dict[str, object]]:
         job("adam_gather", **adam, train_extra=gather, evaluation=folder / "eval.csv"),
         job("adam_gather_clip", **adam, train_extra=f"{gather} {clip}"),
         job("adam_dense", **adam, train_extra=f"sparse_reduce: DENSE {clip}"),
+        # Rows that wait, of gradients that travel either way.
+        job("deferred", **adam, verify=7, train_extra="row_updates: DEFERRED"),
+        job("deferred_gather", **adam, verify=7, train_extra=f"{gather} row_updates: DEFERRED"),
         *(
             job(f"{name}_gather", optimizer=text, train_extra=f"{gather} {clip}")
             for name, text in OTHERS.items()
@@ -159,6 +162,8 @@ def _records(folder: pathlib.Path, name: str, ranks: int) -> list[dict[str, obje
             "adam_gather",
             "adam_gather_clip",
             "adam_dense",
+            "deferred",
+            "deferred_gather",
             "adagrad",
             "towers",
             "attention",
@@ -215,6 +220,16 @@ def test_split_tables_are_evaluated_by_all_ranks(outputs: dict[int, pathlib.Path
     """Ranks have different numbers of batches, and none for the last ones."""
     alone, together = (_records(outputs[r], "split", r)[0]["result"] for r in (1, ranks))
     assert together == pytest.approx(alone, abs=1e-4)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+@pytest.mark.parametrize("name", ["deferred", "deferred_gather"])
+def test_rows_that_wait_come_to_where_all_move(
+    outputs: dict[int, pathlib.Path], name: str, ranks: int
+) -> None:
+    waited, moved = _weights(outputs[ranks], name), _weights(outputs[ranks], "adam_gather")
+    for key, value in moved.items():
+        np.testing.assert_allclose(waited[key], value, rtol=0, atol=1e-5, err_msg=key)
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 8])

@@ -1,4 +1,4 @@
-"""The losses' kernels under AddressSanitizer and UndefinedBehaviorSanitizer."""
+"""Kernels of losses, and of deferred updates, under AddressSanitizer and UndefinedBehaviorSanitizer."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.timeout(900)  # It compiles.
-def test_kernels_of_losses() -> None:
+def test_kernels() -> None:
     environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
     command = ["make", "-j2", "sanitize", "ARGS=--short"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=840)
     assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
-    for kernels in ("pairwise", "similarity"):
+    for kernels in ("pairwise", "similarity", "deferred_adam"):
         assert re.search(rf"^{kernels}: \d+ cases, 0 failed$", done.stdout, re.MULTILINE)

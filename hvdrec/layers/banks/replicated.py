@@ -22,6 +22,7 @@ class ReplicatedBank(Bank):
     """One variable with all rows."""
 
     variable: tf.Variable
+    reads_late = True
 
     def __init__(self, layout: BankLayout, seed: int) -> None:
         """Makes it, each table with the first values that belong to its own name."""
@@ -32,7 +33,7 @@ class ReplicatedBank(Bank):
 
     def gather(self, rows: tf.Tensor) -> tf.Tensor:
         """Rows int32 [U] -> float32 [U, dim]."""
-        return tf.gather(self.variable, rows)
+        return self.read(self.variable, rows)
 
     def whole(self, name: str, slots: Sequence[tf.Variable]) -> Whole:
         """The one variable."""

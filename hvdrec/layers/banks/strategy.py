@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -72,11 +73,21 @@ class Bank(tf.Module, abc.ABC):
         layout: What they are.
         parts: The variables they live in, for optimizers, which make their slots beside each.
         variable: All rows as one.
+        reader: Reads rows of one of `parts` (its own row numbers, int32 [U]) as they are now, where the
+            optimizer brings rows up to date only when they are needed; it changes nothing. None: what
+            the variable holds is up to date.
     """
 
     layout: BankLayout
     parts: tuple[tf.Variable, ...]
     variable: Whole
+    reader: Callable[[tf.Variable, tf.Tensor], tf.Tensor] | None = None
+    #: Whether all reading of rows is by `read`, so that they may wait.
+    reads_late = False
+
+    def read(self, part: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
+        """Rows of one of `parts` as they are now: int32 [U] -> float32 [U, dim]."""
+        return tf.gather(part, rows) if self.reader is None else self.reader(part, rows)
 
     @abc.abstractmethod
     def gather(self, rows: tf.Tensor) -> tf.Tensor:
@@ -119,6 +130,18 @@ class BankStrategy(tf.Module, abc.ABC):
     def trained(self) -> tuple[Bank, ...]:
         """The banks that are trained; gradients below are theirs, in this order."""
         return tuple(bank for bank in self.banks if bank.layout.trained)
+
+    @contextlib.contextmanager
+    def plainly(self) -> Iterator[None]:
+        """Graphs traced in this block read what the variables hold, by stock operations."""
+        readers = [bank.reader for bank in self.banks]
+        try:
+            for bank in self.banks:
+                bank.reader = None
+            yield
+        finally:
+            for bank, reader in zip(self.banks, readers, strict=True):
+                bank.reader = reader
 
     def gather(self, rows: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """Reads the distinct rows a batch needs of each bank: int32 [U] each -> float32 [U, dim] each."""

@@ -1,0 +1,251 @@
+"""Samples per second of updating large tables by exact Adam, beside sweeping all rows and beside lazy Adam.
+
+    python bench/tables.py [--tables 26] [--rows 1000000] [--dim 16] [--batch 4096] [--at 10,1000,3000]
+                           [--ids uniform,zipf] [--updates deferred,lazy,sweep] [--blocks 3] [--out FILE.json]
+
+A step reads the distinct rows of a batch (one id of each table a sample), makes a gradient of them and updates; there is
+no model on top, so the figures are of the tables alone. The job trains by deferred updates up to each
+of the steps `--at`, then blocks of steps of all kinds of update are timed in turn, on the same variables (their numbers
+mean nothing after that). Ids are drawn outside the time that counts. First values, a save and a restore of
+the whole are timed too, with the most memory (resident) that each took. Results as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pathlib
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from machine import describe, report
+
+UPDATES = ("deferred", "lazy", "sweep")
+
+
+def config_text(tables: int, rows: int, dim: int, model_dir: str) -> str:
+    """A job over so many tables; its data isn't read."""
+    names = [f"c{i}" for i in range(tables)]
+    fields = "\n".join(f'  input_fields {{ input_name: "{n}" input_type: INT64 }}' for n in names)
+    features = "\n".join(
+        f'  features {{ input_names: "{n}" feature_type: IdFeature num_buckets: {rows} embedding_dim: {dim} }}'
+        for n in names
+    )
+    return f"""train_input_path: "unused"
+model_dir: "{model_dir}"
+train_config {{
+  row_updates: DEFERRED
+  optimizer_config {{ adam_optimizer {{ learning_rate {{ constant_learning_rate {{ learning_rate: 0.001 }} }} }} }}
+}}
+data_config {{
+  input_fields {{ input_name: "label" input_type: INT32 }}
+{fields}
+  label_fields: "label"
+  input_type: CSVInput
+}}
+feature_config {{
+{features}
+}}
+model_config {{
+  model_class: "MultiTower"
+  feature_groups {{ group_name: "all" wide_deep: DEEP feature_names: {names} }}
+  multi_tower {{
+    towers {{ input: "all" dnn {{ hidden_units: [4] use_bn: false }} }}
+    final_dnn {{ hidden_units: [4] use_bn: false }}
+  }}
+}}
+""".replace("'", '"')
+
+
+class Memory:
+    """The most resident memory (bytes) while it is watched, beyond what there was before."""
+
+    def __enter__(self) -> Memory:
+        self.before = self.most = resident()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.02):
+            self.most = max(self.most, resident())
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+def resident() -> int:
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
+    """What `work` gives, the seconds it took, and memory before and at its most, in GB."""
+    with Memory() as memory:
+        began = time.perf_counter()
+        result = work()
+        seconds = time.perf_counter() - began
+    found = {
+        "seconds": seconds,
+        "gigabytes_before": memory.before / 1e9,
+        "gigabytes_at_most": memory.most / 1e9,
+    }
+    return result, {name: round(value, 2) for name, value in found.items()}
+
+
+def batches(kind: str, tables: int, rows: int, batch: int, seed: int) -> Iterator[np.ndarray]:
+    """The distinct rows of one batch after another, int32."""
+    random = np.random.default_rng(seed)
+    while True:
+        found = []
+        for table in range(tables):
+            if kind == "uniform":
+                ids = random.integers(0, rows, batch)
+            else:
+                # Zipf's law; hashed, so that near ids aren't neighbours in memory.
+                ids = random.zipf(1.2, batch) % (1 << 40) * 2654435761 % rows
+            found.append(np.unique(ids) + table * rows)
+        yield np.concatenate(found).astype(np.int32)
+
+
+def stepper(bank: Any, optimizer: Any, step: Any) -> Any:
+    """One step of `optimizer` on the rows of a batch."""
+    import tensorflow as tf
+
+    from hvdrec.layers.banks.gradient import RowGradient
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)], autograph=False)
+    def run(rows: tf.Tensor) -> None:
+        values = bank.gather(rows)
+        gradient = RowGradient(rows, 0.01 * values - 1e-4)
+        optimizer.apply([(gradient, bank.variable)], step)
+        step.assign_add(1)
+
+    return run
+
+
+def others(job: Any) -> dict[str, Any]:
+    """Lazy Adam, and Adam that sweeps, on the slots of the job's optimizer."""
+    from google.protobuf import text_format
+
+    from hvdrec.config.protos import optimizer_pb2
+    from hvdrec.optim.registry import build_optimizer
+
+    made = {}
+    for name, field in (("lazy", "lazy_adam_optimizer"), ("sweep", "adam_optimizer")):
+        text = f"{field} {{ learning_rate {{ constant_learning_rate {{ learning_rate: 0.001 }} }} }}"
+        made[name] = build_optimizer(text_format.Parse(text, optimizer_pb2.Optimizer()))
+        made[name].place(job.optimizer.placement, job.recommender.policy)
+        made[name].slots, made[name].scalars = job.optimizer.slots, job.optimizer.scalars
+    return made
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    from hvdrec.config import load
+    from hvdrec.parallel.single import SingleReplica
+    from hvdrec.trainer.job import Job
+
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        config = pathlib.Path(folder, "tables.config")
+        config.write_text(config_text(args.tables, args.rows, args.dim, str(pathlib.Path(folder, "model"))))
+        job, results["start"] = timed(lambda: Job(load(str(config)), SingleReplica()))
+        bank, optimizer = job.recommender.banks[0], job.optimizer
+        kinds = {"deferred": optimizer, **others(job)}
+        _, results["save"] = timed(lambda: save(job))
+        size = sum(f.stat().st_size for f in pathlib.Path(folder, "model").iterdir())
+        results["save"]["gigabytes_on_disk"] = round(size / 1e9, 2)
+        _, results["restore"] = timed(lambda: job.store.restore_newest(lambda prefix: job.entries()))
+        results["rates"] = {}
+        for number, kind in enumerate(args.ids.split(",")):
+            made = batches(kind, args.tables, args.rows, args.batch, seed=number)
+            with job.recommender.strategy.plainly():
+                steps = {n: stepper(bank, o, job.global_step) for n, o in kinds.items() if n != "deferred"}
+                for run in steps.values():
+                    run.get_concrete_function()
+            steps["deferred"] = stepper(bank, optimizer, job.global_step)
+            results["rates"][kind] = rates(args, made, steps)
+            _, results[f"settling after {kind}"] = timed(optimizer.settle)
+    return results
+
+
+def save(job: Any) -> None:
+    """Saves as the loop does."""
+    from hvdrec.checkpoint.background import BackgroundSaver
+
+    saver = BackgroundSaver(job.store)
+    job.optimizer.settle()
+    saver.start(int(job.global_step.numpy()), job.entries(), {})
+    saver.wait()
+
+
+def rates(
+    args: argparse.Namespace, made: Iterator[np.ndarray], steps: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """Samples per second of each kind of update at each of the steps asked for."""
+    import tensorflow as tf
+
+    found, done = [], 0
+    wanted = args.updates.split(",")
+    for at in map(int, args.at.split(",")):
+        while done < at:
+            steps["deferred"](tf.constant(next(made)))
+            done += 1
+        spent: dict[str, list[float]] = {name: [] for name in wanted}
+        touched = 0
+        for _ in range(args.blocks):
+            for name in wanted:
+                for _ in range(2 if name == "sweep" else args.steps):
+                    rows = tf.constant(next(made))
+                    began = time.perf_counter()
+                    steps[name](rows)
+                    spent[name].append(time.perf_counter() - began)
+                    touched = int(rows.shape[0])
+                    done += name == "deferred"
+        middle = {name: float(np.median(each)) for name, each in spent.items()}
+        line = {
+            "step": at,
+            "distinct_rows": touched,
+            "milliseconds": {name: round(1000 * value, 2) for name, value in middle.items()},
+            "samples_per_second": {name: round(args.batch / value) for name, value in middle.items()},
+            "of_lazy": round(middle["lazy"] / middle["deferred"], 3) if "lazy" in middle else None,
+        }
+        print(line, file=sys.stderr, flush=True)
+        found.append(line)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--tables", type=int, default=26)
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of each table")
+    parser.add_argument("--dim", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=4096)
+    parser.add_argument("--at", default="10,1000,3000", help="steps at which to measure")
+    parser.add_argument("--ids", default="uniform,zipf")
+    parser.add_argument("--updates", default=",".join(UPDATES))
+    parser.add_argument("--blocks", type=int, default=3, help="rounds of the kinds of update in turn")
+    parser.add_argument("--steps", type=int, default=15, help="steps of a block; a sweep's has two")
+    parser.add_argument("--folder", help="where to save; default: the folder for temporary files")
+    parser.add_argument("--out", type=pathlib.Path)
+    args = parser.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    given = {name: getattr(args, name) for name in ("tables", "rows", "dim", "batch")}
+    from job import tensorflow_package
+
+    report(
+        {"benchmark": "tables", **describe(tensorflow_package(), "numpy"), **given, "results": measure(args)},
+        args.out,
+    )
+
+
+if __name__ == "__main__":
+    main()
