@@ -24,19 +24,20 @@ from hvdrec.trainer.step.state import model_entries
 def restore(
     config: Config, group: ReplicaGroup, checkpoint: str | None, folder: RunFolder | None = None
 ) -> tuple[Job, int]:
-    """Builds the model of `config` and restores its weights on rank 0; `share` gives them to all.
+    """Builds the model of `config` and restores its weights on rank 0; `share` copies them to all ranks.
 
     Args:
-        config: Whose model.
-        group: The ranks; only rank 0 needs to see the checkpoint.
-        checkpoint: A prefix, a directory (its newest), or None for the newest of model_dir.
-        folder: The run's files; None takes model_dir as it is.
+        config: The config of the model.
+        group: The ranks; only rank 0 needs access to the checkpoint.
+        checkpoint: A prefix, a directory (its newest checkpoint is used), or None for the newest in
+            model_dir.
+        folder: The run's files; None uses model_dir directly.
 
     Returns:
         The job, and the checkpoint's step (0 on other ranks).
 
     Raises:
-        CheckpointError: There is no such checkpoint, or it doesn't fit the model.
+        CheckpointError: The checkpoint doesn't exist, or doesn't fit the model.
     """
     job = Job(config, group, folder)
     if group.rank != 0:
@@ -61,13 +62,13 @@ def restore(
 
 
 def share(job: Job) -> None:
-    """Gives every rank the weights of rank 0 (collective)."""
+    """Copies the weights of rank 0 to every rank (collective)."""
     job.group.broadcast(replicated_variables(model_entries(job.recommender)))
 
 
 def _averaged(entries: list[SavedTensor], prefix: str) -> list[SavedTensor]:
-    """The same entries under the names of their moving averages, where the checkpoint has these."""
+    """The same entries under the names of their moving averages, if the checkpoint has these."""
     reader = Reader(prefix)
     names = {e.name: f"{e.name}/{AVERAGE}" for e in entries}
-    logger.info("taking the moving averages of the weights")
+    logger.info("using the moving averages of the weights")
     return [dataclasses.replace(e, name=names[e.name]) if names[e.name] in reader else e for e in entries]

@@ -1,4 +1,4 @@
-"""The form of `train_config.dead_line`."""
+"""The format of `train_config.dead_line`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ _FORM = "%Y%m%d %H:%M:%S"
 
 
 def parse_dead_line(written: str) -> float | None:
-    """A dead line as seconds since 1970.
+    """Parses a deadline into seconds since 1970.
 
     Args:
         written: ``YYYYmmdd HH:MM:SS`` in local time, or seconds since 1970 in 10 digits.
 
     Returns:
-        The seconds; None where it has neither form.
+        The seconds; None if it has neither format.
     """
     if len(written) == 10 and written.isascii() and written.isdigit():
         return float(written)

@@ -1,4 +1,4 @@
-"""Text protos: parsing with clear errors, and the line each field is on."""
+"""Text protos: parsing with clear errors, and the line number of each field."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _ALIASED = re.compile("|".join(map(re.escape, FIELD_ALIASES)))
 _NO_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]*)"')
 _NO_VALUE = re.compile(r'Enum type "([\w.]+)" has no value named (.*)\.$', re.DOTALL)
 _FIELD_BEFORE = re.compile(r"([A-Za-z_]\w*)\s*:\s*[^:{}<>]*$")
-#: What a text that begins like this may have meant.
+#: Hints for a text that begins with one of these.
 _BEGINNINGS = {
-    "{": " (JSON goes into a file named .json)",
+    "{": " (write JSON into a file named .json)",
     "/": " (a comment begins with #)",
     "}": " (one } too many?)",
 }
@@ -28,7 +28,7 @@ class TextError(ValueError):
     """A text proto can't be parsed.
 
     Attributes:
-        line: From 1; 0 where it isn't known.
+        line: From 1; 0 if unknown.
         column: From 1.
         problem: What is wrong, on one line.
     """
@@ -40,13 +40,13 @@ class TextError(ValueError):
 
 
 def merge(text: str, message: Any) -> None:
-    """Merges a text proto into a message, as `text_format.Merge` does.
+    """Merges a text proto into a message, like `text_format.Merge`.
 
-    The last of several values of a field counts, messages are merged, lists grow, and no field is
-    required. `FIELD_ALIASES` are understood.
+    The last of several values of a field is used, messages are merged, lists are appended to, and no field is
+    required. `FIELD_ALIASES` are accepted.
 
     Raises:
-        TextError: The text isn't one.
+        TextError: The text isn't a valid text proto.
     """
     if _ALIASED.search(text):
         text = _replace_aliases(text)
@@ -61,12 +61,12 @@ def merge(text: str, message: Any) -> None:
 
 
 def _replace_aliases(text: str) -> str:
-    """Puts the protos' own field names in place of aliases, but not inside strings and comments."""
+    """Replaces aliases by the protos' field names, except inside strings and comments."""
     return _TOKEN.sub(lambda token: FIELD_ALIASES.get(token[0], token[0]), text)
 
 
 def _explained(error: text_format.ParseError, text: str, root: Any) -> TextError:
-    """The parser's error without its noise, with the field it is about and the nearest right name."""
+    """The parser's error, shortened, with the field concerned and the closest valid name."""
     line, column = error.GetLine() or 0, error.GetColumn() or 0
     lines = text.split("\n")
     source = lines[line - 1] if 0 < line <= len(lines) else ""
@@ -99,7 +99,7 @@ def _clearer(problem: str, text: str, before: str, root: Any) -> str:
 
 
 def _still_open(text: str) -> str:
-    """The innermost message whose brace isn't closed at the end of the text, with its line."""
+    """The innermost message that is not closed at the end of the text, with its line."""
     opened: list[tuple[str, int]] = []
     name = ""
     for token in _TOKEN.finditer(text):
@@ -117,7 +117,7 @@ def _still_open(text: str) -> str:
 
 
 class _Locator:
-    """Goes through the tokens of a text proto that is known to be right."""
+    """Iterates over the tokens of a valid text proto."""
 
     def __init__(self, text: str) -> None:
         found = [m for m in _TOKEN.finditer(text) if not m[0].startswith("#")]
@@ -135,7 +135,7 @@ class _Locator:
         return bisect.bisect_left(self._newlines, self._offsets[self._next]) + 1
 
     def message(self, descriptor: Any, prefix: str, end: str) -> None:
-        """Notes the lines of all fields up to `end`."""
+        """Records the lines of all fields up to `end`."""
         while self._peek() not in (end, ""):
             name = self._peek()
             field = descriptor.fields_by_name.get(FIELD_ALIASES.get(name, name))
@@ -182,14 +182,14 @@ class _Locator:
 
 
 def locate(text: str, descriptor: Any) -> dict[str, int]:
-    """The line of each field of a text proto.
+    """The line number of each field of a text proto.
 
     Args:
-        text: A text that `merge` has taken.
-        descriptor: Of the message.
+        text: A text that `merge` accepted.
+        descriptor: The message's descriptor.
 
     Returns:
-        Field path -> line, from 1: of the last value of a field, of the first of a list.
+        Field path -> line, from 1: the line of the last value of a field, or of the first of a list.
     """
     locator = _Locator(text)
     locator.message(descriptor, "", "")

@@ -52,7 +52,7 @@ def test_mistakes_are_told() -> None:
     flags = ["--model_dir", "m", "--export_dir", "out"]
     for arguments, message in (
         (["--model_dir", "m"], "--export_dir: is missing"),
-        ([*flags, "--export_done_file", "a/b"], "--export_done_file: give a name without folders"),
+        ([*flags, "--export_done_file", "a/b"], "--export_done_file: must be a file name without folders"),
         ([*flags, "--redis_url", "x"], "--redis_url: tables in a key-value store are not supported"),
     ):
         with pytest.raises(ConfigError, match=message):

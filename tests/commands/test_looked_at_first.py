@@ -79,7 +79,7 @@ def test_half_of_a_model_may_be_frozen(
         (["--eval_input_path=", "--export_config.exporter_type=best"], "best needs evaluation data"),
         (["--eval_input_path=", "--export_config.enable_early_stop=true"], "enable_early_stop: needs eval"),
         (["--eval_input_path=", "--eval_method=separate"], "--eval_method separate: needs evaluation data"),
-        (["--eval_input_path=", "--fit_on_eval"], "--fit_on_eval: the config names no evaluation data"),
+        (["--eval_input_path=", "--fit_on_eval"], "--fit_on_eval: the config has no evaluation data"),
     ],
 )
 def test_contradictions_are_refused(

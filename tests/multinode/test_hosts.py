@@ -141,7 +141,7 @@ def test_a_killed_rank_ends_the_run_and_another_host_goes_on(network: Hosts) -> 
     again = node_b.start(_train("mpirun", *edits))
     text = _end(again)
     assert again.returncode == 0, text
-    assert f"going on from {WORK}/model/model.ckpt-{saved}" in text
+    assert f"continuing from {WORK}/model/model.ckpt-{saved}" in text
     assert (node_b.work / "model" / f"model.ckpt-{saved + 10}.index").exists()
     assert not _checkpoints(node_a)
     trained = re.search(r"^evaluation: auc ([\d.]+)", text, re.MULTILINE)

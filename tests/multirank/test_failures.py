@@ -111,7 +111,7 @@ sys.exit(main(parse_train, run, sys.argv[1:]))
     done = start("mpirun", 2, [str(path), *flags])
     text = done.stdout + done.stderr
     assert done.returncode == 1, text
-    assert re.search(r"step 8: replicas differ: output/bias of rank 1", text), text
+    assert re.search(r"step 8: replicas differ: output/bias on rank 1", text), text
 
 
 def test_checkpoints_in_the_way_are_not_overwritten(job: SmallJob) -> None:

@@ -93,7 +93,7 @@ def test_trained_killed_and_gone_on_with(store, variables, tmp_path):
     flags = ["--pipeline_config_path", f"{store}/x.config"]
     kill_after_saving(store, 12, flags, variables)
     done = ok("train", 1, [*flags, "--continue_train"], variables)
-    found = re.search(rf"going on from {store}/run/model.ckpt-(\d+): ", done.stderr)
+    found = re.search(rf"continuing from {store}/run/model.ckpt-(\d+): ", done.stderr)
     assert found
     assert int(found[1]) >= 12
     there = storage.listing(f"{store}/run", recursive=True)

@@ -1,4 +1,4 @@
-"""Flags of `hvdrec.describe`, and the config they lead to."""
+"""Flags of `hvdrec.describe`, and the config they select."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class DescribeFlags:
 
     Attributes:
         pipeline_config_path: The config.
-        graph: Where the picture of the blocks goes; ``.dot`` or ``.svg``.
+        graph: The file for the drawing of the blocks; ``.dot`` or ``.svg``.
         verbose: Show stack traces.
     """
 
@@ -32,12 +32,14 @@ def parse_describe(arguments: Sequence[str]) -> DescribeFlags:
     """Flags of `hvdrec.describe`.
 
     Raises:
-        ConfigError: They aren't right.
+        ConfigError: A flag is unknown, missing or invalid.
     """
-    parser = FlagParser("hvdrec.describe", "Says what a pipeline.config makes: tables, layers, losses.")
+    parser = FlagParser(
+        "hvdrec.describe", "Describes the model of a pipeline.config: tables, layers, losses."
+    )
     parser.add_argument("--pipeline_config_path", metavar="FILE", help="the config")
     parser.add_argument(
-        "--graph", default="", metavar="FILE", help="where a picture of the blocks goes: x.dot or x.svg"
+        "--graph", default="", metavar="FILE", help="file for a drawing of the blocks: x.dot or x.svg"
     )
     values = parser.parse(arguments)
     if not values["pipeline_config_path"]:
@@ -53,11 +55,11 @@ def load_for_description(flags: DescribeFlags) -> Config:
     """The config, checked.
 
     Raises:
-        ConfigError: It can't be used.
+        ConfigError: The config can't be used.
     """
     config = load(flags.pipeline_config_path)
     expand(config)
-    # Nothing is written, so it doesn't matter where.
+    # Nothing is written, so the folder doesn't matter.
     config.proto.model_dir = config.proto.model_dir or "."
     config.warnings += check(config, PREDICT)
     return config

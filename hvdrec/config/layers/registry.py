@@ -48,8 +48,8 @@ _EASYREC = (
 )
 _KERAS = (DENSE, BATCH_NORMALIZATION, *BY_COLUMN, *MERGES, CONCATENATE, DOT, *SHAPING)
 
-_TEXT = "reads text, which a PassThroughFeature would give it; neither is supported yet"
-#: EasyRec's layers that aren't here, with the reason.
+_TEXT = "reads text from a PassThroughFeature; neither is supported yet"
+#: EasyRec's layers that are not supported, with the reason.
 REFUSED = {
     **dict.fromkeys(
         ("TextEncoder", "EditDistance", "MappedDotProduct", "OverlapFeature", "TextNormalize"), _TEXT
@@ -61,7 +61,7 @@ SPECS: dict[str, LayerSpec] = {spec.class_name: spec for spec in (*_EASYREC, *_K
 
 
 def unknown(class_name: str) -> str:
-    """Why there is no layer of a name that `SPECS` hasn't."""
+    """The error text for a layer that is not in `SPECS`."""
     if class_name in REFUSED:
         return f"{class_name} {REFUSED[class_name]}"
     return f"there is no layer {class_name!r}; {hint(class_name, tuple(SPECS))}"

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class PeerError(UserError):
-    """Another rank failed; the text is that rank's message."""
+    """Another rank failed; the message is that rank's."""
 
     exit_code = 1
 

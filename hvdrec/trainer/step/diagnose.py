@@ -1,4 +1,4 @@
-"""After a number that isn't finite: which tensor, on which rank, from which rows."""
+"""Finds the source of a non-finite number: which tensor, on which rank, from which rows."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _SHOWN = 5
 
 
 def explain(step: TrainStep, batch: PackedBatch, rank: int) -> str | None:
-    """Repeats the failed step on this rank's batch and says what wasn't finite in it.
+    """Repeats the failed step on this rank's batch and reports what was not finite.
 
-    Nothing was updated by that step, so repeating it gives the same numbers.
+    That step updated nothing, so repeating it gives the same numbers.
 
     Returns:
-        One line without a line break, or None where all of this rank's numbers are finite.
+        One line of text, or None if all numbers on this rank are finite.
     """
     if batch.rows == 0:
         return None
@@ -50,7 +50,7 @@ def _bad_tables(step: TrainStep, index: int, rows: np.ndarray, values: np.ndarra
 
 
 def _rows(step: TrainStep, arrays: dict[str, tf.Tensor], batch: PackedBatch) -> str:
-    """Names the rows whose inputs or outputs aren't finite."""
+    """Names the rows with non-finite inputs or outputs."""
     outputs = step.recommender.forward(
         arrays, step.recommender.touch(arrays), ForwardContext(training=False)
     ).outputs

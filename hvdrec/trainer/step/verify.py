@@ -1,4 +1,4 @@
-"""Do the replicas still hold the same bits?"""
+"""Checks that all replicas hold the same bits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def verify_replicas(group: ReplicaGroup, entries: Sequence[SavedTensor], step: i
     """Compares all variables that every rank holds (collective).
 
     Raises:
-        TrainingError: Two ranks differ; the text names the first variable that does.
+        TrainingError: Two ranks differ; the message names the first variable.
     """
     entries = [entry for entry in entries if entry.replicated]
     gathered = group.gather_objects(checksums(entries))
@@ -37,5 +37,6 @@ def verify_replicas(group: ReplicaGroup, entries: Sequence[SavedTensor], step: i
         for rank, sums in enumerate(gathered):
             if sums[position] != gathered[0][position]:
                 raise TrainingError(
-                    f"step {step}: replicas differ: {entry.name} of rank {rank} is not that of rank 0"
+                    f"step {step}: replicas differ: {entry.name} on rank {rank} "
+                    "is not equal to that on rank 0"
                 )

@@ -1,4 +1,4 @@
-"""Evaluation: every rank takes its batches, the metrics are merged exactly."""
+"""Evaluation: every rank evaluates its batches, and the metrics are merged exactly."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class EvalOutput(NamedTuple):
 
 
 class HeadMetric(NamedTuple):
-    """A metric and the head whose predictions it is of."""
+    """A metric, and the head that it evaluates."""
 
     head: Head
     metric: Metric
@@ -48,7 +48,7 @@ class Evaluator:
     """Runs the model without training on packed batches."""
 
     def __init__(self, recommender: Recommender, feed: Feed) -> None:
-        """Nothing is traced before the first batch."""
+        """Sets up the evaluator; nothing is traced before the first batch."""
         self._recommender = recommender
         self._feed = feed
         signature = [call_spec(feed.specs)]
@@ -72,7 +72,7 @@ class Evaluator:
             **self._recommender.predictions(output),
             **self._recommender.evaluated(batch, output),
         }
-        # Metrics read numbers only; embeddings written out as text are for predicting.
+        # Metrics read only numbers; embeddings formatted as text are for prediction.
         return {name: t for name, t in predictions.items() if t.dtype != tf.string}, losses
 
     def predict(self, batch: PackedBatch) -> dict[str, np.ndarray]:
@@ -90,9 +90,9 @@ class Evaluator:
 
         Args:
             batches: This rank's share.
-            metrics: Fresh metrics.
+            metrics: New metrics, without data.
             group: The ranks.
-            limit: At most this many batches on this rank.
+            limit: The maximum number of batches on this rank.
 
         Returns:
             Metrics and mean losses by EasyRec's names (``auc``, ``loss/loss/total_loss``, ...).
@@ -119,7 +119,7 @@ class Evaluator:
             result.update(found)
             for name in (n for n, value in found.items() if math.isnan(value) and group.rank == 0):
                 logger.warning(
-                    "%s isn't defined on this evaluation data, which has no %s", name, each.metric.needs
+                    "%s is undefined on this evaluation data, which has no %s", name, each.metric.needs
                 )
         for name, mean in losses.items():
             result[f"loss/loss/{name}"] = mean.result()

@@ -62,7 +62,7 @@ def test_a_run_goes_from_horovod_to_servers_and_back(tmp_path: pathlib.Path) -> 
     assert run.wait() == 0, run.text
     assert "2 workers and 2 servers, asynchronously" in run.text
     assert "[evaluator] evaluation: auc" in run.text
-    assert "going on from" in run.text
+    assert "continuing from" in run.text
     saved = values(job.model_dir / "model.ckpt-160")
     assert {e.name: e.shape for e in before} == {name: value.shape for name, value in saved.items()}
     assert saved["global_step"] == 160
