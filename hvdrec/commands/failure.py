@@ -60,7 +60,7 @@ def stop_all(group: ReplicaGroup, model_dir: str, error: BaseException) -> None:
     raise PeerError(
         "another rank is gone (it was killed, ran out of memory, lost its host, or reported an "
         "error itself); continue from the last checkpoint with --continue_train; "
-        "Horovod's error: {words(error)}"
+        f"Horovod's error: {words(error)}"
     ) from error
 
 

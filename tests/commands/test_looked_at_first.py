@@ -27,8 +27,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     ("flag", "name", "message"),
     [
         ("--eval_input_path", "nope.csv", "eval_input_path: no such file"),
-        ("--eval_input_path", "empty.csv", "no row in the input"),
-        ("--eval_input_path", "narrow.csv", "3 columns where 9 are expected"),
+        ("--eval_input_path", "empty.csv", "the input has no rows"),
+        ("--eval_input_path", "narrow.csv", "found 3 columns, expected 9"),
         ("--eval_input_path", "words.csv", "words.csv, row 1"),
         ("--hpo_metric_save_path", "", "--hpo_metric_save_path: can't write"),
         ("--hpo_metric_save_path", "rows.csv/hpo.json", "--hpo_metric_save_path: can't write"),

@@ -81,7 +81,7 @@ def test_what_is_not_there(store, tmp_path):
     with pytest.raises(FileNotFoundError):
         storage.download(f"{store}/nothing", tmp_path / "x")
     with pytest.raises(
-        StorageError, match=r"gs://no-such-bucket/x: can't be written, is there such a bucket\?"
+        StorageError, match=r"gs://no-such-bucket/x: can't be written; does the bucket exist\?"
     ):
         storage.write_text("gs://no-such-bucket/x", "x")
     with pytest.raises(FileNotFoundError):

@@ -51,7 +51,7 @@ REFUSED = {
     ),
     ("input_type: CSVInput", "input_type: OdpsInput"): (
         "train_input_path",
-        "rows.csv is no table of MaxCompute, which OdpsInput reads (odps://PROJECT/tables/TABLE, and maybe",
+        "rows.csv is not a MaxCompute table (odps://PROJECT/tables/TABLE, optionally with",
     ),
     ('train_input_path: "rows.csv"', ""): (
         "train_input_path",

@@ -59,9 +59,9 @@ def test_rows_left_out_are_told_and_the_others_keep_their_places(
     first = f"{job.train}, row 10, column 'label': 'yes' is not an INT32"
     assert "training: 3 of 100 rows were skipped (ignore_error); the first: " in told
     assert "evaluation: 3 of 100 rows were skipped" in told
-    assert first in told or f"{job.train}, row 20: 2 columns where 9 are expected" in told
+    assert first in told or f"{job.train}, row 20: found 2 columns, expected 9" in told
     # Of the look at the evaluation data before the first step, of training and of evaluation.
-    assert told.count("other such rows are counted") == 3
+    assert told.count("further invalid rows are only counted") == 3
     end = json.loads((job.model_dir / "logs" / "rank-0.jsonl").read_text().splitlines()[-1])
     assert (end["input"]["rows"], end["input"]["bad_rows"]) == (97, 3)
 
