@@ -121,7 +121,7 @@ def test_continue_train_is_the_default_and_can_be_turned_off() -> None:
         (["-Dcmd=check"], "train, evaluate"),
         (["-Dconfig=x", "-Dconfig=y"], "given twice"),
         (["-Dcmd=predict", "-Doutput_table=odps://p/tables/t"], "but files are expected"),
-        (["-Dcluster={"], "not JSON"),
+        (["-Dcluster={"], "not valid JSON"),
         (["-Dcluster=[1]"], "JSON object"),
         (['-Dcluster={"worker":{"count":0}}'], "worker.count"),
         (['-Dcluster={"worker":{"count":true}}'], "worker.count"),

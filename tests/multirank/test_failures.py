@@ -87,7 +87,7 @@ def test_a_killed_rank_ends_the_job_within_seconds(job: SmallJob) -> None:
     assert not alive
     killed = int(workers[-1].pid == max(w.pid for w in workers))
     said = json.loads((job.model_dir / "logs/failure.json").read_text())
-    assert said == {"rank": killed, "message": "ended without a word (killed, or out of memory)"}
+    assert said == {"rank": killed, "message": "ended without a message (killed, or out of memory)"}
 
 
 def test_differing_replicas_are_found(job: SmallJob) -> None:

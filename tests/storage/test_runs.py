@@ -226,7 +226,7 @@ def test_a_store_that_goes_for_good(store, server, proxy, tmp_path):
     ended = run("train", 1, flags, variables_)
     assert ended.returncode == 1
     error = [line for line in ended.stderr.splitlines() if line.startswith("hvdrec: error: ")]
-    kept = re.search(r"model.ckpt-(\d+) is whole in (\S+): go on from there", error[-1])
+    kept = re.search(r"model.ckpt-(\d+) is complete in (\S+); continue from it", error[-1])
     assert "the store has failed" in error[-1]
     assert kept, ended.stderr
     # As the message says, and with what had been read from the store before.
