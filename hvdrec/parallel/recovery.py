@@ -18,7 +18,7 @@ from hvdrec.parallel.cluster import WORKER, answers
 
 logger = logging.getLogger(__name__)
 
-#: The allowed number of a worker's failures that look like a lost server, the window in seconds, and the pause
+#: The number of failures of a worker that may look like a lost server, the window in seconds, and the pause
 #: between attempts: a short network outage is not a lost server.
 _MOST_FAILURES, _WINDOW_SECONDS, _PAUSE_SECONDS = 3, 60.0, 1.0
 _POLL_SECONDS = 0.5
