@@ -13,6 +13,8 @@ ARGS      ?=
 KILLS     ?= 1000
 STOPS     ?= 20
 export GPU PYTHON
+# Horovod, csrc and the checks without tests are compiled and run side by side; none of them keeps two cores busy.
+MAKEFLAGS += -j2
 # TensorFlow's start-up remarks; its warnings and errors still show.
 export TF_CPP_MIN_LOG_LEVEL ?= 1
 
