@@ -17,18 +17,18 @@ EPSILON = 1e-8
 
 
 class Adam(Optimizer):
-    """Adam (Kingma and Ba, 2015, end of section 2), as `tf.compat.v1.train.AdamOptimizer`.
+    """Adam (Kingma and Ba, 2015, end of section 2), like `tf.compat.v1.train.AdamOptimizer`.
 
-    With t updates done, the next one is::
+    After t updates, the next one is::
 
         m = beta1 * m + (1 - beta1) * g
         v = beta2 * v + (1 - beta2) * g^2
         variable -= rate * sqrt(1 - beta2^(t+1)) / (1 - beta1^(t+1)) * m / (sqrt(v) + 1e-8)
 
-    Rows without a gradient count as rows with gradient 0: their moments decay and they move on,
-    as in TensorFlow 1. So an update costs one pass over the moments of the whole table, and over
-    the rows that were ever touched, however few rows a batch touches; `lazy_adam_optimizer` costs
-    the touched rows only, as does a placement that asks for it.
+    Rows without a gradient are treated as rows with gradient 0: their moments decay and they keep moving, as
+    in TensorFlow 1. An update therefore costs one pass over the moments of the whole table, and over the rows
+    that were ever touched, even if a batch touches few rows; `lazy_adam_optimizer` costs only the touched
+    rows, as does a placement that requests it.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Adam(Optimizer):
         self.first, self.second = name, f"{name}_1"
 
     def create_slots(self, variables: Sequence[tf.Variable]) -> None:
-        """Makes both moments, and the powers of both betas."""
+        """Creates both moments, and the powers of both betas."""
         self.add_slot(self.first, variables)
         self.add_slot(self.second, variables)
         self.add_scalar("beta1_power", self.beta1)
@@ -58,7 +58,7 @@ class Adam(Optimizer):
         self._apply_dense([(gradient, variable)], rate)
 
     def apply_all_dense(self, gradients: Sequence[tuple[tf.Tensor, tf.Variable]], rate: tf.Tensor) -> None:
-        """One fused pass over each variable, all in one op where they live together."""
+        """One fused pass over each variable, all in one op if they are placed together."""
         if self.policy.optimizers == NATIVE:
             self._apply_dense(gradients, rate)
         else:
@@ -73,7 +73,7 @@ class Adam(Optimizer):
         )
 
     def apply_rows(self, gradient: RowGradient, variable: tf.Variable, rate: tf.Tensor) -> None:
-        """Every row moves; one whose moments are still 0 has nowhere to go and is passed over."""
+        """Updates every row; rows with zero moments don't move and are skipped."""
         if self.placement.touched_rows_only:
             self.apply_touched(gradient, variable, rate)
             return

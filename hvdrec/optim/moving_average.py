@@ -19,8 +19,8 @@ SLOT = "ExponentialMovingAverage"
 class MovingAverage(Optimizer):
     """An optimizer that also keeps ``average -= (1 - decay) * (average - variable)`` after each step.
 
-    Polyak and Juditsky (1992), as `tf.train.ExponentialMovingAverage`; an average starts at its
-    variable's first value. All rows of a table are averaged at each step.
+    Polyak and Juditsky (1992), like `tf.train.ExponentialMovingAverage`; an average starts at its variable's
+    initial value. All rows of a table are averaged at each step.
     """
 
     def __init__(self, optimizer: Optimizer, decay: float) -> None:
@@ -30,12 +30,12 @@ class MovingAverage(Optimizer):
         self._averaged: list[tf.Variable] = []
 
     def place(self, placement: Placement, policy: Policy) -> None:
-        """The same for the optimizer."""
+        """Applies to the wrapped optimizer."""
         super().place(placement, policy)
         self.optimizer.place(placement, policy)
 
     def create_slots(self, variables: Sequence[tf.Variable]) -> None:
-        """Makes the optimizer's slots, and the averages."""
+        """Creates the optimizer's slots, and the averages."""
         self.optimizer.create_slots(variables)
         self.slots, self.scalars = dict(self.optimizer.slots), self.optimizer.scalars
         self.slots[SLOT] = {}
@@ -55,20 +55,20 @@ class MovingAverage(Optimizer):
                 average.assign_sub((average - variable) * (1.0 - self.decay))
 
     def apply_dense(self, gradient: tf.Tensor, variable: tf.Variable, rate: tf.Tensor) -> None:
-        """As the optimizer."""
+        """Delegates to the wrapped optimizer."""
         self.optimizer.apply_dense(gradient, variable, rate)
 
     def apply_rows(self, gradient: RowGradient, variable: tf.Variable, rate: tf.Tensor) -> None:
-        """As the optimizer."""
+        """Delegates to the wrapped optimizer."""
         self.optimizer.apply_rows(gradient, variable, rate)
 
     def tells_apart(self, variable: tf.Variable) -> bool:
-        """As the optimizer."""
+        """Delegates to the wrapped optimizer."""
         return self.optimizer.tells_apart(variable)
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
-        """Puts the averages in the place of the variables until the end of the block."""
+        """Replaces the variables by their averages inside the block."""
         kept = [tf.identity(v.read_value()) for v in self._averaged]
         for variable in self._averaged:
             variable.assign(self.slot(SLOT, variable))

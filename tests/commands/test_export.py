@@ -59,8 +59,8 @@ def test_mistakes_are_told() -> None:
             parse_export(arguments)
     for listed, message in (
         (["nowhere.txt"], "there is no file nowhere.txt"),
-        (["../out:nowhere.txt"], "must be a name below assets"),
-        (["/abs:nowhere.txt"], "must be a name below assets"),
+        (["../out:nowhere.txt"], "must be a relative name inside assets"),
+        (["/abs:nowhere.txt"], "must be a relative name inside assets"),
     ):
         with pytest.raises(ConfigError, match=message):
             asset_files(listed)

@@ -69,8 +69,8 @@ def test_several_arguments_and_file_scheme(folder):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("", "names no file"),
-        (",", "names no file"),
+        ("", "no path is given"),
+        (",", "no path is given"),
         ("nowhere.csv", "no such file: nowhere.csv"),
         ("*.nothing", r"no file matches \*.nothing"),
         ("no*/x.csv", r"no file matches no\*/x.csv"),

@@ -310,7 +310,7 @@ def test_a_bad_attribute_is_named_by_its_line(tmp_path: pathlib.Path) -> None:
 def test_attributes_must_be_all_that_items_read(tmp_path: pathlib.Path) -> None:
     proto = config(tmp_path, "negative_sampler", 6)
     proto.data_config.negative_sampler.attr_fields.remove("price")
-    with pytest.raises(ConfigError, match="the items' features read price too"):
+    with pytest.raises(ConfigError, match="the item features also read price"):
         build_plan(proto)
 
 

@@ -157,7 +157,7 @@ def test_lists_that_mean_nothing_are_refused_with_their_place(
     "column", [pa.array([1], pa.timestamp("s")), pa.array([{"a": 1}]), pa.array([[{"a": 1}]])]
 )
 def test_types_that_mean_nothing_are_refused(column: pa.Array) -> None:
-    with pytest.raises(DataError, match=r"column 'x' has the type .* can't be used"):
+    with pytest.raises(DataError, match=r"column 'x' has type .* can't be used"):
         pack(packer_for(NUMBER, ["x"]), x=column)
 
 
