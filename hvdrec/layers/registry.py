@@ -99,7 +99,7 @@ def build_layer(class_name: str, build: LayerBuild) -> Layer:
     """Builds the layer `class_name`.
 
     Raises:
-        ConfigError: Its inputs don't fit.
+        ConfigError: The inputs don't fit the layer.
     """
     try:
         SPECS[class_name].outputs(build.config, build.inputs)

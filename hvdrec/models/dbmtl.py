@@ -15,7 +15,7 @@ GROUP = "all"
 
 
 class DBMTL(TaskModel):
-    """`bottom_dnn` over group ``all``, maybe experts with a gate for each task, and a tower for each task."""
+    """`bottom_dnn` over group ``all``, optionally experts with a gate per task, and a tower per task."""
 
     def __init__(self, build: ModelBuild) -> None:
         """Builds the layers."""

@@ -1,4 +1,4 @@
-"""EasyRec's MatchModel: a backbone that gives users and items, and their similarity."""
+"""EasyRec's MatchModel: a backbone with user and item outputs, and their similarity."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from hvdrec.models.matching import MatchingModel, Similarity
 
 
 class MatchModel(MatchingModel):
-    """Two of the backbone's outputs are users and items."""
+    """Compares two of the backbone's outputs, users and items."""
 
     def __init__(self, build: ModelBuild) -> None:
         """Builds the layers.
 
         Raises:
-            ConfigError: The backbone doesn't give users and items of one width.
+            ConfigError: The backbone doesn't return users and items of the same width.
         """
         super().__init__(build)
         self.backbone = Backbone(build, self.l2)
         self._places = int(self.config.user_tower_idx_in_output), int(self.config.item_tower_idx_in_output)
         outputs = self.backbone.outputs
         if not isinstance(outputs, list) or not all(0 <= place < len(outputs) for place in self._places):
-            raise ConfigError("model_config.backbone: MatchModel needs users and items among its outputs")
+            raise ConfigError("model_config.backbone: MatchModel needs both users and items in its outputs")
         self.similarity = Similarity(self.store, self.config)
 
     def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
@@ -44,16 +44,16 @@ class MatchModel(MatchingModel):
         return users, items
 
     def users(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """See `MatchingModel.users`; the items' groups must be there too."""
+        """See `MatchingModel.users`; the batch must also have the item groups."""
         return self._sides(inputs, run)[0]
 
     def items(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """See `MatchingModel.items`; the users' groups must be there too."""
+        """See `MatchingModel.items`; the batch must also have the user groups."""
         return self._sides(inputs, run)[1]
 
 
 class _WithSampled(ModelInputs):
-    """A batch whose groups of items have the sampled items behind those of the rows."""
+    """A batch where item groups include the sampled items after the rows' items."""
 
     def __init__(self, inputs: ModelInputs) -> None:
         assert inputs.sampled is not None

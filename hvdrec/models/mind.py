@@ -17,14 +17,14 @@ from hvdrec.models.base import ModelBuild
 from hvdrec.models.inputs import ModelInputs, group_of
 from hvdrec.models.matching import USERS, MatchingModel, Similarity
 
-#: Outputs: float32 [B, max_k, D] with zeros behind a row's own, int32 [B], float32 scalar.
+#: Outputs: float32 [B, max_k, D] padded with zeros, int32 [B], float32 scalar.
 INTERESTS, COUNTS, INTEREST_SIMILARITY = "user_interests", "user_emb_num", "interest_similarity"
-#: From this `simi_pow` on only the nearest interest counts.
+#: For at least this `simi_pow`, only the nearest interest is used.
 _ALONE = 100.0
 
 
 class MIND(MatchingModel):
-    """Interests of the histories of group `hist`, each with the user's vector; those near an item count."""
+    """Interests from the histories of group `hist` and the user's vector, weighted by nearness to an item."""
 
     def __init__(self, build: ModelBuild) -> None:
         """Builds capsules and towers.
@@ -52,7 +52,7 @@ class MIND(MatchingModel):
         self._most = int(config.capsule_config.max_k)
 
     def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
-        """See `Similarity.outputs`; besides the interests."""
+        """See `Similarity.outputs`; in addition the interests."""
         interests, counts = self.interests(inputs, run)
         items = self.items(inputs, run)
         inside = tf.sequence_mask(counts, self._most)
@@ -63,7 +63,7 @@ class MIND(MatchingModel):
         return {**found, INTERESTS: interests, COUNTS: counts, INTEREST_SIMILARITY: similar}
 
     def interests(self, inputs: ModelInputs, run: ForwardContext) -> Interests:
-        """The users' interests, as they are compared with items."""
+        """The users' interests, in the form for the comparison with items."""
         capsules, counts = self._capsules(self._history(inputs, run), run)
         user = self._user(self._user_norm(inputs.concat("user"), run), run)
         each = tf.tile(user[:, tf.newaxis, :], [1, self._most, 1])
@@ -74,7 +74,7 @@ class MIND(MatchingModel):
         return Interests(self.similarity.normalised(interests) * inside[:, :, tf.newaxis], counts)
 
     def users(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """A user has no one vector without an item."""
+        """Not available: a user has no single vector without an item."""
         raise NotImplementedError("MIND's users have interests")
 
     def items(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
@@ -89,7 +89,7 @@ class MIND(MatchingModel):
         return {INTERESTS: interests, "user_emb": _text(interests), COUNTS: counts}
 
     def _history(self, inputs: ModelInputs, run: ForwardContext) -> Jagged:
-        """The elements of the histories' features in one, with `time_id_fea` weighed by time."""
+        """The concatenated elements of the histories' features, weighted by time if `time_id_fea` is set."""
         history = inputs.sequence(self._histories)
         values = history.values
         if self._adds:
@@ -102,7 +102,7 @@ class MIND(MatchingModel):
         return Jagged(values, history.rows, history.lengths)
 
     def _shares(self, interests: tf.Tensor, items: tf.Tensor, inside: tf.Tensor) -> tf.Tensor:
-        """How much each interest counts for the row's item, float32 [B, max_k] (equation 8 of the paper)."""
+        """The weight of each interest for the row's item, float32 [B, max_k] (equation 8 of the paper)."""
         power = float(self.config.simi_pow)
         near = tf.where(inside, tf.einsum("bkd,bd->bk", interests, items) * power, -1e32)
         if power >= _ALONE:
@@ -113,12 +113,11 @@ class MIND(MatchingModel):
         """Interests and items.
 
         Args:
-            outputs: What `forward` gave.
+            outputs: The result of `forward`.
 
         Returns:
-            ``user_interests`` (float32 [B, max_k, D]), ``user_emb`` (string [B], their numbers with commas
-            between, the interests with ``|``), ``user_emb_num`` (int32 [B]), ``item_tower_emb`` and
-            ``item_emb``.
+            ``user_interests`` (float32 [B, max_k, D]), ``user_emb`` (string [B], numbers separated by commas,
+            interests by ``|``), ``user_emb_num`` (int32 [B]), ``item_tower_emb`` and ``item_emb``.
         """
         found = super().predictions(outputs)
         del found[USERS]
@@ -126,7 +125,7 @@ class MIND(MatchingModel):
         return {**found, INTERESTS: interests, "user_emb": _text(interests), COUNTS: outputs[COUNTS]}
 
     def loss_terms(self) -> Sequence[LossTerm]:
-        """`reg_interest_simi` where `max_interests_simi` is below 1: interests may not be all alike."""
+        """`reg_interest_simi` if `max_interests_simi` is below 1; limits the similarity of interests."""
         most = float(self.config.max_interests_simi)
 
         def above(batch: TermBatch) -> tf.Tensor:
@@ -142,14 +141,14 @@ def _text(interests: tf.Tensor) -> tf.Tensor:
 
 
 def interest_similarity(interests: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
-    """Mean of (1 + cosine) / 2 over the pairs of a row's interests, over the rows that have several.
+    """Mean of (1 + cosine) / 2 over the pairs of a row's interests, over the rows with several interests.
 
     Args:
-        interests: float32 [B, K, D], zeros behind a row's own.
+        interests: float32 [B, K, D], padded with zeros.
         counts: int32 [B].
 
     Returns:
-        float32 scalar; 0 where no row has several.
+        float32 scalar; 0 if no row has several.
     """
     inside = tf.cast(tf.sequence_mask(counts, tf.shape(interests)[1]), tf.float32)
     unit = tf.math.l2_normalize(interests, axis=-1) * inside[:, :, tf.newaxis]

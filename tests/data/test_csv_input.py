@@ -168,7 +168,7 @@ class TestHeader:
         ("header", "message"),
         [
             (b"n,other", "row 1: no column is named at in the header"),
-            (b"n,at,n", "row 1: 2 columns are called n in the header"),
+            (b"n,at,n", "row 1: 2 columns are named n in the header"),
             (b"n,\xff", "row 1: the header is not UTF-8 text"),
         ],
     )

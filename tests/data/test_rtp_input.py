@@ -107,7 +107,7 @@ def test_bad_rows_are_told_by_their_place(tmp_path):
 def test_the_first_row_must_have_the_selected_columns(tmp_path):
     path = write(tmp_path, b"\n1,x,0,u\n")
     with pytest.raises(
-        DataError, match=r"1 columns between ';', but data_config.selected_cols names column 3"
+        DataError, match=r"found 1 columns separated by ';', but data_config.selected_cols names column 3"
     ):
         rows_of(rtp_format(path))
 

@@ -283,7 +283,10 @@ def test_lengths_that_may_differ_are_not_laid_side_by_side() -> None:
     inputs = _inputs(plan, [b"a|b"], [b"d"])
     with pytest.raises(ValueError, match="lengths may differ: h, k"):
         inputs.sequence(plan.groups["all"].sequences)
-    with pytest.raises(ConfigError, match="'all': sequences can't be put beside one value a row here: h, k"):
+    with pytest.raises(
+        ConfigError,
+        match="'all': sequences can't be concatenated with features of one value per row here: h, k",
+    ):
         inputs.concat("all")
 
 

@@ -136,7 +136,7 @@ def test_continue_train_is_the_default_and_can_be_turned_off() -> None:
         (["-Ddistribute_strategy=ps"], "no ps"),
         (["-Dtables=a.csv"], "expected two"),
         (["-Dwith_evaluator=maybe"], "true or false"),
-        ([SERVERS, "-Ddistribute_strategy=mirrored"], "has no parameter servers"),
+        ([SERVERS, "-Ddistribute_strategy=mirrored"], "does not use parameter servers"),
         (["-Dcontinue_train=maybe"], "true or false"),
     ],
 )

@@ -72,7 +72,7 @@ def test_which_runs_are_on_servers() -> None:
     assert asks_for_servers(train, {})
     train.train_distribute = train_pb2.HorovodStrategy
     assert not asks_for_servers(train, {})
-    with pytest.raises(ConfigError, match="HorovodStrategy has no parameter servers"):
+    with pytest.raises(ConfigError, match="HorovodStrategy does not use parameter servers"):
         asks_for_servers(train, _environment())
     assert not asks_for_servers(train, {**_environment(), "HOROVOD_SIZE": "2"})
 
@@ -91,7 +91,7 @@ def test_workers_alone_would_train_a_model_each(cluster: dict[str, list[str]], s
     train = train_pb2.TrainConfig(train_distribute=strategy)
     for role in cluster:
         if cluster[role]:
-            with pytest.raises(ConfigError, match=r"names 2 workers and no ps.*horovodrun -np 2"):
+            with pytest.raises(ConfigError, match=r"has 2 workers and no ps.*horovodrun -np 2"):
                 asks_for_servers(train, _environment(cluster, role, 0))
     assert not asks_for_servers(train, {**_environment(cluster), "OMPI_COMM_WORLD_SIZE": "2"})
     assert not asks_for_servers(train, _environment({"chief": ["a:1"]}, "chief", 0))

@@ -250,7 +250,7 @@ def test_secrets_are_left_out_of_messages(store):
 def test_hdfs_says_what_it_needs(monkeypatch):
     for name in ("HADOOP_HOME", "CLASSPATH", "ARROW_LIBHDFS_DIR", "JAVA_HOME"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(StorageError, match=r"hdfs:// can't be used here: .*HADOOP_HOME and CLASSPATH"):
+    with pytest.raises(StorageError, match=r"hdfs:// can't be used: .*HADOOP_HOME and CLASSPATH"):
         storage.read_text("hdfs://127.0.0.1:1/x")
 
 
