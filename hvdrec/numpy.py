@@ -298,7 +298,7 @@ def circle(
         >>> print(f"{hvdrec.numpy.circle(['x', 'x', 'y', 'y'], e).value:.4f}")
         14.3044
     """
-    _check(gamma > 0.0, "gamma", gamma, "over 0")
+    _check(gamma > 0.0, "gamma", gamma, "above 0")
     unit = _Unit("embeddings", embeddings, normalize)
     value, gradient = load_native().circle_loss(
         unit.values,
@@ -408,7 +408,7 @@ def _pairwise(
     temperature: float,
     **options: float,
 ) -> ValueAndGradient:
-    _check(temperature > 0.0, "temperature", temperature, "over 0")
+    _check(temperature > 0.0, "temperature", temperature, "above 0")
     hardest = options.get("hardest", 1.0)
     _check(0.0 < hardest <= 1.0, "ohem_ratio", hardest, "above 0 and at most 1")
     values = _floats("scores", np.asarray(scores)).reshape(_rows("scores", scores))
@@ -426,7 +426,7 @@ def _pairwise(
 
 
 def _label_scale(use_label_margin: bool, temperature: float) -> float:
-    _check(temperature > 0.0, "temperature", temperature, "over 0")
+    _check(temperature > 0.0, "temperature", temperature, "above 0")
     return 1.0 / temperature if use_label_margin else 0.0
 
 

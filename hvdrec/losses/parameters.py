@@ -8,9 +8,9 @@ from hvdrec.errors import ConfigError
 
 
 def positive(name: str, value: float) -> float:
-    """`value`, which must be a number over 0."""
+    """`value`, which must be a number above 0."""
     if not (value > 0.0 and math.isfinite(value)):
-        raise ConfigError(f"{name}: {value:g} is not a number over 0")
+        raise ConfigError(f"{name}: {value:g} is not a number above 0")
     return value
 
 
@@ -29,14 +29,14 @@ def finite(name: str, value: float) -> float:
 
 
 def fraction(name: str, value: float) -> float:
-    """`value`, which must lie in [0, 1]."""
+    """`value`, which must be in [0, 1]."""
     if not 0.0 <= value <= 1.0:
-        raise ConfigError(f"{name}: {value:g} is not within 0 to 1")
+        raise ConfigError(f"{name}: {value:g} is not between 0 and 1")
     return value
 
 
 def ratio(name: str, value: float) -> float:
-    """`value`, which must be over 0 and at most 1."""
+    """`value`, which must be above 0 and at most 1."""
     if not 0.0 < value <= 1.0:
-        raise ConfigError(f"{name}: {value:g} is not over 0 and at most 1")
+        raise ConfigError(f"{name}: {value:g} must be above 0 and at most 1")
     return value

@@ -59,7 +59,7 @@ class ESMM(Model):
         return {f"logits{name}": logits for name, logits in zip(names, (cvr, ctr, both), strict=True)}
 
     def loss_terms(self) -> Sequence[LossTerm]:
-        """Both towers' losses, in EasyRec's order: cross entropies are sums over rows, squared errors means."""
+        """Both losses, in EasyRec's order: cross entropies summed over rows, squared errors averaged."""
         kind = "l2" if self.amounts else "cross_entropy"
         return (
             LossTerm(

@@ -110,7 +110,7 @@ def _value_and_gradient(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (CIRCLE % "gamma: 0", r"circle_loss\.gamma: 0 is not a number over 0"),
+        (CIRCLE % "gamma: 0", r"circle_loss\.gamma: 0 is not a number above 0"),
         (MULTI % "alpha: -1", r"multi_simi_loss\.alpha: -1"),
     ],
 )

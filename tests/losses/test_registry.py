@@ -36,7 +36,7 @@ def test_all_losses_are_tried_by_the_tests() -> None:
         ),
         (
             "loss_type: PAIR_WISE_LOSS pairwise_loss { temperature: 0 }",
-            r"pairwise_loss\.temperature: 0 is not a number over 0",
+            r"pairwise_loss\.temperature: 0 is not a number above 0",
         ),
         ("loss_type: PAIR_WISE_LOSS pairwise_loss { margin: nan }", r"pairwise_loss\.margin: nan"),
         (
@@ -49,7 +49,7 @@ def test_all_losses_are_tried_by_the_tests() -> None:
         ),
         (
             "loss_type: BINARY_FOCAL_LOSS binary_focal_loss { alpha: 2 }",
-            r"binary_focal_loss\.alpha: 2 is not within 0 to 1",
+            r"binary_focal_loss\.alpha: 2 is not between 0 and 1",
         ),
         (
             "loss_type: F1_REWEIGHTED_LOSS f1_reweighted_loss { f1_beta_square: 0 }",
