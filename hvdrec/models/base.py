@@ -45,7 +45,8 @@ def kernel_l2(config: Any) -> float:
     older = "dense_regularization"
     if older in block.DESCRIPTOR.fields_by_name and block.HasField(older):
         return float(block.dense_regularization)
-    return float(block.l2_regularization)
+    # The blocks of some classes have none.
+    return float(getattr(block, "l2_regularization", 0.0))
 
 
 class Model(tf.Module, abc.ABC):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hvdrec.config.models.registry import spec_of
 from hvdrec.models.autoint import AutoInt
 from hvdrec.models.base import Model, ModelBuild
+from hvdrec.models.cmbf import CMBF
 from hvdrec.models.co_metric_learning_i2i import CoMetricLearningI2I
 from hvdrec.models.dat import DAT
 from hvdrec.models.dbmtl import DBMTL
@@ -28,10 +29,12 @@ from hvdrec.models.ple import PLE
 from hvdrec.models.rank_model import RankModel
 from hvdrec.models.rocket_launching import RocketLaunching
 from hvdrec.models.simple_multi_task import SimpleMultiTask
+from hvdrec.models.uniter import Uniter
 from hvdrec.models.wide_and_deep import WideAndDeep
 
 MODELS: dict[str, type[Model]] = {
     "AutoInt": AutoInt,
+    "CMBF": CMBF,
     "CoMetricLearningI2I": CoMetricLearningI2I,
     "DBMTL": DBMTL,
     "DCN": DCN,
@@ -55,6 +58,7 @@ MODELS: dict[str, type[Model]] = {
     "RankModel": RankModel,
     "RocketLaunching": RocketLaunching,
     "SimpleMultiTask": SimpleMultiTask,
+    "Uniter": Uniter,
     "WideAndDeep": WideAndDeep,
 }
 

@@ -39,6 +39,8 @@ RUNS = (
     "bst_taobao",
     "autoint_taobao",
     "pdn_taobao",
+    "cmbf_multi_loss",
+    "uniter_movielens",
     "dbmtl_sequence_feature",
     "dbmtl_multi_numeric_boundary_allow_key_transform",
 )

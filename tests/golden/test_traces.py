@@ -23,6 +23,7 @@ from golden.easyrec import golden_run, in_last_bit, our_trace, parted
         "autoint_taobao",
         "pdn_taobao",
         "bst_taobao",
+        "uniter_movielens",
         "dbmtl_sequence_feature",
     ],
 )
@@ -59,7 +60,12 @@ def test_one_rounding_parts_a_trace(
 
 @pytest.mark.parametrize(
     ("name", "steps", "share"),
-    [("dbmtl_taobao", 5, 0.0005), ("deepfm_multi_cls", 2, 0.02), ("dssm_kd_taobao", 5, 0.02)],
+    [
+        ("dbmtl_taobao", 5, 0.0005),
+        ("deepfm_multi_cls", 2, 0.02),
+        ("dssm_kd_taobao", 5, 0.02),
+        ("cmbf_multi_loss", 18, 0.02),
+    ],
 )
 def test_rounding_alone_parts_a_deep_model(
     name: str, steps: int, share: float, tmp_path: pathlib.Path

@@ -45,7 +45,11 @@ def text(model: str, combiner: str = "") -> str:
     histories = "\n".join(
         f"""features {{ input_names: '{n}' feature_type: SequenceFeature separator: '|'
         hash_bucket_size: {ROWS_OF_TABLE[n]} embedding_dim: {WIDTH[n]} {more} }}"""
-        for n, more in {"h": "", "k": "", "t": f"seq_multi_sep: ';' combiner: 'mean' {combiner}"}.items()
+        for n, more in {
+            "h": "max_seq_len: 5",
+            "k": "",
+            "t": f"seq_multi_sep: ';' combiner: 'mean' {combiner}",
+        }.items()
     )
     return f"""train_input_path: 'rows.csv' eval_input_path: 'rows.csv' model_dir: 'run'
     train_config {{ num_steps: 1 optimizer_config {{

@@ -97,7 +97,7 @@ def _check_groups(report: Report, model: Any) -> dict[str, Any]:
 
 
 def _check_needed_groups(report: Report, spec: ModelSpec, groups: dict[str, Any]) -> None:
-    for name, wide in spec.needs.items():
+    for name, wide in spec.needed_groups(report.config.proto.model_config).items():
         if name not in groups:
             what = "wide_deep: WIDE " if wide else ""
             report.error(GROUPS, f"this model needs a group {{ group_name: {name!r} {what}... }}")

@@ -78,6 +78,15 @@ class ModelCheck:
                 f"{first[0]} has {first[1]}, {other[0]} has {other[1]}",
             )
 
+    def need_sequences(self, group: str) -> None:
+        """Checks that all features of a group are sequences."""
+        kinds = {feature_name(f): enum_name(f, "feature_type") for f in feature_list(self.proto)}
+        for name in self.groups[group].feature_names if group in self.groups else ():
+            if kinds.get(name, "SequenceFeature") != "SequenceFeature":
+                self.error(
+                    GROUPS, f"group {group!r} can contain only SequenceFeatures; {name!r} is {kinds[name]}"
+                )
+
     def need_text_column(self, name: str, path: str) -> None:
         """Checks that the field at `path` names a STRING field, or a feature with one as first input."""
         check_id_column(self.report, name, path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from hvdrec.config.expand import feature_list, feature_name
 from hvdrec.config.losses import LIST_WISE
 from hvdrec.config.models.check import GROUPS, ModelCheck
 from hvdrec.config.models.heads import KINDS, HeadConfig
@@ -49,12 +48,7 @@ class MINDSpec(MatchSpec):
         block = check.block
         if enum_name(block, "simi_func") == "EUCLID":
             check.error(f"{check.path}.simi_func", "must be COSINE or INNER_PRODUCT, is EUCLID")
-        kinds = {feature_name(f): enum_name(f, "feature_type") for f in feature_list(check.proto)}
-        for name in check.groups["hist"].feature_names if "hist" in check.groups else ():
-            if kinds.get(name, "SequenceFeature") != "SequenceFeature":
-                check.error(
-                    GROUPS, f"group 'hist' can contain only SequenceFeatures; {name!r} is {kinds[name]}"
-                )
+        check.need_sequences("hist")
         self._check_histories(check)
         for i, metric in enumerate(check.proto.eval_config.metrics_set):
             name = metric.WhichOneof("metric")

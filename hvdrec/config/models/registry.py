@@ -6,6 +6,7 @@ from typing import Any
 
 from hvdrec.config.losses import SPECS as LOSSES
 from hvdrec.config.models.autoint import AutoIntSpec
+from hvdrec.config.models.cmbf import CMBFSpec
 from hvdrec.config.models.co_metric_learning_i2i import CoMetricLearningI2ISpec
 from hvdrec.config.models.dat import DATSpec
 from hvdrec.config.models.dbmtl import DBMTLSpec
@@ -30,6 +31,7 @@ from hvdrec.config.models.rank_model import RankModelSpec
 from hvdrec.config.models.rocket_launching import RocketLaunchingSpec
 from hvdrec.config.models.simple_multi_task import SimpleMultiTaskSpec
 from hvdrec.config.models.spec import ModelSpec
+from hvdrec.config.models.uniter import UniterSpec
 from hvdrec.config.models.wide_and_deep import WideAndDeepSpec
 from hvdrec.errors import ConfigError
 
@@ -45,6 +47,8 @@ SPECS: dict[str, ModelSpec] = {
         DCNSpec(),
         DLRMSpec(),
         AutoIntSpec(),
+        CMBFSpec(),
+        UniterSpec(),
         CoMetricLearningI2ISpec(),
         DropoutNetSpec(),
         MMoESpec(),

@@ -69,6 +69,11 @@ class ModelSpec:
         """The names of the groups that a `model_config` builds, in order, possibly with repeats."""
         return self.order or [group.group_name for group in model.feature_groups]
 
+    def needed_groups(self, model: Any) -> Mapping[str, bool]:
+        """`needs`, or what else a `model_config` can't be without."""
+        del model
+        return self.needs
+
     def wide_width(self, model: Any) -> int:
         """The width of the embeddings of groups that are `wide_deep: WIDE`."""
         return int(getattr(self.config(model), "wide_output_dim", 1))

@@ -72,64 +72,139 @@ class BertEncoder(Layer):
         return inputs
 
 
-class _BertLayer(Layer):
-    def __init__(self, store: VariableStore, scope: str, shape: BertShape) -> None:
+class AttentionShape(NamedTuple):
+    """What heads of attention are built from.
+
+    Attributes:
+        queries: Columns of a token that attends.
+        keys: Columns of a token that is attended to.
+        heads: How many heads.
+        size: Columns of a head.
+        dropout: Of the probabilities.
+        stddev: Of the kernels' first values, truncated normals.
+    """
+
+    queries: int
+    keys: int
+    heads: int
+    size: int
+    dropout: float
+    stddev: float
+
+
+class HeadAttention(tf.Module):
+    """Heads of attention side by side, without the layer that mixes them.
+
+    Vaswani et al. 2017, section 3.2.2.
+
+    Attributes:
+        outputs: Columns of all heads.
+    """
+
+    def __init__(self, store: VariableStore, scope: str, shape: AttentionShape) -> None:
+        """Makes ``<scope>/{query,key,value}/{kernel,bias}``."""
         super().__init__()
-        self.outputs, self._scope, self._shape = shape.hidden, scope, shape
+        self.outputs = shape.heads * shape.size
+        self._scope, self._shape = scope, shape
         initializer = initializers.truncated_normal(0.0, shape.stddev)
-
-        def dense(name: str, inputs: int, outputs: int, activation: str = "") -> Dense:
-            return Dense(
-                store,
-                f"{scope}/{name}",
-                inputs,
-                outputs,
-                activation=activation,
-                kernel_initializer=initializer,
-            )
-
-        hidden = shape.hidden
         self._query, self._key, self._value = (
-            dense(f"attention/self/{part}", hidden, hidden) for part in ("query", "key", "value")
+            Dense(store, f"{scope}/{part}", inputs, self.outputs, kernel_initializer=initializer)
+            for part, inputs in (("query", shape.queries), ("key", shape.keys), ("value", shape.keys))
         )
-        self._output = dense("attention/output/dense", hidden, hidden)
-        self._norm = LayerNorm(store, f"{scope}/attention/output/LayerNorm", hidden, CONTRIB_EPSILON)
-        self._up = dense("intermediate/dense", hidden, shape.intermediate)
-        self._activation = activations.build(
-            shape.activation, store, f"{scope}/intermediate", shape.intermediate
-        )
-        self._down = dense("output/dense", shape.intermediate, hidden)
-        self._last_norm = LayerNorm(store, f"{scope}/output/LayerNorm", hidden, CONTRIB_EPSILON)
 
-    def __call__(self, inputs: tf.Tensor, run: ForwardContext, seen: tf.Tensor | None = None) -> tf.Tensor:
-        tokens = tf.reshape(inputs, [-1, self.outputs])
-        context = self._attention(inputs, tokens, run, seen)
-        attended = self._output(tf.reshape(context, [-1, self.outputs]), run)
-        attended = self._norm(self._dropped(attended, run, "attention") + tokens, run)
-        found = self._down(self._activation(self._up(attended, run), run), run)
-        found = self._last_norm(self._dropped(found, run, "output") + attended, run)
-        return tf.ensure_shape(tf.reshape(found, tf.shape(inputs)), inputs.shape)
-
-    def _attention(
-        self, inputs: tf.Tensor, tokens: tf.Tensor, run: ForwardContext, seen: tf.Tensor | None
+    def __call__(
+        self, queries: tf.Tensor, keys: tf.Tensor, run: ForwardContext, seen: tf.Tensor | None = None
     ) -> tf.Tensor:
-        shape, heads = self._shape, self._shape.heads
+        """What each token finds among those it attends to.
+
+        Args:
+            queries: float32 [B, Q, columns].
+            keys: float32 [B, T, columns].
+            run: The pass.
+            seen: bool [B, T], the tokens that may be attended to. None: all.
+
+        Returns:
+            float32 [B, Q, heads * size].
+        """
+        shape = self._shape
         query, key, value = (
-            _heads(part(tokens, run), inputs, heads) for part in (self._query, self._key, self._value)
+            split_heads(over_tokens(part, x, run), shape.heads)
+            for part, x in ((self._query, queries), (self._key, keys), (self._value, keys))
         )
-        scores = tf.matmul(query, key, transpose_b=True) / math.sqrt(shape.hidden // heads)
+        scores = tf.matmul(query, key, transpose_b=True) / math.sqrt(shape.size)
         probabilities = softmax(scores, None if seen is None else seen[:, None, None, :], _FLOOR)
-        rate = shape.attention_dropout if run.training else 0.0
+        rate = shape.dropout if run.training else 0.0
         seed = run.seed_for(f"{self._scope}/probabilities") if rate > 0.0 else None
         return join_heads(attend(probabilities, value, rate, seed))
 
-    def _dropped(self, x: tf.Tensor, run: ForwardContext, place: str) -> tf.Tensor:
-        rate = self._shape.hidden_dropout
-        if rate == 0.0 or not run.training:
-            return x
-        return dropped(x, rate, run.seed_for(f"{self._scope}/{place}"))
+
+class _BertLayer(Layer):
+    def __init__(self, store: VariableStore, scope: str, shape: BertShape) -> None:
+        super().__init__()
+        hidden = self.outputs = shape.hidden
+        initializer = initializers.truncated_normal(0.0, shape.stddev)
+        self._attention = HeadAttention(
+            store,
+            f"{scope}/attention/self",
+            AttentionShape(
+                hidden, hidden, shape.heads, hidden // shape.heads, shape.attention_dropout, shape.stddev
+            ),
+        )
+        self._mix = Dense(
+            store, f"{scope}/attention/output/dense", hidden, hidden, kernel_initializer=initializer
+        )
+        self._residual = Residual(store, f"{scope}/attention/output", hidden, shape.hidden_dropout)
+        self._feed_forward = FeedForward(store, scope, shape)
+
+    def __call__(self, inputs: tf.Tensor, run: ForwardContext, seen: tf.Tensor | None = None) -> tf.Tensor:
+        context = over_tokens(self._mix, self._attention(inputs, inputs, run, seen), run)
+        return self._feed_forward(self._residual(context, inputs, run), run)
 
 
-def _heads(x: tf.Tensor, like: tf.Tensor, heads: int) -> tf.Tensor:
-    shape = tf.shape(like)
-    return split_heads(tf.ensure_shape(tf.reshape(x, shape), [None, None, x.shape[1]]), heads)
+class FeedForward(Layer):
+    """The second half of a transformer's layer: two dense layers, a residual and a layer norm."""
+
+    outputs: int
+
+    def __init__(self, store: VariableStore, scope: str, shape: BertShape) -> None:
+        """Makes ``<scope>/{intermediate,output}/dense`` and ``<scope>/output/LayerNorm``."""
+        super().__init__()
+        hidden, between = shape.hidden, shape.intermediate
+        self.outputs = hidden
+        initializer = initializers.truncated_normal(0.0, shape.stddev)
+        self._up = Dense(
+            store, f"{scope}/intermediate/dense", hidden, between, kernel_initializer=initializer
+        )
+        self._activation = activations.build(shape.activation, store, f"{scope}/intermediate", between)
+        self._down = Dense(store, f"{scope}/output/dense", between, hidden, kernel_initializer=initializer)
+        self._residual = Residual(store, f"{scope}/output", hidden, shape.hidden_dropout)
+
+    def __call__(self, inputs: tf.Tensor, run: ForwardContext) -> tf.Tensor:
+        """Maps float32 [B, T, hidden] to the same shape."""
+        flat = tf.reshape(inputs, [-1, self.outputs])
+        found = self._down(self._activation(self._up(flat, run), run), run)
+        return self._residual(tf.reshape(found, tf.shape(inputs)), inputs, run)
+
+
+class Residual(tf.Module):
+    """``norm(dropout(x) + before)``."""
+
+    def __init__(self, store: VariableStore, scope: str, width: int, dropout: float) -> None:
+        """Makes ``<scope>/LayerNorm``."""
+        super().__init__()
+        self._scope, self._dropout = scope, dropout
+        self._norm = LayerNorm(store, f"{scope}/LayerNorm", width, CONTRIB_EPSILON)
+
+    def __call__(self, x: tf.Tensor, before: tf.Tensor, run: ForwardContext) -> tf.Tensor:
+        """Adds float32 [B, T, width] to `before`, which has the same shape."""
+        if self._dropout > 0.0 and run.training:
+            x = dropped(x, self._dropout, run.seed_for(f"{self._scope}/dropout"))
+        return self._norm(tf.ensure_shape(x + before, before.shape), run)
+
+
+def over_tokens(layer: Dense, tokens: tf.Tensor, run: ForwardContext) -> tf.Tensor:
+    """A dense layer over the last axis of float32 [B, T, columns]."""
+    found = layer(tf.reshape(tokens, [-1, layer.inputs]), run)
+    shape = tf.shape(tokens)
+    whole = tf.reshape(found, [shape[0], shape[1], layer.outputs])
+    return tf.ensure_shape(whole, [None, tokens.shape[1], layer.outputs])

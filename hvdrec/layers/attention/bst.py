@@ -8,13 +8,11 @@ import tensorflow as tf
 
 from hvdrec.config.layers.bst import has_target
 from hvdrec.config.layers.shapes import sequence
-from hvdrec.layers import initializers
 from hvdrec.layers.attention.bert import BertEncoder, BertShape
+from hvdrec.layers.attention.token_encoding import TokenEncoding
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.feed_forward.dense import Dense
 from hvdrec.layers.layer import Layer, LayerBuild
-from hvdrec.layers.layer_norm import CONTRIB_EPSILON, LayerNorm
-from hvdrec.layers.tensors import dropped
 
 
 class BST(Layer):
@@ -46,16 +44,13 @@ class BST(Layer):
         self._elements = elements
         tokens = self._length + (self._targeted or self._reserves)
         stddev = config.initializer_range
-        self._positions = None
-        if config.use_position_embeddings:
-            self._positions = store.create(
-                f"position_embedding/{name}",
-                (tokens, hidden),
-                # EasyRec initialises position embeddings with this number, regardless of the range.
-                initializers.truncated_normal(0.0, 0.02),
-            )
-        self._norm = LayerNorm(store, store.automatic("LayerNorm"), hidden, CONTRIB_EPSILON)
-        self._dropout = config.hidden_dropout_prob
+        self._encoding = TokenEncoding(
+            store,
+            self._scope,
+            hidden,
+            places=(name, tokens) if config.use_position_embeddings else None,
+            dropout=config.hidden_dropout_prob,
+        )
         self._encoder = BertEncoder(
             store,
             f"{name}/transformer",
@@ -65,7 +60,7 @@ class BST(Layer):
                 config.num_attention_heads,
                 config.intermediate_size,
                 config.hidden_act,
-                self._dropout,
+                config.hidden_dropout_prob,
                 config.attention_probs_dropout_prob,
                 stddev,
             ),
@@ -76,13 +71,7 @@ class BST(Layer):
         """Maps elements [B, T, D], lengths [B] and a target [B, D] to [B, outputs]."""
         tokens = self._tokens(inputs, run)
         seen = tf.reduce_any(tf.not_equal(tokens, 0.0), axis=2)
-        x = tokens
-        if self._positions is not None:
-            x += self._positions[: tf.shape(x)[1]]
-        x = self._norm(x, run)
-        if self._dropout > 0.0 and run.training:
-            x = dropped(x, self._dropout, run.seed_for(f"{self._scope}/embeddings"))
-        x = self._encoder(x, run, seen)
+        x = self._encoder(self._encoding(tokens, run), run, seen)
         return tf.reshape(x, [-1, self.outputs]) if self._all else x[:, 0]
 
     def _tokens(self, inputs: Sequence[tf.Tensor], run: ForwardContext) -> tf.Tensor:

@@ -124,9 +124,9 @@ REFUSED = {
         "would run code from a config",
     ),
     ('model_class: "DeepFM"', 'model_class: "DeepMF"'): ("model_config.model_class", "did you mean DeepFM?"),
-    ('model_class: "DeepFM"', 'model_class: "CMBF"'): (
+    ('model_class: "DeepFM"', 'model_class: "MultiTowerRecall"'): (
         "model_config.model_class",
-        "CMBF is not supported yet",
+        "MultiTowerRecall is not supported yet",
     ),
     ('model_class: "DeepFM"', 'model_class: "FM"'): ("model_config", "needs a block fm {}, found deepfm"),
     ('group_name: "wide"', 'group_name: "wild"'): (
