@@ -146,7 +146,6 @@ def run_job(flags: Any, signals: StopSignals, group: ReplicaGroup, make: Callabl
         evaluates=flags.eval_method == EVAL_METHODS[0],
         fit_on_eval=flags.fit_on_eval,
         fit_on_eval_steps=flags.fit_on_eval_steps,
-        allow_user_code=flags.allow_user_code,
         hpo_metric_save_path=flags.hpo_metric_save_path,
         signals=signals,
     )

@@ -20,10 +20,10 @@ from hvdrec.config.ranges import RATIO as _RATIO
 __all__ = ["ANY_NUMBER", "Range"]
 
 #: Input types with text cells, where several values are written into one cell.
-TEXT_INPUTS = ("CSVInput", "CSVInputV2", "CSVInputEx", "HiveInput", "RTPInput")
+TEXT_INPUTS = ("CSVInput", "CSVInputV2", "CSVInputEx", "HiveInput", "RTPInput", "KafkaInput")
 INPUT_TYPES = (
     *("RTPInput", "TFRecordInput", "BatchTFRecordInput", "HiveInput", "HiveParquetInput", "CriteoInput"),
-    "DummyInput",
+    *("DummyInput", "KafkaInput"),
     *("CSVInput", "CSVInputV2", "CSVInputEx", "ParquetInput", "ParquetInputV2", "ParquetInputV3"),
     *("OdpsInput", "OdpsInputV2", "OdpsInputV3"),
 )
@@ -64,7 +64,6 @@ METRICS = tuple(metrics.SPECS)
 _NOT_YET = "is not supported yet"
 _ALIBABA = "exists only in Alibaba's cloud"
 _UNREAD = "has no effect, as in EasyRec"
-_SAMPLER = "negative sampling is not supported yet"
 
 #: Why a value of an enum or oneof isn't supported, if there is more to say than "not supported yet".
 REASONS = {
@@ -87,8 +86,6 @@ REASONS = {
 
 #: Fields that must not be set (to a value other than the default): the problem and what to do.
 REFUSED = {
-    "EasyRecConfig.kafka_train_input": f"{_NOT_YET}; use train_input_path",
-    "EasyRecConfig.kafka_eval_input": f"{_NOT_YET}; use eval_input_path",
     "EasyRecConfig.datahub_train_input": f"{_ALIBABA}; use train_input_path",
     "EasyRecConfig.datahub_eval_input": f"{_ALIBABA}; use eval_input_path",
     "EasyRecConfig.hive_train_input": "Hive servers are not queried; use train_input_path "
@@ -96,14 +93,8 @@ REFUSED = {
     "EasyRecConfig.hive_eval_input": "Hive servers are not queried; use eval_input_path "
     "with the table's files",
     "TrainConfig.incr_save_config": f"{_NOT_YET}; remove it",
-    "DatasetConfig.extra_label_func": "labels computed by functions are not supported yet; "
-    "compute them in the data",
-    "DatasetConfig.Field.user_define_fn": "functions on columns are not supported; "
-    "compute the column in the data",
-    "DatasetConfig.Field.ignore_val": "ignored values are not supported; remove them from the data",
     "FeatureConfig.ev_params": f"embedding variables: {_ALIBABA}; use hash_bucket_size",
     "SequenceCombiner.multi_head_attention": "is not supported, here or in EasyRec; use attention",
-    "FeatureGroupConfig.negative_sampler": _SAMPLER,
     "EasyRecModel.ev_params": f"embedding variables: {_ALIBABA}; use hash_bucket_size",
     **registry.fields("refused"),
 }
@@ -148,8 +139,6 @@ SILENT = (
     "Optimizer.moving_average_decay",
     "DatasetConfig.n_data_batch_tfrecord",
     "DatasetConfig.feature_fields",
-    "DatasetConfig.Field.user_define_fn_path",
-    "DatasetConfig.Field.user_define_fn_res_type",
     "EvalMetrics.precision_at_topk",
     "Loss.circle_loss",
     "Loss.multi_simi_loss",

@@ -44,12 +44,12 @@ class MatchModel(MatchingModel):
         return users, items
 
     def users(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """See `MatchingModel.users`; the batch must also have the item groups."""
-        return self._sides(inputs, run)[0]
+        """See `MatchingModel.users`."""
+        return self.similarity.normalised(self.backbone.output(self._places[0], inputs, run))
 
     def items(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """See `MatchingModel.items`; the batch must also have the user groups."""
-        return self._sides(inputs, run)[1]
+        """See `MatchingModel.items`; only those of the rows, without sampled items."""
+        return self.similarity.normalised(self.backbone.output(self._places[1], inputs, run))
 
 
 class _WithSampled(ModelInputs):

@@ -19,12 +19,16 @@ from hvdrec.models.matching import USERS, MatchingModel, Similarity
 
 #: Outputs: float32 [B, max_k, D] padded with zeros, int32 [B], float32 scalar.
 INTERESTS, COUNTS, INTEREST_SIMILARITY = "user_interests", "user_emb_num", "interest_similarity"
+#: The same for the capsules from which interests are computed.
+CAPSULE_SIMILARITY = "capsule_similarity"
 #: For at least this `simi_pow`, only the nearest interest is used.
 _ALONE = 100.0
 
 
 class MIND(MatchingModel):
     """Interests from the histories of group `hist` and the user's vector, weighted by nearness to an item."""
+
+    mean_names = (INTEREST_SIMILARITY, CAPSULE_SIMILARITY)
 
     def __init__(self, build: ModelBuild) -> None:
         """Builds capsules and towers.
@@ -53,25 +57,34 @@ class MIND(MatchingModel):
 
     def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
         """See `Similarity.outputs`; in addition the interests."""
-        interests, counts = self.interests(inputs, run)
+        capsules, counts = self._capsules(self._history(inputs, run), run)
+        interests = self._interests(capsules, counts, inputs, run)
         items = self.items(inputs, run)
         inside = tf.sequence_mask(counts, self._most)
         shares = self._shares(interests, items[: tf.shape(interests)[0]], inside)
         users = tf.einsum("bkd,bk->bd", interests, shares)
         found = self.similarity.outputs(users, items, inputs)
-        similar = interest_similarity(interests, counts)
-        return {**found, INTERESTS: interests, COUNTS: counts, INTEREST_SIMILARITY: similar}
+        similar = {
+            INTEREST_SIMILARITY: interest_similarity(interests, counts),
+            CAPSULE_SIMILARITY: interest_similarity(capsules, counts),
+        }
+        return {**found, INTERESTS: interests, COUNTS: counts, **similar}
 
     def interests(self, inputs: ModelInputs, run: ForwardContext) -> Interests:
         """The users' interests, in the form for the comparison with items."""
         capsules, counts = self._capsules(self._history(inputs, run), run)
+        return Interests(self._interests(capsules, counts, inputs, run), counts)
+
+    def _interests(
+        self, capsules: tf.Tensor, counts: tf.Tensor, inputs: ModelInputs, run: ForwardContext
+    ) -> tf.Tensor:
         user = self._user(self._user_norm(inputs.concat("user"), run), run)
         each = tf.tile(user[:, tf.newaxis, :], [1, self._most, 1])
         width = self._capsules.outputs + self._user.outputs
         flat = tf.reshape(tf.concat([capsules, each], axis=2), [-1, width])
         interests = tf.reshape(self._concat(flat, run), [-1, self._most, self._concat.outputs])
         inside = tf.cast(tf.sequence_mask(counts, self._most), tf.float32)
-        return Interests(self.similarity.normalised(interests) * inside[:, :, tf.newaxis], counts)
+        return self.similarity.normalised(interests) * inside[:, :, tf.newaxis]
 
     def users(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
         """Not available: a user has no single vector without an item."""

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from hvdrec.commands.main import main
+from hvdrec.config.flags.common import add_user_code
 from hvdrec.config.flags.parser import FlagParser
 from hvdrec.config.flags.train import TrainFlags, load_for_training
 from hvdrec.errors import ConfigError
@@ -18,6 +19,7 @@ class PreCheckFlags:
 
     pipeline_config_path: str
     data_input_path: tuple[str, ...] = ()
+    allow_user_code: bool = False
     verbose: bool = False
     ignored: tuple[str, ...] = ()
 
@@ -33,6 +35,7 @@ def parse(arguments: Sequence[str]) -> PreCheckFlags:
     parser.add_argument(
         "--data_input_path", nargs="+", action="extend", default=[], metavar="PATH", help="rows to check"
     )
+    add_user_code(parser)
     values = parser.parse(arguments)
     if not values["pipeline_config_path"]:
         raise ConfigError("--pipeline_config_path: is missing")
@@ -45,6 +48,7 @@ def run(flags: PreCheckFlags) -> None:
     asked = TrainFlags(
         flags.pipeline_config_path,
         train_input_path=flags.data_input_path,
+        allow_user_code=flags.allow_user_code,
         check_mode=True,
         verbose=flags.verbose,
     )

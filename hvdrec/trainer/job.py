@@ -20,13 +20,14 @@ from hvdrec.config.config import has_eval_input
 from hvdrec.config.variables import optimizer_index
 from hvdrec.data.batch import InputPosition
 from hvdrec.data.identity import describe
-from hvdrec.data.input import input_files
+from hvdrec.data.input import input_files, own_positions
 from hvdrec.errors import ConfigError
 from hvdrec.features import build_plan
 from hvdrec.features.fields import heads_of
 from hvdrec.layers.placement import HERE, Placement
 from hvdrec.layers.variables import variable_key
 from hvdrec.losses.labels import label_ranges
+from hvdrec.metrics.candidates import HardNegativeAccuracy
 from hvdrec.metrics.registry import build_metrics
 from hvdrec.metrics.task import Task
 from hvdrec.models.recommender import Recommender
@@ -176,11 +177,12 @@ class Job:
     def prepare_exports(self, options: RunOptions | None = None) -> None:
         """Checks, on rank 0 and before training, that the config's exports and end conditions work."""
         losses = (*self.recommender.loss_names(training=False), "total_loss")
-        names = [*(name for m in self.metrics() for name in m.result()), *(f"loss/loss/{n}" for n in losses)]
+        measured = [name for metric in self.metrics() for name in metric.result()]
+        names = [*measured, *self.recommender.model.mean_names, *(f"loss/loss/{n}" for n in losses)]
         if self.group.rank == 0:
             self.exports = self._run_exports([*names, "loss"])
             if options is not None:
-                self.stop_rule = find_rule(self.config, [*names, "loss"], options.allow_user_code)
+                self.stop_rule = find_rule(self.config, [*names, "loss"])
 
     def _run_exports(self, evaluated: Sequence[str]) -> RunExports:
         return RunExports(self.config, self.folder, self.recommender, self.store, evaluated)
@@ -238,7 +240,7 @@ class Job:
         ready: Callable[..., None],
     ) -> tuple[dict[str, float], dict[str, Any]]:
         """Trains on the training data; returns the last evaluation and what a checkpoint saves."""
-        own = bool(self.proto.data_config.file_shard)
+        own = own_positions(self.proto)
         same = {"config_sha256": _digest(self.proto), **self.identity()}
 
         def extra(positions: Sequence[InputPosition]) -> dict[str, Any]:
@@ -266,7 +268,7 @@ class Job:
     ) -> None:
         """Trains on the evaluation data, for `--fit_on_eval`."""
         first = int(self.global_step.numpy()) if start.fit_from is None else start.fit_from
-        own = bool(self.proto.data_config.file_shard)
+        own = own_positions(self.proto)
         logger.info("training on the evaluation data from step %d on", first)
 
         def extra(positions: Sequence[InputPosition]) -> dict[str, Any]:
@@ -299,6 +301,8 @@ class Job:
             config = head.config
             built = build_metrics(config.metrics, Task.of(config), config.metrics_path)
             found.extend(HeadMetric(head, metric) for metric in built)
+            if config.hard_negatives and HardNegativeAccuracy.reads in head.names:
+                found.append(HeadMetric(head, HardNegativeAccuracy()))
         return found
 
     def evaluate(

@@ -118,6 +118,33 @@ class Graph:
         read(self.main, ())
         return list(found)
 
+    def needed_by(self, block: str) -> frozenset[str]:
+        """The blocks and packages that a block outside of packages needs, itself included."""
+        found, new = {block}, [block]
+        while new:
+            name = new.pop()
+            before = [b for b, after in self.main.edges.items() if name in after and b not in found]
+            found.update(before)
+            new.extend(before)
+        return frozenset(found)
+
+    def groups_for(self, block: str) -> list[str]:
+        """The feature groups that a block outside of packages needs, in the order of `groups`."""
+        needed = self.needed_by(block)
+        read = {b.group for name, b in self.main.blocks.items() if name in needed}
+        waiting, seen = [self.packages[name] for name in needed if name in self.packages], set[str]()
+        while waiting:
+            package = waiting.pop()
+            seen.add(package.name)
+            read |= {b.group for b in package.blocks.values()}
+            waiting += [p for n, p in self.packages.items() if n in package.edges and n not in seen]
+        return [name for name in self.groups() if name in read]
+
+    @property
+    def resets_inputs(self) -> bool:
+        """Whether a use of a package changes the input layers of those after it."""
+        return any(one.HasField("reset_input") for block in self.all_blocks() for one in block.config.inputs)
+
     def all_blocks(self) -> Iterator[Block]:
         """Every block; those of packages come last."""
         for package in (self.main, *self.packages.values()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from hvdrec.config import user_code
 from hvdrec.config.checks.check import check
 from hvdrec.config.checks.paths import plain_paths
 from hvdrec.config.config import Config
@@ -24,6 +25,7 @@ class EvalFlags:
         model_dir: The folder of the checkpoints, and of pipeline.config if no other config is given.
         eval_result_path: The result file, relative to model_dir.
         distribute_eval: Accepted; evaluation is always split over the ranks.
+        allow_user_code: Import and run code of the user's own that the config names.
         verbose: Show stack traces and more log lines.
         ignored: Flags given that have no effect here.
     """
@@ -34,6 +36,7 @@ class EvalFlags:
     model_dir: str | None = None
     eval_result_path: str = "eval_result.txt"
     distribute_eval: bool = False
+    allow_user_code: bool = False
     verbose: bool = False
     ignored: tuple[str, ...] = ()
 
@@ -79,6 +82,7 @@ def load_for_eval(flags: EvalFlags) -> Config:
     Raises:
         ConfigError: The config is missing or invalid.
     """
+    user_code.allow(flags.allow_user_code)
     config = load_restoring(flags.model_dir, flags.pipeline_config_path, flags.ignored)
     set_input(config, "eval", flags.eval_input_path)
     plain_paths(config)

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 
+from hvdrec.config import user_code
 from hvdrec.config.checks.check import check
 from hvdrec.config.checks.paths import plain_paths
 from hvdrec.config.config import Config
@@ -29,6 +30,7 @@ class ExportFlags:
         clear_export: Remove older versions after the new one is complete.
         towers: Also write the user tower and the item tower of a matching model.
         export_done_file: A file that is created in `export_dir` when the version is complete.
+        allow_user_code: Import and run user code that the config names.
         verbose: Show stack traces and more log lines.
         ignored: Flags given that have no effect here.
     """
@@ -41,6 +43,7 @@ class ExportFlags:
     clear_export: bool = False
     towers: bool = False
     export_done_file: str = ""
+    allow_user_code: bool = False
     verbose: bool = False
     ignored: tuple[str, ...] = ()
 
@@ -93,6 +96,7 @@ def load_for_export(flags: ExportFlags) -> Config:
     Raises:
         ConfigError: The config is missing or invalid.
     """
+    user_code.allow(flags.allow_user_code)
     config = load_restoring(flags.model_dir, flags.pipeline_config_path, flags.ignored)
     if flags.asset_files and not config.proto.export_config.asset_files:
         config.proto.export_config.asset_files.extend(flags.asset_files.split(","))

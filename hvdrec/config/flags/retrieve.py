@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from hvdrec.config import user_code
 from hvdrec.config.checks.check import check
 from hvdrec.config.checks.paths import plain_paths
 from hvdrec.config.config import Config
@@ -31,6 +32,7 @@ class RetrieveFlags:
         pipeline_config_path: The config, replacing model_dir's.
         checkpoint_path: A prefix or folder; None for the newest checkpoint of model_dir.
         model_dir: The folder of the checkpoints, and of pipeline.config if no other config is given.
+        allow_user_code: Import and run user code that the config names.
         verbose: Show stack traces and more log lines.
         ignored: Flags given that have no effect here.
     """
@@ -45,6 +47,7 @@ class RetrieveFlags:
     pipeline_config_path: str | None = None
     checkpoint_path: str | None = None
     model_dir: str | None = None
+    allow_user_code: bool = False
     verbose: bool = False
     ignored: tuple[str, ...] = ()
 
@@ -94,6 +97,7 @@ def load_for_retrieve(flags: RetrieveFlags) -> tuple[Config, RetrieveFlags]:
     Raises:
         ConfigError: The config is missing or invalid, or doesn't define the items to search.
     """
+    user_code.allow(flags.allow_user_code)
     config = load_restoring(flags.model_dir, flags.pipeline_config_path, flags.ignored)
     plain_paths(config)
     expand(config)

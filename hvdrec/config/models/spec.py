@@ -34,6 +34,8 @@ class ModelSpec:
             `sequence_combiner`.
         aligned_groups: Groups with sequences that are concatenated, so they must have equal lengths in every
             row.
+        paired_groups: Groups that can have `negative_sampler`: their attention also has keys of sampled
+            items.
         backbone: Whether it has a `backbone`.
         most_optimizers: The maximum number of `optimizer_config`.
         refused: Fields that must not be set: ``Message.field`` -> the problem and what to do.
@@ -54,6 +56,7 @@ class ModelSpec:
     sequences: ClassVar[bool] = False
     sequence_groups: ClassVar[tuple[str, ...]] = ()
     aligned_groups: ClassVar[tuple[str, ...]] = ()
+    paired_groups: ClassVar[tuple[str, ...]] = ()
     backbone: ClassVar[bool] = False
     most_optimizers: ClassVar[int] = 2
     refused: ClassVar[Mapping[str, str]] = {}
@@ -77,6 +80,11 @@ class ModelSpec:
     def wide_width(self, model: Any) -> int:
         """The width of the embeddings of groups that are `wide_deep: WIDE`."""
         return int(getattr(self.config(model), "wide_output_dim", 1))
+
+    def embedding_layers(self, model: Any) -> Mapping[str, Any]:
+        """The `EmbeddingLayer` messages of feature groups that get width and combiner from one."""
+        del model
+        return {}
 
     def item_groups(self, proto: Any) -> Sequence[str]:
         """The item groups, to which a negative sampler adds rows; empty if the class doesn't use a sampler.

@@ -16,7 +16,6 @@ class RunOptions:
         fit_on_eval: After training, also train on the evaluation data.
         fit_on_eval_steps: The maximum number of those steps; 0 = until the data ends.
         evaluates: Evaluate after each checkpoint, if there is evaluation data.
-        allow_user_code: Import the function that `early_stop_func` names.
         hpo_metric_save_path: The file for one line of JSON per evaluation, or empty.
         signals: The signals that were received.
     """
@@ -25,6 +24,5 @@ class RunOptions:
     fit_on_eval: bool = False
     fit_on_eval_steps: int = 0
     evaluates: bool = True
-    allow_user_code: bool = False
     hpo_metric_save_path: str | None = None
     signals: StopSignals = dataclasses.field(default_factory=StopSignals)

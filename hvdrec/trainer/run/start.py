@@ -15,6 +15,7 @@ from hvdrec.checkpoint.names import SavedTensor, replicated_variables
 from hvdrec.checkpoint.restore import RestoreReport
 from hvdrec.checkpoint.store import Store
 from hvdrec.data.batch import BEGINNING, InputPosition
+from hvdrec.data.input import is_stream
 from hvdrec.errors import CheckpointError
 from hvdrec.optim.moving_average import SLOT as AVERAGE
 from hvdrec.parallel.group import ReplicaGroup
@@ -141,6 +142,13 @@ def describe_positions(positions: Sequence[InputPosition], own: bool) -> dict[st
         own: Whether each rank has its own position.
     """
     described: dict[str, Any] = {"epoch": positions[0].epoch, "row": positions[0].row}
+    offsets: dict[int, int] = {}
+    for position in positions:
+        for partition, offset in position.offsets:
+            # A rank that has trained nothing since holds those of all ranks.
+            offsets[partition] = max(offset, offsets.get(partition, 0))
+    if offsets:
+        described["offsets"] = {str(partition): offsets[partition] for partition in sorted(offsets)}
     if own:
         described["positions"] = [(p.epoch, p.row) for p in positions]
     return described
@@ -193,6 +201,10 @@ def _begin_averages(entries: Sequence[SavedTensor], report: RestoreReport) -> No
 
 def _position(proto: Any, kept: Mapping[str, Any], group: ReplicaGroup) -> InputPosition:
     """The position of this rank's input."""
+    if is_stream(proto):
+        kept_offsets = kept.get("offsets", {})
+        row = max((int(row) for _, row in kept.get("positions", ())), default=0)
+        return InputPosition(0, row, tuple((int(p), int(offset)) for p, offset in kept_offsets.items()))
     positions = kept.get("positions")
     if (positions is not None) != proto.data_config.file_shard:
         logger.warning("data_config.file_shard has changed: the input starts at its first row")

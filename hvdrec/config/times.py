@@ -1,4 +1,4 @@
-"""The format of `train_config.dead_line`."""
+"""The format of times: `train_config.dead_line`, `offset_time` of a Kafka topic."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time
 _FORM = "%Y%m%d %H:%M:%S"
 
 
-def parse_dead_line(written: str) -> float | None:
-    """Parses a deadline into seconds since 1970.
+def parse_time(written: str) -> float | None:
+    """Parses a time into seconds since 1970.
 
     Args:
         written: ``YYYYmmdd HH:MM:SS`` in local time, or seconds since 1970 in 10 digits.
