@@ -32,7 +32,7 @@ def parse(text: str) -> Owner:
     """Parses a lock; empty if it can't be parsed."""
     try:
         owner = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     known = isinstance(owner, dict) and {"host", "process"} <= owner.keys()
     return owner if known and str(owner["process"]).isdigit() else {}

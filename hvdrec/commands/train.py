@@ -16,7 +16,7 @@ from hvdrec.config import Config, save
 from hvdrec.config.flags import EVAL_METHODS
 from hvdrec.config.protos import train_pb2
 from hvdrec.errors import StoppedError
-from hvdrec.parallel import launcher_process
+from hvdrec.parallel import keeper, launcher_process
 from hvdrec.parallel.environment import launched_size
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.launch import join_group, relaunch
@@ -42,7 +42,7 @@ def train(config: Config, flags: Any) -> None:
     train_config = config.proto.train_config
     own_ranks = int(train_config.num_gpus_per_worker)
     mirrored = train_config.train_distribute == train_pb2.MirroredStrategy
-    if mirrored and own_ranks > 1 and launched_size() == 1:
+    if mirrored and own_ranks > 1 and launched_size() == 1 and not keeper.is_kept():
         relaunch(own_ranks, sys.argv[1:])
     signals = StopSignals()
     with signals.watching():

@@ -157,7 +157,7 @@ RANGES = {
     "TrainConfig.log_step_count_steps": _AT_LEAST_1,
     "TrainConfig.save_checkpoints_steps": _AT_LEAST_1,
     "TrainConfig.save_checkpoints_secs": _AT_LEAST_1,
-    "DatasetConfig.batch_size": _AT_LEAST_1,
+    "DatasetConfig.batch_size": Range(1, 10_000_000),
     **{
         f"{name}.num_sample": _AT_LEAST_1
         for name in (
@@ -216,7 +216,7 @@ RANGES = {
     "ZILNLoss.max_sigma": Range(1e-3, 1e3),
     "ZILNLoss.max_log_clip_value": Range(-80, 80),
     "PolyDecayLearningRate.power": STRENGTH,
-    "AUC.num_thresholds": Range(2),
+    "AUC.num_thresholds": Range(2, 10_000_000),
     "RecallAtTopK.topk": _AT_LEAST_1,
     "AvgPrecisionAtTopK.topk": _AT_LEAST_1,
     "Precision.threshold": _FRACTION,

@@ -12,7 +12,6 @@ from hvdrec.errors import ConfigError
 from hvdrec.losses.base import Loss, LossBatch, LossVariable, Replicas
 from hvdrec.losses.classification import softmax_cross_entropy
 from hvdrec.losses.lists import over_sessions
-from hvdrec.losses.parameters import fraction
 from hvdrec.ops.listwise import hybrid
 
 #: Distinguishes the random weights from other random numbers drawn by step.
@@ -74,7 +73,7 @@ def build(config: Any, num_class: int) -> Loss:
         raise ConfigError(
             "session_name: is missing; set it to the feature or field that groups rows into sessions"
         )
-    alpha = fraction("alpha", config.alpha)
+    alpha = config.alpha
     strategy = config.loss_weight_strategy
     if strategy not in JRC_STRATEGIES:
         raise ConfigError(f"loss_weight_strategy: {strategy!r} is not one of {', '.join(JRC_STRATEGIES)}")

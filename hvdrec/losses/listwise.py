@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from hvdrec.losses.base import Loss, LossBatch, LossVariable, Replicas
 from hvdrec.losses.lists import over_sessions
-from hvdrec.losses.parameters import finite, positive
 from hvdrec.losses.transforms import transform
 from hvdrec.ops.listwise import LOGITS, MASSES, SHARES, listwise
 
@@ -55,7 +54,7 @@ def _held(labels: tf.Tensor, most: float) -> tf.Tensor:
 
 def build_rank(config: Any, num_class: int) -> Loss:
     """Builds LISTWISE_RANK_LOSS from a `ListwiseRankLoss` message."""
-    temperature = positive("temperature", config.temperature)
+    temperature = config.temperature
     function = transform(config.transform_fn)
     label_is_logits = bool(config.label_is_logits)
 
@@ -67,8 +66,8 @@ def build_rank(config: Any, num_class: int) -> Loss:
 
 def build_distill(config: Any, num_class: int) -> Loss:
     """Builds LISTWISE_DISTILL_LOSS from a `ListwiseDistillLoss` message."""
-    temperature = positive("temperature", config.temperature)
-    most = positive("label_clip_max_value", finite("label_clip_max_value", config.label_clip_max_value))
+    temperature = config.temperature
+    most = config.label_clip_max_value
     function = transform(config.transform_fn)
 
     def lists(labels: tf.Tensor) -> tf.Tensor:

@@ -1,42 +1,23 @@
-"""Checks of loss parameters."""
+"""Checks of the numbers that a loss or metric is built with."""
 
 from __future__ import annotations
 
-import math
+from google.protobuf.message import Message
 
+from hvdrec.config.ranges import ANY_NUMBER, wrong
+from hvdrec.config.support import RANGES
 from hvdrec.errors import ConfigError
 
 
-def positive(name: str, value: float) -> float:
-    """`value`, which must be a number above 0."""
-    if not (value > 0.0 and math.isfinite(value)):
-        raise ConfigError(f"{name}: {value:g} is not a number above 0")
-    return value
+def check_numbers(parameters: Message) -> None:
+    """Checks that the numbers of a message are in the ranges of `config.support.RANGES`.
 
-
-def not_negative(name: str, value: float) -> float:
-    """`value`, which must be a number of at least 0."""
-    if not (value >= 0.0 and math.isfinite(value)):
-        raise ConfigError(f"{name}: {value:g} is not a number of at least 0")
-    return value
-
-
-def finite(name: str, value: float) -> float:
-    """`value`, which must be a number."""
-    if not math.isfinite(value):
-        raise ConfigError(f"{name}: {value:g} is not a finite number")
-    return value
-
-
-def fraction(name: str, value: float) -> float:
-    """`value`, which must be in [0, 1]."""
-    if not 0.0 <= value <= 1.0:
-        raise ConfigError(f"{name}: {value:g} is not between 0 and 1")
-    return value
-
-
-def ratio(name: str, value: float) -> float:
-    """`value`, which must be above 0 and at most 1."""
-    if not 0.0 < value <= 1.0:
-        raise ConfigError(f"{name}: {value:g} must be above 0 and at most 1")
-    return value
+    Raises:
+        ConfigError: A number is out of range; the text begins with its field.
+    """
+    for field in parameters.DESCRIPTOR.fields:
+        value = getattr(parameters, field.name)
+        if isinstance(value, int | float) and parameters.HasField(field.name):
+            allowed = RANGES.get(f"{parameters.DESCRIPTOR.name}.{field.name}", ANY_NUMBER)
+            if problem := wrong(value, allowed):
+                raise ConfigError(f"{field.name}: {problem}")

@@ -13,10 +13,10 @@ from hvdrec.layers.jagged import Jagged
 from hvdrec.models.backbone.engine import Backbone
 from hvdrec.models.base import ModelBuild
 from hvdrec.models.inputs import ModelInputs
-from hvdrec.models.matching import MatchingModel, Similarity
+from hvdrec.models.matching import Similarity, TwoTowerModel
 
 
-class MatchModel(MatchingModel):
+class MatchModel(TwoTowerModel):
     """Compares two of the backbone's outputs, users and items."""
 
     def __init__(self, build: ModelBuild) -> None:
@@ -44,11 +44,11 @@ class MatchModel(MatchingModel):
         return users, items
 
     def users(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """See `MatchingModel.users`."""
+        """See `TwoTowerModel.users`."""
         return self.similarity.normalised(self.backbone.output(self._places[0], inputs, run))
 
     def items(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """See `MatchingModel.items`; only those of the rows, without sampled items."""
+        """See `TwoTowerModel.items`; only those of the rows, without sampled items."""
         return self.similarity.normalised(self.backbone.output(self._places[1], inputs, run))
 
 

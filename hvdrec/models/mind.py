@@ -15,7 +15,7 @@ from hvdrec.layers.jagged import Jagged, segment_softmax
 from hvdrec.losses.terms import LossTerm, TermBatch
 from hvdrec.models.base import ModelBuild
 from hvdrec.models.inputs import ModelInputs, group_of
-from hvdrec.models.matching import USERS, MatchingModel, Similarity
+from hvdrec.models.matching import USERS, MatchingModel, Similarity, tower_of
 
 #: Outputs: float32 [B, max_k, D] padded with zeros, int32 [B], float32 scalar.
 INTERESTS, COUNTS, INTEREST_SIMILARITY = "user_interests", "user_emb_num", "interest_similarity"
@@ -59,7 +59,7 @@ class MIND(MatchingModel):
         """See `Similarity.outputs`; in addition the interests."""
         capsules, counts = self._capsules(self._history(inputs, run), run)
         interests = self._interests(capsules, counts, inputs, run)
-        items = self.items(inputs, run)
+        items = self._items(inputs, run)
         inside = tf.sequence_mask(counts, self._most)
         shares = self._shares(interests, items[: tf.shape(interests)[0]], inside)
         users = tf.einsum("bkd,bk->bd", interests, shares)
@@ -86,18 +86,14 @@ class MIND(MatchingModel):
         inside = tf.cast(tf.sequence_mask(counts, self._most), tf.float32)
         return self.similarity.normalised(interests) * inside[:, :, tf.newaxis]
 
-    def users(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """Not available: a user has no single vector without an item."""
-        raise NotImplementedError("MIND's users have interests")
-
-    def items(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """See `MatchingModel.items`."""
+    def _items(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
+        """The item vectors for the comparison with interests, float32 [M, D], sampled ones last."""
         return self.similarity.normalised(self._item(inputs.candidates("item"), run))
 
     def tower(self, side: str, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
         """See `MatchingModel.tower`; a user has interests."""
         if side != "user":
-            return super().tower(side, inputs, run)
+            return tower_of(side, self._items(inputs, run))
         interests, counts = self.interests(inputs, run)
         return {INTERESTS: interests, "user_emb": _text(interests), COUNTS: counts}
 

@@ -174,7 +174,18 @@ def _command(pid: int) -> bytes:
 
 def parent(pid: int) -> int:
     """The id of a process's parent, 0 if there is none."""
+    state = _state(pid)
+    return int(state[1]) if state else 0
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process has ended, or is a zombie."""
+    return _state(pid)[:1] in ([], [b"Z"], [b"X"])
+
+
+def _state(pid: int) -> list[bytes]:
+    """State, parent and further fields of a process; empty if there is no such process."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
-        # After the name, which may contain anything: state, parent.
-        return int(file.read().rpartition(b")")[2].split()[1])
-    return 0
+        # After the name, which may contain anything.
+        return file.read().rpartition(b")")[2].split()
+    return []

@@ -58,14 +58,7 @@ def parse(arguments: Sequence[str]) -> BoundariesFlags:
     )
     parser.add_argument("--template_config_path", metavar="FILE", help="the config to read")
     parser.add_argument("--output_config_path", metavar="FILE", help="the config to write")
-    parser.add_argument(
-        "--data_input_path",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="PATH",
-        help="rows to use instead of the config's training data",
-    )
+    parser.add_paths("--data_input_path", "rows to use instead of the config's training data")
     parser.add_argument(
         "--features", default="", help="comma-separated feature names; default: every RawFeature"
     )
@@ -74,13 +67,9 @@ def parse(arguments: Sequence[str]) -> BoundariesFlags:
         "--embedding_dim", type=count(1), default=_DIM, help="embedding_dim of features without one"
     )
     parser.add_argument("--tables", default="", help="EasyRec's table of quantiles; not supported")
-    values = parser.parse(arguments)
+    values = parser.parse(arguments, needed=["template_config_path", "output_config_path"])
     if values.pop("tables"):
         raise ConfigError("--tables: quantile tables are not supported; quantiles are computed from the rows")
-    for name in ("template_config_path", "output_config_path"):
-        if not values[name]:
-            raise ConfigError(f"--{name}: is missing")
-    values["data_input_path"] = tuple(values["data_input_path"])
     return BoundariesFlags(**values)
 
 

@@ -10,7 +10,6 @@ from hvdrec.commands.main import main
 from hvdrec.config.flags.common import add_user_code
 from hvdrec.config.flags.parser import FlagParser
 from hvdrec.config.flags.train import TrainFlags, load_for_training
-from hvdrec.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,14 +31,9 @@ def parse(arguments: Sequence[str]) -> PreCheckFlags:
     """
     parser = FlagParser("hvdrec.tools.pre_check", "Checks a config and all rows; trains nothing.")
     parser.add_argument("--pipeline_config_path", metavar="FILE", help="the config")
-    parser.add_argument(
-        "--data_input_path", nargs="+", action="extend", default=[], metavar="PATH", help="rows to check"
-    )
+    parser.add_paths("--data_input_path", "rows to check")
     add_user_code(parser)
-    values = parser.parse(arguments)
-    if not values["pipeline_config_path"]:
-        raise ConfigError("--pipeline_config_path: is missing")
-    values["data_input_path"] = tuple(values["data_input_path"])
+    values = parser.parse(arguments, needed=["pipeline_config_path"])
     return PreCheckFlags(**values)
 
 

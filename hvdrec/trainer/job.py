@@ -14,7 +14,7 @@ import tensorflow as tf
 from google.protobuf import text_format
 
 from hvdrec.checkpoint.background import BackgroundSaver
-from hvdrec.checkpoint.names import SavedTensor
+from hvdrec.checkpoint.names import SavedTensor, tensor_bytes
 from hvdrec.config import Config
 from hvdrec.config.config import has_eval_input
 from hvdrec.config.variables import optimizer_index
@@ -39,7 +39,9 @@ from hvdrec.trainer.loop import Loop, LoopParts
 from hvdrec.trainer.run.agree import run_on_all_ranks
 from hvdrec.trainer.run.done_mark import was_done
 from hvdrec.trainer.run.log import RunLog, logger
+from hvdrec.trainer.run.memory import need_memory
 from hvdrec.trainer.run.options import RunOptions
+from hvdrec.trainer.run.places import need_places
 from hvdrec.trainer.run.run_folder import RunFolder
 from hvdrec.trainer.run.skipped_rows import report_skipped_rows
 from hvdrec.trainer.run.start import Start, begin, describe_positions, identity
@@ -77,6 +79,8 @@ class Job:
         self.config, self.proto, self.group = config, config.proto, group
         train = self.proto.train_config
         self.plan = build_plan(self.proto, label_ranges(heads_of(self.proto)))
+        if placement is HERE:
+            need_memory(self.plan, train.optimizer_config, group.rank, group.local_size)
         self.recommender = Recommender(self.proto, self.plan, int(train.seed), placement)
         self.feed = Feed(self.plan)
         optimizer_of = self._optimizer_of()
@@ -169,6 +173,7 @@ class Job:
             raise ConfigError(f"{where}: every variable is frozen; nothing is left to train")
         self.prepare_exports(options)
         if self.group.rank == 0:
+            need_places(self.folder.path, tensor_bytes(self.entries()))
             if options.evaluates and has_eval_input(self.proto):
                 try_eval_input(self.proto, self.plan)
             if options.hpo_metric_save_path:

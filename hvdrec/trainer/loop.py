@@ -16,6 +16,7 @@ from hvdrec.checkpoint.names import SavedTensor
 from hvdrec.data.batch import InputPosition, PackedBatch
 from hvdrec.data.loader import WaitInterruptedError
 from hvdrec.errors import StoppedError, TrainingError
+from hvdrec.parallel import keeper
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.run.agree import raise_together, run_on_all_ranks
 from hvdrec.trainer.run.log import RunLog, logger
@@ -315,6 +316,7 @@ class Loop:
     def _save(self) -> None:
         """Starts a save on rank 0; if it fails, every rank stops at its next call."""
         parts = self.parts
+        keeper.tell(keeper.STEP, self.now)
         positions = parts.group.gather_objects(self.position) if parts.own_positions else [self.position]
 
         def save() -> None:

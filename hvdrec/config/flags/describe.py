@@ -46,9 +46,7 @@ def parse_describe(arguments: Sequence[str]) -> DescribeFlags:
         "--graph", default="", metavar="FILE", help="file for a drawing of the blocks: x.dot or x.svg"
     )
     add_user_code(parser)
-    values = parser.parse(arguments)
-    if not values["pipeline_config_path"]:
-        raise ConfigError("--pipeline_config_path: is missing")
+    values = parser.parse(arguments, needed=["pipeline_config_path"])
     if values["graph"] and not values["graph"].endswith((".dot", ".svg")):
         raise ConfigError(f"--graph: must end with .dot or .svg, is {values['graph']}")
     return DescribeFlags(

@@ -49,14 +49,7 @@ def parse_eval(arguments: Sequence[str]) -> EvalFlags:
     """
     parser = FlagParser("hvdrec.eval", "Evaluates a checkpoint.")
     add_restoring_flags(parser)
-    parser.add_argument(
-        "--eval_input_path",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="PATH",
-        help="replaces the config's",
-    )
+    parser.add_paths("--eval_input_path", "replaces the config's")
     parser.add_argument(
         "--eval_result_path",
         default="eval_result.txt",
@@ -71,9 +64,7 @@ def parse_eval(arguments: Sequence[str]) -> EvalFlags:
         type=boolean,
         help="accepted; evaluation is always split over the ranks",
     )
-    values = parser.parse(arguments)
-    values["eval_input_path"] = tuple(values["eval_input_path"])
-    return EvalFlags(**values)
+    return EvalFlags(**parser.parse(arguments))
 
 
 def load_for_eval(flags: EvalFlags) -> Config:

@@ -80,9 +80,7 @@ def parse_export(arguments: Sequence[str]) -> ExportFlags:
         metavar="NAME",
         help="a file to create in export_dir when the export is complete",
     )
-    values = parser.parse(arguments)
-    if not values["export_dir"]:
-        raise ConfigError("--export_dir: is missing")
+    values = parser.parse(arguments, needed=["export_dir"])
     if os.path.basename(values["export_done_file"]) != values["export_done_file"]:
         raise ConfigError(
             "--export_done_file: must be a file name without folders; it is created in export_dir"

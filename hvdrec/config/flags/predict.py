@@ -86,10 +86,7 @@ def parse_predict(arguments: Sequence[str]) -> PredictFlags:
     parser.add_argument("--output_format", choices=("csv", "jsonl"), default="csv", help="csv or jsonl")
     parser.add_argument("--selected_cols", metavar="COLS", help="replaces data_config.selected_cols")
     parser.add_argument("--input_type", metavar="TYPE", help="replaces data_config.input_type")
-    values = parser.parse(arguments)
-    for name in ("input_path", "output_path"):
-        if not values[name]:
-            raise ConfigError(f"--{name}: is missing")
+    values = parser.parse(arguments, needed=["input_path", "output_path"])
     if values["saved_model_dir"] and values["checkpoint_path"]:
         raise ConfigError("--saved_model_dir: can't be given together with --checkpoint_path")
     values["output_sep"] = _SEPARATORS.get(values["output_sep"], values["output_sep"])

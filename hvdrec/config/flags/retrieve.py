@@ -81,9 +81,7 @@ def parse_retrieve(arguments: Sequence[str]) -> RetrieveFlags:
     )
     parser.add_argument("--topk", default="10,50", metavar="K,K", help="comma-separated list lengths")
     parser.add_argument("--batch_size", type=count(1), default=1024, help="rows per batch")
-    values = parser.parse(arguments)
-    if not values["input_path"]:
-        raise ConfigError("--input_path: is missing")
+    values = parser.parse(arguments, needed=["input_path"])
     numbers = values["topk"].split(",")
     if not all(n.strip().isdigit() and int(n) > 0 for n in numbers):
         raise ConfigError(f"--topk: {values['topk']!r} must be comma-separated whole numbers above 0")

@@ -148,8 +148,6 @@ def parse_train(arguments: Sequence[str]) -> TrainFlags:
         raise ConfigError("--pipeline_config_path: is missing; give the config to train with")
     written = values.pop("edit_config_json")
     edits = edit.parse_edits(written) if written else {}
-    for name in ("train_input_path", "eval_input_path"):
-        values[name] = tuple(values[name])
     return TrainFlags(path, edits=edits, path_edits=path_edits, **values)
 
 

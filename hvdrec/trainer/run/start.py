@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import socket
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +19,7 @@ from hvdrec.data.batch import BEGINNING, InputPosition
 from hvdrec.data.input import is_stream
 from hvdrec.errors import CheckpointError
 from hvdrec.optim.moving_average import SLOT as AVERAGE
+from hvdrec.parallel import keeper
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.storage.maxcompute import is_table
 from hvdrec.trainer.run.agree import run_on_all_ranks
@@ -167,6 +169,7 @@ def _restore(
     if not continue_train:
         refuse_used_model_dir(store)
     restored = store.restore_newest(lambda prefix: entries)
+    _need_own_checkpoint(store, None if restored is None else restored.prefix)
     if restored is not None:
         kept = store.extra(restored.prefix)
         _tell_where(store.shown(restored.prefix), kept, now)
@@ -184,6 +187,21 @@ def _restore(
         for line in report.lines():
             logger.info("fine-tuning: %s", line)
     return {}
+
+
+def _need_own_checkpoint(store: Store, restored: str | None) -> None:
+    """Sees to it that ranks which were started again don't begin anew on a host without their checkpoints.
+
+    Raises:
+        CheckpointError: They would.
+    """
+    began = keeper.began_at()
+    if began is not None and (restored is None or int(restored.rpartition("-")[2]) < began):
+        raise CheckpointError(
+            f"{store.model_dir} on {socket.gethostname()} has no checkpoint of this run: rank 0 was on "
+            "another host. Under horovodrun's elastic driver put model_dir on a file system that all hosts "
+            "share, or in a store"
+        )
 
 
 def _begin_averages(entries: Sequence[SavedTensor], report: RestoreReport) -> None:

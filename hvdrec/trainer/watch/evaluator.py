@@ -19,7 +19,7 @@ from hvdrec.metrics.mean import Mean
 from hvdrec.models.heads.base import Head
 from hvdrec.models.recommender import Recommender
 from hvdrec.parallel.group import ReplicaGroup
-from hvdrec.trainer.run.agree import PeerError
+from hvdrec.trainer.run.agree import PeerError, exit_code_of
 from hvdrec.trainer.run.log import json_numbers, logger
 from hvdrec.trainer.step.feed import Feed, FeedCall, call_spec
 
@@ -112,19 +112,21 @@ class Evaluator:
                     means[name].update(float(value))
         except Exception as failure:
             error = failure
-        gathered = group.gather_objects((str(error) if error else None, [part.state() for part in parts]))
+        failed = (str(error), exit_code_of(error)) if error else None
+        gathered = group.gather_objects((failed, [part.state() for part in parts]))
         if error is not None:
             raise error
-        for rank, (text, _) in enumerate(gathered):
-            if text is not None:
-                raise PeerError(f"rank {rank} failed: {text}")
+        for rank, (found, _) in enumerate(gathered):
+            if found is not None:
+                text, code = found
+                raise PeerError(f"rank {rank} failed: {text}", code)
         for i, part in enumerate(parts):
             part.merge([states[i] for _, states in gathered])
         result: dict[str, float] = {}
         for each in metrics:
-            found = each.result()
-            result.update(found)
-            for name in (n for n, value in found.items() if math.isnan(value) and group.rank == 0):
+            values = each.result()
+            result.update(values)
+            for name in (n for n, value in values.items() if math.isnan(value) and group.rank == 0):
                 logger.warning(
                     "%s is undefined on this evaluation data, which has no %s", name, each.metric.needs
                 )
