@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 
-#: What stands alone, without a pipeline.config.
+#: Modules that work without a pipeline.config.
 _LIBRARY = ("keras", "losses", "numpy")
 
 

@@ -7,17 +7,17 @@ import sys
 
 from hvdrec import __version__
 
-#: Command and what it does.
+#: Commands and their descriptions.
 COMMANDS = {
-    "train": "train a model by a pipeline.config",
+    "train": "train a model described by a pipeline.config",
     "eval": "evaluate a checkpoint",
     "predict": "predict rows from a checkpoint",
     "export": "export a checkpoint as a SavedModel",
-    "retrieve": "search the items nearest to users, and say how often they were chosen",
-    "describe": "say what a config makes: tables, layers, losses",
+    "retrieve": "find the items nearest to each user, and report how often they were chosen",
+    "describe": "describe the model of a config: tables, layers, losses",
     "feature_selection": "rank features by the dropout rates that a model has learned",
-    "launch": "start a run in a scheduler's form: local, ps, pai, emr",
-    "doctor": "say what works here, and what to do about what doesn't",
+    "launch": "start a run with a scheduler's command form: local, ps, pai, emr",
+    "doctor": "check this machine, and say how to fix problems",
 }
 
 
@@ -30,7 +30,7 @@ def usage() -> str:
 
 
 def main() -> int:
-    """Runs the command that the arguments name; the exit code."""
+    """Runs the command named in the arguments; returns the exit code."""
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name in ("--version", "-V"):
         print(f"hvdrec {__version__}")
@@ -40,11 +40,11 @@ def main() -> int:
         return 0
     if name not in COMMANDS:
         if name:
-            print(f"hvdrec: error: {name}: there is no such command", file=sys.stderr)
+            print(f"hvdrec: error: {name}: unknown command", file=sys.stderr)
         print(usage(), file=sys.stderr)
         return 2
     del sys.argv[1]
-    # As `python -m` does it, so that what a command starts again is the same program.
+    # Like `python -m`, so that a command that restarts itself runs the same program.
     runpy.run_module(f"hvdrec.{name}", run_name="__main__", alter_sys=True)
     return 0
 

@@ -1,4 +1,4 @@
-"""Says what a config makes: ``python -m hvdrec.describe --pipeline_config_path X [--graph x.svg]``."""
+"""Describes the model of a config: ``python -m hvdrec.describe --pipeline_config_path X [--graph x.svg]``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Says what works here and what to do about what doesn't: ``python -m hvdrec.doctor``.
+"""Checks this machine and says how to fix problems: ``python -m hvdrec.doctor``.
 
-The exit code is 0 when everything that training needs is there, 1 otherwise.
+The exit code is 0 if everything that training needs is available, 1 otherwise.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from hvdrec.ops.environment import Finding, examine
 
 
 def mark(finding: Finding) -> str:
-    """`ok`, `FAIL` for what training needs, `warn` for the rest."""
+    """`ok`; for a problem `FAIL` if training needs it, else `warn`."""
     if not finding.remedy:
         return "ok"
     return "FAIL" if finding.needed else "warn"
 
 
 def render(findings: Sequence[Finding]) -> str:
-    """The report as aligned lines; below a failing one, what to do."""
+    """The report as aligned lines; a failing one is followed by its remedy."""
     width = max(len(finding.what) for finding in findings)
     lines = []
     for finding in findings:
@@ -32,7 +32,7 @@ def render(findings: Sequence[Finding]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Prints the report and returns the exit code; `arguments` are those of the command line."""
+    """Prints the report and returns the exit code; `arguments` is the command line."""
     argparse.ArgumentParser("python -m hvdrec.doctor", description=__doc__).parse_args(arguments)
     print(f"hvdrec {__version__}")
     findings = examine()
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if fatal:
         print(f"{fatal} of {len(findings)} checks failed: training can't run yet")
         return 1
-    print("all that training needs is here")
+    print("everything that training needs is available")
     return 0
 
 

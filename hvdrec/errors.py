@@ -1,4 +1,4 @@
-"""The errors a user can cause and mend: one clear line, exit code 2, no stack trace."""
+"""Errors that a user can cause and fix: one clear line, exit code 2, no stack trace."""
 
 from __future__ import annotations
 
@@ -6,64 +6,64 @@ import re
 
 
 class UserError(Exception):
-    """A mistake in what the user gave; its text says where it is and what to do."""
+    """An error in the user's input; the message says where it is and what to do."""
 
     exit_code = 2
 
 
 class ConfigError(UserError):
-    """A pipeline.config, edit or flag is wrong; the text names file, line and field."""
+    """A pipeline.config, edit or flag is invalid; the message names file, line and field."""
 
 
 class DataError(UserError):
-    """A data file is wrong; the text names file, row and column."""
+    """A data file is invalid; the message names file, row and column."""
 
 
 class CheckpointError(UserError):
-    """A checkpoint can't be read or written; the text names the file."""
+    """A checkpoint can't be read or written; the message names the file."""
 
 
 class DamagedError(CheckpointError):
-    """The bytes of a checkpoint are not those that were saved, or some are missing."""
+    """The bytes of a checkpoint differ from the saved ones, or some are missing."""
 
 
 class TrainingError(UserError):
-    """Training can't go on (a loss isn't finite, replicas differ, a rank failed)."""
+    """Training can't continue (a loss is not finite, replicas differ, a rank failed)."""
 
     exit_code = 1
 
 
 class WriteError(CheckpointError):
-    """A checkpoint or a file beside it can't be written, as on a full disk."""
+    """A checkpoint or a related file can't be written, for example because the disk is full."""
 
     exit_code = 1
 
 
 class StoppedError(UserError):
-    """The run was asked to stop and has saved; the text says where it can go on.
+    """The run was asked to stop and has saved; the message says how to continue.
 
     Attributes:
-        told: Whether the user has been shown the text.
+        told: Whether the message has been shown to the user.
     """
 
     def __init__(self, text: str, signal_number: int) -> None:
-        """Keeps the exit code shells give to a process that the signal ended."""
+        """Stores the exit code that shells use for a process ended by the signal."""
         super().__init__(text)
         self.exit_code = 128 + signal_number
         self.told = False
 
 
 class StorageError(UserError):
-    """A store of files can't be used as asked; the text names the path and what the store said."""
+    """A file store can't be used as requested; the message has the path and the store's error."""
 
 
 class StoreGoneError(StorageError):
-    """A store has failed for longer than is waited for."""
+    """A store failed for longer than the retry limit."""
 
     exit_code = 1
 
 
-#: What TensorFlow puts around the words of an operation: where it is in the graph and in the program.
+#: TensorFlow's additions to an operation's error: its location in the graph and in the program.
 _AROUND = re.compile(
     r"\{\{function_node [^}]*\}\}|\[\[\{\{node .*?\}\}\]\]|\[\[.*?\]\]|\[Op:[^\]]*\]( name:\s?\S*)?"
 )
@@ -76,14 +76,14 @@ _LONGEST = 600
 
 
 def words(error: BaseException) -> str:
-    """What an exception says, on one line, without TensorFlow's account of nodes and files.
+    """The text of an exception, on one line, without TensorFlow's lists of nodes and files.
 
     Args:
-        error: Any exception. TensorFlow's begin with "Graph execution error:" and have the cause in the
-            middle of their text.
+        error: Any exception. TensorFlow's errors begin with "Graph execution error:" and have the cause in
+            the middle of the text.
 
     Returns:
-        The lines that say something, each once; the exception's type where there is none.
+        The informative lines, each once; the exception's type if there are none.
     """
     text = str(getattr(error, "message", None) or error)
     lines = []

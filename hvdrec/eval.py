@@ -9,7 +9,7 @@ from hvdrec.config.flags import EvalFlags, load_for_eval, parse_eval
 
 
 def run(flags: EvalFlags) -> None:
-    """Evaluates with the given flags on the ranks this process belongs to."""
+    """Evaluates with the given flags on the ranks that this process belongs to."""
     config = load_for_eval(flags)
     from hvdrec.commands.evaluate import evaluate
 

@@ -13,7 +13,7 @@ from hvdrec.config.flags.feature_selection import (
 
 
 def run(flags: FeatureSelectionFlags) -> None:
-    """Ranks them by the given flags."""
+    """Ranks features with the given flags."""
     config = load_for_feature_selection(flags)
     from hvdrec.commands.feature_selection import select
 

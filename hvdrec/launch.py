@@ -1,4 +1,4 @@
-"""Starts runs in the forms that schedulers know: ``python -m hvdrec.launch local -np 2 ...``."""
+"""Starts runs with the command forms of schedulers: ``python -m hvdrec.launch local -np 2 ...``."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ FORMS = {"local": local.parse, "ps": servers.parse, "pai": pai.parse, "emr": emr
 _USAGE = f"usage: python -m hvdrec.launch {{{','.join(FORMS)}}} [--print] ...  (docs/distributed.md)"
 _HELP = f"""{_USAGE}
 
-  local  ranks of this machine, by horovodrun: local -np N [--restarts N] [flags of hvdrec.train]
+  local  ranks on this machine, with horovodrun: local -np N [--restarts N] [flags of hvdrec.train]
   ps     a chief, workers and parameter servers, all on this machine
-  pai    the form of Alibaba's PAI: -Dcmd=train -Dconfig=X.config ...
-  emr    the words of EMR's el_submit
+  pai    the command form of Alibaba's PAI: -Dcmd=train -Dconfig=X.config ...
+  emr    the arguments of EMR's el_submit
 
 --print shows the commands and starts nothing; `python -m hvdrec.launch FORM --help` lists a form's flags."""
 
 
 def parse(arguments: Sequence[str]) -> list[str]:
-    """The arguments themselves; each form reads its own.
+    """The unparsed arguments; each form parses its own.
 
     Raises:
         ConfigError: The form is missing or unknown.
@@ -39,17 +39,17 @@ def parse(arguments: Sequence[str]) -> list[str]:
     if not arguments:
         raise ConfigError(_USAGE)
     if arguments[0] not in FORMS:
-        raise ConfigError(f"{arguments[0]}: there is no such form; {hint(arguments[0], FORMS)}")
+        raise ConfigError(f"{arguments[0]}: unknown form; {hint(arguments[0], FORMS)}")
     return list(arguments)
 
 
 def run(arguments: list[str]) -> int | None:
     """Starts the run, or prints its commands with ``--print``."""
     form, rest = arguments[0], arguments[1:]
-    # No form and no entry point has such a flag of its own.
+    # No form and no entry point has its own flag of this name.
     only_print = "--print" in rest
     described = FORMS[form]([argument for argument in rest if argument != "--print"])
-    # For configs that are read here; the processes inherit them.
+    # For configs that are read here; the started processes inherit these variables.
     os.environ.update(described.environment)
     started = processes(described)
     if only_print:

@@ -1,8 +1,8 @@
-"""The losses on numpy arrays, value and gradient at once: for LightGBM, XGBoost, and programs without
+"""The losses on numpy arrays, with value and gradient: for LightGBM, XGBoost, and programs without
 TensorFlow.
 
 The functions are those of `hvdrec.losses`, with the same names, arguments and definitions; TensorFlow isn't
-needed. They release Python's lock while they compute, and give the same bits for any number of threads.
+needed. They release the GIL while they compute, and return the same bits for any number of threads.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ __all__ = (
 
 
 class ValueAndGradient(NamedTuple):
-    """A loss.
+    """The result of a loss.
 
     Attributes:
         value: The loss.
-        gradient: Its gradient by the scores or embeddings, of their shape and type.
+        gradient: Its gradient with respect to the scores or embeddings, with their shape and type.
     """
 
     value: float
@@ -42,12 +42,12 @@ class ValueAndGradient(NamedTuple):
 
 
 class SoftmaxLoss(NamedTuple):
-    """The loss of `in_batch_softmax`.
+    """The result of `in_batch_softmax`.
 
     Attributes:
         value: The loss.
-        query_gradient: Its gradient by the queries.
-        item_gradient: Its gradient by the items.
+        query_gradient: Its gradient with respect to the queries.
+        item_gradient: Its gradient with respect to the items.
     """
 
     value: float
@@ -69,19 +69,19 @@ def ranknet(
 
     Args:
         labels: [B], numbers.
-        scores: [B]: float64, or float32 and narrower, which are computed in float32.
+        scores: [B], float64, or float32 or narrower, which is computed in float32.
         weights: [B], or None for 1.
-        sessions: [B] ids or texts, or None.
+        sessions: [B], ids or strings, or None.
         temperature: Divides the scores.
-        margin: By how much the higher-labelled row should lead.
-        threads: At most so many; 0 for one a core.
+        margin: The score difference by which the higher-labelled row should lead.
+        threads: The maximum number of threads; 0 for one per core.
 
     Returns:
         Loss and gradient.
 
     Raises:
-        ValueError: An argument has a wrong shape, type or value, or isn't finite (the first such row is
-            named).
+        ValueError: An argument has the wrong shape, type or value, or is not finite (the message names the
+            first such row).
         UserError: The native library isn't built.
 
     Examples:
@@ -107,18 +107,18 @@ def pairwise_logistic(
     ohem_ratio: float = 1.0,
     threads: int = 0,
 ) -> ValueAndGradient:
-    """`hvdrec.losses.pairwise_logistic` on arrays; see `ranknet` for what they may be.
+    """`hvdrec.losses.pairwise_logistic` on arrays; see `ranknet` for the allowed types.
 
     Args:
         labels: [B].
         scores: [B].
         weights: [B], or None for 1.
         sessions: [B], or None.
-        temperature: Divides the scores, and the labels where they are the margin.
-        margin: By how much the higher-labelled row should lead.
-        use_label_margin: It should lead by the difference of labels; `margin` has no effect.
-        ohem_ratio: Below 1, the mean is over this share of the pairs, the hardest.
-        threads: At most so many; 0 for one a core.
+        temperature: Divides the scores, and the labels if they are the margin.
+        margin: The score difference by which the higher-labelled row should lead.
+        use_label_margin: Whether the margin is the difference of the labels; `margin` then has no effect.
+        ohem_ratio: Below 1, the mean is over this fraction of the pairs, the hardest ones.
+        threads: The maximum number of threads; 0 for one per core.
 
     Returns:
         Loss and gradient.
@@ -149,7 +149,7 @@ def pairwise_focal(
     ohem_ratio: float = 1.0,
     threads: int = 0,
 ) -> ValueAndGradient:
-    """`hvdrec.losses.pairwise_focal` on arrays; see `ranknet` for what they may be.
+    """`hvdrec.losses.pairwise_focal` on arrays; see `ranknet` for the allowed types.
 
     Args:
         labels: [B].
@@ -157,11 +157,11 @@ def pairwise_focal(
         weights: [B], or None for 1.
         sessions: [B], or None.
         temperature: Divides the scores.
-        gamma: How fast pairs in good order lose weight, at least 0.
+        gamma: How fast correctly ordered pairs lose weight, at least 0.
         alpha: Multiplies the loss.
-        limit: Only pairs whose lead is below it count; None for all.
-        ohem_ratio: Below 1, the mean is over this share of the pairs, the hardest.
-        threads: At most so many; 0 for one a core.
+        limit: Only pairs with a lead below this are used; None for all.
+        ohem_ratio: Below 1, the mean is over this fraction of the pairs, the hardest ones.
+        threads: The maximum number of threads; 0 for one per core.
 
     Returns:
         Loss and gradient.
@@ -194,18 +194,18 @@ def pairwise_hinge(
     ohem_ratio: float = 1.0,
     threads: int = 0,
 ) -> ValueAndGradient:
-    """`hvdrec.losses.pairwise_hinge` on arrays; see `ranknet` for what they may be.
+    """`hvdrec.losses.pairwise_hinge` on arrays; see `ranknet` for the allowed types.
 
     Args:
         labels: [B].
         scores: [B].
         weights: [B], or None for 1.
         sessions: [B], or None.
-        temperature: Divides the scores, and the labels where they are the margin.
-        margin: By how much the higher-labelled row should lead.
-        use_label_margin: It should lead by the difference of labels; `margin` has no effect.
-        ohem_ratio: Below 1, the mean is over this share of the pairs, the hardest.
-        threads: At most so many; 0 for one a core.
+        temperature: Divides the scores, and the labels if they are the margin.
+        margin: The score difference by which the higher-labelled row should lead.
+        use_label_margin: Whether the margin is the difference of the labels; `margin` then has no effect.
+        ohem_ratio: Below 1, the mean is over this fraction of the pairs, the hardest ones.
+        threads: The maximum number of threads; 0 for one per core.
 
     Returns:
         Loss and gradient.
@@ -277,19 +277,19 @@ def circle(
 
     Args:
         labels: [B] classes, any type.
-        embeddings: [B, D]: float64, or float32 and narrower, which are computed in float32.
+        embeddings: [B, D], float64, or float32 or narrower, which is computed in float32.
         sessions: [B], or None.
-        margin: Positives should be over 1 - margin, negatives under margin.
-        gamma: The factor of the similarities, over 0.
-        normalize: Brings the embeddings to norm 1.
-        threads: At most so many; 0 for one a core.
+        margin: Positives should be above 1 - margin, negatives below margin.
+        gamma: The factor of the similarities, above 0.
+        normalize: Whether to scale the embeddings to norm 1.
+        threads: The maximum number of threads; 0 for one per core.
 
     Returns:
         Loss and gradient.
 
     Raises:
-        ValueError: An argument has a wrong shape, type or value, or isn't finite (the first such row is
-            named).
+        ValueError: An argument has the wrong shape, type or value, or is not finite (the message names the
+            first such row).
         UserError: The native library isn't built.
 
     Examples:
@@ -298,7 +298,7 @@ def circle(
         >>> print(f"{hvdrec.numpy.circle(['x', 'x', 'y', 'y'], e).value:.4f}")
         14.3044
     """
-    _check(gamma > 0.0, "gamma", gamma, "over 0")
+    _check(gamma > 0.0, "gamma", gamma, "above 0")
     unit = _Unit("embeddings", embeddings, normalize)
     value, gradient = load_native().circle_loss(
         unit.values,
@@ -323,18 +323,18 @@ def multi_similarity(
     normalize: bool = True,
     threads: int = 0,
 ) -> ValueAndGradient:
-    """`hvdrec.losses.multi_similarity` on arrays; see `circle` for what they may be.
+    """`hvdrec.losses.multi_similarity` on arrays; see `circle` for the allowed types.
 
     Args:
         labels: [B] classes, any type.
         embeddings: [B, D].
         sessions: [B], or None.
-        alpha: Sharpness for positives, over 0.
-        beta: Sharpness for negatives, over 0.
-        lamb: The similarity that divides positives from negatives.
-        mining_eps: Bound of the mined pairs; None: all pairs count.
-        normalize: Brings the embeddings to norm 1.
-        threads: At most so many; 0 for one a core.
+        alpha: Sharpness for positives, above 0.
+        beta: Sharpness for negatives, above 0.
+        lamb: The similarity threshold between positives and negatives.
+        mining_eps: The margin of pair mining; None uses all pairs.
+        normalize: Whether to scale the embeddings to norm 1.
+        threads: The maximum number of threads; 0 for one per core.
 
     Returns:
         Loss and gradient.
@@ -367,16 +367,16 @@ def in_batch_softmax(
     normalize: bool = False,
     threads: int = 0,
 ) -> SoftmaxLoss:
-    """`hvdrec.losses.in_batch_softmax` on arrays; see `circle` for what they may be.
+    """`hvdrec.losses.in_batch_softmax` on arrays; see `circle` for the allowed types.
 
     Args:
         queries: [B, D].
         items: [M, D], M at least B: item i is query i's.
-        item_ids: [M], or None: other items of the id of item i are left out for query i.
+        item_ids: [M], or None: other items with the id of item i are excluded for query i.
         weights: [B], at least 0, or None for 1.
-        temperature: Over 0.
-        normalize: Brings queries and items to norm 1.
-        threads: At most so many; 0 for one a core.
+        temperature: Above 0.
+        normalize: Whether to scale queries and items to norm 1.
+        threads: The maximum number of threads; 0 for one per core.
 
     Returns:
         Loss and both gradients.
@@ -408,9 +408,9 @@ def _pairwise(
     temperature: float,
     **options: float,
 ) -> ValueAndGradient:
-    _check(temperature > 0.0, "temperature", temperature, "over 0")
+    _check(temperature > 0.0, "temperature", temperature, "above 0")
     hardest = options.get("hardest", 1.0)
-    _check(0.0 < hardest <= 1.0, "ohem_ratio", hardest, "over 0 and at most 1")
+    _check(0.0 < hardest <= 1.0, "ohem_ratio", hardest, "above 0 and at most 1")
     values = _floats("scores", np.asarray(scores)).reshape(_rows("scores", scores))
     value, gradient, _ = load_native().pairwise(
         values,
@@ -426,7 +426,7 @@ def _pairwise(
 
 
 def _label_scale(use_label_margin: bool, temperature: float) -> float:
-    _check(temperature > 0.0, "temperature", temperature, "over 0")
+    _check(temperature > 0.0, "temperature", temperature, "above 0")
     return 1.0 / temperature if use_label_margin else 0.0
 
 
@@ -436,7 +436,7 @@ def _check(right: bool, name: str, value: float, wanted: str) -> None:
 
 
 class _Unit:
-    """Rows as they are or brought to norm 1, and the gradient by the rows given."""
+    """Rows, optionally scaled to norm 1, and the gradient with respect to the given rows."""
 
     def __init__(self, name: str, rows: Any, normalize: bool) -> None:
         given = _floats(name, np.asarray(rows))
@@ -482,7 +482,7 @@ def _sessions(sessions: Any) -> np.ndarray | None:
 
 
 def _identity(name: str, value: Any) -> np.ndarray:
-    """int64 [B] that are equal where the values are."""
+    """int64 [B], equal where the values are equal."""
     array = np.asarray(value).reshape(_rows(name, value))
     if array.dtype.kind in "iub":
         return np.ascontiguousarray(array, np.int64)

@@ -9,7 +9,7 @@ from hvdrec.config.flags import PredictFlags, load_for_predict, parse_predict
 
 
 def run(flags: PredictFlags) -> None:
-    """Predicts with the given flags on the ranks this process belongs to."""
+    """Predicts with the given flags on the ranks that this process belongs to."""
     config = load_for_predict(flags)
     from hvdrec.commands.predict import predict
 

@@ -11,8 +11,8 @@ from hvdrec.parallel.cluster import asks_for_servers, quieten
 
 
 def run(flags: TrainFlags) -> None:
-    """Trains with the given flags on the ranks this process belongs to."""
-    # TensorFlow takes seconds to import: mistakes in flags and config are reported before that.
+    """Trains with the given flags on the ranks that this process belongs to."""
+    # TensorFlow takes seconds to import: errors in flags and config are reported before that.
     config = load_for_training(flags)
     if flags.check_mode:
         from hvdrec.commands.check import check

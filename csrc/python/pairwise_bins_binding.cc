@@ -108,7 +108,7 @@ class Part {
     return WithRows([&](const auto& rows) -> py::tuple {
       if (static_cast<int64_t>(moments.size()) !=
           static_cast<int64_t>(bins.size()) * MomentsPerBin(rows, options_)) {
-        throw std::invalid_argument("moments are not those of the bins");
+        throw std::invalid_argument("the moments do not match the bins");
       }
       using T = std::remove_const_t<std::remove_reference_t<decltype(*rows.scores)>>;
       std::vector<T> gradient(static_cast<size_t>(rows.count));

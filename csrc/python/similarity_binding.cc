@@ -41,7 +41,7 @@ const T* Values(const char* name, const py::array& array, py::ssize_t rows, py::
 
 void CheckMatrix(const char* name, const py::array& array) {
   if (array.ndim() != 2 || array.shape(1) == 0) {
-    throw py::value_error(std::string(name) + ": needs shape [rows, dim] with a dim over 0");
+    throw py::value_error(std::string(name) + ": needs shape [rows, dim] with a dim above 0");
   }
 }
 
@@ -66,7 +66,7 @@ py::tuple RunSimilarity(const py::array& embeddings, const py::array& labels,
                            first_anchor,
                            anchors.value_or(rows - first_anchor)};
   if (first_anchor < 0 || batch.anchors < 0 || first_anchor + batch.anchors > rows) {
-    throw py::value_error("first_anchor, anchors: no such rows");
+    throw py::value_error("first_anchor, anchors: out of range");
   }
   std::optional<py::array_t<T>> out;
   if (gradient) out.emplace(std::vector<py::ssize_t>{rows, dim});
@@ -109,7 +109,7 @@ py::tuple MultiSimilarity(const py::array& embeddings, const py::array& labels,
                           std::optional<int64_t> anchors, bool gradient, int threads) {
   const MultiSimilarityOptions options{alpha, beta, lambda, mining_eps.has_value(),
                                        mining_eps.value_or(0)};
-  if (!(alpha > 0) || !(beta > 0)) throw py::value_error("alpha, beta: must be over 0");
+  if (!(alpha > 0) || !(beta > 0)) throw py::value_error("alpha, beta: must be above 0");
   return Similarity(embeddings, labels, sessions, first_anchor, anchors, gradient, threads,
                     [&](const auto& batch, const Parallel& parallel, auto* to) {
                       return MultiSimilarityLoss(batch, options, parallel, to);
@@ -155,7 +155,7 @@ py::tuple Softmax(const py::array& queries, const py::array& items, double tempe
                   bool gradient, int threads) {
   CheckMatrix("queries", queries);
   CheckMatrix("items", items);
-  if (!(temperature > 0)) throw py::value_error("temperature: must be over 0");
+  if (!(temperature > 0)) throw py::value_error("temperature: must be above 0");
   if (py::isinstance<py::array_t<double>>(queries)) {
     return RunSoftmax<double>(queries, items, temperature, item_ids, weights, gradient, threads);
   }

@@ -113,7 +113,7 @@ class DenseLayerBase : public tf::OpKernel {
   DenseLayer Shaped(const tf::Tensor& x, const tf::Tensor& kernel) const {
     if (x.dims() != 2 || kernel.dims() != 2 || x.dim_size(1) != kernel.dim_size(0)) {
       throw std::invalid_argument("x " + x.shape().DebugString() + " and kernel " +
-                                  kernel.shape().DebugString() + " don't fit together");
+                                  kernel.shape().DebugString() + " do not match");
     }
     DenseLayer layer = attributes_;
     layer.rows = x.dim_size(0);

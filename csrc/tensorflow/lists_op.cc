@@ -79,8 +79,9 @@ gradient: [n, 2], of the loss by the logits.
 tf::Status CheckRows(tf::OpKernelContext* context, int index, int64_t rows) {
   const tf::TensorShape& shape = context->input(index).shape();
   if (shape.dims() == 1 && shape.dim_size(0) == rows) return absl::OkStatus();
-  return tf::errors::InvalidArgument("labels, weights and sessions must be as many as the ", rows,
-                                     " rows, not of shape ", shape.DebugString());
+  return tf::errors::InvalidArgument(
+      "labels, weights and sessions must have one value for each of the ", rows,
+      " rows, not shape ", shape.DebugString());
 }
 
 const int64_t* SessionIds(tf::OpKernelContext* context, int index, bool by_session) {

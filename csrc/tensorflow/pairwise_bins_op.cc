@@ -178,9 +178,10 @@ class PairwiseBinsBase : public tf::OpKernel {
     const tf::Tensor& scores = context->input(0);
     for (int input = 0; input <= (weighted_ ? 2 : 1); ++input) {
       const tf::TensorShape& shape = context->input(input).shape();
-      OP_REQUIRES(context, tf::TensorShapeUtils::IsVector(shape) && shape == scores.shape(),
-                  tf::errors::InvalidArgument("scores, labels and weights must be vectors of one ",
-                                              "size, not of shape ", shape.DebugString()));
+      OP_REQUIRES(
+          context, tf::TensorShapeUtils::IsVector(shape) && shape == scores.shape(),
+          tf::errors::InvalidArgument("scores, labels and weights must be vectors of the same ",
+                                      "size, not of shape ", shape.DebugString()));
     }
     OP_REQUIRES(context, context->input(3).NumElements() == 4,
                 tf::errors::InvalidArgument("parameters must be 4 numbers"));
@@ -257,7 +258,7 @@ class PairwiseOverBinsOp final : public PairwiseBinsBase<T> {
     const std::vector<PairBin> all = Bins(context->input(6));
     const tf::Tensor& moments = context->input(7);
     OP_REQUIRES(context, moments.NumElements() == Size(all.size()) * MomentsPerBin(rows, options),
-                tf::errors::InvalidArgument("moments are not those of the bins"));
+                tf::errors::InvalidArgument("the moments do not match the bins"));
     tf::Tensor* out[3];  // loss, gradient, pairs
     OP_REQUIRES_OK(context, Allocate(context, {{}, {rows.count}, {}}, &out));
     const PairwiseResult result = SumOverBins(

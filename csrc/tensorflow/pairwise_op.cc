@@ -79,10 +79,10 @@ class PairwiseOp : public tf::OpKernel {
     for (int input = 1; input <= 3; ++input) {
       if ((input == 2 && !weighted_) || (input == 3 && !by_session_)) continue;
       const tf::TensorShape& shape = context->input(input).shape();
-      OP_REQUIRES(
-          context, shape == scores.shape(),
-          tf::errors::InvalidArgument("labels, weights and sessions must be as many as the ", n,
-                                      " scores, not of shape ", shape.DebugString()));
+      OP_REQUIRES(context, shape == scores.shape(),
+                  tf::errors::InvalidArgument(
+                      "labels, weights and sessions must have one value for each of the ", n,
+                      " scores, not shape ", shape.DebugString()));
     }
     PairwiseOptions options = options_;
     OP_REQUIRES(context, context->input(4).NumElements() == 6,

@@ -164,10 +164,11 @@ class SimilarityOp : public tf::OpKernel {
   void Compute(tf::OpKernelContext* context) override {
     RunKernel(context, [&] {
       const tf::Tensor& embeddings = context->input(0);
-      OP_REQUIRES(context, embeddings.dims() == 2 && embeddings.dim_size(1) > 0,
-                  tf::errors::InvalidArgument("embeddings: needs shape [rows, dim] with a dim over "
-                                              "0, has ",
-                                              embeddings.shape().DebugString()));
+      OP_REQUIRES(
+          context, embeddings.dims() == 2 && embeddings.dim_size(1) > 0,
+          tf::errors::InvalidArgument("embeddings: needs shape [rows, dim] with a dim above "
+                                      "0, has ",
+                                      embeddings.shape().DebugString()));
       const int64_t rows = embeddings.dim_size(0);
       OP_REQUIRES(context, context->input(3).NumElements() == 2,
                   tf::errors::InvalidArgument("anchors: needs 2 values"));
@@ -181,11 +182,11 @@ class SimilarityOp : public tf::OpKernel {
           anchors(0),
           anchors(1)};
       OP_REQUIRES(context, rows == 0 || batch.labels != nullptr,
-                  tf::errors::InvalidArgument("labels: is empty"));
+                  tf::errors::InvalidArgument("labels: must not be empty"));
       OP_REQUIRES(context,
                   batch.first_anchor >= 0 && batch.anchors >= 0 &&
                       batch.first_anchor + batch.anchors <= rows,
-                  tf::errors::InvalidArgument("anchors: no such rows"));
+                  tf::errors::InvalidArgument("anchors: out of range"));
       T* const gradient = Gradient<T>(context, 1, with_gradient_, embeddings.shape());
       if (!context->status().ok()) return;
       SetLoss(context, this->output_type(0), Loss(batch, Device(context), gradient).loss);
@@ -233,7 +234,7 @@ class MultiSimilarityLossOp final : public SimilarityOp<T, Device> {
                  Number(context, "eps")} {
     OP_REQUIRES_OK(context, context->GetAttr("mining", &options_.mining));
     OP_REQUIRES(context, options_.alpha > 0 && options_.beta > 0,
-                tf::errors::InvalidArgument("alpha, beta: must be over 0"));
+                tf::errors::InvalidArgument("alpha, beta: must be above 0"));
   }
 
  private:
@@ -252,7 +253,7 @@ class InBatchSoftmaxOp final : public tf::OpKernel {
       : tf::OpKernel(context), temperature_(Number(context, "temperature")) {
     OP_REQUIRES_OK(context, context->GetAttr("with_gradient", &with_gradient_));
     OP_REQUIRES(context, temperature_ > 0,
-                tf::errors::InvalidArgument("temperature: must be over 0"));
+                tf::errors::InvalidArgument("temperature: must be above 0"));
   }
 
   void Compute(tf::OpKernelContext* context) override {

@@ -1,4 +1,4 @@
-"""Saves without holding training: the values are taken at once and written by a thread."""
+"""Saves in the background: the values are captured immediately and written by a thread."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Saved:
 
 
 class BackgroundSaver:
-    """Saves into a store, one at a time, in a thread.
+    """Saves into a checkpoint store, one at a time, in a thread.
 
-    What a save fails with is raised by the next call of any method here.
+    The error of a failed save is raised by the next call of any method.
     """
 
     def __init__(self, store: Store) -> None:
-        """Nothing is saved yet."""
+        """Doesn't save anything yet."""
         self.store = store
         self._thread: threading.Thread | None = None
         self._saved: list[Saved] = []
@@ -74,13 +74,13 @@ class BackgroundSaver:
             staged: What is written already, of entries that are split.
 
         Raises:
-            CheckpointError: The save before failed.
+            CheckpointError: The previous save failed.
         """
         began = staged.began if staged else time.monotonic()
         self._join()
         tensors = Snapshot(entries)
         held = time.monotonic() - began
-        # Not a daemon: if the program ends without `close`, the interpreter still waits for it.
+        # Not a daemon: if the program ends without `close`, the interpreter still waits for the thread.
         self._thread = threading.Thread(
             target=self._write, args=(step, tensors, extra, held, staged), name="hvdrec-save"
         )
@@ -89,10 +89,10 @@ class BackgroundSaver:
             tensors.released.wait()
 
     def poll(self) -> list[Saved]:
-        """The saves that have finished since the last call; doesn't wait.
+        """The saves that have finished since the last call, without waiting.
 
         Raises:
-            CheckpointError: One has failed.
+            CheckpointError: A save failed.
         """
         if self._thread is not None and not self._thread.is_alive():
             self._join()
@@ -100,20 +100,20 @@ class BackgroundSaver:
         return saved
 
     def wait(self) -> list[Saved]:
-        """As `poll`, once no save is under way any more."""
+        """Like `poll`, but first waits for the save in progress."""
         self._join()
         return self.poll()
 
     def settle(self) -> None:
-        """Waits until no save is under way; `poll` still reports it.
+        """Waits for the save in progress; `poll` still reports it.
 
         Raises:
-            CheckpointError: It has failed.
+            CheckpointError: The save failed.
         """
         self._join()
 
     def close(self) -> None:
-        """Waits for the save under way; if it fails, that is logged."""
+        """Waits for the save in progress; a failure is logged."""
         try:
             self.wait()
         except Exception as error:

@@ -1,4 +1,4 @@
-"""How the files of a checkpoint come to their places: by renames, or in the open with a marker."""
+"""How the files of a checkpoint are published: by renames, or by copies and a commit marker."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Commit(abc.ABC):
     """The last part of a save.
 
     Attributes:
-        kind: As manifests have it.
-        renames: Whether one file can be replaced in one step.
+        kind: The `commit` value in manifests.
+        renames: Whether a file can be replaced atomically.
     """
 
     kind: str
@@ -26,15 +26,15 @@ class Commit(abc.ABC):
 
     @abc.abstractmethod
     def staging(self, model_dir: Path, step: int) -> Path:
-        """Makes an empty directory for the files of a save before they are published."""
+        """Creates an empty directory for the files of a save before they are published."""
 
     @abc.abstractmethod
     def publish(self, staged: Path, target: Path) -> None:
-        """Puts a staged checkpoint (all of it on the disk) into its place.
+        """Publishes a staged checkpoint, which must be completely on disk.
 
         Args:
-            staged: Its prefix.
-            target: The prefix it is to have; no whole checkpoint is there.
+            staged: The prefix of the staged checkpoint.
+            target: Its final prefix; no complete checkpoint exists there.
         """
 
     @abc.abstractmethod
@@ -46,20 +46,20 @@ class Commit(abc.ABC):
         """Keeps a second copy of a file that is about to be replaced."""
 
     def withdraw(self, prefix: Path) -> None:
-        """Makes a checkpoint not be one any more, before its files are removed."""
+        """Invalidates a checkpoint, before its files are removed."""
         for path in (manifest.index_path(prefix), manifest.marker_path(prefix)):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
 
 
 class RenameCommit(Commit):
-    """For file systems whose renames are atomic: the index comes last, by one rename."""
+    """For file systems with atomic renames: the index is published last, by one rename."""
 
     kind = manifest.RENAME
     renames = True
 
     def staging(self, model_dir: Path, step: int) -> Path:
-        """Beside the target, as a rename needs one file system."""
+        """Next to the target, because a rename needs the same file system."""
         path = model_dir / f".tmp-{step}-{socket.gethostname()}-{os.getpid()}"
         path.mkdir()
         return path
@@ -69,32 +69,32 @@ class RenameCommit(Commit):
         *data, index = manifest.tensor_files(staged)
         for path in (*data, manifest.manifest_path(staged)):
             os.replace(path, target.with_name(path.name))
-        # The index must not be there before what it stands for.
+        # The index must not exist before the files it refers to.
         files.sync_directory(target.parent)
         os.replace(index, target.with_name(index.name))
         files.sync_directory(target.parent)
 
     def replace_text(self, path: Path, text: str) -> None:
-        """A new file and one rename."""
+        """Writes a new file and renames it."""
         files.write_atomically(path, text)
 
     def copy(self, source: Path, target: Path) -> None:
-        """A second name for the same bytes, where there can be one."""
+        """Creates a hard link, if the file system supports it."""
         files.link_or_copy(source, target)
 
 
 class MarkerCommit(Commit):
-    """For object stores behind a mount, where a rename copies or fails.
+    """For mounted object stores, where a rename copies or fails.
 
-    The manifest comes first, then data and index, then a marker that names the manifest's
-    checksum. While the marker is missing, the checkpoint counts as unfinished.
+    The manifest is written first, then data and index, then a marker with the manifest's checksum. While the
+    marker is missing, the checkpoint is incomplete.
     """
 
     kind = manifest.MARKER
     renames = False
 
     def staging(self, model_dir: Path, step: int) -> Path:
-        """On the local disk: TensorFlow's writer renames as well."""
+        """On the local disk, because TensorFlow's writer uses renames too."""
         for path in Path(tempfile.gettempdir()).glob("hvdrec-save-*"):
             owner = path.name.split("-")[2]
             if owner.isdigit() and not files.is_alive(int(owner)):
@@ -111,11 +111,11 @@ class MarkerCommit(Commit):
         files.write_synced(marker, manifest.marker_text(target))
 
     def replace_text(self, path: Path, text: str) -> None:
-        """Written over; only TensorFlow reads it."""
+        """Overwrites the file; only TensorFlow reads it."""
         files.write_synced(path, text)
 
     def copy(self, source: Path, target: Path) -> None:
-        """A copy; a link would be written over with its first name."""
+        """Copies the file; a link would be overwritten together with the original."""
         _copy_synced(source, target)
 
 

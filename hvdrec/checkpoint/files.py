@@ -1,4 +1,4 @@
-"""File operations that hold through a crash: what is done is on the disk before the next begins."""
+"""Crash-safe file operations: each is on disk before the next begins."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _BLOCK = 1 << 20
 
 @contextlib.contextmanager
 def explained(what: str) -> Iterator[None]:
-    """Turns the errors of files and of TensorFlow's writer into one line starting with `what`."""
+    """Turns errors of files and of TensorFlow's writer into one line that starts with `what`."""
     try:
         yield
     except (OSError, tf.errors.OpError) as error:
         path = getattr(error, "filename", None)
         raise WriteError(
-            f"{what}: {message(error)}{f' ({path})' if path else ''}; check that the disk has space and "
-            "that the directory can be written; the checkpoints already there are untouched"
+            f"{what}: {message(error)}{f' ({path})' if path else ''}; check that the disk has space "
+            "and that the directory is writable; existing checkpoints are unchanged"
         ) from error
 
 
 def sync_file(path: Path) -> None:
-    """Waits until the file's bytes are on the disk."""
+    """Waits until the file's bytes are on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -39,12 +39,12 @@ def sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
-#: Waits until the directory's names are on the disk: a directory is synced as a file is.
+#: Waits until the directory's entries are on disk: a directory is synced like a file.
 sync_directory = sync_file
 
 
 def write_synced(path: Path, text: str) -> None:
-    """Writes a text file and waits until it is on the disk."""
+    """Writes a text file and waits until it is on disk."""
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
@@ -52,7 +52,7 @@ def write_synced(path: Path, text: str) -> None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replaces a text file: a reader sees the old one or the new one, whole."""
+    """Replaces a text file: a reader sees the complete old or new file."""
     temporary = path.with_name(f".{path.name}.new")
     write_synced(temporary, text)
     os.replace(temporary, path)
@@ -69,7 +69,7 @@ def sha256(path: Path) -> str:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """A second name for a file's bytes; a synced copy where the file system has no links."""
+    """Creates a hard link; a synced copy if the file system has no links."""
     try:
         os.link(source, target)
     except OSError:
@@ -78,12 +78,12 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Removes a directory and what is in it, if it is there."""
+    """Removes a directory and its contents, if it exists."""
     shutil.rmtree(path, ignore_errors=True)
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of this machine runs."""
+    """Whether a process is running on this machine."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Starts a model from another run's checkpoint: `fine_tune_checkpoint` and what goes with it."""
+"""Starts a model from another run's checkpoint: `fine_tune_checkpoint` and related fields."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def fine_tune(
     ignore_errors: bool = False,
     folder: str | None = None,
 ) -> RestoreReport:
-    """Restores what fits from a checkpoint, as EasyRec's `fine_tune_checkpoint`.
+    """Restores matching entries from a checkpoint, like EasyRec's `fine_tune_checkpoint`.
 
-    Every entry but `global_step`, slots and beta powers among them, is looked up by its own name,
-    or by the name that the variable map gives. What the checkpoint lacks keeps its first value.
+    Every entry except `global_step`, including slots and beta powers, is looked up by its own name, or by the
+    name in the variable map. Entries missing in the checkpoint keep their initial value.
 
     Args:
         prefix_or_dir: `.../model.ckpt-120`, or a directory: its newest whole checkpoint.
@@ -49,8 +49,8 @@ def fine_tune(
         The report.
 
     Raises:
-        CheckpointError: There is no such checkpoint, it can't be read, or the map is wrong; every
-            problem of the map is in the text.
+        CheckpointError: The checkpoint doesn't exist or can't be read, or the map is invalid; the message
+            lists every problem of the map.
     """
     if is_remote(prefix_or_dir):
         with contextlib.ExitStack() as stack:
@@ -72,7 +72,7 @@ def fine_tune(
     if mixed := sorted(begun - set(newest.restored)):
         raise CheckpointError(
             f"{newest.prefix}: a newer checkpoint is damaged, and this one lacks {listed(mixed)}; "
-            "give the prefix of the one to take"
+            "give the prefix of the checkpoint to use"
         )
     return newest
 
@@ -86,7 +86,7 @@ def _take(
     ignore_errors: bool,
     begun: set[str],
 ) -> RestoreReport:
-    """Restores what fits from one checkpoint; `begun` gets the names of the entries that may have changed."""
+    """Restores matching entries from one checkpoint; `begun` receives names of possibly changed entries."""
     reader = Reader(prefix)
     wanted = [e for e in entries if e.name != GLOBAL_STEP]
     mapped, problems = ({}, {}) if not var_map_file else _load_map(var_map_file, wanted, reader)
@@ -115,18 +115,18 @@ def _take(
 
 
 def _prefix(written: str) -> str:
-    """The prefix a `fine_tune_checkpoint` stands for that is no folder, with or without `.index`."""
+    """The prefix for a `fine_tune_checkpoint` that isn't a folder, with or without `.index`."""
     path = Path(written)
     prefix = path.with_name(path.name.removesuffix(".index"))
     if prefix.with_name(prefix.name + ".index").is_file():
         return str(prefix)
     there = sorted(p.name.removesuffix(".index") for p in path.parent.glob("*.index"))
-    hint = f"checkpoints there: {listed(there)}" if there else f"no checkpoint is in {path.parent}"
+    hint = f"the folder has {listed(there)}" if there else f"there is no checkpoint in {path.parent}"
     raise CheckpointError(f"{written}: there is no such checkpoint or directory; {hint}")
 
 
 def _source(name: str, mapped: Mapping[str, str]) -> str:
-    """Where an entry's value is: as mapped, as its variable is mapped (a slot), or by its name."""
+    """The name of an entry in the checkpoint: as mapped, through its mapped variable (a slot), or its own."""
     if name in mapped:
         return mapped[name]
     variable, _, slot = name.rpartition("/")
@@ -141,7 +141,7 @@ def _obstacle(
     """Why an entry is not restored, or None."""
     for keyword in filters:
         if keyword in entry.name:
-            return f"left out by restore_filters {keyword!r}"
+            return f"excluded by restore_filters {keyword!r}"
     if source not in reader:
         return f"{source} is not in the checkpoint{nearest(source, reader.shapes)}"
     why = mismatch(entry, source, reader)
@@ -149,7 +149,7 @@ def _obstacle(
         return None
     same_rank = len(reader.shapes[source]) == len(entry.shape) > 0
     if reader.dtype(source) == entry.dtype and same_rank:
-        return None if force_shape else f"{why}; force_restore_shape_compatible would cut or fill it"
+        return None if force_shape else f"{why}; force_restore_shape_compatible would cut or pad it"
     return why
 
 
@@ -159,7 +159,7 @@ def _load_map(
     """Reads a variable map.
 
     Returns:
-        SavedTensor name -> checkpoint name, and the problems: line -> what is wrong with it.
+        SavedTensor name -> checkpoint name, and the problems: line -> problem.
     """
     try:
         lines = read_text(path).splitlines()
@@ -175,9 +175,9 @@ def _load_map(
             continue
         why = None
         if len(fields) != 2:
-            why = "doesn't read 'name in this model<TAB>name in the checkpoint'"
+            why = "expected 'name in this model<TAB>name in the checkpoint'"
         elif fields[0] in first:
-            why = f"{fields[0]} is mapped in line {first[fields[0]]} already"
+            why = f"{fields[0]} is already mapped in line {first[fields[0]]}"
         elif fields[0] not in names:
             why = f"this model has no variable {fields[0]}{nearest(fields[0], names)}"
         elif fields[1] not in reader:

@@ -20,26 +20,26 @@ from hvdrec.errors import CheckpointError
 logger = logging.getLogger(__name__)
 
 _BEAT_SECONDS = 5.0
-#: Beats that may be missed before another machine's lock counts as forgotten.
+#: The number of missed heartbeats after which another machine's lock is stale.
 _MISSED = 6
-#: What file systems without locks answer.
+#: Error codes of file systems without locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 class DirectoryLock:
-    """Keeps a second run out of a directory, as long as this process lives.
+    """Locks a directory against a second run, as long as this process lives.
 
-    On one machine the kernel's lock on the file decides, which ends with its process, so what a
-    killed run left is never in the way. Another machine's run is known by its beats: it writes a
-    new number into the file every few seconds. A lock whose number doesn't move is taken over.
+    On one machine the kernel's lock on the file decides. It ends with its process, so a lock file left by a
+    killed run never blocks. A run on another machine is detected by its heartbeats: it writes a new number
+    into the file every few seconds. A lock with an unchanging number is taken over.
     """
 
     def __init__(self, directory: str, beat_seconds: float = _BEAT_SECONDS) -> None:
-        """Nothing is locked yet.
+        """Doesn't lock anything yet.
 
         Args:
-            directory: What to lock; made if it isn't there.
-            beat_seconds: Time between two beats.
+            directory: The directory to lock; created if it is missing.
+            beat_seconds: The time between heartbeats.
         """
         self._path = Path(directory) / FILE_NAME
         self._beat_seconds = beat_seconds
@@ -49,13 +49,13 @@ class DirectoryLock:
         self._owner = owners.this_process()
 
     def acquire(self, stopped: Callable[[], bool] = lambda: False) -> None:
-        """Takes the lock; waits half a minute where another machine's run may still be alive.
+        """Acquires the lock; waits half a minute if another machine's run may still be alive.
 
         Args:
-            stopped: Asked while waiting; ends the waiting early.
+            stopped: Polled while waiting; ends the wait early.
 
         Raises:
-            CheckpointError: Another run has it, or the file can't be written.
+            CheckpointError: Another run holds the lock, or the file can't be written.
         """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,13 +72,13 @@ class DirectoryLock:
         self._thread.start()
 
     def check(self) -> bool:
-        """Takes the lock anew where the directory has been removed since, or only the lock's file.
+        """Acquires the lock again if the directory or the lock file has been removed.
 
         Returns:
-            Whether it had to.
+            Whether it was necessary.
 
         Raises:
-            CheckpointError: Another run has the directory, or it can't be made again.
+            CheckpointError: Another run holds the directory, or it can't be created again.
         """
         if self._thread is None or self._is_in_place():
             return False
@@ -96,13 +96,13 @@ class DirectoryLock:
         return True
 
     def release(self) -> None:
-        """Gives the lock back, if it was taken."""
+        """Releases the lock, if it is held."""
         if self._thread is None:
             return
         self._ended.set()
         self._thread.join()
         self._thread = None
-        # While it is still locked: afterwards the file may be another run's.
+        # Do this while it is still locked: afterwards the file may belong to another run.
         with contextlib.suppress(OSError):
             if self._is_in_place():
                 os.unlink(self._path)
@@ -115,7 +115,7 @@ class DirectoryLock:
         self.release()
 
     def _open(self) -> None:
-        """Opens the file and takes the kernel's lock on it."""
+        """Opens the file and acquires the kernel's lock on it."""
         while True:
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
             try:
@@ -126,32 +126,32 @@ class DirectoryLock:
                 if error.errno not in _NO_LOCKS:
                     raise
                 return
-            # A run that ended in between has removed the file: this lock would be on no name.
+            # A run that ended in between has removed the file, so this lock would be on an unlinked file.
             if self._is_in_place():
                 return
             self._close()
 
     def _is_in_place(self) -> bool:
-        """Whether the file that is locked still has its name."""
+        """Whether the locked file still exists under its name."""
         try:
             return os.path.samestat(os.stat(self._path), os.fstat(self._descriptor))
         except (FileNotFoundError, NotADirectoryError):
             return False
 
     def _wait_for_beats(self, stopped: Callable[[], bool]) -> None:
-        """Returns once the owner in the file is known to be gone."""
+        """Returns when the owner in the file is known to have ended."""
         seen = self._read()
         if not seen:
             return
         if owners.is_here(seen):
-            # The kernel's lock would still be held.
+            # Otherwise the kernel's lock would still be held.
             logger.info("%s was left by process %s, which has ended", self._path, seen["process"])
             return
-        logger.warning("%s: waiting to see whether that run is alive", self._refusal(seen))
+        logger.warning("%s: checking whether that run is alive", self._refusal(seen))
         now = owners.watch(seen, self._read, _MISSED * self._beat_seconds, 5 * _MISSED, stopped)
         if now is not None:
             raise CheckpointError(self._refusal(now or seen))
-        logger.warning("%s: that run gives no sign of life; taking over", self._path)
+        logger.warning("%s: that run shows no activity; taking over its lock", self._path)
 
     def _refusal(self, owner: Owner) -> str:
         return owners.refusal(str(self._path.parent), owner)
@@ -163,7 +163,7 @@ class DirectoryLock:
             return {}
 
     def _beat(self, number: int) -> None:
-        # In place: a rename would leave the kernel's lock on a file without a name.
+        # Write in place: a rename would leave the kernel's lock on an unlinked file.
         text = json.dumps({**self._owner, "beat": number}).ljust(400) + "\n"
         os.pwrite(self._descriptor, text.encode(), 0)
 

@@ -1,4 +1,4 @@
-"""The manifest beside a checkpoint: its files, their checksums, and what the run kept with it."""
+"""The manifest of a checkpoint: its files, their checksums, and the values that the run saved with it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hvdrec.errors import CheckpointError
 
 SUFFIX = ".manifest.json"
 _FORMAT = 1
-#: How a checkpoint is committed: `commit` of a manifest.
+#: How a checkpoint is committed: the `commit` value of a manifest.
 RENAME, MARKER = "rename", "marker"
 
 
@@ -27,15 +27,15 @@ def describe(prefix: Path, step: int, extra: Mapping[str, Any], commit: str = RE
     Args:
         prefix: Path without `.index`.
         step: `global_step`.
-        extra: JSON values, numpy numbers and arrays among them.
-        commit: `RENAME`, or `MARKER`: it only counts once its marker is there.
+        extra: JSON values, including numpy numbers and arrays.
+        commit: `RENAME`, or `MARKER`: valid only if its marker exists.
 
     Returns:
         JSON text.
     """
     files = {p.name: {"bytes": p.stat().st_size, "sha256": sha256(p)} for p in tensor_files(prefix)}
     body = {"format": _FORMAT, "step": step, "commit": commit, "files": files, "extra": dict(extra)}
-    # Through JSON once: the checksum must be that of what a reader will parse.
+    # Convert through JSON once: the checksum must match what a reader will parse.
     body = json.loads(json.dumps(body, default=_plain))
     return json.dumps({**body, "checksum": _checksum(body)}, indent=1, sort_keys=True) + "\n"
 
@@ -47,17 +47,17 @@ def tensor_files(prefix: Path) -> list[Path]:
 
 
 def index_path(prefix: Path) -> Path:
-    """Where the index of a checkpoint is."""
+    """The path of a checkpoint's index."""
     return prefix.with_name(prefix.name + ".index")
 
 
 def marker_path(prefix: Path) -> Path:
-    """Where the marker is that commits a checkpoint of kind `MARKER`."""
+    """The path of the marker that commits a checkpoint of kind `MARKER`."""
     return prefix.with_name(prefix.name + ".committed")
 
 
 def marker_text(prefix: Path) -> str:
-    """What the marker of a checkpoint has to hold: the checksum of its manifest.
+    """The required content of a checkpoint's marker: the checksum of its manifest.
 
     Raises:
         CheckpointError: The manifest is damaged.
@@ -66,15 +66,15 @@ def marker_text(prefix: Path) -> str:
 
 
 def manifest_path(prefix: Path) -> Path:
-    """Where the manifest of a checkpoint is."""
+    """The path of a checkpoint's manifest."""
     return prefix.with_name(prefix.name + SUFFIX)
 
 
 def read(prefix: Path) -> dict[str, Any] | None:
-    """The manifest of a checkpoint; None where it has none, as EasyRec's.
+    """The manifest of a checkpoint; None if it has none, like EasyRec's.
 
     Raises:
-        CheckpointError: It is there and damaged.
+        CheckpointError: The manifest exists but is damaged.
     """
     path = manifest_path(prefix)
     try:
@@ -87,14 +87,14 @@ def read(prefix: Path) -> dict[str, Any] | None:
 
 
 def parse(text: str, path: str) -> dict[str, Any]:
-    """What a manifest says.
+    """Parses a manifest.
 
     Args:
-        text: Its text.
-        path: Where it is, for messages.
+        text: The manifest's text.
+        path: Its path, for messages.
 
     Raises:
-        CheckpointError: It is damaged.
+        CheckpointError: The manifest is damaged.
     """
     try:
         body = json.loads(text)
@@ -102,22 +102,24 @@ def parse(text: str, path: str) -> dict[str, Any]:
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path}: can't be read: {error}") from error
     if checksum != _checksum(body):
-        raise CheckpointError(f"{path}: fails its checksum")
+        raise CheckpointError(f"{path}: checksum mismatch")
     if body.get("format") != _FORMAT:
-        raise CheckpointError(f"{path}: is of format {body.get('format')}; this version reads {_FORMAT}")
+        raise CheckpointError(
+            f"{path}: has format {body.get('format')}; this version of hvdrec reads format {_FORMAT}"
+        )
     return body
 
 
 def damage(prefix: Path, data: bool = True) -> str | None:
-    """What is wrong with a checkpoint on the disk, or None.
+    """The problem with a checkpoint on disk, or None.
 
-    With a manifest, sizes and SHA-256 are compared. Without one every tensor is read once, and
-    TensorFlow compares the CRC32C of each.
+    With a manifest, sizes and SHA-256 are compared. Without one, every tensor is read once, and TensorFlow
+    checks its CRC32C.
 
     Args:
         prefix: Path without `.index`.
-        data: Whether to read the data files too. Restoring doesn't need to: the index, whose SHA-256
-            is compared, holds a CRC32C of each tensor, which reading the tensor compares.
+        data: Whether to read the data files too. Restoring doesn't need this: the index, with its SHA-256
+            checked, has a CRC32C of each tensor, which is checked when the tensor is read.
     """
     try:
         body = read(prefix)
@@ -127,7 +129,7 @@ def damage(prefix: Path, data: bool = True) -> str | None:
                 reader.read([name])
             return None
         if body.get("commit") == MARKER and not _is_marked(prefix):
-            return "its commit marker is missing: the save was never finished"
+            return "its commit marker is missing: the save was not completed"
         for name, wanted in body["files"].items():
             path = prefix.with_name(name)
             if not path.is_file():
@@ -135,7 +137,7 @@ def damage(prefix: Path, data: bool = True) -> str | None:
             if path.stat().st_size != wanted["bytes"]:
                 return f"{name} has {path.stat().st_size} bytes instead of {wanted['bytes']}"
             if (data or path == index_path(prefix)) and sha256(path) != wanted["sha256"]:
-                return f"{name} fails its checksum"
+                return f"{name} has a wrong checksum"
     except (CheckpointError, OSError) as error:
         return str(error)
     return None
@@ -143,7 +145,7 @@ def damage(prefix: Path, data: bool = True) -> str | None:
 
 def _is_marked(prefix: Path) -> bool:
     try:
-        # Two checksums while one manifest takes another's place.
+        # Two checksums are valid while one manifest replaces another.
         return marker_text(prefix).strip() in marker_path(prefix).read_text(encoding="utf-8").split()
     except (FileNotFoundError, UnicodeDecodeError):
         return False

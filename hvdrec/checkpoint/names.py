@@ -1,4 +1,4 @@
-"""What a checkpoint holds, by name."""
+"""The entries of a checkpoint, by name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GLOBAL_STEP = "global_step"
 
 @dataclasses.dataclass(frozen=True)
 class SavedTensor:
-    """One tensor as a reader of the checkpoint sees it.
+    """A tensor as stored in a checkpoint.
 
     Attributes:
         name: EasyRec's variable name, as `input_layer/age_embedding/embedding_weights/Adam`.
@@ -57,13 +57,13 @@ def tensor_bytes(entries: Iterable[SavedTensor]) -> int:
 
 
 def nearest(name: str, names: Collection[str]) -> str:
-    """`" (nearest: <name>)"` for the most alike of `names`, or nothing where none is alike."""
+    """`" (nearest: <name>)"` for the most similar of `names`, or "" if none is similar."""
     found = difflib.get_close_matches(name, names, n=1)
     return f" (nearest: {found[0]})" if found else ""
 
 
 def listed(texts: Iterable[str], most: int = 5) -> str:
-    """The first few of `texts` on one line, and how many there are beyond them."""
+    """The first few of `texts` on one line, and the number of the rest."""
     texts = list(texts)
     rest = f", and {len(texts) - most} more" if len(texts) > most else ""
     return ", ".join(texts[:most]) + rest

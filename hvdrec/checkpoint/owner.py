@@ -1,4 +1,4 @@
-"""Which run owns a model_dir: what its lock says, and the error a second run gets."""
+"""The owner of a model_dir: the content of its lock, and the error for a second run."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from hvdrec.checkpoint.files import is_alive
 
 FILE_NAME = ".lock"
 
-#: A run, as its lock describes it (host, process, since, run, and the number of its beat); empty for none.
+#: A run as described in its lock (host, process, since, run, and the heartbeat number); empty for none.
 Owner = dict[str, Any]
 
 
 def this_process() -> Owner:
-    """A run of this process."""
+    """Describes a run of this process."""
     return {
         "host": socket.gethostname(),
         "process": os.getpid(),
@@ -29,7 +29,7 @@ def this_process() -> Owner:
 
 
 def parse(text: str) -> Owner:
-    """What a lock says; nothing where it says nothing that can be understood."""
+    """Parses a lock; empty if it can't be parsed."""
     try:
         owner = json.loads(text)
     except (ValueError, RecursionError):
@@ -39,17 +39,17 @@ def parse(text: str) -> Owner:
 
 
 def is_here(owner: Owner) -> bool:
-    """Whether a run is, or was, one of this machine."""
+    """Whether a run is, or was, on this machine."""
     return bool(owner) and owner["host"] == socket.gethostname()
 
 
 def has_ended(owner: Owner) -> bool:
-    """Whether a run is known to have ended; of another machine's that isn't known."""
+    """Whether a run is known to have ended; unknown for runs on other machines."""
     return is_here(owner) and not is_alive(int(owner["process"]))
 
 
 def refusal(folder: str, owner: Owner) -> str:
-    """The error of a run that finds another one in its folder."""
+    """The error for a run that finds another one in its folder."""
     who = f"process {owner['process']} on {owner['host']}" if owner else "another process"
     return f"{folder} is in use by {who} ({folder.rstrip('/')}/{FILE_NAME}); give another --model_dir"
 
@@ -57,17 +57,17 @@ def refusal(folder: str, owner: Owner) -> str:
 def watch(
     seen: Owner, read: Callable[[], Owner], seconds: float, looks: int, stopped: Callable[[], bool]
 ) -> Owner | None:
-    """Waits for a run's next beat.
+    """Waits for a run's next heartbeat.
 
     Args:
-        seen: What its lock says.
-        read: Reads it again.
-        seconds: For how long.
-        looks: How often to look in that time.
-        stopped: Asked after each look; ends the waiting.
+        seen: The parsed lock.
+        read: Reads the lock again.
+        seconds: How long to wait.
+        looks: The number of reads in that time.
+        stopped: Polled after each read; ends the wait.
 
     Returns:
-        What the lock says as soon as that is something else, None if it never is.
+        The parsed lock as soon as it changes, None if it never does.
     """
     for _ in range(looks):
         time.sleep(seconds / looks)

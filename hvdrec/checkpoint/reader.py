@@ -1,4 +1,4 @@
-"""Reads TensorFlow V2 checkpoints, EasyRec's partitioned variables included."""
+"""Reads TensorFlow V2 checkpoints, including EasyRec's partitioned variables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hvdrec.errors import DamagedError, words
 
 _PART = re.compile(r"/part_(\d+)(?=/|$)")
 
-#: What TensorFlow's reader raises for files that are missing or damaged.
+#: Errors of TensorFlow's reader for missing or damaged files.
 READ_ERRORS = (tf.errors.OpError, ValueError, RuntimeError, OSError, LookupError, MemoryError)
 
 
@@ -25,18 +25,18 @@ def message(error: Exception) -> str:
 class Reader:
     """An open checkpoint.
 
-    A variable that was saved in parts (`<name>/part_0`, `<name>/part_0/Adam`, ...) is seen as the
-    one variable it is (`<name>`, `<name>/Adam`), its parts joined along the rows.
+    A variable saved in parts (`<name>/part_0`, `<name>/part_0/Adam`, ...) appears as one variable (`<name>`,
+    `<name>/Adam`), with its parts joined along the rows.
     """
 
     def __init__(self, prefix: str) -> None:
-        """Opens it; tensors are read when asked for.
+        """Opens the checkpoint; tensors are read on request.
 
         Args:
-            prefix: Path without `.index`, as `model_dir/model.ckpt-120`.
+            prefix: Path without `.index`, such as `model_dir/model.ckpt-120`.
 
         Raises:
-            DamagedError: It isn't there or its index can't be read.
+            DamagedError: The checkpoint doesn't exist or its index can't be read.
         """
         self.prefix = prefix
         try:
@@ -62,7 +62,7 @@ class Reader:
             raise DamagedError(f"{self.prefix}: {name} is saved in parts and some of them are missing")
         tails = {shapes[n][1:] for n in names}
         if any(not shapes[n] for n in names) or len(tails) != 1:
-            raise DamagedError(f"{self.prefix}: the parts of {name} don't fit together row by row")
+            raise DamagedError(f"{self.prefix}: the parts of {name} can't be joined along the rows")
         self._sources[name] = names
         self.shapes[name] = (sum(shapes[n][0] for n in names), *tails.pop())
 
@@ -78,14 +78,14 @@ class Reader:
         return self._sources[name]
 
     def nbytes(self, name: str) -> int:
-        """The size of a variable's value."""
+        """The size of a variable's value in bytes."""
         return math.prod(self.shapes[name]) * self.dtype(name).size
 
     def read(self, names: Sequence[str]) -> list[tf.Tensor]:
-        """Values of variables, on the host; TensorFlow compares the CRC32C of each.
+        """Values of variables, on the host; TensorFlow checks the CRC32C of each.
 
         Raises:
-            DamagedError: The data file is missing, too short, or a value fails its checksum.
+            DamagedError: The data file is missing, too short, or a value has a wrong checksum.
         """
         sources = [source for name in names for source in self._sources[name]]
         if not sources:

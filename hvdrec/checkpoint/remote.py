@@ -1,4 +1,4 @@
-"""The checkpoints of a model_dir in a store: written here, uploaded whole, their commit marker last."""
+"""The checkpoints of a model_dir in a store: written locally, then uploaded, with the commit marker last."""
 
 from __future__ import annotations
 
@@ -21,28 +21,29 @@ from hvdrec.storage import download, join, listing, name, parent, read_text, rem
 
 logger = logging.getLogger(__name__)
 
-#: In a working folder: it holds what never came to the store.
+#: A file in a working folder that marks contents missing in the store.
 KEEP = ".keep"
 
 _FILE = re.compile(r"model\.ckpt-(\d+)\.(index|data-.*|manifest\.json|committed|meta)$")
 
 
 class UploadCommit(RenameCommit):
-    """Renames in the working folder; the checkpoint counts as one of kind `MARKER` wherever it is taken."""
+    """Publishes by renames in the working folder; copies of the checkpoint are of kind `MARKER`."""
 
     kind = manifest.MARKER
 
     def publish(self, staged: Path, target: Path) -> None:
-        """As on any local disk, with the marker that the store's copy is to have."""
+        """Publishes as on a local disk, with the marker that the store's copy will have."""
         super().publish(staged, target)
         self.replace_text(manifest.marker_path(target), manifest.marker_text(target))
 
 
 class RemoteStore(Store):
-    """The checkpoints of one folder in a store; the newest ones are in a working folder too.
+    """The checkpoints of a folder in a store; the newest are also in a working folder.
 
-    Each is uploaded manifest first, then data and index, and last the marker `model.ckpt-<step>.committed`
-    with the manifest's checksum: without it, it doesn't count. Those without a manifest are EasyRec's.
+    Each is uploaded in the order manifest, data, index, and last the marker `model.ckpt-<step>.committed`
+    with the manifest's checksum; without the marker it is not valid. Checkpoints without a manifest are
+    EasyRec's.
     """
 
     def __init__(
@@ -53,14 +54,14 @@ class RemoteStore(Store):
         check: Callable[[], None] = lambda: None,
         saved: Callable[[], None] = lambda: None,
     ) -> None:
-        """Opens it; the store isn't asked before the first use.
+        """Opens the folder; nothing is requested from the store before the first use.
 
         Args:
             url: The folder in the store.
             folder: The working folder.
-            keep_max: How many stay in the store, the newest first; 0 = all. Here one stays.
-            check: Asked before anything is written to the store; raises where that must not be.
-            saved: Called when a save is whole in the store.
+            keep_max: The number of newest checkpoints kept in the store; 0 = all. One is kept locally.
+            check: Called before any write to the store; raises if writing is not allowed.
+            saved: Called when a save is complete in the store.
         """
         super().__init__(folder, 1, UploadCommit())
         self.url = url
@@ -78,7 +79,7 @@ class RemoteStore(Store):
         """Saves here, then in the store; otherwise as `save`.
 
         Raises:
-            StorageError: The store doesn't take it; the text says where it is.
+            StorageError: The store refuses the checkpoint; the message names its local path.
         """
         prefix = super().write(step, tensors, extra, staged)
         with self._kept_here(prefix):
@@ -90,17 +91,17 @@ class RemoteStore(Store):
         return self.shown(prefix)
 
     def beside(self, folder: str, keep_max: int) -> Store:
-        """A store in a folder of this one's."""
+        """A checkpoint store in a subfolder."""
         return RemoteStore(join(self.url, folder), str(self.model_dir / folder), keep_max, self._check)
 
     def replace_text(self, name: str, text: str) -> None:
-        """Replaces a small text file beside the checkpoints."""
+        """Replaces a small text file next to the checkpoints."""
         super().replace_text(name, text)
         self._check()
         write_text(join(self.url, name), text)
 
     def adopt(self, source: Store, step: int) -> str:
-        """Keeps a checkpoint that another store has in its working folder."""
+        """Keeps a checkpoint from another store's working folder."""
         prefix = super().adopt(source, step)
         with self._kept_here(prefix):
             self._check()
@@ -110,52 +111,52 @@ class RemoteStore(Store):
         return self.shown(prefix)
 
     def steps(self) -> list[int]:
-        """The steps that count in the store."""
+        """The steps with a valid checkpoint in the store."""
         names = set(listing(self.url))
         found = {int(match[1]) for n in names if (match := _FILE.fullmatch(n)) and match[2] == "index"}
         return sorted(s for s in found if self._counts(s, names))
 
     def latest(self) -> str | None:
-        """The newest whole checkpoint of the store, brought here; damaged ones are named in the log.
+        """Downloads the newest complete checkpoint of the store; damaged ones are logged.
 
         Raises:
             CheckpointError: There are checkpoints and every one is damaged.
-            StorageError: The store doesn't give them.
+            StorageError: The store refuses or fails.
         """
         reasons = []
         for step in reversed(self.steps()):
             why = self.bring(step)
             if why is None:
                 return str(self._prefix(step))
-            logger.warning("%s is damaged (%s): looking for an older one", self._url(step), why)
+            logger.warning("%s is damaged (%s): trying an older one", self._url(step), why)
             reasons.append(f"{self._prefix(step).name}: {why}")
         if reasons:
             raise CheckpointError(f"{self.url}: every checkpoint is damaged: {'; '.join(reasons)}")
         return None
 
     def restore_newest(self, entries: Callable[[str], Sequence[SavedTensor]]) -> RestoreReport | None:
-        """Restores what `latest` gives."""
+        """Restores the result of `latest`."""
         prefix = self.latest()
         return None if prefix is None else self.restore(prefix, entries(prefix))
 
     def prefix(self, step: int) -> str:
-        """Brings a checkpoint here.
+        """Downloads a checkpoint.
 
         Raises:
-            CheckpointError: It is gone or damaged.
+            CheckpointError: The checkpoint is missing or damaged.
         """
         why = self.bring(step)
         if why is not None:
             raise CheckpointError(f"{self._url(step)}: {why}")
-        # A process that fetches one checkpoint after the other doesn't need the earlier ones.
+        # A process that downloads checkpoints in sequence doesn't need the earlier ones.
         self._rotate(step, [step])
         return str(self._prefix(step))
 
     def bring(self, step: int) -> str | None:
-        """Makes a checkpoint of the store be here, whole.
+        """Ensures that a checkpoint of the store is completely available locally.
 
         Returns:
-            What is wrong with it, or None.
+            The problem with it, or None.
         """
         prefix = self._prefix(step)
         names = [n for n in listing(self.url) if (match := _FILE.fullmatch(n)) and int(match[1]) == step]
@@ -163,12 +164,12 @@ class RemoteStore(Store):
             return "is gone"
         if self._is_same(step) and self._damage(prefix) is None:
             return None
-        # The index last: without it there is no checkpoint here.
+        # The index last: without it the local checkpoint doesn't exist.
         for file in sorted(names, key=lambda n: (n.endswith(".index"), n)):
             try:
                 download(join(self.url, file), self.model_dir / file)
             except FileNotFoundError:
-                return f"{file} is gone"
+                return f"{file} is missing"
         why = self._damage(prefix)
         if why is not None:
             self._commit.withdraw(prefix)
@@ -177,7 +178,7 @@ class RemoteStore(Store):
         return why
 
     def shown(self, prefix: str) -> str:
-        """A prefix in the working folder as the store has it."""
+        """The store's path for a prefix in the working folder."""
         return join(self.url, Path(prefix).name)
 
     def has(self, step: int) -> bool:
@@ -188,12 +189,12 @@ class RemoteStore(Store):
         return join(self.url, self._prefix(step).name)
 
     def _counts(self, step: int, names: set[str]) -> bool:
-        """Whether a checkpoint is committed; one without a manifest isn't this program's."""
+        """Whether a checkpoint is committed; one without a manifest was written by another program."""
         prefix = self._prefix(step)
         return manifest.manifest_path(prefix).name not in names or manifest.marker_path(prefix).name in names
 
     def _is_same(self, step: int) -> bool:
-        """Whether the checkpoint here has the manifest that the store's marker names."""
+        """Whether the local checkpoint has the manifest named by the store's marker."""
         prefix = self._prefix(step)
         try:
             there = read_text(f"{self._url(step)}.committed")
@@ -207,7 +208,7 @@ class RemoteStore(Store):
         names = set(listing(self.url))
         if manifest.marker_path(prefix).name in names and manifest.manifest_path(prefix).name in names:
             if self._same_tensors(step):
-                # Only what is kept beside the tensors has changed: for a moment both manifests count.
+                # Only the values saved with the tensors have changed: for a moment both manifests are valid.
                 old = read_text(f"{url}.committed")
                 if old != marker:
                     write_text(f"{url}.committed", old + marker)
@@ -221,7 +222,7 @@ class RemoteStore(Store):
         write_text(f"{url}.committed", marker)
 
     def _same_tensors(self, step: int) -> bool:
-        """Whether the store's committed checkpoint of `step` has the files that are here."""
+        """Whether the store's committed checkpoint of `step` has the local files."""
         here = manifest.read(self._prefix(step))
         try:
             text = read_text(f"{self._url(step)}{manifest.SUFFIX}")
@@ -239,7 +240,7 @@ class RemoteStore(Store):
         write_text(join(self.url, "checkpoint"), self._state(step, self._kept_there(step)))
 
     def _rotate_there(self, step: int) -> None:
-        """Removes what is too old, markers first, and what never came to count."""
+        """Removes old checkpoints, markers first, and files that were never committed."""
         kept = set(self._kept_there(step))
         names = listing(self.url)
         pieces = [(int(match[1]), n) for n in names if (match := _FILE.fullmatch(n))]
@@ -257,23 +258,24 @@ class RemoteStore(Store):
         except StorageError as error:
             (self.model_dir / KEEP).touch()
             raise type(error)(
-                f"{error}; {Path(prefix).name} is whole in {self.model_dir}: go on from there with "
-                f"--continue_train --model_dir {self.model_dir}, or from the store's newest when it is back"
+                f"{error}; {Path(prefix).name} is complete in {self.model_dir}; continue from it with "
+                f"--continue_train --model_dir {self.model_dir}, or from the store's newest "
+                "checkpoint when the store is available again"
             ) from error
 
 
 def fetch(url: str, folder: Path) -> str:
-    """Brings a checkpoint of a store here, whole.
+    """Downloads a complete checkpoint from a store.
 
     Args:
-        url: A prefix (with or without `.index`), or a folder: its newest.
-        folder: Where to.
+        url: A prefix (with or without `.index`), or a folder, for its newest checkpoint.
+        folder: The destination.
 
     Returns:
-        Its prefix here.
+        The local prefix.
 
     Raises:
-        CheckpointError: There is none, or it is damaged.
+        CheckpointError: There is no checkpoint, or it is damaged.
     """
     prefix = url.removesuffix(".index")
     step = name(prefix).rpartition("-")[2]

@@ -1,4 +1,4 @@
-"""One run at a time in a model_dir of a store, which has no locks: an object with its owner's beats."""
+"""One run at a time in a model_dir of a store, which has no locks: an object with its owner's heartbeats."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ logger = logging.getLogger(__name__)
 
 _BEAT_SECONDS = 10.0
 _PAUSE_SECONDS = 0.3
-#: Beats that may be missed before a lock, or a claim, counts as forgotten.
+#: The number of missed heartbeats after which a lock, or a claim, is stale.
 _MISSED = 6
 _CLAIM = f"{FILE_NAME}-"
 
 
 class RemoteLock:
-    """Keeps a second run out of a folder of a store, as far as a store without locks lets one.
+    """Locks a folder of a store against a second run, as far as possible in a store without locks.
 
-    The object `.lock` names its owner, who writes a new number into it every few seconds, and looks first
-    whether it is still the owner. A lock whose number doesn't move is taken over, at once where its process
-    is known to have ended. Between looking at it and writing it a run holds a claim (`_alone`), so of
-    several that begin together one has it.
+    The object `.lock` names its owner, which writes a new number into it every few seconds after checking
+    that it is still the owner. A lock with an unchanging number is taken over, immediately if its process is
+    known to have ended. Between reading and writing the lock a run holds a claim (`_alone`), so of several
+    runs that start together only one gets it.
     """
 
     def __init__(
         self, url: str, beat_seconds: float = _BEAT_SECONDS, pause_seconds: float = _PAUSE_SECONDS
     ) -> None:
-        """Nothing is locked yet.
+        """Doesn't lock anything yet.
 
         Args:
             url: The folder.
-            beat_seconds: Time between two beats.
-            pause_seconds: Time between two looks at others' claims.
+            beat_seconds: The time between heartbeats.
+            pause_seconds: The time between checks of others' claims.
         """
         self._url = url
         self._path = join(url, FILE_NAME)
@@ -53,13 +53,13 @@ class RemoteLock:
         self._claim = f"{_CLAIM}{self._owner['run']}"
 
     def acquire(self, stopped: Callable[[], bool] = lambda: False) -> None:
-        """Takes the lock; waits a minute where another machine's run may still be alive.
+        """Acquires the lock; waits a minute if another machine's run may still be alive.
 
         Args:
-            stopped: Asked while waiting; ends the waiting early.
+            stopped: Polled while waiting; ends the wait early.
 
         Raises:
-            CheckpointError: Another run has it.
+            CheckpointError: Another run holds the lock.
             StorageError: The store can't be used.
         """
         left = self._wait_for_beats(stopped)
@@ -70,7 +70,7 @@ class RemoteLock:
                 raise CheckpointError(self._refusal(now))
             self._beat(0)
         if time.monotonic() - began > self._forgotten / 2:
-            # So slow a store that the claim may have been taken for a forgotten one.
+            # The store is so slow that the claim may have been treated as stale.
             time.sleep(self._pause_seconds)
             if not self._is_own(now := self._read()):
                 raise CheckpointError(self._refusal(now))
@@ -78,20 +78,20 @@ class RemoteLock:
         self._thread.start()
 
     def check(self) -> bool:
-        """Raises once another run has taken the lock.
+        """Raises if another run has taken the lock.
 
         Returns:
-            Whether the lock had to be taken anew: never.
+            Whether the lock was acquired again: never.
 
         Raises:
-            CheckpointError: It has.
+            CheckpointError: Another run has taken the lock.
         """
         if self._lost:
             raise CheckpointError(self._lost)
         return False
 
     def release(self) -> None:
-        """Gives the lock back, if it was taken and still is this run's."""
+        """Releases the lock, if this run still holds it."""
         if self._thread is None:
             return
         self._ended.set()
@@ -106,29 +106,29 @@ class RemoteLock:
         return _MISSED * self._beat_seconds
 
     def _wait_for_beats(self, stopped: Callable[[], bool]) -> Owner:
-        """Returns once the owner in the object is known to be gone: what it has left."""
+        """Returns the remaining lock content when its owner is known to have ended."""
         seen = self._read()
         if not seen:
             return seen
         if owners.has_ended(seen):
             logger.info("%s was left by process %s, which has ended", self._path, seen["process"])
             return seen
-        logger.warning("%s: waiting to see whether that run is alive", self._refusal(seen))
+        logger.warning("%s: checking whether that run is alive", self._refusal(seen))
         now = owners.watch(seen, self._read, self._forgotten, 2 * _MISSED, stopped)
         if now:
             raise CheckpointError(self._refusal(now))
         if now is None:
-            logger.warning("%s: that run gives no sign of life; taking over", self._path)
+            logger.warning("%s: that run shows no activity; taking over its lock", self._path)
         return seen
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
-        """While this lasts, no other run is in it: each writes a claim first, then looks for others'.
+        """A critical section across runs: each writes a claim first, then looks for others'.
 
-        A run goes on only when it has seen no claim but its own since it wrote that, and takes it away only
-        afterwards. Of two, the one that wrote later sees the other's, whatever either was doing meanwhile, so
-        it doesn't go on. If both see the other's, the one whose name comes later takes its own away. This
-        needs a store that lists what has been written, as all here do.
+        A run proceeds only if it has seen no other claim since it wrote its own, and removes its claim only
+        afterwards. Of two runs, the one that wrote later sees the other's claim, whatever either was doing
+        meanwhile, so it doesn't proceed. If each sees the other's claim, the run with the later name removes
+        its own. This requires a store that lists what has been written, as all supported stores do.
         """
         first_seen: dict[str, float] = {}
         try:
@@ -147,7 +147,7 @@ class RemoteLock:
                 remove(join(self._url, self._claim))
 
     def _claims(self, first_seen: dict[str, float]) -> list[str]:
-        """All claims; others' that have been there for too long, or whose runs have ended, are removed."""
+        """All claims; stale claims of others, and claims of ended runs, are removed."""
         found = []
         for name in listing(self._url):
             if not name.startswith(_CLAIM):
@@ -179,10 +179,10 @@ class RemoteLock:
         number = 0
         while not self._ended.wait(self._beat_seconds):
             number += 1
-            # The saves report a store that fails; here the next beat is the next try.
+            # Saves report a failing store; here the next heartbeat is the next attempt.
             with contextlib.suppress(StorageError):
                 seen = self._read()
                 if seen and not self._is_own(seen):
-                    self._lost = f"{self._refusal(seen)}; it took over while this run gave no sign of life"
+                    self._lost = f"{self._refusal(seen)}; it took over while this run showed no activity"
                     return
                 self._beat(number)

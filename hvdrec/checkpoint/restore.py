@@ -1,4 +1,4 @@
-"""Puts the values of a checkpoint into variables."""
+"""Assigns the values of a checkpoint to variables."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hvdrec.checkpoint.reader import Reader
 from hvdrec.errors import CheckpointError
 from hvdrec.layers.banks.strategy import Whole
 
-#: Variables are read together until they are this large: each read opens the checkpoint anew.
+#: Variables are read together up to this size, because each read reopens the checkpoint.
 _PORTION_BYTES = 64 << 20
 
 
 @dataclasses.dataclass(frozen=True)
 class Match:
-    """An entry and the variable of the checkpoint that goes into it."""
+    """An entry, and the variable of the checkpoint to assign to it."""
 
     entry: SavedTensor
     source: str
@@ -28,7 +28,7 @@ class Match:
 
 @dataclasses.dataclass(frozen=True)
 class RestoreReport:
-    """What was restored.
+    """The result of restoring.
 
     Attributes:
         prefix: The checkpoint.
@@ -52,14 +52,14 @@ class RestoreReport:
     files: str = ""
 
     def lines(self) -> list[str]:
-        """A table of it for the log: one line of counts, then what isn't plain; slots with their variable."""
+        """Lines for the log: one with counts, then the exceptions; slots are listed with their variable."""
         counts = (
             f"restored {len(self.restored)} variables from {self.prefix}; not restored: "
             f"{len(self.skipped)}; in the checkpoint only: {len(self.unused)}"
         )
         rows = [
             *(("renamed", name, f"from {source}") for name, source in self.renamed.items()),
-            *(("cut or filled", name, why) for name, why in self.reshaped.items()),
+            *(("cut or padded", name, why) for name, why in self.reshaped.items()),
             *(("not restored", name, why) for name, why in self.skipped.items()),
             *(("unused", name, "in the checkpoint only") for name in self.unused),
         ]
@@ -67,7 +67,7 @@ class RestoreReport:
 
 
 def _without_slots(rows: Sequence[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
-    """Rows of kind, name and reason; slots of which the same holds as of their variable are only counted."""
+    """Rows of kind, name and reason; slots with the same result as their variable are only counted."""
     reasons = {(kind, name): why for kind, name, why in rows}
     slots: collections.Counter[tuple[str, str]] = collections.Counter()
     kept = []
@@ -106,8 +106,8 @@ def restore_exactly(prefix: str, entries: Sequence[SavedTensor]) -> RestoreRepor
         The report; nothing is skipped.
 
     Raises:
-        CheckpointError: Something is missing or has another shape; then no variable has changed.
-        DamagedError: Something can't be read; then some variables may have changed.
+        CheckpointError: An entry is missing or has another shape; no variable has changed.
+        DamagedError: A value can't be read; some variables may have changed.
     """
     reader = Reader(prefix)
     missing = [e.name for e in entries if e.name not in reader]
@@ -116,9 +116,9 @@ def restore_exactly(prefix: str, entries: Sequence[SavedTensor]) -> RestoreRepor
     problems = []
     if missing:
         shown = [n + (nearest(n, reader.shapes) if i < 5 else "") for i, n in enumerate(missing)]
-        problems.append(f"{len(missing)} of the model's variables are not in it: {listed(shown)}")
+        problems.append(f"{len(missing)} of the model's variables are missing in it: {listed(shown)}")
     if wrong:
-        problems.append(f"{len(wrong)} don't fit: {listed(wrong)}")
+        problems.append(f"{len(wrong)} have another shape or type: {listed(wrong)}")
     if problems:
         raise CheckpointError(f"{prefix}: doesn't belong to this model: {'; '.join(problems)}")
     parts = assign(reader, [Match(e, e.name) for e in entries])
@@ -127,20 +127,20 @@ def restore_exactly(prefix: str, entries: Sequence[SavedTensor]) -> RestoreRepor
 
 
 def unused(reader: Reader, sources: Iterable[str]) -> tuple[str, ...]:
-    """Names of the checkpoint that aren't among `sources`, sorted."""
+    """Names in the checkpoint that aren't among `sources`, sorted."""
     return tuple(sorted(set(reader.shapes) - set(sources)))
 
 
 def assign(reader: Reader, matches: Sequence[Match]) -> tuple[Match, ...]:
     """Reads every match and assigns each variable once, the values of a few variables at a time.
 
-    Where the shapes differ (rank alike) the value is cut, or filled up with zeros.
+    If shapes of the same rank differ, the value is cut, or padded with zeros.
 
     Returns:
         The matches of variables that are split over the ranks: their checksums hold, they have no value yet.
 
     Raises:
-        DamagedError: A value can't be read; variables before it have theirs already.
+        DamagedError: A value can't be read; earlier variables have already been assigned.
     """
     parts = tuple(m for m in matches if m.entry.split is not None)
     matches = [m for m in matches if m.entry.split is None]
@@ -158,7 +158,7 @@ def assign(reader: Reader, matches: Sequence[Match]) -> tuple[Match, ...]:
 
 
 def _portions(reader: Reader, matches: Sequence[Match]) -> Iterator[list[list[Match]]]:
-    """The matches of each variable, in portions that needn't be larger than the largest variable."""
+    """The matches of each variable, in portions no larger than the largest variable."""
     by_variable: dict[int, list[Match]] = {}
     for match in matches:
         by_variable.setdefault(id(match.entry.variable), []).append(match)
@@ -176,7 +176,7 @@ def _portions(reader: Reader, matches: Sequence[Match]) -> Iterator[list[list[Ma
 
 
 def _put(variable: tf.Variable | Whole, entries: Sequence[SavedTensor], values: Sequence[tf.Tensor]) -> None:
-    """Assigns the values of its entries to a variable; rows of no entry keep theirs."""
+    """Assigns the values of its entries to a variable; rows without an entry keep their values."""
     if entries[0].rows is None:
         variable.assign(values[0])
         return
@@ -197,7 +197,7 @@ def _put(variable: tf.Variable | Whole, entries: Sequence[SavedTensor], values: 
 
 
 def fit(value: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
-    """`value` cut to `shape`, or filled up with zeros to it, along every dimension."""
+    """`value` cut or zero-padded to `shape` along every dimension."""
     if tuple(value.shape) == shape:
         return value
     common = [min(a, b) for a, b in zip(value.shape, shape, strict=True)]

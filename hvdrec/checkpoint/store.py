@@ -1,4 +1,4 @@
-"""The checkpoints of a model_dir: written so that a crash at any moment leaves a whole one."""
+"""The checkpoints of a model_dir, written so that a crash at any moment leaves a complete one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class Snapshot(Mapping[str, tf.Tensor]):
-    """The values of entries at one moment, on the host; later updates don't reach them.
+    """The values of entries at one moment, on the host, unaffected by later updates.
 
     On a CPU nothing is copied until a variable is updated: TensorFlow updates a buffer that
     somebody holds in a new one. So those of a large snapshot must not be updated before it is
@@ -104,8 +104,8 @@ class Staged(NamedTuple):
 class Store:
     """The checkpoints of one model_dir, `model.ckpt-<step>.*`; only rank 0 writes.
 
-    A checkpoint is whole from the moment its index is there: data and manifest are on the disk
-    before. The state file `checkpoint`, which `tf.train.latest_checkpoint` reads, comes last.
+    A checkpoint is complete when its index exists: data and manifest are on disk before. The state file
+    `checkpoint`, which `tf.train.latest_checkpoint` reads, is written last.
     """
 
     def __init__(
@@ -115,13 +115,13 @@ class Store:
         commit: Commit | None = None,
         check_owned: Callable[[], None] = lambda: None,
     ) -> None:
-        """Opens it; nothing is made before the first save.
+        """Opens the store; nothing is created before the first save.
 
         Args:
             model_dir: The directory.
-            keep_max: `keep_checkpoint_max`: how many stay, the newest first; 0 = all.
-            commit: How files come to their places; by renames unless given.
-            check_owned: Called before each save; raises where the directory is another run's by now.
+            keep_max: `keep_checkpoint_max`: the number of newest checkpoints to keep; 0 = all.
+            commit: How files are published; default: by renames.
+            check_owned: Called before each save; raises if the directory now belongs to another run.
         """
         self.model_dir = Path(model_dir)
         self._check_owned = check_owned
@@ -134,14 +134,14 @@ class Store:
 
         Args:
             step: `global_step`.
-            entries: What to save; names are distinct, `global_step` is among them.
-            extra: JSON values kept beside it, as the input position.
+            entries: The entries to save, with unique names, including `global_step`.
+            extra: JSON values saved with it, such as the input position.
 
         Returns:
             The prefix, `model_dir/model.ckpt-<step>`.
 
         Raises:
-            CheckpointError: It can't be written; the older ones are as they were.
+            CheckpointError: The checkpoint can't be written; older ones are unchanged.
         """
         return self.write(step, Snapshot(entries), extra)
 
@@ -185,32 +185,32 @@ class Store:
         return str(prefix)
 
     def beside(self, folder: str, keep_max: int) -> Store:
-        """A store in a folder of this one's, which brings files to their places as this one does."""
+        """A store in a subfolder, which publishes files in the same way."""
         return Store(str(self.model_dir / folder), keep_max, self._commit)
 
     def replace_text(self, name: str, text: str) -> None:
-        """Replaces a small text file beside the checkpoints.
+        """Replaces a small text file next to the checkpoints.
 
         Raises:
-            CheckpointError: It can't be written.
+            CheckpointError: The file can't be written.
         """
         with files.explained(f"can't write {self.model_dir / name}"):
             self._commit.replace_text(self.model_dir / name, text)
 
     def adopt(self, source: Store, step: int) -> str:
-        """Keeps a whole checkpoint of another store here too, whatever becomes of it there.
+        """Keeps a copy of a complete checkpoint of another store, even if it is removed there.
 
-        It costs no space where the file system gives a file two names.
+        The copy takes no space if the file system supports hard links.
 
         Args:
             source: The other store.
-            step: Which one.
+            step: The checkpoint's step.
 
         Returns:
-            The prefix here.
+            The prefix of the copy.
 
         Raises:
-            CheckpointError: It isn't there, or can't be copied.
+            CheckpointError: The checkpoint doesn't exist, or can't be copied.
         """
         prefix = self._prefix(step)
         with files.explained(f"can't keep {prefix}"):
@@ -225,23 +225,23 @@ class Store:
         return str(prefix)
 
     def steps(self) -> list[int]:
-        """The steps that have a checkpoint, whole or damaged, ascending.
+        """The steps with a checkpoint, complete or damaged, ascending.
 
         Raises:
-            CheckpointError: `model_dir` is there and can't be listed.
+            CheckpointError: `model_dir` exists but can't be listed.
         """
         return self._here()
 
     def prefix(self, step: int) -> str:
-        """The prefix of a checkpoint, whether it is there or not."""
+        """The prefix of a checkpoint, whether it exists or not."""
         return str(self._prefix(step))
 
     def has(self, step: int) -> bool:
-        """Whether there is a checkpoint of a step, whole or damaged."""
+        """Whether a step has a checkpoint, complete or damaged."""
         return manifest.index_path(self._prefix(step)).exists()
 
     def shown(self, prefix: str) -> str:
-        """A prefix that `latest` gave, as users know it."""
+        """The path to show to users for a prefix returned by `latest`."""
         return prefix
 
     def _here(self) -> list[int]:
@@ -254,13 +254,13 @@ class Store:
         return sorted(int(found[1]) for n in names if (found := _INDEX.fullmatch(n)))
 
     def latest(self) -> str | None:
-        """The prefix of the newest whole checkpoint; damaged ones are named in the log.
+        """The prefix of the newest complete checkpoint; damaged ones are logged.
 
         Returns:
-            The prefix, or None where there is no checkpoint.
+            The prefix, or None if there is no checkpoint.
 
         Raises:
-            CheckpointError: There are checkpoints and every one is damaged.
+            CheckpointError: Every checkpoint is damaged.
         """
 
         def check(prefix: Path) -> str:
@@ -271,16 +271,16 @@ class Store:
         return self._walk_back(check)
 
     def restore_newest(self, entries: Callable[[str], Sequence[SavedTensor]]) -> RestoreReport | None:
-        """Restores the newest whole checkpoint, as `restore`; each of its files is read once.
+        """Restores the newest complete checkpoint, like `restore`; each of its files is read once.
 
         Args:
-            entries: What to restore from the checkpoint with a given prefix.
+            entries: Returns the entries to restore from the checkpoint with a given prefix.
 
         Returns:
-            The report, None where there is no checkpoint.
+            The report, None if there is no checkpoint.
 
         Raises:
-            CheckpointError: It doesn't fit, or there are checkpoints and every one is damaged.
+            CheckpointError: The checkpoint doesn't fit, or every checkpoint is damaged.
         """
 
         def attempt(prefix: str) -> RestoreReport:
@@ -293,17 +293,17 @@ class Store:
         return self.use_newest(attempt)
 
     def use_newest(self, use: Callable[[str], T]) -> T | None:
-        """Gives the newest checkpoint to `use`, an older one where that finds it damaged.
+        """Passes the newest checkpoint to `use`, or an older one if it is damaged.
 
         Args:
-            use: Reads the checkpoint with a given prefix, whose index is whole; reading a value compares
-                its checksum, and raises DamagedError.
+            use: Reads the checkpoint with a given prefix, which has an intact index; reading a value with a
+                wrong checksum raises DamagedError.
 
         Returns:
-            What `use` gives, None where there is no checkpoint.
+            The result of `use`, None if there is no checkpoint.
 
         Raises:
-            CheckpointError: What `use` raises, or there are checkpoints and every one is damaged.
+            CheckpointError: `use` raised it, or every checkpoint is damaged.
         """
 
         def attempt(prefix: Path) -> T:
@@ -314,7 +314,7 @@ class Store:
         return self._walk_back(attempt)
 
     def _walk_back(self, attempt: Callable[[Path], T]) -> T | None:
-        """What `attempt` gives for the newest checkpoint that it doesn't find to be damaged."""
+        """The result of `attempt` for the newest checkpoint that is not damaged."""
         reasons = []
         for step in sorted({*self._here(), *self._replaced()}, reverse=True):
             for prefix in (self._prefix(step), self._aside(step) / self._prefix(step).name):
@@ -323,18 +323,18 @@ class Store:
                 try:
                     return attempt(prefix)
                 except DamagedError as error:
-                    logger.warning("%s is damaged (%s): looking for an older one", prefix, error)
+                    logger.warning("%s is damaged (%s): trying an older one", prefix, error)
                     reasons.append(f"{prefix.name}: {error}")
         if reasons:
             raise CheckpointError(f"{self.model_dir}: every checkpoint is damaged: {'; '.join(reasons)}")
         return None
 
     def restore(self, prefix: str, entries: Sequence[SavedTensor]) -> RestoreReport:
-        """Restores every entry by its name, EasyRec's checkpoints alike; see `restore_exactly`."""
+        """Restores every entry by its name, also from EasyRec's checkpoints; see `restore_exactly`."""
         return restore_exactly(prefix, entries)
 
     def extra(self, prefix: str) -> dict[str, Any]:
-        """What was kept with a checkpoint; empty for one of EasyRec.
+        """The values saved with a checkpoint; empty for EasyRec's.
 
         Raises:
             CheckpointError: The manifest is damaged.
@@ -359,7 +359,7 @@ class Store:
         extra: Mapping[str, Any],
         parts: Sequence[str],
     ) -> None:
-        """Writes all files of a checkpoint beside its place, and waits for the disk."""
+        """Writes all files of a checkpoint to a staging folder, and waits for the disk."""
         names = sorted(tensors)
         target = f"{prefix}.rest" if parts else str(prefix)
         with tf.device("/CPU:0"):
@@ -385,7 +385,7 @@ class Store:
         files.sync_directory(prefix.parent)
 
     def _publish(self, staged: Path, step: int) -> None:
-        """Puts a staged checkpoint into its place, another one of that step out of it."""
+        """Publishes a staged checkpoint, replacing another one of that step."""
         target = self._prefix(step)
         if manifest.index_path(target).exists():
             if self._same(staged, target) and self._commit.renames:
@@ -408,7 +408,7 @@ class Store:
                     path.unlink(missing_ok=True)
 
     def _same(self, staged: Path, target: Path) -> bool:
-        """Whether the tensors on the disk are those just staged, as after a resume."""
+        """Whether the tensors on disk equal those just staged, as after a resume."""
         try:
             new, old = manifest.read(staged), manifest.read(target)
         except CheckpointError:
@@ -416,7 +416,7 @@ class Store:
         return bool(new and old and new["files"] == old["files"]) and self._damage(target) is None
 
     def _set_aside(self, step: int) -> None:
-        """Keeps a whole checkpoint of `step` until the one that replaces it is whole."""
+        """Keeps a complete checkpoint of `step` until its replacement is complete."""
         aside = self._aside(step)
         if aside.exists():
             files.remove_tree(aside)
@@ -425,7 +425,7 @@ class Store:
         files.sync_directory(self.model_dir)
 
     def _copy(self, step: int, folder: Path) -> None:
-        """Copies a checkpoint, its index last."""
+        """Copies a checkpoint; its index comes last."""
         target = self._prefix(step)
         *data, index = manifest.tensor_files(target)
         kept = [p for p in (manifest.manifest_path(target), manifest.marker_path(target)) if p.exists()]
@@ -445,7 +445,7 @@ class Store:
         self._intact[str(prefix)] = _signature(prefix)
 
     def _kept(self, step: int) -> list[int]:
-        """The steps to stay: `step`, the newest before it, and any after it."""
+        """The steps to keep: `step`, the newest before it, and any after it."""
         return self._staying(self._here(), step, self.keep_max)
 
     @staticmethod
@@ -465,7 +465,7 @@ class Store:
         return "\n".join(paths) + "\n"
 
     def _rotate(self, step: int, kept: Sequence[int]) -> None:
-        """Removes older checkpoints, each index first, and pieces that no index belongs to."""
+        """Removes older checkpoints, each index first, and files without an index."""
         for old in set(self._here()) - set(kept):
             self._commit.withdraw(self._prefix(old))
         for old in self._replaced():
@@ -479,7 +479,7 @@ class Store:
                     os.unlink(self.model_dir / name)
 
     def _sweep(self) -> None:
-        """Removes what saves left behind whose process is gone."""
+        """Removes files left by saves of processes that have ended."""
         host = socket.gethostname()
         for path in self.model_dir.glob(".tmp-*"):
             owner, _, pid = path.name.rpartition("-")
@@ -496,7 +496,7 @@ class Store:
 
 
 def _signature(prefix: Path) -> tuple:
-    """Changes whenever a file of the checkpoint does."""
+    """A value that changes whenever a file of the checkpoint changes."""
     stats = []
     described = (manifest.manifest_path(prefix), manifest.marker_path(prefix))
     for path in (*manifest.tensor_files(prefix), *described):

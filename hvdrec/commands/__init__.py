@@ -1,1 +1,1 @@
-"""What each entry point does."""
+"""The implementation of each entry point."""

@@ -1,4 +1,4 @@
-"""Pictures of a backbone's blocks: for Graphviz, and drawn as SVG."""
+"""Drawings of a backbone's blocks: for Graphviz, or as SVG."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _LINE, _PAD, _GAP_X, _GAP_Y, _CHARACTER = 16, 8, 24, 48, 7
 
 @dataclasses.dataclass(frozen=True)
 class BlockGraph:
-    """Blocks and what flows between them.
+    """Blocks and the edges between them.
 
     Attributes:
         nodes: The lines of each block's label, by its id.
-        edges: From, to.
+        edges: Pairs (from, to).
     """
 
     nodes: Mapping[str, tuple[str, ...]]
@@ -27,7 +27,7 @@ class BlockGraph:
 
     @staticmethod
     def of(graph: Graph, described: Described) -> BlockGraph:
-        """The blocks of a graph with the shapes of what they give."""
+        """The blocks of a graph with their output shapes."""
         nodes: dict[str, tuple[str, ...]] = {}
         edges: dict[tuple[str, str], None] = {}
         for package in (graph.main, *graph.packages.values()):
@@ -59,7 +59,7 @@ def _quoted(text: str) -> str:
 
 
 def svg(graph: BlockGraph) -> str:
-    """The graph drawn: each block below all that it needs."""
+    """The graph as SVG, with each block below everything it depends on."""
     depth = _depths(graph)
     layers: dict[int, list[str]] = {}
     for name in graph.nodes:
@@ -98,7 +98,7 @@ def svg(graph: BlockGraph) -> str:
 
 
 def _depths(graph: BlockGraph) -> dict[str, int]:
-    """How many blocks are above each one on the longest way."""
+    """The number of blocks above each one on the longest path."""
     depth = dict.fromkeys(graph.nodes, 0)
     for _ in graph.nodes:
         for one, other in graph.edges:
@@ -128,7 +128,7 @@ def _ends(graph: Graph, package: Package) -> list[str]:
 
 
 def _sources(graph: Graph, package: Package, block: Block) -> Iterator[str]:
-    """The ids of the blocks that a block gets its inputs from."""
+    """The ids of the blocks that provide a block's inputs."""
     if block.group is not None:
         return
     for one in block.config.inputs:
@@ -143,7 +143,7 @@ def _sources(graph: Graph, package: Package, block: Block) -> Iterator[str]:
 
 
 def _givers(graph: Graph, package: Package) -> Iterator[str]:
-    """The ids of the blocks that are given to a package as its input."""
+    """The ids of the blocks that are passed to a package as its input."""
     for user in (graph.main, *graph.packages.values()):
         for block in user.blocks.values():
             for one in block.config.inputs:

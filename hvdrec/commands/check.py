@@ -1,4 +1,4 @@
-"""`hvdrec.train --check_mode`: is the config right, and can every row be used?"""
+"""`hvdrec.train --check_mode`: checks the config, and that every row can be used."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from hvdrec.trainer.run.skipped_rows import report_skipped_rows
 
 
 def check(config: Config, flags: Any) -> None:
-    """Reads all rows of training and evaluation once, as training would; nothing is written.
+    """Reads all training and evaluation rows once, as training would; nothing is written.
 
-    The config has been checked already.
+    The config has already been checked.
 
     Raises:
-        DataError: A row can't be used; the text names file, row and column.
+        DataError: A row can't be used; the message names file, row and column.
     """
     group = join_group()
     log.set_up(group.rank, flags.verbose, config.warnings)

@@ -26,16 +26,16 @@ from hvdrec.models.registry import build_model
 
 
 def describe(config: Config, flags: Any) -> None:
-    """Prints what a config makes, and writes the graph of its blocks.
+    """Prints the model of a config, and writes the graph of its blocks.
 
-    The tables aren't made, however large they are.
+    The tables are not allocated, so their size doesn't matter.
 
     Args:
-        config: Checked.
+        config: A checked config.
         flags: `DescribeFlags`.
 
     Raises:
-        ConfigError: Something in it doesn't fit, or a picture is asked for and there are no blocks.
+        ConfigError: Parts of the config don't fit, or a drawing is requested and there are no blocks.
     """
     for warning in config.warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -80,7 +80,7 @@ def _tables(plan: FeaturePlan) -> Iterator[tuple[str, ...]]:
 
 
 def _layers(blocks: Described | None, store: VariableStore) -> Iterator[tuple[str, ...]]:
-    """The blocks with their shapes, then all weights that are no block's."""
+    """The blocks with their shapes, then all weights outside blocks."""
     left = {name: tuple(variable.shape) for name, variable in store.variables_by_name.items()}
     seen: set[tuple[str, str]] = set()
     for called in blocks.layers if blocks else ():

@@ -1,4 +1,4 @@
-"""`hvdrec.eval`: a checkpoint on evaluation data."""
+"""`hvdrec.eval`: evaluates a checkpoint."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from hvdrec.trainer.watch.evaluator import Evaluator, write_result
 def evaluate(config: Config, flags: Any) -> None:
     """Evaluates a checkpoint on all ranks and writes the result as EasyRec does.
 
-    The result goes to `--eval_result_path` below model_dir, to TensorBoard events in
+    The result is written to `--eval_result_path` in model_dir, to TensorBoard events in
     ``model_dir/eval`` and to standard output.
     """
     group = join_group()

@@ -1,4 +1,4 @@
-"""`hvdrec.export`: a checkpoint as a SavedModel."""
+"""`hvdrec.export`: exports a checkpoint as a SavedModel."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from hvdrec.trainer.run.threads import set_threads
 def export(config: Config, flags: Any) -> None:
     """Exports a checkpoint into ``export_dir/<seconds since 1970>``.
 
-    Of several ranks only rank 0 does anything.
+    With several ranks, only rank 0 exports.
     """
     group = join_group()
     log.set_up(group.rank, flags.verbose, config.warnings)
@@ -51,7 +51,7 @@ def export(config: Config, flags: Any) -> None:
 def _export(
     config: Config, group: ReplicaGroup, flags: Any, here: RunFolder, checkpoint: str | None
 ) -> tuple[str, int]:
-    """Exports; gives where and which step."""
+    """Exports, and returns the folder and the step."""
     assets = model_assets(config.proto)
     folder = storage.local(flags.export_dir)
     done = storage.join(folder, flags.export_done_file) if flags.export_done_file else ""
@@ -85,7 +85,7 @@ def _export(
 
 
 def _modules(job: Job, towers: bool) -> Iterator[tuple[ServingModule, str]]:
-    """What is exported, with its folder in the export's: each tower if asked for, the whole model last."""
+    """The parts to export, each with its subfolder: the towers if requested, then the whole model."""
     for side in ("user", "item") if towers else ():
         yield ServingModule(job.proto, job.recommender, side), f"{side}_tower"
     yield ServingModule(job.proto, job.recommender), ""

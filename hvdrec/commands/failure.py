@@ -1,4 +1,4 @@
-"""When one rank fails, the others say why before they stop."""
+"""When one rank fails, the others report the reason before they stop."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ _FILE = os.path.join("logs", "failure.json")
 
 
 def clear(model_dir: str) -> None:
-    """Forgets the failure of an earlier run."""
+    """Removes the record of an earlier run's failure."""
     with contextlib.suppress(OSError):
         os.remove(os.path.join(model_dir, _FILE))
 
 
 def record(model_dir: str, rank: int, message: str, exit_code: int | None = None) -> None:
-    """Leaves why a rank failed, unless another failed before it.
+    """Records why a rank failed, unless another rank failed before it.
 
     Args:
-        model_dir: Where.
-        rank: Which.
-        message: Why.
-        exit_code: The code it ends with; None if it is lost, so that starting it again may help.
+        model_dir: The run's model_dir.
+        rank: The rank that failed.
+        message: The error.
+        exit_code: The rank's exit code; None if the rank was lost, so that a restart may help.
     """
     path = os.path.join(model_dir, _FILE)
     with contextlib.suppress(OSError):
@@ -41,13 +41,13 @@ def record(model_dir: str, rank: int, message: str, exit_code: int | None = None
 
 
 def stop_all(group: ReplicaGroup, model_dir: str, error: BaseException) -> None:
-    """Leaves the group because of `error`, so that no rank waits for this one for ever.
+    """Leaves the group because of `error`, so that no rank waits for this one forever.
 
-    The first rank to fail leaves its message in ``model_dir/logs/failure.json``; a rank whose
-    collective broke because of it raises that message instead of Horovod's.
+    The first rank that fails writes its message to ``model_dir/logs/failure.json``; a rank that fails in a
+    collective because of it raises that message instead of Horovod's.
 
     Raises:
-        PeerError: `error` is only the echo of another rank's failure.
+        PeerError: `error` is only a consequence of another rank's failure.
     """
     if group.size == 1:
         return
@@ -72,15 +72,16 @@ def stop_all(group: ReplicaGroup, model_dir: str, error: BaseException) -> None:
             time.sleep(0.1)
     keeper.tell(keeper.LOST)
     raise PeerError(
-        "another rank is gone (killed, out of memory, its host is lost, or it has said why itself); the run "
-        f"can go on from its last checkpoint (--continue_train); Horovod says: {words(error)}"
+        "another rank is gone (it was killed, ran out of memory, lost its host, or reported an "
+        "error itself); continue from the last checkpoint with --continue_train; "
+        f"Horovod's error: {words(error)}"
     ) from error
 
 
 def _is_echo(error: BaseException) -> bool:
     """Whether Horovod failed only because another rank left.
 
-    Its operations end in UnknownError then, with the words of whatever carries the messages.
+    Its operations then raise UnknownError, with a text from the transport (MPI, Gloo or NCCL).
     """
     return (
         "HorovodInternalError" in type(error).__name__

@@ -1,4 +1,4 @@
-"""`hvdrec.feature_selection`: which features a model with variational dropout has kept."""
+"""`hvdrec.feature_selection`: selects the features that a model with variational dropout has kept."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from hvdrec.errors import CheckpointError, ConfigError
 from hvdrec.features import build_plan
 from hvdrec.layers.variational_dropout import variable_name
 
-#: Height of a bar in the picture, and the width of one of rate 1.
+#: The height of a bar in the drawing, and the width of a bar for rate 1.
 _BAR, _WHOLE, _NAMES = 18, 500, 300
 
 
 def select(config: Config, flags: FeatureSelectionFlags) -> None:
-    """Writes the features' rates, and the config without those that were dropped most.
+    """Writes the features' dropout rates, and the config without the features dropped most.
 
-    Into `--output_dir` go ``feature_dropout_ratio_<group>.csv`` with the mean rate of each feature, the least
-    first, with `--visualize` a picture of it as ``feature_dropout_pic_<group>.svg``, and the config, and
-    `--fg_path`'s file, without features that are beyond the `--topk` of a group. Keys and histories of
-    attention stay.
+    `--output_dir` receives ``feature_dropout_ratio_<group>.csv`` with the mean rate of each feature in
+    increasing order, with `--visualize` a drawing of it in ``feature_dropout_pic_<group>.svg``, and the
+    config and `--fg_path`'s file without the features beyond the `--topk` of a group. Keys and histories of
+    attention are kept.
 
     Args:
-        config: That of the run.
-        flags: What is wanted.
+        config: The config of the run.
+        flags: The command's flags.
 
     Raises:
-        CheckpointError: There is no checkpoint, or it has no rates.
-        ConfigError: The config doesn't fit together, or a file can't be read or written.
+        CheckpointError: There is no checkpoint, or it contains no rates.
+        ConfigError: The config is inconsistent, or a file can't be read or written.
     """
     rates = dropout_rates(config, flags.checkpoint_path)
     dropped = {name for group in rates.values() for name in list(group)[flags.topk :]}
@@ -58,18 +58,18 @@ def select(config: Config, flags: FeatureSelectionFlags) -> None:
             _write(flags.output_dir, os.path.basename(flags.fg_path), _fg_without(flags.fg_path, dropped))
     except OSError as error:
         raise ConfigError(f"--output_dir: {flags.output_dir} can't be written: {error.strerror}") from error
-    print(f"{len(dropped)} features left out, written to {flags.output_dir}", flush=True)
+    print(f"{len(dropped)} features removed, written to {flags.output_dir}", flush=True)
 
 
 def dropout_rates(config: Config, checkpoint: str | None) -> dict[str, dict[str, float]]:
-    """The mean dropout rate of each feature, the least first, by feature group.
+    """The mean dropout rate of each feature, in increasing order, by feature group.
 
     Args:
-        config: That of the run.
-        checkpoint: A prefix; None for the newest of model_dir.
+        config: The config of the run.
+        checkpoint: A prefix; None for the newest checkpoint in model_dir.
 
     Raises:
-        CheckpointError: There is none, or its rates aren't those of the config's groups.
+        CheckpointError: There is no checkpoint, or its rates don't match the config's groups.
     """
     prefix = storage.local(checkpoint) if checkpoint else Store(config.proto.model_dir).latest()
     if prefix is None:
@@ -84,7 +84,7 @@ def dropout_rates(config: Config, checkpoint: str | None) -> dict[str, dict[str,
             continue
         name, count = variable_name(group.name), sum(widths.values()) if by_column else len(widths)
         if name not in reader or reader.shapes[name] != (count,):
-            has = f"has the shape {reader.shapes[name]}" if name in reader else "isn't there"
+            has = f"has the shape {reader.shapes[name]}" if name in reader else "is missing"
             raise CheckpointError(
                 f"{prefix}: {name} {has}, but the config's group {group.name!r} needs ({count},)"
             )
@@ -133,7 +133,7 @@ def _table(rates: Mapping[str, float]) -> str:
 
 
 def _picture(group: str, rates: Mapping[str, float]) -> str:
-    """A bar for each feature, the least rate at the top."""
+    """One bar per feature, with the lowest rate at the top."""
     height = _BAR * (len(rates) + 2)
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_NAMES + _WHOLE + 80}" height="{height}" '

@@ -1,4 +1,4 @@
-"""How every entry point ends: what it prints and which exit code it gives."""
+"""Runs an entry point: error output and exit codes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 from hvdrec.errors import ConfigError, StoppedError, UserError, words
 from hvdrec.parallel.environment import launched_rank
 
-# TensorFlow's own start-up lines say nothing a user can act on.
+# TensorFlow's start-up messages contain nothing that a user can act on.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 _LONGEST_LINE = 2000
-#: How long other ranks leave it to rank 0 to tell of a mistake that every rank finds.
+#: How long other ranks wait for rank 0 to report an error that every rank finds.
 _RANK_0_SECONDS = 5.0
 
 
@@ -27,25 +27,25 @@ def main(
     """Runs an entry point.
 
     Args:
-        parse: Flags from arguments; has a `verbose` attribute.
-        run: The work; may give an exit code.
-        arguments: What the user typed.
+        parse: Parses arguments into flags with a `verbose` attribute.
+        run: Does the work; may return an exit code.
+        arguments: The command line.
 
     Returns:
-        0 when all went well, 2 after a mistake of the user's, 143 (SIGTERM) or 130 (SIGINT) when
-        a signal stopped the run and it has saved, 1 after any other failure.
+        0 on success, 2 after a user error, 143 (SIGTERM) or 130 (SIGINT) if a signal stopped the run and it
+        has saved, 1 after any other failure.
     """
     verbose = "--verbose" in arguments
     try:
         return run(parse(arguments)) or 0
     except StoppedError as stopped:
-        # The ranks stop together.
+        # All ranks stop together.
         if not stopped.told and launched_rank() == 0:
             print(f"hvdrec: {stopped}", file=sys.stderr, flush=True)
         return stopped.exit_code
     except UserError as error:
         if isinstance(error, ConfigError) and launched_rank() > 0:
-            # Launchers end all ranks when one fails: mostly this one doesn't get to speak.
+            # Launchers end all ranks when one fails, so this rank usually can't report anything.
             time.sleep(_RANK_0_SECONDS)
         return _fail(error, error.exit_code, verbose)
     except KeyboardInterrupt:
@@ -70,6 +70,6 @@ def _fail(error: Exception, code: int, verbose: bool, message: str | None = None
 
 
 def _printable(line: str) -> str:
-    """A line without what a terminal would obey, and not longer than one can read."""
+    """A line without terminal control characters, cut to a readable length."""
     shown = line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]}..."
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)

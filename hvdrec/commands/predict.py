@@ -1,4 +1,4 @@
-"""`hvdrec.predict`: predictions for the rows of files."""
+"""`hvdrec.predict`: predicts for the rows of files."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from hvdrec.trainer.run.threads import set_threads
 
 
 def predict(config: Config, flags: Any) -> None:
-    """Writes one line for each input row: predictions, then the columns to keep.
+    """Writes one line per input row: predictions, then the copied columns.
 
-    Every rank writes its own part when there are several. Rows keep the file's order within a
-    part; whole batches of `--batch_size` rows are dealt to the ranks in turn.
+    With several ranks, each writes its own part. Rows keep the file's order within a part; whole batches of
+    `--batch_size` rows are distributed to the ranks round-robin.
     """
     group = join_group()
     log.set_up(group.rank, flags.verbose, config.warnings)

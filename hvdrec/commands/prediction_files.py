@@ -1,4 +1,4 @@
-"""The files `hvdrec.predict` writes: CSV or JSON lines, one line for each row of the input."""
+"""The output files of `hvdrec.predict`: CSV or JSON lines, one line per input row."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _ALL = "ALL_COLUMNS"
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """What a line has.
+    """The contents of a line.
 
     Attributes:
-        output_cols: Predictions, with commas between, maybe with EasyRec's types ("probs double").
-        reserved_cols: Columns of the input to copy, with commas between.
+        output_cols: Comma-separated predictions, optionally with EasyRec's types ("probs double").
+        reserved_cols: Comma-separated input columns to copy.
         output_format: csv or jsonl.
-        separator: Between the columns of a CSV line.
-        declared: The config's columns in their order; others follow.
+        separator: The separator of columns in a CSV line.
+        declared: The config's columns in order; other columns follow.
     """
 
     output_cols: str
@@ -43,14 +43,14 @@ class Layout:
 
     @property
     def keeps_columns(self) -> bool:
-        """Whether columns of the input are wanted; JSON lines have them only if they're named."""
+        """Whether to copy input columns; JSON lines contain them only if they are named."""
         return bool(self.reserved_cols) and not (self.output_format == "jsonl" and self.reserved_cols == _ALL)
 
     def outputs(self, predictions: dict[str, np.ndarray]) -> list[str]:
         """The predictions to write.
 
         Raises:
-            ConfigError: One of them isn't there.
+            ConfigError: The model has no such prediction.
         """
         if not self.output_cols or self.output_cols == _ALL:
             return list(predictions)
@@ -90,8 +90,8 @@ def output_path(path: str, output_format: str, rank: int, size: int, folder: boo
         path: `--output_path`.
         output_format: csv or jsonl.
         rank: This rank.
-        size: Number of ranks; several always write parts.
-        folder: Whether a path that looks like no file is a folder.
+        size: Number of ranks; several ranks always write parts.
+        folder: Whether a path without a file extension is a folder.
     """
     folder = folder and not os.path.splitext(path)[1]
     if folder or size > 1 or path.endswith("/") or storage.is_folder(path):
@@ -100,14 +100,14 @@ def output_path(path: str, output_format: str, rank: int, size: int, folder: boo
 
 
 def write(path: str, batches: Iterable[PackedBatch], predictor: Predictor, layout: Layout) -> int:
-    """Predicts and writes this rank's rows; the file appears only when it is whole.
+    """Predicts and writes this rank's rows; the file appears only when it is complete.
 
     Returns:
         The number of rows.
 
     Raises:
         UserError: The file can't be written.
-        StorageError: The store doesn't take it.
+        StorageError: The store refused the file.
     """
     if storage.is_remote(path):
         with tempfile.TemporaryDirectory(prefix="hvdrec-predict-") as folder:
@@ -149,7 +149,7 @@ def _write_rows(file: IO[bytes], batches: Iterable[PackedBatch], predictor: Pred
 
 
 def _column(values: np.ndarray) -> pa.Array:
-    """Predictions as an Arrow column, several values a row as lists."""
+    """Predictions as an Arrow column; several values per row become lists."""
     if values.ndim == 1:
         return pa.array(values)
     flat = pa.array(values.reshape(-1))
@@ -164,7 +164,7 @@ def _json_lines(columns: Mapping[str, pa.Array]) -> bytes:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON can have it."""
+    """A value converted for JSON."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, list):
@@ -173,7 +173,7 @@ def _plain(value: Any) -> Any:
 
 
 def _csv_lines(columns: Mapping[str, pa.Array], layout: Layout) -> bytes:
-    """Lines of CSV; bytes of the input stay as they are."""
+    """CSV lines; bytes of the input are copied unchanged."""
     separator = layout.separator.encode()
     cells = [_quoted(_texts(column), separator) for column in columns.values()]
     lines = pc.binary_join_element_wise(*cells, pa.scalar(separator, pa.binary())).to_pylist()
@@ -181,7 +181,7 @@ def _csv_lines(columns: Mapping[str, pa.Array], layout: Layout) -> bytes:
 
 
 def _texts(column: pa.Array) -> pa.Array:
-    """A column's values as text, in as many digits as tell them apart; nothing for a null."""
+    """A column's values as text, with enough digits to be exact; empty for null."""
     if pa.types.is_list(column.type):
         parts = pa.ListArray.from_arrays(column.offsets, _texts(column.values))
         column = pc.binary_join(parts, pa.scalar(b",", pa.binary()))
@@ -191,7 +191,7 @@ def _texts(column: pa.Array) -> pa.Array:
 
 
 def _quoted(texts: pa.Array, separator: bytes) -> pa.Array:
-    """Quotes the cells that would fall apart otherwise."""
+    """Quotes cells that contain separators, quotes or newlines."""
     apart = pc.or_(
         pc.match_substring(texts, separator),
         pc.or_(pc.match_substring(texts, b"\n"), pc.match_substring(texts, b"\r")),

@@ -1,4 +1,4 @@
-"""What `hvdrec.predict` predicts with: a checkpoint or an exported model."""
+"""Predictors of `hvdrec.predict`: a checkpoint or an exported model."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ class Predictor(abc.ABC):
     """Predicts for blocks of rows.
 
     Attributes:
-        fields: The columns it reads.
+        fields: The columns that it reads.
     """
 
     fields: Sequence[FieldLike]
 
     def share(self) -> None:  # noqa: B027
-        """Gives every rank what rank 0 has read (collective)."""
+        """Shares what rank 0 has read with every rank (collective)."""
 
     def end(self) -> None:  # noqa: B027
         """Called once all of this rank's batches are predicted, or can't be (collective)."""
 
     @abc.abstractmethod
     def pack(self, block: RowBlock) -> PackedBatch:
-        """Makes a block ready, in a thread of its own; the batch keeps the columns as read."""
+        """Prepares a block, in a separate thread; the batch keeps the columns as read."""
 
     @abc.abstractmethod
     def predict(self, batch: PackedBatch) -> dict[str, np.ndarray]:
@@ -53,12 +53,12 @@ class Predictor(abc.ABC):
 
 
 class FromCheckpoint(Predictor):
-    """The model of a config with the weights of a checkpoint."""
+    """The model of a config, with the weights of a checkpoint."""
 
     def __init__(
         self, config: Config, group: ReplicaGroup, folder: RunFolder, checkpoint: str | None
     ) -> None:
-        """Restores it; see `restore`."""
+        """Restores the checkpoint; see `restore`."""
         self._job, _ = restore(config, group, checkpoint, folder)
         plan = self._job.plan.for_prediction()
         self.fields = plan.fields
@@ -68,11 +68,11 @@ class FromCheckpoint(Predictor):
         self._turns = Turns(group if meets else None, evaluator.predict, feed.empty)
 
     def share(self) -> None:
-        """The weights: only rank 0 needs to see the checkpoint."""
+        """Shares the weights: only rank 0 needs access to the checkpoint."""
         share(self._job)
 
     def pack(self, block: RowBlock) -> PackedBatch:
-        """Packs it as for evaluation, labels left out."""
+        """Packs a block as for evaluation, without labels."""
         return self._packer.pack_block(block, keep_raw=True)
 
     def predict(self, batch: PackedBatch) -> dict[str, np.ndarray]:
@@ -88,11 +88,11 @@ class FromSavedModel(Predictor):
     """An exported model."""
 
     def __init__(self, proto: Any, folder: str) -> None:
-        """Loads it.
+        """Loads the model.
 
         Args:
             proto: The config it was exported with.
-            folder: It, or the folder with its versions.
+            folder: The model's folder, or the folder with its versions.
         """
         version = newest_version(folder)
         if is_remote(version):
@@ -102,20 +102,20 @@ class FromSavedModel(Predictor):
         else:
             self._model = LoadedModel(version, proto)
         self.fields = self._model.inputs
-        # Rows are good or bad by the rules of training, whoever made the model.
+        # Rows are checked by the rules of training, no matter who exported the model.
         plan = build_plan(proto).for_prediction()
         there = {field.name for field in self.fields}
         checks = there.issuperset(field.name for field in plan.fields)
         self._packer = Packer(plan, proto.data_config.ignore_error) if checks else None
 
     def pack(self, block: RowBlock) -> PackedBatch:
-        """Looks through the cells, and passes the good rows' columns on as they are."""
+        """Checks the cells, and returns the columns of valid rows unchanged."""
         if self._packer is not None:
             return dataclasses.replace(self._packer.pack_block(block, keep_raw=True), arrays={})
         return PackedBatch(block.columns.num_rows, {}, block.position, raw=block.columns, locate=block.locate)
 
     def predict(self, batch: PackedBatch) -> dict[str, np.ndarray]:
-        """What the model's signature gives."""
+        """The outputs of the model's signature."""
         if batch.raw is None or batch.locate is None:
             raise UserError("the rows' columns were not kept")
         return self._model.predict(batch.raw, batch.locate)

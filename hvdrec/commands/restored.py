@@ -30,7 +30,7 @@ def restore(
     folder: RunFolder | None = None,
     placement: Placement | None = None,
 ) -> tuple[Job, int]:
-    """Builds the model of `config` and restores its weights on rank 0; `share` gives them to all.
+    """Builds the model of `config` and restores its weights on rank 0; `share` copies them to all ranks.
 
     Args:
         config: Whose model.
@@ -43,7 +43,7 @@ def restore(
         The job, and the checkpoint's step (0 on other ranks).
 
     Raises:
-        CheckpointError: There is no such checkpoint, or it doesn't fit the model.
+        CheckpointError: The checkpoint doesn't exist, or doesn't fit the model.
     """
     job = Job(config, group, folder, placement)
     if group.rank != 0:
@@ -76,8 +76,8 @@ def share(job: Job) -> None:
 
 
 def _averaged(entries: list[SavedTensor], prefix: str) -> list[SavedTensor]:
-    """The same entries under the names of their moving averages, where the checkpoint has these."""
+    """The same entries under the names of their moving averages, if the checkpoint has these."""
     reader = Reader(prefix)
     names = {e.name: f"{e.name}/{AVERAGE}" for e in entries}
-    logger.info("taking the moving averages of the weights")
+    logger.info("using the moving averages of the weights")
     return [dataclasses.replace(e, name=names[e.name]) if names[e.name] in reader else e for e in entries]

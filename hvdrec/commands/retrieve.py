@@ -1,4 +1,4 @@
-"""`hvdrec.retrieve`: embeds users and items, searches exactly, and says how well that does."""
+"""`hvdrec.retrieve`: embeds users and items, searches exactly, and reports the quality."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from hvdrec.trainer.step.feed import Feed, FeedCall, call_spec
 
 
 def retrieve(config: Config, flags: Any) -> dict[str, float]:
-    """Prints how often the nearest items are those that users chose, and writes the nearest.
+    """Prints how often users chose their nearest items, and writes the nearest items.
 
     Args:
-        config: Of a matching model.
+        config: The config of a matching model.
         flags: See `hvdrec.config.flags.retrieve.RetrieveFlags`.
 
     Returns:
-        The measures by name.
+        The metrics by name.
     """
     log.set_up(0, flags.verbose, config.warnings)
     set_threads(config.proto.train_config, 1)
@@ -72,7 +72,7 @@ def _lines(users: list[str], items: list[str], places: np.ndarray, scores: np.nd
 
 
 class _Tower:
-    """One side of the model on packed rows of it."""
+    """One tower of the model, applied to packed rows."""
 
     def __init__(self, proto: Any, recommender: Recommender, side: str) -> None:
         self.plan = tower_plan(proto, side)
@@ -84,7 +84,7 @@ class _Tower:
             outputs = recommender.tower(side, self.plan, batch)
             if vectors in outputs:
                 return outputs[vectors]
-            # What a user has no interest for counts as the first one, not as a vector of zeros.
+            # Missing interests of a user are replaced by the first one, not by a vector of zeros.
             interests, counts = outputs["user_interests"], outputs["user_emb_num"]
             inside = tf.sequence_mask(counts, tf.shape(interests)[1])[:, :, tf.newaxis]
             return tf.where(inside, interests, interests[:, :1])
@@ -98,12 +98,12 @@ class _Tower:
 
 @dataclasses.dataclass(frozen=True)
 class _Items:
-    """What is searched.
+    """The items to search.
 
     Attributes:
-        ids: As text, each once.
+        ids: Unique ids, as text.
         vectors: float32 [I, D].
-        place: Their places by id.
+        place: The index of each item, by id.
     """
 
     ids: list[str]
@@ -138,7 +138,7 @@ class _Items:
 
     @classmethod
     def of_rows(cls, proto: Any, recommender: Recommender, flags: Any) -> _Items:
-        """The items of rows, each by its first row."""
+        """The items in rows; each is taken from its first row."""
         tower = _Tower(proto, recommender, "item")
         ids: list[str] = []
         place: dict[str, int] = {}
@@ -159,12 +159,12 @@ class _Items:
 
 @dataclasses.dataclass(frozen=True)
 class _Users:
-    """Who is searched for.
+    """The users to search for.
 
     Attributes:
-        ids: As text; the number of the row where rows are users.
+        ids: Ids as text; the row number if each row is a user.
         vectors: float32 [U, D] or [U, K, D].
-        chosen: Places of the items that each chose; numbers below 0 for those that aren't searched.
+        chosen: The indices of the items that each user chose; below 0 for items outside the search.
     """
 
     ids: list[str]
@@ -173,7 +173,7 @@ class _Users:
 
     @classmethod
     def read(cls, proto: Any, recommender: Recommender, flags: Any, place: dict[str, int]) -> _Users:
-        """Rows with a label above 0; a user of several rows is as the first says, and chose all items."""
+        """Users of rows with a label above 0; a repeated user has the first row's features and all items."""
         tower = _Tower(proto, recommender, "user")
         list_wise = recommender.heads[0].config.kind != "logit"
         label = recommender.heads[0].config.label
@@ -205,7 +205,7 @@ class _Users:
 def _rows(
     proto: Any, plan: FeaturePlan, path: str, flag: str, extra: tuple[str, ...]
 ) -> Iterator[tuple[PackedBatch, list[list[str]]]]:
-    """Packed batches of a tower with some columns as text."""
+    """Packed batches for a tower, with some columns as text."""
     packer = Packer(plan, proto.data_config.ignore_error)
     have = {field.name for field in plan.fields}
     more = [Field(name, "STRING", "") for name in dict.fromkeys(extra) if name not in have]

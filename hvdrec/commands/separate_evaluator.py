@@ -36,19 +36,19 @@ def follow(
     """Evaluates checkpoints as they appear, until training has ended and the last one is evaluated.
 
     Args:
-        config: Of the run that the other processes train.
-        group: This process alone.
-        signals: Which signal has asked to stop.
+        config: The config of the run that the other processes train.
+        group: The group of this process only.
+        signals: The signals that were received.
         since: `time_of` the model_dir before any process of this run began to train.
         metric_file: `--hpo_metric_save_path`.
-        alone: Whether training has ended for whatever reason.
+        alone: Returns whether training has ended for any reason.
 
     Returns:
-        The last checkpoint's result.
+        The result of the last checkpoint.
 
     Raises:
-        StoppedError: A signal came.
-        CheckpointError: A checkpoint that is still there can't be read.
+        StoppedError: A signal was received.
+        CheckpointError: A checkpoint that still exists can't be read.
     """
     with open_run_folder(config, group) as folder:
         folder.pull()
@@ -78,13 +78,15 @@ def _follow(
     seen = -1
     try:
         while True:
-            # Looked at before the checkpoints: what is written before the mark is seen after it.
+            # Check this before listing checkpoints: whatever was written before the end mark is then found.
             done = is_done(config.proto.model_dir, since) or alone()
             new = [s for s in job.store.steps() if s > seen]
             if not new and done:
                 return result
             if signals.received:
-                raise StoppedError("stopped; the run's checkpoints are for hvdrec.eval", signals.received)
+                raise StoppedError(
+                    "stopped; evaluate the run's checkpoints with hvdrec.eval", signals.received
+                )
             if not new:
                 time.sleep(pause)
                 continue
@@ -94,7 +96,7 @@ def _follow(
             except CheckpointError:
                 if job.store.has(seen):
                     raise
-                continue  # Rotated away: training is faster than evaluation.
+                continue  # Removed by rotation: training is faster than evaluation.
             start = time.monotonic()
             result = job.evaluate(evaluator, pictures=pictures)
             log.evaluated(seen, time.monotonic() - start, result)
@@ -103,7 +105,7 @@ def _follow(
                 metrics.add(seen, result)
             write_result(os.path.join(folder.path, "eval_result.txt"), result, seen)
             folder.push("eval")
-            # EasyRec doesn't export the first values either.
+            # EasyRec doesn't export the initial values either.
             if job.exports is not None and seen > 0:
                 _export(job, seen, result)
     finally:

@@ -1,4 +1,4 @@
-"""A training run from its first line to its last."""
+"""A complete training run."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ from hvdrec.trainer.watch.profiling import log_devices
 
 
 def train(config: Config, flags: Any) -> None:
-    """Trains on the ranks this process was started with.
+    """Trains on the ranks that this process was started with.
 
-    `MirroredStrategy` with `num_gpus_per_worker: k`, started plainly, starts its own k ranks.
+    `MirroredStrategy` with `num_gpus_per_worker: k`, when started without a launcher, starts its own k ranks.
     """
     train_config = config.proto.train_config
     own_ranks = int(train_config.num_gpus_per_worker)
@@ -61,7 +61,7 @@ def train(config: Config, flags: Any) -> None:
         if separate:
             need_one_folder(model_dir, group)
         if not group.trains:
-            # It has nothing to save, and the others hold the launcher for themselves.
+            # This rank has nothing to save, and the other ranks hold off the launcher themselves.
             launcher_process.let_go()
             show(follow(config, group, signals, before, flags.hpo_metric_save_path))
             group.close()
@@ -82,14 +82,14 @@ def train(config: Config, flags: Any) -> None:
 
 
 def _peers(group: ReplicaGroup) -> dict[int, int]:
-    """The other processes of this machine, by number, with their ranks (collective, of all started)."""
+    """The other processes on this machine: process id -> rank (collective, over all started processes)."""
     own = (socket.gethostname(), os.getpid())
     started = group.gather_from_all(own)
     return {pid: rank for rank, (host, pid) in enumerate(started) if host == own[0] and pid != own[1]}
 
 
 def _leave(group: ReplicaGroup, signals: StopSignals, stopped: StoppedError) -> None:
-    """Leaves the group once no rank has anything left to write: the launcher may kill then (collective)."""
+    """Leaves the group when no rank has anything left to write; the launcher may kill then (collective)."""
     if group.rank == 0 and stopped.exit_code == 128 + signal.SIGTERM:
         stopped.told = signals.say(f"hvdrec: {stopped}")
     group.gather_objects(None)
@@ -98,7 +98,7 @@ def _leave(group: ReplicaGroup, signals: StopSignals, stopped: StoppedError) -> 
 
 @contextlib.contextmanager
 def locked(config: Config, group: ReplicaGroup, signals: StopSignals) -> Iterator[RunFolder]:
-    """Keeps other runs out of model_dir and gives its files; where one is in it, all ranks leave."""
+    """Locks model_dir and returns its files; if another run holds the lock, all ranks stop."""
     folder = RunFolder(config, group)
     lock = folder.lock()
 
@@ -113,7 +113,7 @@ def locked(config: Config, group: ReplicaGroup, signals: StopSignals) -> Iterato
 
     try:
         run_on_all_ranks(group, acquire)
-        # On every host: the hosts may have a model_dir each.
+        # On every host, because each host may have its own model_dir.
         run_on_all_ranks(group, begin)
     except Exception:
         lock.release()
@@ -132,7 +132,7 @@ def locked(config: Config, group: ReplicaGroup, signals: StopSignals) -> Iterato
 
 
 def run_job(flags: Any, signals: StopSignals, group: ReplicaGroup, make: Callable[[], Job]) -> None:
-    """Trains what `make` makes, evaluates, exports, and tells where things are (collective)."""
+    """Trains the job that `make` creates, evaluates, exports, and prints the output paths (collective)."""
     job = run_on_all_ranks(group, make)
     if group.rank == 0:
         log.logger.info(
@@ -155,7 +155,7 @@ def run_job(flags: Any, signals: StopSignals, group: ReplicaGroup, make: Callabl
     )
 
     def lost(rank: int) -> None:
-        record(job.folder.path, rank, "ended without a word (killed, or out of memory)")
+        record(job.folder.path, rank, "ended without a message (killed, or out of memory)")
 
     with signals.minding(lost):
         result = job.train(
@@ -191,7 +191,7 @@ def show(result: dict[str, float]) -> None:
 
 
 def _claim(job: Job) -> None:
-    """Rank 0 makes model_dir this run's: its config, and no mark that training has ended."""
+    """Rank 0 prepares model_dir for this run: writes the config and removes the end mark."""
     if job.group.rank == 0:
         clear_done(job.folder.model_dir)
         job.folder.claim(lambda: save(job.config, job.folder.path))

@@ -1,4 +1,4 @@
-"""A process of a parameter-server run, whatever its role, from its first line to its last."""
+"""A process of a parameter-server run, in any role."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ from hvdrec.trainer.servers.job import ServerJob
 
 
 def train_on_servers(config: Config, flags: Any) -> None:
-    """Plays this process's role of `TF_CONFIG` until training has ended.
+    """Runs this process's role in `TF_CONFIG` until training has ended.
 
     Raises:
-        ConfigError: `TF_CONFIG` is wrong, or the config asks for what parameter servers can't do.
-        TrainingError: A server was lost, or a number wasn't finite.
+        ConfigError: `TF_CONFIG` is invalid, or the config uses something that parameter servers don't
+            support.
+        TrainingError: A server was lost, or a number was not finite.
     """
     cluster = clusters.read()
     _refuse(config, flags)
@@ -49,7 +50,7 @@ def train_on_servers(config: Config, flags: Any) -> None:
     beside = len(cluster.on_this_host(WORKER, SERVER)) or 1
     if cluster.role in (WORKER, SERVER):
         serve(cluster, *threads(train_config, beside))
-        # TensorFlow's server has no end of its own: its threads would keep the process.
+        # TensorFlow's server can't be stopped: its threads would keep the process alive.
         _leave(0)
     elif cluster.role == EVALUATOR:
         set_threads(train_config, 1)
@@ -77,8 +78,8 @@ def _coordinate(config: Config, flags: Any, cluster: Cluster) -> None:
                 raise TrainingError(_gone(server)) from error
             if isinstance(error, tf.errors.UnavailableError | tf.errors.AbortedError):
                 raise TrainingError(
-                    "a worker was lost or came back at a moment that TensorFlow doesn't survive; "
-                    "start all processes again with --continue_train to go on from the last checkpoint"
+                    "a worker was lost or restarted at a moment from which TensorFlow can't recover; restart "
+                    "all processes with --continue_train to continue from the last checkpoint"
                 ) from error
             raise
         finally:
@@ -87,20 +88,20 @@ def _coordinate(config: Config, flags: Any, cluster: Cluster) -> None:
 
 def _gone(server: int) -> str:
     return (
-        f"ps {server} is gone, and the variables it held with it; start all processes again with "
-        "--continue_train to go on from the last checkpoint"
+        f"ps {server} is gone, and its variables are lost; restart all processes with "
+        "--continue_train to continue from the last checkpoint"
     )
 
 
 def _end(server: int) -> None:
-    """Ends the chief, which waits for something that doesn't come without a server."""
+    """Ends the chief, which would otherwise wait forever for the server."""
     print(f"hvdrec: error: {_gone(server)}", file=sys.stderr, flush=True)
     _leave(1)
 
 
 @contextlib.contextmanager
 def _leaving() -> Iterator[None]:
-    """Has the process end without TensorFlow's own end once all else is done, with the block's exit code."""
+    """Ends the process with the block's exit code, after all other cleanup, without TensorFlow's shutdown."""
     code = 1
     atexit.register(lambda: _leave(code))
     try:
@@ -112,7 +113,7 @@ def _leaving() -> Iterator[None]:
 
 
 def _leave(code: int) -> None:
-    """Ends without TensorFlow's own end, which waits for others or reports that they are gone."""
+    """Ends the process without TensorFlow's shutdown, which waits for others or reports them missing."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -127,11 +128,12 @@ def _evaluate(config: Config, flags: Any, cluster: Cluster) -> None:
 
 
 def _refuse(config: Config, flags: Any) -> None:
-    """What can't be done on parameter servers."""
+    """The settings that parameter servers don't support."""
     train = config.proto.train_config
     if flags.verify_replicas:
         raise ConfigError(
-            "--verify_replicas: parameter servers hold each variable once; there are no replicas"
+            "--verify_replicas: parameter servers hold each variable only once, so there "
+            "are no replicas to compare; remove the flag"
         )
     if is_split(train):
         where = config.where("train_config.embedding_split")
@@ -139,17 +141,17 @@ def _refuse(config: Config, flags: Any) -> None:
     if train.is_profiling:
         where = config.where("train_config.is_profiling")
         raise ConfigError(
-            f"{where}: traces the process that computes, which the chief of parameter servers isn't"
+            f"{where}: traces the process that computes, which is not the chief with parameter servers"
         )
     if _crosses_replicas(config.proto.model_config):
         raise ConfigError(
-            f"{config.where('model_config')}: cross_replica: workers of parameter servers don't see each "
-            "other's rows; leave it out, or train with Horovod"
+            f"{config.where('model_config')}: cross_replica: workers of parameter servers don't see "
+            "each other's rows; remove it, or train with Horovod"
         )
 
 
 def _crosses_replicas(message: Message) -> bool:
-    """Whether some loss in a message asks for the rows of all ranks."""
+    """Whether any loss in a message uses the rows of all ranks."""
     for field, value in message.ListFields():
         if field.name == "cross_replica" and value:
             return True

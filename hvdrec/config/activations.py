@@ -1,10 +1,10 @@
-"""The activations that configs name: one table for checks and builders."""
+"""Activations that a config can name: one table for checks and builders."""
 
 from __future__ import annotations
 
 _PREFIXES = ("tf.nn.", "tf.math.", "tf.keras.activations.", "tf.")
 
-#: The short names; `hvdrec.layers.activations` has the code.
+#: Short names; `hvdrec.layers.activations` has the code.
 NAMES = (
     *("relu", "relu6", "gelu", "leaky_relu", "elu", "selu", "tanh", "swish", "silu", "sigmoid"),
     *("softplus", "softsign", "softmax", "linear", "dice", "prelu"),
@@ -12,6 +12,6 @@ NAMES = (
 
 
 def canonical(name: str) -> str:
-    """The short name: ``tf.nn.relu`` and ``relu`` are one; empty means none (linear)."""
+    """The short name: ``tf.nn.relu`` and ``relu`` are the same; an empty name means none (linear)."""
     prefix = next((p for p in _PREFIXES if name.startswith(p)), "")
     return name[len(prefix) :].lower() or "linear"

@@ -1,4 +1,4 @@
-"""What `sequence_combiner` makes of a sequence, as far as its config says it."""
+"""What `sequence_combiner` computes from a sequence, as declared in the config."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from hvdrec.config.layers.text_cnn import TEXT_CNN
 
 
 def text_cnn(combiner: Any) -> tuple[LayerConfig, list[Problem]] | None:
-    """The convolutions that a `SequenceCombiner` asks for, with what is wrong with them; None: it doesn't."""
+    """The convolutions that a `SequenceCombiner` declares, with their problems; None if it declares none."""
     if combiner.WhichOneof("combiner") != "text_cnn":
         return None
     return TEXT_CNN.read_message(combiner.text_cnn)
 
 
 def combined_width(combiner: Any, width: int) -> int:
-    """The columns of the vector that becomes of a sequence.
+    """The number of columns of the vector that a sequence is combined into.
 
     Args:
-        combiner: A `SequenceCombiner` that is right.
+        combiner: A valid `SequenceCombiner`.
         width: Columns of an element.
     """
     found = text_cnn(combiner)

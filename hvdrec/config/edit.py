@@ -18,15 +18,15 @@ FLAG = "--edit_config_json"
 
 
 def parse_edits(written: str) -> dict[str, Any]:
-    """Takes the text of the flag apart.
+    """Parses the text of the flag.
 
     Raises:
-        ConfigError: It isn't a JSON object.
+        ConfigError: The text isn't a JSON object.
     """
     try:
         edits = parse(written)
     except json.JSONDecodeError as error:
-        raise ConfigError(f"{FLAG}: isn't JSON: {error.msg} (character {error.pos + 1})") from None
+        raise ConfigError(f"{FLAG}: not valid JSON: {error.msg} (character {error.pos + 1})") from None
     except RecursionError:
         raise ConfigError(f"{FLAG}: values are nested too deeply") from None
     if not isinstance(edits, dict):
@@ -35,14 +35,14 @@ def parse_edits(written: str) -> dict[str, Any]:
 
 
 def read_parameters(path: str, flag: str) -> dict[str, Any]:
-    """Reads the edits of a file ``{"param": {path: value}}``, as hyper-parameter searches write it.
+    """Reads the edits of a file ``{"param": {path: value}}``, the format that hyper-parameter searches write.
 
     Args:
-        path: Of the file.
-        flag: That names it.
+        path: The file's path.
+        flag: The flag that names the file.
 
     Raises:
-        ConfigError: It can't be read, or holds something else.
+        ConfigError: The file can't be read, or contains something else.
     """
     try:
         value = parse(read_text(path))
@@ -60,18 +60,19 @@ def read_parameters(path: str, flag: str) -> dict[str, Any]:
 
 
 def apply(config: Config, edits: Mapping[str, Any], origin: str = FLAG) -> None:
-    """Changes a config, edit by edit, in order.
+    """Applies edits to a config, in order.
 
-    docs/config.md has the grammar. Each changed field gets `origin` as the place it comes from.
+    docs/config.md has the grammar. `origin` is recorded as the origin of each changed field.
 
     Args:
-        config: What to change. Left half changed after an error.
-        edits: Path -> value; several paths with ``;`` between take as many values with ``;``
-            between; a dictionary holds edits below its path.
+        config: The config to change. After an error it may be partly changed.
+        edits: Path -> value. Several paths separated by ``;`` take as many values separated by ``;``; a
+            dictionary holds edits relative to its path.
         origin: The flag the edits come from.
 
     Raises:
-        ConfigError: Paths match nothing, or values don't fit; a line for each edit says which part.
+        ConfigError: Paths match nothing, or values don't fit. The text has one line per edit that names the
+            part.
     """
     problems: list[str] = []
     for written, value in edits.items():
@@ -87,7 +88,7 @@ def apply(config: Config, edits: Mapping[str, Any], origin: str = FLAG) -> None:
 
 
 def _at(origin: str, written: str, problem: str) -> str:
-    """What is wrong with an edit, with its flag and path, each once and on one line."""
+    """The error text for an edit: flag, path and problem on one line, without repeating the path."""
     problem = one_line(problem.removeprefix(f"{written}: "), 2000)
     if origin == f"--{written}" or not written:
         return f"{origin}: {problem}"
@@ -95,7 +96,7 @@ def _at(origin: str, written: str, problem: str) -> str:
 
 
 def _pairs(written: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Takes ``"a;b": "1;2"`` apart. The value of a single path is never split."""
+    """Splits ``"a;b": "1;2"``. The value of a single path is never split."""
     paths = [p.strip() for p in split_outside(written, ";")]
     if len(paths) == 1:
         yield paths[0], value
@@ -106,7 +107,7 @@ def _pairs(written: str, value: Any) -> Iterator[tuple[str, Any]]:
         if len(values) > len(paths) and values[-1] == "":
             values.pop()
     if len(values) != len(paths):
-        raise PathError(f"{len(paths)} paths but {len(values)} values; separate values with ; too")
+        raise PathError(f"{len(paths)} paths but {len(values)} values; separate the values with ; too")
     yield from zip(paths, values, strict=True)
 
 
@@ -114,7 +115,7 @@ def _split_values(value: str) -> list[Any]:
     try:
         parts = split_outside(value, ";", "[{", quotes=True)
     except PathError:
-        # Not a text proto: brackets and quotes are characters like others.
+        # Not a text proto: brackets and quotes are ordinary characters.
         parts = value.split(";")
     return [part.strip() for part in parts]
 
@@ -137,7 +138,7 @@ def _apply_one(config: Config, message: Any, prefix: str, written: str, value: A
 
 
 def _features_in_use(proto: Any, steps: list[Step]) -> list[Step]:
-    """`feature_configs[...]` and `feature_config.features[...]`: whichever of the two the file uses."""
+    """`feature_configs[...]` and `feature_config.features[...]`: whichever the file uses."""
     if proto.feature_configs and [s.name for s in steps[:2]] == ["feature_config", "features"]:
         return [Step("feature_configs", steps[1].selector), *steps[2:]]
     if not proto.feature_configs and proto.feature_config.features and steps[0].name == "feature_configs":
@@ -170,13 +171,13 @@ def _apply_below(config: Config, target: Target, value: Mapping[str, Any], origi
 
 
 def _put(target: Target, value: Any) -> None:
-    """Sets what a path leads to."""
+    """Sets the field or element at a path."""
     field = target.field
     if target.index is None:
         assign(target.message, field, value, target.path, allow_text=True)
         return
     if value is None:
-        raise FieldValueError(target.path, "null clears a whole field, not an element")
+        raise FieldValueError(target.path, "null clears a whole field; it can't clear one element")
     elements = getattr(target.message, field.name)
     if not is_message(field):
         try:

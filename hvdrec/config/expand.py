@@ -1,4 +1,4 @@
-"""Short forms of a config written out: `shared_names` and ``name[1-3]``."""
+"""Expands the short forms of a config: `shared_names` and ``name[1-3]``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DATA = dataset_pb2.DatasetConfig
 
 
 def feature_list(proto: Any) -> Any:
-    """The features in force: `feature_configs` where there are any, else `feature_config.features`."""
+    """The features in use: `feature_configs` if it has any, else `feature_config.features`."""
     return proto.feature_configs if proto.feature_configs else proto.feature_config.features
 
 
@@ -26,7 +26,7 @@ def feature_list_path(proto: Any) -> str:
 
 
 def feature_name(feature: Any) -> str:
-    """The name of a feature: `feature_name`, else its first input; empty where it has neither."""
+    """The name of a feature: `feature_name`, else its first input; empty if it has neither."""
     return feature.feature_name or (feature.input_names[0] if feature.input_names else "")
 
 
@@ -35,7 +35,7 @@ def expand_names(name: str, where: str) -> list[str]:
 
     Args:
         name: The name.
-        where: Its place, for messages.
+        where: Its location, for messages.
 
     Raises:
         ConfigError: The range is empty or very long.
@@ -51,13 +51,13 @@ def expand_names(name: str, where: str) -> list[str]:
 
 
 def expand(config: Config) -> None:
-    """Writes out ranges and `shared_names`, in place; doing it twice changes nothing more.
+    """Expands ranges and `shared_names`, in place; calling it again changes nothing.
 
-    Ranges count in `feature_groups.feature_names`, and with `data_config.auto_expand_input_fields`
-    in `input_fields.input_name` and `shared_names`. A feature with `shared_names` is followed, after
-    all others, by one copy for each name. Fields of `CriteoInput` get its types. The labels of
-    `extra_label_func` come behind the others. `sync_replicas` is cleared where a `train_distribute` is
-    chosen, as EasyRec does.
+    Ranges are expanded in `feature_groups.feature_names`, and with `data_config.auto_expand_input_fields`
+    also in `input_fields.input_name` and `shared_names`. For a feature with `shared_names`, one copy per name
+    is appended after all other features. Fields of `CriteoInput` get its types. The labels of
+    `extra_label_func` follow the others. `sync_replicas` is cleared if `train_distribute` is set, as EasyRec
+    does.
 
     Raises:
         ConfigError: A range is empty or very long.
@@ -75,7 +75,7 @@ def expand(config: Config) -> None:
 
 
 def _type_criteo_fields(data_config: Any) -> None:
-    """Gives fields the types that Criteo's binary files have, whatever is declared, as EasyRec does."""
+    """Gives fields the types of Criteo's binary files, regardless of the declared types, as EasyRec does."""
     for field in data_config.input_fields:
         if re.fullmatch(r"f\d+", field.input_name):
             field.input_type = _DATA.FLOAT
@@ -140,12 +140,12 @@ def _expand_groups(config: Config) -> None:
 
 
 def _move_origins(config: Config, path: str, sources: list[int]) -> None:
-    """Gives each element of a changed list the origins of the element it was made from.
+    """Gives each element of a changed list the origins of the element it was copied from.
 
     Args:
-        config: Whose origins.
-        path: Of the list.
-        sources: For each element its index before.
+        config: The config that holds the origins.
+        path: The list's path.
+        sources: For each element, its index before the change.
     """
     before: dict[int, dict[str, int | str]] = {}
     for known in [p for p in config.origins if is_within(p, path) and p != path]:

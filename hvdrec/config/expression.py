@@ -1,4 +1,4 @@
-"""Arithmetic and conditions over named inputs: the text of `expression`, parsed into steps.
+"""Arithmetic and conditions over named inputs: parses the text of `expression` into steps.
 
 From the loosest binding to the tightest: ``|``; ``&``; ``> >= < <= ==``, which don't chain; ``+ -``;
 ``* /``; signs; functions and parentheses. A condition is the number 1 or 0. Nothing is evaluated as code.
@@ -14,14 +14,14 @@ from typing import NamedTuple
 from hvdrec.config.feature_values import NORMALIZERS
 from hvdrec.config.names import hint, one_line
 
-#: Operators of two operands by their sign, with the names of their steps.
+#: Binary operators by their sign, with the names of their steps.
 LOGIC = {"|": "or", "&": "and"}
 COMPARISONS = {">": "greater", ">=": "greater_equal", "<": "less", "<=": "less_equal", "==": "equal"}
 _SUMS = {"+": "add", "-": "subtract"}
 _PRODUCTS = {"*": "multiply", "/": "divide"}
 BINARY = {**LOGIC, **COMPARISONS, **_SUMS, **_PRODUCTS}
 
-#: Functions of one number; they may be written with ``tf.math.``, ``tf.`` or ``math.`` in front.
+#: Functions of one number; the prefixes ``tf.math.``, ``tf.`` and ``math.`` are allowed.
 FUNCTIONS = NORMALIZERS
 
 _MOST_NESTED = 50
@@ -31,19 +31,19 @@ _NUMBER = re.compile(r"(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _MISTAKEN = {
     "&&": "write &",
     "||": "write |",
-    "**": "there are no powers; multiply, or use square()",
-    "//": "there is no division of whole numbers; use /",
+    "**": "powers are not supported; multiply, or use square()",
+    "//": "integer division is not supported; use /",
     "=": "write ==",
-    "!=": "there is no !=; write (a < b) | (a > b)",
+    "!=": "!= is not supported; write (a < b) | (a > b)",
 }
 
 
 class Step(NamedTuple):
-    """A step of a stack machine: an operand is pushed, or an operator replaces its operands.
+    """A step of a stack machine: it pushes an operand, or an operator replaces its operands with its result.
 
     Attributes:
         name: ``input``, ``number``, ``negate``, a function's name or a value of `BINARY`.
-        value: Which input, or the number; else 0.
+        value: The index of the input, or the number; else 0.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Expression(NamedTuple):
 
     Attributes:
         inputs: The inputs it reads, in the order of their first use.
-        steps: They leave one number on the stack.
+        steps: The steps; they leave one number on the stack.
     """
 
     inputs: tuple[str, ...]
@@ -63,7 +63,7 @@ class Expression(NamedTuple):
 
 
 class Token(NamedTuple):
-    """A part of the text: its kind is ``input``, ``number``, ``function``, or it is the sign itself."""
+    """A token of the text. Its kind is ``input``, ``number`` or ``function``, or the sign itself."""
 
     kind: str
     text: str
@@ -71,10 +71,10 @@ class Token(NamedTuple):
 
 
 class ExpressionError(ValueError):
-    """An expression that can't be used; the text says where and why."""
+    """An expression that can't be used; the message gives position and reason."""
 
     def __init__(self, place: int, text: str) -> None:
-        """Takes the place, counted from 0, and what is wrong there."""
+        """Takes the position, counted from 0, and the problem there."""
         super().__init__(f"character {place + 1}: {text}")
 
 
@@ -82,24 +82,24 @@ def parse(text: str, names: Collection[str]) -> Expression:
     """Parses an expression.
 
     Args:
-        text: It.
-        names: The inputs that it may read.
+        text: The expression.
+        names: The inputs that the expression may read.
 
     Raises:
-        ExpressionError: It isn't one.
+        ExpressionError: The text isn't an expression.
     """
     return parse_tokens(tokenize(text, names))
 
 
 def parse_tokens(tokens: Sequence[Token], constants: bool = False) -> Expression:
-    """Parses what `tokenize` gave.
+    """Parses the result of `tokenize`.
 
     Args:
-        tokens: It.
-        constants: Take what reads no input, too.
+        tokens: The tokens.
+        constants: Whether to accept an expression that reads no input.
 
     Raises:
-        ExpressionError: It isn't an expression.
+        ExpressionError: The tokens aren't an expression.
     """
     parser = _Parser(tokens)
     parser.expression()
@@ -109,10 +109,10 @@ def parse_tokens(tokens: Sequence[Token], constants: bool = False) -> Expression
 
 
 def tokenize(text: str, names: Collection[str]) -> list[Token]:
-    """Splits a text; an input's name may hold any characters but those of operators.
+    """Splits a text into tokens; an input's name may contain any characters except those of operators.
 
     Raises:
-        ExpressionError: A part is no operator, number, function or one of `names`.
+        ExpressionError: A part is not an operator, a number, a function or one of `names`.
     """
     tokens: list[Token] = []
     at = 0
@@ -130,7 +130,7 @@ def _sign(text: str, at: int) -> Token:
     two = text[at : at + 2]
     sign = two if two in BINARY or two in _MISTAKEN else text[at]
     if sign in _MISTAKEN:
-        raise ExpressionError(at, f"{sign} is no operator: {_MISTAKEN[sign]}")
+        raise ExpressionError(at, f"{sign} is not an operator: {_MISTAKEN[sign]}")
     return Token(sign, sign, at)
 
 
@@ -146,28 +146,28 @@ def _word(text: str, at: int, names: Collection[str]) -> Token:
     number = _NUMBER.match(text, at)
     if number and (number.end() >= end or not text[number.end() : end].strip()):
         if not math.isfinite(float(number[0])):
-            raise ExpressionError(at, f"{number[0]} is beyond the range of numbers")
+            raise ExpressionError(at, f"{number[0]} is out of the range of a number")
         return Token("number", number[0], at)
     if word.endswith("!") and text[end : end + 1] == "=":
-        raise ExpressionError(at + len(word) - 1, f"!= is no operator: {_MISTAKEN['!=']}")
+        raise ExpressionError(at + len(word) - 1, f"!= is not an operator: {_MISTAKEN['!=']}")
     shown = one_line(word, 60)
     if called:
         raise ExpressionError(
-            at, f"{shown!r} is no function; {hint(word.rpartition('.')[2], FUNCTIONS, 'functions are')}"
+            at, f"{shown!r} is not a function; {hint(word.rpartition('.')[2], FUNCTIONS, 'functions are')}"
         )
     raise ExpressionError(at, f"{shown!r} is neither a number nor in input_names; {hint(word, names)}")
 
 
 def function_name(word: str) -> str:
-    """The function that is called by a name, without what stands in front; empty: none."""
+    """The function that a name calls, without its prefix; empty if it is none."""
     prefix, _, name = word.rpartition(".")
     return name if name in FUNCTIONS and prefix in ("", "tf", "tf.math", "math") else ""
 
 
 class _Parser:
-    """Goes down the levels of precedence; every level leaves its steps in order.
+    """A recursive-descent parser with one method per level of precedence; each appends its steps in order.
 
-    The methods of the levels return whether what they parsed is a condition.
+    These methods return whether the parsed part is a condition.
     """
 
     def __init__(self, tokens: Sequence[Token]) -> None:
@@ -180,7 +180,7 @@ class _Parser:
     def expression(self) -> None:
         self._either()
         if self._peek().kind == ")":
-            raise ExpressionError(self._peek().place, "this ) closes nothing")
+            raise ExpressionError(self._peek().place, "this ) has no matching (")
         self._expect("end", "an operator")
 
     def _either(self) -> bool:
@@ -268,7 +268,7 @@ class _Parser:
             raise ExpressionError(opened.place, f"parentheses are nested more than {_MOST_NESTED} deep")
         condition = self._either()
         if self._peek().kind == "end":
-            raise ExpressionError(opened.place, "this ( isn't closed")
+            raise ExpressionError(opened.place, "this ( is not closed")
         self._expect(")", "an operator or )")
         self._nested -= 1
         return condition
@@ -288,7 +288,7 @@ class _Parser:
 
 
 def written(expression: Expression) -> str:
-    """An expression as text with parentheses around each operation but the outermost."""
+    """An expression as text, with parentheses around every operation except the outermost."""
     signs = {name: sign for sign, name in BINARY.items()}
     stack: list[tuple[str, bool]] = []
 

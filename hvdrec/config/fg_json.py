@@ -1,7 +1,7 @@
-"""Input fields and features out of an fg.json, the file that EasyRec's offline feature generation goes by.
+"""Reads input fields and features from an fg.json, the config file of EasyRec's offline feature generation.
 
-The generation itself has been done: its output is what `RTPInput` reads. What a feature becomes is what
-EasyRec's converter makes of it.
+Feature generation has already been done; `RTPInput` reads its output. Features are converted as EasyRec's
+converter does it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FIELD = dataset_pb2.DatasetConfig.Field
 _TYPES = dataset_pb2.DatasetConfig
 _FEATURE = feature_config_pb2.FeatureConfig
 _PATH = "fg_json_path"
-#: Marks a path whose features are in the config already.
+#: Marks a path if its features are already in the config.
 _LOADED = "!"
 #: Between the values of a feature, and between a value and its weight.
 _VALUES, _WEIGHTS = "\x03", "\x05"
@@ -31,14 +31,14 @@ _Json = Mapping[str, Any]
 
 
 def load_fg_json(config: Config) -> None:
-    """Puts the input fields and features of `fg_json_path` into a config, where it names a file.
+    """Adds the input fields and features of `fg_json_path`, if set, to a config.
 
-    They take the place of `data_config.input_fields` and `feature_configs`, and come behind those of
-    `feature_config.features`. The path is then marked with a ``!``, with which it is passed over: so has a
-    config that a run has written what it needs in itself.
+    They replace `data_config.input_fields` and `feature_configs`, and are appended to
+    `feature_config.features`. The path is then marked with a ``!``, and a marked path is skipped: the config
+    that a run writes is therefore self-contained.
 
     Raises:
-        ConfigError: The file can't be read, or holds something that isn't supported.
+        ConfigError: The file can't be read, or contains something unsupported.
     """
     proto = config.proto
     path = proto.fg_json_path
@@ -76,7 +76,7 @@ def _label(name: str) -> Any:
 
 
 class _Converter:
-    """Makes the messages.
+    """Builds the messages.
 
     Attributes:
         fields: `input_fields`, without labels.
@@ -106,7 +106,7 @@ class _Converter:
     def _text(self, feature: _Json, key: str) -> str:
         value = feature.get(key) if isinstance(feature, dict) else None
         if not isinstance(value, str) or not value:
-            raise self._error(f"{key} must be a text in {json.dumps(feature)[:100]}")
+            raise self._error(f"{key} must be a string in {json.dumps(feature)[:100]}")
         return value
 
     def _number(self, feature: _Json, key: str, default: int) -> int:
@@ -136,19 +136,19 @@ class _Converter:
         return self._number(feature, "embedding_dimension", self._number(feature, "embedding_dim", self._dim))
 
     def _embedded(self, feature: _Json, field: Any, config: Any, kind: Any) -> None:
-        """A feature that is looked up."""
+        """A feature with an embedding."""
         config.feature_type = kind
         config.embedding_dim = self._width(feature)
         config.combiner = str(feature.get("combiner", "mean"))
         self._buckets(feature, field, config)
 
     def _buckets(self, feature: _Json, field: Any, config: Any) -> None:
-        """How values become ids."""
+        """Sets how values are mapped to ids."""
         name = field.input_name
         for key in ("filter_freq", "steps_to_live"):
             if isinstance(feature.get(key), int) and feature[key] >= 0:
                 raise self._error(
-                    f"{key} needs embedding variables, which are not supported; remove it to have "
+                    f"{key} needs embedding variables, which are not supported; remove it to use "
                     "hash_bucket_size rows",
                     name,
                 )
@@ -164,7 +164,7 @@ class _Converter:
             config.num_buckets = self._number(feature, "num_buckets", 0)
             field.default_val = str(feature.get("default_value", "0"))
         else:
-            raise self._error("set one of hash_bucket_size, vocab_file, vocab_list and num_buckets", name)
+            raise self._error("set one of hash_bucket_size, vocab_file, vocab_list or num_buckets", name)
 
     def _id(self, feature: _Json, field: Any, config: Any) -> None:
         several = bool(feature.get("is_multi", False))
@@ -174,7 +174,7 @@ class _Converter:
 
     def _raw(self, feature: _Json, field: Any, config: Any) -> None:
         if "bucketize_boundaries" in feature:
-            # The generation has put numbers of buckets in their place.
+            # Feature generation has replaced the values by bucket numbers.
             several = bool(feature.get("is_multi", False))
             config.feature_type = _FEATURE.TagFeature if several else _FEATURE.IdFeature
             field.input_type = _TYPES.STRING if several else _TYPES.INT32
@@ -198,7 +198,7 @@ class _Converter:
         config.boundaries.extend(found)
 
     def _match(self, feature: _Json, field: Any, config: Any) -> None:
-        """Features that are looked up in maps; the generation has done so."""
+        """Lookup features; feature generation has already done the lookup in the map."""
         if not feature.get("needDiscrete", True):
             several = feature.get("matchType") == "multihit" or feature.get("is_multi", False)
             self._raw({**feature, "is_multi": several}, field, config)
@@ -231,7 +231,7 @@ class _Converter:
             config.raw_input_dim = width
 
     def _extra_combo(self, name: str, info: Any) -> None:
-        """A cross with other features, made at training."""
+        """A cross with other features, computed during training."""
         others = info.get("feature_names") if isinstance(info, dict) else None
         if not isinstance(others, list) or not others or "hash_bucket_size" not in info:
             raise self._error("extra_combo_info needs feature_names and hash_bucket_size", name)

@@ -1,4 +1,4 @@
-"""JSON with the place of each value."""
+"""Parses JSON and finds the line of each value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def parse(text: str) -> Any:
     """Parses JSON, refusing repeated keys.
 
     Raises:
-        json.JSONDecodeError: It isn't JSON, or a key is listed twice in an object.
+        json.JSONDecodeError: The text isn't JSON, or a key is listed twice in an object.
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -68,18 +68,18 @@ def _snake(name: str) -> str:
 
 
 def _integer(written: str) -> int | str:
-    """The number; what no field can hold stays as it is written, for the message that says so."""
+    """The number; one that fits no field is kept as text, so that the error can quote it."""
     return int(written) if len(written) < _MOST_DIGITS else written
 
 
 def _second(text: str, key: str) -> int:
-    """Where a key is listed for the second time, as near as a search can tell."""
+    """The position of a key's second occurrence, found by a text search."""
     found = [m.start() for m in re.finditer(re.escape(json.dumps(key)) + r"\s*:", text)]
     return found[1] if len(found) > 1 else 0
 
 
 class _Locator:
-    """Goes through the tokens of a JSON text that is known to be right."""
+    """Iterates over the tokens of a valid JSON text."""
 
     def __init__(self, text: str) -> None:
         found = list(_TOKEN.finditer(text))
@@ -99,11 +99,11 @@ class _Locator:
             self.lines.setdefault(path, bisect.bisect_left(self._newlines, offset) + 1)
 
     def value(self, descriptor: Any, path: str) -> None:
-        """Notes the lines of what is in a value.
+        """Records the lines of the fields inside a value.
 
         Args:
-            descriptor: Of the message that a JSON object here stands for, or None.
-            path: Of the field.
+            descriptor: The descriptor of the message that a JSON object here represents, or None.
+            path: The field's path.
         """
         self._note(path)
         token = self._take()
@@ -135,8 +135,8 @@ def locate(text: str, descriptor: Any) -> dict[str, int]:
     """The line of each field of a message written as JSON.
 
     Args:
-        text: A text that `parse` has taken.
-        descriptor: Of the message.
+        text: A text that `parse` accepted.
+        descriptor: The message's descriptor.
 
     Returns:
         Field path, in the proto's names, -> line, from 1.

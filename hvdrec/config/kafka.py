@@ -28,7 +28,7 @@ def parse_offsets(written: str) -> dict[int, int]:
     except (ValueError, TypeError, AttributeError):
         offsets = {-1: -1}
     if any(partition < 0 or offset < 0 for partition, offset in offsets.items()):
-        raise ValueError(f'{written!r} must be JSON like {{"0": 5, "1": 10}}: partitions and offsets in them')
+        raise ValueError(f'{written!r} must be JSON like {{"0": 5, "1": 10}}: partition to offset')
     return offsets
 
 
@@ -42,9 +42,9 @@ def parse_settings(written: Sequence[str]) -> dict[str, str]:
     for each in written:
         name, found, value = (part.strip() for part in each.partition("="))
         if not found or not name:
-            raise ValueError(f"{each!r} must be name=value")
+            raise ValueError(f"{each!r} must have the form name=value")
         if name in _OWN:
             other = f"; set {_OWN[name]}" if _OWN[name] else ""
-            raise ValueError(f"{name} can't be set: that each row is read once depends on it{other}")
+            raise ValueError(f"{name} can't be set, because reading each row once depends on it{other}")
         settings[name] = value
     return settings

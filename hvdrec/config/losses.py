@@ -1,4 +1,4 @@
-"""The losses that configs name, and what is known of each: one table for checks, docs and builders."""
+"""Losses that a config can name, and their properties: one table for checks, docs and builders."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ class LogitMeaning(enum.Enum):
     VALUE = "y"
     SIGMOID_VALUE = "sigmoid y"
     EMBEDDING = "embedding"
-    #: Three logits: a probability, and an amount where there is one.
+    #: Three logits: the probability of an amount above 0, and the amount's distribution.
     AMOUNT = "amount"
 
 
 class Labels(enum.Enum):
-    """Which labels a loss takes: the least and the greatest number."""
+    """The labels that a loss accepts: the smallest and the largest number."""
 
     ANY = (-math.inf, math.inf)
-    #: Probabilities: any other number gives the loss no minimum.
+    #: Probabilities: with any other number the loss has no minimum.
     UNIT = (0.0, 1.0)
 
 
 @dataclasses.dataclass(frozen=True)
 class LossSpec:
-    """A loss that configs can name; `hvdrec.losses.registry` has its code.
+    """A loss that a config can name; `hvdrec.losses.registry` has its code.
 
     Attributes:
         kind: The name of its `LossType`.
-        given_name: Its name in logs where the config gives none; None: `kind` in small letters.
-        param_field: The field of `Loss` with its parameters; None where it has none.
+        given_name: Its name in logs if the config gives none; None means `kind` in lower case.
+        param_field: The field of `Loss` with its parameters; None if it has none.
         output: What the logit means.
-        many_classes: Whether it takes any `num_class`.
-        labels: Which labels it takes with one class.
-        own: Whether only the classes take it whose specs name it.
-        num_class: The one that it takes, where it doesn't take any.
+        many_classes: Whether it accepts any `num_class`.
+        labels: The labels that it accepts with one class.
+        own: Whether only model classes that name it in their spec accept it.
+        num_class: The only value that it accepts, unless it accepts any.
     """
 
     kind: str
@@ -55,7 +55,7 @@ class LossSpec:
 
     @property
     def name(self) -> str:
-        """Its name in logs where the config gives none."""
+        """Its name in logs if the config gives none."""
         return self.given_name or self.kind.lower()
 
 
@@ -88,29 +88,29 @@ SPECS: dict[str, LossSpec] = {
     )
 }
 
-#: The loss of each row's own item among others.
+#: The softmax loss of each row's own item against other items.
 LIST_WISE = "SOFTMAX_CROSS_ENTROPY"
-#: Losses of a value, not of a probability.
+#: Losses of a predicted value instead of a probability.
 ERROR_LOSSES = tuple(
     kind for kind, spec in SPECS.items() if spec.output in (LogitMeaning.VALUE, LogitMeaning.SIGMOID_VALUE)
 )
 
 
-#: Losses that are no more than their own weight, whatever that of their tower.
+#: Losses weighted only by their own weight, regardless of the tower's.
 WITHOUT_TOWER_WEIGHT = ("ORDER_CALIBRATE_LOSS",)
 
 #: How JRC_LOSS weighs its two parts.
 JRC_STRATEGIES = ("fixed", "random_uniform", "random_normal", "random_bernoulli", "uncertainty")
 
-#: What the `transform_fn` of list-wise losses may name, by the last part of the dotted path.
+#: Functions that `transform_fn` of list-wise losses can name, by the last part of the dotted path.
 TRANSFORMS = (
     *("abs", "exp", "expm1", "identity", "log", "log1p"),
     *("sigmoid", "sign", "sqrt", "square", "tanh"),
 )
 
-#: The losses that `kd` has a form of its own for, with logits, probabilities and a temperature.
+#: Losses that have a special form in `kd`, with logits, probabilities and a temperature.
 DISTILLATION_FORMS = ("BINARY_CROSS_ENTROPY_LOSS", "KL_DIVERGENCE_LOSS", "CROSS_ENTROPY_LOSS")
-#: The losses that `kd` takes, with the numbers a row of the prediction must have; 0: any.
+#: Losses that `kd` accepts, with the required columns of the prediction; 0 means any.
 DISTILLED_CLASSES = {
     **dict.fromkeys((*DISTILLATION_FORMS, *ERROR_LOSSES, "CLASSIFICATION"), 0),
     **dict.fromkeys(
@@ -131,13 +131,13 @@ def loss_type_name(loss_type: int) -> str:
 
 
 def transform_name(path: str) -> str | None:
-    """Which of `TRANSFORMS` a dotted path names, as ``tf.math.log1p``; None: none of them."""
+    """The name in `TRANSFORMS` of a dotted path such as ``tf.math.log1p``; None if it isn't there."""
     short = path.rpartition(".")[2]
     return short if short in TRANSFORMS and path.startswith((short, "tf.", "math.")) else None
 
 
 def default_name(kind: str) -> str:
-    """The name a loss has in logs where the config gives none.
+    """The name of a loss in logs if the config gives none.
 
     Args:
         kind: The name of its `LossType`.
@@ -146,7 +146,7 @@ def default_name(kind: str) -> str:
 
 
 def meanings(kinds: Iterable[str]) -> set[LogitMeaning]:
-    """What the logit means under losses; one that isn't supported counts as one of probabilities.
+    """What the logit means under losses; an unsupported loss counts as a loss of probabilities.
 
     Args:
         kinds: The names of their `LossType`.

@@ -1,4 +1,4 @@
-"""The metrics that configs name, and what each needs: one table for checks, docs and builders."""
+"""Metrics that a config can name, and what each requires: one table for checks, docs and builders."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from hvdrec.config.names import listed
 
 
 class Needs(enum.Enum):
-    """What a metric needs of the head it is computed for."""
+    """What a metric requires of the head that it is computed for."""
 
-    #: For each row one probability of being positive.
+    #: One probability per row, of being positive.
     PROBABILITY = enum.auto()
     #: Probabilities, of any number of classes.
     CLASS = enum.auto()
-    #: One number for each row, probability or value.
+    #: One number per row, a probability or a value.
     NUMBER = enum.auto()
     #: Several classes, embeddings, or other items.
     RANKING = enum.auto()
     EMBEDDING = enum.auto()
 
 
-#: By the field of `EvalMetrics`; `hvdrec.metrics.registry` has the code.
+#: Keyed by the field of `EvalMetrics`; `hvdrec.metrics.registry` has the code.
 SPECS: dict[str, Needs] = {
     "auc": Needs.PROBABILITY,
     "gauc": Needs.PROBABILITY,
@@ -47,17 +47,17 @@ REDUCTIONS = ("mean", "mean_by_sample_num", "mean_by_positive_num")
 def misfit(
     metric: str, message: Any, meanings: Collection[LogitMeaning], losses: Collection[str], num_class: int
 ) -> tuple[str, str] | None:
-    """Why a head can't have a metric; None where it can.
+    """Why a head can't have a metric; None if it can.
 
     Args:
-        metric: Of `SPECS`.
+        metric: A name in `SPECS`.
         message: Its message in `metrics_set`.
         meanings: What the head's logit means.
         losses: The names of the `LossType` of its losses.
-        num_class: How many classes its probabilities tell apart.
+        num_class: The number of classes of its probabilities.
 
     Returns:
-        The field below the metric that is wrong ("" for the metric itself), and what is wrong.
+        The field of the metric that is wrong ("" for the metric itself), and what is wrong.
     """
     needs, found = SPECS[metric], listed(losses)
     embedding = LogitMeaning.EMBEDDING in meanings
@@ -69,7 +69,7 @@ def misfit(
     if needs is Needs.PROBABILITY and num_class > 2:
         return "", f"needs num_class 1 or 2, is {num_class}"
     if needs is Needs.NUMBER and embedding:
-        return "", f"needs a loss of one output, found {found}"
+        return "", f"needs a loss with one output, found {found}"
     if needs is Needs.NUMBER and num_class > 1:
         return "", f"needs num_class 1, is {num_class}"
     if needs is Needs.RANKING and not embedding and LIST_WISE not in losses:
@@ -78,6 +78,6 @@ def misfit(
         if not 0 < message.topk <= num_class:
             return (
                 "topk",
-                f"must be at least 1 and at most num_class, which is {num_class}; is {message.topk}",
+                f"must be at least 1 and at most num_class ({num_class}), is {message.topk}",
             )
     return None

@@ -1,4 +1,4 @@
-"""Names in messages to the user: field types, enum values, and what a misspelt name may have meant."""
+"""Names in messages to the user: field types, enum values, and suggestions for misspelt names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
-#: Spellings of EasyRec's documentation that its protos don't have.
+#: Spellings used in EasyRec's documentation but not in its protos.
 FIELD_ALIASES = {"f1_reweight_loss": "f1_reweighted_loss"}
 
 _MOST_LISTED = 12
@@ -26,7 +26,7 @@ _TYPE_NAMES = {
 
 
 def find_field(descriptor: Any, name: str) -> FieldDescriptor | None:
-    """The field of a message by its name, by its JSON name or by an alias; None if there is none."""
+    """The field of a message by its name, by its JSON name or by an alias; None if it doesn't exist."""
     fields = descriptor.fields_by_name
     if name in fields:
         return fields[name]
@@ -46,12 +46,12 @@ def is_message(field: FieldDescriptor) -> bool:
 
 
 def is_free_form(descriptor: Any) -> bool:
-    """Whether a message is a `Struct` of protobuf's own, which holds any JSON object."""
+    """Whether a message is protobuf's `Struct`, which holds any JSON object."""
     return descriptor.file.package == "google.protobuf"
 
 
 def type_name(field: FieldDescriptor) -> str:
-    """What a value of the field (or an element of the list) is, in words."""
+    """Describes the type of the field (or of an element of the list)."""
     if field.enum_type is not None:
         return f"{_with_article(field.enum_type.name)} ({listed(v.name for v in field.enum_type.values)})"
     if field.message_type is not None:
@@ -64,20 +64,20 @@ def _with_article(name: str) -> str:
 
 
 def enum_name(message: Any, field_name: str) -> str:
-    """The name of the enum value that a field holds."""
+    """The name of a field's enum value."""
     enum = message.DESCRIPTOR.fields_by_name[field_name].enum_type
     return enum.values_by_number[getattr(message, field_name)].name
 
 
 def one_line(text: str, most: int = 200) -> str:
-    """A text of the user's as it can stand in a message: on one line, shortened, printable."""
+    """Makes a user's text safe to quote in a message: on one line, shortened, printable."""
     shown = " ".join(text.split())
     shown = shown if len(shown) <= most else f"{shown[:most]}..."
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
 
 
 def listed(names: Iterable[str], most: int = _MOST_LISTED) -> str:
-    """Names with commas between, shortened when there are very many."""
+    """Comma-separated names, shortened if there are very many."""
     names = list(names)
     if len(names) <= most + 2:
         return ", ".join(names) or "none"
@@ -85,7 +85,7 @@ def listed(names: Iterable[str], most: int = _MOST_LISTED) -> str:
 
 
 def hint(name: str, candidates: Iterable[str], what: str = "there are") -> str:
-    """``did you mean x?`` for a misspelt name, or the names there are."""
+    """``did you mean x?`` for a misspelt name, else the list of existing names."""
     candidates = list(candidates)
     lower = {c.lower(): c for c in candidates}
     close = [lower[m] for m in difflib.get_close_matches(name.lower(), list(lower), n=2, cutoff=0.6)]

@@ -1,4 +1,4 @@
-"""Paths into a config: names with dots between, and selectors in brackets."""
+"""Paths into a config: dot-separated names, and selectors in brackets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SELECTORS = "[3], [-1], [:], [1:10] or [key=value] (also >=, <=, >, <)"
 
 
 class PathError(ValueError):
-    """A path isn't one, or leads nowhere in this config; the text says which part of it and why."""
+    """A path is malformed, or matches nothing in this config; the message names the part and the reason."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Step:
     """One part of a path.
 
     Attributes:
-        name: Of the field.
-        selector: What stands in the brackets behind it; None without brackets.
+        name: The field's name.
+        selector: The text in the brackets after the name; None without brackets.
     """
 
     name: str
@@ -55,13 +55,13 @@ class Step:
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """A place in a message that a path leads to.
+    """A field or element in a message that a path matches.
 
     Attributes:
         message: The message that has the field.
         field: The field.
         index: The element; None for the field itself.
-        path: Field path, as `Config` has it.
+        path: Field path, as in `Config`.
     """
 
     message: Any
@@ -71,16 +71,16 @@ class Target:
 
 
 def split_outside(written: str, separator: str, brackets: str = "[", quotes: bool = False) -> list[str]:
-    """Splits at a separator that is in no brackets and in no quotes.
+    """Splits at a separator outside brackets and quotes.
 
     Args:
-        written: What to split.
+        written: The text to split.
         separator: One character.
-        brackets: The opening brackets that count.
-        quotes: Whether quotes count outside brackets too.
+        brackets: The opening brackets to respect.
+        quotes: Whether to respect quotes outside brackets too.
 
     Raises:
-        PathError: Brackets or quotes aren't closed.
+        PathError: Brackets or quotes are not closed.
     """
     parts: list[str] = []
     expected: list[str] = []
@@ -106,23 +106,23 @@ def parse_path(written: str) -> list[Step]:
     """Splits a path into its steps.
 
     Raises:
-        PathError: It isn't one.
+        PathError: The text isn't a path.
     """
     steps = []
     for part in split_outside(written, "."):
         name, bracket, rest = part.strip().partition("[")
         if not name or (bracket and not rest.endswith("]")):
             what = "a name is missing" if not name else f"write {name} or {name}[...]"
-            raise PathError(f"{shown(part)} can't be part of a path: {what}")
+            raise PathError(f"{shown(part)} is not a valid part of a path: {what}")
         steps.append(Step(name.strip(), rest[:-1] if bracket else None))
     return steps
 
 
 def select(message: Any, steps: Sequence[Step], prefix: str = "") -> list[Target]:
-    """Finds all places a path leads to, in order.
+    """Finds everything that a path matches, in order.
 
     Args:
-        message: Where the path begins.
+        message: The message that the path starts from.
         steps: The path; at least one step.
         prefix: Field path of `message`.
 
@@ -140,7 +140,7 @@ def select(message: Any, steps: Sequence[Step], prefix: str = "") -> list[Target
 
 def _select_step(message: Any, step: Step, prefix: str) -> list[Target]:
     if is_free_form(message.DESCRIPTOR):
-        raise PathError(f"{prefix} has no fields of its own; set the whole of it, with a JSON object")
+        raise PathError(f"{prefix} has no fields to select; set it as a whole, with a JSON object")
     field = find_field(message.DESCRIPTOR, step.name)
     if field is None:
         names = hint(step.name, message.DESCRIPTOR.fields_by_name, "its fields are")
@@ -156,10 +156,10 @@ def _select_step(message: Any, step: Step, prefix: str) -> list[Target]:
 
 
 def _enter(target: Target) -> tuple[Any, str]:
-    """The message a target holds, for the next step."""
+    """The message in a target, for the next step."""
     value = getattr(target.message, target.field.name)
     if target.index is None and is_repeated(target.field):
-        raise PathError(f"{target.path} is a list of {len(value)}; choose elements with {_SELECTORS}")
+        raise PathError(f"{target.path} is a list of {len(value)} elements; select some with {_SELECTORS}")
     if not is_message(target.field):
         raise PathError(f"{target.path} is {type_name(target.field)} and has no fields")
     return (value if target.index is None else value[target.index]), target.path
@@ -186,7 +186,7 @@ def _compare(elements: Sequence[Any], field: FieldDescriptor, selector: str, pat
     """The elements for which ``key=value`` (or another comparison) is true."""
     key, symbol, written = _split_comparison(selector)
     if not symbol or key.endswith("!") or written.startswith("="):
-        raise PathError(f"{path}: [{selector}] is no selector; use {_SELECTORS}")
+        raise PathError(f"{path}: [{selector}] is not a selector; use {_SELECTORS}")
     if not is_message(field):
         raise PathError(f"{path}: its elements have no fields; use [3], [-1], [:] or [1:10]")
     steps = parse_path(key)
@@ -234,7 +234,7 @@ def _unquoted(written: str) -> str:
 
 
 def _leaves(message: Any, steps: Sequence[Step], prefix: str) -> list[tuple[FieldDescriptor, Any]]:
-    """The values a selector's key has in one element; none where a message on its way isn't set."""
+    """The values of a selector's key in one element; none if a message along its path isn't set."""
     step, rest = steps[0], steps[1:]
     try:
         targets = _select_step(message, step, prefix)
@@ -259,7 +259,7 @@ def _leaves(message: Any, steps: Sequence[Step], prefix: str) -> list[tuple[Fiel
 
 
 def _cast(field: FieldDescriptor, written: str) -> Any:
-    """What to compare a field's values with."""
+    """The value to compare a field's values with."""
     try:
         value = to_scalar(field, written)
     except ValueError:
@@ -273,7 +273,7 @@ def _cast(field: FieldDescriptor, written: str) -> Any:
         except ValueError:
             raise ValueError(f"expected a number, found {shown(written)}") from None
     if field.type == FieldDescriptor.TYPE_FLOAT:
-        # A float32 field holds 0.9 as 0.899999976; so does the number it is compared with.
+        # A float32 field stores 0.9 as 0.899999976, so round the number it is compared with in the same way.
         return struct.unpack("<f", struct.pack("<f", value))[0]
     return value
 

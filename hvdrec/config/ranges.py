@@ -1,4 +1,4 @@
-"""Ranges that numbers of a config must lie in."""
+"""Allowed ranges of the numbers in a config."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 
 class Range(NamedTuple):
-    """The values a number may have.
+    """The values that a number may have.
 
     Attributes:
-        low: The least.
-        high: The greatest.
-        open_low: Whether `low` itself is out.
-        open_high: Whether `high` itself is out.
+        low: The smallest value.
+        high: The largest value.
+        open_low: Whether `low` itself is excluded.
+        open_high: Whether `high` itself is excluded.
     """
 
     low: float = -math.inf
@@ -43,7 +43,7 @@ RATIO = Range(0, 1, open_low=True)
 #: Factors and strengths: beyond 1e6, or divided by less than 1e-6, float32 overflows within a few operations.
 STRENGTH = Range(0, 1e6)
 STRENGTH_ABOVE_0 = Range(1e-6, 1e6)
-#: The pairwise and similarity kernels hold their accuracy for margins up to here.
+#: The pairwise and similarity kernels keep their accuracy for margins up to this value.
 MARGIN = Range(-1e4, 1e4)
 
 

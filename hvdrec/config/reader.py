@@ -21,22 +21,24 @@ _TEXT_SUFFIXES = (".config", ".prototxt", ".txt")
 
 
 def load(path: str | os.PathLike[str]) -> Config:
-    """Reads a config as EasyRec does: no field is required, the last of several values counts.
+    """Reads a config as EasyRec does: no field is required, and the last of several values is used.
 
     Args:
         path: A text proto (``.config``, ``.prototxt``, ``.txt``) or protobuf JSON (``.json``; the
             proto's field names or their camelCase forms).
 
     Returns:
-        The config as it stands in the file, with what an `fg_json_path` names in it.
+        The config as written in the file, plus the contents of its `fg_json_path`.
 
     Raises:
-        ConfigError: The file can't be read, or isn't a config, or the fg.json isn't one.
+        ConfigError: The file can't be read or isn't a config, or the fg.json isn't valid.
     """
     path = local(os.fspath(path))
     suffix = os.path.splitext(path)[1]
     if suffix != ".json" and suffix not in _TEXT_SUFFIXES:
-        raise ConfigError(f"{path}: a config ends in {', '.join(_TEXT_SUFFIXES)} (text proto) or .json")
+        raise ConfigError(
+            f"{path}: the file name of a config must end in {', '.join(_TEXT_SUFFIXES)} (text proto) or .json"
+        )
     content = _read(path)
     if suffix == ".json":
         return _from_json(path, content)
@@ -55,7 +57,7 @@ def _read(path: str) -> str:
     try:
         return read_text(path)
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: isn't UTF-8 text (byte {error.start})") from None
+        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(f"{path}: can't be read: {reason}") from None

@@ -1,4 +1,4 @@
-"""Collects what is wrong with a config, so that the user hears of all of it at once."""
+"""Collects the problems of a config, so that all are reported at once."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ _MOST_HINTS = 100
 
 
 class Report:
-    """Problems and warnings, each with the place of its field."""
+    """Problems and warnings, each with the location of its field."""
 
     def __init__(self, config: Config) -> None:
-        """Starts without any."""
+        """Creates an empty report."""
         self.config = config
         self.warnings: list[str] = []
         self._problems: dict[str, int] = {}
         self._hints = 0
 
     def error(self, path: str, problem: str) -> None:
-        """Notes that the config can't be used because of the field at `path`."""
+        """Records an error in the field at `path`."""
         self._problems.setdefault(f"{self.config.where(path)}: {problem}", self.config.line(path) or 0)
 
     def flag_error(self, flag: str, problem: str) -> None:
-        """Notes that a flag can't be used."""
+        """Records an error in a flag."""
         self._problems.setdefault(f"{flag}: {problem}", 0)
 
     def warn(self, path: str, problem: str) -> None:
-        """Notes something the user should know."""
+        """Records a warning."""
         self.warnings.append(f"{self.config.where(path)}: {problem}")
 
     def hint(self, name: str, candidates: Collection[str], what: str = "there are") -> str:
-        """As `names.hint`; without its search, slow among thousands of names, once many were given."""
+        """Like `names.hint`, but after many hints skips its search, which is slow for thousands of names."""
         self._hints += 1
         return hint(name, candidates, what) if self._hints <= _MOST_HINTS else f"{what}: {listed(candidates)}"
 
@@ -43,7 +43,7 @@ class Report:
         """The warnings.
 
         Raises:
-            ConfigError: There were errors; its text has a line for each, in the file's order.
+            ConfigError: There were errors. The text has one line per error, in the order of the file.
         """
         lines = sorted(self._problems, key=lambda text: self._problems[text])
         if len(lines) > _MOST_PROBLEMS:

@@ -14,13 +14,13 @@ SAMPLERS = (
 
 
 def sampler_config(proto: Any) -> Any | None:
-    """The message of the negative sampler; None where there is none."""
+    """The message of the negative sampler; None if there is none."""
     name = proto.data_config.WhichOneof("sampler")
     return getattr(proto.data_config, name) if name else None
 
 
 def samples(proto: Any, training: bool) -> int:
-    """How many negatives are drawn for a batch, hard ones left out."""
+    """The number of negatives drawn for a batch, not counting hard ones."""
     config = sampler_config(proto)
     if config is None:
         return 0

@@ -1,8 +1,8 @@
-"""What of EasyRec's config is supported, as tables; `check` goes by them.
+"""The supported part of EasyRec's config, as tables that `check` uses.
 
-Fields go by ``Message.field`` (nested messages as ``DatasetConfig.Field.input_name``), so that a
-rule holds wherever the message stands. Something newly supported is a line less in `REFUSED` or a
-name more in one of the tuples below.
+Fields are keyed by ``Message.field`` (nested messages as ``DatasetConfig.Field.input_name``), so that a rule
+applies wherever the message is used. To support something new, remove a line from `REFUSED` or add a name to
+one of the tuples below.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from hvdrec.config.ranges import RATIO as _RATIO
 
 __all__ = ["ANY_NUMBER", "Range"]
 
-#: Input types whose cells are texts: several values in one are written out.
+#: Input types with text cells, where several values are written into one cell.
 TEXT_INPUTS = ("CSVInput", "CSVInputV2", "CSVInputEx", "HiveInput", "RTPInput", "KafkaInput")
 INPUT_TYPES = (
     *("RTPInput", "TFRecordInput", "BatchTFRecordInput", "HiveInput", "HiveParquetInput", "CriteoInput"),
@@ -40,7 +40,7 @@ STRATEGIES = (
     "SokStrategy",
     "EmbeddingParallelStrategy",
 )
-#: Those that any model with such an output takes.
+#: Losses that any model with such an output accepts.
 LOSSES = tuple(kind for kind, spec in losses.SPECS.items() if not spec.own)
 OPTIMIZERS = (
     "adam_optimizer",
@@ -67,42 +67,44 @@ _NOT_YET = "is not supported yet"
 _ALIBABA = "exists only in Alibaba's cloud"
 _UNREAD = "has no effect, as in EasyRec"
 
-#: Why a value of an enum or oneof isn't supported, where there is more to say than "not supported yet".
+#: Why a value of an enum or oneof isn't supported, if there is more to say than "not supported yet".
 REASONS = {
     "CollectiveAllReduceStrategy": f"{_ALIBABA}; use HorovodStrategy",
     "ExascaleStrategy": f"{_ALIBABA}; use HorovodStrategy",
     "adam_async_optimizer": f"{_ALIBABA}; use adam_optimizer or lazy_adam_optimizer",
     "adam_asyncw_optimizer": f"{_ALIBABA}; use adamw_optimizer",
     **{
-        loss: f"is for model class {listed(classes)}"
+        loss: f"applies only to model class {listed(classes)}"
         for loss, classes in registry.classes_of_losses().items()
     },
-    "KL_DIVERGENCE_LOSS": "is for knowledge distillation: set it as loss_type of model_config.kd",
+    "KL_DIVERGENCE_LOSS": "is only for knowledge distillation: set it as loss_type of model_config.kd",
     **dict.fromkeys(
         ("OdpsRTPInput", "OdpsRTPInputV2", "DataHubInput"),
         "is not supported yet; use OdpsInput on a table with a column per field, or CSVInput or ParquetInput",
     ),
 }
 
-#: Fields that must not be set (to other than their default): what is wrong and what to do.
+#: Fields that must not be set (to a value other than the default): the problem and what to do.
 REFUSED = {
     "EasyRecConfig.datahub_train_input": f"{_ALIBABA}; use train_input_path",
     "EasyRecConfig.datahub_eval_input": f"{_ALIBABA}; use eval_input_path",
-    "EasyRecConfig.hive_train_input": "no Hive server is asked; use train_input_path with the table's files",
-    "EasyRecConfig.hive_eval_input": "no Hive server is asked; use eval_input_path with the table's files",
+    "EasyRecConfig.hive_train_input": "Hive servers are not queried; use train_input_path "
+    "with the table's files",
+    "EasyRecConfig.hive_eval_input": "Hive servers are not queried; use eval_input_path "
+    "with the table's files",
     "TrainConfig.incr_save_config": f"{_NOT_YET}; remove it",
     "FeatureConfig.ev_params": f"embedding variables: {_ALIBABA}; use hash_bucket_size",
-    "SequenceCombiner.multi_head_attention": "is not supported, nor is it in EasyRec; use attention",
+    "SequenceCombiner.multi_head_attention": "is not supported, here or in EasyRec; use attention",
     "EasyRecModel.ev_params": f"embedding variables: {_ALIBABA}; use hash_bucket_size",
     **registry.fields("refused"),
 }
 
-#: Fields that are set aside with a warning where they are set (to other than their default).
+#: Fields that are ignored with a warning if they are set (to a value other than the default).
 IGNORED = {
     "SeqAttGroupConfig.tf_summary": "is not supported; no histograms of sequences are written",
-    "ExportConfig.batch_size": "has no effect, as in EasyRec; an exported model takes any number of rows",
-    "ExportConfig.export_features": "is not supported; exporting goes on without",
-    "ExportConfig.export_rtp_outputs": "exists only in Alibaba's cloud; exporting goes on without",
+    "ExportConfig.batch_size": "has no effect, as in EasyRec; an exported model accepts any number of rows",
+    "ExportConfig.export_features": "is not supported; the export omits it",
+    "ExportConfig.export_rtp_outputs": "exists only in Alibaba's cloud; the export omits it",
     "EvalConfig.eval_online": "is not supported yet; metrics are computed on the evaluation data only",
     "DatasetConfig.pai_worker_queue": "has no effect; rows are always divided among the ranks",
     "DatasetConfig.chief_redundant": "has no effect; every rank trains on rows of its own",
@@ -118,7 +120,8 @@ IGNORED = {
     "DatasetConfig.pai_worker_slice_num": f"has no effect; it {_ALIBABA}",
     "DatasetConfig.num_parallel_calls": "has no effect; files are read by one background thread of each rank",
     **{
-        f"{name}.field_delimiter": "has no effect, as in EasyRec outside its cloud; tabs are between cells"
+        f"{name}.field_delimiter": "has no effect, as in EasyRec outside its cloud; "
+        "cells are separated by tabs"
         for name in (
             *("NegativeSampler", "NegativeSamplerV2", "NegativeSamplerInMemory"),
             *("HardNegativeSampler", "HardNegativeSamplerV2"),
@@ -127,8 +130,8 @@ IGNORED = {
     **registry.fields("ignored"),
 }
 
-#: Fields that may be set and that nothing reads: they only name something, ask for what is done
-#: anyway, or belong to an input or feature type, a loss or a field that is refused itself.
+#: Fields that may be set although nothing reads them: they only name something, request what is done
+#: anyway, or belong to an input type, feature type, loss or field that is itself refused.
 SILENT = (
     *registry.silent_fields(),
     "EasyRecModel.model_name",
@@ -145,7 +148,7 @@ SILENT = (
     "TextEncoder.default_token_id",
 )
 
-#: What numbers may be, where the field is set.
+#: Allowed ranges of numbers, checked if the field is set.
 RANGES = {
     "TrainConfig.num_gpus_per_worker": _AT_LEAST_1,
     "ExportConfig.max_check_steps": _AT_LEAST_1,
@@ -258,7 +261,7 @@ RANGES = {
 
 
 def unsupported(name: str, supported: tuple[str, ...]) -> str | None:
-    """Why the enum value or oneof member `name` isn't supported; None where it is."""
+    """Why the enum value or oneof member `name` isn't supported; None if it is."""
     if name in supported:
         return None
     if name in REASONS:

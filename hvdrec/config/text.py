@@ -1,4 +1,4 @@
-"""Text protos: parsing with clear errors, and the line each field is on."""
+"""Text protos: parsing with clear errors, and the line number of each field."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _FIELD_ALONE = re.compile(
     r"|Expected \"true\" or|Expected string"
 )
 _FIELD_BEFORE = re.compile(r"([A-Za-z_]\w*)\s*:\s*[^:{}<>]*$")
-#: What a text that begins like this may have meant.
+#: Hints for a text that begins with one of these.
 _BEGINNINGS = {
-    "{": " (JSON goes into a file named .json)",
+    "{": " (write JSON into a file named .json)",
     "/": " (a comment begins with #)",
     "}": " (one } too many?)",
 }
@@ -35,7 +35,7 @@ class TextError(ValueError):
     """A text proto can't be parsed.
 
     Attributes:
-        line: From 1; 0 where it isn't known.
+        line: From 1; 0 if unknown.
         column: From 1.
         problem: What is wrong, on one line.
         more: Further mistakes in the same text.
@@ -49,14 +49,14 @@ class TextError(ValueError):
 
 
 def merge(text: str, message: Any) -> None:
-    """Merges a text proto into a message, as `text_format.Merge` does.
+    """Merges a text proto into a message, like `text_format.Merge`.
 
-    The last of several values of a field counts, messages are merged, lists grow, and no field is
-    required. `FIELD_ALIASES` are understood.
+    The last of several values of a field is used, messages are merged, lists are appended to, and no field is
+    required. `FIELD_ALIASES` are accepted.
 
     Raises:
-        TextError: The text isn't one. A field that doesn't exist, or a value that its field can't have,
-            doesn't keep further ones from being found.
+        TextError: The text isn't a valid text proto. All unknown fields and invalid values are reported
+            together.
     """
     if _ALIASED.search(text):
         text = _replace_aliases(text)
@@ -116,12 +116,12 @@ def _without_field(text: str, line: int, column: int) -> str | None:
 
 
 def _replace_aliases(text: str) -> str:
-    """Puts the protos' own field names in place of aliases, but not inside strings and comments."""
+    """Replaces aliases by the protos' field names, except inside strings and comments."""
     return _TOKEN.sub(lambda token: FIELD_ALIASES.get(token[0], token[0]), text)
 
 
 def _explained(error: text_format.ParseError, text: str, root: Any) -> TextError:
-    """The parser's error without its noise, with the field it is about and the nearest right name."""
+    """The parser's error, shortened, with the field concerned and the closest valid name."""
     line, column = error.GetLine() or 0, error.GetColumn() or 0
     lines = text.split("\n")
     source = lines[line - 1] if 0 < line <= len(lines) else ""
@@ -154,7 +154,7 @@ def _clearer(problem: str, text: str, before: str, root: Any) -> str:
 
 
 def _still_open(text: str) -> str:
-    """The innermost message whose brace isn't closed at the end of the text, with its line."""
+    """The innermost message that is not closed at the end of the text, with its line."""
     opened: list[tuple[str, int]] = []
     name = ""
     for token in _TOKEN.finditer(text):
@@ -172,7 +172,7 @@ def _still_open(text: str) -> str:
 
 
 class _Locator:
-    """Goes through the tokens of a text proto that is known to be right."""
+    """Iterates over the tokens of a valid text proto."""
 
     def __init__(self, text: str) -> None:
         found = [m for m in _TOKEN.finditer(text) if not m[0].startswith("#")]
@@ -190,7 +190,7 @@ class _Locator:
         return bisect.bisect_left(self._newlines, self._offsets[self._next]) + 1
 
     def message(self, descriptor: Any, prefix: str, end: str) -> None:
-        """Notes the lines of all fields up to `end`."""
+        """Records the lines of all fields up to `end`."""
         while self._peek() not in (end, ""):
             name = self._peek()
             field = descriptor.fields_by_name.get(FIELD_ALIASES.get(name, name))
@@ -237,14 +237,14 @@ class _Locator:
 
 
 def locate(text: str, descriptor: Any) -> dict[str, int]:
-    """The line of each field of a text proto.
+    """The line number of each field of a text proto.
 
     Args:
-        text: A text that `merge` has taken.
-        descriptor: Of the message.
+        text: A text that `merge` accepted.
+        descriptor: The message's descriptor.
 
     Returns:
-        Field path -> line, from 1: of the last value of a field, of the first of a list.
+        Field path -> line, from 1: the line of the last value of a field, or of the first of a list.
     """
     locator = _Locator(text)
     locator.message(descriptor, "", "")

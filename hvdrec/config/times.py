@@ -1,4 +1,4 @@
-"""The form of times: `train_config.dead_line`, `offset_time` of a Kafka topic."""
+"""The format of times: `train_config.dead_line`, `offset_time` of a Kafka topic."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ _FORM = "%Y%m%d %H:%M:%S"
 
 
 def parse_time(written: str) -> float | None:
-    """A time as seconds since 1970.
+    """Parses a time into seconds since 1970.
 
     Args:
         written: ``YYYYmmdd HH:MM:SS`` in local time, or seconds since 1970 in 10 digits.
 
     Returns:
-        The seconds; None where it has neither form.
+        The seconds; None if it has neither format.
     """
     if len(written) == 10 and written.isascii() and written.isdigit():
         return float(written)

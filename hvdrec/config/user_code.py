@@ -1,4 +1,4 @@
-"""Code of the user's own that a config names, which runs only where `--allow_user_code` is given.
+"""User code that a config names, which runs only with `--allow_user_code`.
 
 Whether it is given holds for the process: a config comes from anywhere, the flag from who runs it.
 """
@@ -22,17 +22,17 @@ class _Permission:
 
 
 def allow(given: bool) -> None:
-    """Says for this process whether what configs name may be imported and run."""
+    """Sets for this process whether code that configs name may be imported and run."""
     _Permission.given = given
 
 
 def refusal(name: str) -> str:
-    """Why code isn't run; empty where it is allowed."""
-    return "" if _Permission.given else f"{name} is your own code, which is run only with {FLAG}"
+    """Why the code is not run; empty if it is allowed."""
+    return "" if _Permission.given else f"{name} is user code, which runs only with {FLAG}"
 
 
 def find(name: str, file: str = "") -> Any:
-    """Imports what a config names.
+    """Imports an object that a config names.
 
     Args:
         name: With dots before its last part, which is an attribute of a module: ``package.module.name``. With
@@ -46,7 +46,7 @@ def find(name: str, file: str = "") -> Any:
         raise ValueError(refused)
     module, _, attribute = name.rpartition(".")
     if not file and not module:
-        raise ValueError(f"{name!r} must be a path with dots: package.module.name")
+        raise ValueError(f"{name!r} must be a dotted path: package.module.name")
     try:
         found: Any = _run_file(file) if file else importlib.import_module(module)
         return getattr(found, name if file else attribute)
@@ -56,7 +56,7 @@ def find(name: str, file: str = "") -> Any:
 
 
 def find_function(name: str, file: str = "") -> Any:
-    """The same, where it must be something that can be called.
+    """Imports a callable that a config names.
 
     Raises:
         ValueError: See `find`, or it can't be called.

@@ -1,4 +1,4 @@
-"""Plain values (of JSON, edits and flags) put into the fields of messages."""
+"""Assigns plain values (from JSON, edits and flags) to fields of messages."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class FieldValueError(ValueError):
     """A value doesn't fit its field.
 
     Attributes:
-        path: Of the field.
+        path: The field's path.
         problem: What is wrong, on one line.
-        at: Of what stands there; another than `path` where that isn't a field.
+        at: The path to report; differs from `path` where that isn't a field.
     """
 
     def __init__(self, path: str, problem: str, at: str = "") -> None:
@@ -51,12 +51,12 @@ def shown(value: Any) -> str:
 
 
 def to_scalar(field: FieldDescriptor, value: Any) -> Any:
-    """What to assign to a field (or an element of the list) that isn't a message.
+    """Converts a value for a field (or an element of the list) that isn't a message.
 
     Numbers and booleans may also come as text; an enum value as its name or number.
 
     Raises:
-        ValueError: The value isn't of the field's type, or out of its range.
+        ValueError: The value has another type, or is out of the field's range.
     """
     converted: Any
     if field.enum_type is not None:
@@ -144,16 +144,16 @@ def _parse_float(written: str) -> float | None:
 
 
 def assign(message: Any, field: FieldDescriptor, value: Any, path: str, allow_text: bool = False) -> None:
-    """Puts a plain value into a field.
+    """Assigns a plain value to a field.
 
-    A list replaces a repeated field, a dictionary is merged into a message, null clears.
+    A list replaces a repeated field, a dictionary is merged into a message, and null clears the field.
 
     Args:
-        message: Whose field.
-        field: Which.
-        value: As `json.loads` gives it.
-        path: Of the field, for errors.
-        allow_text: A string may stand for a message or a list, as a text proto.
+        message: The message that has the field.
+        field: The field's descriptor.
+        value: As `json.loads` returns it.
+        path: The field's path, for errors.
+        allow_text: Whether a string may represent a message or a list, as a text proto.
 
     Raises:
         FieldValueError: The value doesn't fit.
@@ -194,10 +194,10 @@ def _assign_list(message: Any, field: FieldDescriptor, value: Any, path: str, al
 
 
 def merge_value(message: Any, value: Any, path: str, allow_text: bool = False) -> None:
-    """Merges a dictionary (with `allow_text` also a text proto) into a message and makes it present.
+    """Merges a dictionary (with `allow_text` also a text proto) into a message and marks it as set.
 
     Raises:
-        FieldValueError: It doesn't fit.
+        FieldValueError: The value doesn't fit.
     """
     descriptor = message.DESCRIPTOR
     message.SetInParent()
@@ -233,7 +233,7 @@ def _merge_struct(message: Any, value: Any, path: str) -> None:
 
 
 def strip_braces(written: str) -> str:
-    """The inside of a text proto that may stand in braces."""
+    """The text of a text proto without its optional braces."""
     written = written.strip()
     if written[:1] + written[-1:] in ("{}", "<>"):
         return written[1:-1]
@@ -241,10 +241,10 @@ def strip_braces(written: str) -> str:
 
 
 def parse_message_text(message: Any, written: str, path: str) -> None:
-    """Merges a text proto, in braces or bare, into a message.
+    """Merges a text proto, with or without braces, into a message.
 
     Raises:
-        FieldValueError: It isn't one.
+        FieldValueError: The text isn't a text proto.
     """
     message.SetInParent()
     try:
@@ -257,7 +257,7 @@ def merge_text(message: Any, field: FieldDescriptor, written: str, path: str) ->
     """Merges the text of a field's value: a message, or a list in brackets or a single element.
 
     Raises:
-        FieldValueError: It doesn't fit.
+        FieldValueError: The value doesn't fit.
     """
     written = written.strip()
     if not is_repeated(field):
@@ -278,7 +278,7 @@ def merge_text(message: Any, field: FieldDescriptor, written: str, path: str) ->
 
 
 def _append_scalar(message: Any, field: FieldDescriptor, written: str, path: str) -> None:
-    """A list of one element, or of text protos' adjacent elements such as ``"a"``."""
+    """A list of one element, or of adjacent text proto elements such as ``"a" "b"``."""
     if field.type == FieldDescriptor.TYPE_STRING:
         if written[:1] + written[-1:] in ('""', "''") and len(written) > 1:
             written = written[1:-1]

@@ -1,4 +1,4 @@
-"""What a config says about variables by their names: which optimizer has them, which stay as they are."""
+"""What a config declares about variables by name: their optimizer, and which are frozen."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from hvdrec.config.models.spec import ModelSpec
 
 
 def optimizer_index(proto: Any, name: str) -> int:
-    """Which `optimizer_config` trains a variable; the model class says it.
+    """The index of the `optimizer_config` that trains a variable; the model class decides.
 
     Args:
         proto: The config.
-        name: EasyRec's name, as ``input_layer/age_embedding/embedding_weights``.
+        name: EasyRec's name, such as ``input_layer/age_embedding/embedding_weights``.
     """
     spec = SPECS.get(proto.model_config.model_class, ModelSpec())
     return spec.optimizer_index(name, len(proto.train_config.optimizer_config))
 
 
 def is_frozen(proto: Any, name: str) -> bool:
-    """Whether `freeze_gradient` keeps a variable as it is: a pattern is found in ``<name>:0``."""
+    """Whether `freeze_gradient` freezes a variable: a pattern is found in ``<name>:0``."""
     return any(re.search(pattern, f"{name}:0") for pattern in proto.train_config.freeze_gradient)
 
 
 def pattern_problem(pattern: str) -> str | None:
-    """What is wrong with a pattern of `freeze_gradient`, or None."""
+    """The problem with a pattern of `freeze_gradient`, or None."""
     try:
         re.compile(pattern)
     except re.error as error:

@@ -1,4 +1,4 @@
-"""Writes the config a run uses beside its checkpoints."""
+"""Writes the config of a run next to its checkpoints."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _VERSION_FILE = "version"
 
 
 def save(config: Config, model_dir: str | os.PathLike[str]) -> str:
-    """Writes ``model_dir/pipeline.config``, and ``version`` beside it as EasyRec does.
+    """Writes ``model_dir/pipeline.config``, and ``version`` next to it, as EasyRec does.
 
-    Each file is replaced whole or not at all.
+    Each file is replaced atomically.
 
     Args:
-        config: What to write, as a text proto in UTF-8.
-        model_dir: Made where it is missing.
+        config: The config, written as a text proto in UTF-8.
+        model_dir: Created if it is missing.
 
     Returns:
-        The config's path.
+        The path of the config.
 
     Raises:
-        ConfigError: It can't be written.
+        ConfigError: The file can't be written.
     """
     folder = os.fspath(model_dir)
     path = os.path.join(folder, FILE_NAME)

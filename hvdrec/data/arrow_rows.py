@@ -1,4 +1,4 @@
-"""Rows that come as Arrow batches, in types of their own: what columnar formats have in common."""
+"""Rows from Arrow batches with their own types: the common part of columnar formats."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from hvdrec.errors import DataError
 
 
 class ArrowRows:
-    """Makes columns of rows in `ArrowBlock`s.
+    """Converts rows in `ArrowBlock`s to columns.
 
     Attributes:
-        files: What the rows come from.
-        schema: The columns, in the first file's types. Others may have another type in another file;
-            rows of several files come in types that hold all their values.
+        files: The sources of the rows.
+        schema: The columns, in the first file's types. Another file may have other types; rows of several
+            files use types that hold all their values.
         declared: The `input_type` of declared fields.
     """
 
@@ -62,13 +62,13 @@ class ArrowRows:
         return GatheredBlock(self.gather(rows))
 
     def conform(self, batch: pa.RecordBatch) -> pa.Table:
-        """The columns of a batch in plain types; it has at least those of `schema`."""
+        """The columns of a batch in plain types; the batch has at least those of `schema`."""
         columns = [plain(batch.column(name), self.declared.get(name)) for name in self.schema.names]
         return pa.Table.from_arrays(columns, self.schema.names)
 
 
 class ArrowBlock:
-    """Consecutive rows of a stretch, decoded when first asked for."""
+    """Consecutive rows of a stretch, decoded on first use."""
 
     def __init__(self, stretch: Stretch, file: int, first: int, rows: int) -> None:
         self.rows = rows
@@ -78,7 +78,7 @@ class ArrowBlock:
         self._first = first
 
     def take(self, index: np.ndarray) -> pa.RecordBatch:
-        """Returns these rows as columns, without a copy where they follow each other."""
+        """Returns these rows as columns, without a copy if they are contiguous."""
         if self.data is None:
             assert self._stretch is not None
             self._stretch.decode_up_to(self)
@@ -88,7 +88,7 @@ class ArrowBlock:
 
     @property
     def end(self) -> int:
-        """The row of the file behind its last, from 0."""
+        """The file row after its last row, from 0."""
         return self._first + self.rows
 
     def files(self, index: np.ndarray) -> np.ndarray:
@@ -96,12 +96,12 @@ class ArrowBlock:
         return np.full(len(index), self._file, np.int32)
 
     def lines(self, index: np.ndarray) -> np.ndarray:
-        """Returns each row's place in its file, from 1."""
+        """Returns each row's number in its file, from 1."""
         return index.astype(np.int64) + (self._first + 1)
 
 
 class GatheredBlock:
-    """Rows copied out of other blocks."""
+    """Rows copied from other blocks."""
 
     def __init__(self, gathered: Gathered) -> None:
         self.rows = gathered.columns.num_rows
@@ -121,12 +121,12 @@ class GatheredBlock:
 
 
 class Stretch:
-    """Decodes consecutive rows of a file in order and hands the pieces to their blocks.
+    """Decodes consecutive rows of a file in order and distributes the pieces to their blocks.
 
     Args:
-        file: What they come from.
-        number: Its number.
-        tables: The rows, in pieces of any size; nothing is taken from it before a row is asked for.
+        file: The source of the rows.
+        number: The file's number.
+        tables: The rows, in pieces of any size; nothing is read from it before a row is requested.
     """
 
     def __init__(self, file: RowsFile, number: int, tables: Iterator[pa.Table]) -> None:
@@ -134,17 +134,17 @@ class Stretch:
         self._number = number
         self._tables = tables
         self._pending: list[pa.Table] = []
-        # Weak: a block without any reference needs no rows.
+        # Weak references: an unreferenced block needs no rows.
         self._blocks: list[tuple[int, weakref.ref[ArrowBlock]]] = []
         self._next = 0
 
     def blocks(self, first: int, rows: int, block_rows: int) -> Iterator[ArrowBlock]:
-        """Its rows, `block_rows` at a time.
+        """The rows in blocks of `block_rows`.
 
         Args:
-            first: Row of the file, from 0, that is the first of them.
-            rows: How many there are.
-            block_rows: Of a full block.
+            first: The first row, as a row of the file counted from 0.
+            rows: The number of rows.
+            block_rows: The rows of a full block.
         """
         for start in range(0, rows, block_rows):
             block = ArrowBlock(self, self._number, first + start, min(block_rows, rows - start))
@@ -152,7 +152,7 @@ class Stretch:
             yield block
 
     def decode_up_to(self, wanted: ArrowBlock) -> None:
-        """Gives `wanted`, and the blocks before it that are still held, their rows."""
+        """Decodes the rows of `wanted`, and of the blocks before it that are still referenced."""
         while wanted.data is None:
             rows, reference = self._blocks[self._next]
             self._next += 1
@@ -163,12 +163,13 @@ class Stretch:
             del block
 
     def _read(self, rows: int) -> pa.RecordBatch:
-        """Takes the next `rows` rows; a piece of the decoder may hold more or fewer."""
+        """Takes the next `rows` rows; a decoded piece may have more or fewer."""
         while (found := sum(table.num_rows for table in self._pending)) < rows:
             table = next(self._tables, None)
             if table is None:
                 raise DataError(
-                    f"{self._file.name}: it ends {rows - found} rows before the number of rows that it gives"
+                    f"{self._file.name}: the data ends {rows - found} rows before "
+                    "the row count declared in the file"
                 )
             self._pending.append(table)
         table = pa.concat_tables(self._pending)

@@ -1,4 +1,4 @@
-"""What travels from the input threads to the training step."""
+"""Data passed from the input threads to the training step."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pyarrow as pa
 
 @dataclasses.dataclass(frozen=True)
 class InputPosition:
-    """How much of the input has been consumed by all ranks together.
+    """The part of the input consumed so far by all ranks together.
 
-    The order of rows is a function of the seed, the epoch and the config alone, so these two
-    numbers are enough to go on from, on any number of ranks.
+    The order of rows is a function of the seed, the epoch and the config alone, so these two numbers are
+    enough to continue on any number of ranks.
 
     Attributes:
-        epoch: Number of whole passes done.
+        epoch: Number of complete passes.
         row: Rows of the current pass already consumed, counted over all ranks.
         offsets: Of KafkaInput, which has no such order: partitions with the offset to go on from.
     """
@@ -35,9 +35,9 @@ class RowBlock:
     """Consecutive rows of one rank, as Arrow columns.
 
     Attributes:
-        columns: One Arrow column for each field asked of the reader. Text files give binary
-            columns (raw bytes, empty where the cell is empty); Parquet gives its own types.
-        locate: Maps a row of this block to words for an error message, as "train.csv, row 17".
+        columns: One Arrow column per requested field. Text files give binary columns (raw bytes, empty for an
+            empty cell); Parquet gives its own types.
+        locate: Maps a row of this block to its location for an error message, such as "train.csv, row 17".
         position: The input position once this block has been consumed (by all ranks).
         epoch_end: True on the last block of a pass over the data.
     """
@@ -50,17 +50,17 @@ class RowBlock:
 
 @dataclasses.dataclass
 class PackedBatch:
-    """A batch as few, wide arrays, ready for the step.
+    """A batch as a few wide arrays, ready for the step.
 
     Attributes:
         rows: B, which may be 0.
-        arrays: By name; `hvdrec.features.layout` lists them.
+        arrays: The arrays by name; `hvdrec.features.layout` lists them.
         position: The input position once this batch has been consumed.
-        raw: The columns as read, kept only when asked for (predict).
-        locate: Maps a row of this batch to words for a message, as "train.csv, row 17".
-        bad_rows: Rows left out because a cell can't be used (`ignore_error`); all of the above is
-            without them.
-        first_bad: Where one of them is and what is wrong with it.
+        raw: The columns as read, kept only on request (predict).
+        locate: Maps a row of this batch to its location for a message, such as "train.csv, row 17".
+        bad_rows: The number of rows skipped because of an invalid cell (`ignore_error`); the fields above
+            exclude them.
+        first_bad: Location and problem of one of them.
     """
 
     rows: int

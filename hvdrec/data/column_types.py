@@ -1,8 +1,8 @@
-"""Columns of columnar files in plain forms, and columns of several files in one.
+"""Converts columns of columnar files to plain types, and joins columns of several files.
 
-What a column is, `input_fields` says; files may hold its values in any form that has them. Here a form
-only changes where no value does. Whether a value fits the declared type is the packer's to say, cell by
-cell.
+`input_fields` declares the type of a column; files may store its values in any type that can represent them.
+The conversions here never change a value. The packer checks, cell by cell, whether a value fits the declared
+type.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 _FRACTIONS = ("FLOAT", "DOUBLE")
-#: Whole numbers of so many digits fit int64.
+#: Integers with this many digits fit int64.
 _SAFE_DIGITS = 18
-#: "12.50" in its parts: "12", ".5" and the zeros.
+#: Splits "12.50" into "12", ".5" and the zeros.
 _TRAILING_ZEROS = r"^(-?\d+)(?:\.0*|(\.\d*[1-9])0*)$"
 
 Types = Mapping[str, str]
 
 
 def plain(column: pa.Array, declared: str | None) -> pa.Array:
-    """A column without dictionaries, large and view types and decimals, and in few kinds of numbers.
+    """Converts a column to one of a few plain types, without dictionaries, large or view types, or decimals.
 
     Args:
-        column: Of any type; what this module doesn't know comes back as it is.
-        declared: The `input_type` of its field, None for a column that isn't declared.
+        column: A column of any type; unknown types are returned unchanged.
+        declared: The `input_type` of its field, None for an undeclared column.
 
     Returns:
-        Text, bool, int64, uint64, float32 or float64, or a list of one of them. The type follows from
-        the column's type alone. A column that isn't declared keeps the width of its numbers.
+        Text, bool, int64, uint64, float32 or float64, or a list of one of them. The type depends only on the
+        column's type. An undeclared column keeps the width of its numbers.
     """
     kind = column.type
     if pa.types.is_dictionary(kind):
@@ -53,13 +53,13 @@ def plain(column: pa.Array, declared: str | None) -> pa.Array:
 
 
 def plain_schema(schema: pa.Schema, names: Sequence[str], declared: Types) -> pa.Schema:
-    """The types that `plain` gives some columns of a file."""
+    """The types that `plain` returns for columns of a file."""
     empty = ((name, pa.array([], schema.field(name).type)) for name in names)
     return pa.schema([(name, plain(column, declared.get(name)).type) for name, column in empty])
 
 
 def is_list(kind: pa.DataType) -> bool:
-    """Whether it is a list of any form."""
+    """Whether a type is any kind of list."""
     return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
 
 
@@ -72,7 +72,7 @@ def _plain_list(column: pa.Array, declared: str | None) -> pa.Array:
 
 
 def _list_like(column: pa.Array, values: pa.Array) -> pa.Array:
-    """Lists of the same lengths as those of `column`, with other values."""
+    """Lists with the lengths of `column`, and other values."""
     lengths = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
     offsets = np.zeros(len(column) + 1, np.int32)
     np.cumsum(lengths, out=offsets[1:])
@@ -88,7 +88,7 @@ def _plain_decimals(column: pa.Array, declared: str) -> pa.Array:
 
 
 def _decimal_text(column: pa.Array) -> pa.Array:
-    """Decimals written out, without zeros at the end of a fraction."""
+    """Decimals as text, without trailing zeros in a fraction."""
     text = column.cast(pa.string())
     if pc.any(pc.match_substring(text, "E")).as_py():
         text = pa.array([None if v is None else format(v, "f") for v in column.to_pylist()], pa.string())
@@ -96,10 +96,10 @@ def _decimal_text(column: pa.Array) -> pa.Array:
 
 
 def number_text(number: float | decimal.Decimal) -> str:
-    """A number as the text of a STRING field, as csrc/kernels/rows/arrow_cells.cc writes it.
+    """A number as text for a STRING field, in the format of csrc/kernels/rows/arrow_cells.cc.
 
-    A whole number is written as an integer, a fraction with as few digits as tell it from others and
-    never with an exponent.
+    A whole number is written as an integer, a fraction with the fewest digits that identify it, never with an
+    exponent.
     """
     if isinstance(number, float) and not np.isfinite(number):
         return str(number)
@@ -113,13 +113,13 @@ def number_text(number: float | decimal.Decimal) -> str:
 def joined(
     parts: Sequence[pa.RecordBatch], declared: Types, mismatch: Callable[[str, int, int, str], Exception]
 ) -> pa.RecordBatch:
-    """Batches of plain columns end to end, in types that hold all their values.
+    """Concatenates batches of plain columns, in types that hold all their values.
 
     Args:
-        parts: Have the same columns by name.
+        parts: Batches with the same column names.
         declared: The `input_type` of declared fields.
-        mismatch: Makes the error for a column (its name) that can't be joined: because of part a, row
-            b of it, as the last argument says.
+        mismatch: Builds the error for a column that can't be joined, from its name, the part, the row in it,
+            and the reason.
     """
     if all(part.schema.equals(parts[0].schema) for part in parts):
         return parts[0] if len(parts) == 1 else pa.concat_batches(list(parts))
@@ -136,7 +136,7 @@ def joined(
 
 
 class _MismatchError(Exception):
-    """Columns can't be joined because of one part's row."""
+    """Columns can't be joined because of a row in one part."""
 
     def __init__(self, part: int, row: int, text: str) -> None:
         super().__init__(text)
@@ -144,7 +144,7 @@ class _MismatchError(Exception):
 
 
 def _alike(columns: list[pa.Array], declared: str | None) -> list[pa.Array]:
-    """Columns in one type."""
+    """Columns converted to a common type."""
     kinds = {column.type for column in columns}
     if len(kinds) == 1:
         return columns
@@ -169,7 +169,7 @@ def _alike(columns: list[pa.Array], declared: str | None) -> list[pa.Array]:
 def _lists_alike(columns: list[pa.Array], declared: str | None) -> list[pa.Array]:
     for part, column in enumerate(columns):
         if not (is_list(column.type) or pa.types.is_null(column.type)):
-            raise _MismatchError(part, 0, f"a single {column.type} where other files have lists")
+            raise _MismatchError(part, 0, f"is a single {column.type}, but other files have lists")
     values = _alike([c.flatten() if is_list(c.type) else pa.nulls(0) for c in columns], declared)
     kind = pa.list_(values[0].type)
     return [
@@ -179,7 +179,7 @@ def _lists_alike(columns: list[pa.Array], declared: str | None) -> list[pa.Array
 
 
 def _whole(column: pa.Array) -> pa.Array | None:
-    """Numbers as int64, None where one isn't whole or doesn't fit."""
+    """Numbers as int64, None if one is not an integer or doesn't fit."""
     try:
         return column.cast(pa.int64())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
@@ -187,14 +187,14 @@ def _whole(column: pa.Array) -> pa.Array | None:
 
 
 def _texts(columns: list[pa.Array], declared: str | None) -> list[pa.Array]:
-    """Columns as text; what a number means stays the same (`number_text`)."""
+    """Columns as text; the value of a number doesn't change (`number_text`)."""
     kind = pa.binary() if any(pa.types.is_binary(c.type) for c in columns) else pa.string()
     texts = []
     for part, column in enumerate(columns):
         if pa.types.is_floating(column.type):
             numbers = column.cast(pa.float64()).to_pylist()
             for row, number in enumerate(numbers):
-                # As a text it would pass for a word.
+                # As text it would be accepted as a word.
                 if number is not None and not np.isfinite(number) and declared == "STRING":
                     raise _MismatchError(part, row, f"{number} is not a finite number")
             column = pa.array([None if n is None else number_text(n) for n in numbers], pa.string())

@@ -1,4 +1,4 @@
-"""CriteoInput: rows of the Criteo data in three binary files each, for labels, numbers and categories.
+"""CriteoInput: rows of the Criteo data, in sets of three binary files for labels, numbers and categories.
 
 Row i is int32 i of the label's file, 13 float32 of the numbers' (fields ``f1`` to ``f13``) and 26 uint32 of
 the categories' (``c1`` to ``c26``), all little-endian and without a header.
@@ -21,13 +21,13 @@ from hvdrec.errors import ConfigError, DataError
 
 _BLOCK_ROWS = 1 << 15
 _NUMBERS, _CATEGORIES = 13, 26
-#: The fields of a row: their part, and their place in it.
+#: The fields of a row: the part, and the index in it.
 _FIELDS = {
     "label": ("label", 0),
     **{f"f{i + 1}": ("dense", i) for i in range(_NUMBERS)},
     **{f"c{i + 1}": ("category", i) for i in range(_CATEGORIES)},
 }
-#: Numbers of a row in a part, their type in the file, and their type here.
+#: The number of values per row in a part, their type in the file, and their type here.
 _PARTS = {
     "label": (1, np.dtype("<i4"), pa.int64()),
     "dense": (_NUMBERS, np.dtype("<f4"), pa.float32()),
@@ -37,63 +37,63 @@ _PARTS = {
 
 @dataclasses.dataclass(frozen=True)
 class CriteoFile:
-    """The three files of the same rows, by their part: label, dense, category."""
+    """Three files with the same rows, by part: label, dense, category."""
 
     parts: Mapping[str, InputFile]
 
     @property
     def name(self) -> str:
-        """That of the labels, as messages show it."""
+        """The name of the label file, for messages."""
         return self.parts["label"].name
 
     @property
     def rows(self) -> int:
-        """Rows by the size of the labels' file."""
+        """The number of rows, from the size of the label file."""
         return self.parts["label"].size() // 4
 
     def size(self) -> int:
-        """Bytes of the labels."""
+        """The size of the label file in bytes."""
         return self.parts["label"].size()
 
     def fingerprint(self) -> str:
-        """What tells its content from another's; empty where that can't be known."""
+        """A fingerprint of the content; empty if unknown."""
         found = [file.fingerprint() for file in self.parts.values()]
         return " ".join(found) if all(found) else ""
 
 
 def criteo_files(paths: Any, what: str) -> list[CriteoFile]:
-    """The files that a `BinaryDataInput` names; those of one place in the three lists belong together.
+    """The files in a `BinaryDataInput`; files at the same index of the three lists belong together.
 
     Args:
-        paths: The message: `label_path`, `dense_path` and `category_path` with paths or globs each.
+        paths: The message: `label_path`, `dense_path` and `category_path` each with paths or globs.
         what: The setting they come from, for messages.
 
     Raises:
-        DataError: A path names no file, or the three don't fit together.
+        DataError: A path matches no file, or the three parts don't match.
     """
     found = {part: list_files(getattr(paths, f"{part}_path"), f"{what}.{part}_path") for part in _PARTS}
     counts = {part: len(files) for part, files in found.items()}
     if len(set(counts.values())) > 1:
         told = ", ".join(f"{count} of {part}_path" for part, count in counts.items())
-        raise DataError(f"{what}: the paths name {told}; there must be as many of each")
+        raise DataError(f"{what}: the paths name {told}; the numbers must be equal")
     files = [CriteoFile(dict(zip(_PARTS, parts, strict=True))) for parts in zip(*found.values(), strict=True)]
     for file in files:
         for part, (width, kind, _) in _PARTS.items():
             size, wanted = file.parts[part].size(), file.rows * width * kind.itemsize
             if size != wanted:
                 raise DataError(
-                    f"{file.parts[part].name}: has {size} bytes, but {wanted} belong to the {file.rows} "
-                    f"rows of {file.name}"
+                    f"{file.parts[part].name}: has {size} bytes, but the {file.rows} "
+                    f"rows of {file.name} need {wanted}"
                 )
     return files
 
 
 class CriteoFormat(ArrowRows):
-    """Rows of such files.
+    """Rows of Criteo's binary files.
 
     Args:
         files: The files, in listed order.
-        fields: The columns wanted, in the order of the result.
+        fields: The requested columns, in the order of the result.
         declared: The `input_type` of declared fields by name.
         keep_raw: Also read all other columns, after those of `fields`.
 
@@ -159,7 +159,7 @@ class CriteoFormat(ArrowRows):
                 part, place = _FIELDS[field.name]
                 column = np.ascontiguousarray(numbers[part][:, place])
                 if part == "category":
-                    # EasyRec takes them for int32.
+                    # EasyRec reads them as int32.
                     column = column.view(np.int32)
                 columns.append(pa.array(column).cast(field.type))
             yield pa.Table.from_arrays(columns, schema=self.schema)

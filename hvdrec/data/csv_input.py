@@ -1,7 +1,7 @@
 """CSVInput: delimited text, plain or compressed.
 
-Every rank goes through all bytes to find the lines (at memchr's speed) and splits only the rows it
-takes. Cells come as raw bytes; what they mean is the packer's business.
+Every rank scans all bytes to find the lines (at memchr's speed) and splits only its own rows. Cells are raw
+bytes; the packer interprets them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hvdrec.data.text_reader import TextReader
 from hvdrec.errors import ConfigError, DataError
 from hvdrec.ops.native import load_native
 
-#: Bytes of a text file that are read at a time.
+#: The number of bytes read at a time from a text file.
 BLOCK_BYTES = 8 << 20
 
 
@@ -24,17 +24,19 @@ class CsvFormat(LineFormat):
 
     Args:
         files: The files, in listed order.
-        fields: The columns wanted, in the order of the result.
+        fields: The requested columns, in the order of the result.
         declared: Names of all columns of a file without a header, in order.
         separator: One or more characters between cells.
-        with_header: The first line of each file names its columns; order and number may differ by file.
-        quoting: A cell that begins with ``"`` lasts to its closing quote (RFC 4180, without newlines).
+        with_header: Whether the first line of each file has the column names; order and number may differ
+            between files.
+        quoting: Whether a cell that begins with ``"`` extends to its closing quote (RFC 4180, without
+            newlines).
         selected: With a header: the only columns that may be read; empty for all.
         keep_raw: Also read all other columns, after those of `fields`.
         block_bytes: Bytes read at a time.
 
     Raises:
-        ConfigError: A field isn't declared, or the separator can't be one.
+        ConfigError: A field isn't declared, or the separator is invalid.
         DataError: The first file's header can't be read (only with `keep_raw`).
     """
 
@@ -52,7 +54,7 @@ class CsvFormat(LineFormat):
         block_bytes: int = BLOCK_BYTES,
     ) -> None:
         if not separator or any(c in separator for c in '\r\n"'):
-            raise ConfigError(f'data_config.separator: {separator!r} is empty or has a newline or a " in it')
+            raise ConfigError(f'data_config.separator: {separator!r} is empty or contains a newline or a "')
         self._native = load_native()
         self._quoting = quoting
         self._with_header = with_header
@@ -91,14 +93,14 @@ class CsvFormat(LineFormat):
     def _header_names(self, file: InputFile, separator: bytes, line: bytes) -> list[str]:
         cells = self._native.LineSplitter(separator, self._quoting, 0).cells(line)
         if cells is None:
-            raise DataError(f"{file.name}, row 1: a quote in the header isn't closed")
+            raise DataError(f"{file.name}, row 1: a quote in the header is not closed")
         try:
             return [cell.decode().strip() for cell in cells]
         except UnicodeDecodeError as error:
-            raise DataError(f"{file.name}, row 1: the header isn't UTF-8 text") from error
+            raise DataError(f"{file.name}, row 1: the header is not UTF-8 text") from error
 
     def _lay_out(self, number: int, line: bytes) -> None:
-        """Finds the wanted columns in a file's header."""
+        """Finds the requested columns in a file's header."""
         file = self.files[number]
         names = self._header_names(file, self._separator, line)
         columns = []
@@ -106,12 +108,12 @@ class CsvFormat(LineFormat):
             count = names.count(name)
             if count != 1:
                 problem = f"{count} columns are" if count else "no column is"
-                raise DataError(f"{file.name}, row 1: {problem} called {name} in the header")
+                raise DataError(f"{file.name}, row 1: {problem} named {name} in the header")
             columns.append(names.index(name))
         self.splitter.set_layout(number, columns, len(names))
 
     def begin_file(self, number: int, reader: TextReader) -> bool:
-        """Reads a file's header, where it has one."""
+        """Reads a file's header, if it has one."""
         if not self._with_header:
             return True
         header = reader.header()

@@ -1,4 +1,4 @@
-"""DummyInput: rows of default values, to time what comes after the input."""
+"""DummyInput: rows of default values, to time everything after the input."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BLOCK_ROWS = 1 << 15
 
 @dataclasses.dataclass(frozen=True)
 class DummyRows:
-    """So many rows, of which an epoch consists."""
+    """The rows of one epoch."""
 
     rows: int
     name: str = "DummyInput"
@@ -25,16 +25,16 @@ class DummyRows:
         return self.rows
 
     def fingerprint(self) -> str:
-        """What tells it from others."""
+        """A fingerprint of the input."""
         return f"{self.name} {self.rows}"
 
 
 class DummyFormat(ArrowRows):
-    """Rows whose cells are empty, so that each takes its field's default.
+    """Rows with empty cells, so that each field takes its default.
 
     Args:
-        files: How many rows.
-        fields: The columns wanted, in the order of the result.
+        files: The number of rows.
+        fields: The requested columns, in the order of the result.
     """
 
     files: Sequence[DummyRows]

@@ -1,4 +1,4 @@
-"""One pass over the data: blocks arrive in file order, row numbers leave in the order of training."""
+"""One pass over the data: blocks arrive in file order, row numbers leave in training order."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ class _Held:
     first: int
     stop: int
     block: Block
-    # Only for a compacted block: the numbers of its rows, ascending.
+    # For a compacted block only: the numbers of its rows, ascending.
     numbers: np.ndarray | None = None
 
 
 class EpochReader:
-    """Holds the blocks whose rows have arrived but not left.
+    """Holds the blocks with rows that have arrived but not left.
 
     Attributes:
         arrived: Rows read.
-        left: Rows that have left, taken or not.
-        closed: Whether `arrived` is all there is.
-        peak_rows: The most rows ever held in memory.
+        left: Rows that have left, used or not.
+        closed: Whether all rows have arrived.
+        peak_rows: The maximum number of rows held in memory.
     """
 
     def __init__(self, blocks: Iterator[Block], order: RowOrder, compact: Callable[[RowRefs], Block]) -> None:
@@ -48,12 +48,12 @@ class EpochReader:
 
     @property
     def finished(self) -> bool:
-        """Whether no row is left; reads on if that is needed to know."""
+        """Whether no row is left; reads further if necessary to decide."""
         self.reach(self.left + 1)
         return self.left == self.arrived
 
     def take(self, count: int) -> np.ndarray | range:
-        """Returns the numbers of the next rows, at most `count`, none only at the end of the pass."""
+        """Returns the numbers of the next rows, at most `count`; empty only at the end of the pass."""
         while True:
             rows = self._order.take(count, self.arrived, self.closed)
             if len(rows) or self.closed:
@@ -62,7 +62,7 @@ class EpochReader:
             self._read_block()
 
     def refs(self, rows: np.ndarray) -> RowRefs:
-        """Says where rows lie; only rows of the latest `take` (or later ones) are sure to be held."""
+        """References to rows; only rows of the latest `take`, or later ones, are certain to be held."""
         if not self._held or not len(rows):
             return RowRefs([], np.empty(0, np.int32), np.empty(0, np.int32))
         firsts = np.array([held.first for held in self._held])
@@ -78,7 +78,7 @@ class EpochReader:
         return RowRefs(blocks, np.searchsorted(used, block).astype(np.int32), index.astype(np.int32))
 
     def close(self) -> None:
-        """Lets go of the file being read."""
+        """Closes the file being read."""
         close = getattr(self._blocks, "close", None)
         if close:
             close()
@@ -95,10 +95,10 @@ class EpochReader:
             self.peak_rows = max(self.peak_rows, self._held_rows)
 
     def _drop(self) -> None:
-        """Forgets rows that have left, once there are more of them than of the others.
+        """Drops rows that have left, when they outnumber the waiting rows.
 
-        Where rows wait here and there (shuffling), they are copied into one block, so memory is at most
-        twice the rows that wait plus a block, and each row is copied about once.
+        If waiting rows are scattered (by shuffling), they are copied into one block, so memory is at most
+        twice the waiting rows plus a block, and each row is copied about once.
         """
         if not self._held or self._dead() <= self._allowance():
             return

@@ -1,7 +1,6 @@
-"""Which files an input path names, and how their bytes are read.
+"""Lists the files of an input path, and reads their bytes.
 
-Local files are opened plainly. Files of stores are read in ranges, ahead and with patience
-(`hvdrec.storage`).
+Local files are opened directly. Files in stores are read ahead in ranges, with retries (`hvdrec.storage`).
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from hvdrec.storage.reader import RangeReader
 
 _CODECS = {".gz": "gzip", ".zst": "zstd"}
 _ARCHIVES = (".tar.gz", ".tgz", ".tar", ".zip", ".tar.zst")
-#: Of a local file that is to be known again, so many pieces are read.
+#: The number of pieces of a local file that are read for its fingerprint.
 _PIECES = 16
 _PIECE_BYTES = 4096
 _MARKERS = {"_SUCCESS", "_metadata", "_common_metadata"}
@@ -31,11 +30,11 @@ _MARKERS = {"_SUCCESS", "_metadata", "_common_metadata"}
 
 @dataclasses.dataclass(frozen=True)
 class InputFile:
-    """A file that holds rows.
+    """A file with rows.
 
     Attributes:
-        name: As messages show it.
-        filesystem: Where it lies.
+        name: Its name in messages.
+        filesystem: The file system that stores it.
         path: Its path there.
     """
 
@@ -89,7 +88,7 @@ class InputFile:
             return pa.CompressedInputStream(stream, codec) if codec else stream
 
     def open_random(self) -> pa.NativeFile:
-        """Opens the file for reading at any place.
+        """Opens the file for random access.
 
         Raises:
             DataError: The file can't be opened.
@@ -99,14 +98,14 @@ class InputFile:
             return retry(self.name, lambda: self.filesystem.open_input_file(self.path))
 
     def errors(self) -> _FileErrors:
-        """A context in which a failure to read this file becomes a DataError with its name."""
+        """A context that turns a failure to read this file into a DataError with its name."""
         return _FileErrors(self.name)
 
 
 def _digest_of_pieces(path: str) -> str:
-    """SHA-256 of the first and the last bytes of a file, and of pieces evenly between them."""
+    """SHA-256 of the first and last bytes of a file, and of evenly spaced pieces between them."""
     if not os.path.isfile(path):
-        # What is read from a pipe is gone.
+        # Bytes read from a pipe can't be read again.
         return ""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
@@ -125,25 +124,25 @@ class _FileErrors:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        # A UnicodeDecodeError: a name of a column that isn't text.
+        # A UnicodeDecodeError comes from a column name that isn't text.
         if isinstance(error, OSError | pa.ArrowException | UnicodeDecodeError):
             text = str(error).split("\n")[0] or type(error).__name__
             raise DataError(f"{self._name}: can't be read: {text}") from error
 
 
 def list_files(paths: Iterable[str], what: str = "input path") -> list[InputFile]:
-    """Lists the files that `paths` name, in the order that makes up the order of rows.
+    """Lists the files in `paths`, in the order that determines the order of rows.
 
-    Each item is one path or several with commas between. A path may be a file, a glob (``*``, ``?``,
+    Each item is one path or several comma-separated ones. A path may be a file, a glob (``*``, ``?``,
     ``[...]``; matches sorted) or a folder (all files directly in it, sorted). In folders and globs hidden
-    files, ``_SUCCESS``, ``_metadata`` and ``_common_metadata`` are passed over.
+    files, ``_SUCCESS``, ``_metadata`` and ``_common_metadata`` are skipped.
 
     Args:
         paths: The paths.
         what: The setting they come from, for messages.
 
     Raises:
-        DataError: A path names no file, an archive, or an unknown store.
+        DataError: A path matches no file, an archive, or an unknown store.
     """
     files = [
         file
@@ -153,10 +152,10 @@ def list_files(paths: Iterable[str], what: str = "input path") -> list[InputFile
         for file in _expand(path.strip(), what)
     ]
     if not files:
-        raise DataError(f"{what}: names no file")
+        raise DataError(f"{what}: no path is given")
     for file in files:
         if file.path.endswith(_ARCHIVES):
-            raise DataError(f"{what}: {file.name} is an archive; unpack it, or compress each file by itself")
+            raise DataError(f"{what}: {file.name} is an archive; unpack it, or compress each file separately")
     return files
 
 
@@ -179,7 +178,10 @@ def _found(filesystem: pafs.FileSystem, inner: str, path: str, what: str) -> Ite
     elif info.type == pafs.FileType.Directory:
         found = _files_in(filesystem, inner.rstrip("/") or inner)
         if not found:
-            raise DataError(f"{what}: no file in the folder {path} (folders in it aren't searched: {path}/*)")
+            raise DataError(
+                f"{what}: the folder {path} contains no files (subfolders are "
+                f"not searched; use {path}/* for them)"
+            )
         yield from found
     else:
         matches = sorted(_glob(filesystem, inner)) if any(c in inner for c in "*?[") else []
@@ -207,7 +209,7 @@ class _Match:
 
 
 def _glob(filesystem: pafs.FileSystem, pattern: str) -> Iterator[_Match]:
-    """Matches a pattern part by part, listing only folders that can hold a match."""
+    """Matches a pattern component by component, listing only folders that can contain a match."""
     parts = pattern.split("/")
     plain = next(i for i, part in enumerate(parts) if any(c in part for c in "*?["))
     root = "/".join(parts[:plain]) or ("/" if plain else "")

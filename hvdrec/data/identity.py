@@ -1,4 +1,4 @@
-"""By what an input is known again: a position in it is of no use in another."""
+"""Identifies an input, because a position in it is meaningless in another."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 from hvdrec.data.rows import RowsFile
 
-#: Files of a store that are asked about at once.
+#: The number of files in a store that are queried concurrently.
 _AT_ONCE = 16
 
 
 def describe(files: Sequence[RowsFile]) -> dict[str, Any]:
-    """What a checkpoint keeps of the input that its position belongs to.
+    """The description of an input that a checkpoint saves with its position.
 
     Args:
         files: The input, in listed order.
 
     Returns:
-        How many files there are, how much they hold (bytes, a table's rows), and a digest of their
-        fingerprints; JSON values.
+        The number of files, their total size (bytes, or rows of tables), and a digest of their fingerprints,
+        as JSON values.
     """
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
         sizes = list(pool.map(lambda file: file.size(), files))

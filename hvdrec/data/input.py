@@ -1,4 +1,4 @@
-"""From a config to this rank's rows: which reader, which files, which share."""
+"""Opens this rank's rows for a config: chooses the reader, the files and the share."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class _Wanted:
-    """What is to be read: the data_config, what the input paths name, and which columns.
+    """What to read: the data_config, the input paths, and the columns.
 
     Attributes:
-        data_config: Of the config.
-        paths: As they are written; a message where the input type has one.
+        data_config: The config's data_config.
+        paths: The paths as written, or the input type's message.
         what: The setting they come from, for messages.
-        fields: The columns wanted.
-        keep_raw: Also read all other columns.
+        fields: The requested columns.
+        keep_raw: Whether to read all other columns too.
     """
 
     data_config: Any
@@ -98,8 +98,8 @@ def _open_rtp(wanted: _Wanted) -> Format:
         selected = [int(number) for number in data_config.selected_cols.split(",")]
     except ValueError:
         raise ConfigError(
-            f"data_config.selected_cols: {data_config.selected_cols!r} must be numbers of columns with "
-            "commas between: of each label, and of the features"
+            f"data_config.selected_cols: {data_config.selected_cols!r} must be comma-separated column "
+            "numbers: one for each label, then one for the features"
         ) from None
     return RtpFormat(
         list_files(wanted.paths, wanted.what),
@@ -135,7 +135,7 @@ def _open_criteo(wanted: _Wanted) -> Format:
 def _criteo_files(paths: Sequence[Any], what: str) -> Sequence[CriteoFile]:
     if any(isinstance(path, str) for path in paths):
         raise ConfigError(
-            f"{what}: CriteoInput reads what binary_train_input and binary_eval_input of the config name"
+            f"{what}: CriteoInput reads the files in binary_train_input and binary_eval_input of the config"
         )
     return [file for path in paths for file in criteo_files(path, what)]
 
@@ -144,11 +144,11 @@ def _open_dummy(wanted: _Wanted) -> Format:
     return DummyFormat(_DUMMY, wanted.fields)
 
 
-# An epoch of DummyInput.
+# The rows per epoch of DummyInput.
 _DUMMY = [DummyRows(1 << 16)]
 
 _KAFKA = "KafkaInput"
-# By `data_config.input_type`, but for KafkaInput, which is no kind of file.
+# Readers by `data_config.input_type`, except KafkaInput, which doesn't read files.
 INPUT_TYPES: dict[str, Callable[[_Wanted], Format]] = {
     "CSVInput": _open_csv,
     "CSVInputV2": _open_csv,
@@ -188,34 +188,34 @@ def open_source(
 ) -> RowSource:
     """Opens the input of one rank.
 
-    Training goes by `num_epochs`, `shuffle`, `shuffle_buffer_size`, `drop_remainder`, `file_shard` and
-    `batch_size` (rows per rank) of `data_config`. Otherwise it is one pass in file order, whole batches
-    dealt to the ranks in turn, of `eval_batch_size` rows where that is set, else `batch_size`.
+    Training uses `num_epochs`, `shuffle`, `shuffle_buffer_size`, `drop_remainder`, `file_shard` and
+    `batch_size` (rows per rank) of `data_config`. Otherwise the input is one pass in file order, and whole
+    batches of `eval_batch_size` rows (if set, else `batch_size`) are distributed to the ranks round-robin.
 
     Args:
         proto: An EasyRecConfig.
-        paths: Files, globs, folders or tables to read in place of the config's.
-        fields: The columns wanted, in the order of the result.
+        paths: Files, globs, folders or tables to read instead of the config's.
+        fields: The requested columns, in the order of the result.
         rank: This rank.
         size: Number of ranks.
         training: Whether to read for training.
-        start: Rows up to here are skipped.
+        start: The position to start from.
         seed: Seed of the order; the same on all ranks.
         keep_raw: Also read all other columns, after those of `fields`.
-        named: What `paths` were given by, for messages, as ``--input_path``.
+        named: The flag that gave `paths`, for messages, such as ``--input_path``.
 
     Returns:
         An iterable of RowBlock with `close()`.
 
     Raises:
-        ConfigError: The config names no input, or one that can't be read.
-        DataError: A path names no file or table.
+        ConfigError: The config has no input, or one that can't be read.
+        DataError: A path matches no file or table.
     """
     data_config = proto.data_config
     open_format = INPUT_TYPES.get(_input_type(data_config))
     if open_format is None and not is_stream(proto):
         raise ConfigError(
-            f"data_config.input_type: {_input_type(data_config)} isn't supported; "
+            f"data_config.input_type: {_input_type(data_config)} is not supported; "
             f"use one of {', '.join(ALL_INPUT_TYPES)}"
         )
     what, configured = _input_paths(proto, training)
@@ -259,12 +259,12 @@ def input_files(proto: Any, training: bool, paths: Sequence[Any] | None = None) 
 
     Args:
         proto: An EasyRecConfig.
-        training: Whether the training input is meant, or that of evaluation.
-        paths: Files, globs, folders or tables in place of the config's.
+        training: Whether to list the training input or the evaluation input.
+        paths: Files, globs, folders or tables instead of the config's.
 
     Raises:
-        ConfigError: A path isn't one of a table.
-        DataError: A path names no file.
+        ConfigError: A path is not a table's.
+        DataError: A path matches no file.
     """
     what, configured = _input_paths(proto, training)
     named = [configured] if paths is None else paths
@@ -329,7 +329,7 @@ def _input_type(data_config: Any) -> str:
 
 
 def _input_paths(proto: Any, training: bool) -> tuple[str, Any]:
-    """Returns the name of the path setting in force and its value: a text or, of `CriteoInput`, a message."""
+    """The name of the path setting in use and its value: a string, or a message for `CriteoInput`."""
     which = proto.WhichOneof("train_path" if training else "eval_path")
     mode = "train" if training else "eval"
     kinds = ("{}_input_path", "parquet_{}_input", "binary_{}_input", "kafka_{}_input")

@@ -128,7 +128,9 @@ class LabelFunctions:
         numbers = column.to_numpy(zero_copy_only=False)
         if column.null_count:
             row = int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
-            raise DataError(f"{block.locate(row)}, column {name!r}: has no number, which {FUNCTIONS} need")
+            raise DataError(
+                f"{block.locate(row)}, column {name!r}: the cell is null, but {FUNCTIONS} need a number"
+            )
         return numbers.astype(_TYPES.get(kind, np.float64))
 
     def _parsed(self, name: str, column: pa.Array, block: RowBlock) -> np.ndarray:
@@ -144,7 +146,8 @@ class LabelFunctions:
             except ValueError:
                 shown = text.decode(errors="replace")
                 raise DataError(
-                    f"{block.locate(row)}, column {name!r}: {shown!r} is no {kind}, which {FUNCTIONS} need"
+                    f"{block.locate(row)}, column {name!r}: {shown!r} is not a "
+                    f"valid {kind}, which {FUNCTIONS} need"
                 ) from None
         return found.astype(_TYPES[kind])
 
@@ -180,7 +183,7 @@ def _called(function: _Function, given: Any, rows: int, block: RowBlock) -> np.n
     if found.shape in ((rows, 1), (rows,)):
         return found.reshape(rows)
     at = f"from {block.locate(0)} on: " if rows else ""
-    raise DataError(f"{at}{function.name} gave an array {list(found.shape)} for {rows} rows")
+    raise DataError(f"{at}{function.name} returned an array of shape {list(found.shape)} for {rows} rows")
 
 
 def _column(labels: np.ndarray, function: _Function, block: RowBlock) -> pa.Array:
@@ -194,5 +197,6 @@ def _column(labels: np.ndarray, function: _Function, block: RowBlock) -> pa.Arra
         return pc.cast(column, _ARROW[function.kind]) if function.kind in _ARROW else column
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
         raise DataError(
-            f"from {block.locate(0)} on: {function.name} gave no {function.kind or 'numbers'}: {error}"
+            f"from {block.locate(0)} on: {function.name} returned values that "
+            f"aren't {function.kind or 'numbers'}: {error}"
         ) from error

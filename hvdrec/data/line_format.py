@@ -1,4 +1,4 @@
-"""What the formats of text files have in common: lines to columns of raw bytes."""
+"""The common part of text formats: splits lines into columns of raw bytes."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from hvdrec.ops.native import load_native
 
 
 class LineFormat:
-    """Goes through the lines of files and splits chosen ones.
+    """Iterates over the lines of files and splits selected ones.
 
     Attributes:
         files: The files, in listed order.
-        splitter: What splits; a format says where in a file's lines its columns are.
+        splitter: The line splitter; a format sets where the columns are in a file's lines.
     """
 
     def __init__(
         self, files: Sequence[InputFile], names: Sequence[str], separator: bytes, quoting: bool, size: int
     ) -> None:
-        """Begins without knowing any file's layout.
+        """Starts without the layout of any file.
 
         Args:
             files: The files.
-            names: The columns wanted, in the order of the result.
+            names: The requested columns, in the order of the result.
             separator: Between cells.
             quoting: See `CsvFormat`.
             size: Bytes read at a time.
@@ -47,7 +47,7 @@ class LineFormat:
         return TextReader(self.native, self.files[number], number, self._block_bytes)
 
     def begin_file(self, number: int, reader: TextReader) -> bool:
-        """Finds out where the columns are in a file's lines; returns whether it has any."""
+        """Finds where the columns are in a file's lines; returns whether it has any."""
         return True
 
     def blocks(self, files: list[int]) -> Iterator[Block]:
@@ -100,13 +100,13 @@ class LineFormat:
         return BadRow(position, f"{self.files[file].name}, row {line}: {self.problem(columns, file, nested)}")
 
     def problem(self, columns: int, file: int, nested: bool) -> str:
-        """Says what is wrong with a row of `columns` columns (below 0: a bad quote)."""
+        """Describes the problem with a row of `columns` columns (below 0: a bad quote)."""
         if columns < 0:
-            return "a quoted cell isn't closed, or is followed by more text"
+            return "a quoted cell is not closed, or is followed by more text"
         expected = self.splitter.width(file)
-        text = f"{columns} columns where {expected} are expected"
+        text = f"found {columns} columns, expected {expected}"
         if columns == 1 < expected:
-            text += f"; is data_config.separator right? It is {self._separator.decode()!r}"
+            text += f"; check data_config.separator, which is {self._separator.decode()!r}"
         return text
 
     def compact(self, rows: RowRefs) -> Block:

@@ -1,4 +1,4 @@
-"""Batches made ready ahead of the step, by two threads: one reads, one packs."""
+"""Prepares batches ahead of the step in two threads: one reads, one packs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from hvdrec.data.source import RowSource
 
 _log = logging.getLogger(__name__)
 _MOST_BYTES = 256 << 20
-# A read that hangs (a dead network disk) must not keep the process from ending.
+# A read that hangs (a dead network disk) must not prevent the process from ending.
 _JOIN_SECONDS = 10.0
-# How often one who waits looks whether it is to go on waiting.
+# How often a waiting thread checks whether it should continue to wait.
 _LOOK_SECONDS = 0.5
 
 
 class WaitInterruptedError(Exception):
-    """Nothing came before something asked to stop waiting."""
+    """The wait was interrupted before an item arrived."""
 
 
 class _ClosedError(Exception):
@@ -31,10 +31,10 @@ class _ClosedError(Exception):
 
 
 class _Queue:
-    """A queue bounded by items and bytes; one item is always let in.
+    """A queue bounded by items and bytes; it always accepts at least one item.
 
-    A producer that found it full goes on when half of it is free, so that the two threads don't wake
-    each other for every item.
+    A producer that found it full continues when half of it is free, so that the two threads don't wake each
+    other for every item.
     """
 
     def __init__(self, most_items: int, most_bytes: int) -> None:
@@ -66,17 +66,17 @@ class _Queue:
         return len(self._items) < self._most_items and self._bytes + size <= self._most_bytes
 
     def end(self, error: BaseException | None = None) -> None:
-        """Says that nothing more will come, because of `error` if there was one."""
+        """Marks the end of the items, with the `error` that caused it, if any."""
         with self._filled:
             self._ended = True
             self._error = error
             self._filled.notify_all()
 
     def get(self, interrupted: Callable[[], bool] | None = None) -> Any:
-        """Returns the next item; None at the end. Raises what the producer failed with.
+        """Returns the next item; None at the end. Raises the producer's error.
 
         Raises:
-            WaitInterruptedError: `interrupted` has become true before there was an item.
+            WaitInterruptedError: `interrupted` became true before there was an item.
         """
         with self._filled:
             if not (self._items or self._ended or self._closed):
@@ -108,18 +108,18 @@ class _Queue:
 
 @dataclasses.dataclass(frozen=True)
 class LoaderStats:
-    """What a loader has done so far.
+    """The counters of a loader.
 
     Attributes:
-        rows: Rows handed to the consumer.
-        batches: Batches handed to the consumer.
-        bad_rows: Rows left out because of `ignore_error`.
-        first_bad: Where one of them is and what is wrong with it.
+        rows: Rows passed to the consumer.
+        batches: Batches passed to the consumer.
+        bad_rows: Rows skipped because of `ignore_error`.
+        first_bad: Location and problem of one of them.
         wait_seconds: Time the consumer waited for a batch.
-        read_seconds: Time the reading thread was at work.
-        pack_seconds: Time the packing thread was at work.
-        peak_batches: The most batches that lay ready at once.
-        peak_rows: The most rows that the reader held at once.
+        read_seconds: Time that the reading thread worked.
+        pack_seconds: Time that the packing thread worked.
+        peak_batches: The maximum number of batches ready at once.
+        peak_rows: The maximum number of rows held by the reader.
     """
 
     rows: int
@@ -134,12 +134,12 @@ class LoaderStats:
 
 
 class _Pipe:
-    """What the threads share; it doesn't know the loader, so a forgotten loader can be collected."""
+    """The state shared by the threads, without a reference to the loader, which can thus be collected."""
 
     def __init__(self, source: RowSource, pack: Callable[[RowBlock], PackedBatch], prefetch: int) -> None:
         self.source = source
         self.pack = pack
-        # Of lists of blocks, each list split at once.
+        # A queue of lists of blocks; each list was split together.
         self.runs = _Queue(2, _MOST_BYTES // 4)
         self.batches = _Queue(prefetch, _MOST_BYTES)
         self.read_seconds = 0.0
@@ -199,8 +199,8 @@ class _Pipe:
 class Loader:
     """Iterates over packed batches that two background threads prepare.
 
-    An error in a thread is raised here, once the batches before it have been taken. Use it in a `with`,
-    or call `close()`; a loader that is forgotten closes itself.
+    An error in a thread is raised here, after the batches before it have been returned. Use it in a `with`
+    block, or call `close()`; an unreferenced loader closes itself.
 
     Attributes:
         interrupted: Whether to give up waiting for a batch, with `WaitInterruptedError`; None: never.
@@ -214,12 +214,12 @@ class Loader:
         pack: Callable[[RowBlock], PackedBatch],
         prefetch: int = 32,
     ) -> None:
-        """Starts reading at once.
+        """Starts reading immediately.
 
         Args:
-            source: Where blocks come from; the loader closes it.
-            pack: Makes a batch of a block; called in a thread of its own.
-            prefetch: Most batches kept ready (`data_config.prefetch_size`), at least 1.
+            source: The source of blocks; the loader closes it.
+            pack: Converts a block to a batch; called in a separate thread.
+            prefetch: The maximum number of ready batches (`data_config.prefetch_size`), at least 1.
         """
         self._pipe = _Pipe(source, pack, max(1, prefetch))
         self._rows = 0
@@ -246,15 +246,17 @@ class Loader:
         if self._first_bad is None:
             self._first_bad = self._pipe.source.first_bad or batch.first_bad
             if self._first_bad is not None:
-                _log.warning("ignore_error: leaving out %s; other such rows are counted", self._first_bad)
+                _log.warning(
+                    "ignore_error: skipping %s; further invalid rows are only counted", self._first_bad
+                )
         return batch
 
     def batches_after(self, position: InputPosition) -> int | None:
-        """How many batches come after that one; a guess, see `RowSource.blocks_after`."""
+        """The estimated number of batches after a position; see `RowSource.blocks_after`."""
         return self._pipe.source.blocks_after(position)
 
     def stats(self) -> LoaderStats:
-        """Returns counts and times so far."""
+        """The counts and times so far."""
         pipe = self._pipe
         return LoaderStats(
             rows=self._rows,

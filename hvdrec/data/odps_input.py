@@ -1,7 +1,7 @@
-"""OdpsInput: columns of MaxCompute's tables, with their own types.
+"""OdpsInput: columns of MaxCompute tables, with their own types.
 
-A table says how many rows it has, so rows are numbered without being fetched; a stretch of rows is
-fetched when its first row is asked for.
+A table reports its number of rows, so rows are numbered without being fetched; a stretch of rows is fetched
+when its first row is requested.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from hvdrec.errors import DataError
 from hvdrec.storage.maxcompute import Snapshot, Table
 
 _BLOCK_ROWS = 1 << 14
-# Rows of one request; its blocks are fetched one behind the other.
+# Rows per request; its blocks are fetched one after the other.
 _STRETCH_ROWS = 1 << 18
 
 
 class OdpsFormat(ArrowRows):
     """Rows of MaxCompute's tables.
 
-    Columns go by name: a table may have others, in any order. Their types are no matter, as in
-    `ParquetFormat`. A table is read as it is when a pass over it begins.
+    Columns are found by name; a table may have others, in any order. Their types don't matter, as in
+    `ParquetFormat`. A pass reads the table as it is when the pass begins.
 
     Args:
         files: The tables, in listed order.
-        fields: The columns wanted, in the order of the result.
+        fields: The requested columns, in the order of the result.
         declared: The `input_type` of declared fields by name.
         selected: The only columns that may be read; empty for all.
         keep_raw: Also read all other columns, after those of `fields`.
-        block_rows: Rows that are made columns of at a time.
+        block_rows: Rows converted to columns at a time.
         stretch_rows: Rows of one request.
 
     Raises:
-        ConfigError: A wanted column isn't among the selected ones.
+        ConfigError: A requested column isn't selected.
         DataError: The first table can't be read or lacks a column.
     """
 
@@ -72,7 +72,7 @@ class OdpsFormat(ArrowRows):
     def _check(self, table: Table, schema: pa.Schema) -> None:
         for name in self._names:
             if name not in schema.names:
-                raise DataError(f"{table.name}: no column is called {name}")
+                raise DataError(f"{table.name}: there is no column {name}")
 
     def blocks(self, files: list[int]) -> Iterator[ArrowBlock]:
         """See `Format.blocks`."""

@@ -1,7 +1,7 @@
 """The order of rows: a function of the seed, the epoch and the config alone.
 
-All ranks compute the same order and each takes its own part of it, so ranks never need to talk about
-data, and a run can go on from a position on any number of ranks.
+All ranks compute the same order and each takes its own part of it, so ranks never communicate about data, and
+a run can continue from a position on any number of ranks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _MASK = (1 << 64) - 1
 
 
 def mix(*numbers: int) -> int:
-    """Makes one 64-bit seed of several numbers (splitmix64's finalizer, chained)."""
+    """Combines several numbers into one 64-bit seed (splitmix64's finalizer, chained)."""
     state = 0
     for number in numbers:
         z = state = (state + (number & _MASK) + 0x9E3779B97F4A7C15) & _MASK
@@ -37,14 +37,14 @@ def file_order(files: list[int], seed: int, epoch: int, shuffle: bool) -> list[i
 
 
 def even_share(rows: int, rank: int, size: int) -> tuple[int, int]:
-    """Returns the range of `rows` that is a rank's: contiguous, the first ranks one row longer."""
+    """Returns a rank's range of `rows`: contiguous, one row longer on the first ranks."""
     each, more = divmod(rows, size)
     start = rank * each + min(rank, more)
     return start, start + each + (rank < more)
 
 
 class RowOrder(Protocol):
-    """The order in which the rows of one epoch leave, as row numbers.
+    """The output order of one epoch's rows, as row numbers.
 
     Attributes:
         scattered: Whether rows may leave long after later ones.
@@ -56,11 +56,11 @@ class RowOrder(Protocol):
         """Returns the next row numbers, at most `count`, fewer if more rows must arrive first."""
 
     def waiting(self, below: int) -> np.ndarray:
-        """Returns the rows under `below` that have arrived and not left yet, ascending."""
+        """Returns the rows below `below` that have arrived but not left, ascending."""
 
 
 class FileOrder:
-    """Rows leave as they arrive."""
+    """Rows leave in the order of arrival."""
 
     scattered = False
 

@@ -1,7 +1,7 @@
 """ParquetInput: columns of Parquet files, with their own types.
 
-Row counts come from the files' footers, so rows are numbered without being decoded; a stretch of rows
-is decoded when its first row is asked for, and row groups of which a rank needs no row are never read.
+Row counts come from the files' footers, so rows are numbered without being decoded; a stretch of rows is
+decoded when its first row is requested, and row groups without rows of this rank are never read.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _BLOCK_ROWS = 1 << 15
 class ParquetFormat(ArrowRows):
     """Rows of Parquet files.
 
-    Columns come as `hvdrec.data.column_types` has them, whatever a file's own types are.
+    Columns have the types of `hvdrec.data.column_types`, regardless of the file's types.
 
     Args:
         files: The files, in listed order.
-        fields: The columns wanted, in the order of the result.
+        fields: The requested columns, in the order of the result.
         declared: The `input_type` of declared fields by name.
         keep_raw: Also read all other columns, after those of `fields`.
         ignored: `ignore_val` of fields: the value that stands for nothing.
@@ -83,7 +83,7 @@ class ParquetFormat(ArrowRows):
             count = schema.names.count(name)
             if count != 1:
                 problem = f"{count} columns are" if count else "no column is"
-                raise DataError(f"{self.files[number].name}: {problem} called {name}")
+                raise DataError(f"{self.files[number].name}: {problem} named {name}")
 
     def blocks(self, files: list[int]) -> Iterator[ArrowBlock]:
         """See `Format.blocks`."""
@@ -116,7 +116,7 @@ class ParquetFormat(ArrowRows):
         return self._share.value
 
     def decode(self, number: int, file: pq.ParquetFile, group: int) -> Iterator[pa.Table]:
-        """Decodes a row group piece by piece."""
+        """Decodes a row group in pieces."""
         with self.files[number].errors():
             batches = self._batches(file, group)
             done = 0
@@ -124,7 +124,7 @@ class ParquetFormat(ArrowRows):
                 try:
                     batch = next(batches, None)
                 except OSError as error:
-                    # Ranges of a store have failed: the row group is begun again, up to here.
+                    # Ranges of a store have failed: read the row group again, up to this point.
                     batches, batch = self._begin_again(number, group, done, error)
                 if batch is None:
                     return
@@ -137,7 +137,7 @@ class ParquetFormat(ArrowRows):
     def _begin_again(
         self, number: int, group: int, done: int, error: OSError
     ) -> tuple[Iterator[pa.RecordBatch], pa.RecordBatch | None]:
-        """The batches of a row group behind the first `done`, and the next of them."""
+        """The batches of a row group after the first `done`, and the next one."""
         failed: list[OSError] = [error]
 
         def read() -> tuple[Iterator[pa.RecordBatch], pa.RecordBatch | None]:

@@ -1,4 +1,4 @@
-"""Reads a file in large pieces, of which a part is left over for the next."""
+"""Reads a file in large pieces; the unused end of a piece is carried over to the next."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from hvdrec.data.files import InputFile
 
 
 class Stream(Protocol):
-    """Bytes in order."""
+    """A sequential byte stream."""
 
     def readinto(self, buffer: np.ndarray) -> int:
         """Reads up to as many bytes as fit; 0 at the end."""
 
     def close(self) -> None:
-        """Lets go of what is behind it."""
+        """Closes the underlying file."""
 
 
 class Pieces:
     """One pass over the bytes of a file.
 
     Attributes:
-        data: uint8; the piece at hand is ``data[begin:end]``, with `padding` more bytes behind it.
-        begin: What lies before it has been used.
-        end: Where the piece ends.
-        ended: Whether it is the last one.
+        data: uint8; the current piece is ``data[begin:end]``, followed by `padding` more bytes.
+        begin: The start of the unused bytes.
+        end: The end of the piece.
+        ended: Whether this is the last piece.
     """
 
     def __init__(self, file: InputFile, stream: Stream, piece_bytes: int, padding: int) -> None:
-        """Takes the stream over; `fill` reads the first piece."""
+        """Takes ownership of the stream; `fill` reads the first piece."""
         self.data = np.empty(0, np.uint8)
         self.begin = 0
         self.end = 0
@@ -46,11 +46,11 @@ class Pieces:
 
     @property
     def rest(self) -> int:
-        """Bytes that haven't been used."""
+        """The number of unused bytes."""
         return self.end - self.begin
 
     def fill(self) -> None:
-        """Moves what is left to a new buffer and reads on behind it.
+        """Moves the unused bytes to a new buffer and reads more after them.
 
         Raises:
             DataError: The file can't be read.

@@ -1,4 +1,4 @@
-"""What the readers of all formats share: blocks of rows, references to rows, gathered columns."""
+"""Types shared by the readers of all formats: blocks of rows, references to rows, gathered columns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hvdrec.errors import ConfigError
 
 
 class FieldLike(Protocol):
-    """An input column that is wanted, as `hvdrec.features.plan.Field`."""
+    """A requested input column, such as `hvdrec.features.plan.Field`."""
 
     @property
     def name(self) -> str:
@@ -21,28 +21,28 @@ class FieldLike(Protocol):
 
 
 class RowsFile(Protocol):
-    """What rows come from: a file, or a table of a database."""
+    """A source of rows: a file, or a database table."""
 
     @property
     def name(self) -> str:
-        """As messages show it."""
+        """Its name in messages."""
 
     def size(self) -> int:
-        """How much it holds, in a unit of its kind; 0 where that can't be known."""
+        """Its size, in a unit that depends on its kind; 0 if unknown."""
 
     def fingerprint(self) -> str:
-        """What tells its content from another's; empty where that can't be known."""
+        """A fingerprint of its content; empty if unknown."""
 
 
 def need_selected(names: Sequence[str], selected: Sequence[str]) -> None:
-    """Makes sure that wanted columns may be read.
+    """Checks that the requested columns are selected.
 
     Args:
-        names: The columns wanted.
-        selected: `data_config.selected_cols`, the only ones that may be; empty for all.
+        names: The requested columns.
+        selected: `data_config.selected_cols`, the columns that may be read; empty for all.
 
     Raises:
-        ConfigError: One of them may not.
+        ConfigError: A column is not selected.
     """
     missing = [name for name in names if selected and name not in selected]
     if missing:
@@ -50,27 +50,27 @@ def need_selected(names: Sequence[str], selected: Sequence[str]) -> None:
 
 
 def need_declared(names: Sequence[str], declared: Collection[str]) -> None:
-    """Makes sure that wanted columns are fields of the config.
+    """Checks that the requested columns are fields of the config.
 
     Args:
-        names: The columns wanted.
+        names: The requested columns.
         declared: The names of `data_config.input_fields`.
 
     Raises:
-        ConfigError: One of them is not.
+        ConfigError: A column is not a field.
     """
     missing = [name for name in names if name not in declared]
     if missing:
-        raise ConfigError(f"data_config.input_fields: no field is called {', '.join(missing)}")
+        raise ConfigError(f"data_config.input_fields: there is no field {', '.join(missing)}")
 
 
 def names_to_read(fields: Sequence[FieldLike], declared: Collection[str], keep_raw: bool) -> list[str]:
-    """The columns that a reader gives: those of `fields`, each once, then with `keep_raw` all others.
+    """The columns that a reader returns: those of `fields`, each once, and with `keep_raw` all others.
 
     Args:
-        fields: The columns wanted.
+        fields: The requested columns.
         declared: The names of `data_config.input_fields`.
-        keep_raw: Whether the others are wanted too.
+        keep_raw: Whether to return the others too.
 
     Raises:
         ConfigError: A field isn't declared.
@@ -81,7 +81,7 @@ def names_to_read(fields: Sequence[FieldLike], declared: Collection[str], keep_r
 
 
 class Block(Protocol):
-    """Consecutive rows of one file, not split into columns yet."""
+    """Consecutive rows of one file, not yet split into columns."""
 
     @property
     def rows(self) -> int:
@@ -90,10 +90,10 @@ class Block(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class RowRefs:
-    """Rows by reference: row i is row ``index[i]`` of ``blocks[block[i]]``.
+    """References to rows: row i is row ``index[i]`` of ``blocks[block[i]]``.
 
     Attributes:
-        blocks: The blocks that hold the rows.
+        blocks: The blocks with the rows.
         block: int32 [rows].
         index: int32 [rows].
     """
@@ -107,7 +107,7 @@ class RowRefs:
 
     @staticmethod
     def join(parts: Sequence[RowRefs]) -> RowRefs:
-        """Returns the rows of all parts in turn."""
+        """Returns the rows of all parts, in order."""
         if len(parts) == 1:
             return parts[0]
         blocks: list[Any] = []
@@ -126,8 +126,8 @@ class BadRow:
     """A row that can't be split into its columns.
 
     Attributes:
-        position: Its place among the rows asked for.
-        text: Where it is and what is wrong, as "a.csv, row 3: 4 columns where 5 are expected".
+        position: Its index among the requested rows.
+        text: Its location and problem, such as "a.csv, row 3: found 4 columns, expected 5".
     """
 
     position: int
@@ -139,10 +139,10 @@ class Gathered:
     """Rows as columns.
 
     Attributes:
-        columns: The good rows among those asked for.
-        files: int32 [good rows], the number of each row's file.
-        lines: int64 [good rows], each row's place in its file, from 1.
-        bad: The other rows, ascending by position.
+        columns: The valid rows among the requested ones.
+        files: int32 [valid rows], the number of each row's file.
+        lines: int64 [valid rows], each row's number in its file, from 1.
+        bad: The invalid rows, ascending by position.
     """
 
     columns: pa.RecordBatch
@@ -152,7 +152,7 @@ class Gathered:
 
 
 class Format(Protocol):
-    """A kind of file: how to go through its rows, and how to make columns of chosen ones."""
+    """A file format: iterates over rows, and converts selected rows to columns."""
 
     @property
     def files(self) -> Sequence[RowsFile]:
@@ -160,13 +160,13 @@ class Format(Protocol):
 
     @property
     def share_read(self) -> float:
-        """How much of the files of the latest `blocks` has been gone through, 0 (or unknown) to 1."""
+        """The fraction of the files of the latest `blocks` call that has been read, 0 (or unknown) to 1."""
 
     def blocks(self, files: list[int]) -> Iterator[Block]:
-        """Goes through the rows of these files (by number), block by block."""
+        """Iterates over the rows of these files (by number), block by block."""
 
     def gather(self, rows: RowRefs) -> Gathered:
-        """Makes columns of rows; cost and memory are those of the rows alone."""
+        """Converts rows to columns; time and memory depend only on these rows."""
 
     def compact(self, rows: RowRefs) -> Block:
-        """Copies rows into a block of their own, so that the blocks they are in can go."""
+        """Copies rows into a new block, so that their old blocks can be freed."""

@@ -1,8 +1,7 @@
-"""RTPInput: lines with labels and one cell that holds all features, as feature generation writes them.
+"""RTPInput: lines with labels and one cell with all features, as written by feature generation.
 
-In ``clk;id;...;f1^Bf2a^Cf2b^B...`` `rtp_separator` stands between the columns of a line, `separator` between
-the features of the last one that `selected_cols` names. What is between the values of a feature is the
-feature's own affair.
+In ``clk;id;...;f1^Bf2a^Cf2b^B...`` `rtp_separator` separates the columns of a line, and `separator` the
+features in the last column that `selected_cols` names. Each feature defines the separator of its values.
 """
 
 from __future__ import annotations
@@ -18,19 +17,19 @@ from hvdrec.errors import ConfigError, DataError
 
 
 class RtpFormat(LineFormat):
-    """Rows of such files.
+    """Rows of RTP files.
 
-    The features are the declared fields that aren't labels, in their order. A file's first row says how
-    many columns its rows have.
+    The features are the declared fields that aren't labels, in their order. A file's first row determines the
+    number of columns of its rows.
 
     Args:
         files: The files, in listed order.
-        fields: The columns wanted, in the order of the result.
+        fields: The requested columns, in the order of the result.
         declared: Names of all input fields, in order.
         labels: `label_fields`, which `selected_cols` names first, in their order.
-        selected: Numbers of columns, from 0: of each label, and of the features.
-        rtp_separator: Between columns.
-        separator: Between features.
+        selected: Column numbers, from 0: one per label, then one for the features.
+        rtp_separator: The separator of columns.
+        separator: The separator of features.
         keep_raw: Also read all other declared fields, after those of `fields`.
         block_bytes: Bytes read at a time.
 
@@ -73,9 +72,10 @@ class RtpFormat(LineFormat):
         width = len(line.split(self._separator))
         if width <= max(self._selected):
             raise DataError(
-                f"{self.files[number].name}, row 1: {width} columns between "
-                f"{self._separator.decode()!r}, but data_config.selected_cols names column "
-                f"{max(self._selected)} (the first is 0); is rtp_separator right?"
+                f"{self.files[number].name}, row 1: found {width} columns separated "
+                f"by {self._separator.decode()!r}, "
+                f"but data_config.selected_cols names column {max(self._selected)} "
+                "(the first is 0); check rtp_separator"
             )
         self.splitter.set_nested_layout(
             number, self._columns, width, self._selected[-1], self._features, self._parts, self._count
@@ -83,10 +83,10 @@ class RtpFormat(LineFormat):
         return True
 
     def problem(self, columns: int, file: int, nested: bool) -> str:
-        """Says what is wrong with a row."""
+        """Describes the problem with a row."""
         if not nested:
-            return f"{columns} columns where the file's first row has {self.splitter.width(file)}"
-        text = f"{columns} features where {self._count} are expected"
+            return f"found {columns} columns, but the file's first row has {self.splitter.width(file)}"
+        text = f"found {columns} features, expected {self._count}"
         if columns == 1:
-            text += f"; is data_config.separator right? It is {self._features.decode()!r}"
+            text += f"; check data_config.separator, which is {self._features.decode()!r}"
         return text

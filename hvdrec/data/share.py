@@ -1,4 +1,4 @@
-"""How far a pass over files has come, by their sizes."""
+"""The progress of a pass over files, by their sizes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from hvdrec.data.rows import RowsFile
 
 
 class ReadShare:
-    """The share of its files' bytes (of tables' rows) that a pass has gone through.
+    """The fraction of its files' bytes (or tables' rows) that a pass has read.
 
-    Of a compressed file only its end is known. Sizes are looked up when the share is first asked for.
+    The progress inside a compressed file is unknown. Sizes are looked up on first use.
     """
 
     def __init__(self, files: Sequence[RowsFile]) -> None:
-        """Nothing has been read of these files."""
+        """Starts before the first byte of these files."""
         self._all = files
         self._files: list[int] = []
         self._done: list[int] = []
@@ -22,27 +22,27 @@ class ReadShare:
         self._sizes: dict[int, int] = {}
 
     def begin(self, files: Sequence[int]) -> None:
-        """A pass over these files, by their numbers, begins."""
+        """Records the start of a pass over these files (by number)."""
         self._files, self._done, self._within = list(files), [], 0.0
 
     def within(self, share: float) -> None:
-        """The pass has come so far, 0 to 1, in the file that it is in."""
+        """Records the progress, 0 to 1, in the current file."""
         self._within = share
 
     def end_file(self, number: int) -> None:
-        """The pass has come to the end of this file."""
+        """Records the end of a file."""
         self._done.append(number)
         self._within = 0.0
 
     def size(self, number: int) -> int:
-        """Bytes of a file as it is stored, rows of a table; 0 where that can't be known."""
+        """The stored bytes of a file, or the rows of a table; 0 if unknown."""
         if number not in self._sizes:
             self._sizes[number] = self._all[number].size()
         return self._sizes[number]
 
     @property
     def value(self) -> float:
-        """0 to 1; 0 as long as nothing is known."""
+        """The fraction, 0 to 1; 0 while nothing is known."""
         done = len(self._done)
         total = sum(map(self.size, self._files))
         now = self.size(self._files[done]) * self._within if done < len(self._files) else 0.0

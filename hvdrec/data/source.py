@@ -1,4 +1,4 @@
-"""From a format's rows to the blocks of one rank: epochs, shuffling, shares, positions."""
+"""Turns a format's rows into the blocks of one rank: epochs, shuffling, shares, positions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hvdrec.data.order import BufferOrder, FileOrder, RowOrder, even_share, file
 from hvdrec.data.rows import Format, Gathered, RowRefs, RowsFile
 from hvdrec.errors import DataError
 
-# Rows of one rank that are split at once; blocks are slices of that.
+# Rows of one rank that are split together; blocks are slices of them.
 _RUN_ROWS = 8192
 # Rows of all ranks in such a run.
 _RUN_ALL_ROWS = 1 << 17
@@ -22,21 +22,21 @@ _RUN_ALL_ROWS = 1 << 17
 
 @dataclasses.dataclass(frozen=True)
 class ReadPlan:
-    """Who gets which rows in which order.
+    """How rows are ordered and distributed.
 
     Attributes:
         batch_size: Rows of a rank's full block.
         rank: This rank.
         size: Number of ranks.
-        epochs: Passes over the data, 0 for no end.
+        epochs: Passes over the data, 0 for no limit.
         shuffle: Whether files and rows are shuffled.
         shuffle_buffer: Rows of the shuffle buffer, over all ranks.
         seed: Seed of the order.
-        whole_batches: Deal whole batches to ranks in turn (evaluation), so that a batch holds the same
-            rows for any number of ranks; else each global batch is cut into one slice per rank.
-        shard_files: File i belongs to rank i mod size, and each rank has an order of its own.
-        drop_remainder: Leave out the last global batch if it isn't full.
-        ignore_error: Leave out and count rows that can't be split; else they raise DataError.
+        whole_batches: Distribute whole batches to ranks round-robin (evaluation), so that a batch has the
+            same rows for any number of ranks; else each global batch is cut into one slice per rank.
+        shard_files: File i belongs to rank i mod size, and each rank has its own order.
+        drop_remainder: Drop the last global batch if it isn't full.
+        ignore_error: Skip and count rows that can't be split; else they raise DataError.
     """
 
     batch_size: int
@@ -53,17 +53,18 @@ class ReadPlan:
 
 
 class RowSource:
-    """Iterates over this rank's blocks; the same rows in the same order each time it is built.
+    """Iterates over this rank's blocks; equal arguments give the same rows in the same order.
 
     With batches of B rows per rank and N ranks, global batch k is rows [k N B, (k+1) N B) of one order
-    of all rows, and rank r gets the r-th slice of B rows. The stream of rows goes on over epochs without
-    a break; the last global batch, if not full, is cut into N even slices, of which some may be empty.
-    So all ranks yield the same number of blocks, and together what one rank would with batches of N B.
+    of all rows, and rank r gets the r-th slice of B rows. The stream of rows continues across epochs without
+    a break; the last global batch, if not full, is cut into N even slices, some of which may be empty. All
+    ranks therefore yield the same number of blocks, and together the rows that one rank would yield with
+    batches of N B.
 
     Attributes:
         rows: Rows of this rank read so far.
-        bad_rows: Rows of this rank left out because of `ignore_error`.
-        first_bad: Where the first of them is and what is wrong with it.
+        bad_rows: Rows of this rank skipped because of `ignore_error`.
+        first_bad: Location and problem of the first of them.
     """
 
     def __init__(self, data: Format, plan: ReadPlan, start: InputPosition = BEGINNING) -> None:
@@ -73,7 +74,7 @@ class RowSource:
         self._format = data
         self._plan = plan
         if plan.shard_files:
-            # Each rank's order is its own, so cutting it up is over with.
+            # Each rank has its own order, so nothing is left to divide.
             self._files = list(range(len(data.files)))[plan.rank :: plan.size]
             self._rank, self._size = 0, 1
         else:
@@ -92,20 +93,20 @@ class RowSource:
 
     @property
     def files(self) -> Sequence[RowsFile]:
-        """All files of the input, this rank's or not."""
+        """All files of the input, including other ranks'."""
         return self._format.files
 
     @property
     def peak_rows(self) -> int:
-        """The most rows that this source has held in memory at once."""
+        """The maximum number of rows that this source has held in memory."""
         return max(self._peak_rows, self._pass.peak_rows)
 
     def blocks_after(self, position: InputPosition) -> int | None:
-        """How many blocks of this rank come after a position of its blocks.
+        """The number of this rank's blocks after a position.
 
         Returns:
-            A guess from the files' sizes during the first pass, exact later; None if it can't be
-            guessed yet or there is no end.
+            An estimate from the files' sizes during the first pass, exact later; None if no estimate is
+            possible yet or there is no end.
         """
         rows, share = self._epoch_rows, self._format.share_read
         if rows is None and share > 0:
@@ -119,7 +120,7 @@ class RowSource:
         return itertools.chain.from_iterable(self.runs())
 
     def runs(self) -> Iterator[list[RowBlock]]:
-        """Iterates over the same blocks in lists: those that were split at once."""
+        """Iterates over the same blocks in lists of blocks that were split together."""
         if self._runs is None:
             self._runs = self._all_runs()
         return self._runs
@@ -128,7 +129,7 @@ class RowSource:
         """Has a source that waits for rows give up; called from any thread."""
 
     def close(self) -> None:
-        """Lets go of open files; the source can't be read on."""
+        """Closes open files; the source can't be read any further."""
         if self._runs is not None:
             self._runs.close()
         self._pass.close()
@@ -161,16 +162,18 @@ class RowSource:
         self._pass = self._open_pass()
 
     def _learn_rows(self) -> int:
-        """Notes how many rows an epoch has, at the end of a pass."""
+        """Records how many rows an epoch has, at the end of a pass."""
         rows = self._pass.arrived
         if self._epoch_rows not in (None, rows):
             raise DataError(
                 f"the input had {self._epoch_rows} rows in one pass and {rows} in a later one: "
-                "its files change while they are read"
+                "its files changed while they were read"
             )
         if rows == 0 and not self._plan.shard_files:
             names = [file.name for file in self._format.files]
-            raise DataError(f"no row in the input: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}")
+            raise DataError(
+                f"the input has no rows: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}"
+            )
         self._epoch_rows = rows
         return rows
 
@@ -193,7 +196,7 @@ class RowSource:
         self._turn_page()
 
     def _turn_page(self) -> None:
-        """Goes to the next epoch if the current one has no row left, so that positions are unique."""
+        """Advances to the next epoch if the current one has no rows left, so that positions are unique."""
         more = self._plan.epochs == 0 or self._epoch < self._plan.epochs
         if more and self._pass.finished and self._learn_rows():
             self._next_pass()
@@ -215,7 +218,7 @@ class RowSource:
         return (0, 0) if self._plan.drop_remainder else (remaining, 0)
 
     def _own_rows(self, count: int, batches: int) -> tuple[np.ndarray, list[tuple[int, int]]]:
-        """Returns which rows of a run are this rank's, and its blocks as (rows, end within the run)."""
+        """Returns this rank's rows of a run, and its blocks as (rows, end within the run)."""
         plan, step = self._plan, self._step
         if plan.whole_batches:
             numbers = range(self._batch, self._batch + max(batches, 1))
@@ -255,7 +258,7 @@ class RowSource:
         return self._cut(self._format.gather(RowRefs.join(parts)), blocks, positions, epoch)
 
     def _positions(self, epoch: int, row: int) -> Callable[[int], tuple[InputPosition, int]]:
-        """Returns a function from rows into the run to the position there and its epoch."""
+        """Returns a function that maps a row offset in the run to the position and epoch there."""
         each, base = self._epoch_rows, self._row_base
 
         def position(rows: int) -> tuple[InputPosition, int]:
@@ -273,7 +276,7 @@ class RowSource:
         positions: Callable[[int], tuple[InputPosition, int]],
         epoch: int,
     ) -> list[RowBlock]:
-        """Cuts gathered rows into blocks, without the bad ones."""
+        """Cuts gathered rows into blocks, without the invalid ones."""
         bad = np.array([row.position for row in gathered.bad], np.int64)
         if len(bad):
             if not self._plan.ignore_error:

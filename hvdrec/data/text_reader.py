@@ -28,12 +28,12 @@ class TextReader:
 
         Args:
             native: `hvdrec._native`.
-            file: It.
-            number: Its number among the input's files.
+            file: The file.
+            number: The file's number in the input.
             block_bytes: Bytes read at a time.
 
         Raises:
-            DataError: It can't be read.
+            DataError: The file can't be read.
         """
         self._native = native
         self._file = file
@@ -52,12 +52,12 @@ class TextReader:
     def _fill(self) -> None:
         if self._pieces.rest > _LONGEST_LINE:
             raise DataError(
-                f"{self._file.name}, row {self._next_line}: the line is over {_LONGEST_LINE >> 20} MiB long"
+                f"{self._file.name}, row {self._next_line}: the line is longer than {_LONGEST_LINE >> 20} MiB"
             )
         self._pieces.fill()
 
     def header(self) -> bytes | None:
-        """Takes the first line that isn't empty; None if there is none."""
+        """Consumes the first non-empty line; None if there is none."""
         while True:
             found = self._first_line()
             if found is None:
@@ -69,7 +69,7 @@ class TextReader:
                 return line
 
     def peek(self) -> bytes | None:
-        """The first line that isn't empty, which stays where it is; None if there is none."""
+        """The first non-empty line, without consuming it; None if there is none."""
         offset = 0
         while True:
             found = self._first_line(offset)
@@ -78,7 +78,7 @@ class TextReader:
             offset += found[1]
 
     def _first_line(self, offset: int = 0) -> tuple[bytes, int] | None:
-        """The line that begins so many bytes ahead, and the bytes it takes with its end."""
+        """The line that begins at a byte offset, and its length including the line end."""
         pieces = self._pieces
         while True:
             text = pieces.data[pieces.begin + offset : pieces.end]
@@ -109,7 +109,7 @@ class TextReader:
 
 
 def _find_newline(text: np.ndarray) -> int:
-    """Returns where the first newline is, -1 if nowhere, without copying a whole block."""
+    """Returns the position of the first newline, -1 if there is none, without copying a whole block."""
     for start in range(0, len(text), 1 << 16):
         at = text[start : start + (1 << 16)].tobytes().find(b"\n")
         if at >= 0:

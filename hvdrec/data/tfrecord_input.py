@@ -1,8 +1,9 @@
-"""TFRecordInput and BatchTFRecordInput: tf.Examples, one row each, and tf.SequenceExamples of several rows.
+"""TFRecordInput and BatchTFRecordInput: tf.Examples with one row each, and tf.SequenceExamples with several
+rows.
 
-Every rank goes through all records to find them, by their lengths and those's checksums; only rows it
-takes are checked as a whole and parsed, in C++. Columns have the type that a file's values have: texts,
-int64 or (of float32) float64; what an example doesn't have is null.
+Every rank scans all records by their lengths and the lengths' checksums; only its own rows are fully checked
+and parsed, in C++. Columns have the type of the file's values: text, int64, or float64 (from float32); values
+missing in an example are null.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from hvdrec.data.share import ReadShare
 from hvdrec.errors import ConfigError, DataError
 from hvdrec.ops.native import load_native
 
-#: What `data_compression_type` may be.
+#: The allowed values of `data_compression_type`.
 COMPRESSIONS = ("", "GZIP", "ZLIB")
 _BLOCK_BYTES = 8 << 20
 _LARGEST_RECORD = 256 << 20
 _READ_BYTES = 1 << 20
 _TYPES = {"integers": pa.int64(), "numbers": pa.float64(), "texts": pa.binary()}
 _FAULTS = {
-    "length": "the checksum of a record's length is wrong: the file is damaged, or isn't a TFRecord file",
+    "length": "the checksum of a record's length is wrong: the file is damaged, or is not a TFRecord file",
     "cut": "the file ends within a record",
 }
 
@@ -39,16 +40,16 @@ class TfRecordFormat:
 
     Args:
         files: The files, in listed order.
-        fields: The columns wanted, in the order of the result.
-        declared: Of each declared field how many values a row has (`input_shape`); above 1 its column
-            is one of lists.
-        sequences: The records are tf.SequenceExamples, whose feature lists have a feature for each row.
-        compression: `data_compression_type`; files that end in ``.gz`` or ``.zst`` are decompressed anyway.
+        fields: The requested columns, in the order of the result.
+        declared: The number of values per row of each declared field (`input_shape`); above 1 the column has
+            lists.
+        sequences: Whether the records are tf.SequenceExamples, with one feature per row in each feature list.
+        compression: `data_compression_type`; files that end in ``.gz`` or ``.zst`` are always decompressed.
         keep_raw: Also read all other declared fields, after those of `fields`.
         block_bytes: Bytes read at a time.
 
     Raises:
-        ConfigError: A field isn't declared, or there is no such compression.
+        ConfigError: A field isn't declared, or the compression is unknown.
     """
 
     def __init__(
@@ -64,8 +65,8 @@ class TfRecordFormat:
     ) -> None:
         if compression not in COMPRESSIONS:
             raise ConfigError(
-                f"data_config.data_compression_type: {compression!r} isn't one of "
-                f"{', '.join(map(repr, COMPRESSIONS))}"
+                f"data_config.data_compression_type: {compression!r} is not one "
+                f"of {', '.join(map(repr, COMPRESSIONS))}"
             )
         self.files = files
         self._native = load_native()
@@ -102,7 +103,7 @@ class TfRecordFormat:
         while not pieces.ended:
             if pieces.rest > _LARGEST_RECORD:
                 raise DataError(
-                    f"{file.name}, row {row}: the record is over {_LARGEST_RECORD >> 20} MiB long"
+                    f"{file.name}, row {row}: the record is longer than {_LARGEST_RECORD >> 20} MiB"
                 )
             pieces.fill()
             block = self._native.RecordBlock(
@@ -150,7 +151,7 @@ def _array(
     starts: np.ndarray | None,
     valid: np.ndarray | None,
 ) -> pa.Array:
-    """A column out of what C++ has made of it."""
+    """Builds a column from the values parsed in C++."""
     data = pa.py_buffer(values)
     validity = None if valid is None else pa.py_buffer(valid)
     count = rows if starts is None else int(starts[-1])
@@ -160,7 +161,7 @@ def _array(
 
 
 class _ZlibStream(io.RawIOBase):
-    """The bytes of a zlib stream."""
+    """The decompressed bytes of a zlib stream."""
 
     def __init__(self, stream: pa.NativeFile) -> None:
         super().__init__()
@@ -178,9 +179,9 @@ class _ZlibStream(io.RawIOBase):
             try:
                 self._rest = self._decompressor.decompress(read) if read else self._decompressor.flush()
             except zlib.error as error:
-                raise OSError(f"it isn't compressed by zlib: {error}") from error
+                raise OSError(f"not compressed with zlib: {error}") from error
             if not read and not self._decompressor.eof:
-                raise OSError("the compressed bytes end too early")
+                raise OSError("the compressed data is truncated")
         count = min(len(view), len(self._rest))
         view[:count] = self._rest[:count]
         self._rest = self._rest[count:]

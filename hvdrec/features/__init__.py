@@ -1,4 +1,4 @@
-"""The feature plan: what each input column becomes."""
+"""The feature plan: how each input column is transformed."""
 
 from hvdrec.features.build import build_plan
 from hvdrec.features.packer import Packer

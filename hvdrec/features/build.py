@@ -37,7 +37,7 @@ from hvdrec.features.uses import AttentionUses, GroupUses, Use, Uses, keys_alone
 
 
 class _Tables(NamedTuple):
-    """What tables of one bank have in common."""
+    """The properties shared by the tables of a bank."""
 
     dim: int
     optimizer: int
@@ -46,7 +46,7 @@ class _Tables(NamedTuple):
 
 @dataclasses.dataclass
 class _Bank:
-    """A bank that is filling up; see `Bank`."""
+    """A bank under construction; see `Bank`."""
 
     tables: dict[str, Table] = dataclasses.field(default_factory=dict)
     rows: int = 0
@@ -57,7 +57,7 @@ class _Bank:
 
 
 class _Transforms:
-    """Native transforms, numbered as they come; equal ones are made once."""
+    """Native transforms, numbered in order of creation; equal ones are created once."""
 
     def __init__(self) -> None:
         self.specs: dict[tuple[str, FeatureSpec], int] = {}
@@ -70,12 +70,12 @@ class _Transforms:
 
 
 class LabelRange(NamedTuple):
-    """Which numbers may be labels.
+    """The allowed numbers of a label.
 
     Attributes:
-        low: The least.
-        high: The greatest.
-        why: Words for a message: "label 2 where ...".
+        low: The smallest.
+        high: The largest.
+        why: A reason for messages: "label 2, but ...".
     """
 
     low: float = -math.inf
@@ -87,11 +87,11 @@ def build_plan(proto: Any, labels: Mapping[str, LabelRange] | None = None) -> Fe
     """Compiles the features, groups and labels of an `EasyRecConfig`.
 
     Args:
-        proto: It.
-        labels: What the losses of a label take, where that isn't any number.
+        proto: The config.
+        labels: The allowed numbers of labels, where the losses don't accept any number.
 
     Raises:
-        ConfigError: A feature isn't supported or doesn't fit.
+        ConfigError: A feature is unsupported or inconsistent.
     """
     uses = Uses(proto)
     plan = _Layout(proto, uses, labels or {}).plan()
@@ -102,7 +102,7 @@ def build_plan(proto: Any, labels: Mapping[str, LabelRange] | None = None) -> Fe
 
 
 def tower_plan(proto: Any, side: str) -> FeaturePlan:
-    """The feature plan of users alone, or of items alone; its banks are laid out as the whole plan's.
+    """The feature plan of only users or only items; its banks have the layout of the whole plan.
 
     Args:
         proto: The `EasyRecConfig` of a model with sides.
@@ -113,21 +113,21 @@ def tower_plan(proto: Any, side: str) -> FeaturePlan:
 
 
 def _sampled_plan(proto: Any, uses: Uses, sampler: Any) -> FeaturePlan:
-    """The groups of items alone, whose columns the sampler's item table has."""
+    """The item groups; the sampler's item table has their columns."""
     names = frozenset(spec_of(proto.model_config).item_groups(proto))
     paired = frozenset(g.group_name for g in proto.model_config.feature_groups if g.negative_sampler)
     plan = _Layout(proto, uses, {}, names | paired, paired).plan().for_prediction()
     missing = sorted({field.name for field in plan.fields} - set(sampler.attr_fields))
     if missing:
         raise ConfigError(
-            f"data_config.{proto.data_config.WhichOneof('sampler')}.attr_fields: the items' features read "
-            f"{', '.join(missing)} too; put them into the item table and name them there"
+            f"data_config.{proto.data_config.WhichOneof('sampler')}.attr_fields: the item features "
+            f"also read {', '.join(missing)}; add them to the item table and to attr_fields"
         )
     return plan
 
 
 class _Layout:
-    """Gives every use its place in the packed batch."""
+    """Assigns every use its position in the packed batch."""
 
     def __init__(
         self,
@@ -137,9 +137,9 @@ class _Layout:
         only: frozenset[str] | None = None,
         keys_of: frozenset[str] = frozenset(),
     ) -> None:
-        """With `only`, the features of groups of other names have tables and no places.
+        """With `only`, features of other groups have tables but no positions.
 
-        Of the groups `keys_of` only the keys of their attention have.
+        In the groups `keys_of`, only the keys of their attention have positions.
         """
         self._keys_of = keys_of
         self._proto = proto
@@ -157,7 +157,7 @@ class _Layout:
         self._sequences: list[SequenceSpec] = []
 
     def plan(self) -> FeaturePlan:
-        """Lays everything out."""
+        """Builds the layout."""
         wanted = [
             keys_alone(group) if group.name in self._keys_of else group
             for group in self._uses.groups
@@ -180,7 +180,7 @@ class _Layout:
         sampler = sampler_config(self._proto)
         for field in ("item_id_field", "user_id_field") if sampler is not None else ():
             if getattr(sampler, field, ""):
-                # The sampler reads it, whether a feature does or not.
+                # The sampler reads this field even if no feature does.
                 self._fields.index(getattr(sampler, field), f"data_config sampler: {field}")
         packer = PackerSpec(
             id_features=self._ids.all(),
@@ -246,7 +246,8 @@ class _Layout:
         for kind, bank in zip(self._kinds, self._banks, strict=True):
             if bank.rows >= 2**31:
                 raise ConfigError(
-                    f"feature_config: the tables of width {kind.dim} have 2^31 rows or more together"
+                    f"feature_config: the tables of width {kind.dim} have 2^31 rows "
+                    "or more in total; use fewer buckets"
                 )
         return tuple(
             Bank(
@@ -302,7 +303,7 @@ class _Layout:
     def _place_ids(self, position: int, use: Use, column: IdColumn) -> GroupFeature:
         table = self._table(position, use)
         number, bank = table.bank, self._banks[table.bank]
-        # The embeddings of a wide group are always added up.
+        # The embeddings of a wide group are always summed.
         combiner = "sum" if use.wide else column.combiner
         positive = column.weighted and combiner != "sum"
         spec = dataclasses.replace(self._spec(column, use.name), positive_weights=positive)
@@ -314,7 +315,7 @@ class _Layout:
         return GroupFeature(use.name, column.kind, number, slot, use.dim, sequence)
 
     def _table(self, position: int, use: Use) -> Table:
-        """The table of an embedded use; it has its place in its bank from the first one that asks for it."""
+        """The table of an embedded use; the first use of a table adds it to its bank."""
         number = self._kinds.index(self._kind(position))
         bank, (name, owner) = self._banks[number], self._table_of[position]
         if name not in bank.tables:
@@ -337,7 +338,7 @@ class _Layout:
 
 
 def _take_slot(bank: _Bank, kind: Kind, combiner: str, sequence: int) -> int:
-    """The number of a new slot among the bank's slots of this kind."""
+    """The index of a new slot among the bank's slots of this kind."""
     if kind is Kind.SINGLE:
         bank.singles += 1
         return bank.singles - 1
@@ -352,7 +353,7 @@ def _take_slot(bank: _Bank, kind: Kind, combiner: str, sequence: int) -> int:
 
 
 def _distinct_sets(sets: Iterable[Sequence[GroupFeature]]) -> tuple[tuple[int, ...], ...]:
-    """The columns of ``lengths`` of sets of sequences, each set of several once."""
+    """The columns of ``lengths`` for sets of sequences; each set with several members is listed once."""
     found: list[tuple[int, ...]] = []
     for features in sets:
         columns = tuple(dict.fromkeys(f.sequence for f in features))

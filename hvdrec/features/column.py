@@ -1,4 +1,4 @@
-"""What a feature becomes: the common form that each feature type fills."""
+"""The result of compiling a feature: the common form of all feature types."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from hvdrec.features.plan import Kind
 
 @dataclasses.dataclass(frozen=True)
 class IdColumn:
-    """A feature that is looked up in an embedding table.
+    """A feature with an embedding lookup.
 
     Attributes:
-        rows: Rows of its table.
-        name: Of the column, as ``age_bucketized``; its table is ``age_bucketized_embedding``.
+        rows: The rows of its table.
+        name: The column's name, such as ``age_bucketized``; its table is ``age_bucketized_embedding``.
         kind: SINGLE, POOLED, SEQUENCE or NESTED.
-        spec: What the native transform is built from, without its inputs.
+        spec: The spec of the native transform, without its inputs.
         inputs: The fields it reads.
-        weighted: Whether its values have weights of their own.
+        weighted: Whether its values have weights.
         combiner: How several values are pooled: sum, mean or sqrtn.
     """
 
@@ -36,10 +36,10 @@ class IdColumn:
 
 @dataclasses.dataclass(frozen=True)
 class NumberColumn:
-    """A feature that goes into the model as numbers.
+    """A feature that enters the model as numbers.
 
     Attributes:
-        dim: How many in a row, or in an element of a sequence.
+        dim: The numbers per row, or per element of a sequence.
         kind: NUMBERS or NUMBER_SEQUENCE.
         spec: As for IdColumn.
         inputs: As for IdColumn.
@@ -53,14 +53,14 @@ class NumberColumn:
 
 @dataclasses.dataclass(frozen=True)
 class FeatureInput:
-    """A feature's config and where to say it is wrong.
+    """A feature's config and the location for its errors.
 
     Attributes:
         config: The `FeatureConfig` message.
         name: Its feature name.
-        embedded: Whether it is wanted as an embedding even where it could be a number (wide
-            groups, `embedding_dim` > 0).
-        text_inputs: Those of its inputs that are declared STRING.
+        embedded: Whether it must be an embedding even if it could be a number (wide groups, `embedding_dim` >
+            0).
+        text_inputs: Its inputs that are declared STRING.
     """
 
     config: Any
@@ -69,14 +69,14 @@ class FeatureInput:
     text_inputs: frozenset[str]
 
     def error(self, field: str, text: str) -> ConfigError:
-        """An error about one field of this feature."""
+        """An error in a field of this feature."""
         return ConfigError(f"feature {self.name!r}: {field}: {text}")
 
     def combiner(self) -> str:
         """How its values are pooled.
 
         Raises:
-            ConfigError: `combiner` names nothing known.
+            ConfigError: `combiner` is unknown.
         """
         if self.config.combiner not in COMBINERS:
             known = ", ".join(COMBINERS)

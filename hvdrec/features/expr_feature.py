@@ -9,7 +9,7 @@ from hvdrec.features.plan import Kind
 
 
 def build(feature: FeatureInput) -> Column:
-    """One number, computed in float64; a condition is 1 or 0. Inputs that aren't read aren't needed.
+    """One number, computed in float64; a condition is 1 or 0. Unused inputs are not required.
 
     Raises:
         ConfigError: The expression can't be used.

@@ -17,7 +17,7 @@ _FIELD_TYPES = dataset_pb2.DatasetConfig.FieldType
 
 
 class FieldSet:
-    """Numbers the input fields in the order they're first asked for."""
+    """Numbers the input fields in the order of first use."""
 
     def __init__(self, data_config: Any) -> None:
         """Takes the declared `input_fields`."""
@@ -33,7 +33,7 @@ class FieldSet:
         """The number of the field `name`.
 
         Raises:
-            ConfigError: It isn't declared.
+            ConfigError: The field isn't declared.
         """
         if name not in self._used:
             if name not in self._declared:
@@ -45,29 +45,29 @@ class FieldSet:
 
     @property
     def used(self) -> tuple[Field, ...]:
-        """The fields asked for so far, by number."""
+        """The fields used so far, by number."""
         return tuple(self._used.values())
 
 
 def heads_of(proto: Any) -> tuple[HeadConfig, ...]:
-    """The model's outputs, which say what labels and ids are needed.
+    """The model's outputs, which determine the required labels and ids.
 
     Raises:
-        ConfigError: There is no such model class.
+        ConfigError: The model class is unknown.
     """
     return heads_of_model(spec_of(proto.model_config), proto)
 
 
 def class_fields(proto: Any) -> tuple[str, ...]:
-    """The label fields that are packed as ids, as only their equality means anything."""
+    """The label fields that are packed as ids, because only their equality is meaningful."""
     return tuple(dict.fromkeys(name for head in heads_of(proto) for name in head.id_labels))
 
 
 def label_classes(proto: Any, label: str) -> int:
-    """How many classes a label has; 0 where it may be any number.
+    """The number of classes of a label; 0 if it can be any number.
 
     Raises:
-        ConfigError: Two heads disagree about it.
+        ConfigError: Two heads have different numbers.
     """
     counts = {
         head.num_class
@@ -82,9 +82,9 @@ def label_classes(proto: Any, label: str) -> int:
 
 
 def id_names(proto: Any) -> dict[str, str]:
-    """Session and user ids the heads need: name as they ask for it -> input field.
+    """The session and user ids that the heads need: requested name -> input field.
 
-    Losses and task spaces name a feature (its first input is meant) or a field; metrics name a field.
+    Losses and task spaces name a feature (for its first input) or a field; metrics name a field.
     """
     configs = list(proto.feature_configs) or list(proto.feature_config.features)
     inputs = {feature_name(c): c.input_names[0] for c in configs if c.input_names}

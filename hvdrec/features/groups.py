@@ -1,6 +1,6 @@
-"""Which feature groups a model builds, in which order.
+"""The feature groups that a model builds, and their order.
 
-The order decides the names of embedding tables: the first group built has the scope
+The order determines the names of embedding tables: the first group built has the scope
 ``input_layer``, the second ``input_layer_1``, and so on.
 """
 
@@ -14,10 +14,10 @@ from hvdrec.errors import ConfigError
 
 
 def built_groups(model_config: Any) -> list[Any]:
-    """The `feature_groups` the model asks for, in the order it does.
+    """The `feature_groups` that the model uses, in the model's order.
 
     Raises:
-        ConfigError: Two groups have one name, or there is no such model class.
+        ConfigError: Two groups have the same name, or the model class is unknown.
     """
     groups: dict[str, Any] = {}
     for group in model_config.feature_groups:
@@ -29,5 +29,5 @@ def built_groups(model_config: Any) -> list[Any]:
 
 
 def is_wide(group: Any) -> bool:
-    """Whether it is a `wide_deep: WIDE` group."""
+    """Whether a group is `wide_deep: WIDE`."""
     return group.wide_deep == feature_config_pb2.WIDE

@@ -1,15 +1,16 @@
-"""The arrays of a packed batch: names, types and shapes, stated once for the packer, the feed and serving.
+"""The arrays of a packed batch: names, types and shapes, the single definition for the packer, the feed and
+serving.
 
-B is the number of rows, bank b holds all embedding tables of one width, U the distinct rows of bank b that
-the batch touches. Positions are places in ``bank{b}/rows`` plus one. What a bank's slots are is listed
-in `hvdrec.features.plan.Bank`; where a feature lies, in `GroupFeature`.
+B is the number of rows, bank b holds all embedding tables of one width, and U is the number of distinct rows
+of bank b that the batch touches. Positions are indices in ``bank{b}/rows`` plus one.
+`hvdrec.features.plan.Bank` describes a bank's slots, and `GroupFeature` the position of a feature.
 
-- ``dense`` float32 [B, D]: numbers, columns as the plan lays them out.
-- ``bank{b}/rows`` int32 [U]: the distinct bank rows, no repeats.
+- ``dense`` float32 [B, D]: numbers, in the plan's column order.
+- ``bank{b}/rows`` int32 [U]: the distinct bank rows.
 - ``bank{b}/index`` int32 [B, S]: the position of each single-valued slot's id; 0: no id, the zero vector.
 - ``bank{b}/multi_index`` int32 [N]: positions of the values of pooled slots, slot by slot, row by row.
 - ``bank{b}/multi_segment`` int32 [N]: slot * B + row of each value, ascending.
-- ``bank{b}/multi_weight`` float32 [N]: the weight of each value as the data have it (1 without weights).
+- ``bank{b}/multi_weight`` float32 [N]: the weight of each value in the data (1 without weights).
 - ``lengths`` int32 [B, Q]: elements of each sequence feature in each row.
 - ``sequence_row`` int32 [E]: the row of each element, sequence feature by sequence feature.
 - ``sequence_numbers`` float32 [X]: the elements of number sequences, feature by feature, `dim` numbers each.
@@ -20,14 +21,13 @@ in `hvdrec.features.plan.Bank`; where a feature lies, in `GroupFeature`.
   of the bank, ascending.
 - ``label/<name>`` float32 [B] (or [B, dim]).
 - ``sample_weight`` float32 [B], where the config names one.
-- ``id/<feature or field>`` int64 [B]: ids of sessions and users; only equality means anything.
+- ``id/<feature or field>`` int64 [B]: ids of sessions and users; only equality is meaningful.
 
-With a negative sampler there are more items than rows, S of them (`hvdrec.features.sampled`): the groups of
-items have their arrays once more for those, by the names above with ``sampled/`` before them, but for
-``bank{b}/rows``, which serves both. Besides
+A negative sampler adds S items (`hvdrec.features.sampled`): the item groups have a second set of arrays for
+them, named as above with the prefix ``sampled/``, except ``bank{b}/rows``, which both share. In addition:
 
-- ``sampled/owner`` int32 [S]: the row that an item is a negative of; -1: of all rows. Those of one row come
-  last.
+- ``sampled/owner`` int32 [S]: the row that an item is a negative of; -1 means all rows. Items of single rows
+  come last.
 """
 
 from __future__ import annotations
@@ -41,27 +41,27 @@ import numpy as np
 if TYPE_CHECKING:
     from hvdrec.features.plan import FeaturePlan
 
-#: The row set of the rows that were read. Arrays of a row set have its count as their first axis.
+#: The row set of the input rows. The first axis of a row set's arrays is its number of rows.
 ROWS = "rows"
-#: The row set of items that a negative sampler added.
+#: The row set of the items added by a negative sampler.
 SAMPLED = "sampled"
-#: Before the names of their arrays.
+#: The prefix of the names of their arrays.
 SAMPLED_PREFIX = "sampled/"
-#: Which row a sampled item belongs to.
+#: The row that a sampled item belongs to.
 OWNER = "sampled/owner"
 
 
 @dataclasses.dataclass(frozen=True)
 class ArraySpec:
-    """One array.
+    """An array of the batch.
 
     Attributes:
-        name: In `PackedBatch.arrays`.
-        part: What the packer puts there (`Arrays` in csrc/python/packer_binding.cc).
+        name: Its name in `PackedBatch.arrays`.
+        part: Its content (`Arrays` in csrc/python/packer_binding.cc).
         dtype: Its type.
-        number: Which bank, label or id.
-        width: Of an [n, width] array; 0: a vector.
-        row_set: The row set that its first axis counts; None: it counts values.
+        number: The index of the bank, label or id.
+        width: The width of an [n, width] array; 0 for a vector.
+        row_set: The row set of its first axis; None if the first axis counts values.
     """
 
     name: str
@@ -73,12 +73,12 @@ class ArraySpec:
 
 
 def packed_arrays(plan: FeaturePlan) -> tuple[ArraySpec, ...]:
-    """The arrays that a batch of this plan has."""
+    """The arrays of a batch of this plan."""
     return (*own_arrays(plan), *_sampled(plan))
 
 
 def own_arrays(plan: FeaturePlan) -> tuple[ArraySpec, ...]:
-    """Those without sampled items: what the packer makes of rows."""
+    """The arrays without sampled items: the packer's output for input rows."""
     return (*_numbers(plan), *_banks(plan), *_targets(plan))
 
 

@@ -1,4 +1,4 @@
-"""LookupFeature: the values that a map gives for a key, as ids."""
+"""LookupFeature: looks up a key in a map, and uses the values as ids."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from hvdrec.features.vocabulary import id_space
 
 
 def build(feature: FeatureInput) -> Column:
-    """The values of the pairs in input 2 whose key is the text of input 1; they are hashed.
+    """Hashes the values of the pairs in input 2 that have the text of input 1 as key.
 
-    Pairs stand between any of the characters of `separator`, key and value between those of
-    `kv_separator`. Without a match there is no id.
+    Pairs are separated by any character of `separator`, key and value by any of `kv_separator`. Without a
+    match there is no id.
 
     Raises:
-        ConfigError: It hasn't two inputs, no `kv_separator` or no `hash_bucket_size`, or the combiner is
+        ConfigError: It doesn't have two inputs, a `kv_separator` and a `hash_bucket_size`, or the combiner is
             unknown.
     """
     config = feature.config
     if len(config.input_names) != 2:
-        raise feature.error("input_names", "a LookupFeature has two inputs: the key and the map")
+        raise feature.error("input_names", "a LookupFeature needs two inputs: the key and the map")
     if not config.kv_separator:
         raise feature.error("kv_separator", "is missing; a LookupFeature needs it")
     if not config.hash_bucket_size:

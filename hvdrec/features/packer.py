@@ -19,14 +19,14 @@ from hvdrec.ops.native import load_native
 
 
 class Packer:
-    """Makes packed batches; one per thread."""
+    """Packs batches; use one per thread."""
 
     def __init__(self, plan: FeaturePlan, ignore_error: bool = False) -> None:
         """Compiles the plan.
 
         Args:
             plan: The feature plan.
-            ignore_error: Leave bad rows out, rather than stop at the first.
+            ignore_error: Whether to skip invalid rows instead of failing at the first.
         """
         self._native = load_native()
         self._packer = self._native.Packer(plan.fields, plan.packer, own_arrays(plan))
@@ -45,28 +45,28 @@ class Packer:
 
         Args:
             columns: The plan's fields in order, as binary, text, numbers or lists of these.
-            locate: Maps a row to words for an error message.
+            locate: Maps a row to its location, for error messages.
 
         Returns:
             The number of rows and the arrays that `hvdrec.features.layout` describes.
 
         Raises:
-            DataError: A cell can't be used; the text names file, row and column.
+            DataError: A cell is invalid; the message names file, row and column.
         """
         batch = self.pack_block(RowBlock(columns, locate, BEGINNING))
         return batch.rows, batch.arrays
 
     def pack_block(self, block: RowBlock, keep_raw: bool = False) -> PackedBatch:
-        """Packs a block, which holds the plan's fields and maybe others behind them.
+        """Packs a block, which has the plan's fields, optionally followed by others.
 
-        Rows left out with `ignore_error` are missing in all parts of the batch alike.
+        Rows skipped by `ignore_error` are missing in all parts of the batch.
 
         Args:
             block: The rows.
-            keep_raw: Keep all columns of the block in `PackedBatch.raw`.
+            keep_raw: Whether to keep all columns of the block in `PackedBatch.raw`.
 
         Raises:
-            DataError: A cell can't be used; the text names file, row and column.
+            DataError: A cell is invalid; the message names file, row and column.
         """
         raw, locate, first_bad = block.columns, block.locate, None
         result = self._run(raw, locate)
@@ -99,7 +99,7 @@ class Packer:
             raise DataError(f"{locate(row)}, {text}") from None
 
     def _conform(self, columns: pa.RecordBatch) -> pa.RecordBatch:
-        """Casts to the types the native packer takes: binary, int64, double or lists of them."""
+        """Casts to the types that the native packer accepts: binary, int64, double or lists of them."""
         if self._schema is None or not columns.schema.equals(self._schema):
             self._learn(columns)
         if self._picks:
@@ -135,11 +135,11 @@ def _cast(array: pa.Array, kind: pa.DataType, name: str) -> pa.Array:
 
 
 def _canonical_type(kind: pa.DataType, name: str) -> pa.DataType:
-    """What the native packer takes in place of a plain type."""
+    """The native packer's type for a plain type."""
     if pa.types.is_binary(kind) or pa.types.is_string(kind):
         return kind
     if pa.types.is_uint64(kind):
-        # As text: the upper half doesn't fit int64.
+        # As text, because the upper half doesn't fit int64.
         return pa.string()
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_null(kind):
         return pa.int64()
@@ -147,4 +147,4 @@ def _canonical_type(kind: pa.DataType, name: str) -> pa.DataType:
         return pa.float64()
     if pa.types.is_list(kind):
         return pa.list_(_canonical_type(kind.value_type, name))
-    raise DataError(f"column {name!r} has the type {kind}, which can't be used as a feature or label")
+    raise DataError(f"column {name!r} has type {kind}, which can't be used as a feature or label")

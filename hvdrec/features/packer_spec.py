@@ -1,4 +1,4 @@
-"""What the native packer is built from; csrc/python/packer_binding.cc reads these attributes by name."""
+"""The specs of the native packer; csrc/python/packer_binding.cc reads these attributes by name."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from hvdrec.config.expression import Step
 
 @dataclasses.dataclass(frozen=True)
 class FeatureSpec:
-    """What one feature makes of its cells: `FeatureSpec` of csrc/kernels/features/feature.h.
+    """The transform of a feature's cells: `FeatureSpec` of csrc/kernels/features/feature.h.
 
     Attributes:
-        type: Which transform: the names in packer.cc.
-        inputs: Numbers of the fields it reads.
-        hash_buckets: Ids are hashes modulo this many; 0: they aren't hashed.
-        num_buckets: Ids are numbers below this; 0: they aren't.
-        vocabulary: Ids are places in this list; empty: they aren't.
-        precision: Digits behind the point of a fraction that is hashed; below 0: six.
-        separator: Between the values of a cell.
-        inner_separator: Between the values of one element of a sequence; any of its characters.
-        kv_separator: Between an id and its weight.
-        positive_weights: Whether values whose weight isn't positive are left out, as the combiners
-            mean and sqrtn ask for.
-        dim: Numbers of a row, or of one element of a sequence.
-        low: `min_val`; numbers are scaled where `high` is above it.
+        type: The transform, by its name in packer.cc.
+        inputs: The numbers of the fields it reads.
+        hash_buckets: Ids are hashes modulo this number; 0 disables hashing.
+        num_buckets: Ids are numbers below this; 0 if they aren't.
+        vocabulary: Ids are indices in this list; empty if they aren't.
+        precision: Digits after the decimal point of a hashed fraction; below 0 means six.
+        separator: The separator of the values of a cell.
+        inner_separator: The separators of the values in an element of a sequence; any of its characters.
+        kv_separator: The separator of an id and its weight.
+        positive_weights: Whether values with a non-positive weight are dropped, as the combiners mean and
+            sqrtn require.
+        dim: The numbers per row, or per element of a sequence.
+        low: `min_val`; numbers are scaled if `high` is above it.
         high: `max_val`.
-        normalizer: Function of each number, by name; empty: none.
-        pool: How the numbers between `inner_separator` become one: sum, mean, min or max; empty: there
-            is one already.
-        boundaries: Of buckets, ascending.
-        join_separator: Between the texts of a cross that is hashed as one text.
-        input_separators: Of each input of a cross.
-        most: Elements of a sequence that are kept; 0: all.
-        length: Elements that every sequence is filled up to; 0: sequences keep their own lengths.
-        expression: The text that `steps` come from.
-        steps: What is computed from the inputs; their steps `input` count `inputs`.
+        normalizer: The function applied to each number, by name; empty for none.
+        pool: How numbers separated by `inner_separator` are pooled: sum, mean, min or max; empty if there is
+            only one.
+        boundaries: The boundaries of buckets, ascending.
+        join_separator: The separator of the texts of a cross that is hashed as one text.
+        input_separators: The separator of each input of a cross.
+        most: The number of elements of a sequence to keep; 0 for all.
+        length: The number of elements that every sequence is padded to; 0 if sequences keep their lengths.
+        expression: The source text of `steps`.
+        steps: The steps of the expression; values of the steps `input` are indices in `inputs`.
     """
 
     type: str
@@ -65,12 +65,12 @@ class FeatureSpec:
 
 @dataclasses.dataclass(frozen=True)
 class LookupSpec:
-    """Where the ids of a feature go.
+    """The destination of a feature's ids.
 
     Attributes:
         feature: Index into `PackerSpec.id_features`.
-        bank: Which bank they are looked up in.
-        slot: Among the bank's slots of the feature's kind.
+        bank: The bank that they are looked up in.
+        slot: The index among the bank's slots of the feature's kind.
         offset: First row of the table within the bank.
     """
 
@@ -90,7 +90,7 @@ class BankSpec:
 
 @dataclasses.dataclass(frozen=True)
 class NumberSpec:
-    """Where the numbers of a feature go.
+    """The destination of a feature's numbers.
 
     Attributes:
         feature: Index into `PackerSpec.number_features`.
@@ -103,7 +103,7 @@ class NumberSpec:
 
 @dataclasses.dataclass(frozen=True)
 class SequenceSpec:
-    """A feature whose rows have lengths of their own.
+    """A feature with variable-length rows.
 
     Attributes:
         feature: Index into `PackerSpec.id_features`, or into `number_sequences`.
@@ -119,13 +119,13 @@ class LabelSpec:
     """A label.
 
     Attributes:
-        field: Number of its field.
-        dim: Numbers of a row.
-        separator: Between them.
-        classes: Above 0: only whole numbers below it are labels.
-        low: Else the least number that is a label.
-        high: And the greatest.
-        range: Why, in words for a message.
+        field: The number of its field.
+        dim: The numbers per row.
+        separator: The separator of the numbers.
+        classes: If above 0, only whole numbers below it are valid labels.
+        low: Else the smallest valid label.
+        high: And the largest.
+        range: The reason, for messages.
     """
 
     field: int
@@ -142,18 +142,18 @@ class PackerSpec:
     """A compiled feature plan: `PackerSpec` of csrc/kernels/features/packer.h.
 
     Attributes:
-        id_features: Transforms that give ids.
-        number_features: Transforms that give as many numbers in every row.
-        number_sequences: Transforms that give sequences of numbers.
-        lookups: Where ids go, by slot within each kind of slot of a bank.
+        id_features: Transforms to ids.
+        number_features: Transforms to a fixed number of numbers per row.
+        number_sequences: Transforms to sequences of numbers.
+        lookups: The destinations of ids, by slot within each kind of slot of a bank.
         banks: The banks.
-        dense: Where numbers go.
+        dense: The destinations of numbers.
         dense_dim: Columns of ``dense``.
-        sequences: What the columns of ``lengths`` count.
+        sequences: The sequences counted by the columns of ``lengths``.
         equal_lengths: Sets of these columns that must be equal in every row.
         labels: The labels.
-        weight_field: Number of the field of sample weights, -1 for none.
-        id_fields: Numbers of the fields that are packed as ids of sessions or users.
+        weight_field: The number of the sample weight field, -1 for none.
+        id_fields: The numbers of the fields that are packed as session or user ids.
     """
 
     id_features: tuple[FeatureSpec, ...] = ()
@@ -175,5 +175,5 @@ class PackerSpec:
         return (*self.id_features, *self.number_features, *self.number_sequences)
 
     def for_prediction(self) -> PackerSpec:
-        """The same without labels, weights and ids."""
+        """A copy without labels, weights and ids."""
         return dataclasses.replace(self, labels=(), weight_field=-1, id_fields=())

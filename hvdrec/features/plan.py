@@ -1,4 +1,4 @@
-"""The feature plan as data: what the packer makes of each column and how models find it again."""
+"""The feature plan as data: how the packer transforms each column, and where models find the result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Field:
     Attributes:
         name: `input_fields.input_name`.
         dtype: EasyRec's type name: STRING, INT32, INT64, FLOAT, DOUBLE or BOOL.
-        default: Text put in place of an empty cell.
+        default: The text that replaces an empty cell.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Field:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """One embedding table under its EasyRec variable name.
+    """An embedding table, with its EasyRec variable name.
 
     Attributes:
         name: e.g. ``input_layer/age_bucketized_embedding/embedding_weights``.
@@ -51,7 +51,7 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class NestedSlot:
-    """A sequence whose elements are pooled from several values.
+    """A sequence with elements that are pooled from several values.
 
     Attributes:
         sequence: Its column of ``lengths``.
@@ -64,7 +64,7 @@ class NestedSlot:
 
 @dataclasses.dataclass(frozen=True)
 class Bank:
-    """Tables of one width that are trained alike, kept in one variable.
+    """Tables of the same width and training settings, stored in one variable.
 
     Attributes:
         dim: Width.
@@ -72,10 +72,10 @@ class Bank:
         tables: In order of offset.
         singles: Number of single-valued slots.
         pooled: The combiner of each pooled slot: sum, mean or sqrtn.
-        sequences: The column of ``lengths`` of each slot whose elements have one id.
-        nested: The slots whose elements are pooled.
-        frozen: Whether `freeze_gradient` keeps the tables as they are.
-        optimizer: Which `optimizer_config` trains them.
+        sequences: The column of ``lengths`` of each slot with one id per element.
+        nested: The slots with pooled elements.
+        frozen: Whether `freeze_gradient` freezes the tables.
+        optimizer: The index of the `optimizer_config` that trains them.
     """
 
     dim: int
@@ -90,38 +90,38 @@ class Bank:
 
 
 class Kind(enum.Enum):
-    """How a feature lies in the packed batch."""
+    """The representation of a feature in the packed batch."""
 
-    #: Numbers as they are: columns of ``dense``.
+    #: Raw numbers: columns of ``dense``.
     NUMBERS = "numbers"
-    #: One id in each row.
+    #: One id per row.
     SINGLE = "single"
-    #: Several ids in each row, pooled.
+    #: Several ids per row, pooled.
     POOLED = "pooled"
-    #: A sequence in each row, one id for each element.
+    #: A sequence per row, with one id per element.
     SEQUENCE = "sequence"
-    #: A sequence in each row, each element pooled from several ids.
+    #: A sequence per row, with each element pooled from several ids.
     NESTED = "nested"
-    #: A sequence of numbers in each row.
+    #: A sequence of numbers per row.
     NUMBER_SEQUENCE = "number_sequence"
 
     @property
     def is_sequence(self) -> bool:
-        """Whether rows have lengths of their own."""
+        """Whether rows have variable lengths."""
         return self in (Kind.SEQUENCE, Kind.NESTED, Kind.NUMBER_SEQUENCE)
 
 
 @dataclasses.dataclass(frozen=True)
 class GroupFeature:
-    """Where one feature of one group is in the packed batch.
+    """The position of a group's feature in the packed batch.
 
     Attributes:
         feature: Feature name.
-        kind: How it lies there.
+        kind: Its representation.
         bank: Bank index, -1 for numbers.
         position: Slot number within the bank's slots of this kind; first column for NUMBERS; index into
             `PackerSpec.number_sequences` for NUMBER_SEQUENCE.
-        width: Columns it adds to a concatenation of rows, or of elements.
+        width: The columns it adds to a concatenation of rows, or of elements.
         sequence: Column of ``lengths`` of a sequence, else -1.
     """
 
@@ -135,16 +135,16 @@ class GroupFeature:
 
 @dataclasses.dataclass(frozen=True)
 class AttentionGroup:
-    """Histories that a model attends to, with features of the row as the query: a `SeqAttGroupConfig`.
+    """Target attention over histories, with features of the row as the query: a `SeqAttGroupConfig`.
 
     Attributes:
         name: `group_name`.
-        keys: Of all `seq_att_map`s in order; side by side they are the query.
-        histories: `hist_seq` likewise; side by side they are the elements. All have the same length in
-            every row, which the packer checks.
-        auxiliary: `aux_hist_seq` of the last `seq_att_map`: weighted as the histories are, and of the same
+        keys: The keys of all `seq_att_map`s in order; concatenated they are the query.
+        histories: `hist_seq` likewise; concatenated they are the elements. All have the same length in every
+            row, which the packer checks.
+        auxiliary: `aux_hist_seq` of the last `seq_att_map`: weighted like the histories, and with the same
             lengths.
-        config: The message, for what the attention itself is made of.
+        config: The message, with the settings of the attention.
     """
 
     name: str
@@ -165,9 +165,9 @@ class AttentionGroup:
 
     @property
     def width(self) -> int:
-        """Columns of what attention makes of it in a feature group: histories, auxiliary ones, the query.
+        """The output columns of attention in a feature group: histories, auxiliary histories, the query.
 
-        A query of another width than the histories' is brought to theirs (`allow_key_transform`).
+        A query with another width is projected to the histories' (`allow_key_transform`).
         """
         query = self.history_width if self.config.need_key_feature else 0
         return self.history_width + sum(f.width for f in self.auxiliary) + query
@@ -175,13 +175,13 @@ class AttentionGroup:
 
 @dataclasses.dataclass(frozen=True)
 class CombinedSequence:
-    """A sequence among the features of a group that its `sequence_combiner` makes one vector.
+    """A sequence in a group that its `sequence_combiner` reduces to one vector.
 
     Attributes:
-        feature: Where it lies.
+        feature: Its position.
         config: The `SequenceCombiner` message.
         scope: The prefix of the combiner's variables.
-        name: Of its column, as ``tags_embedding``.
+        name: The name of its column, such as ``tags_embedding``.
     """
 
     feature: GroupFeature
@@ -197,14 +197,14 @@ class CombinedSequence:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """A feature group: its features in the order they are concatenated.
+    """A feature group, with its features in concatenation order.
 
     Attributes:
         name: `group_name`.
         wide: True for `wide_deep: WIDE`.
         features: In concatenation order, without sequences.
-        sequences: The sequences among `feature_names` that stay sequences, in their order.
-        combined: Those that become one vector, in the order of their columns' names.
+        sequences: The features in `feature_names` that remain sequences, in order.
+        combined: The sequences that are combined into one vector, ordered by column name.
         attention: `sequence_features`.
     """
 
@@ -217,7 +217,7 @@ class Group:
 
     @property
     def widths(self) -> tuple[tuple[str, int], ...]:
-        """The parts of the concatenated group, in its order: their names and columns."""
+        """The names and columns of the concatenated group's parts, in order."""
         features = ((f.feature, f.width) for f in self.features)
         combined = ((c.feature.feature, c.width) for c in self.combined)
         return (*features, *combined, *((a.name, a.width) for a in self.attention))
@@ -243,8 +243,8 @@ class FeaturePlan:
         ids: Names packed as ``id/<name>``.
         packer: What the native packer is built from.
         attention: `seq_att_groups` by name.
-        sampled: The groups of items alone, for those that a negative sampler adds; its banks are laid out as
-            these are. None without a sampler.
+        sampled: The plan of the item groups, for items added by a negative sampler, with the same bank
+            layout. None without a sampler.
     """
 
     fields: tuple[Field, ...]
@@ -265,8 +265,8 @@ class FeaturePlan:
         return packed_arrays(self)
 
     def for_prediction(self) -> FeaturePlan:
-        """The same plan without labels, weights, ids and sampled items, whose columns needn't be there."""
-        # Fields are numbered in the order they're asked for, those of features first.
+        """A copy without labels, weights, ids and sampled items, so that their columns are not required."""
+        # Fields are numbered in the order of first use; features come first.
         count = 1 + max((i for spec in self.packer.features for i in spec.inputs), default=-1)
         return dataclasses.replace(
             self,

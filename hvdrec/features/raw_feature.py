@@ -14,10 +14,10 @@ from hvdrec.features.plan import Kind
 
 
 def build(feature: FeatureInput) -> Column:
-    """Numbers as they are, in buckets, or times learnt vectors.
+    """Raw numbers, buckets, or coefficients of learnt vectors.
 
-    In this order: the numbers between `seq_multi_sep` pooled by `combiner`, ``(x - min_val) /
-    (max_val - min_val)`` where max_val > min_val, `normalizer_fn`, then buckets.
+    Applied in this order: pooling of the numbers separated by `seq_multi_sep` by `combiner`, ``(x - min_val)
+    / (max_val - min_val)`` where max_val > min_val, `normalizer_fn`, then buckets.
 
     Raises:
         ConfigError: The normaliser is unknown or a field doesn't fit.
@@ -49,19 +49,21 @@ def build(feature: FeatureInput) -> Column:
 
 
 def _pool(feature: FeatureInput) -> str:
-    """How `combiner` pools numbers; what pools embeddings has no say where there is one number."""
+    """How `combiner` pools numbers; combiners of embeddings have no effect on a single number."""
     if not feature.config.seq_multi_sep:
         if feature.config.combiner not in (*COMBINERS, *POOLS):
             raise feature.error("combiner", f"use one of {', '.join(COMBINERS)}")
         return ""
     if feature.config.combiner not in POOLS:
         found = feature.config.combiner
-        raise feature.error("combiner", f"numbers are pooled by one of {', '.join(POOLS)}, found {found!r}")
+        raise feature.error(
+            "combiner", f"numbers must be pooled by one of {', '.join(POOLS)}, found {found!r}"
+        )
     return str(feature.config.combiner)
 
 
 def bucket_boundaries(config: Any) -> tuple[float, ...]:
-    """Where a number's buckets begin: `boundaries`, or `num_buckets` even ones; empty: no buckets."""
+    """The lower bounds of a number's buckets: `boundaries`, or `num_buckets` equal ones; may be empty."""
     if config.boundaries:
         # TensorFlow compares float32 numbers with float32 boundaries.
         return tuple(sorted(float(np.float32(b)) for b in config.boundaries))

@@ -1,4 +1,4 @@
-"""Batches with the items that a negative sampler adds to them."""
+"""Packs batches together with negative samples."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from hvdrec.ops.native import load_native
 
 
 class SampledPacker:
-    """Packs rows, has items drawn for them, and packs those; one per thread."""
+    """Packs rows, draws items for them, and packs the items; use one per thread."""
 
     def __init__(self, plan: FeaturePlan, sampler: Sampler, ignore_error: bool = False) -> None:
         """Compiles the plan.
 
         Args:
-            plan: With the groups of sampled items.
+            plan: A plan with groups of sampled items.
             sampler: Draws the items.
-            ignore_error: Leave bad rows out; a bad item ends the run all the same.
+            ignore_error: Whether to skip invalid rows; an invalid item always ends the run.
         """
         if plan.sampled is None:
             raise ValueError("the plan has no sampled items")
@@ -40,10 +40,10 @@ class SampledPacker:
         self._merge = load_native().merge_distinct
 
     def pack_block(self, block: RowBlock) -> PackedBatch:
-        """See `Packer.pack_block`; the batch has the arrays of sampled items too.
+        """See `Packer.pack_block`; the batch also has the arrays of sampled items.
 
         Raises:
-            DataError: A cell of a row or of a drawn item can't be used.
+            DataError: A cell of a row or of a drawn item is invalid.
         """
         left_out, first_bad = 0, None
         if self._ignore_error:
@@ -69,7 +69,7 @@ class SampledPacker:
             good &= usable
         if first is None:
             return block, 0, None
-        said = f"{block.locate(first[0])}, column {first[1]!r}: is no 64-bit whole number"
+        said = f"{block.locate(first[0])}, column {first[1]!r}: is not a 64-bit integer"
         locate = functools.partial(_place, block.locate, np.flatnonzero(good))
         kept = dataclasses.replace(block, columns=block.columns.filter(pa.array(good)), locate=locate)
         return kept, int((~good).sum()), said
@@ -81,7 +81,7 @@ class SampledPacker:
         for number, bank in enumerate(self._plan.banks):
             rows = f"bank{number}/rows"
             arrays[rows], places = self._merge(arrays[rows], found.pop(rows), max(bank.rows, 1))
-            # Position 0 stands for no id.
+            # Position 0 means no id.
             place_of = np.concatenate([np.zeros(1, np.int32), places])
             for part in ("index", "multi_index", "sequence_index", "nested_index"):
                 name = f"bank{number}/{part}"

@@ -1,4 +1,4 @@
-"""SequenceFeature: a row's history, one element after the other."""
+"""SequenceFeature: a row's history, as a sequence of elements."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from hvdrec.features.vocabulary import id_space
 
 
 def build(feature: FeatureInput) -> Column:
-    """Elements between `separator`, which is taken as a whole; empty elements count.
+    """Elements are separated by the whole string `separator`; empty elements are kept.
 
-    An empty cell is a sequence of one empty element. With `seq_multi_sep` each element has several
-    values, between any of its characters, that are pooled by `combiner`; empty values and empty
-    elements at the end are left out then. `max_seq_len` keeps the first elements.
+    An empty cell is a sequence of one empty element. With `seq_multi_sep` each element has several values,
+    separated by any of its characters and pooled by `combiner`; empty values, and empty elements at the end,
+    are then dropped. `max_seq_len` keeps the first elements.
 
-    `sub_feature_type: RawFeature` makes numbers of the values: in buckets, or times learnt vectors
-    (`embedding_dim`), or as they are. Without buckets, every row is filled up with zeros to
-    `sequence_length`, as EasyRec does, and an element has `raw_input_dim` numbers.
+    `sub_feature_type: RawFeature` parses the values as numbers: for buckets, as coefficients of learnt
+    vectors (`embedding_dim`), or raw. Without buckets, every row is padded with zeros to `sequence_length`,
+    as in EasyRec, and an element has `raw_input_dim` numbers.
 
     Raises:
         ConfigError: A field doesn't fit.
@@ -72,10 +72,12 @@ def _numbers(feature: FeatureInput, spec: FeatureSpec) -> Column:
     dim = max(1, config.raw_input_dim)
     if (dim > 1) != bool(config.seq_multi_sep):
         raise feature.error(
-            "seq_multi_sep", "elements of several numbers need both it and raw_input_dim above 1"
+            "seq_multi_sep", "elements of several numbers need both seq_multi_sep and raw_input_dim above 1"
         )
     if config.max_seq_len:
-        raise feature.error("max_seq_len", "sequences of numbers have sequence_length elements; remove it")
+        raise feature.error(
+            "max_seq_len", "sequences of numbers have sequence_length elements; remove max_seq_len"
+        )
     spec = dataclasses.replace(spec, dim=dim, length=max(1, config.sequence_length))
     inputs = (config.input_names[0],)
     if not feature.embedded:

@@ -1,4 +1,4 @@
-"""TagFeature: several ids per row, maybe with weights."""
+"""TagFeature: several ids per row, optionally with weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hvdrec.features.vocabulary import id_space
 
 
 def build(feature: FeatureInput) -> Column:
-    """Tokens between any of the characters of `separator`; weights after `kv_separator` or in input 2.
+    """Splits at any character of `separator`; weights come after `kv_separator` or from input 2.
 
     Raises:
         ConfigError: The combiner is unknown, or weights are given twice.
@@ -17,9 +17,11 @@ def build(feature: FeatureInput) -> Column:
     config = feature.config
     weighted = bool(config.kv_separator) or len(config.input_names) > 1
     if config.kv_separator and len(config.input_names) > 1:
-        raise feature.error("kv_separator", "weights come from it or from a second input, not from both")
+        raise feature.error(
+            "kv_separator", "weights can come from kv_separator or from a second input, not from both"
+        )
     if len(config.input_names) > 2:
-        raise feature.error("input_names", "a TagFeature has one input, or two: tags and weights")
+        raise feature.error("input_names", "a TagFeature needs one input (tags) or two (tags and weights)")
     combiner = feature.combiner()
     rows, ids = id_space(feature)
     spec = FeatureSpec(

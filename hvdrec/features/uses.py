@@ -1,4 +1,4 @@
-"""The features of every group and attention group, and the embedding table that each is looked up in."""
+"""The features of every group and attention group, and the embedding table of each."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _FIELD_TYPES = dataset_pb2.DatasetConfig.FieldType
 
 @dataclasses.dataclass(frozen=True)
 class Use:
-    """A feature as one group uses it.
+    """A use of a feature in a group.
 
     Attributes:
         config: The `FeatureConfig` message.
-        name: Its name.
-        column: What it becomes.
+        name: The feature's name.
+        column: The compiled feature.
         dim: Width of its embedding.
         table: Name of its embedding table, unless it shares one.
         wide: Whether it is in a wide group.
@@ -100,10 +100,10 @@ class Uses:
     """
 
     def __init__(self, proto: Any) -> None:
-        """Collects them.
+        """Collects the uses.
 
         Raises:
-            ConfigError: A feature is missing, isn't supported or doesn't fit its place.
+            ConfigError: A feature is missing, unsupported or used in the wrong place.
         """
         configs = list(proto.feature_configs) or list(proto.feature_config.features)
         self._features = {feature_name(config): config for config in configs}
@@ -126,7 +126,7 @@ class Uses:
     def _group(self, group: Any) -> GroupUses:
         scope = f"input_layer_{self._scopes}" if self._scopes else "input_layer"
         combining = [name for name in group.feature_names if self._is_combined(name, group.group_name)]
-        # A group of sequences that stay sequences has no scope of its own.
+        # A group of sequences that remain sequences has no scope of its own.
         self._scopes += bool(combining) or not all(self._is_sequence(name) for name in group.feature_names)
         place, wide = f"model_config.feature_groups {group.group_name!r}", is_wide(group)
         plain = [name for name in group.feature_names if name not in combining]
@@ -149,27 +149,29 @@ class Uses:
         return name in self._features and self._features[name].feature_type == kind
 
     def _is_combined(self, name: str, group: str) -> bool:
-        """Whether a feature of a group is a sequence that becomes one vector."""
+        """Whether a feature of a group is a sequence that is combined into one vector."""
         if group in self._as_they_are or not self._is_sequence(name):
             return False
         return bool(self._features[name].HasField("sequence_combiner"))
 
     def _column_name(self, name: str) -> str:
-        """The name that EasyRec's column of a sequence has.
+        """The name of a sequence's column in EasyRec.
 
         Raises:
-            ConfigError: It is one of numbers, which have no embedding.
+            ConfigError: It is a sequence of numbers, without an embedding.
         """
         config = self._features[name]
         column = self._column(config, name, int(config.embedding_dim))
         if not isinstance(column, IdColumn):
-            raise ConfigError(f"feature {name!r}: sequence_combiner: numbers as they are can't be combined")
+            raise ConfigError(
+                f"feature {name!r}: sequence_combiner: raw numbers can't be combined; set embedding_dim"
+            )
         kind = "shared_embedding" if self._carriers[config.embedding_name] > 1 else "embedding"
         return f"{column.name}_{kind}"
 
     def _combined(self, name: str, place: str, wide: bool) -> CombinedUse:
         config, column = self._features[name], self._column_name(name)
-        # Each is built in a scope of its own: TensorFlow numbers those that are there already.
+        # Each is built in its own scope, and TensorFlow numbers repeated scopes.
         base = config.embedding_name if self._carriers[config.embedding_name] > 1 else column
         scope = f"{base}_{self._columns[base]}" if self._columns[base] else base
         self._columns[base] += 1
@@ -179,13 +181,13 @@ class Uses:
     def _attention(
         self, config: Any, place: str, scope: str, own: Mapping[str, int] | None = None
     ) -> AttentionUses:
-        """Takes an attention group apart.
+        """Collects the features of an attention group.
 
         Args:
             config: The message.
-            place: Where it is, for messages.
-            scope: Of the tables of features that are looked up for it alone.
-            own: The features of the feature group that it is in, if it is in one.
+            place: Its location, for messages.
+            scope: The scope of the tables of features that only this group looks up.
+            own: The features of the enclosing feature group, if any.
         """
         keys = [
             self._key(name, place, scope, own, config.allow_key_search)
@@ -197,7 +199,7 @@ class Uses:
             for one in config.seq_att_map
             for name in one.hist_seq
         ]
-        # EasyRec begins a new list with each map, so that the last one's are left.
+        # EasyRec starts a new list for each map, so only the last map's features are used.
         auxiliary = [
             self._history(name, f"{place}: aux_hist_seq", scope)
             for one in config.seq_att_map[-1:]
@@ -215,11 +217,11 @@ class Uses:
             index = self._add(name, place, scope, False)
         else:
             raise ConfigError(
-                f"{place}: the key {name!r} is not in the same feature group; put it there, or set "
+                f"{place}: the key {name!r} is not in the same feature group; add it to that group, or set "
                 "allow_key_search: true"
             )
         if self.list[index].column.kind.is_sequence:
-            raise ConfigError(f"{place}: the key {name!r} is a sequence; a key has one value in each row")
+            raise ConfigError(f"{place}: the key {name!r} is a sequence; a key must have one value per row")
         return index
 
     def _history(self, name: str, place: str, scope: str) -> int:
@@ -249,7 +251,7 @@ class Uses:
         if wide and config.feature_type == feature_config_pb2.FeatureConfig.ExprFeature:
             raise ConfigError(f"{place}: {name!r} has no embedding, so it can't be in a wide group")
         if isinstance(column, IdColumn):
-            # EasyRec looks a group's own sequences up in the scope of their column.
+            # EasyRec looks up a group's own sequences in the scope of their column.
             own = column.kind.is_sequence and not attended
             table = f"input_layer/{column.name}" if own else f"{scope}/{column.name}_embedding"
             table = scope if combined else table
@@ -270,12 +272,12 @@ class Uses:
 
 
 def tables(uses: Sequence[Use]) -> dict[int, tuple[str, Use]]:
-    """The table name of each embedded use (by position); shared tables come out alike.
+    """The table name of each embedded use (by position); shared tables have the same name.
 
-    A name that only one feature carries is no sharing, as in EasyRec.
+    A name used by only one feature is not shared, as in EasyRec.
 
     Raises:
-        ConfigError: Features that share a table disagree about it.
+        ConfigError: Features that share a table need different tables.
     """
     carriers = collections.defaultdict(set)
     for use in uses:

@@ -1,4 +1,4 @@
-"""How tokens become ids: hashing, a vocabulary, or numbers as they are."""
+"""How tokens are mapped to ids: hashing, a vocabulary, or the numbers themselves."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _MOST_IDS = 2**31 - 1
 
 
 def id_space(feature: FeatureInput) -> tuple[int, dict[str, Any]]:
-    """The number of ids and the fields of a `FeatureSpec` that give them.
+    """The number of ids, and the fields of a `FeatureSpec` that produce them.
 
-    `hash_bucket_size` goes before `vocab_list`, `vocab_file` and `num_buckets`, as in EasyRec.
+    `hash_bucket_size` takes precedence over `vocab_list`, `vocab_file` and `num_buckets`, as in EasyRec.
 
     Raises:
         ConfigError: None of them is set, or the space is too large.
@@ -27,7 +27,9 @@ def id_space(feature: FeatureInput) -> tuple[int, dict[str, Any]]:
         return len(words), {"vocabulary": tuple(words)}
     if config.num_buckets > 0:
         return _checked(feature, int(config.num_buckets)), {"num_buckets": config.num_buckets}
-    raise feature.error("hash_bucket_size", "set it, or num_buckets, vocab_list or vocab_file")
+    raise feature.error(
+        "hash_bucket_size", "set one of hash_bucket_size, num_buckets, vocab_list or vocab_file"
+    )
 
 
 def _checked(feature: FeatureInput, count: int) -> int:

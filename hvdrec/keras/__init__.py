@@ -1,6 +1,6 @@
 """The losses and exact AUC for Keras: `model.compile(loss=hvdrec.keras.PairwiseLogisticLoss())`.
 
-The Keras is TensorFlow's own `tf.keras`: Keras 3, or tf-keras 2 with TF_USE_LEGACY_KERAS=1 in the
+Keras here means TensorFlow's `tf.keras`: Keras 3, or tf-keras 2 with TF_USE_LEGACY_KERAS=1 in the
 environment.
 """
 

@@ -16,19 +16,21 @@ class _EmbeddingLoss(BatchLoss):
     FUNCTION: Any = None
 
     def compute(self, labels: Any, outputs: tf.Tensor, weights: Any, sessions: Any) -> tf.Tensor:
-        """The loss of embeddings.
+        """Computes the loss of embeddings.
 
         Raises:
-            ValueError: Rows have weights, which these losses don't know.
+            ValueError: Rows have weights, which these losses don't support.
         """
         if weights is not None:
-            raise ValueError(f"{self.name} takes no sample_weight (nor a mask): its pairs all weigh the same")
+            raise ValueError(
+                f"{self.name} does not support sample_weight or a mask: all its pairs have the same weight"
+            )
         return type(self).FUNCTION(labels, outputs, sessions=sessions, **self.options)
 
 
 @registered
 class CircleLoss(_EmbeddingLoss):
-    """`hvdrec.losses.circle` as a loss of Keras: `y_true` are classes, `y_pred` embeddings [B, D].
+    """`hvdrec.losses.circle` as a loss of Keras: `y_true` has classes, `y_pred` embeddings [B, D].
 
     Examples:
         >>> import hvdrec
@@ -54,12 +56,12 @@ class CircleLoss(_EmbeddingLoss):
 
         Args:
             sessions: As for `RankNetLoss`.
-            margin: Positives should be over 1 - margin, negatives under margin.
+            margin: Positives should be above 1 - margin, negatives below margin.
             gamma: The factor of the similarities.
-            normalize: Brings the embeddings to norm 1.
+            normalize: Whether to scale the embeddings to norm 1.
             impl: As in `hvdrec.losses`.
             cross_replica: As in `hvdrec.losses`.
-            name: Of the loss.
+            name: The loss's name.
         """
         super().__init__(
             name,
@@ -74,7 +76,7 @@ class CircleLoss(_EmbeddingLoss):
 
 @registered
 class MultiSimilarityLoss(_EmbeddingLoss):
-    """`hvdrec.losses.multi_similarity` as a loss of Keras, as `CircleLoss`."""
+    """`hvdrec.losses.multi_similarity` as a loss of Keras, like `CircleLoss`."""
 
     FUNCTION = staticmethod(functional.multi_similarity)
 
@@ -97,12 +99,12 @@ class MultiSimilarityLoss(_EmbeddingLoss):
             sessions: As for `RankNetLoss`.
             alpha: Sharpness for positives.
             beta: Sharpness for negatives.
-            lamb: The similarity that divides them.
-            mining_eps: Bound of the mined pairs; None: all pairs count.
-            normalize: Brings the embeddings to norm 1.
+            lamb: The similarity threshold between positives and negatives.
+            mining_eps: The margin of pair mining; None uses all pairs.
+            normalize: Whether to scale the embeddings to norm 1.
             impl: As in `hvdrec.losses`.
             cross_replica: As in `hvdrec.losses`.
-            name: Of the loss.
+            name: The loss's name.
         """
         super().__init__(
             name,

@@ -1,4 +1,4 @@
-"""The Keras that TensorFlow uses: its base classes, and how it keeps what is saved."""
+"""The Keras that TensorFlow uses: its base classes, and its serialization."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def _keras() -> Any:
         backend = keras.backend
     except (ImportError, AttributeError) as error:
         raise UserError(f"hvdrec.keras needs Keras: pip install hvdrec[keras] ({error})") from error
-    # Keras 2 has TensorFlow alone, and Keras 3 names what it runs on.
+    # Keras 2 runs only on TensorFlow, and Keras 3 reports its backend.
     name = backend.backend() if hasattr(backend, "backend") else "tensorflow"
     if name != "tensorflow":
         raise UserError(
@@ -29,17 +29,17 @@ KERAS: Any = _keras()
 
 
 def registered(thing: Any) -> Any:
-    """Lets Keras load the class or function by the name ``hvdrec>...`` without `custom_objects`."""
+    """Lets Keras load the class or function as ``hvdrec>...`` without `custom_objects`."""
     return KERAS.utils.register_keras_serializable(package="hvdrec")(thing)
 
 
 def saved(function: Callable[..., Any] | str | None) -> Any:
-    """What stands for a function in a config."""
+    """The representation of a function in a config."""
     if function is None or isinstance(function, str):
         return function
     return KERAS.utils.serialize_keras_object(function)
 
 
 def loaded(config: Any) -> Any:
-    """The function that `saved` made this of."""
+    """The function that `saved` was applied to."""
     return KERAS.utils.deserialize_keras_object(config) if isinstance(config, dict) else config

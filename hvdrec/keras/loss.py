@@ -1,4 +1,4 @@
-"""What all losses of this library are to Keras."""
+"""The Keras base class of all losses of this library."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from hvdrec.keras.targets import Sessions, split
 
 
 class BatchLoss(KERAS.losses.Loss):
-    """A loss over the rows of a batch together, which gives one number and no mean over rows.
+    """A loss over all rows of a batch together, which returns one number instead of a mean over rows.
 
-    A subclass names its options in `OPTIONS`, as attributes that `get_config` saves.
+    A subclass lists its options in `OPTIONS`, as attributes that `get_config` saves.
     """
 
     OPTIONS: tuple[str, ...] = ()
@@ -22,9 +22,9 @@ class BatchLoss(KERAS.losses.Loss):
         """Keeps the options.
 
         Args:
-            name: Of the loss.
-            sessions: How `y_true` says them.
-            **options: What `OPTIONS` names.
+            name: The loss's name.
+            sessions: How `y_true` contains sessions.
+            **options: The options in `OPTIONS`.
         """
         super().__init__(name=name)
         self.sessions = loaded(sessions)
@@ -33,10 +33,10 @@ class BatchLoss(KERAS.losses.Loss):
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> tf.Tensor:
         """The loss of a batch.
 
-        Keras's own `__call__` multiplies the rows' losses by `sample_weight`; here a weight is one of a pair.
+        Keras's own `__call__` multiplies the rows' losses by `sample_weight`; here a weight applies to pairs.
 
         Args:
-            y_true: Labels, or what `sessions` takes labels and sessions from.
+            y_true: Labels, or the value from which `sessions` extracts labels and sessions.
             y_pred: The model's output.
             sample_weight: [B] or [B, 1], or None.
 
@@ -65,5 +65,5 @@ class BatchLoss(KERAS.losses.Loss):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Any:
-        """A loss from what `get_config` gave."""
+        """Creates a loss from the result of `get_config`."""
         return cls(**config)

@@ -13,12 +13,12 @@ from hvdrec.keras.targets import Sessions, split
 from hvdrec.losses.functional.compiled import in_xla
 from hvdrec.losses.functional.inputs import column, floats, identity
 
-#: What a group weighs in the mean.
+#: The weight of a group in the mean.
 REDUCTIONS = ("mean", "mean_by_sample_num", "mean_by_positive_num")
 
 
 class _PairMetric(KERAS.metrics.Metric):
-    """A metric of pairs in good order, which Python counts beside the graph."""
+    """A metric of correctly ordered pairs, counted in Python outside the graph."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name=name)
@@ -26,12 +26,12 @@ class _PairMetric(KERAS.metrics.Metric):
 
     def _add(self, groups: Any, labels: Any, scores: Any) -> None:
         if in_xla():
-            raise ValueError(f"metric {self.name} can't be compiled by XLA: compile(jit_compile=False)")
+            raise ValueError(f"metric {self.name} can't be compiled by XLA; use compile(jit_compile=False)")
         values = tf.cast(floats("y_pred", column("y_pred", scores)), tf.float32)
         positive = column("y_true", labels, tf.float32) > 0.0
         if groups is None:
             groups = tf.zeros_like(positive, tf.int64)
-        # Whoever runs the graph is given a number, so that no optimisation leaves the call out.
+        # Return a number to the graph, so that no optimisation removes the call.
         done = tf.numpy_function(self._add_rows, [identity("sessions", groups), values, positive], tf.int64)
         done.set_shape([])
 
@@ -40,7 +40,7 @@ class _PairMetric(KERAS.metrics.Metric):
         return np.int64(0)
 
     def result(self) -> tf.Tensor:
-        """The metric of all rows since `reset_state`; 0 where no group has both labels."""
+        """The metric of all rows since `reset_state`; 0 if no group has both labels."""
         value = tf.numpy_function(self._value, [], tf.float64)
         value.set_shape([])
         return tf.cast(value, tf.float32)
@@ -49,7 +49,7 @@ class _PairMetric(KERAS.metrics.Metric):
         raise NotImplementedError
 
     def reset_state(self) -> None:
-        """Forgets all rows."""
+        """Removes all rows."""
         self._pairs = OrderedPairs()
 
     reset_states = reset_state
@@ -57,11 +57,11 @@ class _PairMetric(KERAS.metrics.Metric):
 
 @registered
 class ExactAUC(_PairMetric):
-    """Area under the ROC curve, exact: the share of the pairs that are in order, a tie counting a half.
+    """Exact area under the ROC curve: the fraction of correctly ordered pairs, where a tie counts as a half.
 
-    `keras.metrics.AUC` approximates it at thresholds and needs probabilities; this takes scores of any scale
-    and keeps 8 bytes a row. Labels over 0 are positive; rows' weights are refused. It works on one process,
-    without XLA.
+    `keras.metrics.AUC` approximates it at thresholds and needs probabilities; this accepts scores of any
+    scale and keeps 8 bytes per row. Labels above 0 are positive; row weights are refused. It works in one
+    process, without XLA.
 
     Examples:
         >>> import hvdrec
@@ -75,7 +75,7 @@ class ExactAUC(_PairMetric):
         """Starts without rows.
 
         Args:
-            name: Of the metric.
+            name: The metric's name.
         """
         super().__init__(name)
 
@@ -107,7 +107,7 @@ class ExactAUC(_PairMetric):
 class GroupedAUC(_PairMetric):
     """Exact AUC of each group's (user's, session's) rows, averaged over the groups with both labels.
 
-    The trainer's `gauc` and `session_auc`. Labels over 0 are positive; rows' weights are refused. It works on
+    The trainer's `gauc` and `session_auc`. Labels above 0 are positive; row weights are refused. It works in
     one process, without XLA.
 
     Examples:
@@ -122,13 +122,13 @@ class GroupedAUC(_PairMetric):
         """Starts without rows.
 
         Args:
-            sessions: How `y_true` says which group a row is of, as for `RankNetLoss`.
-            reduction: What weighs a group: ``mean`` all alike, ``mean_by_sample_num`` its rows,
+            sessions: How `y_true` contains groups, as for `RankNetLoss`.
+            reduction: The weight of a group: ``mean`` is equal weights, ``mean_by_sample_num`` its rows,
                 ``mean_by_positive_num`` its positive rows.
-            name: Of the metric.
+            name: The metric's name.
 
         Raises:
-            ValueError: There is no such reduction, or no sessions.
+            ValueError: The reduction is unknown, or there are no sessions.
         """
         super().__init__(name)
         if reduction not in REDUCTIONS:
@@ -141,7 +141,7 @@ class GroupedAUC(_PairMetric):
         """Adds rows.
 
         Args:
-            y_true: What `sessions` takes labels and groups from.
+            y_true: The value from which `sessions` extracts labels and groups.
             y_pred: [B] or [B, 1].
             sample_weight: None.
 
@@ -173,5 +173,6 @@ class GroupedAUC(_PairMetric):
 def _refuse_weights(name: str, sample_weight: Any) -> None:
     if sample_weight is not None:
         raise ValueError(
-            f"metric {name} takes no sample_weight: name it in compile(metrics=...), not weighted_metrics"
+            f"metric {name} does not support sample_weight; pass it in "
+            "compile(metrics=...), not weighted_metrics"
         )

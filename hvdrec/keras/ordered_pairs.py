@@ -1,4 +1,4 @@
-"""Counts pairs in good order as rows come in, exactly and without sorting all of them again."""
+"""Counts correctly ordered pairs incrementally, exactly and without sorting all rows again."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 class OrderedPairs:
     """The pairs of a positive and a negative row of one group, among all rows so far.
 
-    Rows are kept as numbers of 64 bits that sort by group, then score, in sorted runs of which each is at
-    least twice as long as the next: a batch of b rows among n costs b log^2 n, and a row 8 bytes.
+    Rows are kept as 64-bit numbers that sort by group, then score, in sorted runs, where each is at least
+    twice as long as the next: a batch of b rows among n costs b log^2 n, and a row 8 bytes.
 
     Attributes:
         twice_won: int64 [groups], twice the pairs in order; a tie counts 1.
@@ -66,13 +66,13 @@ class OrderedPairs:
         won: Callable[[np.ndarray, np.ndarray], np.ndarray],
         missing: int = 0,
     ) -> None:
-        """Adds up, by group of the key, what it wins against the runs' keys of its group.
+        """Sums, by group, the pairs that each key wins against the runs' keys of its group.
 
         Args:
             keys: Sorted.
-            runs: Sorted each, of the other class.
-            won: Twice the pairs, from how many keys lie below and how many are tied.
-            missing: How much each key of the group in a run counts beside.
+            runs: Sorted keys of the other class.
+            won: Twice the won pairs, computed from the numbers of keys below and of ties.
+            missing: The additional count of each key of the group in a run.
         """
         groups = (keys >> np.uint64(32)).astype(np.int64)
         first = groups.astype(np.uint64) << np.uint64(32)
@@ -98,6 +98,6 @@ def _keep(runs: list[np.ndarray], keys: np.ndarray) -> None:
     if keys.size == 0:
         return
     while runs and runs[-1].size < 2 * keys.size:
-        # Two sorted stretches: what a stable sort merges in one pass.
+        # Two sorted stretches, which a stable sort merges in one pass.
         keys = np.sort(np.concatenate([runs.pop(), keys]), kind="stable")
     runs.append(keys)

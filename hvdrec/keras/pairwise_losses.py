@@ -11,7 +11,7 @@ from hvdrec.keras.loss import BatchLoss
 from hvdrec.keras.targets import Sessions
 from hvdrec.losses import functional
 
-#: Probabilities are held so far from 0 and 1, as in Keras's `binary_crossentropy`.
+#: The minimum distance of probabilities from 0 and 1, as in Keras's `binary_crossentropy`.
 EPSILON = 1e-7
 
 
@@ -34,7 +34,7 @@ class _PairLoss(BatchLoss):
         self.options = {"from_logits": from_logits, "impl": impl, "cross_replica": cross_replica, **options}
 
     def compute(self, labels: Any, outputs: tf.Tensor, weights: Any, sessions: Any) -> tf.Tensor:
-        """The loss of scores, or of the scores that probabilities come from."""
+        """The loss of scores, or of the logits of probabilities."""
         options = dict(self.options)
         if not options.pop("from_logits"):
             if outputs.dtype in (tf.float16, tf.bfloat16):
@@ -71,15 +71,16 @@ class RankNetLoss(_PairLoss):
         """Keeps the options.
 
         Args:
-            sessions: How `y_true` says which session a row is of: a function that gives labels and sessions
-                of a `y_true` (`session_in_last_column`), or the sessions' key where `y_true` is a dictionary
-                of them and the labels. None: all rows of a batch are one session.
+            sessions: How `y_true` contains sessions: a function that returns labels and sessions of a
+                `y_true` (`session_in_last_column`), or the key of the sessions if `y_true` is a dictionary of
+                them and the labels. None means that all rows of a batch are one session.
             temperature: Divides the scores.
-            margin: By how much the higher-labelled row should lead.
-            from_logits: Whether the model gives scores; False: probabilities, whose logits are taken.
+            margin: The score difference by which the higher-labelled row should lead.
+            from_logits: Whether the model returns scores; False means probabilities, which are converted to
+                logits.
             impl: As in `hvdrec.losses`.
             cross_replica: As in `hvdrec.losses`.
-            name: Of the loss.
+            name: The loss's name.
         """
         super().__init__(
             name,
@@ -122,14 +123,15 @@ class PairwiseLogisticLoss(_PairLoss):
 
         Args:
             sessions: As for `RankNetLoss`.
-            temperature: Divides the scores, and the labels where they are the margin.
-            margin: By how much the higher-labelled row should lead.
-            use_label_margin: It should lead by the difference of labels.
-            ohem_ratio: Below 1, the mean is over this share of the pairs, the hardest.
-            from_logits: Whether the model gives scores; False: probabilities, whose logits are taken.
+            temperature: Divides the scores, and the labels if they are the margin.
+            margin: The score difference by which the higher-labelled row should lead.
+            use_label_margin: Whether the margin is the difference of the labels.
+            ohem_ratio: Below 1, the mean is over this fraction of the pairs, the hardest ones.
+            from_logits: Whether the model returns scores; False means probabilities, which are converted to
+                logits.
             impl: As in `hvdrec.losses`.
             cross_replica: As in `hvdrec.losses`.
-            name: Of the loss.
+            name: The loss's name.
         """
         super().__init__(
             name,
@@ -169,14 +171,15 @@ class PairwiseFocalLoss(_PairLoss):
         Args:
             sessions: As for `RankNetLoss`.
             temperature: Divides the scores.
-            gamma: How fast pairs in good order lose weight.
+            gamma: How fast correctly ordered pairs lose weight.
             alpha: Multiplies the loss.
-            limit: Only pairs whose lead is below it count; None for all.
-            ohem_ratio: Below 1, the mean is over this share of the pairs, the hardest.
-            from_logits: Whether the model gives scores; False: probabilities, whose logits are taken.
+            limit: Only pairs with a lead below this are used; None for all.
+            ohem_ratio: Below 1, the mean is over this fraction of the pairs, the hardest ones.
+            from_logits: Whether the model returns scores; False means probabilities, which are converted to
+                logits.
             impl: As in `hvdrec.losses`.
             cross_replica: As in `hvdrec.losses`.
-            name: Of the loss.
+            name: The loss's name.
         """
         super().__init__(
             name,
@@ -215,14 +218,15 @@ class PairwiseHingeLoss(_PairLoss):
 
         Args:
             sessions: As for `RankNetLoss`.
-            temperature: Divides the scores, and the labels where they are the margin.
-            margin: By how much the higher-labelled row should lead.
-            use_label_margin: It should lead by the difference of labels.
-            ohem_ratio: Below 1, the mean is over this share of the pairs, the hardest.
-            from_logits: Whether the model gives scores; False: probabilities, whose logits are taken.
+            temperature: Divides the scores, and the labels if they are the margin.
+            margin: The score difference by which the higher-labelled row should lead.
+            use_label_margin: Whether the margin is the difference of the labels.
+            ohem_ratio: Below 1, the mean is over this fraction of the pairs, the hardest ones.
+            from_logits: Whether the model returns scores; False means probabilities, which are converted to
+                logits.
             impl: As in `hvdrec.losses`.
             cross_replica: As in `hvdrec.losses`.
-            name: Of the loss.
+            name: The loss's name.
         """
         super().__init__(
             name,
@@ -254,7 +258,7 @@ class PairwiseSquaredHingeLoss(_PairLoss):
         cross_replica: bool = False,
         name: str = "pairwise_squared_hinge_loss",
     ) -> None:
-        """Keeps the options; they are those of `RankNetLoss`."""
+        """Keeps the options, which are those of `RankNetLoss`."""
         super().__init__(
             name,
             sessions=sessions,
@@ -283,7 +287,7 @@ class PairwiseSquareLoss(_PairLoss):
         cross_replica: bool = False,
         name: str = "pairwise_square_loss",
     ) -> None:
-        """Keeps the options; they are those of `RankNetLoss`."""
+        """Keeps the options, which are those of `RankNetLoss`."""
         super().__init__(
             name,
             sessions=sessions,

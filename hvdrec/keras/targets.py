@@ -1,4 +1,4 @@
-"""How `y_true` says labels and sessions."""
+"""Extracts labels and sessions from `y_true`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from hvdrec.keras.installed import registered
 
-#: Gives labels and sessions of a `y_true`, or is the key of the sessions in a `y_true` that is a dictionary.
+#: A function that returns labels and sessions of a `y_true`, or the key of the sessions in a dictionary.
 Sessions = Callable[[Any], tuple[Any, Any]] | str | None
 
 
@@ -17,8 +17,8 @@ Sessions = Callable[[Any], tuple[Any, Any]] | str | None
 def session_in_last_column(y_true: Any) -> tuple[Any, Any]:
     """Labels in the first and session ids in the last of two columns.
 
-    Pass it as `sessions=` of a loss or metric. Whole numbers keep all their digits only if both columns are
-    whole numbers (int64): in float32 ids from 2^24 on run together.
+    Pass it as `sessions=` of a loss or metric. Integers keep all their digits only if both columns are
+    integers (int64): in float32, ids from 2^24 on collide.
 
     Args:
         y_true: [B, 2].
@@ -27,7 +27,7 @@ def session_in_last_column(y_true: Any) -> tuple[Any, Any]:
         Labels [B] and sessions [B].
 
     Raises:
-        ValueError: It has another shape.
+        ValueError: `y_true` has another shape.
     """
     tensor = tf.convert_to_tensor(y_true)
     if tensor.shape.rank is not None and (tensor.shape.rank != 2 or tensor.shape[1] not in (2, None)):
@@ -36,10 +36,10 @@ def session_in_last_column(y_true: Any) -> tuple[Any, Any]:
 
 
 def split(y_true: Any, sessions: Sessions) -> tuple[Any, Any]:
-    """Labels and sessions, None where all rows are one session.
+    """Labels and sessions; None if all rows are one session.
 
     Raises:
-        ValueError: `sessions` is a key, but `y_true` is no dictionary with it and one other.
+        ValueError: `sessions` is a key, but `y_true` is not a dictionary with it and one other key.
     """
     if sessions is None:
         return y_true, None

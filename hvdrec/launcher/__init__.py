@@ -1,1 +1,1 @@
-"""From the command forms of schedulers to the processes of a run."""
+"""Translates the command forms of schedulers into the processes of a run."""

@@ -1,4 +1,4 @@
-"""`emr -t standalone ... -c "python -m easy_rec.python.train_eval ..."`: the words of EMR's el_submit."""
+"""`emr -t standalone ... -c "python -m easy_rec.python.train_eval ..."`: the arguments of EMR's el_submit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MODULES = {
     "easy_rec.python.train_eval": TRAIN,
     **{f"hvdrec.{name}": f"hvdrec.{name}" for name in ("train", "eval", "predict", "export")},
 }
-#: Resources of el_submit that a plain machine has no limits for: flag -> what it is.
+#: Resources of el_submit that can't be limited on a plain machine: flag -> description.
 _LIMITS = {
     "wc": "cores of a worker",
     "wm": "memory of a worker",
@@ -31,16 +31,16 @@ _REPLICATED = ("MirroredStrategy", "MultiWorkerMirroredStrategy", "HorovodStrate
 
 
 def parse(arguments: Sequence[str]) -> Run:
-    """The run that el_submit's words ask for.
+    """The run described by el_submit's arguments.
 
     Raises:
-        ConfigError: A word is wrong, or the command of `-c` is none of EasyRec's.
+        ConfigError: An argument is invalid, or the command of `-c` is not one of EasyRec's.
     """
-    parser = FlagParser("hvdrec.launch emr", "Takes the words of EMR's el_submit.")
+    parser = FlagParser("hvdrec.launch emr", "Accepts the arguments of EMR's el_submit.")
     parser.add_argument("-t", choices=("standalone", "tensorflow-ps"), required=True, help="kind of job")
     parser.add_argument("-a", metavar="NAME", help="name of the job")
-    parser.add_argument("-f", metavar="FILES", default="", help="files the job needs, with commas between")
-    parser.add_argument("-m", default="local", metavar="MODE", help="only local is known here")
+    parser.add_argument("-f", metavar="FILES", default="", help="comma-separated files that the job needs")
+    parser.add_argument("-m", default="local", metavar="MODE", help="only local is supported")
     parser.add_argument("-wn", type=count(1), default=1, metavar="N", help="workers")
     parser.add_argument("-wg", type=count(0), default=0, metavar="N", help="GPUs of a worker")
     parser.add_argument("-pn", type=count(0), default=0, metavar="N", help="parameter servers")
@@ -52,7 +52,7 @@ def parse(arguments: Sequence[str]) -> Run:
     values = parser.parse(arguments)
     if values["m"] != "local":
         raise ConfigError(
-            f"-m {values['m']}: only local is known here; start ranks on several machines by mpirun"
+            f"-m {values['m']}: only local is supported; start ranks on several machines with mpirun"
         )
     for path in filter(None, values["f"].split(",")):
         if not os.path.exists(path):
@@ -74,13 +74,13 @@ def parse(arguments: Sequence[str]) -> Run:
         raise ConfigError("-pn: a standalone job has no parameter servers; use -t tensorflow-ps")
     if values["wn"] > 1:
         raise ConfigError(
-            "-wn: a standalone job has one worker; give it GPUs by -wg, or use -t tensorflow-ps"
+            "-wn: a standalone job has one worker; give it GPUs with -wg, or use -t tensorflow-ps"
         )
     return Run(module, flags, _ranks(module, flags, values["wg"]), ignored=ignored)
 
 
 def _ranks(module: str, flags: Sequence[str], gpus: int) -> int:
-    """A rank for each GPU where the config trains with replicas, else one process."""
+    """One rank per GPU if the config trains with replicas, else one process."""
     if module != TRAIN or gpus < 2:
         return 1
     place = [i for i, flag in enumerate(flags) if flag.split("=")[0] == "--pipeline_config_path"]
@@ -95,14 +95,16 @@ def _ranks(module: str, flags: Sequence[str], gpus: int) -> int:
 def split_command(written: str) -> tuple[str, tuple[str, ...]]:
     """Entry point and flags of ``python -m easy_rec.python.train_eval --flag ...``.
 
-    Quotes are a shell's; nothing is evaluated.
+    Quotes work as in a shell; nothing is evaluated.
 
     Raises:
-        ConfigError: A quote isn't closed, a shell would evaluate something, or the command isn't known.
+        ConfigError: A quote is not closed, a shell would evaluate something, or the command is unknown.
     """
     special = _evaluated(written)
     if special:
-        raise ConfigError(f"-c: {special!r} would be evaluated by a shell, and there is none here; quote it")
+        raise ConfigError(
+            f"-c: {special!r} would be evaluated by a shell, but no shell is used here; quote it"
+        )
     try:
         words = shlex.split(written)
     except ValueError as error:
@@ -116,7 +118,7 @@ def split_command(written: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _evaluated(written: str) -> str:
-    """The first character that a shell would do more with than pass it on; empty where there is none."""
+    """The first character with a special meaning in a shell; empty if there is none."""
     quote = ""
     characters = iter(written)
     for character in characters:

@@ -128,7 +128,7 @@ class Keeper:
                         return code
                     place = self._next_place()
                 except DriverGoneError as error:
-                    _say(f"the elastic driver doesn't answer any more ({error}); this rank ends")
+                    _say(f"the elastic driver no longer responds ({error}); this rank ends")
                     return 128 + signal.SIGTERM
                 if place is None:
                     return 128 + self._signals[0] if self._signals else 0
@@ -198,7 +198,7 @@ class Keeper:
                 word, unanswered = self._driver.word(), 0
                 if self._hosts_changed and not asked and word is None:
                     self._driver.leave_word(_HOSTS)
-                    _say("hosts have changed: the ranks save, and go on on those there are")
+                    _say("hosts have changed: the ranks save and continue on the current hosts")
                     asked, self._hosts_changed = True, 0.0
                     _send(rank, signal.SIGTERM)
             except DriverGoneError:
@@ -230,7 +230,7 @@ class Keeper:
         if self._in_vain < most:
             return False
         if self._place["HOROVOD_RANK"] == "0":
-            _say(f"the ranks have ended {most} times in a row without a checkpoint in between: the run ends")
+            _say(f"the ranks have ended {most} times in a row without a checkpoint in between; the run ends")
         return True
 
     def _next_place(self) -> dict[str, str] | None:
@@ -251,7 +251,7 @@ class Keeper:
             asking.join(timeout=_POLL_SECONDS)
             if time.monotonic() > told_at:
                 _say(
-                    "waiting for the elastic driver: for --min-np slots, or until it has given a lost host up"
+                    "waiting for the elastic driver: for --min-np slots, or until it has given up a lost host"
                 )
                 told_at = float("inf")
         if errors:
@@ -266,7 +266,7 @@ class Keeper:
         size, before = place["HOROVOD_SIZE"], self._place["HOROVOD_SIZE"]
         since = time.monotonic() - self._ended_at
         where = "the last checkpoint" if self._told.began is not None else "the beginning"
-        _say(f"going on from {where} with {size} ranks ({before} before), {since:.1f} s after they ended")
+        _say(f"continuing from {where} with {size} ranks ({before} before), {since:.1f} s after they ended")
 
 
 def _send(rank: subprocess.Popen[bytes], number: int) -> None:

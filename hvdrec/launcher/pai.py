@@ -1,4 +1,4 @@
-"""`pai -Dconfig=... -Dcmd=train ...`: the form of Alibaba's PAI."""
+"""`pai -Dconfig=... -Dcmd=train ...`: the command form of Alibaba's PAI."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _COMMANDS = {
     "predict": "hvdrec.predict",
     "export": "hvdrec.export",
 }
-#: -D parameter -> flag, for each command; those of `_CONTROL` are read by this module.
+#: -D parameter -> flag, for each command; this module reads those in `_CONTROL`.
 _FLAGS = {
     "train": {
         "config": "--pipeline_config_path",
@@ -71,26 +71,26 @@ _CONTROL = (
     *("cmd", "cluster", "eval_method", "with_evaluator", "continue_train", "num_gpus_per_worker"),
     "distribute_strategy",
 )
-#: Where Alibaba's storage is: these become variables, and aren't shown.
+#: Settings of Alibaba's storage: they become environment variables, and aren't shown.
 _STORAGE = ("arn", "buckets", "ossHost")
-#: Words of EasyRec's commands that ask for nothing here -> why; they are reported as ignored.
+#: Parameters of EasyRec's commands without effect here -> reason; they are reported as ignored.
 _WITHOUT_EFFECT = {
-    "version": "the program is the one that is installed",
-    "res_project": "the program is the one that is installed",
-    "extra_params": "only has a meaning on PAI",
+    "version": "the installed program is used",
+    "res_project": "the installed program is used",
+    "extra_params": "works only on PAI",
     "lifecycle": "files don't expire",
-    "all_cols": "the columns are those of the input",
-    "all_col_types": "the columns are those of the input",
-    "excluded_cols": "the model reads the columns that it needs, whatever others there are",
+    "all_cols": "the columns come from the input",
+    "all_col_types": "the columns come from the input",
+    "excluded_cols": "the model reads only the columns that it needs",
     "profiling_file": "use train_config.is_profiling",
 }
-#: EasyRec's other parameters -> why they are refused.
+#: EasyRec's other parameters -> the reason why they are refused.
 _REFUSED = {
-    "fg_json_path": "name the file in the config's fg_json_path",
+    "fg_json_path": "set the file in the config's fg_json_path",
     "sampler_table": "negative sampling is not supported yet",
-    "boundary_table": "boundaries come from feature_config here",
-    "place_embedding_on_cpu": "has no meaning here",
-    "clear_model": "remove model_dir by hand",
+    "boundary_table": "boundaries are read from feature_config",
+    "place_embedding_on_cpu": "is not supported",
+    "clear_model": "remove model_dir yourself",
 }
 #: -Ddistribute_strategy -> `train_distribute`.
 _STRATEGIES = {
@@ -101,10 +101,10 @@ _STRATEGIES = {
 
 
 def parse(arguments: Sequence[str]) -> Run:
-    """The run that PAI's parameters ask for.
+    """The run described by PAI's parameters.
 
     Raises:
-        ConfigError: A parameter is unknown, wrong or not possible here.
+        ConfigError: A parameter is unknown, invalid or not supported here.
     """
     if any(argument in ("-h", "--help") for argument in arguments):
         print(_help())
@@ -123,7 +123,7 @@ def parse(arguments: Sequence[str]) -> Run:
     evaluators = 0
     if command == "train":
         flags += _train_flags(values, ranks, servers)
-        # One of the workers evaluates; among Horovod's ranks that is the last.
+        # One of the workers evaluates; with Horovod it is the last rank.
         evaluators = evaluators_of(flags) if servers else 0
     else:
         servers = 0
@@ -135,7 +135,7 @@ def parse(arguments: Sequence[str]) -> Run:
 
 
 def _parameters(arguments: Sequence[str]) -> dict[str, str]:
-    """Values of -Dname=value; ``-name X`` and ``-project X`` are PAI's own and say nothing here."""
+    """Values of -Dname=value; PAI's ``-name X`` and ``-project X`` are ignored."""
     values: dict[str, str] = {}
     waiting = list(arguments)
     while waiting:
@@ -145,7 +145,7 @@ def _parameters(arguments: Sequence[str]) -> dict[str, str]:
             continue
         name, separator, value = argument[2:].partition("=")
         if not argument.startswith("-D") or not separator or not name:
-            raise ConfigError(f"{argument}: PAI's form takes parameters as -Dname=value")
+            raise ConfigError(f"{argument}: parameters of the PAI form must be written as -Dname=value")
         if name in values:
             raise ConfigError(f"-D{name}: is given twice")
         values[name] = value
@@ -162,10 +162,10 @@ def _help() -> str:
 
 
 def _settled(values: Mapping[str, str], command: str) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The parameters with one name for each thing, and what is ignored, in words.
+    """The parameters with one name each, and descriptions of the ignored ones.
 
-    EasyRec's train takes the first of ``-Dtables`` where no ``-Dtrain_tables`` are given, the second where
-    no ``-Deval_tables`` are.
+    EasyRec's train uses the first of ``-Dtables`` if ``-Dtrain_tables`` is not given, and the second if
+    ``-Deval_tables`` is not given.
 
     Raises:
         ConfigError: Too few tables are given.
@@ -175,16 +175,16 @@ def _settled(values: Mapping[str, str], command: str) -> tuple[dict[str, str], t
     if command == "train" and settled.get("tables"):
         tables = [table.strip() for table in settled.pop("tables").split(",")]
         if settled.get("train_tables"):
-            unused.append("tables: -Dtrain_tables and -Deval_tables say what is read")
+            unused.append("tables: -Dtrain_tables and -Deval_tables are used instead")
         elif len(tables) < 2 and not settled.get("eval_tables"):
             raise ConfigError(
-                "-Dtables: expected two, for training and for evaluation; or give -Dtrain_tables"
+                "-Dtables: expected two tables, for training and evaluation; or give -Dtrain_tables"
             )
         else:
             settled["train_tables"] = tables[0]
             settled["eval_tables"] = settled.get("eval_tables") or tables[1]
     if settled.get("output_cols") and settled.pop("model_outputs", None):
-        unused.append("model_outputs: -Doutput_cols names the predictions")
+        unused.append("model_outputs: -Doutput_cols selects the predictions")
     if _boolean("with_evaluator", settled.pop("with_evaluator", "") or "false"):
         settled["eval_method"] = "separate"
     return settled, tuple(unused)
@@ -219,14 +219,18 @@ def _train_flags(values: Mapping[str, str], ranks: int, servers: int) -> list[st
     if method not in EVAL_METHODS:
         raise ConfigError(f"-Deval_method={method}: use one of {', '.join(EVAL_METHODS)}")
     if method == "separate" and ranks < 2:
-        raise ConfigError("-Deval_method=separate: takes one worker for evaluation; -Dcluster has only one")
+        raise ConfigError(
+            "-Deval_method=separate: uses one worker for evaluation, but -Dcluster has only one"
+        )
     if method != EVAL_METHODS[0]:
         flags += ["--eval_method", method]
     strategy = values.get("distribute_strategy", "")
     if strategy and strategy not in _STRATEGIES:
         raise ConfigError(f"-Ddistribute_strategy={strategy}: use one of {', '.join(_STRATEGIES)}")
     if servers and strategy not in ("", "ps"):
-        raise ConfigError(f"-Ddistribute_strategy={strategy}: has no parameter servers, and -Dcluster has")
+        raise ConfigError(
+            f"-Ddistribute_strategy={strategy}: does not use parameter servers, but -Dcluster has some"
+        )
     if strategy == "ps" and not servers:
         raise ConfigError("-Ddistribute_strategy=ps: -Dcluster has no ps")
     if strategy:
@@ -243,7 +247,7 @@ def _boolean(name: str, value: str) -> bool:
 
 
 def _cluster(written: str) -> tuple[int, int, tuple[str, ...]]:
-    """Workers, servers, and the limits that a plain machine can't set."""
+    """Workers, servers, and the limits that can't be set on a plain machine."""
     if not written:
         return 1, 0, ()
     cluster = _json("cluster", written)
@@ -251,19 +255,19 @@ def _cluster(written: str) -> tuple[int, int, tuple[str, ...]]:
     counts = {"worker": 1, "ps": 0}
     for role, wanted in cluster.items():
         if role not in counts:
-            raise ConfigError(f"-Dcluster: {role!r} is no role; {hint(role, counts)}")
+            raise ConfigError(f"-Dcluster: {role!r} is not a role; {hint(role, counts)}")
         if not isinstance(wanted, dict):
-            raise ConfigError(f'-Dcluster: {role} should be an object, as {{"count": 1}}')
+            raise ConfigError(f'-Dcluster: {role} must be an object, such as {{"count": 1}}')
         for name, value in wanted.items():
             if name not in ("count", "cpu", "gpu", "memory"):
                 known = ("count", "cpu", "gpu", "memory")
-                raise ConfigError(f"-Dcluster: {role}.{name} is no resource; {hint(name, known)}")
+                raise ConfigError(f"-Dcluster: {role}.{name} is not a resource; {hint(name, known)}")
             if (
                 isinstance(value, bool)
                 or not isinstance(value, int)
                 or value < (role == "worker" and name == "count")
             ):
-                raise ConfigError(f"-Dcluster: {role}.{name} should be a number, found {json.dumps(value)}")
+                raise ConfigError(f"-Dcluster: {role}.{name} must be a number, found {json.dumps(value)}")
             if name != "count":
                 ignored.append(f"{role}.{name}={value}: this launcher sets no such limit")
         counts[role] = wanted.get("count", counts[role])
@@ -281,14 +285,14 @@ def _json(name: str, written: str) -> dict[str, Any]:
     try:
         value = json.loads(written, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"-D{name}: is not JSON: {error}") from None
+        raise ConfigError(f"-D{name}: not valid JSON: {error}") from None
     if not isinstance(value, dict):
-        raise ConfigError(f"-D{name}: should be a JSON object, found {written[:40]}")
+        raise ConfigError(f"-D{name}: must be a JSON object, found {written[:40]}")
     return value
 
 
 def _storage(values: Mapping[str, str]) -> dict[str, str]:
-    """Where Alibaba's storage is, and whose rights to take there, as `hvdrec.storage` reads it."""
+    """The environment variables for Alibaba's storage and roles, as read by `hvdrec.storage`."""
     environment = {}
     if values.get("ossHost"):
         environment[oss.ENDPOINT_VARIABLE] = values["ossHost"]
@@ -298,7 +302,7 @@ def _storage(values: Mapping[str, str]) -> dict[str, str]:
     for bucket in filter(None, values.get("buckets", "").split(",")):
         place, _, query = bucket.partition("?")
         if not place.startswith("oss://"):
-            raise ConfigError("-Dbuckets: each bucket should begin with oss://")
+            raise ConfigError("-Dbuckets: each bucket must begin with oss://")
         own = dict(parse_qsl(query))
         for key in own:
             if key not in ("role_arn", "host"):

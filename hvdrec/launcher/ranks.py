@@ -1,7 +1,8 @@
 """Runs ranks on this machine: `horovodrun` starts them, this process handles their signals and output.
 
-`horovodrun` would let `mpirun` kill the ranks half a second after Ctrl-C. Here they are in a session of their
-own, which no key of the terminal reaches; each gets the signal from here, and has the time it takes to save.
+With `horovodrun` alone, `mpirun` would kill the ranks half a second after Ctrl-C. Here they run in a separate
+session, which receives no signals from the terminal; this process signals each rank, which then has as long
+as it needs to save.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ from hvdrec.launcher.signals import noted
 from hvdrec.parallel import launcher_process
 
 _POLL_SECONDS = 0.1
-#: What ranks get to end after a second signal.
+#: The time that ranks have to end after a second signal.
 _GRACE_SECONDS = 2.0
-#: What ranks get to save and end once `mpirun` is gone.
+#: How long ranks have to save and end after `mpirun` has ended.
 _SAVE_SECONDS = 60.0
-#: What `mpirun --tag-output` puts before a rank's line.
+#: The prefix of `mpirun --tag-output` for a rank's line.
 _TAG = re.compile(rb"\[\d+,(\d+)\]<std(?:out|err)>: ?")
-#: The first and last line of what `mpirun` itself has to say.
+#: The first and last line of `mpirun`'s own messages.
 _RULE = re.compile(rb"-{60,}\s*")
 _NON_ZERO = b"exited with non-zero status"
-#: With these lines a rank has said why it ends.
+#: Lines in which a rank reports why it ends.
 _LAST_WORDS = (b"hvdrec: ", b"stopped by the user")
 _RANK = f"{launcher_process.MPI_RANK}=".encode()
 
@@ -53,17 +54,17 @@ class Ranks:
 
     @property
     def asked_to_stop(self) -> bool:
-        """Whether a signal has ended the run, or is about to."""
+        """Whether a signal has ended the run, or will end it."""
         return self._first != 0 or bool(self._signals)
 
     def run(self) -> int:
-        """Runs to the end.
+        """Runs until the end.
 
         Returns:
-            The exit code of `horovodrun`; 128 + the signal's number where one ended the run.
+            The exit code of `horovodrun`; 128 + the signal's number if one ended the run.
 
         Raises:
-            UserError: It can't be started.
+            UserError: `horovodrun` can't be started.
         """
         with noted(self._signals):
             started = self._start()
@@ -73,7 +74,7 @@ class Ranks:
             relays = [threading.Thread(target=self._relay, args=pair, daemon=True) for pair in streams]
             for relay in relays:
                 relay.start()
-            # Not only until `horovodrun` has ended: ranks may save still when it was killed.
+            # Don't wait only for `horovodrun`: if it was killed, ranks may still be saving.
             while started.poll() is None or any(relay.is_alive() for relay in relays):
                 self._pass_signals_on(started.pid)
                 time.sleep(_POLL_SECONDS)
@@ -82,7 +83,7 @@ class Ranks:
             return started.returncode if started.returncode >= 0 else 128 - started.returncode
         if not self._said:
             name = signal.Signals(self._first).name
-            print(f"hvdrec.launch: {name} ended the run; nothing was saved by it", file=sys.stderr)
+            print(f"hvdrec.launch: {name} ended the run; nothing was saved", file=sys.stderr)
         return 128 + self._first
 
     def _outlast(self, session: int) -> None:
@@ -112,7 +113,7 @@ class Ranks:
             raise UserError(f"can't start {self._process.command[0]}: {error.strerror}") from error
 
     def _relay(self, source: IO[bytes], target: IO[bytes]) -> None:
-        """Shows what the ranks print, rank 0's lines as they are."""
+        """Forwards the ranks' output, rank 0's lines unchanged."""
         box: list[bytes] = []
         for line in source:
             tag = _TAG.match(line)
@@ -128,7 +129,7 @@ class Ranks:
         self._show(target, *box)
 
     def _worth_showing(self, box: list[bytes]) -> list[bytes]:
-        """What `mpirun` says of an exit code is nothing new where a rank has said why it ends."""
+        """Drops `mpirun`'s message about an exit code if a rank has reported why it ends."""
         return [] if self._said and any(_NON_ZERO in line for line in box) else box
 
     def _show(self, target: IO[bytes], *lines: bytes) -> None:
@@ -139,7 +140,7 @@ class Ranks:
             target.flush()
 
     def _pass_signals_on(self, session: int) -> None:
-        """The first has the ranks save and end, a second one ends them at once."""
+        """The first signal makes the ranks save and end, a second one ends them immediately."""
         while self._signals:
             number = self._signals.pop(0)
             again, self._first = self._first != 0, self._first or number
@@ -152,13 +153,13 @@ class Ranks:
 
 
 def _from_rank(rank: int, line: bytes) -> bytes:
-    """A rank's line; those of others than rank 0 say whose they are."""
+    """A rank's line; lines of ranks other than 0 are prefixed with the rank."""
     name = f"[rank {rank}] ".encode()
     return line if rank == 0 or name in line else name + line
 
 
 def _members(session: int) -> list[int]:
-    """The living processes of a session: what `horovodrun` has started, whether it is alive or not."""
+    """The running processes of a session: those started by `horovodrun`, even if it has ended."""
     found = []
     for name in os.listdir("/proc"):
         with contextlib.suppress(OSError, ValueError):
@@ -168,7 +169,7 @@ def _members(session: int) -> list[int]:
 
 
 def _is_rank(pid: int) -> bool:
-    """Whether `mpirun` has started a process; what a rank has started isn't."""
+    """Whether a process was started by `mpirun`, not by a rank."""
     return _has_rank(pid) and not _has_rank(launcher_process.parent(pid))
 
 

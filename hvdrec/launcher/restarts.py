@@ -1,4 +1,4 @@
-"""Starts a run again where it has failed, from its last whole checkpoint."""
+"""Restarts a failed run from its last complete checkpoint."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import time
 from hvdrec.launcher.ranks import Ranks
 from hvdrec.launcher.run import Process
 
-#: A mistake of the user's, which would only be made again.
+#: A user error, which would only occur again.
 _MISTAKE = 2
 _CONTINUE = "--continue_train"
-#: What the system gets to free ports and memory of the processes before.
+#: The time for the system to free ports and memory of the previous processes.
 _PAUSE_SECONDS = 1.0
 
 
 def run_again_and_again(process: Process, restarts: int) -> int:
-    """Runs ranks to the end; those that fail are all started again, `restarts` times at most.
+    """Runs ranks until the end; if one fails, all are restarted, at most `restarts` times.
 
-    A signal to this process ends the run, and so does a mistake in the config or the command.
+    A signal to this process ends the run, and so does an error in the config or the command.
 
     Args:
         process: The command of `horovodrun`.
-        restarts: How often.
+        restarts: The maximum number of restarts.
 
     Returns:
         The last exit code.
@@ -41,7 +41,7 @@ def run_again_and_again(process: Process, restarts: int) -> int:
             process = dataclasses.replace(process, command=(*process.command, _CONTINUE))
         print(
             f"hvdrec.launch: the ranks ended with exit code {code} after {time.monotonic() - began:.0f} s; "
-            f"all are started again from the last checkpoint (restart {restart} of {restarts})",
+            f"restarting all from the last checkpoint (restart {restart} of {restarts})",
             file=sys.stderr,
             flush=True,
         )

@@ -1,4 +1,4 @@
-"""What every command form ends in: one description of a run, and the processes it takes."""
+"""The common result of all command forms: a description of a run, and its processes."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ TRAIN = "hvdrec.train"
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run, whatever form it was asked for in.
+    """A run, independent of the command form.
 
     Attributes:
-        module: The entry point, as ``hvdrec.train``.
+        module: The entry point, such as ``hvdrec.train``.
         arguments: Its flags.
-        ranks: Processes that train (or evaluate, or predict) together.
-        servers: Parameter servers; 0 = Horovod replicas.
-        evaluators: Processes of a run on parameter servers that only evaluate, 0 or 1.
-        restarts: How often ranks that fail are started again.
-        ignored: What was asked for and can't be done on this machine, in words.
-        environment: Variables that all its processes get.
+        ranks: The number of processes that train (or evaluate, or predict) together.
+        servers: The number of parameter servers; 0 = Horovod replicas.
+        evaluators: The number of evaluation processes of a run on parameter servers, 0 or 1.
+        restarts: The maximum number of restarts after a failure.
+        ignored: Descriptions of requests that can't be met on this machine.
+        environment: Environment variables for all processes.
     """
 
     module: str
@@ -47,12 +47,12 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Process:
-    """One command of a run.
+    """A command of a run.
 
     Attributes:
-        role: What it is in the run.
+        role: Its role in the run.
         command: Program and arguments.
-        environment: Variables it gets besides those of the launcher.
+        environment: Environment variables in addition to the launcher's.
     """
 
     role: str
@@ -64,7 +64,7 @@ def processes(run: Run) -> tuple[Process, ...]:
     """The commands to start for a run.
 
     Raises:
-        ConfigError: The flags or the config of a run on servers are wrong.
+        ConfigError: The flags or the config of a run on servers are invalid.
         UserError: horovodrun isn't installed.
     """
     if run.servers:
@@ -75,9 +75,9 @@ def processes(run: Run) -> tuple[Process, ...]:
 
 
 def _cluster(run: Run) -> tuple[Process, ...]:
-    """A process for each role, servers first, on free ports of this machine.
+    """One process per role, servers first, on free ports of this machine.
 
-    A worker of several GPUs is a process for each of them.
+    A worker with several GPUs becomes one process per GPU.
     """
     config = load_for_training(parse_train(run.arguments))
     strategy = enum_name(config.proto.train_config, "train_distribute")
@@ -104,7 +104,7 @@ def _cluster(run: Run) -> tuple[Process, ...]:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Free ports, all different."""
+    """Distinct free ports."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -113,7 +113,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def render(run: Run, started: Sequence[Process]) -> str:
-    """The commands and their environment as shell text, what is ignored as comments; no key or role."""
+    """The commands and their environment as shell text, without keys; ignored requests are comments."""
     lines = [f"# ignored: {text}" for text in run.ignored]
     for process in started:
         environment = {**process.environment, **run.environment}

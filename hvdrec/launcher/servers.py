@@ -12,7 +12,7 @@ def parse(arguments: Sequence[str]) -> Run:
     """The run of ``ps --workers W --ps P [--evaluator] [hvdrec.train's flags]``.
 
     Raises:
-        ConfigError: A number is wrong.
+        ConfigError: A number is invalid.
     """
     parser = FlagParser("hvdrec.launch ps", "Trains on parameter servers, all processes on this machine.")
     parser.add_argument("--workers", type=count(1), default=1, metavar="W", help="processes that compute")
@@ -26,7 +26,7 @@ def parse(arguments: Sequence[str]) -> Run:
 
 
 def evaluators_of(flags: Sequence[str]) -> int:
-    """1 where `--eval_method separate` is among the flags."""
+    """1 if `--eval_method separate` is among the flags."""
     given = [
         f.partition("=")[2] or (flags[i + 1] if i + 1 < len(flags) else "")
         for i, f in enumerate(flags)

@@ -1,4 +1,4 @@
-"""The signals that ask a launcher to stop what it has started."""
+"""Signals that ask a launcher to stop its processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import FrameType
 
 @contextlib.contextmanager
 def noted(received: list[int]) -> Iterator[None]:
-    """Appends SIGINT and SIGTERM to `received` instead of obeying them, while the block runs."""
+    """Appends SIGINT and SIGTERM to `received` instead of acting on them, while the block runs."""
 
     def note(number: int, frame: FrameType | None) -> None:
         received.append(number)

@@ -20,10 +20,10 @@ from hvdrec.storage.mirror import Mirror
 
 
 def become(process: Process) -> NoReturn:
-    """Puts `process` in this process's place, so that signals and exit codes are its own.
+    """Replaces this process by `process`, so that signals and exit codes are passed through.
 
     Raises:
-        UserError: It can't be started.
+        UserError: The process can't be started.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -34,10 +34,10 @@ def become(process: Process) -> NoReturn:
 
 
 def supervise(run: Run, started: Sequence[Process]) -> int:
-    """Runs the processes of a parameter-server run; gives the chief's exit code.
+    """Runs the processes of a parameter-server run; returns the chief's exit code.
 
     Raises:
-        ConfigError: The flags or the config are wrong.
+        ConfigError: The flags or the config are invalid.
         UserError: A process can't be started.
     """
     model_dir = load_for_training(parse_train(run.arguments)).proto.model_dir
@@ -47,7 +47,7 @@ def supervise(run: Run, started: Sequence[Process]) -> int:
 
 @contextlib.contextmanager
 def _log_dir(model_dir: str) -> Iterator[Path]:
-    """Where the processes' output goes: ``model_dir/logs``, by way of this machine if it is in a store."""
+    """The folder for the processes' output: ``model_dir/logs``, first collected locally for a store."""
     if not storage.is_remote(model_dir):
         yield Path(model_dir) / "logs"
         return

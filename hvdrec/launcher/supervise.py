@@ -1,4 +1,4 @@
-"""Runs the processes of a parameter-server run on this machine, and leaves none behind."""
+"""Runs the processes of a parameter-server run on this machine, and ends all of them."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from hvdrec.launcher.signals import noted
 from hvdrec.parallel.cluster import CHIEF, EVALUATOR, SERVER, WORKER
 
 _POLL_SECONDS = 0.1
-#: What processes get to end by themselves after SIGTERM.
+#: The time that processes have to end after SIGTERM.
 _GRACE_SECONDS = 5.0
-#: What the chief gets to notice that a server is gone.
+#: The time that the chief has to notice that a server is gone.
 _NOTICE_SECONDS = 60.0
-#: A worker that dies so soon after its start, so often in a row, isn't started again.
+#: A worker that dies this soon after its start, this often in a row, isn't restarted.
 _SOON_SECONDS, _MOST_RESTARTS = 20.0, 3
-#: What the chief gets to save when the launcher ends the run.
+#: The time that the chief has to save when the launcher ends the run.
 _SAVE_SECONDS = 600.0
-#: TensorFlow's lines about connections, which it writes whatever TF_CPP_MIN_LOG_LEVEL says.
+#: TensorFlow's lines about connections, which it writes regardless of TF_CPP_MIN_LOG_LEVEL.
 _CONNECTIONS = re.compile(
     rb"[IWE]\d{4} |WARNING: All log messages before|Additional GRPC error|:\{\"created\"|This could happen if"
 )
@@ -39,7 +39,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 @dataclasses.dataclass
 class _Child:
-    """A process that was started."""
+    """A started process."""
 
     process: Process
     log: Path
@@ -55,15 +55,15 @@ class _Child:
 
 
 class Supervisor:
-    """Starts all, starts lost workers again, and ends all when the chief has ended."""
+    """Starts all processes, restarts lost workers, and ends all when the chief has ended."""
 
     def __init__(self, processes: Sequence[Process], log_dir: Path, verbose: bool = False) -> None:
         """Starts nothing yet.
 
         Args:
             processes: One of them is the chief.
-            log_dir: All that each prints goes to ``<role>.log`` there.
-            verbose: Show all of it too, TensorFlow's lines about its connections among it.
+            log_dir: The folder of ``<role>.log``, which receives the output of each process.
+            verbose: Also show all output, including TensorFlow's lines about connections.
         """
         self._processes, self._log_dir, self._verbose = processes, log_dir, verbose
         self._children: list[_Child] = []
@@ -73,10 +73,10 @@ class Supervisor:
         self._output = threading.Lock()
 
     def run(self) -> int:
-        """Runs to the end.
+        """Runs until the end.
 
         Returns:
-            The chief's exit code; 128 + the signal's number where one ended it.
+            The chief's exit code; 128 + the signal's number if one ended it.
         """
         self._log_dir.mkdir(parents=True, exist_ok=True)
         with noted(self._signals):
@@ -98,7 +98,7 @@ class Supervisor:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                # Ctrl-C is the supervisor's alone, which has the chief save before anything ends.
+                # Only the supervisor receives Ctrl-C; it makes the chief save before anything ends.
                 start_new_session=True,
                 preexec_fn=_die_with_parent,
             )
@@ -128,7 +128,7 @@ class Supervisor:
                 if child is not chief and child.popen.poll() is not None:
                     self._lost(i, child, chief)
             if self._server_lost is not None and time.monotonic() - self._server_lost > _NOTICE_SECONDS:
-                self._say("the chief doesn't end by itself without the server: ending it")
+                self._say("the chief has not ended after losing the server; ending it")
                 chief.popen.kill()
                 chief.popen.wait()
                 return 1
@@ -140,13 +140,13 @@ class Supervisor:
         return code if code >= 0 else 128 - code
 
     def _lost(self, index: int, child: _Child, chief: _Child) -> None:
-        """A process that isn't the chief has ended before the chief."""
+        """Handles a process, other than the chief, that ended before the chief."""
         code = child.popen.returncode
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         if child.role == SERVER and self._server_lost is None:
             self._server_lost = time.monotonic()
-            self._say(f"{child.process.role} {how} ({child.log}); what it held is lost")
-        # 0: the chief is about to end. 2: so will the chief, by the same mistake of the user's.
+            self._say(f"{child.process.role} {how} ({child.log}); its variables are lost")
+        # 0: the chief is about to end. 2: the chief will end too, with the same user error.
         if child.role != WORKER or code in (0, 2) or self._signals:
             return
         if self._server_lost is not None or self._given_up is not None:
@@ -154,24 +154,24 @@ class Supervisor:
         soon = time.monotonic() - child.started < _SOON_SECONDS
         restarts = child.restarts + 1 if soon else 1
         if restarts > _MOST_RESTARTS:
-            self._say(f"{child.process.role} {how} again and again ({child.log}): ending the run")
+            self._say(f"{child.process.role} {how} repeatedly ({child.log}); ending the run")
             self._given_up = time.monotonic()
-            # Once: a second signal would end the chief at once.
+            # Only once: a second signal would end the chief immediately.
             self._end(chief)
             return
-        self._say(f"{child.process.role} {how} ({child.log}); it is started again")
+        self._say(f"{child.process.role} {how} ({child.log}); restarting it")
         self._children[index] = self._start(child.process)
         self._children[index].restarts = restarts
 
     def _wait_for_evaluator(self) -> None:
-        """The last checkpoint is still to be evaluated when the chief has ended."""
+        """Waits for the evaluation of the last checkpoint after the chief has ended."""
         for child in self._children:
             while child.role == EVALUATOR and child.popen.poll() is None:
                 self._pass_signals_on(child)
                 time.sleep(_POLL_SECONDS)
 
     def _pass_signals_on(self, child: _Child) -> None:
-        """The first has the chief save and end, a second one ends it at once."""
+        """The first signal makes the chief save and end, a second one ends it immediately."""
         while self._signals:
             number = self._signals.pop(0)
             child.popen.send_signal(number)
@@ -188,7 +188,7 @@ class Supervisor:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.popen.wait(max(0.0, deadline - time.monotonic()))
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                # Its whole session, should it have started anything.
+                # Its whole session, in case it has started other processes.
                 os.killpg(child.popen.pid, signal.SIGKILL)
             child.popen.wait()
             child.reader.join(1.0)
@@ -199,12 +199,12 @@ class Supervisor:
 
 
 def _is_noise(role: str, line: bytes) -> bool:
-    """Whether only a log is to keep a line."""
+    """Whether a line goes only to the log."""
     if role.partition("-")[0] in (WORKER, SERVER):
         return not line.startswith(b"hvdrec: ")
     return _CONNECTIONS.match(line) is not None
 
 
 def _die_with_parent() -> None:
-    """Has the kernel end this process when the supervisor dies, however it dies."""
+    """Makes the kernel end this process when the supervisor dies for any reason."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

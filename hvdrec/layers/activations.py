@@ -1,4 +1,4 @@
-"""Activation functions by the names EasyRec's users write."""
+"""Activation functions by their names in EasyRec."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hvdrec.layers.variables import VariableStore
 
 
 class Activation(Protocol):
-    """Maps [B, width] to [B, width]; `weights` are those of `BatchNorm`, for an activation that has one."""
+    """Maps [B, width] to [B, width]; `weights` are passed to `BatchNorm`, if the activation has one."""
 
     def __call__(self, x: tf.Tensor, run: ForwardContext, weights: tf.Tensor | None = None) -> tf.Tensor:
         """Maps [B, width] to [B, width]."""
@@ -42,10 +42,10 @@ _PLAIN: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
 
 
 def build(name: str, store: VariableStore, scope: str, width: int) -> Activation:
-    """Makes the activation `name` for [B, width] below the variable prefix `scope`.
+    """Builds the activation `name` for [B, width] with the variable prefix `scope`.
 
     Raises:
-        ConfigError: There is no such activation.
+        ConfigError: The activation is unknown.
     """
     short = canonical(name)
     if short in _WITH_VARIABLES:
@@ -57,12 +57,12 @@ def build(name: str, store: VariableStore, scope: str, width: int) -> Activation
 
 
 def build_keras(name: str, store: VariableStore, scope: str, width: int) -> Activation:
-    """As `build`, with the variables' names of EasyRec's Keras layers.
+    """Like `build`, with the variable names of EasyRec's Keras layers.
 
     Args:
         name: The activation.
-        store: Makes the variables.
-        scope: The activation's own scope, as ``backbone/mlp/layer_0/act``.
+        store: Creates the variables.
+        scope: The activation's scope, such as ``backbone/mlp/layer_0/act``.
         width: Columns.
     """
     short = canonical(name)
@@ -76,21 +76,21 @@ def build_keras(name: str, store: VariableStore, scope: str, width: int) -> Acti
 
 
 def build_unnamed(name: str, store: VariableStore, scope: str, width: int) -> Activation:
-    """As `build_keras` for an activation that EasyRec gives no name; `scope` is that of its layer."""
+    """Like `build_keras`, for an activation without a name in EasyRec; `scope` is its layer's."""
     short = canonical(name)
     own = store.automatic(short) if short in _WITH_VARIABLES else "act"
     return build_keras(name, store, f"{scope}/{own}", width)
 
 
 def build_exact(name: str, store: VariableStore, scope: str, width: int) -> Activation:
-    """As `build_keras`, where Keras reads the name: its ``gelu`` is exact, EasyRec's goes by tanh."""
+    """Like `build_keras`, if Keras resolves the name: its ``gelu`` is exact, EasyRec's uses tanh."""
     if canonical(name) == "gelu":
         return lambda x, run, weights=None: tf.nn.gelu(x, approximate=False)
     return build_keras(name, store, scope, width)
 
 
 def normalises(name: str) -> bool:
-    """Whether what the activation `name` makes of a row depends on the other rows of the batch."""
+    """Whether the output of activation `name` for a row depends on the other rows of the batch."""
     return canonical(name) == "dice"
 
 
@@ -111,7 +111,7 @@ class _Dice(tf.Module):
 
 
 class _PRelu(tf.Module):
-    """max(x, 0) + alpha min(x, 0) with a learnt alpha for each column (He et al. 2015)."""
+    """max(x, 0) + alpha min(x, 0) with a learnt alpha per column (He et al. 2015)."""
 
     def __init__(self, store: VariableStore, scope: str, width: int, name: str = "") -> None:
         super().__init__()
@@ -126,5 +126,5 @@ _WITH_VARIABLES: dict[str, Callable[[VariableStore, str, int], Activation]] = {"
 
 
 def supported() -> tuple[str, ...]:
-    """The names that `build` takes."""
+    """The names that `build` accepts."""
     return (*_PLAIN, *_WITH_VARIABLES)

@@ -1,4 +1,4 @@
-"""Batch normalisation as TF1's `tf.layers.batch_normalization` on [B, C]."""
+"""Batch normalisation like TF1's `tf.layers.batch_normalization` on [B, C]."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ EPSILON = 1e-3
 class BatchNorm(Layer):
     """Normalises columns by the batch's mean and population variance (Ioffe and Szegedy 2015).
 
-    Each rank normalises by its own rows; the moving averages follow the mean of all ranks'
-    statistics, weighted by their rows.
+    Each rank normalises with the statistics of its own rows; the moving averages follow the mean of all
+    ranks' statistics, weighted by their rows.
     """
 
     outputs: int
@@ -35,16 +35,16 @@ class BatchNorm(Layer):
         scale: bool = True,
         center: bool = True,
     ) -> None:
-        """Makes ``<name>/{gamma,beta,moving_mean,moving_variance}`` [width].
+        """Creates ``<name>/{gamma,beta,moving_mean,moving_variance}`` [width].
 
         Args:
-            store: Makes the variables.
+            store: Creates the variables.
             name: Their prefix.
             width: C.
             epsilon: Added to the variance.
-            momentum: Of the moving averages.
-            scale: False leaves out gamma.
-            center: False leaves out beta.
+            momentum: The momentum of the moving averages.
+            scale: Whether there is a gamma.
+            center: Whether there is a beta.
         """
         super().__init__()
         self.outputs, self.epsilon, self._momentum = width, epsilon, momentum
@@ -56,12 +56,12 @@ class BatchNorm(Layer):
         )
 
     def __call__(self, inputs: tf.Tensor, run: ForwardContext, weights: tf.Tensor | None = None) -> tf.Tensor:
-        """Normalises [B, C]; B may be 0 (nothing is learnt from it then).
+        """Normalises [B, C]; B may be 0 (then nothing is learnt).
 
         Args:
             inputs: float32 [B, C].
-            run: The pass.
-            weights: float32 [B], how often each row counts in the batch's statistics. None: once.
+            run: The forward pass.
+            weights: float32 [B], how often each row counts in the batch's statistics. None means once.
         """
         if run.training:
             return self._by_batch(inputs, run, weights)
@@ -79,13 +79,13 @@ class BatchNorm(Layer):
         return y
 
     def follow(self, mean: tf.Tensor, variance: tf.Tensor, run: ForwardContext) -> None:
-        """Has the moving averages follow a batch's statistics, float32 [C]."""
+        """Records the update of the moving averages by a batch's statistics, float32 [C]."""
         run.updates.append(MovingUpdate(self.moving_mean, mean, self._momentum))
         run.updates.append(MovingUpdate(self.moving_variance, variance, self._momentum))
 
 
 class KerasBatchNorm(Layer):
-    """Keras's BatchNormalization, over all axes but the last one; padding counts."""
+    """Keras's BatchNormalization, over all axes except the last one; padding is included."""
 
     outputs: Widths
 

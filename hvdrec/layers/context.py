@@ -1,4 +1,4 @@
-"""What one forward pass carries besides its tensors."""
+"""The state of a forward pass other than its tensors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 @dataclasses.dataclass(frozen=True)
 class MovingUpdate:
-    """A batch statistic that a moving average has to follow.
+    """A batch statistic for the update of a moving average.
 
     Attributes:
         variable: The moving average.
@@ -28,13 +28,13 @@ class ForwardContext:
     """One forward pass.
 
     Attributes:
-        training: Batch statistics and dropout are used.
+        training: Whether batch statistics and dropout are used.
         seed: int32 [2], new for every step and rank; dropout draws from it.
-        updates: Moving averages the step must apply, filled by the layers. They're left to the
-            step because ranks average them, which keeps replicas equal to the bit.
-        losses: What layers added to the model's loss, by the names they declared with
-            `VariableStore.add_loss`; filled by the layers.
-        impl: Which implementation of the dense layers trains (`hvdrec.ops.dense_layer`).
+        updates: Moving averages the step must apply, filled by the layers. The step applies them because
+            ranks average them first, which keeps replicas bitwise equal.
+        losses: Losses added by layers, by the names declared with `VariableStore.add_loss`; filled by the
+            layers.
+        impl: The implementation of dense layers in training (`hvdrec.ops.dense_layer`).
     """
 
     training: bool
@@ -45,11 +45,11 @@ class ForwardContext:
     _drawn: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def seed_for(self, name: str) -> tf.Tensor:
-        """The random seed (int32 [2]) of the layer `name` in this pass, another one for each of its calls."""
+        """The random seed (int32 [2]) of the layer `name` in this pass, different for each of its calls."""
         if self.seed is None:
             raise ValueError("a training pass with dropout needs a seed")
         count = self._drawn[name] = self._drawn.get(name, 0) + 1
-        # The two views that a contrastive loss compares come out of one layer called twice.
+        # The two views compared by a contrastive loss come from one layer that is called twice.
         key = name if count == 1 else f"{name}#{count}"
-        # Only its low 31 bits, as stateless ops take int32 seeds.
+        # Only the low 31 bits, because stateless ops take int32 seeds.
         return self.seed + tf.constant([0, zlib.crc32(key.encode()) & 0x3FFFFFFF], tf.int32)

@@ -1,4 +1,4 @@
-"""First values of variables, drawn with numpy so that they are the same on every machine."""
+"""Initial values of variables, drawn with numpy so that they are the same on every machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Shape = tuple[int, ...]
 
 
 class Initializer(abc.ABC):
-    """Gives the first value of a variable, whole or in part."""
+    """Computes the initial value of a variable, as a whole or in part."""
 
     def __call__(self, shape: Shape, rng: np.random.Generator) -> np.ndarray:
         """The whole value, float32 of that shape."""
@@ -24,9 +24,9 @@ class Initializer(abc.ABC):
         """Part of a value.
 
         Args:
-            shape: Of the part.
-            whole: Of the variable.
-            first: How many of the variable's numbers are before it, row by row.
+            shape: The part's shape.
+            whole: The variable's shape.
+            first: The number of the variable's elements before the part, in row-major order.
             rng: Its random numbers.
 
         Returns:
@@ -40,7 +40,7 @@ class _Constant(Initializer):
 
     def draw(self, shape: Shape, whole: Shape, first: int, rng: np.random.Generator) -> np.ndarray:
         size = math.prod(shape)
-        # As tf.constant_initializer pads a short list: with its last value.
+        # Like tf.constant_initializer, pad a short list with its last value.
         values = np.full(size, self._values[-1], np.float32)
         given = self._values[first : first + size]
         values[: given.size] = given
@@ -74,12 +74,12 @@ class _Uniform(Initializer):
 
 
 def constant(values: float | Sequence[float]) -> Initializer:
-    """One number everywhere, or the given numbers filled in row by row, the last one repeated."""
+    """One number everywhere, or the given numbers in row-major order, with the last one repeated."""
     return _Constant(values)
 
 
 def truncated_normal(mean: float = 0.0, stddev: float = 1.0) -> Initializer:
-    """Normal values, those beyond two standard deviations drawn again (tf.random.truncated_normal)."""
+    """Normal values; those beyond two standard deviations are redrawn (tf.random.truncated_normal)."""
     return _Normal(mean, stddev, truncated=True)
 
 
@@ -106,7 +106,7 @@ _CUT_STDDEV = 0.87962566103423978
 
 
 def _by_fan_in(scale: float) -> tuple[Initializer, Initializer]:
-    """Of variance `scale` / fan_in: uniform, and as a truncated normal (tf.keras's VarianceScaling)."""
+    """Variance `scale` / fan_in, uniform or truncated normal (tf.keras's VarianceScaling)."""
 
     def variance(shape: Shape) -> float:
         return scale / max(1, _fans(shape)[0])
@@ -127,7 +127,7 @@ glorot_normal: Initializer = _Normal(
 _he_uniform, _he_normal = _by_fan_in(2.0)
 _lecun_uniform, _lecun_normal = _by_fan_in(1.0)
 
-#: By Keras's names; `hvdrec.config.layers.spec.INITIALIZERS` lists them for configs.
+#: Initializers by Keras's names; `hvdrec.config.layers.spec.INITIALIZERS` lists them for configs.
 NAMED: dict[str, Initializer] = {
     "zeros": zeros,
     "ones": ones,
@@ -144,16 +144,16 @@ NAMED: dict[str, Initializer] = {
 
 
 def named(name: str) -> Initializer:
-    """The initializer of Keras's name with Keras's parameters, as ``he_uniform`` (He et al. 2015).
+    """The initializer of Keras's name with Keras's parameters, such as ``he_uniform`` (He et al. 2015).
 
     Raises:
-        KeyError: There is none; `hvdrec.config.layers.spec.INITIALIZERS` has the names.
+        KeyError: The name is unknown; `hvdrec.config.layers.spec.INITIALIZERS` has the names.
     """
     return NAMED[name]
 
 
 def from_config(message: Any, default: Initializer) -> Initializer:
-    """The initializer an `Initializer` message asks for, or `default` where there is none."""
+    """The initializer of an `Initializer` message, or `default` if it isn't set."""
     kind = message.WhichOneof("initializer_oneof") if message is not None else None
     if kind is None:
         return default

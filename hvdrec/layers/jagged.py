@@ -1,4 +1,4 @@
-"""Rows of different lengths, laid end to end: what is computed on a history without padding it."""
+"""Rows of different lengths, concatenated: operations on histories without padding."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import tensorflow as tf
 
 @dataclasses.dataclass(frozen=True)
 class Jagged:
-    """A sequence in each row.
+    """A sequence per row.
 
     Attributes:
-        values: float32 [E, D], the elements of all rows end to end.
+        values: float32 [E, D], the concatenated elements of all rows.
         rows: int32 [E], ascending: the row of each element.
-        lengths: int32 [B], elements of each row; they add up to E.
+        lengths: int32 [B], elements of each row; their sum is E.
     """
 
     values: tf.Tensor
@@ -27,7 +27,7 @@ class Jagged:
         return tf.shape(self.lengths)[0]
 
     def places(self) -> tf.Tensor:
-        """The place of each element within its row, int32 [E]."""
+        """The index of each element in its row, int32 [E]."""
         starts = tf.cumsum(self.lengths, exclusive=True)
         return tf.range(tf.shape(self.rows)[0]) - tf.gather(starts, self.rows)
 
@@ -47,15 +47,15 @@ class Jagged:
         return Jagged(values, rows, tf.minimum(self.lengths, length))
 
     def padded(self, length: int | tf.Tensor | None = None) -> tf.Tensor:
-        """Rows of one length, with zeros at the end: float32 [B, T, D].
+        """Rows of equal length, padded with zeros: float32 [B, T, D].
 
         Args:
-            length: T; elements behind it are left out. A tensor (int32 scalar) must be at least the longest
-                row's. None: that of the longest row.
+            length: T; elements beyond it are dropped. A tensor (int32 scalar) must be at least the longest
+                row's length. None means the length of the longest row.
         """
         places, values, rows = self.places(), self.values, self.rows
         if length is None:
-            # The pad keeps a batch without rows from having no maximum.
+            # The pad gives a batch without rows a maximum.
             most = tf.reduce_max(tf.pad(self.lengths, [[0, 1]]))
         elif isinstance(length, tf.Tensor):
             most, length = length, None
@@ -69,20 +69,20 @@ class Jagged:
 
 
 class PaddedOnce:
-    """A history with one padded place for each row, for what is computed on padded places too.
+    """A history with one padded position per row, for computations that include padding.
 
-    EasyRec pads the histories of a batch to the longest; batch norms see the padding. All padded places of
-    a row are alike, so here one of them stands for all, and counts as often as there are.
+    EasyRec pads the histories of a batch to the longest; batch norms include the padding. All padded
+    positions of a row are equal, so here one of them represents all, weighted by their number.
 
     Attributes:
         history: The history.
-        values: float32 [E + B, D], its elements, then the padded place of each row.
-        rows: int32 [E + B], the row of each.
-        weights: float32 [E + B], how often each counts (see `BatchNorm`).
+        values: float32 [E + B, D], its elements, then the padded position of each row.
+        rows: int32 [E + B], the row of each value.
+        weights: float32 [E + B], the weight of each value (see `BatchNorm`).
     """
 
     def __init__(self, history: Jagged, padding: tf.Tensor | None = None) -> None:
-        """Takes a history, and what a padded place holds, float32 [D]; zeros where None is given."""
+        """Takes a history, and the value of a padded position, float32 [D]; None means zeros."""
         self.history = history
         count, width = history.count, history.values.shape[1]
         padding = tf.zeros([width]) if padding is None else padding
@@ -92,11 +92,11 @@ class PaddedOnce:
         self.weights = tf.concat([tf.ones_like(history.rows, tf.float32), missing], axis=0)
 
     def real(self, values: tf.Tensor) -> tf.Tensor:
-        """Of [E + B, ...], which go with `values`, those of the elements."""
+        """The elements' part of [E + B, ...], which corresponds to `values`."""
         return values[: tf.shape(self.history.rows)[0]]
 
     def rectangle(self, values: tf.Tensor) -> tf.Tensor:
-        """Of float32 [E + B, W], which go with `values`, what padding gives: [B, T, W]."""
+        """The padded form [B, T, W] of float32 [E + B, W], which corresponds to `values`."""
         elements = tf.shape(self.history.rows)[0]
         most = tf.reduce_max(tf.pad(self.history.lengths, [[0, 1]]))
         filled = tf.repeat(values[elements:, tf.newaxis], most, axis=1)
@@ -106,12 +106,12 @@ class PaddedOnce:
 
 def missing_places(history: Jagged) -> tf.Tensor:
     """How much shorter each row is than the longest one, int32 [B]."""
-    # The pad keeps a batch without rows from having no maximum.
+    # The pad gives a batch without rows a maximum.
     return tf.reduce_max(tf.pad(history.lengths, [[0, 1]])) - history.lengths
 
 
 def segment_sum(values: tf.Tensor, rows: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """Adds up the elements of each row.
+    """Sums the elements of each row.
 
     Args:
         values: float32 [E, ...].
@@ -133,9 +133,9 @@ def segment_softmax(scores: tf.Tensor, rows: tf.Tensor, count: tf.Tensor) -> tf.
         count: int32 scalar B.
 
     Returns:
-        float32 [E, ...], positive numbers that add up to 1 over the elements of each row.
+        float32 [E, ...], positive numbers with sum 1 over the elements of each row.
     """
-    # The greatest score is taken off for range alone; the softmax doesn't depend on it.
+    # Subtract the largest score only to avoid overflow; the softmax doesn't depend on it.
     most = tf.math.unsorted_segment_max(tf.stop_gradient(scores), rows, count)
     powers = tf.exp(scores - tf.gather(most, rows))
     return powers / tf.gather(segment_sum(powers, rows, count), rows)

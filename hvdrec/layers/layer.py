@@ -1,4 +1,4 @@
-"""What every layer is."""
+"""The interface of layers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hvdrec.layers.variables import VariableStore
 
 __all__ = ["Inputs", "Layer", "LayerBuild", "Width", "Widths"]
 
-#: What a layer takes and gives: a tensor, a list of tensors (or of lists), or nothing.
+#: The type of a layer's inputs and outputs: a tensor, a list of tensors (or of lists), or nothing.
 Inputs: TypeAlias = tf.Tensor | Sequence["Inputs"] | None
 
 
@@ -24,31 +24,31 @@ class Layer(tf.Module, abc.ABC):
     """A piece of a model, built for inputs of known widths.
 
     Attributes:
-        outputs: The widths of what it gives.
+        outputs: The output widths.
     """
 
     outputs: Widths
 
     @abc.abstractmethod
     def __call__(self, inputs: Any, run: ForwardContext) -> Inputs:
-        """Maps inputs of the widths it was built for to outputs of the widths it tells.
+        """Maps inputs of the widths it was built for to outputs of the declared widths.
 
-        They are `Inputs`; a layer that takes one form alone says so.
+        Both are `Inputs`; a layer that accepts only one form documents it.
 
-        It is called several times in one pass where a package is used several times.
+        It is called several times in one pass if a package is used several times.
         """
 
 
 @dataclasses.dataclass(frozen=True)
 class LayerBuild:
-    """What a layer that a config names is built from.
+    """The arguments for building a layer named in a config.
 
     Attributes:
-        store: Makes the variables.
+        store: Creates the variables.
         scope: Their prefix; ends with the layer's `name`.
         config: The layer's parameters, checked.
         inputs: The widths of its inputs, which fit by `LayerSpec.outputs`.
-        l2: `l2_regularization` of the model, for the layer's kernels.
+        l2: The model's `l2_regularization`, for the layer's kernels.
     """
 
     store: VariableStore
@@ -59,14 +59,14 @@ class LayerBuild:
 
     @property
     def name(self) -> str:
-        """The layer's own name, the block's: the last part of the scope."""
+        """The name of the layer, which is its block's: the last part of the scope."""
         return self.scope.rsplit("/", 1)[-1]
 
     def part(self, name: str, config: LayerConfig, inputs: Widths) -> LayerBuild:
-        """What a layer within this one is built from; its variables are below ``<scope>/<name>``."""
+        """The arguments for a layer within this one, with variables in ``<scope>/<name>``."""
         return dataclasses.replace(self, scope=f"{self.scope}/{name}", config=config, inputs=inputs)
 
     @property
     def columns(self) -> int:
-        """The width of the one input of a layer over columns, [B, D]."""
+        """The width of the single input of a layer over columns, [B, D]."""
         return columns(self.inputs)

@@ -9,9 +9,9 @@ from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.layer import Layer, Widths
 from hvdrec.layers.variables import VariableStore
 
-#: Of tf.keras.layers.LayerNormalization.
+#: The epsilon of tf.keras.layers.LayerNormalization.
 KERAS_EPSILON = 1e-3
-#: Of TensorFlow 1's contrib.layers.layer_norm, which EasyRec's transformers use.
+#: The epsilon of TensorFlow 1's contrib.layers.layer_norm, which EasyRec's transformers use.
 CONTRIB_EPSILON = 1e-12
 #: Below this an epsilon keeps no gradient small.
 _TINY = 1e-6
@@ -33,15 +33,15 @@ class LayerNorm(Layer):
         center: bool = True,
         names: tuple[str, str] = ("gamma", "beta"),
     ) -> None:
-        """Makes ``<name>/{gamma,beta}`` [width].
+        """Creates ``<name>/{gamma,beta}`` [width].
 
         Args:
-            store: Makes the variables.
+            store: Creates the variables.
             name: Their prefix.
             width: The last dimension.
             epsilon: Added to the variance.
-            scale: False leaves out gamma.
-            center: False leaves out beta.
+            scale: Whether there is a gamma.
+            center: Whether there is a beta.
             names: Other names for gamma and beta.
         """
         super().__init__()

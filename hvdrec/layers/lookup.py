@@ -1,4 +1,4 @@
-"""Lookups of embeddings among the rows a batch touches."""
+"""Embedding lookups among the rows that a batch touches."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def lookup_combined(
         touched: float32 [U, D].
         index: int32 [N], position plus one.
         weight: float32 [N].
-        segment: int32 [N], ascending: which sum each value belongs to.
+        segment: int32 [N], ascending: the index of each value's sum.
         segments: int32 scalar, the number of sums.
 
     Returns:
@@ -53,15 +53,16 @@ def lookup_combined(
 
 
 def pooled(sums: tf.Tensor, norms: Norms, combiner: str) -> tf.Tensor:
-    """What a combiner makes of weighted sums, as `tf.nn.safe_embedding_lookup_sparse` does.
+    """Applies a combiner to weighted sums, like `tf.nn.safe_embedding_lookup_sparse`.
 
     Args:
-        sums: float32 [..., D], of `lookup_combined`.
-        norms: Of the same segments, [...].
-        combiner: sum; mean: over the sum of the weights; sqrtn: over the root of their squares' sum.
+        sums: float32 [..., D], from `lookup_combined`.
+        norms: The norms of the same segments, [...].
+        combiner: sum; mean divides by the sum of the weights; sqrtn divides by the root of the sum of their
+            squares.
 
     Returns:
-        float32 [..., D]; zeros where there are no values.
+        float32 [..., D]; zeros for segments without values.
     """
     if combiner == "sum":
         return sums
@@ -70,13 +71,13 @@ def pooled(sums: tf.Tensor, norms: Norms, combiner: str) -> tf.Tensor:
 
 
 class Norms(NamedTuple):
-    """The weights of each segment's values added up, and their squares: float32 [segments]."""
+    """The sum of the weights of each segment, and of their squares: float32 [segments]."""
 
     sum: tf.Tensor
     squares: tf.Tensor
 
     @classmethod
     def of(cls, weight: tf.Tensor, segment: tf.Tensor, segments: tf.Tensor) -> Norms:
-        """From the arguments of `lookup_combined`."""
+        """Computed from the arguments of `lookup_combined`."""
         total = tf.math.unsorted_segment_sum(weight, segment, segments)
         return cls(total, tf.math.unsorted_segment_sum(tf.square(weight), segment, segments))

@@ -1,4 +1,4 @@
-"""Where variables live and where they are updated."""
+"""The placement of variables and their updates."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Placement:
-    """All variables live in this process; other placements override what differs.
+    """Places all variables in this process; other placements override what differs.
 
     Attributes:
-        own_kernels: Whether hvdrec's own operations can update variables where they live.
+        own_kernels: Whether hvdrec's custom operations can update variables where they are placed.
         touched_rows_only: Whether optimizers that move every row of a table at each step (Adam)
             move only the rows with a gradient.
     """
@@ -30,26 +30,26 @@ class Placement:
     touched_rows_only = False
 
     def banks(self, layouts: Sequence[BankLayout], seed: int) -> BankStrategy:
-        """Makes the embedding banks of a model.
+        """Creates the embedding banks of a model.
 
         Args:
-            layouts: What they are.
-            seed: Of their first values.
+            layouts: The banks' layouts.
+            seed: The seed of their initial values.
         """
         return Replicated(layouts, seed)
 
     def beside(self, variable: tf.Variable) -> AbstractContextManager[object]:
-        """Variables made in this block live where `variable` does."""
+        """Places variables created in this block with `variable`."""
         return contextlib.nullcontext()
 
     def at(self, variable: tf.Variable) -> AbstractContextManager[object]:
-        """Operations made in this block run where `variable` lives."""
+        """Places operations created in this block with `variable`."""
         return contextlib.nullcontext()
 
     def bring(
         self, values: Sequence[tuple[tf.Tensor, tf.Variable]]
     ) -> Sequence[tuple[tf.Tensor, tf.Variable]]:
-        """Tensors of their variables' shapes, taken to where those variables live."""
+        """Copies tensors to where the corresponding variables are placed."""
         return values
 
 

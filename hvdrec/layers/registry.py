@@ -97,10 +97,10 @@ BUILDERS: dict[str, Callable[[LayerBuild], Layer]] = {
 
 
 def build_layer(class_name: str, build: LayerBuild) -> Layer:
-    """Builds the layer `class_name`, which may be one of the user's own (`config/layers/user.py`).
+    """Builds the layer `class_name`, which can be a user layer (`config/layers/user.py`).
 
     Raises:
-        ConfigError: Its inputs don't fit, or a layer of the user's own can't be built.
+        ConfigError: The inputs don't fit the layer, or a user layer can't be built.
     """
     own = is_user_layer(class_name)
     try:
@@ -115,9 +115,9 @@ def _user_layer(class_name: str, build: LayerBuild, outputs: Widths) -> Layer:
     try:
         layer = user_layer(class_name)(build)
     except Exception as error:
-        problem = f"{class_name} failed to be built: {type(error).__name__}: {error}"
+        problem = f"{class_name} can't be built: {type(error).__name__}: {error}"
         raise ConfigError(f"layer {build.scope}: {problem}") from error
     if not isinstance(layer, Layer):
-        raise ConfigError(f"layer {build.scope}: {class_name} is no hvdrec.layers.layer.Layer")
+        raise ConfigError(f"layer {build.scope}: {class_name} is not a hvdrec.layers.layer.Layer")
     layer.outputs = outputs
     return layer

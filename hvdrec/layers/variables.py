@@ -15,7 +15,7 @@ from hvdrec.layers.initializers import Initializer
 
 
 def variable_key(variable: tf.Variable) -> str:
-    """The variable's name as checkpoints have it, without TensorFlow's ``:0``."""
+    """The variable's name in checkpoints, without TensorFlow's ``:0``."""
     return variable.name.split(":")[0]
 
 
@@ -29,11 +29,11 @@ class Regularized:
 
 @dataclasses.dataclass(frozen=True)
 class AddedLoss:
-    """A loss that a layer adds to its model's.
+    """A loss that a layer adds to its model's loss.
 
     Attributes:
-        name: In logs.
-        training_only: Whether evaluations go without.
+        name: Its name in logs.
+        training_only: Whether evaluations exclude it.
     """
 
     name: str
@@ -41,9 +41,9 @@ class AddedLoss:
 
 
 class VariableStore(tf.Module):
-    """Makes variables by name, each with a first value that depends on seed and name alone.
+    """Creates variables by name, with initial values that depend only on seed and name.
 
-    So every rank starts from the same numbers whatever the order in which a model is built.
+    Every rank therefore starts from the same numbers, regardless of the order of creation.
     """
 
     def __init__(self, seed: int, is_frozen: Callable[[str], bool] = lambda name: False) -> None:
@@ -51,7 +51,7 @@ class VariableStore(tf.Module):
 
         Args:
             seed: `train_config.seed`.
-            is_frozen: Whether a variable of this name isn't to be trained.
+            is_frozen: Returns whether the variable of this name is frozen.
         """
         super().__init__(name="variables")
         self.seed = seed
@@ -65,7 +65,7 @@ class VariableStore(tf.Module):
 
     @property
     def dense_trainable(self) -> list[tf.Variable]:
-        """Variables to train in the order they were made, embedding banks left out."""
+        """Trainable variables in the order of creation, without embedding banks."""
         return self._trainable
 
     def create(
@@ -76,12 +76,12 @@ class VariableStore(tf.Module):
         trainable: bool = True,
         l2: float = 0.0,
     ) -> tf.Variable:
-        """Makes a float32 variable.
+        """Creates a float32 variable.
 
         Args:
-            name: EasyRec's name, as ``deep_feature/dnn_0/kernel``; must be new.
+            name: EasyRec's name, such as ``deep_feature/dnn_0/kernel``; must be new.
             shape: Its dimensions.
-            initializer: Gives the first value.
+            initializer: Computes the initial value.
             trainable: False for moving averages and the like.
             l2: Scale of the L2 penalty, 0 for none.
 
@@ -89,7 +89,7 @@ class VariableStore(tf.Module):
             The variable.
         """
         if name in self.variables_by_name:
-            raise ValueError(f"variable {name} is made twice")
+            raise ValueError(f"variable {name} is created twice")
         self._bytes += 4 * math.prod(shape)
         memory.need(self._bytes, f"the dense variables up to {name}, of shape {list(shape)},")
         value = initializer(tuple(shape), self.generator(name))
@@ -102,22 +102,22 @@ class VariableStore(tf.Module):
         return variable
 
     def add_loss(self, name: str, training_only: bool = True) -> None:
-        """Declares a loss whose value, a float32 scalar, a layer puts into `ForwardContext.losses`.
+        """Declares a loss; a layer puts its value, a float32 scalar, into `ForwardContext.losses`.
 
         Args:
-            name: In logs; must be new.
-            training_only: Whether the layer adds it in training only.
+            name: Its name in logs; must be new.
+            training_only: Whether the layer adds it only in training.
         """
         if any(each.name == name for each in self.added_losses):
             raise ValueError(f"loss {name} is added twice")
         self.added_losses.append(AddedLoss(name, training_only))
 
     def automatic(self, base: str) -> str:
-        """The next of `base`, ``<base>_1``, ``<base>_2``, ...: Keras's names for layers that got none."""
+        """The next of `base`, ``<base>_1``, ``<base>_2``, ...: Keras's names for unnamed layers."""
         number = self._automatic.get(base, 0)
         self._automatic[base] = number + 1
         return f"{base}_{number}" if number else base
 
     def generator(self, name: str) -> np.random.Generator:
-        """The random numbers that belong to `name`."""
+        """The random number generator for `name`."""
         return np.random.Generator(np.random.Philox(key=[self.seed, zlib.crc32(name.encode())]))

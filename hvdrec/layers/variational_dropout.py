@@ -1,4 +1,4 @@
-"""Dropout whose rates are learned, which ranks features by how much a model needs them."""
+"""Dropout with learnt rates, which ranks features by their importance to the model."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from hvdrec.layers import initializers
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.variables import VariableStore
 
-#: The name of the layers' loss, that of all of them together.
+#: The name of the summed loss of all these layers.
 LOSS = "variational_dropout_loss"
 _TEMPERATURE = 0.1
 _EPSILON = float(np.finfo(float).eps)
 
 
 def variable_name(group: str) -> str:
-    """The variable of the rates of a feature group."""
+    """The variable with the rates of a feature group."""
     return "logit_p" if group == "all" else f"logit_p_{group}"
 
 
@@ -29,16 +29,16 @@ class VariationalDropout(tf.Module):
 
     Each feature, or with `embedding_wise_variational_dropout` each column, has a rate
     ``p = sigmoid(logit_p)``. In training it is multiplied by ``1 - sigmoid((logit(p) + logit(u)) / 0.1)``
-    with u uniform in each row, else by 1 - p. The penalty, `regularization_lambda` / B times the sum of
-    1 - p for a batch of B rows, drives rates up where the model's loss doesn't hold them down.
+    with u uniform per row, otherwise by 1 - p. The penalty, `regularization_lambda` / B times the sum of
+    1 - p for a batch of B rows, increases rates unless the model's loss keeps them low.
     """
 
     def __init__(self, store: VariableStore, group: str, widths: Sequence[int], config: Any) -> None:
-        """Makes ``logit_p`` (of the group ``all``), else ``logit_p_<group>``.
+        """Creates ``logit_p`` (for the group ``all``), else ``logit_p_<group>``.
 
         Args:
-            store: Makes the variable.
-            group: The feature group whose features it is put behind.
+            store: Creates the variable.
+            group: The feature group that it is applied to.
             widths: Columns of each feature.
             config: The `VariationalDropoutLayer` message.
         """
@@ -46,15 +46,15 @@ class VariationalDropout(tf.Module):
         self.variable_name = variable_name(group)
         self._lambda = float(config.regularization_lambda)
         columns = np.arange(len(widths)).repeat(widths)
-        # Which rate each column has.
+        # The index of each column's rate.
         self._rate_of = None if config.embedding_wise_variational_dropout else columns
         count = len(columns) if self._rate_of is None else len(widths)
-        # TensorFlow's default for a vector.
+        # TensorFlow's default initializer for a vector.
         limit = math.sqrt(3.0 / count)
         self._logits = store.create(self.variable_name, (count,), initializers.uniform(limit))
 
     def __call__(self, inputs: tf.Tensor, run: ForwardContext) -> tf.Tensor:
-        """Maps the features side by side, float32 [B, sum of widths], to the same shape."""
+        """Maps the concatenated features, float32 [B, sum of widths], to the same shape."""
         rate = tf.sigmoid(self._logits)
         if run.training:
             shape = [tf.shape(inputs)[0], tf.shape(rate)[0]]
@@ -69,7 +69,7 @@ class VariationalDropout(tf.Module):
         return inputs * kept
 
     def penalty(self, rows: tf.Tensor) -> tf.Tensor:
-        """Its summand of the loss, a float32 scalar.
+        """Its term of the loss, a float32 scalar.
 
         Args:
             rows: int32 scalar, the rows of this rank's batch.

@@ -1,8 +1,8 @@
-"""Losses: the functions of the library here, those of a `pipeline.config` in the modules below.
+"""Losses: the library's functions here, and the losses of a `pipeline.config` in the submodules.
 
-`hvdrec.losses.pairwise_logistic(labels, scores)` and its kin are plain functions of tensors; they live in
-`hvdrec.losses.functional`, which is imported, and TensorFlow with it, when the first of them is used.
-`registry` builds what a config names.
+`hvdrec.losses.pairwise_logistic(labels, scores)` and the like are plain functions of tensors. They are
+defined in `hvdrec.losses.functional`, which is imported together with TensorFlow on first use. `registry`
+builds the losses that a config names.
 """
 
 from __future__ import annotations

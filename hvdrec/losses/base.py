@@ -1,4 +1,4 @@
-"""What every loss gets, and what a loss is."""
+"""The interface of losses, and their inputs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Replicas:
 
     Attributes:
         rank: This process, counted from 0.
-        concat: Stacks the ranks' tensors of that name along axis 0, in rank order.
-        sum: Adds the ranks' tensors of that name; no two in one step may have the same.
-        share: float32 scalar, this rank's share of the step's rows. The step adds up the ranks'
-            losses and gradients, each times its share.
-        rows: float32 scalar, the step's rows of all ranks.
+        concat: Concatenates the ranks' tensors of that name along axis 0, in rank order.
+        sum: Sums the ranks' tensors of that name; names must be unique in a step.
+        share: float32 scalar, this rank's share of the step's rows. The step sums the ranks' losses and
+            gradients, each multiplied by its share.
+        rows: float32 scalar, the number of rows of all ranks in the step.
     """
 
     rank: int
@@ -30,7 +30,7 @@ class Replicas:
     rows: tf.Tensor
 
     def named(self, loss: str) -> Replicas:
-        """The same ranks for the loss of that name, whose tensors go by names of their own."""
+        """The same ranks for the loss of that name, with separate tensor names."""
         return dataclasses.replace(
             self,
             concat=lambda value, name: self.concat(value, f"loss/{loss}/{name}"),
@@ -40,14 +40,15 @@ class Replicas:
 
 @dataclasses.dataclass(frozen=True)
 class Candidates:
-    """Users and the items that each of them might have chosen.
+    """Users, and the candidate items of each.
 
     Attributes:
         queries: float32 [B, D], the users; their products with items are logits.
-        items: float32 [M, D]: item i is user i's, the others of the batch and the sampled ones behind them
+        items: float32 [M, D]: item i is user i's; the batch's other items, and the sampled ones after them,
             are negatives.
-        item_ids: int64 [B]; other items of the id of item i are no negatives of user i. None: all are.
-        owners: int64 [O]; the last O items are negatives of these users alone.
+        item_ids: int64 [B]; other items with the id of item i are not negatives of user i. None means that
+            all are.
+        owners: int64 [O]; the last O items are negatives of only these users.
     """
 
     queries: tf.Tensor
@@ -58,27 +59,25 @@ class Candidates:
 
 @dataclasses.dataclass(frozen=True)
 class LossBatch:
-    """The rows a loss is computed over: those of one rank and one step, possibly none.
+    """The rows of a loss: those of one rank in one step, possibly none.
 
     Attributes:
-        logits: float32 [B], or [B, C] where `num_class` is over 1: the model's raw output. The
-            embeddings, float32 [B, D], where the loss is one of embeddings.
-        labels: float32 [B], or int32 [B] in 0..C-1 where `num_class` is over 1; int64 [B] where
-            the loss is one of embeddings, and only their equality means anything.
+        logits: float32 [B], or [B, C] if `num_class` is above 1: the model's raw output. For losses of
+            embeddings, the embeddings, float32 [B, D].
+        labels: float32 [B], or int32 [B] in 0..C-1 if `num_class` is above 1; int64 [B] for losses of
+            embeddings, where only equality is meaningful.
         weights: float32 [B] sample weights; None means that all are 1.
-        session: Gives the int64 [B] ids of the feature or field of that name; only their
-            equality means anything.
+        session: Returns the int64 [B] ids of the feature or field of that name; only equality is meaningful.
         num_class: C.
-        step: int64 scalar, the global step; needed only where a loss draws random numbers.
-        related: float32 [B] each, the logits of the heads that this one builds on.
-        variables: What the loss asked for (`Loss.variables`), by name.
-        towers: The users' and items' embeddings, float32 [B, D] each of norm 1, where the model has
-            two towers.
-        candidates: Users and items, where the model matches them.
+        step: int64 scalar, the global step; needed only if a loss draws random numbers.
+        related: float32 [B] each, the logits of the heads that this one depends on.
+        variables: The variables in `Loss.variables`, by name.
+        towers: The users' and items' embeddings, float32 [B, D] each of norm 1, if the model has two towers.
+        candidates: Users and items, for matching models.
         row_sessions: int64 [B] sessions for losses of embeddings, if the model names any.
-        replicas: The ranks, in training on several; None: this rank's rows are all there are.
+        replicas: The ranks, when training on several; None if this rank's rows are all rows.
         with_gradient: Whether the losses will be differentiated.
-        policy: Which implementations compute it.
+        policy: The implementations to use.
     """
 
     logits: tf.Tensor
@@ -97,11 +96,11 @@ class LossBatch:
     policy: Policy = dataclasses.field(default_factory=resolve)
 
     def sessions(self, name: str | None) -> tf.Tensor | None:
-        """The session ids of that name, None where there is no name (all rows are one session)."""
+        """The session ids of that name, None without a name (all rows are one session)."""
         return self.session(name) if name else None
 
     def named(self, name: str) -> LossBatch:
-        """The same rows for the loss of that name, whose exchanges with other ranks go by it."""
+        """The same rows for the loss of that name, which names its exchanges between ranks."""
         if self.replicas is None:
             return self
         return dataclasses.replace(self, replicas=self.replicas.named(name))
@@ -109,13 +108,13 @@ class LossBatch:
 
 @dataclasses.dataclass(frozen=True)
 class LossVariable:
-    """A number that a loss learns.
+    """A learnt parameter of a loss.
 
     Attributes:
-        name: By which it asks for it; also the variable's name in checkpoints, with the loss's own name
-            in the place of ``{loss}``, and a model's scope in that of ``{scope}``.
+        name: Its name; also the variable's name in checkpoints, where ``{loss}`` is replaced by the loss's
+            name and ``{scope}`` by the model's scope.
         shape: Its dimensions.
-        first: Its first value.
+        first: Its initial value.
     """
 
     name: str
@@ -128,10 +127,10 @@ class Loss:
     """A loss with its parameters.
 
     Attributes:
-        compute: Gives the float32 scalar of a batch, before any loss weight: exactly 0, with
-            finite gradients, for a batch without rows.
-        session_name: The feature or field whose equal values make a session, if it needs one.
-        variables: What it learns.
+        compute: Computes the float32 scalar of a batch, before any loss weight: exactly 0, with finite
+            gradients, for a batch without rows.
+        session_name: The feature or field with the session ids, if it needs sessions.
+        variables: Its learnt parameters.
     """
 
     compute: Callable[[LossBatch], tf.Tensor]

@@ -1,4 +1,4 @@
-"""CIRCLE_LOSS: positives apart from negatives, each pair weighed by how far it is from its goal."""
+"""CIRCLE_LOSS: separates positives from negatives; pairs are weighted by their distance from the optimum."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ def sigmoid_cross_entropy(
 ) -> tf.Tensor:
     """Mean of -y log p - (1 - y) log(1 - p), p = sigmoid(logit).
 
-    As `tf.compat.v1.losses.sigmoid_cross_entropy`.
+    Like `tf.compat.v1.losses.sigmoid_cross_entropy`.
 
     Args:
         logits: float32 [B].
@@ -33,7 +33,7 @@ def softmax_cross_entropy(
 ) -> tf.Tensor:
     """Mean of -log softmax(logits)[label].
 
-    As `tf.compat.v1.losses.sparse_softmax_cross_entropy`.
+    Like `tf.compat.v1.losses.sparse_softmax_cross_entropy`.
 
     Args:
         logits: float32 [B, C].

@@ -1,4 +1,4 @@
-"""How several losses make one."""
+"""Combines several losses into one."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class _Weighted(NamedTuple):
     """A loss of a head.
 
     Attributes:
-        head: The head's number.
-        config: What the config says of it.
-        loss: Computes it.
-        weight: The head's weight times its own.
-        uncertainty: log sigma^2, where it is learned.
-        variables: What the loss itself learns, by name.
+        head: The head's index.
+        config: Its description in the config.
+        loss: The loss.
+        weight: The head's weight multiplied by its own.
+        uncertainty: log sigma^2, if it is learnt.
+        variables: The loss's learnt parameters, by name.
     """
 
     head: int
@@ -44,21 +44,21 @@ class _Weighted(NamedTuple):
 
 
 class LossSet(tf.Module):
-    """The losses of a model: for each head its `losses`, or its `loss_type` where there are none.
+    """The losses of a model: for each head its `losses`, or its `loss_type` if there are none.
 
-    `loss_weight_strategy` says what becomes of a loss L of `losses`, with the weight of its head in
-    `weight`; a `loss_type` alone counts as with Fixed:
+    `loss_weight_strategy` determines the term of a loss L of `losses`, where `weight` includes the weight of
+    its head; a `loss_type` without `losses` uses Fixed:
 
     - Fixed: weight * L.
-    - Uncertainty (Kendall et al., 2018, with u = log sigma^2 learned from 0): exp(-u) L + u / 2 where
+    - Uncertainty (Kendall et al., 2018, with u = log sigma^2 learned from 0): exp(-u) L + u / 2 if
       `learn_loss_weight` is set (L2_LOSS and SIGMOID_L2_LOSS: exp(-u) L / 2 + u / 2), else weight * L.
     - Random (Lin et al., 2021, "Reasonable Effectiveness of Random Weighting"): w * L with w, in
-      training, from the softmax of standard normals drawn anew each step, the same on every rank;
+      training, from the softmax of standard normals, drawn at each step and equal on every rank;
       in evaluation w is its mean, 1 / number of losses. All heads' losses are drawn together.
 
     Attributes:
         names: The losses' names in the loss dict, head by head.
-        session_names: The sessions they will ask a batch for.
+        session_names: The session names that they request from a batch.
     """
 
     def __init__(self, heads: Sequence[HeadConfig], strategy: int, create_variable: CreateVariable) -> None:
@@ -67,10 +67,10 @@ class LossSet(tf.Module):
         Args:
             heads: The model's outputs.
             strategy: `loss_weight_strategy`.
-            create_variable: Makes a trainable float32 variable from name, shape and first value.
+            create_variable: Creates a trainable float32 variable from name, shape and initial value.
 
         Raises:
-            ConfigError: A loss isn't supported, two have one name, or they don't go together.
+            ConfigError: A loss isn't supported, two have the same name, or they can't be combined.
         """
         super().__init__(name="losses")
         self._strategy = strategy
@@ -85,7 +85,7 @@ class LossSet(tf.Module):
                 loss = _build(config, head.num_class)
                 learned = config.listed and strategy == EasyRecModel.Uncertainty
                 learned = learned and config.loss.learn_loss_weight
-                # EasyRec makes them in the scope of a model of one output, and outside of all otherwise.
+                # EasyRec creates them in the model's scope if it has one output, else outside all scopes.
                 scope = "" if head.name else "loss/"
                 name = f"{scope}{config.name}_loss_weight"
                 variable = create_variable(name, (), 0.0) if learned else None
@@ -104,7 +104,7 @@ class LossSet(tf.Module):
         """Computes the losses.
 
         Args:
-            batches: For each head its rows.
+            batches: The rows of each head.
             training: False in evaluation.
 
         Returns:
@@ -126,7 +126,7 @@ class LossSet(tf.Module):
     def _variables(
         self, scope: str, loss_name: str, loss: Loss, create: CreateVariable
     ) -> dict[str, tf.Variable]:
-        """Makes what a loss learns, by the loss's own name where another has taken EasyRec's."""
+        """Creates a loss's learnt parameters, with the loss's name if EasyRec's name is already used."""
         found = {}
         for each in loss.variables:
             name = each.name.format(scope=scope, loss=loss_name)
@@ -167,7 +167,8 @@ def _build(config: LossConfig, num_class: int) -> Loss:
 def _check(head: HeadConfig) -> None:
     if {LogitMeaning.VALUE, LogitMeaning.SIGMOID_VALUE} <= outputs(head.loss_types):
         raise ConfigError(
-            f"{head.path}.losses: L2_LOSS and SIGMOID_L2_LOSS give y two meanings; keep one of them"
+            f"{head.path}.losses: L2_LOSS and SIGMOID_L2_LOSS interpret the "
+            "output y differently; keep only one of them"
         )
 
 

@@ -10,16 +10,16 @@ from hvdrec.losses.base import Loss, LossBatch
 from hvdrec.losses.classification import sigmoid_cross_entropy
 from hvdrec.losses.reduction import weighted_mean
 
-#: Added to both probabilities, as `tf.compat.v1.losses.log_loss` does.
+#: Added to both probabilities, like `tf.compat.v1.losses.log_loss`.
 EPSILON = 1e-7
 
 
 def log_loss(logits: tf.Tensor, labels: tf.Tensor, *, weights: tf.Tensor | None = None) -> tf.Tensor:
     """Mean of -y log(p + 1e-7) - (1 - y) log(1 - p + 1e-7), p = sigmoid(logit).
 
-    As `tf.compat.v1.losses.log_loss` on the sigmoid; 1 - p is taken as sigmoid(-logit), which
-    doesn't cancel. A row's loss stays under 16.2 and its gradient fades where the model is
-    surely wrong (a logit beyond 16), unlike CLASSIFICATION's.
+    Like `tf.compat.v1.losses.log_loss` on the sigmoid; 1 - p is computed as sigmoid(-logit), without
+    cancellation. Unlike in CLASSIFICATION, a row's loss is below 16.2 and its gradient vanishes if the model
+    is confidently wrong (a logit beyond 16).
 
     Args:
         logits: float32 [B].
@@ -44,7 +44,7 @@ def build(config: Any, num_class: int) -> Loss:
 
 
 def build_binary(config: Any, num_class: int) -> Loss:
-    """Builds BINARY_CROSS_ENTROPY_LOSS, which by its definition takes no sample weights."""
+    """Builds BINARY_CROSS_ENTROPY_LOSS, which is defined without sample weights."""
 
     def compute(batch: LossBatch) -> tf.Tensor:
         return sigmoid_cross_entropy(batch.logits, batch.labels)

@@ -1,4 +1,4 @@
-"""Knowledge distillation (`kd`): a prediction is drawn to what a teacher said of the same rows."""
+"""Knowledge distillation (`kd`): trains a prediction on a teacher's predictions for the same rows."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from hvdrec.losses.cross_entropy import EPSILON
 from hvdrec.losses.reduction import weighted_mean
 from hvdrec.losses.terms import LossTerm, TermBatch
 
-#: Gives what a task space multiplies the rows' weights with, float32 [B].
+#: Returns the factors of a task space on the rows' weights, float32 [B].
 SpaceFactor = Callable[[TaskSpace, TermBatch], tf.Tensor]
-#: Gives the loss of each row (or each number of each row) from prediction and label.
+#: Computes the loss of each row (or of each number of each row) from prediction and label.
 _RowLoss = Callable[[tf.Tensor, tf.Tensor, DistillationConfig], tf.Tensor]
 
 
 def distillation_terms(heads: Sequence[HeadConfig], factor: SpaceFactor) -> list[LossTerm]:
     """The losses that the elements of `kd` add to the model's.
 
-    Each counts by its own `loss_weight`: not by the weight of a tower, the strategy or the sample weights.
+    Each has only its own `loss_weight`; tower weights, the strategy and sample weights don't apply.
 
     Args:
         heads: The model's outputs.
-        factor: Gives the weights of the rows of a task space.
+        factor: Returns the row weights of a task space.
 
     Raises:
-        ConfigError: A loss isn't supported, or a parameter is wrong.
+        ConfigError: A loss isn't supported, or a parameter is invalid.
     """
     return [_term(head, config, factor) for head in heads for config in head.distillations]
 
@@ -93,7 +93,7 @@ def _both(prediction: tf.Tensor, label: tf.Tensor, config: DistillationConfig) -
 
 
 def _probabilities(logits: tf.Tensor) -> tf.Tensor:
-    """Of all classes [B, C], or of the two that one logit tells apart [B, 2]."""
+    """The probabilities of all classes [B, C], or of the two classes of one logit [B, 2]."""
     if logits.shape.rank == 2:
         return tf.nn.softmax(logits, axis=1)
     return tf.stack([tf.sigmoid(-logits), tf.sigmoid(logits)], axis=1)
@@ -106,7 +106,7 @@ def binary_cross_entropy(prediction: tf.Tensor, label: tf.Tensor, config: Distil
 
 
 def divergence(prediction: tf.Tensor, label: tf.Tensor, config: DistillationConfig) -> tf.Tensor:
-    """KL(teacher || student) of each row, float32 [B], both held to at least 1e-7 (`tf.keras.losses.KLD`)."""
+    """KL(teacher || student) of each row, float32 [B], both at least 1e-7 (`tf.keras.losses.KLD`)."""
     student, teacher = (
         tf.clip_by_value(_probabilities(logits), EPSILON, 1.0) for logits in _both(prediction, label, config)
     )
@@ -127,7 +127,7 @@ def cross_entropy(prediction: tf.Tensor, label: tf.Tensor, config: DistillationC
 
 
 def squared_error(prediction: tf.Tensor, label: tf.Tensor, config: DistillationConfig) -> tf.Tensor:
-    """(teacher - prediction)^2 of the numbers as they are."""
+    """(teacher - prediction)^2 of the raw numbers."""
     del config
     return tf.square(label - prediction)
 

@@ -1,4 +1,4 @@
-"""What the losses of embeddings share: unit vectors, and the rows of all ranks."""
+"""The common part of losses of embeddings: unit vectors, and the rows of all ranks."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from hvdrec.losses.gathered import gather_rows
 
 @dataclasses.dataclass(frozen=True)
 class EmbeddedRows:
-    """The rows a loss of embeddings is computed over.
+    """The rows of a loss of embeddings.
 
     Attributes:
         embeddings: float32 [N, D], of norm 1.
         labels: int64 [N].
-        sessions: int64 [N], or None where all rows are one session.
-        anchors: The first of them that is an anchor, and how many are (int64 scalars); None: all.
+        sessions: int64 [N], or None if all rows are one session.
+        anchors: The first anchor row, and the number of anchors (int64 scalars); None means all rows.
         with_gradient: Whether the loss will be differentiated.
-        impl: Which implementation computes it.
+        impl: The implementation to use.
     """
 
     embeddings: tf.Tensor
@@ -36,12 +36,12 @@ def embedding_loss(compute: Callable[[EmbeddedRows], tf.Tensor], cross_replica: 
     """A loss of unit vectors.
 
     Args:
-        compute: Gives the sum over the anchors divided by the number of rows, float32 scalar.
-        cross_replica: Whether each rank's anchors meet the rows of all ranks. Then the step's
-            loss and gradient are those of the ranks' batches put together.
+        compute: Computes the sum over the anchors divided by the number of rows, float32 scalar.
+        cross_replica: Whether each rank's anchors are compared with the rows of all ranks. The step's loss
+            and gradient are then those of the concatenated batch.
 
     Returns:
-        The loss; it takes embeddings of any norm.
+        The loss; it accepts embeddings of any norm.
     """
 
     def of_batch(batch: LossBatch) -> tf.Tensor:
@@ -58,16 +58,16 @@ def embedding_loss(compute: Callable[[EmbeddedRows], tf.Tensor], cross_replica: 
         )
         if replicas is None:
             return part
-        # The step multiplies by the share, but the parts are to be added up as they are.
+        # The step multiplies by the share, but the parts must be summed without weights.
         return tf.math.divide_no_nan(part, tf.cast(replicas.share, part.dtype))
 
     return Loss(of_batch)
 
 
 def normalised(embeddings: tf.Tensor) -> tf.Tensor:
-    """`tf.math.l2_normalize`, but a row's bits are the same whichever rows it stands among.
+    """`tf.math.l2_normalize`, but a row's bits don't depend on the other rows.
 
-    Roots and quotients are rounded alike in vectors and in what is left over, `rsqrt` is not.
+    Roots and quotients are rounded in the same way in vectorized and scalar code; `rsqrt` is not.
     """
     squares = tf.reduce_sum(tf.square(embeddings), axis=1, keepdims=True)
     return embeddings / tf.sqrt(tf.maximum(squares, 1e-12))
@@ -81,15 +81,15 @@ def embedded_rows(
     with_gradient: bool,
     impl: str = "native",
 ) -> EmbeddedRows:
-    """The rows of a loss: those given, or with `replicas` (collective) those of all ranks.
+    """The rows of a loss: the given ones, or with `replicas` (collective) those of all ranks.
 
     Args:
         embeddings: float32 or float64 [B, D].
         labels: int64 [B].
-        sessions: int64 [B], or None where all rows are one session.
-        replicas: The ranks; this one's rows are the anchors then.
+        sessions: int64 [B], or None if all rows are one session.
+        replicas: The ranks; this rank's rows are then the anchors.
         with_gradient: Whether the loss will be differentiated.
-        impl: Of the similarities, see `hvdrec.ops`.
+        impl: The implementation of the similarities, see `hvdrec.ops`.
     """
     if replicas is None:
         return EmbeddedRows(embeddings, labels, sessions, None, with_gradient, impl)
@@ -106,11 +106,11 @@ def embedded_rows(
 
 
 def gather_embeddings(embeddings: tf.Tensor, first: tf.Tensor, replicas: Replicas) -> tf.Tensor:
-    """All ranks' rows (collective); their gradients are added up over the ranks and each takes its own.
+    """All ranks' rows (collective); gradients are summed over the ranks, and each rank takes its own.
 
     Args:
-        embeddings: [B, D], this rank's.
-        first: int64 scalar, which of all rows is the first of this rank.
+        embeddings: [B, D], this rank's rows.
+        first: int64 scalar, the index of this rank's first row.
         replicas: The ranks.
     """
     rows = tf.shape(embeddings, tf.int64)[0]

@@ -1,4 +1,4 @@
-"""F1_REWEIGHTED_LOSS: cross entropy whose negatives are weighed to favour recall or precision."""
+"""F1_REWEIGHTED_LOSS: cross entropy with weighted negatives, to favour recall or precision."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def negative_weight(logits: tf.Tensor, labels: tf.Tensor, beta_square: float) ->
 
     EasyRec's form of adaptive scaling (Lin et al., 2018, "Adaptive Scaling for Sparse Detection
     in Information Extraction"), where T and the true negatives are summed over all rows. With
-    beta^2 < 1 the divisor can reach 0 and below, where the form means nothing; the weight is
-    held to at most 1,000 there.
+    beta^2 < 1 the divisor can reach 0 and below, where the formula is meaningless; the weight is then limited
+    to 1,000.
 
     Args:
         logits: float32 [B].
         labels: float32 [B].
-        beta_square: Over 1 favours recall, below 1 precision.
+        beta_square: Above 1 favours recall, below 1 precision.
 
     Returns:
         float32 scalar, with gradients.
@@ -43,15 +43,15 @@ def f1_reweighted_loss(
     beta_square: float = 1.0,
     label_smoothing: float = 0.0,
 ) -> tf.Tensor:
-    """Mean cross entropy where rows with label 1 weigh 1 and others `negative_weight`.
+    """Mean cross entropy where rows with label 1 have weight 1 and others `negative_weight`.
 
-    It sees its rank's rows only: with several ranks the weight of negatives differs between them.
+    It uses only the rank's rows: with several ranks, the weight of negatives differs between them.
 
     Args:
         logits: float32 [B].
         labels: float32 [B], 0 or 1.
-        weights: float32 [B] or None; multiplied in.
-        beta_square: Over 1 favours recall, below 1 precision; 1 is plain cross entropy.
+        weights: float32 [B] or None; additional factors.
+        beta_square: Above 1 favours recall, below 1 precision; 1 is plain cross entropy.
         label_smoothing: e turns labels into y (1 - e) + e / 2 in the cross entropy.
 
     Returns:

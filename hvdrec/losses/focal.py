@@ -1,4 +1,4 @@
-"""BINARY_FOCAL_LOSS: cross entropy that leaves the easy rows out."""
+"""BINARY_FOCAL_LOSS: cross entropy that reduces the weight of easy rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hvdrec.losses.base import Loss, LossBatch
 from hvdrec.losses.reduction import weighted_mean
 from hvdrec.ops.hardest import mean_of_hardest
 
-#: Probabilities are held this far from 0 and 1.
+#: The minimum distance of probabilities from 0 and 1.
 EPSILON = 1e-7
 
 
@@ -18,7 +18,7 @@ def modulation(miss: tf.Tensor, gamma: float) -> tf.Tensor:
     """(1 - p_t)^gamma.
 
     Args:
-        miss: float32, 1 - p_t, the probability given to the wrong class.
+        miss: float32, 1 - p_t, the probability of the wrong class.
         gamma: The exponent, at least 0.
 
     Returns:
@@ -48,8 +48,8 @@ def binary_focal_loss(
         weights: float32 [B] or None.
         gamma: How fast easy rows lose weight.
         alpha: The weight of label 1 in 0..1; None gives both labels weight 1.
-        ohem_ratio: Below 1, the mean is over this share of the rows, the hardest.
-        label_smoothing: e turns labels into y (1 - e) + e / 2, in the cross entropy only.
+        ohem_ratio: Below 1, the mean is over this fraction of the rows, the hardest ones.
+        label_smoothing: e turns labels into y (1 - e) + e / 2, only in the cross entropy.
 
     Returns:
         float32 scalar.

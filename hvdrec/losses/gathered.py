@@ -1,4 +1,4 @@
-"""The rows of all ranks, for the losses that look across them."""
+"""The rows of all ranks, for losses across ranks."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class GatheredRows(NamedTuple):
     """Columns over the rows of all ranks, in rank order.
 
     Attributes:
-        columns: As given, but of all rows.
-        first: int64 scalar, which of the rows is the first of this rank.
+        columns: The given columns, for all rows.
+        first: int64 scalar, the index of this rank's first row.
     """
 
     columns: list[tf.Tensor]
@@ -23,12 +23,12 @@ class GatheredRows(NamedTuple):
 
 
 def gather_rows(columns: Sequence[tf.Tensor], replicas: Replicas) -> GatheredRows:
-    """Gives every rank the rows of all, in one allgather (collective).
+    """Gathers the rows of all ranks on every rank, in one allgather (collective).
 
-    A row travels as 4 bytes, its rank, beside its numbers. No gradient flows through.
+    A row is sent as its numbers plus 4 bytes for its rank. No gradient flows through.
 
     Args:
-        columns: [B] each, of types of 4 or 8 bytes; none may be missing on another rank.
+        columns: [B] each, of types of 4 or 8 bytes; the same columns on every rank.
         replicas: The ranks.
     """
     rows = tf.size(columns[0])

@@ -19,7 +19,7 @@ _SEED = 0x6A7263
 #: The factors of the two parts, float32 scalars.
 _Shares = tuple[tf.Tensor, tf.Tensor]
 
-#: log sigma^2 of the two parts; EasyRec's names, which say the one for the other.
+#: log sigma^2 of the two parts; EasyRec's names, which are swapped.
 _OF_CALIBRATION = LossVariable("{scope}{loss}_ranking_loss_weight", (), 0.0)
 _OF_RANKING = LossVariable("{scope}{loss}_calibration_loss_weight", (), 0.0)
 
@@ -39,11 +39,11 @@ def generative_loss(
     Args:
         logits: float32 [B, 2].
         labels: int32 [B], 0 or 1.
-        sessions: int64 [B]; equal ids make a session. None: all rows are one.
+        sessions: int64 [B]; equal ids form a session. None means that all rows are one session.
         weights: float32 [B], or None for 1.
-        same_label: Whether rows of one label compete with each other.
+        same_label: Whether rows of the same label compete with each other.
         impl: As for `hvdrec.ops.listwise.hybrid`.
-        replicas: Ranks whose rows make the sessions; None: each rank has its own.
+        replicas: Ranks with shared sessions; None if each rank has its own.
 
     Returns:
         float32 scalar, 0 without rows.
@@ -67,10 +67,12 @@ def build(config: Any, num_class: int) -> Loss:
     """Builds it from a `JRCLoss` message.
 
     Raises:
-        ConfigError: There is no session, or the strategy isn't known.
+        ConfigError: The session is missing, or the strategy is unknown.
     """
     if not config.session_name:
-        raise ConfigError("session_name: is missing; name the feature or field whose rows compete")
+        raise ConfigError(
+            "session_name: is missing; set it to the feature or field that groups rows into sessions"
+        )
     alpha = config.alpha
     strategy = config.loss_weight_strategy
     if strategy not in JRC_STRATEGIES:
@@ -101,7 +103,7 @@ def build(config: Any, num_class: int) -> Loss:
 
 
 def _shares(strategy: str, alpha: float, batch: LossBatch) -> _Shares:
-    """The factors of calibration and ranking: drawn in training, where they are random, else their means."""
+    """The factors of calibration and ranking; random ones are drawn in training, else their means."""
     if strategy == "fixed":
         return tf.constant(alpha), tf.constant(1.0 - alpha)
     if not batch.with_gradient:

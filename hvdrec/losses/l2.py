@@ -13,7 +13,7 @@ from hvdrec.losses.reduction import weighted_mean
 def squared_error(
     predictions: tf.Tensor, labels: tf.Tensor, *, weights: tf.Tensor | None = None
 ) -> tf.Tensor:
-    """Mean of (prediction - label)^2, as `tf.compat.v1.losses.mean_squared_error`.
+    """Mean of (prediction - label)^2, like `tf.compat.v1.losses.mean_squared_error`.
 
     Args:
         predictions: float32 [B].

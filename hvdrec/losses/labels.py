@@ -1,4 +1,4 @@
-"""Which labels the losses of a model take."""
+"""The labels that the losses of a model accept."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from hvdrec.losses import registry
 
 
 def label_ranges(heads: Iterable[HeadConfig]) -> dict[str, LabelRange]:
-    """The numbers that all losses of a label take, for the labels that may not be any number.
+    """The numbers that all losses of a label accept, for labels with restrictions.
 
-    Classes are not among them: they are whole numbers below `num_class`.
+    Class labels are not included: they are integers below `num_class`.
     """
     ranges = {}
     for head in heads:
@@ -23,5 +23,5 @@ def label_ranges(heads: Iterable[HeadConfig]) -> dict[str, LabelRange]:
             if labels is not Labels.ANY:
                 name = loss_pb2.LossType.Name(loss_type)
                 low, high = labels.value
-                ranges[head.label] = LabelRange(low, high, f"{name} takes numbers from {low:g} to {high:g}")
+                ranges[head.label] = LabelRange(low, high, f"{name} accepts numbers from {low:g} to {high:g}")
     return ranges

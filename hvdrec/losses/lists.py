@@ -1,4 +1,4 @@
-"""What the losses of lists share: the rows of one rank's sessions, or of all ranks' sessions."""
+"""The common part of list-wise losses: sessions of one rank's rows, or of all ranks' rows."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ def over_sessions(
 ) -> tf.Tensor:
     """A loss over sessions of one rank's rows, or of the rows of all ranks.
 
-    With `replicas` (collective) every rank gets the loss of the ranks' rows together, and the
-    gradient by its own scores divided by its share: the step's sum over ranks of share times gradient
-    is then the gradient of that loss.
+    With `replicas` (collective) every rank returns the loss over all ranks' rows, and the gradient with
+    respect to its own scores divided by its share, so that the step's sum over ranks of share times gradient
+    is the gradient of that loss.
 
     Args:
-        compute: Gives the float32 scalar of scores and columns.
+        compute: Computes the float32 scalar from scores and columns.
         scores: float32 [B] or [B, C].
-        columns: Of 4 or 8 bytes, [B] each; those that are None are left out.
-        replicas: The ranks; None: the rows given are all there are.
+        columns: Columns of 4 or 8 bytes, [B] each; None columns are skipped.
+        replicas: The ranks; None if the given rows are all rows.
     """
     given = {name: column for name, column in columns.items() if column is not None}
     if replicas is None:

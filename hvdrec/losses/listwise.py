@@ -1,4 +1,4 @@
-"""LISTWISE_RANK_LOSS and LISTWISE_DISTILL_LOSS: the rows of a session compete for its labels."""
+"""LISTWISE_RANK_LOSS and LISTWISE_DISTILL_LOSS: a softmax over the rows of a session."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def listwise_loss(
     Args:
         logits: float32 [B].
         labels: float32 [B].
-        sessions: int64 [B]; equal ids make a session. None: all rows are one.
-        form: What the labels are.
+        sessions: int64 [B]; equal ids form a session. None means that all rows are one session.
+        form: The form of the labels.
         impl: As for `hvdrec.ops.listwise.listwise`.
-        replicas: Ranks whose rows make the sessions; None: each rank has its own.
+        replicas: Ranks with shared sessions; None if each rank has its own.
 
     Returns:
         float32 scalar, 0 without rows.
@@ -44,7 +44,7 @@ def listwise_loss(
 
 
 def positions_as_masses(labels: tf.Tensor, most: float) -> tf.Tensor:
-    """log(1 + most) - log(position), positions held to 1..most: what a teacher's ranking is worth."""
+    """log(1 + most) - log(position), positions clipped to 1..most: the value of a teacher's rank."""
     return tf.math.log1p(most) - tf.math.log(_held(labels, most))
 
 

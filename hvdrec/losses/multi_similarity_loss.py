@@ -1,4 +1,4 @@
-"""MULTI_SIMILARITY_LOSS: pairs weighed by their own and by their neighbours' similarities."""
+"""MULTI_SIMILARITY_LOSS: pairs weighted by their own and their neighbours' similarities."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hvdrec.ops.multi_similarity import multi_similarity_loss
 def build(config: Any, num_class: int) -> Loss:
     """Builds it from a `MultiSimilarityLoss` message.
 
-    See `hvdrec.ops.multi_similarity.multi_similarity_loss`; `eps` counts only with `mining`, as
-    EasyRec never mines.
+    See `hvdrec.ops.multi_similarity.multi_similarity_loss`; `eps` is used only with `mining`, because EasyRec
+    never mines.
     """
     alpha = config.alpha
     beta = config.beta

@@ -1,4 +1,4 @@
-"""ORDER_CALIBRATE_LOSS: a tower is to predict no more than the towers it builds on."""
+"""ORDER_CALIBRATE_LOSS: penalises a tower that predicts more than the towers it depends on."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from hvdrec.losses.base import Loss, LossBatch
 
 
 def build(config: Any, num_class: int) -> Loss:
-    """Builds it; it has no parameters.
+    """Builds the loss; it has no parameters.
 
-    The sum over the related towers r of the mean of max(0, p - p_r): who buys has clicked, so that a
-    conversion is no likelier than a click. Sample weights don't count, as in EasyRec.
+    The sum over the related towers r of the mean of max(0, p - p_r): a conversion requires a click, so it is
+    not more likely than a click. Sample weights are ignored, as in EasyRec.
     """
 
     def compute(batch: LossBatch) -> tf.Tensor:

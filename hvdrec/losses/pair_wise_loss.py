@@ -23,17 +23,17 @@ def pair_wise_loss(
 ) -> tf.Tensor:
     """Mean of log(1 + exp(-(s_i - s_j - margin))) over pairs with y_i > y_j, s = logit / temperature.
 
-    A smooth stand-in for 1 - AUC (Burges et al., RankNet, 2005).
+    A smooth surrogate of 1 - AUC (Burges et al., RankNet, 2005).
 
     Args:
         logits: float32 [B].
         labels: float32 [B], graded.
-        sessions: int64 [B]; pairs are made within equal ids. None: all rows are one session.
-        weights: float32 [B]; a pair weighs what its higher-labelled row weighs.
-        margin: By how much the higher-labelled row should lead.
+        sessions: int64 [B]; pairs are formed between equal ids. None means that all rows are one session.
+        weights: float32 [B]; a pair has the weight of its higher-labelled row.
+        margin: The score difference by which the higher-labelled row should lead.
         temperature: Divides the logits.
         impl: As for `hvdrec.ops.pairwise.pairwise`.
-        replicas: Ranks whose rows are paired; None: each rank pairs its own.
+        replicas: Ranks with paired rows; None if each rank pairs its own.
 
     Returns:
         float32 scalar, 0 without pairs.

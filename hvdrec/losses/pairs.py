@@ -1,4 +1,4 @@
-"""What the pairwise losses share: the pairs of one rank's rows, or of all ranks' rows."""
+"""The common part of pairwise losses: pairs of one rank's rows, or of all ranks' rows."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from hvdrec.losses.gathered import gather_rows
 from hvdrec.ops.pairwise import pairwise
 from hvdrec.ops.pairwise_bins import PairwiseBins
 
-#: So many rows of all ranks cost less than a second exchange.
+#: Up to this many rows over all ranks, gathering is cheaper than a second exchange.
 FEW_ROWS = 8192
 
-#: A loss over the rows of all ranks, and its gradient by the logits of this one.
+#: A loss over the rows of all ranks, and its gradient with respect to this rank's logits.
 _Found = tuple[tf.Tensor, tf.Tensor]
 
 
@@ -31,20 +31,20 @@ def pairwise_loss(
     replicas: Replicas | None,
     **options: Any,
 ) -> tf.Tensor:
-    """The loss of `hvdrec.ops.pairwise.pairwise`, of one rank's rows or of those of all ranks.
+    """The loss of `hvdrec.ops.pairwise.pairwise`, over one rank's rows or over all ranks' rows.
 
-    With `replicas` (collective) every rank gets the same loss, that of the ranks' rows together,
-    and the gradient by its own logits divided by its share. What the step then makes of it,
-    the sum over ranks of share times gradient, is the gradient of that loss.
+    With `replicas` (collective) every rank returns the same loss, over all ranks' rows, and the gradient with
+    respect to its own logits divided by its share. The step's sum over ranks of share times gradient is then
+    the gradient of that loss.
 
     Args:
         logits: float32 [B].
         labels: float32 [B], graded.
-        kind: Which function of the differences.
+        kind: The function of the score differences.
         weights: float32 [B], or None for 1.
-        sessions: int64 [B], or None where all rows are one session.
-        replicas: The ranks; None: the rows given are all there are.
-        **options: Of `hvdrec.ops.pairwise.pairwise`.
+        sessions: int64 [B], or None if all rows are one session.
+        replicas: The ranks; None if the given rows are all rows.
+        **options: Options of `hvdrec.ops.pairwise.pairwise`.
 
     Returns:
         float32 scalar, 0 without pairs.
@@ -67,7 +67,7 @@ def pairwise_loss(
 
 @dataclasses.dataclass(frozen=True)
 class _AllRanks:
-    """One loss over the rows of all ranks; see `pairwise_loss` for the attributes."""
+    """A loss over the rows of all ranks; see `pairwise_loss` for the attributes."""
 
     logits: tf.Tensor
     labels: tf.Tensor
@@ -78,7 +78,7 @@ class _AllRanks:
     options: dict[str, Any]
 
     def loss(self) -> _Found:
-        """By whichever way costs less; all ranks take the same, as they know the same."""
+        """Uses the cheaper method; all ranks have the same information and choose the same one."""
         if not self._by_bins_at_all():
             return self._by_rows()
         return tf.cond(self.replicas.rows <= FEW_ROWS, self._by_rows, self._by_bins)
@@ -90,7 +90,7 @@ class _AllRanks:
         return native and all_pairs and self.sessions is None and self.kind in ("logistic", "focal")
 
     def _by_rows(self) -> _Found:
-        """Gathers the rows; every rank computes the loss of all of them."""
+        """Gathers the rows; every rank computes the loss over all of them."""
         given = {"weights": self.weights, "sessions": self.sessions}
         names = [name for name, column in given.items() if column is not None]
         columns = [self.logits, self.labels, *(given[name] for name in names)]
@@ -103,7 +103,7 @@ class _AllRanks:
         return loss, tf.slice(gradient, [first], tf.shape(self.logits, tf.int64))
 
     def _by_bins(self) -> _Found:
-        """Adds moments up, where the bins turn out to be few; every rank sums over its own rows."""
+        """Sums moments if there are few bins; every rank sums over its own rows."""
         options = {
             k: v for k, v in self.options.items() if k in ("temperature", "margin", "label_scale", "gamma")
         }

@@ -32,15 +32,15 @@ def pairwise_focal_loss(
     Args:
         logits: float32 [B].
         labels: float32 [B], graded.
-        sessions: int64 [B]; pairs are made within equal ids. None: all rows are one session.
-        weights: float32 [B]; a pair weighs what its higher-labelled row weighs.
-        gamma: How fast pairs in good order lose weight; gradients flow through (1 - p)^gamma.
+        sessions: int64 [B]; pairs are formed between equal ids. None means that all rows are one session.
+        weights: float32 [B]; a pair has the weight of its higher-labelled row.
+        gamma: How fast correctly ordered pairs lose weight; gradients flow through (1 - p)^gamma.
         alpha: Multiplies the loss; None for 1.
-        hinge_margin: Only pairs with d below it count, also in the divisor; None for all.
-        ohem_ratio: Below 1, the mean is over this share of the pairs, the hardest.
+        hinge_margin: Only pairs with d below this are used, also in the divisor; None for all.
+        ohem_ratio: Below 1, the mean is over this fraction of the pairs, the hardest ones.
         temperature: Divides the logits.
         impl: As for `hvdrec.ops.pairwise.pairwise`.
-        replicas: Ranks whose rows are paired; None: each rank pairs its own.
+        replicas: Ranks with paired rows; None if each rank pairs its own.
 
     Returns:
         float32 scalar, 0 without pairs.
@@ -65,7 +65,7 @@ def build(config: Any, num_class: int) -> Loss:
     """Builds it from a `PairwiseFocalLoss` message."""
     gamma = config.gamma
     alpha = config.alpha if config.HasField("alpha") else None
-    # The proto's default of 1 counts only where the field is written.
+    # The proto's default of 1 applies only if the field is set.
     hinge_margin = config.hinge_margin if config.HasField("hinge_margin") else None
     ohem_ratio = config.ohem_ratio
     temperature = config.temperature

@@ -30,14 +30,14 @@ def pairwise_logistic_loss(
     Args:
         logits: float32 [B].
         labels: float32 [B], graded.
-        sessions: int64 [B]; pairs are made within equal ids. None: all rows are one session.
-        weights: float32 [B]; a pair weighs what its higher-labelled row weighs.
-        temperature: Divides the logits, and the labels where they are the margin.
-        hinge_margin: By how much the higher-labelled row should lead; None for 0.
-        use_label_margin: It should lead by the difference of labels; `hinge_margin` is ignored.
-        ohem_ratio: Below 1, the mean is over this share of the pairs, the hardest.
+        sessions: int64 [B]; pairs are formed between equal ids. None means that all rows are one session.
+        weights: float32 [B]; a pair has the weight of its higher-labelled row.
+        temperature: Divides the logits, and the labels if they are the margin.
+        hinge_margin: The score difference by which the higher-labelled row should lead; None for 0.
+        use_label_margin: Whether the margin is the difference of the labels; `hinge_margin` is then ignored.
+        ohem_ratio: Below 1, the mean is over this fraction of the pairs, the hardest ones.
         impl: As for `hvdrec.ops.pairwise.pairwise`.
-        replicas: Ranks whose rows are paired; None: each rank pairs its own.
+        replicas: Ranks with paired rows; None if each rank pairs its own.
 
     Returns:
         float32 scalar, 0 without pairs.

@@ -10,10 +10,10 @@ from hvdrec.errors import ConfigError
 
 
 def check_numbers(parameters: Message) -> None:
-    """Makes sure that the numbers of a message lie where `config.support.RANGES` says.
+    """Checks that the numbers of a message are in the ranges of `config.support.RANGES`.
 
     Raises:
-        ConfigError: One doesn't; the text begins with its field.
+        ConfigError: A number is out of range; the text begins with its field.
     """
     for field in parameters.DESCRIPTOR.fields:
         value = getattr(parameters, field.name)

@@ -1,4 +1,4 @@
-"""What a logit means, given the losses it is trained by."""
+"""The meaning of a logit, given its losses."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from hvdrec.losses.registry import spec
 
 
 def outputs(loss_types: Iterable[int]) -> set[LogitMeaning]:
-    """What the logit means under these losses."""
+    """The meaning of the logit under these losses."""
     return {spec(t).output for t in loss_types}

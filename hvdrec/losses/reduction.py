@@ -1,4 +1,4 @@
-"""How the values of rows become one number."""
+"""Reduces the values of rows to one number."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import tensorflow as tf
 
 
 def weighted_mean(values: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
-    """Sum of w * value over the number of rows whose weight isn't 0; 0 where there is none.
+    """Sum of w * value over the number of rows with nonzero weight; 0 if there are none.
 
     TensorFlow 1's `Reduction.SUM_BY_NONZERO_WEIGHTS`: the divisor counts rows, so doubling all
     weights doubles the loss.

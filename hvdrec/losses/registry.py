@@ -1,4 +1,4 @@
-"""Which loss each `loss_type` builds."""
+"""The loss of each `loss_type`."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from hvdrec.losses import (
 from hvdrec.losses.base import Loss
 from hvdrec.losses.parameters import check_numbers
 
-#: By the name of the `LossType`; `hvdrec.config.losses.SPECS` says what is known of each. Each makes the
-#: loss from its parameter message (defaults where it isn't set; None for a loss without parameters) and
+#: Builders by the name of the `LossType`; `hvdrec.config.losses.SPECS` has their properties. Each builds the
+#: loss from its parameter message (defaults if it isn't set; None for a loss without parameters) and
 #: `num_class`.
 BUILDERS: dict[str, Callable[[Any, int], Loss]] = {
     "CLASSIFICATION": classification.build,
@@ -63,10 +63,10 @@ def names() -> tuple[str, ...]:
 
 
 def spec(loss_type: int) -> LossSpec:
-    """What is known of the loss of a `LossType` value.
+    """The properties of the loss of a `LossType` value.
 
     Raises:
-        ConfigError: It isn't supported.
+        ConfigError: The loss isn't supported.
     """
     name = loss_type_name(loss_type)
     if name not in SPECS:
@@ -84,10 +84,10 @@ def build(config: loss_pb2.Loss, num_class: int) -> Loss:
         num_class: The model's number of classes.
 
     Returns:
-        The loss, its `weight` not applied.
+        The loss, without its `weight`.
 
     Raises:
-        ConfigError: It isn't supported, doesn't fit `num_class`, or a parameter is wrong.
+        ConfigError: The loss isn't supported, doesn't fit `num_class`, or a parameter is invalid.
     """
     found = spec(config.loss_type)
     type_name = found.kind

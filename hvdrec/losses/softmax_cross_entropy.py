@@ -1,4 +1,4 @@
-"""SOFTMAX_CROSS_ENTROPY: each user's own item against those of other rows and of a negative sampler."""
+"""SOFTMAX_CROSS_ENTROPY: each user's own item against the items of other rows and of a negative sampler."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def candidate_loss(
 ) -> tf.Tensor:
     """Weighted mean of -log softmax_j(q_i . v_j) at j = i (Yi et al., RecSys 2019, equation 2).
 
-    EasyRec takes the log of the probability plus 1e-12, whose slope vanishes where the probability is far
-    below that; here a row far from its item learns too.
+    EasyRec uses the log of the probability plus 1e-12, which has no gradient if the probability is far below
+    that; here a row far from its item also learns.
 
     Args:
         candidates: Users and items.
         weights: float32 [B] or None.
-        with_gradient: Whether it will be differentiated.
-        impl: See `hvdrec.ops.in_batch_softmax`; ``native`` never holds [B, M] numbers.
+        with_gradient: Whether the loss will be differentiated.
+        impl: See `hvdrec.ops.in_batch_softmax`; ``native`` never stores [B, M] numbers.
 
     Returns:
         float32 scalar; 0 without rows or weight.
@@ -43,7 +43,7 @@ def candidate_loss(
 
 
 def build(config: Any, num_class: int) -> Loss:
-    """Builds the loss; it has no parameters of its own."""
+    """Builds the loss; it has no parameters."""
     del config, num_class
 
     def compute(batch: LossBatch) -> tf.Tensor:

@@ -16,7 +16,7 @@ RANDOM_SEED = 0x726F6C6C
 
 
 def drawn_shifts(count: int, rows: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-    """How far each column of negatives is rolled down the batch.
+    """The offset in the batch of each column of negatives.
 
     Args:
         count: Number of negatives for each row.
@@ -43,23 +43,23 @@ def softmax_negative_mining(
 ) -> tf.Tensor:
     """Mean over the positive rows of -log softmax(gamma [p - margin, n_1, ..., n_N])[0].
 
-    p is the cosine of the row's user and item, n_k that of its user and the item `shifts[k]` rows
-    above (around the end). A negative nearer than the positive, n > p - margin, is a support vector
-    and counts as t n + t - 1 (Wang et al., AAAI 2020, "Support Vector Guided Softmax Loss for Face
-    Recognition", equation 6). It sees the rows of its rank's batch.
+    p is the cosine of the row's user and item, n_k the cosine of its user and the item `shifts[k]` rows above
+    (cyclically). A negative nearer than the positive, n > p - margin, is a support vector and is replaced by
+    t n + t - 1 (Wang et al., AAAI 2020, "Support Vector Guided Softmax Loss for Face Recognition", equation
+    6). It uses the rows of the rank's batch.
 
     Args:
         users: float32 [B, D], of norm 1.
         items: float32 [B, D], of norm 1.
-        labels: float32 [B]; rows over 0 are positive.
+        labels: float32 [B]; rows above 0 are positive.
         shifts: int32 [N], each in 1..B-1.
         weights: float32 [B] or None.
-        margin: Taken off the positive's cosine.
+        margin: Subtracted from the positive's cosine.
         gamma: The cosines' factor (the inverse of a temperature).
-        support: t; 1 leaves support vectors as they are.
+        support: t; 1 leaves support vectors unchanged.
 
     Returns:
-        float32 scalar; 0 where no row is positive or the batch has fewer than two rows.
+        float32 scalar; 0 if no row is positive or the batch has fewer than two rows.
     """
     rows = tf.shape(items)[0]
     other = tf.math.floormod(tf.range(rows)[:, tf.newaxis] - shifts, tf.maximum(rows, 1))

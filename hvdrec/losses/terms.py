@@ -1,4 +1,4 @@
-"""Losses beside those of the heads: what ties heads together, and what layers add."""
+"""Losses outside heads: losses across heads, and losses added by layers."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from hvdrec.losses.base import LossBatch
 
 @dataclasses.dataclass(frozen=True)
 class TermBatch:
-    """The rows a term is computed over.
+    """The rows of a term.
 
     Attributes:
-        outputs: What the model's `forward` gave, by name.
-        heads: What the losses of each head see (labels, weights, logits), by the head's name.
+        outputs: The results of the model's `forward`, by name.
+        heads: The inputs of each head's losses (labels, weights, logits), by the head's name.
         added: The losses that layers added, by name, float32 scalars.
-        label: Gives the label of that field, float32 [B] (or [B, label_dim]).
-        prediction: Gives the prediction of that name, as it is outside.
+        label: Returns the label of that field, float32 [B] (or [B, label_dim]).
+        prediction: Returns the prediction of that full name.
         arrays: The packed batch.
         training: False in evaluation.
     """
@@ -35,14 +35,14 @@ class TermBatch:
 
 @dataclasses.dataclass(frozen=True)
 class LossTerm:
-    """A summand of the model's loss that belongs to no head alone.
+    """A term of the model's loss that doesn't belong to a single head.
 
     Attributes:
-        name: In logs and evaluations; no loss of a head may have it.
-        compute: Gives the float32 scalar, all weights in it: a mean over the rows, and exactly 0
-            with finite gradients where there are none.
-        training_only: Whether evaluations go without.
-        summed: Whether it is a sum over the rows: then the ranks' are added up as they are.
+        name: Its name in logs and evaluations; must differ from all heads' losses.
+        compute: Computes the float32 scalar, including all weights: a mean over the rows, and exactly 0 with
+            finite gradients without rows.
+        training_only: Whether evaluations exclude it.
+        summed: Whether it is a sum over the rows, which is summed over the ranks without weights.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Functions of labels that a config names."""
+"""Functions of labels that a config can name."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ _FUNCTIONS: dict[str, Callable[[tf.Tensor], tf.Tensor]] = {
 
 
 def transform(path: str) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The function that `transform_fn` names: one of a list, as nothing that a config names is imported.
+    """The function that `transform_fn` names: one of a fixed list, because names in a config are never
+    imported.
 
     Args:
-        path: As ``tf.math.log1p``; "" for none.
+        path: Such as ``tf.math.log1p``; "" for none.
 
     Raises:
-        ConfigError: There is none of that name.
+        ConfigError: The function is unknown.
     """
     if not path:
         return tf.identity

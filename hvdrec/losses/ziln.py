@@ -1,4 +1,4 @@
-"""ZILN_LOSS: amounts that are mostly 0, as lifetime values are (Wang, Liu & Miao, 2019)."""
+"""ZILN_LOSS: amounts that are mostly 0, such as lifetime values (Wang, Liu & Miao, 2019)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from hvdrec.losses.base import Loss, LossBatch
 
-#: The least sigma.
+#: The smallest sigma.
 LEAST_SIGMA = math.sqrt(1e-7)
-#: The least logarithm of a prediction.
+#: The smallest logarithm of a prediction.
 LEAST_LOG = -100.0
 
 
@@ -25,9 +25,9 @@ def ziln_loss(
     classification_weight: float = 1.0,
     regression_weight: float = 1.0,
 ) -> tf.Tensor:
-    """Cross entropy of whether the label is above 0, and the log-normal likelihood of those that are.
+    """Cross entropy of whether the label is above 0, and the log-normal likelihood of positive labels.
 
-    With logits (a, m, r) and sigma = softplus(r), held to 3.2e-4..`max_sigma`:
+    With logits (a, m, r) and sigma = softplus(r), clipped to 3.2e-4..`max_sigma`:
 
         classification_weight * mean BCE(y > 0, a)
         + regression_weight * mean over y > 0 of
@@ -36,12 +36,12 @@ def ziln_loss(
 
     Args:
         logits: float32 [B, 3].
-        labels: float32 [B]; those of at most 0 count as nothing.
-        max_sigma: The greatest sigma.
-        mu_regularization: Of the logit m.
-        sigma_regularization: Of the logit r.
-        classification_weight: Of the first part.
-        regression_weight: Of the second.
+        labels: float32 [B]; those of at most 0 mean no amount.
+        max_sigma: The largest sigma.
+        mu_regularization: The penalty on the logit m.
+        sigma_regularization: The penalty on the logit r.
+        classification_weight: The weight of the first part.
+        regression_weight: The weight of the second part.
 
     Returns:
         float32 scalar, 0 without rows.
@@ -62,7 +62,7 @@ def ziln_loss(
 
 
 def held_sigma(raw: tf.Tensor, max_sigma: float) -> tf.Tensor:
-    """Softplus of the logit, held to `LEAST_SIGMA`..`max_sigma`."""
+    """Softplus of the logit, clipped to `LEAST_SIGMA`..`max_sigma`."""
     return tf.clip_by_value(tf.math.softplus(raw), LEAST_SIGMA, max_sigma)
 
 
@@ -71,7 +71,7 @@ def expected_amount(logits: tf.Tensor, config: Any) -> tf.Tensor:
 
     Args:
         logits: float32 [B, 3].
-        config: A `ZILNLoss` message: `max_sigma`; `max_log_clip_value`, the greatest logarithm; with
+        config: A `ZILNLoss` message: `max_sigma`; `max_log_clip_value`, the largest logarithm; with
             `return_log_pred_value` the logarithm itself, without bounds.
     """
     chance, mu, raw = tf.unstack(logits, num=3, axis=1)
@@ -83,7 +83,7 @@ def expected_amount(logits: tf.Tensor, config: Any) -> tf.Tensor:
 
 
 def build(config: Any, num_class: int) -> Loss:
-    """Builds it from a `ZILNLoss` message; it takes no sample weights, as EasyRec's."""
+    """Builds it from a `ZILNLoss` message; it ignores sample weights, as in EasyRec."""
     max_sigma = config.max_sigma
     mu = config.mu_regularization
     sigma = config.sigma_regularization

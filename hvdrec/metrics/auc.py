@@ -11,7 +11,7 @@ from hvdrec.errors import ConfigError
 from hvdrec.metrics.task import Task
 from hvdrec.metrics.thresholds import ThresholdCounts
 
-#: Keeps the rates defined where there are no rows, as in `tf.compat.v1.metrics.auc`.
+#: Keeps the rates defined if there are no rows, as in `tf.compat.v1.metrics.auc`.
 EPSILON = 1e-6
 
 
@@ -21,7 +21,7 @@ class Auc(ThresholdCounts):
     needs = "positive and negative rows"
 
     def result(self) -> dict[str, float]:
-        """Trapezoids under (false positive rate, true positive rate); NaN for rows of one kind."""
+        """Trapezoids under (false positive rate, true positive rate); NaN if all rows have the same label."""
         false, true = self.above()
         negatives, positives = self.totals()
         if not negatives or not positives:

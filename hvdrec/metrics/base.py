@@ -1,4 +1,4 @@
-"""What a metric is: counts and sums of rows that merge exactly over ranks."""
+"""The interface of metrics: counts and sums over rows that merge exactly over ranks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class EvalBatch:
 
     Attributes:
         labels: float32 [B]; int64 [B] class ids for a model of embeddings.
-        predictions: What the model predicts by EasyRec's names: ``probs`` and ``logits`` (float32
+        predictions: The model's predictions by EasyRec's names: ``probs`` and ``logits`` (float32
             [B] or [B, C]), ``y`` ([B]), ...
         ids: int64 [B] by feature or field; equal ids mean equal values, on all ranks.
     """
@@ -30,11 +30,11 @@ class EvalBatch:
 class Metric(abc.ABC):
     """A number over all evaluated rows of all ranks.
 
-    The result is a function of the set of rows alone: not of how they are divided into batches
-    and ranks, nor of the order of batches or of states.
+    The result depends only on the set of rows, not on how they are divided into batches and ranks, nor on the
+    order of batches or states.
 
     Attributes:
-        needs: The rows without which the metric isn't defined; its result is NaN then.
+        needs: The rows that the metric requires; without them its result is NaN.
     """
 
     needs = "rows"
@@ -45,12 +45,12 @@ class Metric(abc.ABC):
 
     @abc.abstractmethod
     def state(self) -> State:
-        """All that was added, as plain arrays: what travels between ranks."""
+        """Everything that was added, as plain arrays, for exchange between ranks."""
 
     @abc.abstractmethod
     def merge(self, states: Sequence[State]) -> None:
-        """Replaces what was added by the sum of these states (those of all ranks)."""
+        """Replaces the state by the sum of these states (of all ranks)."""
 
     @abc.abstractmethod
     def result(self) -> dict[str, float]:
-        """The metric by EasyRec's name; NaN where it isn't defined."""
+        """The metric by EasyRec's name; NaN if it is undefined."""

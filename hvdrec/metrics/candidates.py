@@ -12,7 +12,7 @@ from hvdrec.metrics.base import EvalBatch, Metric, State
 from hvdrec.metrics.counts import RowShare
 from hvdrec.metrics.task import Task
 
-#: EasyRec's names, and the ranks they count; `hvdrec.models.heads.match` has them.
+#: EasyRec's names, and the ranks that they use; `hvdrec.models.heads.match` has them.
 _AMONG = {"recall": "rank", "recall_neg_sam": "rank_among_sampled", "recall_in_batch": "rank_in_batch"}
 _AMONG_INTERESTS = {
     "interests_recall": "interests_rank",
@@ -23,9 +23,9 @@ _AMONG_INTERESTS = {
 class CandidateRecall(Metric):
     """`recall@k` among all items of the batch, `recall_neg_sam@k` among the sampled, `recall_in_batch@k`.
 
-    A row's own item is always one of those that it is told from. Depends on which rows are in a batch
-    together, as the items of one are those it is told from. Of users with interests `interests_recall@k` and
-    `interests_neg_sam_recall@k` besides, by the nearest interest.
+    A row's own item is always among the candidates. The result depends on which rows share a batch, because
+    the candidates are the items of the batch. For users with interests also `interests_recall@k` and
+    `interests_neg_sam_recall@k`, by the nearest interest.
     """
 
     def __init__(self, topk: int, interests: bool = False) -> None:
@@ -35,7 +35,7 @@ class CandidateRecall(Metric):
         self._hits = np.zeros(len(self._among) + 1, np.int64)
 
     def update(self, batch: EvalBatch) -> None:
-        """Counts rows with fewer than k items before their own."""
+        """Counts rows with fewer than k items ranked before their own."""
         hits = [np.count_nonzero(batch.predictions[rank] < self._topk) for rank in self._among.values()]
         self._hits += [*hits, len(batch.predictions["rank"])]
 
@@ -48,7 +48,7 @@ class CandidateRecall(Metric):
         self._hits = np.sum([s["hits"] for s in states], axis=0, dtype=np.int64)
 
     def result(self) -> dict[str, float]:
-        """The shares by EasyRec's names; NaN where there are no rows."""
+        """The fractions by EasyRec's names; NaN without rows."""
         *hits, rows = (int(n) for n in self._hits)
         names = [f"{name}@{self._topk}" for name in self._among]
         return {name: hit / rows if rows else math.nan for name, hit in zip(names, hits, strict=True)}

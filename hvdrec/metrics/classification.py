@@ -12,17 +12,17 @@ from hvdrec.metrics.counts import RowShare
 from hvdrec.metrics.inputs import finite, labels, positives, probabilities
 from hvdrec.metrics.task import Task
 
-#: A row is predicted positive where its probability is above this, unless a metric says otherwise.
+#: A row is predicted positive if its probability is above this, unless a metric sets a threshold.
 THRESHOLD = 0.5
 
 
 def _name(metric: str, threshold: float) -> str:
-    """The name of a result: with the threshold where it isn't the usual one."""
+    """The name of a result, with the threshold if it isn't the default."""
     return metric if threshold == THRESHOLD else f"{metric}_at_{threshold:g}"
 
 
 class ClassAccuracy(RowShare):
-    """The share of rows whose likeliest class is their label."""
+    """The fraction of rows with the label as most likely class."""
 
     name = "accuracy"
 
@@ -34,18 +34,18 @@ class ClassAccuracy(RowShare):
 
 
 class BinaryAccuracy(RowShare):
-    """The share of rows where (probability > 0.5) is whether the row is positive."""
+    """The fraction of rows where (probability > 0.5) equals whether the row is positive."""
 
     name = "accuracy"
 
     def hits(self, batch: EvalBatch) -> tuple[np.ndarray, np.ndarray]:
-        """Rows predicted rightly, among all."""
+        """Correctly predicted rows, among all."""
         hit = (probabilities(batch) > THRESHOLD) == positives(batch)
         return hit, np.ones_like(hit)
 
 
 class Precision(RowShare):
-    """The share of positive rows among those with a probability above a threshold."""
+    """The fraction of positive rows among those with a probability above a threshold."""
 
     needs = "rows predicted positive"
 
@@ -61,7 +61,7 @@ class Precision(RowShare):
 
 
 class Recall(RowShare):
-    """The share of rows with a probability above a threshold among the positive ones."""
+    """The fraction of rows with a probability above a threshold among the positive ones."""
 
     needs = "positive rows"
 

@@ -1,4 +1,4 @@
-"""Metrics that are a quotient of two numbers of rows."""
+"""Metrics that are a quotient of two row counts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hvdrec.metrics.base import EvalBatch, Metric, State
 
 
 class RowShare(Metric):
-    """Rows that meet a condition over the rows they are counted among."""
+    """The rows that meet a condition divided by the rows of a reference set."""
 
     name: str
 
@@ -22,7 +22,7 @@ class RowShare(Metric):
 
     @abc.abstractmethod
     def hits(self, batch: EvalBatch) -> tuple[np.ndarray, np.ndarray]:
-        """Which rows meet the condition, and which are counted among: bool [B] each."""
+        """Which rows meet the condition, and which are in the reference set: bool [B] each."""
 
     def update(self, batch: EvalBatch) -> None:
         """Counts the rows."""
@@ -38,6 +38,6 @@ class RowShare(Metric):
         self._counts = np.sum([s["counts"] for s in states], axis=0, dtype=np.int64)
 
     def result(self) -> dict[str, float]:
-        """The quotient; NaN where there is nothing to count among."""
+        """The quotient; NaN if the reference set is empty."""
         hits, among = (int(n) for n in self._counts)
         return {self.name: hits / among if among else math.nan}

@@ -1,4 +1,4 @@
-"""What curves of an evaluation are drawn from: rows by probability, exact over ranks."""
+"""The data for curves of an evaluation: rows by probability, exact over ranks."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from hvdrec.metrics.thresholds import ThresholdCounts
 class Curves(ThresholdCounts):
     """Precision and recall, ROC and calibration at evenly spaced thresholds.
 
-    It is no number: `result` is empty.
+    It has no scalar value: `result` is empty.
     """
 
     def __init__(self, number: int = 201) -> None:
         """Starts with no rows.
 
         Args:
-            number: Of thresholds from 0 to 1, at least 2.
+            number: The number of thresholds from 0 to 1, at least 2.
         """
         super().__init__(number)
         self._sums = np.zeros(number + 1)
 
     def update(self, batch: EvalBatch) -> None:
-        """Counts the rows and adds their probabilities up."""
+        """Counts the rows and sums their probabilities."""
         super().update(batch)
         values = probabilities(batch)
         bucket = np.searchsorted(self._thresholds, values, side="left")
@@ -53,7 +53,7 @@ class Curves(ThresholdCounts):
         return true, false, negatives - false, positives - true
 
     def precision_recall(self) -> tuple[np.ndarray, np.ndarray]:
-        """Precision (1 where nothing is above the threshold) and recall, float64 [thresholds]."""
+        """Precision (1 if nothing is above the threshold) and recall, float64 [thresholds]."""
         true, false, _, _ = self.confusion()
         above = true + false
         precision = np.divide(true, above, out=np.ones(len(above)), where=above > 0)
@@ -66,7 +66,7 @@ class Curves(ThresholdCounts):
         return false / max(1, negatives), true / max(1, positives)
 
     def calibration(self, bins: int = 20) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Mean probability, share of positive rows and number of rows, in even bins without empty ones."""
+        """Mean probability, fraction of positive rows and number of rows, in equal, non-empty bins."""
         centres = np.concatenate([[0.0], (self._thresholds[:-1] + self._thresholds[1:]) / 2, [1.0]])
         place = np.clip((centres * bins).astype(int), 0, bins - 1)
         rows = np.bincount(place, self._counts.sum(axis=0), minlength=bins)

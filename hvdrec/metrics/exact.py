@@ -1,4 +1,4 @@
-"""Sums of floating-point numbers without rounding, so that no order and no division matters."""
+"""Sums of floating-point numbers without rounding, independent of order and partition."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from hvdrec.metrics.base import State
 _LOWEST = -1073
 _EXPONENTS = 1024 - _LOWEST + 1
 _LOW_BITS = 27
-#: Halves of at most 27 bits, added up this many times, stay exact in a float64.
+#: Halves of at most 27 bits, summed this many times, are exact in a float64.
 _CHUNK = 1 << 26
 
 
 class ExactMean:
-    """The mean of float64 numbers, as if added up in exact arithmetic and rounded once.
+    """The mean of float64 numbers, as if summed in exact arithmetic and rounded once.
 
-    A number is an integer of 53 bits times a power of two: integers are added up by exponent, in
-    two halves so that they don't overflow (2^36 numbers fit). 34 KB.
+    A number is an integer of 53 bits times a power of two: integers are summed by exponent, in two halves so
+    that they don't overflow (2^36 numbers fit). 34 KB.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class ExactMean:
         """Adds numbers.
 
         Args:
-            values: Any floating type [N]; infinities and NaN make the mean what they would.
+            values: Any floating type [N]; infinities and NaN affect the mean as usual.
         """
         values = np.asarray(values, np.float64).reshape(-1)
         self._count += values.size

@@ -1,4 +1,4 @@
-"""gauc and session_auc: the mean of each user's or session's own AUC."""
+"""gauc and session_auc: the mean AUC over users or sessions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hvdrec.metrics.task import Task
 class GroupedAuc(Metric):
     """Exact ROC-AUC of each id's rows, averaged over the ids with both labels.
 
-    The rows stay in memory, 13 bytes each; the result takes one sort of them.
+    The rows are kept in memory, 13 bytes each; the result needs one sort.
     """
 
     needs = "an id with positive and negative rows"
@@ -28,9 +28,9 @@ class GroupedAuc(Metric):
         """Starts with no rows.
 
         Args:
-            name: Of the result.
-            id_name: The feature or field whose equal values make a group.
-            reduction: What weighs an id: ``mean`` all alike, ``mean_by_sample_num`` its rows,
+            name: The name of the result.
+            id_name: The feature or field with the group ids.
+            reduction: The weight of an id: ``mean`` is equal weights, ``mean_by_sample_num`` its rows,
                 ``mean_by_positive_num`` its positive rows.
         """
         self._name, self._id_name, self._reduction = name, id_name, reduction
@@ -43,7 +43,7 @@ class GroupedAuc(Metric):
             ConfigError: The batch has no ids of that name.
         """
         if self._id_name not in batch.ids:
-            raise ConfigError(f"eval_config.metrics_set.{self._name}: the data have no field {self._id_name}")
+            raise ConfigError(f"eval_config.metrics_set.{self._name}: the data has no field {self._id_name}")
         ids = batch.ids[self._id_name].astype(np.int64)
         self._parts.append((ids, probabilities(batch).astype(np.float32), positives(batch)))
 
@@ -62,7 +62,7 @@ class GroupedAuc(Metric):
         self._parts = [(s["ids"], s["scores"], s["positive"]) for s in states]
 
     def result(self) -> dict[str, float]:
-        """The weighted mean; NaN where no id has both labels."""
+        """The weighted mean; NaN if no id has both labels."""
         wins, rows, positive = group_wins(*self._rows())
         pairs = 2 * positive * (rows - positive)
         valid = pairs > 0
@@ -78,10 +78,10 @@ class GroupedAuc(Metric):
 def group_wins(
     ids: np.ndarray, scores: np.ndarray, positive: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Counts, for each id, the pairs of a positive and a negative row that are in order.
+    """Counts, for each id, the correctly ordered pairs of a positive and a negative row.
 
-    Mann and Whitney's U by ranks, in whole numbers: a positive's rank is the mean over the rows
-    with its score, and what the positives' ranks exceed 1, 2, ... by are the pairs won.
+    The Mann-Whitney U from ranks, in integers: a positive's rank is the mean over the rows with its score,
+    and the excess of the positives' ranks over 1, 2, ... is the number of pairs won.
 
     Args:
         ids: int64 [N].

@@ -1,4 +1,4 @@
-"""What metrics read of a batch."""
+"""The inputs of metrics from a batch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hvdrec.metrics.base import EvalBatch
 
 
 def positives(batch: EvalBatch) -> np.ndarray:
-    """Which rows are positive, bool [B]: the label's whole part isn't 0, as in EasyRec.
+    """Which rows are positive, bool [B]: the integer part of the label isn't 0, as in EasyRec.
 
     Raises:
         TrainingError: A label isn't a finite number.
@@ -18,10 +18,10 @@ def positives(batch: EvalBatch) -> np.ndarray:
 
 
 def labels(batch: EvalBatch) -> np.ndarray:
-    """The labels [B], which must be numbers: a NaN would count as a positive row.
+    """The labels [B], which must be finite: a NaN would count as a positive row.
 
     Raises:
-        TrainingError: One isn't finite.
+        TrainingError: A label is not finite.
     """
     if not np.isfinite(batch.labels).all():
         raise TrainingError("evaluation: a label is not a finite number")
@@ -29,16 +29,16 @@ def labels(batch: EvalBatch) -> np.ndarray:
 
 
 def probabilities(batch: EvalBatch) -> np.ndarray:
-    """The probability of the positive class, float32 [B]: the second of two, where there are two."""
+    """The probability of the positive class, float32 [B]: the second of two if there are two."""
     values = batch.predictions["probs"]
     return finite("probs", values if values.ndim == 1 else values[:, 1])
 
 
 def finite(name: str, values: np.ndarray) -> np.ndarray:
-    """`values`, which must be numbers.
+    """`values`, which must be finite.
 
     Raises:
-        TrainingError: One isn't.
+        TrainingError: A value is not finite.
     """
     if not np.isfinite(values).all():
         raise TrainingError(f"evaluation: a prediction ({name}) is not a finite number")

@@ -11,10 +11,10 @@ from hvdrec.metrics.exact import ExactMean
 
 
 class Mean:
-    """The plain mean of numbers, one a batch, whatever order and ranks they come in.
+    """The plain mean of numbers, one per batch, independent of order and ranks.
 
-    EasyRec's evaluation losses: the mean over batches, where a short last batch counts as much as
-    a full one.
+    Like EasyRec's evaluation losses: the mean over batches, where a short last batch has the weight of a full
+    one.
     """
 
     def __init__(self) -> None:
@@ -26,11 +26,11 @@ class Mean:
         self._mean.add(np.array([value], np.float64))
 
     def state(self) -> State:
-        """All that was added: what travels between ranks."""
+        """Everything that was added, for exchange between ranks."""
         return self._mean.state()
 
     def merge(self, states: Sequence[State]) -> None:
-        """Replaces what was added by these states together."""
+        """Replaces the state by these states combined."""
         self._mean.merge(states)
 
     def result(self) -> float:

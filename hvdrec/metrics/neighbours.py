@@ -1,4 +1,4 @@
-"""recall_at_topk and precision_at_topk of embeddings: are the nearest neighbours of the same class?"""
+"""recall_at_topk and precision_at_topk of embeddings: how often nearest neighbours have the same class."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from hvdrec.metrics.exact import ExactMean
 from hvdrec.metrics.inputs import finite
 from hvdrec.metrics.task import Task
 
-#: Rows whose similarities to the batch are held at a time.
+#: The number of rows whose similarities to the batch are in memory at a time.
 _BLOCK = 512
 
 
 class _Neighbours(Metric):
-    """Looks at the k rows of the same batch that have the greatest cosine to each row.
+    """Uses the k rows of the same batch with the largest cosine to each row.
 
-    Of equal cosines the earlier row comes first. Neighbours are those of a row's own evaluation
-    batch, as in EasyRec, so the result depends on `eval_batch_size`. Rows that are alone in their
-    class are left out. Costs O(B^2 D) a batch, O(512 B) memory.
+    For equal cosines the earlier row comes first. Neighbours come from a row's own evaluation batch, as in
+    EasyRec, so the result depends on `eval_batch_size`. Rows that are the only ones of their class are
+    excluded. Costs O(B^2 D) time per batch and O(512 B) memory.
     """
 
     needs = "rows of one class in a batch"
@@ -45,7 +45,7 @@ class _Neighbours(Metric):
 
         Args:
             hits: bool [R, K], whether the neighbours, nearest first, are of the row's class.
-            possible: int64 [R], over 0: how many of the k could be.
+            possible: int64 [R], above 0: the maximum possible number of hits among the k.
         """
 
     def _blocks(self, batch: EvalBatch) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -66,7 +66,7 @@ class _Neighbours(Metric):
 
 
 class NeighbourRecall(_Neighbours):
-    """Neighbours of the row's own class over those that could be, ``recall@k``."""
+    """Neighbours of the row's class divided by the maximum possible number, ``recall@k``."""
 
     def __init__(self, topk: int) -> None:
         """Starts with no rows; `topk` is k."""

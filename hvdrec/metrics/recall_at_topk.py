@@ -1,4 +1,4 @@
-"""recall_at_topk: how often the label is among the k likeliest classes."""
+"""recall_at_topk: how often the label is among the k most likely classes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hvdrec.metrics.task import Task
 
 
 class RecallAtTopK(RowShare):
-    """`tf.compat.v1.metrics.recall_at_k` with one label a row.
+    """`tf.compat.v1.metrics.recall_at_k` with one label per row.
 
-    Of equal logits the lower class comes first, as in `tf.math.top_k`. Costs O(classes) a row.
+    For equal logits the lower class comes first, as in `tf.math.top_k`. Costs O(classes) per row.
     """
 
     name = "recall_at_topk"
@@ -27,7 +27,7 @@ class RecallAtTopK(RowShare):
         self._topk = topk
 
     def hits(self, batch: EvalBatch) -> tuple[np.ndarray, np.ndarray]:
-        """Rows whose label has fewer than k classes before it, among all."""
+        """Rows with fewer than k classes ranked before the label, among all."""
         logits = finite("logits", batch.predictions["logits"])
         label = np.trunc(labels(batch)).astype(np.int64)
         inside = (label >= 0) & (label < logits.shape[1])

@@ -1,4 +1,4 @@
-"""Which metric each field of `metrics_set` builds."""
+"""The metric for each field of `metrics_set`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hvdrec.metrics import auc, classification, grouped_auc, max_f1, neighbours,
 from hvdrec.metrics.base import Metric
 from hvdrec.metrics.task import Task
 
-#: By the field of `EvalMetrics`; `hvdrec.config.metrics.SPECS` says what each needs.
+#: Keyed by the field of `EvalMetrics`; `hvdrec.config.metrics.SPECS` says what each needs.
 BUILDERS: dict[str, Callable[[Any, Task], Metric]] = {
     "auc": auc.build,
     "gauc": grouped_auc.build_gauc,
@@ -31,18 +31,18 @@ BUILDERS: dict[str, Callable[[Any, Task], Metric]] = {
 def build_metrics(
     metrics_set: Sequence[eval_pb2.EvalMetrics], task: Task, where: str = "eval_config.metrics_set"
 ) -> list[Metric]:
-    """Builds fresh metrics.
+    """Builds new metrics.
 
     Args:
-        metrics_set: The config's.
-        task: What the model, or one of its heads, is trained for.
+        metrics_set: The config's `metrics_set`.
+        task: The task of the model, or of one of its heads.
         where: The field `metrics_set` in the config.
 
     Returns:
-        The metrics, one that is there twice once.
+        The metrics, without duplicates.
 
     Raises:
-        ConfigError: One isn't supported or doesn't fit the task, or two have one name.
+        ConfigError: A metric isn't supported or doesn't fit the task, or two have the same name.
     """
     metrics: list[Metric] = []
     seen: dict[str, eval_pb2.EvalMetrics] = {}
@@ -58,10 +58,10 @@ def build_metrics(
             metric = BUILDERS[name](getattr(element, name), task)
         except ConfigError as error:
             raise ConfigError(f"{path}.{name}: {error}") from None
-        # A metric with several results has the same parameter in the names of all.
+        # All results of a metric have the same parameter in their names.
         result = next(iter(metric.result()))
         if seen.setdefault(result, element) is element:
             metrics.append(metric)
         elif seen[result] != element:
-            raise ConfigError(f"{path}.{name}: is listed twice, and both results would have one name")
+            raise ConfigError(f"{path}.{name}: is listed twice, and both results would have the same name")
     return metrics

@@ -15,7 +15,7 @@ from hvdrec.metrics.task import Task
 
 
 class MeanError(Metric):
-    """The mean of a function of prediction - label, added up without rounding."""
+    """The mean of a function of prediction - label, summed without rounding."""
 
     name: str
 

@@ -1,4 +1,4 @@
-"""How well the nearest items are those that users chose: an exact search, and what is said of its result."""
+"""Evaluates retrieval of the items that users chose: an exact search, and metrics of its result."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-#: Queries and items whose products are held at a time: 64 MiB.
+#: The block of queries and items whose products are in memory at a time: 64 MiB.
 _QUERIES, _ITEMS = 512, 32_768
 
 
 class Nearest(NamedTuple):
-    """The nearest items of some queries, the nearest first.
+    """The nearest items of some queries, nearest first.
 
     Attributes:
-        places: int64 [Q, k] of items.
+        places: int64 [Q, k], indices of items.
         scores: float32 [Q, k].
     """
 
@@ -25,15 +25,15 @@ class Nearest(NamedTuple):
 
 
 def nearest(queries: np.ndarray, items: np.ndarray, k: int) -> Nearest:
-    """The k items with the greatest products, exactly, in memory of O((Q + I) D + Q k).
+    """The exact k items with the largest dot products, in O((Q + I) D + Q k) memory.
 
-    Of equal products the earlier item comes first.
+    For equal products the earlier item comes first.
 
     Args:
-        queries: float32 [Q, D], or [Q, K, D] where a query has several vectors: the greatest product of any
-            counts.
+        queries: float32 [Q, D], or [Q, K, D] for queries with several vectors: the largest product of any is
+            used.
         items: float32 [I, D].
-        k: How many; at most I are given.
+        k: The number of items; at most I are returned.
     """
     several = queries if queries.ndim == 3 else queries[:, np.newaxis, :]
     k = min(k, len(items))
@@ -54,14 +54,14 @@ def _block(queries: np.ndarray, items: np.ndarray, k: int) -> Nearest:
         here, products = _candidates(products, k)
         scores = np.concatenate([scores, products], axis=1)
         places = np.concatenate([places, here + start], axis=1)
-        # Equal products by place: what a sort by score alone would leave to chance.
+        # Order equal products by index, which a sort by score alone would leave undefined.
         order = np.lexsort((places, -scores), axis=1)[:, :k]
         scores, places = np.take_along_axis(scores, order, 1), np.take_along_axis(places, order, 1)
     return Nearest(places, scores)
 
 
 def _candidates(products: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Columns and products, each row's k greatest among them: those alone where none equals the last."""
+    """Columns and products that include each row's k largest; only these if none equals the last."""
     everything = np.broadcast_to(np.arange(products.shape[1]), products.shape)
     if products.shape[1] <= k:
         return everything, products
@@ -77,7 +77,7 @@ class RetrievalQuality:
     """Hit rate, recall, MRR and NDCG at several k, over users."""
 
     def __init__(self, ks: Sequence[int]) -> None:
-        """Starts without users; `ks` are the lengths of lists that are judged."""
+        """Starts without users; `ks` are the list lengths to evaluate."""
         self._ks = sorted(set(ks))
         self._sums = dict.fromkeys(self._names(), 0.0)
         self.users = 0
@@ -90,8 +90,8 @@ class RetrievalQuality:
         """Adds a user.
 
         Args:
-            ranked: Places of items, the nearest first.
-            chosen: Those that were chosen; numbers below 0 stand for some that aren't among the items.
+            ranked: Indices of items, nearest first.
+            chosen: Indices of chosen items; negative numbers represent items outside the search.
         """
         self.users += 1
         hits = [rank for rank, item in enumerate(ranked) if item in chosen]

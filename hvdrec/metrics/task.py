@@ -1,4 +1,4 @@
-"""What a model is trained for, as far as metrics need to know."""
+"""A model's task, as needed by metrics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Task:
 
     Attributes:
         loss_types: `LossType` values of its losses.
-        num_class: Number of classes whose probabilities it predicts.
+        num_class: Number of predicted classes.
         has_interests: Whether users have several vectors.
     """
 
@@ -28,7 +28,7 @@ class Task:
 
     @classmethod
     def of(cls, head: HeadConfig) -> Task:
-        """What one of a model's heads is trained for."""
+        """The task of one of a model's heads."""
         return cls(head.loss_types, head.classes, head.kind == "interests")
 
     @property
@@ -39,27 +39,27 @@ class Task:
 
     @property
     def has_embedding(self) -> bool:
-        """Whether the model gives embeddings."""
+        """Whether the model outputs embeddings."""
         return LogitMeaning.EMBEDDING in outputs(self.loss_types)
 
     @property
     def has_candidates(self) -> bool:
-        """Whether each row's own item is told from other items."""
+        """Whether each row's own item is compared with other items."""
         return LIST_WISE in map(loss_type_name, self.loss_types)
 
     @property
     def value_name(self) -> str:
-        """The prediction that errors are taken of: ``y``, or ``probs`` where there is no ``y``."""
+        """The prediction for error metrics: ``y``, or ``probs`` without ``y``."""
         values = {LogitMeaning.VALUE, LogitMeaning.SIGMOID_VALUE, LogitMeaning.AMOUNT}
         regression = outputs(self.loss_types) & values
         return "y" if regression else "probs"
 
     def need_fit(self, metric: str, message: Any) -> None:
-        """Requires that the model has what a metric needs.
+        """Checks that the model meets a metric's requirements.
 
         Args:
             metric: The field of `EvalMetrics`.
-            message: What is in it.
+            message: Its message.
 
         Raises:
             ConfigError: It doesn't.

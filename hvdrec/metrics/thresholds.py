@@ -1,4 +1,4 @@
-"""Counts of positive and negative rows between thresholds: what auc and max_f1 share."""
+"""Counts of positive and negative rows between thresholds, shared by auc and max_f1."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from hvdrec.metrics.base import EvalBatch, Metric, State
 from hvdrec.metrics.inputs import positives, probabilities
 
-#: How far the outer thresholds lie outside 0..1, as in `tf.compat.v1.metrics.auc`.
+#: The distance of the outer thresholds from 0..1, as in `tf.compat.v1.metrics.auc`.
 EPSILON = 1e-7
 
 
@@ -20,23 +20,23 @@ def grid(number: int) -> np.ndarray:
 
 
 class ThresholdCounts(Metric):
-    """Keeps how many positive and negative rows lie between neighbouring thresholds.
+    """Counts positive and negative rows between neighbouring thresholds.
 
-    Costs O(log thresholds) a row in time, and two integers a threshold in memory.
+    Costs O(log thresholds) time per row, and two integers of memory per threshold.
     """
 
     def __init__(self, number: int) -> None:
         """Starts with no rows.
 
         Args:
-            number: Of thresholds, at least 2.
+            number: The number of thresholds, at least 2.
         """
         self._thresholds = grid(number)
         self._counts = np.zeros((2, number + 1), np.int64)
 
     def update(self, batch: EvalBatch) -> None:
         """Counts the rows."""
-        # As many thresholds as are below the probability have the row above them.
+        # The row is above each threshold that is below its probability.
         bucket = np.searchsorted(self._thresholds, probabilities(batch), side="left")
         positive = positives(batch)
         size = self._counts.shape[1]

@@ -15,17 +15,16 @@ GROUP = "all"
 
 
 class AutoInt(RankModel):
-    """The features of group ``all`` attending to each other, layer by layer, then the output.
+    """Self-attention layers over the features of group ``all``, then the output layer.
 
-    What target attention makes of a history, and its keys, are features besides, as many as there are
-    histories and keys.
+    The results of target attention for each history, and its keys, are additional features.
     """
 
     def __init__(self, build: ModelBuild) -> None:
         """Builds the layers.
 
         Raises:
-            ConfigError: The features haven't one width.
+            ConfigError: The features have different widths.
         """
         super().__init__(build)
         columns, config = self.group_width(GROUP), self.config
@@ -33,7 +32,8 @@ class AutoInt(RankModel):
         wrong = [f"{n} ({w})" for n, w in self.plan.groups[GROUP].widths if not self.width or w % self.width]
         if wrong:
             raise ConfigError(
-                f"model_config.feature_groups {GROUP!r}: all features must have one width in AutoInt, found "
+                f"model_config.feature_groups {GROUP!r}: all features must "
+                "have the same width in AutoInt, found "
                 f"{self.width} and {', '.join(wrong)}"
             )
         width = self.width
@@ -49,7 +49,7 @@ class AutoInt(RankModel):
             )
             self.layers.append(layer)
             width = layer.outputs
-        # EasyRec leaves this layer out of the L2 penalty.
+        # EasyRec excludes this layer from the L2 penalty.
         self.output = Dense(self.store, "output", columns // self.width * width, self.num_class)
 
     def logits(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:

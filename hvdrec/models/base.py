@@ -1,4 +1,4 @@
-"""What every model has: its config, its groups and one forward function."""
+"""The base of all models: config, groups and forward function."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from hvdrec.models.inputs import ModelInputs, group_of
 
 @dataclasses.dataclass(frozen=True)
 class ModelBuild:
-    """What a model is built from.
+    """The arguments for building a model.
 
     Attributes:
         config: The `model_config` message.
         plan: The feature plan.
-        store: Makes the variables.
-        heads: The outputs its spec says it has.
+        store: Creates the variables.
+        heads: The outputs declared by its spec.
     """
 
     config: Any
@@ -36,10 +36,10 @@ class ModelBuild:
 
 
 def kernel_l2(config: Any) -> float:
-    """The `l2_regularization` of the model that a `model_config` describes; DeepFM has an older name for it.
+    """The model's `l2_regularization` in a `model_config`; DeepFM has an older name for it.
 
     Raises:
-        ConfigError: `model_config` holds another model's message.
+        ConfigError: `model_config` has another model's message.
     """
     block = spec_of(config).config(config)
     older = "dense_regularization"
@@ -50,13 +50,13 @@ def kernel_l2(config: Any) -> float:
 
 
 class Model(tf.Module, abc.ABC):
-    """What lies between the feature groups and the heads.
+    """The part between the feature groups and the heads.
 
     Attributes:
-        config: Its own message of `model_config`.
-        heads: The outputs its spec says it has.
+        config: The model's message in `model_config`.
+        heads: The outputs declared by its spec.
         plan: The feature plan.
-        store: Makes the variables.
+        store: Creates the variables.
         l2: `l2_regularization`.
         mean_names: The outputs that `means` gives.
     """
@@ -64,10 +64,10 @@ class Model(tf.Module, abc.ABC):
     mean_names: tuple[str, ...] = ()
 
     def __init__(self, build: ModelBuild) -> None:
-        """Takes the model's own message out of `model_config`.
+        """Reads the model's message from `model_config`.
 
         Raises:
-            ConfigError: `model_config` holds another model's message.
+            ConfigError: `model_config` has another model's message.
         """
         super().__init__()
         self.config = spec_of(build.config).config(build.config)
@@ -80,7 +80,7 @@ class Model(tf.Module, abc.ABC):
         """Columns of a feature group.
 
         Raises:
-            ConfigError: There is no such group.
+            ConfigError: The group doesn't exist.
         """
         return group_of(self.plan, name).width
 
@@ -88,15 +88,15 @@ class Model(tf.Module, abc.ABC):
     def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
         """The raw outputs by name.
 
-        Those that a head reads have the names its kind asks for with the head's suffix, as
-        ``logits_ctr`` (float32 [B, num_class]). Others are for `predictions` and `loss_terms`.
+        Outputs read by a head are named by the head's kind plus its suffix, such as ``logits_ctr`` (float32
+        [B, num_class]). Others are for `predictions` and `loss_terms`.
         """
 
     def predictions(self, outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Prediction tensors besides those of the heads, by EasyRec's names.
+        """Prediction tensors in addition to those of the heads, by EasyRec's names.
 
         Args:
-            outputs: What `forward` gave.
+            outputs: The result of `forward`.
         """
         del outputs
         return {}
@@ -110,7 +110,7 @@ class Model(tf.Module, abc.ABC):
         return {name: outputs[name] for name in self.mean_names}
 
     def loss_terms(self) -> Sequence[LossTerm]:
-        """Losses that tie heads together; they are part of the model's loss as they are."""
+        """Losses across heads, which are added to the model's loss without weights."""
         return ()
 
 
@@ -133,7 +133,7 @@ class RankModel(Model):
 
 
 class TaskModel(Model):
-    """A model with a head of logits for each task."""
+    """A model with one head of logits per task."""
 
     @abc.abstractmethod
     def logits(self, inputs: ModelInputs, run: ForwardContext) -> Sequence[tf.Tensor]:

@@ -29,27 +29,27 @@ _STDDEV = 0.02
 
 
 class CrossModalFusion(tf.Module):
-    """What the groups ``image``, ``general``, ``text`` and ``other`` become together.
+    """The fusion of the groups ``image``, ``general``, ``text`` and ``other``.
 
-    Images, and general features with texts, go through transformers of their own; where both are there,
-    through layers in which they attend to each other. Then the mean over the images, each general
-    feature, the mean over each text, and the other features are laid side by side.
+    Images, and general features with texts, go through separate transformers, and if both exist through
+    cross-attention layers. The output concatenates the mean over the images, each general feature, the mean
+    over each text, and the other features.
 
     Attributes:
-        outputs: Columns of that.
+        outputs: The output columns.
     """
 
     def __init__(self, plan: FeaturePlan, store: VariableStore, config: Any, l2: float) -> None:
         """Builds the layers.
 
         Args:
-            plan: Has the groups.
-            store: Makes the variables.
+            plan: The feature plan with the groups.
+            store: Creates the variables.
             config: The `CMBFTower` message.
-            l2: `l2_regularization` of `other_feature_dnn`; EasyRec leaves all other kernels out.
+            l2: `l2_regularization` of `other_feature_dnn`; EasyRec excludes all other kernels.
 
         Raises:
-            ConfigError: Features that are to be tokens of one kind are of several widths.
+            ConfigError: Features for the same kind of tokens have different widths.
         """
         super().__init__()
         groups = plan.groups
@@ -91,7 +91,7 @@ class CrossModalFusion(tf.Module):
 class _Images(tf.Module):
     """Tokens of images, and their transformer.
 
-    A token is an image, a patch of the one image there is, or, where it isn't cut, a number of its vector.
+    A token is an image, a patch of the only image, or, if it isn't cut, a number of its vector.
 
     Attributes:
         outputs: Columns of a token.
@@ -131,7 +131,7 @@ class _Words(tf.Module):
 
     Attributes:
         outputs: Columns of a token.
-        parts: How many vectors of a token's width `side_by_side` gives.
+        parts: The number of vectors of a token's width in `side_by_side`.
     """
 
     def __init__(self, store: VariableStore, config: Any, general: Group | None, text: Group | None) -> None:
@@ -196,7 +196,8 @@ def _encoder(store: VariableStore, name: str, config: Any, hidden: int, layers: 
         BertShape(
             hidden,
             layers,
-            # EasyRec's heads: so many here too, whatever image_multi_head_num and text_multi_head_num are.
+            # EasyRec's heads: this number is used here too, regardless of image_multi_head_num and
+            # text_multi_head_num.
             config.multi_head_num,
             4 * hidden,
             "gelu",

@@ -1,4 +1,4 @@
-"""CoMetricLearningI2I: an embedding of each row, trained so that rows of one class lie together."""
+"""CoMetricLearningI2I: embeddings trained so that rows of the same class are close."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hvdrec.models.inputs import ModelInputs
 
 
 class CoMetricLearningI2I(Model):
-    """The group `input` and the highway towers, side by side, through `dnn` without its last activation."""
+    """The concatenated group `input` and highway towers, through `dnn` without its last activation."""
 
     def __init__(self, build: ModelBuild) -> None:
         """Builds the towers.
@@ -28,10 +28,12 @@ class CoMetricLearningI2I(Model):
         super().__init__(build)
         config = self.config
         if not config.input and not config.highway:
-            raise ConfigError("model_config.metric_learning: needs input, or highway towers")
+            raise ConfigError("model_config.metric_learning: needs input or highway towers")
         units = list(config.dnn.hidden_units)
         if not units or units[-1] == 0:
-            raise ConfigError("model_config.metric_learning.dnn.hidden_units: needs the embedding's width")
+            raise ConfigError(
+                "model_config.metric_learning.dnn.hidden_units: must end with the embedding's width"
+            )
         self.towers = [
             (
                 tower.input,
@@ -57,8 +59,8 @@ class CoMetricLearningI2I(Model):
             outputs: What `forward` gave.
 
         Returns:
-            ``norm_emb`` (float32 [B, D]) and ``norm_embedding`` (string [B], its numbers with commas
-            between); or nothing.
+            ``norm_emb`` (float32 [B, D]) and ``norm_embedding`` (string [B], its comma-separated numbers); or
+            empty.
         """
         if not self.config.output_l2_normalized_emb:
             return {}

@@ -17,7 +17,7 @@ _AUGMENTED = {"user": "augmented_a_u", "item": "augmented_a_i"}
 
 
 class DAT(TwoTowerModel):
-    """Two towers, each with a vector of its id that learns what the other tower says of the ids it met."""
+    """Two towers, each with an id vector that learns to predict the other tower for matching ids."""
 
     def __init__(self, build: ModelBuild) -> None:
         """Builds the towers.
@@ -39,7 +39,7 @@ class DAT(TwoTowerModel):
         self.similarity = Similarity(self.store, self.config, always_cosine=True)
 
     def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
-        """See `Similarity.outputs`; besides the augmented vectors, float32 [B, D]."""
+        """See `Similarity.outputs`; in addition the augmented vectors, float32 [B, D]."""
         found = self.similarity.outputs(self.users(inputs, run), self.items(inputs, run), inputs)
         return {**found, **{name: inputs.concat(f"{side}_id_augment") for side, name in _AUGMENTED.items()}}
 
@@ -57,10 +57,10 @@ class DAT(TwoTowerModel):
         """The towers and the augmented vectors.
 
         Args:
-            outputs: What `forward` gave.
+            outputs: The result of `forward`.
 
         Returns:
-            See `TwoTowerModel`; besides ``augmented_p_u`` and ``augmented_p_i``, the towers once more, and
+            See `TwoTowerModel`; in addition ``augmented_p_u`` and ``augmented_p_i``, again the towers, and
             ``augmented_a_u`` and ``augmented_a_i``, float32 [B, D].
         """
         found = super().predictions(outputs)
@@ -68,9 +68,10 @@ class DAT(TwoTowerModel):
         return {**found, "augmented_p_u": found[USERS], "augmented_p_i": found[ITEMS], **augmented}
 
     def loss_terms(self) -> Sequence[LossTerm]:
-        """`amm_loss_u` and `amm_loss_i`: how far a side's augmented vector is from the other side's tower.
+        """`amm_loss_u` and `amm_loss_i`: the distance of a side's augmented vector from the other side's
+        tower.
 
-        Equations 5 and 6 of the paper, for rows that are all positive; the towers are held constant.
+        Equations 5 and 6 of the paper, for all-positive rows; the towers are treated as constants.
         """
 
         def distance(augmented: str, tower: str, weight: float, batch: TermBatch) -> tf.Tensor:

@@ -17,7 +17,7 @@ GROUP = "all"
 
 
 class DBMTL(TaskModel):
-    """A bottom, maybe experts with a gate for each task, and a tower for each task.
+    """A bottom, optionally experts with a gate per task, and a tower per task.
 
     The bottom is `bottom_dnn` over group ``all``, or `bottom_cmbf` or `bottom_uniter` over their groups.
     """

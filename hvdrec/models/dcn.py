@@ -15,7 +15,7 @@ GROUP = "all"
 
 
 class DCN(RankModel):
-    """A DNN and a cross network side by side over group ``all``, then `final_dnn`."""
+    """A DNN and a cross network in parallel over group ``all``, then `final_dnn`."""
 
     def __init__(self, build: ModelBuild) -> None:
         """Builds the layers."""
@@ -24,7 +24,7 @@ class DCN(RankModel):
         self.deep = DNN(self.store, "dnn", self.config.deep_tower.dnn, width, self.l2)
         self.cross = CrossNet(self.store, self.config.cross_tower.cross_num, width)
         self.final = DNN(self.store, "final_dnn", self.config.final_dnn, self.deep.outputs + width, self.l2)
-        # EasyRec leaves this layer out of the L2 penalty.
+        # EasyRec excludes this layer from the L2 penalty.
         self.output = Dense(self.store, "output", self.final.outputs, self.num_class)
 
     def logits(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:

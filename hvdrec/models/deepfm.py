@@ -17,15 +17,15 @@ from hvdrec.models.wide import wide_sum
 class DeepFM(RankModel):
     """Wide part, factorisation machine and DNN over groups ``wide``, ``deep`` and, if given, ``fm``.
 
-    With `final_dnn` the three are concatenated and go through it; without, their logits are added.
+    With `final_dnn` the three are concatenated and go through it; without it, their logits are added.
     """
 
     def __init__(self, build: ModelBuild) -> None:
         """Builds the layers.
 
         Raises:
-            ConfigError: There is no final_dnn and wide_output_dim isn't num_class, or the features of the
-                FM part have different widths.
+            ConfigError: Without final_dnn, wide_output_dim isn't num_class, or the features of the FM part
+                have different widths.
         """
         super().__init__(build)
         self.fm_group = "fm" if "fm" in self.plan.groups else "deep"

@@ -16,16 +16,16 @@ from hvdrec.models.inputs import ModelInputs
 class DLRM(RankModel):
     """`bot_dnn` over group ``dense``, dots with the embeddings of group ``sparse``, `top_dnn`.
 
-    As in EasyRec, the top network also sees the embeddings themselves, and the dense vector
-    only with `arch_with_dense_feature`. The paper concatenates the dense vector instead.
+    As in EasyRec, the top network's input includes the embeddings, and the dense vector only with
+    `arch_with_dense_feature`. The paper concatenates the dense vector instead.
     """
 
     def __init__(self, build: ModelBuild) -> None:
         """Builds the layers.
 
         Raises:
-            ConfigError: num_class isn't 1, the interaction is unknown, or bot_dnn's width isn't
-                that of the embeddings.
+            ConfigError: num_class isn't 1, the interaction is unknown, or bot_dnn's width differs from the
+                embeddings'.
         """
         super().__init__(build)
         if self.num_class != 1:
@@ -39,8 +39,8 @@ class DLRM(RankModel):
         elif self.config.arch_interaction_op == "dot":
             if any(each != self.bottom.outputs for _, each in parts):
                 raise ConfigError(
-                    f"model_config.dlrm.bot_dnn: its last width ({self.bottom.outputs}) must be that of "
-                    "every embedding of group 'sparse'"
+                    f"model_config.dlrm.bot_dnn: its last width ({self.bottom.outputs}) must equal "
+                    "the width of every embedding in group 'sparse'"
                 )
             count = len(parts) + 1
             rows, columns = np.triu_indices(count, 0 if self.config.arch_interaction_itself else 1)

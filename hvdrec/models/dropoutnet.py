@@ -1,4 +1,4 @@
-"""DropoutNet (Volkovs et al., NIPS 2017): two towers that learn to do without preferences."""
+"""DropoutNet (Volkovs et al., NIPS 2017): two towers that learn to work without preferences."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from hvdrec.models.inputs import ModelInputs
 
 
 class DropoutNet(Model):
-    """Users and items from their content and their preferences (what is known of past behaviour).
+    """Users and items from their content and their preferences (known past behaviour).
 
-    In training a row's preferences are left out at `user_dropout_rate` and `item_dropout_rate`, so
-    that users and items without any, cold ones, find their place by content alone.
+    In training a row's preferences are dropped at `user_dropout_rate` and `item_dropout_rate`, so that cold
+    users and items, without preferences, are embedded by their content alone.
     """
 
     def __init__(self, build: ModelBuild) -> None:
@@ -50,7 +50,7 @@ class DropoutNet(Model):
         )
         if self.user.width != self.item.width:
             raise ConfigError(
-                "model_config.dropoutnet: user_tower and item_tower must end in one width, found "
+                "model_config.dropoutnet: user_tower and item_tower must end in the same width, found "
                 f"{self.user.width} and {self.item.width}"
             )
 
@@ -61,7 +61,7 @@ class DropoutNet(Model):
 
 
 class _Tower(tf.Module):
-    """One side: a DNN for each of its groups, side by side through the tower's own."""
+    """One side: a DNN for each of its groups, concatenated and passed through the tower's DNN."""
 
     def __init__(
         self, model: Model, side: str, content: Any, preference: Any, tower: Any, rate: float
@@ -81,7 +81,7 @@ class _Tower(tf.Module):
         units = list(tower.hidden_units)
         if not units or units[-1] == 0:
             raise ConfigError(
-                f"model_config.dropoutnet.{side}_tower.hidden_units: needs the embedding's width"
+                f"model_config.dropoutnet.{side}_tower.hidden_units: must end with the embedding's width"
             )
         inputs = sum(dnn.outputs for _, dnn in self._parts)
         self._dnn = EmbeddingDNN(store, f"{side}_dnn", tower, inputs, l2)

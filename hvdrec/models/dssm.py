@@ -31,7 +31,7 @@ class DSSM(TwoTowerModel):
         self.similarity = Similarity(self.store, self.config)
 
     def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
-        """See `Similarity.outputs`; besides the towers' inputs, float32 [B, width] each."""
+        """See `Similarity.outputs`; in addition the towers' inputs, float32 [B, width] each."""
         found = self.similarity.outputs(self.users(inputs, run), self.items(inputs, run), inputs)
         features = {f"{side}_tower_feature": inputs.concat(side) for side in ("user", "item")}
         return {**found, **features}
@@ -45,13 +45,13 @@ class DSSM(TwoTowerModel):
         return self.similarity.normalised(self.item(inputs.candidates("item"), run))
 
     def predictions(self, outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The towers and what goes into them.
+        """The towers and their inputs.
 
         Args:
-            outputs: What `forward` gave.
+            outputs: The result of `forward`.
 
         Returns:
-            See `TwoTowerModel`; besides ``user_tower_feature`` and ``item_tower_feature``, string [B].
+            See `TwoTowerModel`; in addition ``user_tower_feature`` and ``item_tower_feature``, string [B].
         """
         features = {name: joined(outputs[name]) for name in ("user_tower_feature", "item_tower_feature")}
         return {**super().predictions(outputs), **features}

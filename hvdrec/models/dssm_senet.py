@@ -1,4 +1,4 @@
-"""DSSM_SENet: DSSM whose towers weigh their features first."""
+"""DSSM_SENet: DSSM with feature gates before the towers."""
 
 from __future__ import annotations
 

@@ -20,9 +20,9 @@ GROUP = "all"
 
 
 class ESMM(Model):
-    """A DNN for each group, side by side under a tower for clicks and one for what follows a click.
+    """A DNN per group, concatenated as the input of a tower for clicks and one for conversions.
 
-    What follows is learned over all rows, by the product of both towers: its label is that of both.
+    Conversions are learnt over all rows through the product of both towers, with the product of both labels.
     """
 
     def __init__(self, build: ModelBuild) -> None:
@@ -36,7 +36,7 @@ class ESMM(Model):
         width = sum(dnn.outputs for _, dnn in self.dnns) if self.dnns else self.group_width(GROUP)
         self.towers = [self._tower(tower, width) for tower in (config.cvr_tower, config.ctr_tower)]
         self.cvr, self.ctr, self.product, _ = self.heads
-        #: Whether what follows a click is an amount, not whether there is something.
+        #: Whether the conversion tower predicts an amount instead of a probability.
         self.amounts = self.cvr.losses[0].kind in ERROR_LOSSES
 
     def _tower(self, config: Any, width: int) -> TaskTower:
@@ -59,7 +59,7 @@ class ESMM(Model):
         return {f"logits{name}": logits for name, logits in zip(names, (cvr, ctr, both), strict=True)}
 
     def loss_terms(self) -> Sequence[LossTerm]:
-        """Both towers', in EasyRec's order: cross entropies as sums over rows, squared errors as means."""
+        """Both losses, in EasyRec's order: cross entropies summed over rows, squared errors averaged."""
         kind = "l2" if self.amounts else "cross_entropy"
         return (
             LossTerm(
@@ -88,9 +88,9 @@ def _entropy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
 
 
 def product_logit(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    """The logit of sigmoid(a) sigmoid(b): exact where the product is near 0 or 1, with gradients there.
+    """The logit of sigmoid(a) sigmoid(b): exact even if the product is near 0 or 1, with correct gradients.
 
-    1 - sigmoid(a) sigmoid(b) = sigmoid(-a) + sigmoid(a) sigmoid(-b), a sum of what isn't negative.
+    1 - sigmoid(a) sigmoid(b) = sigmoid(-a) + sigmoid(a) sigmoid(-b), a sum of non-negative terms.
     """
     log = tf.math.log_sigmoid
     missing = _log_of_sum(log(-first), log(first) + log(-second))

@@ -1,4 +1,4 @@
-"""The layers of feature groups: those that make columns of sequences, and variational dropout."""
+"""The layers of feature groups: reduction of sequences to columns, and variational dropout."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from hvdrec.layers.sequence.text_cnn import TextCNN
 from hvdrec.layers.variables import VariableStore
 from hvdrec.layers.variational_dropout import LOSS, VariationalDropout
 
-#: What scores the elements of a history where `seq_dnn` isn't set.
+#: The default DNN that scores the elements of a history if `seq_dnn` isn't set.
 _SCORES = dnn_pb2.DNN(hidden_units=[128, 64, 32, 1])
 
 
 class GroupLayers(tf.Module):
-    """Of the groups that a model builds: target attention (`sequence_features`) and `sequence_combiner`."""
+    """Layers of the model's groups: target attention (`sequence_features`) and `sequence_combiner`."""
 
     def __init__(
         self,
@@ -33,13 +33,13 @@ class GroupLayers(tf.Module):
         l2: float = 0.0,
         dropout: Any = None,
     ) -> None:
-        """Builds the layers; without arguments there are none.
+        """Builds the layers; none without arguments.
 
         Args:
-            plan: Has the groups.
-            store: Makes the variables.
+            plan: The feature plan with the groups.
+            store: Creates the variables.
             l2: `l2_regularization` of the kernels.
-            dropout: `variational_dropout`; None where it isn't set.
+            dropout: `variational_dropout`; None if it isn't set.
 
         Raises:
             ConfigError: Keys and histories don't fit.
@@ -60,31 +60,31 @@ class GroupLayers(tf.Module):
             store.add_loss(LOSS)
 
     def combiners(self, group: str) -> list[tuple[CombinedSequence, Layer]]:
-        """The sequences of a feature group that become one vector, in order, with the layer of each."""
+        """The combined sequences of a feature group, in order, each with its layer."""
         return self._combiners.get(group, [])
 
     def attention(self, group: str) -> list[tuple[AttentionGroup, TargetAttention]]:
-        """The attention groups of a feature group, in order, with the layer of each."""
+        """The attention groups of a feature group, in order, each with its layer."""
         return self._attention.get(group, [])
 
     def dropped(self, group: str, features: tf.Tensor, run: ForwardContext) -> tf.Tensor:
-        """A feature group's features and combined sequences side by side, behind its variational dropout."""
+        """A feature group's features and combined sequences, concatenated, after its variational dropout."""
         return self._dropouts[group](features, run) if group in self._dropouts else features
 
     def add_penalty(self, rows: tf.Tensor, run: ForwardContext) -> None:
-        """Gives a pass over so many rows of this rank the loss of variational dropout, if there is any."""
+        """Adds the loss of variational dropout, if any, to a pass over this rank's rows."""
         if self._dropouts and run.training:
             run.losses[LOSS] = tf.add_n([dropout.penalty(rows) for dropout in self._dropouts.values()])
 
 
 class PaddedConvolutions(Layer):
-    """`sequence_combiner { text_cnn {} }`: convolutions need a rectangle."""
+    """`sequence_combiner { text_cnn {} }`: convolutions need padded sequences."""
 
     def __init__(self, store: VariableStore, scope: str, config: LayerConfig, width: int) -> None:
-        """Builds TextCNN; EasyRec keeps its kernels out of `l2_regularization`.
+        """Builds TextCNN; EasyRec excludes its kernels from `l2_regularization`.
 
         Args:
-            store: Makes the variables.
+            store: Creates the variables.
             scope: Their prefix.
             config: The parameters of TextCNN.
             width: Columns of an element.

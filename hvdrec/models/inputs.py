@@ -1,4 +1,4 @@
-"""Feature groups as tensors: what models see of a packed batch."""
+"""Feature groups as tensors: a packed batch in the form for models."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from hvdrec.models.sequences import SequenceArrays
 
 
 class ModelInputs:
-    """One batch as models see it: feature groups, looked up when they're asked for.
+    """A batch in the form for models: feature groups, looked up on request.
 
     Attributes:
-        plan: Says where each group's features lie.
-        squared: float32 scalar, half the squared embeddings of the groups asked for so far,
-            added over rows and features; `embedding_regularization` multiplies it.
-        sampled: The items that a negative sampler added, which are its rows; None where it added none.
+        plan: The feature plan, with the position of each group's features.
+        squared: float32 scalar, half the squared embeddings of the groups requested so far, summed over rows
+            and features; `embedding_regularization` multiplies it.
+        sampled: The items added by a negative sampler, as rows; None if there are none.
     """
 
     def __init__(
@@ -36,14 +36,14 @@ class ModelInputs:
         layers: GroupLayers | None = None,
         run: ForwardContext | None = None,
     ) -> None:
-        """Takes a packed batch and, for each bank, the rows it touches.
+        """Takes a packed batch and, for each bank, the touched rows.
 
         Args:
-            plan: Says where each group's features lie.
+            plan: The feature plan, with the position of each group's features.
             batch: The arrays of `hvdrec.features.layout`.
             touched: For each bank float32 [U, D].
-            layers: Those of groups with `sequence_features`; None where there are no such groups.
-            run: The pass that they are called in.
+            layers: The layers of groups with `sequence_features`; None if there are no such groups.
+            run: The forward pass.
         """
         self.plan = plan
         self._plan = plan
@@ -68,7 +68,7 @@ class ModelInputs:
 
     @property
     def all_squared(self) -> tf.Tensor:
-        """`squared` with that of the sampled items, float32 scalar."""
+        """`squared` including the sampled items, float32 scalar."""
         return self.squared if self.sampled is None else self.squared + self.sampled.all_squared
 
     @property
@@ -83,7 +83,7 @@ class ModelInputs:
         return tf.cast(owner[tf.math.count_nonzero(owner < 0, dtype=tf.int32) :], tf.int64)
 
     def candidates(self, name: str) -> tf.Tensor:
-        """A group of items, float32 [B + S, width]: those of the rows, then the sampled ones.
+        """An item group, float32 [B + S, width]: the rows' items, then the sampled ones.
 
         Raises:
             ConfigError: See `concat`.
@@ -93,18 +93,18 @@ class ModelInputs:
         return tf.concat([self.concat(name), self.sampled.concat(name)], axis=0)
 
     def concat(self, name: str) -> tf.Tensor:
-        """The group's features side by side, float32 [B, width].
+        """The group's concatenated features, float32 [B, width].
 
         Raises:
-            ConfigError: Some of them are sequences.
+            ConfigError: Some features are sequences.
         """
         if name not in self._groups:
             group = group_of(self._plan, name)
             if group.sequences:
                 listed = ", ".join(f.feature for f in group.sequences)
                 raise ConfigError(
-                    f"model_config.feature_groups {name!r}: sequences can't be put beside one value a row "
-                    f"here: {listed}; use a TagFeature"
+                    f"model_config.feature_groups {name!r}: sequences can't be concatenated with features "
+                    f"of one value per row here: {listed}; use a TagFeature"
                 )
             parts = self._own_parts(group)
             attended = zip(group.attention, self._layers.attention(name), strict=False)
@@ -113,10 +113,10 @@ class ModelInputs:
         return self._groups[name]
 
     def pairs(self, name: str) -> tf.Tensor:
-        """A group as each row's own item and every sampled one make it, float32 [B * (1 + S), width].
+        """A group for each pair of a row and its own item or a sampled one, float32 [B * (1 + S), width].
 
         Its attention has keys of items (`FeatureGroupConfig.negative_sampler`). A row's own item comes first,
-        then the sampled ones in their order; all of a row before those of the next.
+        then the sampled ones in their order; all pairs of a row precede those of the next row.
         """
         if self.sampled is None:
             return self.concat(name)
@@ -136,9 +136,9 @@ class ModelInputs:
         return parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
 
     def _own_parts(self, group: Group) -> list[tf.Tensor]:
-        """What a group has besides attention, float32 [B, width], or nothing."""
+        """The columns of a group without attention, float32 [B, width], or nothing."""
         parts = [self._side_by_side(group.features)] if group.features else []
-        # The layers are those of the whole plan, the places those of this one.
+        # The layers belong to the whole plan, the positions to this one.
         combined = zip(group.combined, self._layers.combiners(group.name), strict=False)
         parts += [self._combined(own.feature, layer) for own, (_, layer) in combined]
         if parts:
@@ -147,7 +147,7 @@ class ModelInputs:
         return parts
 
     def sequences(self, several: Iterable[Sequence[GroupFeature]]) -> list[Jagged]:
-        """What `sequence` gives of each, all of which have the same lengths."""
+        """The result of `sequence` for each; all must have the same lengths."""
         parts = [list(features) for features in several]
         whole = self.sequence([feature for part in parts for feature in part])
         sizes = [sum(feature.width for feature in part) for part in parts]
@@ -155,7 +155,7 @@ class ModelInputs:
         return [Jagged(values, whole.rows, whole.lengths) for values in split]
 
     def features(self, name: str) -> list[tf.Tensor]:
-        """The parts of a group, each alone, float32 [B, width]; beside sequences only the features."""
+        """The separate parts of a group, float32 [B, width]; in a group with sequences only the features."""
         if name not in self._features:
             group = group_of(self._plan, name)
             widths = [width for _, width in group.widths]
@@ -166,14 +166,14 @@ class ModelInputs:
         return self._features[name]
 
     def sequence(self, features: Sequence[GroupFeature]) -> Jagged:
-        """Sequences side by side: the elements of all rows, [E, sum of widths].
+        """Concatenated sequences: the elements of all rows, [E, sum of widths].
 
         Args:
-            features: One sequence (of a group's `sequences`), or several whose rows have the same lengths,
-                as those of an attention group.
+            features: One sequence (of a group's `sequences`), or several with equal lengths in every row,
+                such as those of an attention group.
 
         Raises:
-            ValueError: Nothing says that their lengths are the same.
+            ValueError: Their lengths aren't known to be equal.
         """
         found = self._sequences.of(features)
         for feature, values in zip(features, found.parts, strict=True):
@@ -184,7 +184,7 @@ class ModelInputs:
     def attention(self, group: AttentionGroup) -> AttentionInputs:
         """The query and the histories of an attention group (of `FeaturePlan.attention` or a group's).
 
-        EasyRec leaves auxiliary histories out of `embedding_regularization`.
+        EasyRec excludes auxiliary histories from `embedding_regularization`.
         """
         return AttentionInputs(
             query=self._side_by_side(group.keys),
@@ -193,7 +193,7 @@ class ModelInputs:
         )
 
     def _combined(self, feature: GroupFeature, layer: Layer) -> tf.Tensor:
-        """One vector of a sequence; `embedding_regularization` has it besides the elements, as in EasyRec."""
+        """A sequence's combined vector; `embedding_regularization` includes it and the elements."""
         vectors = layer(self.sequence([feature]), self._run_context)
         self.squared += tf.nn.l2_loss(vectors)
         return vectors
@@ -203,7 +203,7 @@ class ModelInputs:
         return parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
 
     def _count(self, features: Sequence[GroupFeature], values: tf.Tensor) -> None:
-        """Adds the squares of looked-up embeddings, those of each feature once.
+        """Adds the squares of looked-up embeddings, once per feature.
 
         The key of an attention group can be one of its feature group's own features.
         """
@@ -221,7 +221,7 @@ class ModelInputs:
         """The group's features as float32 [B, F, D].
 
         Raises:
-            ConfigError: They aren't all of one width.
+            ConfigError: The features have different widths.
         """
         group = group_of(self._plan, name)
         return tf.reshape(self.concat(name), [-1, len(group.widths), one_width(group)])
@@ -261,20 +261,20 @@ class ModelInputs:
 
 
 def paired_rows(own: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
-    """Each row of `own` [B, D] with all of `others` [S, D] behind it: [B * (1 + S), D]."""
+    """Each row of `own` [B, D] followed by all rows of `others` [S, D]: [B * (1 + S), D]."""
     count, columns = tf.shape(own)[0], own.shape[1]
     repeated = tf.tile(others[tf.newaxis], [count, 1, 1])
     return tf.reshape(tf.concat([own[:, tf.newaxis], repeated], axis=1), [-1, columns])
 
 
 def _sampled_arrays(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """The arrays of sampled items by the names that those of rows have."""
+    """The arrays of sampled items, under the names of the rows' arrays."""
     arrays = {
         name.removeprefix(SAMPLED_PREFIX): array
         for name, array in batch.items()
         if name.startswith(SAMPLED_PREFIX)
     }
-    # What counts them, where they have no numbers.
+    # The array that counts them, if they have no numbers.
     arrays.setdefault("dense", tf.zeros([tf.size(batch[OWNER]), 0]))
     return arrays
 
@@ -283,7 +283,7 @@ def group_of(plan: FeaturePlan, name: str) -> Group:
     """The feature group `name`.
 
     Raises:
-        ConfigError: There is none of that name.
+        ConfigError: The group doesn't exist.
     """
     if name not in plan.groups:
         have = ", ".join(sorted(plan.groups)) or "none"
@@ -292,23 +292,23 @@ def group_of(plan: FeaturePlan, name: str) -> Group:
 
 
 def one_width(group: Group) -> int:
-    """The width that all parts of a group have.
+    """The common width of a group's parts.
 
     Raises:
-        ConfigError: They haven't one.
+        ConfigError: The parts have different widths.
     """
     widths = {width for _, width in group.widths}
     if len(widths) != 1:
         listed = ", ".join(f"{part} ({width})" for part, width in group.widths)
         raise ConfigError(
-            f"model_config.feature_groups {group.name!r}: all features must have one width here, "
+            f"model_config.feature_groups {group.name!r}: all features must have the same width here, "
             f"found {listed}"
         )
     return widths.pop()
 
 
 def _runs(features: Sequence[GroupFeature]) -> list[list[GroupFeature]]:
-    """Splits features into runs that lie side by side in one array, so that each is one slice."""
+    """Splits features into runs that are adjacent in one array, so that each is one slice."""
     runs: list[list[GroupFeature]] = []
     for feature in features:
         last = runs[-1][-1] if runs else None

@@ -1,4 +1,4 @@
-"""EasyRec's MatchModel: a backbone that gives users and items, and their similarity."""
+"""EasyRec's MatchModel: a backbone with user and item outputs, and their similarity."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from hvdrec.models.matching import Similarity, TwoTowerModel
 
 
 class MatchModel(TwoTowerModel):
-    """Two of the backbone's outputs are users and items."""
+    """Compares two of the backbone's outputs, users and items."""
 
     def __init__(self, build: ModelBuild) -> None:
         """Builds the layers.
 
         Raises:
-            ConfigError: The backbone doesn't give users and items of one width.
+            ConfigError: The backbone doesn't return users and items of the same width.
         """
         super().__init__(build)
         self.backbone = Backbone(build, self.l2)
         self._places = int(self.config.user_tower_idx_in_output), int(self.config.item_tower_idx_in_output)
         outputs = self.backbone.outputs
         if not isinstance(outputs, list) or not all(0 <= place < len(outputs) for place in self._places):
-            raise ConfigError("model_config.backbone: MatchModel needs users and items among its outputs")
+            raise ConfigError("model_config.backbone: MatchModel needs both users and items in its outputs")
         self.similarity = Similarity(self.store, self.config)
 
     def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
@@ -48,12 +48,12 @@ class MatchModel(TwoTowerModel):
         return self.similarity.normalised(self.backbone.output(self._places[0], inputs, run))
 
     def items(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """See `TwoTowerModel.items`; those of the rows alone."""
+        """See `TwoTowerModel.items`; only those of the rows, without sampled items."""
         return self.similarity.normalised(self.backbone.output(self._places[1], inputs, run))
 
 
 class _WithSampled(ModelInputs):
-    """A batch whose groups of items have the sampled items behind those of the rows."""
+    """A batch where item groups include the sampled items after the rows' items."""
 
     def __init__(self, inputs: ModelInputs) -> None:
         assert inputs.sampled is not None

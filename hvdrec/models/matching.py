@@ -1,4 +1,4 @@
-"""What the matching models share: how users and items are compared, and what is said of them."""
+"""The base of matching models: comparison of users and items, and predictions."""
 
 from __future__ import annotations
 
@@ -17,33 +17,34 @@ from hvdrec.models.base import Model
 from hvdrec.models.heads.embedding import joined
 from hvdrec.models.inputs import ModelInputs
 
-#: Outputs: float32 [B, D], float32 [M, D] with the sampled items behind those of the rows.
+#: Outputs: float32 [B, D], float32 [M, D] with the sampled items after the rows' items.
 USERS, ITEMS = "user_tower_emb", "item_tower_emb"
-#: Users whose products with items are logits, float32 [B, D].
+#: Users in the form where products with items are logits, float32 [B, D].
 QUERIES = "queries"
-#: int64 [B]: items of one id are no negatives of each other, where the head names no feature for that.
+#: int64 [B]: items with the same id are not negatives of each other, if the head has no id feature.
 ITEM_IDS = "item_ids"
-#: Which rows the last of the items belong to, int64 [O].
+#: The rows that the last items belong to, int64 [O].
 OWNERS = "owners"
 
 
 class Similarity(tf.Module):
-    """`simi_func`, `temperature` and `scale_simi`: |w| u . v / temperature + b, w and b learned from 1 and 0.
+    """`simi_func`, `temperature` and `scale_simi`: |w| u . v / temperature + b, w and b are learnt, starting
+    from 1 and 0.
 
-    COSINE takes vectors of norm 1; the others the product as it is, without `temperature`, as EasyRec
-    does, EUCLID too.
+    COSINE uses vectors of norm 1; the others, even EUCLID, use the plain product without `temperature`, as in
+    EasyRec.
     """
 
     def __init__(
         self, store: VariableStore, config: Any, *, temperature: bool = True, always_cosine: bool = False
     ) -> None:
-        """Makes ``sim_w`` and ``sim_b`` with `scale_simi`.
+        """Creates ``sim_w`` and ``sim_b`` if `scale_simi` is set.
 
         Args:
-            store: Makes the variables.
+            store: Creates the variables.
             config: The block of a matching model.
-            temperature: Whether it has one.
-            always_cosine: Whatever `simi_func` says.
+            temperature: Whether it has a temperature.
+            always_cosine: Whether to ignore `simi_func`.
         """
         super().__init__()
         self.cosine = always_cosine or config.simi_func == simi_pb2.COSINE
@@ -55,15 +56,15 @@ class Similarity(tf.Module):
             self._scale = weight, store.create("sim_b", (1,), initializers.constant(0.0))
 
     def normalised(self, embeddings: tf.Tensor) -> tf.Tensor:
-        """What is compared: vectors of norm 1 for COSINE."""
+        """The vectors to compare: scaled to norm 1 for COSINE."""
         return tf.math.l2_normalize(embeddings, axis=-1) if self.cosine else embeddings
 
     def outputs(self, users: tf.Tensor, items: tf.Tensor, inputs: ModelInputs) -> dict[str, tf.Tensor]:
-        """What heads and losses read.
+        """The inputs of heads and losses.
 
         Args:
             users: float32 [B, D].
-            items: float32 [M, D], those of the rows and then the sampled ones.
+            items: float32 [M, D], the rows' items, then the sampled ones.
             inputs: The batch.
 
         Returns:
@@ -76,13 +77,13 @@ class Similarity(tf.Module):
         if self._scale is not None:
             weight, offset = self._scale
             logits = logits * tf.abs(weight) + offset
-            # The offset is the same for all items, so a softmax over them goes without.
+            # The offset is the same for all items, so the softmax doesn't need it.
             queries *= tf.abs(weight)
         found = {USERS: users, ITEMS: items, QUERIES: queries, "logits": logits}
         if inputs.owners is not None:
             found[OWNERS] = inputs.owners
         if self._ignores_batch:
-            # One id for all: the batch's other items are no negatives.
+            # The same id for all, so that the batch's other items are not negatives.
             found[ITEM_IDS] = tf.zeros([tf.shape(users)[0]], tf.int64)
         return found
 
@@ -90,17 +91,17 @@ class Similarity(tf.Module):
 class MatchingModel(Model):
     """A model of users and items with one head, point-wise or list-wise."""
 
-    #: Made by the classes.
+    #: Set by subclasses.
     similarity: Similarity
 
     @property
     def list_wise(self) -> bool:
-        """Whether each user's item is told from other items."""
+        """Whether each user's item is compared with other items."""
         return self.heads[0].kind != "logit"
 
     @abc.abstractmethod
     def tower(self, side: str, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
-        """What is predicted of users alone, or of items alone: their vectors, and those as text.
+        """The predictions for only users or only items: their vectors, also as text.
 
         Args:
             side: ``user`` or ``item``.
@@ -112,11 +113,11 @@ class MatchingModel(Model):
         """The towers.
 
         Args:
-            outputs: What `forward` gave.
+            outputs: The result of `forward`.
 
         Returns:
             ``user_tower_emb`` and ``item_tower_emb`` (float32 [B, D]), ``user_emb`` and ``item_emb``
-            (string [B], their numbers with commas between).
+            (string [B], comma-separated numbers).
         """
         users = outputs[USERS]
         items = outputs[ITEMS][: tf.shape(users)[0]]
@@ -149,14 +150,14 @@ def tower_of(side: str, vectors: tf.Tensor) -> dict[str, tf.Tensor]:
 
 
 def _behind_zero(batch: TermBatch) -> tf.Tensor:
-    """Weighted mean of relu(-u . v): a user's own item shall not lie on the other side."""
+    """Weighted mean of relu(-u . v): penalises a user's own item on the opposite side."""
     users = batch.outputs[USERS]
     products = tf.reduce_sum(users * batch.outputs[ITEMS][: tf.shape(users)[0]], axis=1)
     return mean_of_rows(tf.nn.relu(-products), batch)
 
 
 def mean_of_rows(values: tf.Tensor, batch: TermBatch) -> tf.Tensor:
-    """Weighted mean over the rows of the one head, 0 without rows: values float32 [B]."""
+    """Weighted mean over the rows of the single head, 0 without rows: values float32 [B]."""
     (head,) = batch.heads.values()
     weights = tf.ones_like(values) if head.weights is None else head.weights
     return tf.math.divide_no_nan(tf.reduce_sum(values * weights), tf.reduce_sum(weights))

@@ -17,16 +17,16 @@ from hvdrec.models.base import ModelBuild
 from hvdrec.models.inputs import ModelInputs, group_of
 from hvdrec.models.matching import USERS, MatchingModel, Similarity, tower_of
 
-#: Outputs: float32 [B, max_k, D] with zeros behind a row's own, int32 [B], float32 scalar.
+#: Outputs: float32 [B, max_k, D] padded with zeros, int32 [B], float32 scalar.
 INTERESTS, COUNTS, INTEREST_SIMILARITY = "user_interests", "user_emb_num", "interest_similarity"
-#: The same of the capsules that interests are made of.
+#: The same for the capsules from which interests are computed.
 CAPSULE_SIMILARITY = "capsule_similarity"
-#: From this `simi_pow` on only the nearest interest counts.
+#: For at least this `simi_pow`, only the nearest interest is used.
 _ALONE = 100.0
 
 
 class MIND(MatchingModel):
-    """Interests of the histories of group `hist`, each with the user's vector; those near an item count."""
+    """Interests from the histories of group `hist` and the user's vector, weighted by nearness to an item."""
 
     mean_names = (INTEREST_SIMILARITY, CAPSULE_SIMILARITY)
 
@@ -56,7 +56,7 @@ class MIND(MatchingModel):
         self._most = int(config.capsule_config.max_k)
 
     def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
-        """See `Similarity.outputs`; besides the interests."""
+        """See `Similarity.outputs`; in addition the interests."""
         capsules, counts = self._capsules(self._history(inputs, run), run)
         interests = self._interests(capsules, counts, inputs, run)
         items = self._items(inputs, run)
@@ -71,7 +71,7 @@ class MIND(MatchingModel):
         return {**found, INTERESTS: interests, COUNTS: counts, **similar}
 
     def interests(self, inputs: ModelInputs, run: ForwardContext) -> Interests:
-        """The users' interests, as they are compared with items."""
+        """The users' interests, in the form for the comparison with items."""
         capsules, counts = self._capsules(self._history(inputs, run), run)
         return Interests(self._interests(capsules, counts, inputs, run), counts)
 
@@ -87,7 +87,7 @@ class MIND(MatchingModel):
         return self.similarity.normalised(interests) * inside[:, :, tf.newaxis]
 
     def _items(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """The items as they are compared with interests, float32 [M, D], the sampled ones last."""
+        """The item vectors for the comparison with interests, float32 [M, D], sampled ones last."""
         return self.similarity.normalised(self._item(inputs.candidates("item"), run))
 
     def tower(self, side: str, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
@@ -98,7 +98,7 @@ class MIND(MatchingModel):
         return {INTERESTS: interests, "user_emb": _text(interests), COUNTS: counts}
 
     def _history(self, inputs: ModelInputs, run: ForwardContext) -> Jagged:
-        """The elements of the histories' features in one, with `time_id_fea` weighed by time."""
+        """The concatenated elements of the histories' features, weighted by time if `time_id_fea` is set."""
         history = inputs.sequence(self._histories)
         values = history.values
         if self._adds:
@@ -111,7 +111,7 @@ class MIND(MatchingModel):
         return Jagged(values, history.rows, history.lengths)
 
     def _shares(self, interests: tf.Tensor, items: tf.Tensor, inside: tf.Tensor) -> tf.Tensor:
-        """How much each interest counts for the row's item, float32 [B, max_k] (equation 8 of the paper)."""
+        """The weight of each interest for the row's item, float32 [B, max_k] (equation 8 of the paper)."""
         power = float(self.config.simi_pow)
         near = tf.where(inside, tf.einsum("bkd,bd->bk", interests, items) * power, -1e32)
         if power >= _ALONE:
@@ -122,12 +122,11 @@ class MIND(MatchingModel):
         """Interests and items.
 
         Args:
-            outputs: What `forward` gave.
+            outputs: The result of `forward`.
 
         Returns:
-            ``user_interests`` (float32 [B, max_k, D]), ``user_emb`` (string [B], their numbers with commas
-            between, the interests with ``|``), ``user_emb_num`` (int32 [B]), ``item_tower_emb`` and
-            ``item_emb``.
+            ``user_interests`` (float32 [B, max_k, D]), ``user_emb`` (string [B], numbers separated by commas,
+            interests by ``|``), ``user_emb_num`` (int32 [B]), ``item_tower_emb`` and ``item_emb``.
         """
         found = super().predictions(outputs)
         del found[USERS]
@@ -135,7 +134,7 @@ class MIND(MatchingModel):
         return {**found, INTERESTS: interests, "user_emb": _text(interests), COUNTS: outputs[COUNTS]}
 
     def loss_terms(self) -> Sequence[LossTerm]:
-        """`reg_interest_simi` where `max_interests_simi` is below 1: interests may not be all alike."""
+        """`reg_interest_simi` if `max_interests_simi` is below 1; limits the similarity of interests."""
         most = float(self.config.max_interests_simi)
 
         def above(batch: TermBatch) -> tf.Tensor:
@@ -151,14 +150,14 @@ def _text(interests: tf.Tensor) -> tf.Tensor:
 
 
 def interest_similarity(interests: tf.Tensor, counts: tf.Tensor) -> tf.Tensor:
-    """Mean of (1 + cosine) / 2 over the pairs of a row's interests, over the rows that have several.
+    """Mean of (1 + cosine) / 2 over the pairs of a row's interests, over the rows with several interests.
 
     Args:
-        interests: float32 [B, K, D], zeros behind a row's own.
+        interests: float32 [B, K, D], padded with zeros.
         counts: int32 [B].
 
     Returns:
-        float32 scalar; 0 where no row has several.
+        float32 scalar; 0 if no row has several.
     """
     inside = tf.cast(tf.sequence_mask(counts, tf.shape(interests)[1]), tf.float32)
     unit = tf.math.l2_normalize(interests, axis=-1) * inside[:, :, tf.newaxis]

@@ -14,7 +14,7 @@ GROUP = "all"
 
 
 class MMoE(TaskModel):
-    """Experts over group ``all``; each task mixes them by a gate of its own and has a tower on top."""
+    """Experts over group ``all``; each task mixes them with its own gate and has a tower on top."""
 
     def __init__(self, build: ModelBuild) -> None:
         """Builds the layers."""

@@ -30,15 +30,15 @@ class Tokens(NamedTuple):
 
 
 class Projection(tf.Module):
-    """Brings tokens to a width by a dense layer; there is none where they have it.
+    """Projects tokens to a width with a dense layer, which is omitted if they already have it.
 
     Attributes:
         inputs: Columns of a token.
-        outputs: Columns of what it becomes.
+        outputs: Columns of the result.
     """
 
     def __init__(self, store: VariableStore, name: str, inputs: int, outputs: int) -> None:
-        """Makes ``<name>/{kernel,bias}``, if need be."""
+        """Creates ``<name>/{kernel,bias}``, if needed."""
         super().__init__()
         self.inputs, self.outputs = inputs, outputs
         self._dense = Dense(store, name, inputs, outputs) if inputs != outputs else None
@@ -49,24 +49,24 @@ class Projection(tf.Module):
 
 
 class FeatureTokens(tf.Module):
-    """A token for each feature of a group, all of one width.
+    """A token per feature of a group, all of the same width.
 
     Attributes:
-        count: How many tokens a row has.
+        count: The number of tokens per row.
     """
 
     def __init__(self, store: VariableStore, name: str, group: Group, hidden: int, parts: int = 1) -> None:
-        """Makes the projection ``<name>``, if need be.
+        """Creates the projection ``<name>``, if needed.
 
         Args:
-            store: Makes the variables.
-            name: Of the projection.
+            store: Creates the variables.
+            name: The projection's name.
             group: The features.
             hidden: Columns of a token.
             parts: Tokens that a feature is cut into.
 
         Raises:
-            ConfigError: The features are of several widths.
+            ConfigError: The features have different widths.
         """
         super().__init__()
         self._group = group.name
@@ -83,10 +83,10 @@ class TextTokens(tf.Module):
     """The tokens of each text of group ``text``."""
 
     def __init__(self, store: VariableStore, features: Sequence[GroupFeature], hidden: int) -> None:
-        """Makes the projections ``txt_seq_projection_<i>``, where need be.
+        """Creates the projections ``txt_seq_projection_<i>``, if needed.
 
         Args:
-            store: Makes the variables.
+            store: Creates the variables.
             features: The texts.
             hidden: Columns of a token.
         """
@@ -97,12 +97,12 @@ class TextTokens(tf.Module):
         ]
 
     def __call__(self, inputs: ModelInputs, run: ForwardContext) -> list[Tokens]:
-        """The tokens of each; a row without any has one of zeros."""
+        """The tokens of each text; a row without tokens has one of zeros."""
         found = []
         for feature, project in self._texts:
             text = inputs.sequence([feature])
             lengths = tf.maximum(text.lengths, 1)
-            # The pad keeps a batch without rows from having no maximum.
+            # The pad gives a batch without rows a maximum.
             longest = tf.reduce_max(tf.pad(lengths, [[0, 1]], constant_values=1))
             values = Jagged(project(text.values, run), text.rows, text.lengths).padded(longest)
             found.append(Tokens(values, tf.sequence_mask(lengths, longest)))
@@ -110,18 +110,18 @@ class TextTokens(tf.Module):
 
 
 class OtherFeatures(tf.Module):
-    """Group ``other``, which no token stands for, through `other_feature_dnn`.
+    """Group ``other``, which isn't represented by tokens, through `other_feature_dnn`.
 
     Attributes:
-        outputs: Its columns; 0 where there is no such group.
+        outputs: Its columns; 0 without the group.
     """
 
     def __init__(self, plan: FeaturePlan, store: VariableStore, config: Any, l2: float) -> None:
-        """Makes ``other_dnn``, if it is set.
+        """Creates ``other_dnn``, if it is set.
 
         Args:
-            plan: Has the group, if there is one.
-            store: Makes the variables.
+            plan: The feature plan.
+            store: Creates the variables.
             config: The message with `other_feature_dnn`.
             l2: `l2_regularization` of the kernels.
         """

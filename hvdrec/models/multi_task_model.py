@@ -1,4 +1,4 @@
-"""EasyRec's MultiTaskModel: any backbone, and a tower for each task."""
+"""EasyRec's MultiTaskModel: any backbone, and a tower per task."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from hvdrec.models.inputs import ModelInputs
 
 
 class MultiTaskModel(TaskModel):
-    """Towers over what the backbone gives: the same for all of them, or an output for each."""
+    """Towers over the backbone's output: the same for all, or one output per tower."""
 
     def __init__(self, build: ModelBuild) -> None:
         """Builds the layers.
 
         Raises:
-            ConfigError: The backbone gives something else.
+            ConfigError: The backbone returns something else.
         """
         super().__init__(build)
         self.backbone = Backbone(build, self.l2)

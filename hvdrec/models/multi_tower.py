@@ -1,4 +1,4 @@
-"""MultiTower: one DNN for each feature group, a final DNN over all of them."""
+"""MultiTower: one DNN per feature group, and a final DNN over all of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hvdrec.models.inputs import ModelInputs
 
 
 class TowerModel(RankModel):
-    """What models with the block `multi_tower` have in common: batch norm and DNN for each of `towers`."""
+    """The base of models with the block `multi_tower`: batch norm and DNN for each of `towers`."""
 
     def __init__(self, build: ModelBuild) -> None:
         """Builds the towers."""
@@ -29,14 +29,14 @@ class TowerModel(RankModel):
 
     @property
     def towers_width(self) -> int:
-        """Columns of all of `towers` side by side."""
+        """The columns of all concatenated `towers`."""
         return sum(dnn.outputs for _, _, dnn in self.towers)
 
     def attention_group(self, name: str) -> AttentionGroup:
         """A group of `seq_att_groups`.
 
         Raises:
-            ConfigError: There is none of that name.
+            ConfigError: The group doesn't exist.
         """
         if name not in self.plan.attention:
             raise ConfigError(f"model_config.seq_att_groups: no group is named {name!r}")
@@ -46,18 +46,18 @@ class TowerModel(RankModel):
         """Builds `final_dnn` and the output.
 
         Args:
-            width: Columns of what `final` gets.
+            width: The input columns of `final`.
         """
         self._final = DNN(self.store, "final_dnn", self.config.final_dnn, width, self.l2)
-        # EasyRec leaves this layer out of the L2 penalty.
+        # EasyRec excludes this layer from the L2 penalty.
         self._output = Dense(self.store, "output", self._final.outputs, self.num_class)
 
     def tower_outputs(self, inputs: ModelInputs, run: ForwardContext) -> list[tf.Tensor]:
-        """What each of `towers` gives, float32 [B, its width]."""
+        """The output of each of `towers`, float32 [B, its width]."""
         return [dnn(norm(inputs.concat(group), run), run) for group, norm, dnn in self.towers]
 
     def final(self, towers: list[tf.Tensor], run: ForwardContext) -> tf.Tensor:
-        """The raw outputs, float32 [B, num_class], of all towers."""
+        """The raw outputs, float32 [B, num_class], from all towers."""
         return self._output(self._final(tf.concat(towers, axis=1), run), run)
 
 
@@ -68,7 +68,7 @@ class MultiTower(TowerModel):
         """Builds the towers.
 
         Raises:
-            ConfigError: DIN or BST towers are asked for, or there is no tower.
+            ConfigError: DIN or BST towers are set, or there is no tower.
         """
         super().__init__(build)
         if self.config.din_towers or self.config.bst_towers:

@@ -30,11 +30,11 @@ class MultiTowerBST(TowerModel):
             if group.query_width != group.history_width:
                 raise ConfigError(
                     f"model_config.seq_att_groups {tower.input!r}: the keys have {group.query_width} columns "
-                    f"and the histories {group.history_width}; a transformer layer needs them equal"
+                    f"and the histories {group.history_width}; a transformer layer needs the same number"
                 )
             shared = shared or BehaviourLayers(self.store, group.history_width, tower.multi_head_size)
             if group.history_width != shared.width:
-                raise ConfigError("model_config.multi_tower.bst_towers: all must have keys of one width")
+                raise ConfigError("model_config.multi_tower.bst_towers: all must have keys of the same width")
             self.attention.append((group, BehaviourTransformer(shared, tower.seq_len)))
         if not (self.towers or self.attention):
             raise ConfigError("model_config.multi_tower: towers and bst_towers are empty")

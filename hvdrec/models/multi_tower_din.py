@@ -1,4 +1,4 @@
-"""MultiTowerDIN: MultiTower with towers that attend to histories (Zhou et al., KDD 2018)."""
+"""MultiTowerDIN: MultiTower with attention towers over histories (Zhou et al., KDD 2018)."""
 
 from __future__ import annotations
 

@@ -20,11 +20,11 @@ _LEAST = 1e-8
 
 
 class PDN(RankModel):
-    """Paths from the user over each item of the history to the target item, added up.
+    """The sum over paths from the user through each item of the history to the target item.
 
-    A path counts as much as the user cares for its item (the trigger network) and as that item is like the
-    target (the similarity network), both as powers of e. A direct path, from embeddings of user and item,
-    and a bias may come in. Of the sum x the probability is ``1 - exp(-x)``.
+    The weight of a path is the product of the user's interest in its item (the trigger network) and the
+    item's similarity to the target (the similarity network), both as powers of e. A direct path from user and
+    item embeddings, and a bias, are optional. The probability for the sum x is ``1 - exp(-x)``.
     """
 
     def __init__(self, build: ModelBuild) -> None:
@@ -58,7 +58,7 @@ class PDN(RankModel):
         return self.forward(inputs, run)["logits"]
 
     def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
-        """``logits`` and ``probs``, float32 [B, 1], and what the predictions show of the paths."""
+        """``logits`` and ``probs``, float32 [B, 1], and the paths' values for the predictions."""
         user, item = inputs.concat("user"), inputs.concat("item")
         found = inputs.sequences(self.paths.values())
         of_user, items, pairs = (PaddedOnce(each) for each in found)
@@ -81,7 +81,7 @@ class PDN(RankModel):
     def _triggers(
         self, of_user: PaddedOnce, items: PaddedOnce, user: tf.Tensor, run: ForwardContext
     ) -> tf.Tensor:
-        """How much the user cares for each item, before the power; float32 [E + B, 1]."""
+        """The user's interest in each item, before exponentiation; float32 [E + B, 1]."""
         x = tf.concat([of_user.values, items.values], axis=1)
         x = self.behaviour(x, run, items.weights) + tf.gather(user, items.rows)
         return self.trigger(x, run, items.weights)
@@ -89,7 +89,7 @@ class PDN(RankModel):
     def _similarities(
         self, items: PaddedOnce, pairs: PaddedOnce, item: tf.Tensor, run: ForwardContext
     ) -> tf.Tensor:
-        """How much each item is like the target, before the power; float32 [E + B, 1]."""
+        """The similarity of each item to the target, before exponentiation; float32 [E + B, 1]."""
         side, target = self.side(items.values, run, items.weights), tf.gather(item, items.rows)
         crossed = side * target
         first = crossed if self.config.easyrec_similarity else side
@@ -97,10 +97,11 @@ class PDN(RankModel):
         return self.similarity(x, run, items.weights)
 
     def predictions(self, outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """``probs`` [B]; ``trigger_out`` and ``sim_out``, text: the number of each place, ``;`` between.
+        """``probs`` [B]; ``trigger_out`` and ``sim_out``, text: the numbers of the positions, separated by
+        ``;``.
 
-        Rows are filled up to the longest of the batch, as in EasyRec, with what an empty place gives. With a
-        direct path its embeddings too, ``direct_user_embedding`` and ``direct_item_embedding``.
+        Rows are padded to the longest of the batch with the value of an empty position, as in EasyRec. With a
+        direct path also its embeddings, ``direct_user_embedding`` and ``direct_item_embedding``.
         """
         texts = {name: _joined(outputs[name]) for name in ("trigger_out", "sim_out")}
         direct = {name: tensor for name, tensor in outputs.items() if name.startswith("direct_")}
@@ -114,7 +115,7 @@ class DirectPath(tf.Module):
         """Builds the networks.
 
         Args:
-            store: Makes the variables.
+            store: Creates the variables.
             config: The `PDN` message.
             widths: Columns of user and item.
             l2: `l2_regularization` of the kernels.

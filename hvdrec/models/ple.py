@@ -14,7 +14,7 @@ GROUP = "all"
 
 
 class PLE(TaskModel):
-    """Extraction layers over group ``all``, and a tower for each task on its last output."""
+    """Extraction layers over group ``all``, and a tower per task on the last output."""
 
     def __init__(self, build: ModelBuild) -> None:
         """Builds the layers."""

@@ -14,13 +14,13 @@ from hvdrec.models.inputs import ModelInputs
 
 
 class RankModel(base.RankModel):
-    """What the backbone gives are the logits, where it has `num_class` columns; else a layer makes them."""
+    """The backbone's output is the logits if it has `num_class` columns; else a layer computes them."""
 
     def __init__(self, build: ModelBuild) -> None:
         """Builds the layers.
 
         Raises:
-            ConfigError: The backbone doesn't give [batch, columns].
+            ConfigError: The backbone doesn't return [batch, columns].
         """
         super().__init__(build)
         self.backbone = Backbone(build, self.l2)

@@ -1,4 +1,4 @@
-"""The whole trainable thing: embedding banks, the model on top of them, and its losses."""
+"""The complete trainable module: embedding banks, the model on top of them, and its losses."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ Batch = Mapping[str, tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class ForwardResult:
-    """What a forward pass gives.
+    """The result of a forward pass.
 
     Attributes:
         outputs: The model's raw outputs by name, see `hvdrec.models.base.Model.forward`.
-        embedding_penalty: float32 scalar, `embedding_regularization` / 2 times the squared
-            embeddings the rows looked up, added over the rows.
+        embedding_penalty: float32 scalar, `embedding_regularization` / 2 times the squared looked-up
+            embeddings, summed over the rows.
         added: The losses that layers added, by name, float32 scalars.
     """
 
@@ -54,21 +54,21 @@ class ForwardResult:
 class Recommender(tf.Module):
     """Banks, model and losses of one config.
 
-    A training step calls `touch`, watches what it gives, calls `forward` and `losses`, and asks
-    for the gradients of the touched rows of `trained_banks` and of `dense_trainable`.
+    A training step calls `touch`, watches its result, calls `forward` and `losses`, and computes the
+    gradients of the touched rows of `trained_banks` and of `dense_trainable`.
     """
 
     def __init__(self, proto: Any, plan: FeaturePlan, seed: int, placement: Placement = HERE) -> None:
-        """Makes all variables.
+        """Creates all variables.
 
         Args:
             proto: The `EasyRecConfig` message.
-            plan: Its feature plan.
-            seed: Of the variables' first values.
-            placement: Where they live.
+            plan: The feature plan.
+            seed: The seed of the variables' initial values.
+            placement: The placement of the variables.
 
         Raises:
-            ConfigError: The model's config doesn't fit together.
+            ConfigError: The model's config is inconsistent.
         """
         super().__init__()
         config = proto.model_config
@@ -87,7 +87,7 @@ class Recommender(tf.Module):
         ]
         self._check_terms()
         weights = sum(math.prod(v.shape) for v in self.dense_trainable)
-        #: Which implementations the job runs.
+        #: The implementations that the job uses.
         self.policy = resolve(weights, int(proto.data_config.batch_size), placement.own_kernels)
         self.embedding_regularization = float(config.embedding_regularization)
 
@@ -101,33 +101,33 @@ class Recommender(tf.Module):
 
     @property
     def trained_banks(self) -> list[int]:
-        """The banks that are trained, by index; the others are frozen."""
+        """The trained banks, by index; the others are frozen."""
         return [i for i, bank in enumerate(self.plan.banks) if not bank.frozen]
 
     @property
     def dense_trainable(self) -> list[tf.Variable]:
-        """Trainable variables apart from the banks."""
+        """Trainable variables outside the banks."""
         return self.store.dense_trainable
 
     def touch(self, batch: Batch) -> list[tf.Tensor]:
-        """For each bank the distinct rows of the batch, float32 [U, D]."""
+        """The distinct rows of the batch in each bank, float32 [U, D]."""
         return self.strategy.gather([batch[f"bank{i}/rows"] for i in range(len(self.banks))])
 
     def forward(self, batch: Batch, touched: Sequence[tf.Tensor], run: ForwardContext) -> ForwardResult:
-        """Runs the model on a packed batch and the rows `touch` gave for it."""
+        """Runs the model on a packed batch and the rows returned by `touch`."""
         inputs = ModelInputs(self.plan, batch, touched, self.group_layers, run)
         self.group_layers.add_penalty(tf.shape(batch["dense"])[0], run)
         outputs = self.model.forward(inputs, run)
         return ForwardResult(outputs, self.embedding_regularization * inputs.all_squared, run.losses)
 
     def loss_names(self, training: bool) -> tuple[str, ...]:
-        """The names of what `losses` gives."""
+        """The names of the results of `losses`."""
         terms = (term.name for term in self.terms if training or not term.training_only)
         return (*self.loss_set.names, *terms)
 
     @property
     def summed_losses(self) -> frozenset[str]:
-        """The names of those that are sums over the rows; all others are means."""
+        """The names of the losses that are sums over rows; all others are means."""
         return frozenset(term.name for term in self.terms if term.summed)
 
     def _added_terms(self) -> list[LossTerm]:
@@ -154,7 +154,7 @@ class Recommender(tf.Module):
     ) -> dict[str, tf.Tensor]:
         """The weighted losses by name, float32 scalars; their sum is the model's loss.
 
-        With `replicas` losses that ask for it are computed over the rows of all ranks.
+        With `replicas`, losses with `cross_replica` are computed over the rows of all ranks.
         """
         rows = StepRows(batch, training, step, replicas, self.policy)
         batches = [head.loss_batch(output.outputs, rows) for head in self.heads]
@@ -172,11 +172,11 @@ class Recommender(tf.Module):
         return {**found, **{term.name: term.compute(shared) for term in terms}}
 
     def tower(self, side: str, plan: FeaturePlan, batch: Batch) -> dict[str, tf.Tensor]:
-        """What a matching model predicts of users alone, or of items alone.
+        """A matching model's predictions for only users or only items.
 
         Args:
             side: ``user`` or ``item``.
-            plan: Of that side, see `hvdrec.features.build.tower_plan`.
+            plan: The side's plan; see `hvdrec.features.build.tower_plan`.
             batch: Packed by that plan.
         """
         if not isinstance(self.model, MatchingModel):
@@ -186,7 +186,7 @@ class Recommender(tf.Module):
         return self.model.tower(side, inputs, run)
 
     def evaluated(self, batch: Batch, output: ForwardResult) -> dict[str, tf.Tensor]:
-        """What metrics read besides predictions, by name."""
+        """Inputs of metrics other than predictions, by name."""
         rows = StepRows(batch, False, tf.constant(0, tf.int64), None, self.policy)
         found = [(head, head.evaluated(output.outputs, rows)) for head in self.heads]
         return {head.named(name): tensor for head, each in found for name, tensor in each.items()}

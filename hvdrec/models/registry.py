@@ -1,4 +1,4 @@
-"""Model classes by the name `model_class` has in a config."""
+"""Model classes by `model_class`."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ MODELS: dict[str, type[Model]] = {
 
 
 def build_model(build: ModelBuild) -> Model:
-    """Builds the model that `model_config` describes.
+    """Builds the model of a `model_config`.
 
     Raises:
-        ConfigError: There is no such model_class, or its block doesn't fit.
+        ConfigError: The model_class is unknown, or its block is missing.
     """
     return MODELS[spec_of(build.config).name](build)

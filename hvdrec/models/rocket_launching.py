@@ -1,4 +1,4 @@
-"""Rocket launching (Zhou et al., AAAI 2018): a light net learns beside the booster that teaches it."""
+"""Rocket launching (Zhou et al., AAAI 2018): a light net trained together with a booster that teaches it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from hvdrec.models.base import Model, ModelBuild
 from hvdrec.models.inputs import ModelInputs
 
 GROUP = "all"
-#: What the similarity of a layer counts.
+#: The weight of a layer's similarity.
 SIMILARITY_WEIGHT = 0.1
 
 
 class RocketLaunching(Model):
-    """A shared DNN under two nets; the light one learns from the booster and changes nothing below it."""
+    """A shared DNN below two nets; the light net learns from the booster and doesn't train the DNN."""
 
     def __init__(self, build: ModelBuild) -> None:
         """Builds the layers."""
@@ -56,13 +56,13 @@ class RocketLaunching(Model):
         }
         outputs = {f"logits_{name}": self.outputs[name](layers[-1], run) for name, layers in hidden.items()}
         for k, (light, booster) in enumerate(self.similar):
-            # Before the first layer stands the input.
+            # The first entry is the input.
             outputs[f"hidden_{k}_{LIGHT}"] = hidden[LIGHT][light + 1]
             outputs[f"hidden_{k}_{BOOSTER}"] = hidden[BOOSTER][booster + 1]
         return outputs
 
     def loss_terms(self) -> Sequence[LossTerm]:
-        """The hint, and how alike the pairs of hidden layers are."""
+        """The hint, and the similarity of the pairs of hidden layers."""
         pairs = (LossTerm(f"similarity_{k}", self._pair(k)) for k in range(len(self.similar)))
         return (LossTerm("hint_loss", _hint), *pairs)
 
@@ -76,7 +76,7 @@ class RocketLaunching(Model):
 
 
 def _hint(batch: TermBatch) -> tf.Tensor:
-    """The mean squared difference of the two nets' logits; the booster learns nothing from it."""
+    """The mean squared difference of the two nets' logits, without a gradient to the booster."""
     light, booster = (batch.heads[name] for name in (LIGHT, BOOSTER))
     squares = tf.square(light.logits - tf.stop_gradient(booster.logits))
     if squares.shape.rank == 2:
@@ -85,7 +85,7 @@ def _hint(batch: TermBatch) -> tf.Tensor:
 
 
 def cosine(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
-    """The cosine of each row's two vectors, float32 [B]; 0 where one of them is 0."""
+    """The cosine of each row's two vectors, float32 [B]; 0 if one of them is 0."""
     return tf.reduce_sum(tf.nn.l2_normalize(first, axis=1) * tf.nn.l2_normalize(second, axis=1), axis=1)
 
 
@@ -93,7 +93,7 @@ def nearness(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
     """The negative distance of each row's two vectors, float32 [B]."""
     squares = tf.reduce_sum(tf.square(first - second), axis=1)
     apart = squares > 0.0
-    # The root has no slope at 0: there the vectors are where they should be.
+    # The root has no derivative at 0, where the vectors are already equal.
     return -tf.where(apart, tf.sqrt(tf.where(apart, squares, tf.ones_like(squares))), 0.0)
 
 

@@ -13,19 +13,19 @@ from hvdrec.layers.lookup import Norms, lookup, lookup_combined, pooled
 
 
 class LookedUp(NamedTuple):
-    """Sequences side by side, and each of them alone (float32 [E, width])."""
+    """Concatenated sequences, and each of them separately (float32 [E, width])."""
 
     jagged: Jagged
     parts: list[tf.Tensor]
 
 
 class SequenceArrays:
-    """Finds the elements of sequence features in the flat arrays of a batch, where slot follows slot."""
+    """Finds the elements of sequence features in the flat arrays of a batch, which are ordered by slot."""
 
     def __init__(
         self, plan: FeaturePlan, batch: Mapping[str, tf.Tensor], touched: Sequence[tf.Tensor]
     ) -> None:
-        """Takes what `ModelInputs` takes."""
+        """Takes the arguments of `ModelInputs`."""
         self._plan = plan
         self._batch = batch
         self._touched = touched
@@ -34,10 +34,10 @@ class SequenceArrays:
         self._column_of_numbers = {plan.packer.sequences[q].feature: q for q in numbers}
 
     def of(self, features: Sequence[GroupFeature]) -> LookedUp:
-        """The elements of some sequences side by side.
+        """The concatenated elements of some sequences.
 
         Raises:
-            ValueError: Nothing says that they have the same lengths.
+            ValueError: Their lengths aren't known to be equal.
         """
         columns = {feature.sequence for feature in features}
         equal = self._plan.packer.equal_lengths
@@ -55,7 +55,7 @@ class SequenceArrays:
         return LookedUp(Jagged(values, rows, self._batch["lengths"][:, column]), parts)
 
     def _elements(self, run: Sequence[GroupFeature]) -> tf.Tensor:
-        """The elements of one feature, or of several that one lookup serves: float32 [E, sum of widths]."""
+        """The elements of one feature, or of several in one lookup: float32 [E, sum of widths]."""
         feature = run[0]
         if feature.kind is Kind.NUMBER_SEQUENCE:
             return self._numbers(feature)
@@ -89,19 +89,19 @@ class SequenceArrays:
         return tf.reshape(flat, [-1, feature.width])
 
     def _total(self, column: int) -> tf.Tensor:
-        """Elements of a column of ``lengths``, int32 scalar."""
+        """The number of elements in a column of ``lengths``, int32 scalar."""
         if not self._totals:
             sums = tf.reduce_sum(self._batch["lengths"], axis=0)
             self._totals = tf.unstack(sums, num=len(self._plan.packer.sequences))
         return self._totals[column]
 
     def _slice(self, array: tf.Tensor, columns: Sequence[int], slot: int) -> tf.Tensor:
-        """The part of one slot of an array that has one entry for each element of each slot.
+        """One slot's part of an array with one entry per element of each slot.
 
         Args:
             array: [elements of all slots, ...].
             columns: The column of ``lengths`` of each slot.
-            slot: Whose part.
+            slot: The slot.
         """
         if len(columns) == 1:
             return array
@@ -111,7 +111,7 @@ class SequenceArrays:
 
 
 def _runs(features: Sequence[GroupFeature]) -> list[list[GroupFeature]]:
-    """Splits features into runs that one lookup serves: one id for each element, in one bank."""
+    """Splits features into runs for one lookup: one id per element, in one bank."""
     runs: list[list[GroupFeature]] = []
     for feature in features:
         last = runs[-1][-1] if runs else None

@@ -1,4 +1,4 @@
-"""Tasks side by side on the same features."""
+"""Independent tasks on the same features."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GROUP = "all"
 
 
 class SimpleMultiTask(TaskModel):
-    """A tower for each task on group ``all``; the tasks share the embeddings only."""
+    """A tower per task on group ``all``; the tasks share only the embeddings."""
 
     def __init__(self, build: ModelBuild) -> None:
         """Builds the towers."""

@@ -20,25 +20,25 @@ from hvdrec.models.modalities import FeatureTokens, OtherFeatures, TextTokens, T
 
 
 class UniversalTransformer(tf.Module):
-    """One transformer over a token of its own, images, general features and the words of texts.
+    """A transformer over a special token, images, general features and the words of texts.
 
-    What it makes of its own token, beside the other features, is the output.
+    The output is the result for the special token, concatenated with the other features.
 
     Attributes:
-        outputs: Columns of that.
+        outputs: The output columns.
     """
 
     def __init__(self, plan: FeaturePlan, store: VariableStore, config: Any, l2: float) -> None:
         """Builds the layers.
 
         Args:
-            plan: Has the groups.
-            store: Makes the variables.
+            plan: The feature plan with the groups.
+            store: Creates the variables.
             config: The `UniterTower` message.
-            l2: `l2_regularization` of `other_feature_dnn`; EasyRec leaves all other kernels out.
+            l2: `l2_regularization` of `other_feature_dnn`; EasyRec excludes all other kernels.
 
         Raises:
-            ConfigError: Features that are to be tokens of one kind are of several widths.
+            ConfigError: Features for the same kind of tokens have different widths.
         """
         super().__init__()
         groups, hidden = plan.groups, config.hidden_size
@@ -47,7 +47,7 @@ class UniversalTransformer(tf.Module):
         self._images = FeatureTokens(store, "img_projection", image, hidden) if image else None
         self._general = FeatureTokens(store, "txt_projection", general, hidden) if general else None
         self._texts = TextTokens(store, sequences, hidden)
-        # The kinds of tokens, by the names of their places' vectors; general features have no places.
+        # The kinds of tokens, by the names of their position vectors; general features have no positions.
         names = ["img_position_embeddings"] if image else []
         names += [""] if general else []
         names += [f"txt_position_embeddings_{i}" for i in range(len(sequences))]
@@ -79,7 +79,7 @@ class UniversalTransformer(tf.Module):
         return found[0] if len(found) == 1 else tf.concat(found, axis=1)
 
     def _fused(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """What becomes of the transformer's own token, float32 [B, hidden]."""
+        """The transformer's result for the special token, float32 [B, hidden]."""
         plain = [part(inputs, run) for part in (self._images, self._general) if part is not None]
         kinds = [Tokens(values, tf.ones(tf.shape(values)[:2], tf.bool)) for values in plain]
         kinds += self._texts(inputs, run)
@@ -108,7 +108,7 @@ def _encoder(store: VariableStore, config: Any) -> BertEncoder:
 
 
 class Uniter(RankModel):
-    """`final_dnn` over the transformer's own token and the other features."""
+    """`final_dnn` over the transformer's special token and the other features."""
 
     def __init__(self, build: ModelBuild) -> None:
         """Builds the layers."""

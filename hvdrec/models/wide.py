@@ -1,4 +1,4 @@
-"""The wide part that DeepFM, FM and WideAndDeep share."""
+"""The wide part shared by DeepFM, FM and WideAndDeep."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from hvdrec.models.inputs import ModelInputs
 
 
 def wide_sum(inputs: ModelInputs, group: str, columns: int) -> tf.Tensor:
-    """Adds up the embeddings of a wide group.
+    """Sums the embeddings of a wide group.
 
     Args:
         inputs: The batch.
         group: Name of the wide group.
-        columns: 1 adds everything of a row into one number; the width of the embeddings adds
-            them feature by feature.
+        columns: 1 sums everything in a row into one number; the width of the embeddings sums over features,
+            column by column.
 
     Returns:
         float32 [B, columns].

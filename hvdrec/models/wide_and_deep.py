@@ -13,10 +13,10 @@ from hvdrec.models.wide import wide_sum
 
 
 class WideAndDeep(RankModel):
-    """A linear part (group ``wide``) beside a DNN (group ``deep``).
+    """A linear part (group ``wide``) and a DNN (group ``deep``).
 
-    With `final_dnn` both are concatenated and go through it; without, the logits are added and
-    the wide embeddings have num_class columns.
+    With `final_dnn` both are concatenated and go through it; without it, the logits are added and the wide
+    embeddings have num_class columns.
     """
 
     def __init__(self, build: ModelBuild) -> None:

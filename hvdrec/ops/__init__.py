@@ -1,1 +1,1 @@
-"""The Python face of csrc."""
+"""Python wrappers of csrc."""

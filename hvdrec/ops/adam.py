@@ -1,4 +1,4 @@
-"""Adam's update of several variables, and of a table of which some rows have a gradient."""
+"""Adam's update of several variables, and of a table with gradients for some rows."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class AdamStep:
     """The numbers of one update.
 
     Attributes:
-        beta1_power: float32 scalar, beta1 to the power of the updates with this one.
-        beta2_power: The same of beta2.
+        beta1_power: float32 scalar, beta1 to the power of the number of updates, including this one.
+        beta2_power: The same for beta2.
         rate: float32 scalar, the learning rate.
         beta1: Decay of the first moment.
         beta2: Decay of the second moment.
@@ -33,7 +33,7 @@ class AdamStep:
 
 
 class Moments(NamedTuple):
-    """A variable and its two moments, of one shape."""
+    """A variable and its two moments, of the same shape."""
 
     variable: tf.Variable
     first: tf.Variable
@@ -47,8 +47,8 @@ def apply_adam(
 
     Args:
         step: The numbers of the update.
-        updated: The variables; none is allowed.
-        gradients: float32, each of its variable's shape.
+        updated: The variables; can be empty.
+        gradients: float32, each with its variable's shape.
         impl: ``native`` or ``tensorflow`` (ResourceApplyAdam); the same arithmetic.
     """
     if updated:
@@ -58,14 +58,14 @@ def apply_adam(
 def apply_adam_rows(
     step: AdamStep, updated: Moments, rows: tf.Tensor, gradient: tf.Tensor, *, impl: str = "native"
 ) -> None:
-    """Updates a table [R, D]; rows without a gradient move on with their moments.
+    """Updates a table [R, D]; rows without a gradient keep moving by their moments.
 
     Args:
         step: The numbers of the update.
         updated: The table.
         rows: int32 [U], distinct.
         gradient: float32 [U, D].
-        impl: ``native`` passes once over the moments and over the rows that have any;
+        impl: ``native`` passes once over the moments and over the rows with nonzero moments;
             ``tensorflow`` makes the gradient dense. The same arithmetic.
     """
     chosen = implementation({"native": _native_rows, "tensorflow": _tensorflow_rows}, impl)

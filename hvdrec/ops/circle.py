@@ -23,23 +23,23 @@ def circle_loss(
 
     Circle loss (Sun et al., CVPR 2020, equation 6) with every row as anchor: s are the dot
     products with the anchor's positives p (rows of its label and session) and negatives n (all
-    others), g = gamma, m = margin. The weights a_p = [1 + m - s_p]_+ and a_n = [s_n + m]_+ are
-    held constant in the gradient. An anchor without positives or without negatives counts as 0.
+    others), g = gamma, m = margin. The weights a_p = [1 + m - s_p]_+ and a_n = [s_n + m]_+ are treated as
+    constants in the gradient. An anchor without positives or without negatives counts as 0.
 
     Args:
-        embeddings: float32 or float64 [N, D], as a rule of norm 1.
+        embeddings: float32 or float64 [N, D], usually of norm 1.
         labels: int64 [N].
-        sessions: int64 [N]; None: all rows are one session.
+        sessions: int64 [N]; None means that all rows are one session.
         margin: m.
         gamma: g.
-        anchors: First row that is an anchor, and their number; None: all rows are. The sum over
-            them is divided by N all the same.
-        gradient: Whether a gradient will be wanted.
+        anchors: The first anchor row, and the number of anchors; None means all rows. The sum over them is
+            still divided by N.
+        gradient: Whether a gradient will be needed.
         impl: ``native`` takes O(N^2 D) time and O(N D) memory; ``tensorflow`` holds [N, N]
             matrices.
 
     Returns:
-        Scalar, 0 for fewer than two rows; NaN if an embedding isn't finite.
+        Scalar, 0 for fewer than two rows; NaN if an embedding is not finite.
     """
     chosen = implementation(_IMPLEMENTATIONS, impl)
     return chosen(embeddings, Pairs(labels, sessions, anchors), margin, gamma, gradient)

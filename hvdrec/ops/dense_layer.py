@@ -1,4 +1,4 @@
-"""A fully connected layer with batch normalisation and ReLU, as one op each way."""
+"""A fully connected layer with batch normalisation and ReLU, as one op for each of forward and backward."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Norm(NamedTuple):
         gamma: float32 [O].
         beta: float32 [O].
         epsilon: Added to the variance.
-        weights: float32 [B], how often each row counts in the statistics. None: once.
+        weights: float32 [B], how often each row counts in the statistics; None means once.
     """
 
     gamma: tf.Tensor
@@ -27,12 +27,12 @@ class Norm(NamedTuple):
 
 
 class DenseOutput(NamedTuple):
-    """What the layer gives.
+    """The layer's output.
 
     Attributes:
         y: float32 [B, O].
         mean: float32 [O], of the linear part's columns; has no gradient. None without a norm.
-        variance: The same of their population variance. Both are 0 where B is 0.
+        variance: The same for their population variance. Both are 0 if B is 0.
     """
 
     y: tf.Tensor
@@ -54,13 +54,12 @@ def dense_layer(
     Args:
         x: float32 [B, I].
         kernel: float32 [I, O].
-        bias: float32 [O]. With a norm its gradient is exactly 0, as the mean takes it out again.
-        norm: None leaves it out.
-        relu: False leaves it out.
-        impl: ``native`` works through blocks of rows, each while it is in the cache, and gives
-            the same bits for any number of threads; ``tensorflow`` is TensorFlow 1's arithmetic,
-            in which the bias's gradient is rounding noise. A norm with weights is worked out by
-            TensorFlow's operations either way.
+        bias: float32 [O]. With a norm its gradient is exactly 0, because the mean cancels it.
+        norm: The batch normalisation; None for none.
+        relu: Whether to apply ReLU.
+        impl: ``native`` processes rows in cache-sized blocks, and gives the same bits for any number of
+            threads; ``tensorflow`` is TensorFlow 1's arithmetic, where the bias's gradient is rounding noise.
+            A norm with weights always uses TensorFlow's operations.
 
     Returns:
         The layer's output and the batch's statistics.
@@ -127,20 +126,20 @@ def normalise(
     epsilon: float,
     weights: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Batch normalisation written out as in TF1.
+    """Batch normalisation, computed step by step as in TF1.
 
-    TensorFlow's fused kernel is faster but noisier: the bias in front of a batch norm has a
-    gradient of rounding noise alone, which Adam turns into whole steps.
+    TensorFlow's fused kernel is faster but noisier: the gradient of a bias before a batch norm is pure
+    rounding noise, which Adam turns into full steps.
 
     Args:
         x: float32 [B, C]; B may be 0.
         gamma: float32 [C], None for 1.
         beta: float32 [C], None for 0.
         epsilon: Added to the variance.
-        weights: float32 [B], at least 0: how often each row counts in mean and variance. None: once.
+        weights: float32 [B], at least 0: how often each row counts in mean and variance; None means once.
 
     Returns:
-        float32 [B, C], and the columns' mean and population variance; both are 0 where no row counts.
+        float32 [B, C], and the columns' mean and population variance; both are 0 if no row counts.
     """
     mean, variance = _moments(x) if weights is None else _weighted_moments(x, weights)
     scale = tf.math.rsqrt(variance + epsilon)
@@ -159,7 +158,7 @@ def _moments(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 def _weighted_moments(x: tf.Tensor, weights: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     shares = tf.math.divide_no_nan(weights, tf.reduce_sum(weights))[:, tf.newaxis]
     mean = tf.reduce_sum(shares * x, axis=0)
-    # The gradient through the mean is 0, as the weighted differences from it add up to 0.
+    # The gradient through the mean is 0, because the weighted differences from it sum to 0.
     differences = tf.math.squared_difference(x, tf.stop_gradient(mean))
     return mean, tf.reduce_sum(shares * differences, axis=0)
 

@@ -1,7 +1,8 @@
-"""What this machine and this Python offer to a training run; each check says what to do where it fails.
+"""Checks this machine and Python environment for training; each failed check has a remedy.
 
-Nothing heavy is imported here: TensorFlow, Horovod and the C++ libraries are loaded by a child process, so
-that one of them missing, broken or built for another processor ends the child and becomes a finding.
+Nothing heavy is imported here: a child process loads TensorFlow, Horovod and the C++ libraries, so that if
+one of them is missing, broken or built for another processor, only the child ends and the failure is
+reported.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Shared memory that Open MPI and Gloo have room in; containers often start with 64 MiB.
+#: Sufficient shared memory for Open MPI and Gloo; containers often start with 64 MiB.
 ENOUGH_SHARED_MEMORY = 256 << 20
 _PACKAGES = ("numpy", "protobuf", "pyarrow", "rich")
 _CHILD_SECONDS = 120
 
-# Prints one JSON line per part as soon as it is loaded: a crash leaves out its own line and the later ones.
+# Prints one JSON line per part as soon as it is loaded: after a crash, its line and later ones are missing.
 _CHILD = """
 import json, sys
 sys.path.insert(0, {root!r})
@@ -64,10 +65,10 @@ class Finding:
     """One line of the report.
 
     Attributes:
-        what: the thing looked at.
-        found: what was found.
-        remedy: what to do about it; empty where all is well.
-        needed: whether training fails without it.
+        what: The checked item.
+        found: What was found.
+        remedy: What to do; empty if there is no problem.
+        needed: Whether training fails without it.
     """
 
     what: str
@@ -112,7 +113,7 @@ def _start_child() -> subprocess.Popen[str]:
 
 
 def _child_report(child: subprocess.Popen[str]) -> dict[str, dict[str, Any]]:
-    """What the child reported of each part; a part it didn't reach has the child's end as its error."""
+    """The child's report for each part; for parts it didn't reach, the error is how the child ended."""
     try:
         output, _ = child.communicate(timeout=_CHILD_SECONDS)
         code = child.returncode
@@ -120,7 +121,7 @@ def _child_report(child: subprocess.Popen[str]) -> dict[str, dict[str, Any]]:
     except subprocess.TimeoutExpired:
         child.kill()
         output, _ = child.communicate()
-        end = f"no answer within {_CHILD_SECONDS} s"
+        end = f"no response within {_CHILD_SECONDS} s"
     parts: dict[str, dict[str, Any]] = {}
     for line in output.splitlines():
         with contextlib.suppress(ValueError, TypeError):  # what TensorFlow itself prints
@@ -128,7 +129,7 @@ def _child_report(child: subprocess.Popen[str]) -> dict[str, dict[str, Any]]:
     for part in ("protos", "native", "tensorflow", "ops", "horovod"):
         if part not in parts:
             parts[part] = {"error": f"loading it failed: {end}"}
-            end = "the part before it could not be loaded"
+            end = "the previous part could not be loaded"
     return parts
 
 
@@ -164,7 +165,7 @@ def _packages() -> Iterator[Finding]:
 
 
 def _locked_versions() -> dict[str, str]:
-    """Package to version, as requirements.lock has them for this Python; empty without the file."""
+    """Package -> version in requirements.lock for this Python; empty without the file."""
     versions = {}
     try:
         lines = (ROOT / "requirements.lock").read_text().splitlines()
@@ -200,14 +201,14 @@ def _shared_memory() -> Iterator[Finding]:
         size = shutil.disk_usage("/dev/shm").free
     except OSError:
         yield Finding(
-            "Shared memory", "no /dev/shm", "mount a tmpfs there: ranks of one machine use it", needed=False
+            "Shared memory", "no /dev/shm", "mount a tmpfs there: ranks on one machine use it", needed=False
         )
         return
     enough = size >= ENOUGH_SHARED_MEMORY
     yield Finding(
         "Shared memory",
         f"/dev/shm has {size / (1 << 20):,.0f} MiB free",
-        "" if enough else "ranks of one machine talk through it: docker run --shm-size=1g",
+        "" if enough else "ranks on one machine communicate through it: use docker run --shm-size=1g",
         needed=False,
     )
 
@@ -239,7 +240,7 @@ def _library(what: str, facts: dict[str, Any]) -> Finding:
 
 
 def _stale(sources: Iterable[Path], product: Path) -> str:
-    """What to do when one of the sources is newer than what was made of them; empty when none is."""
+    """The remedy if a source is newer than its product; else empty."""
     newest = max((path.stat().st_mtime for path in sources), default=0.0)
     return "older than its sources: run `make build`" if newest > product.stat().st_mtime else ""
 
@@ -269,13 +270,13 @@ def _gpu(tensorflow: dict[str, Any], horovod: dict[str, Any]) -> Iterator[Findin
         yield Finding("GPU", f"{len(gpus)} seen by TensorFlow", remedy, needed=False)
     elif shutil.which("nvidia-smi") and _run(["nvidia-smi", "-L"])[0] == 0:
         remedy = "run `make GPU=1 build` to use it, with .venv-gpu/bin/python"
-        yield Finding("GPU", "there is one that TensorFlow doesn't see", remedy, needed=False)
+        yield Finding("GPU", "present, but not visible to TensorFlow", remedy, needed=False)
     else:
         yield Finding("GPU", "none: training runs on the CPU")
 
 
 def _beside_python(name: str) -> str | None:
-    """A program of this environment, activated or not, or the machine's."""
+    """The path of a program in this environment, activated or not, or on the machine."""
     own = Path(sys.executable).parent / name
     return str(own) if own.exists() else shutil.which(name)
 
@@ -295,7 +296,7 @@ def _mpirun() -> Iterator[Finding]:
     _, output = _run([launcher, "--version"])
     version = output.splitlines()[0].replace("mpirun (", "").replace(")", "") if output else "unknown version"
     root = ["--allow-run-as-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    # The very options that horovodrun gives: not every Open MPI understands them.
+    # The exact options that horovodrun passes: not every Open MPI accepts them.
     command = [
         launcher,
         *root,
@@ -310,7 +311,7 @@ def _mpirun() -> Iterator[Finding]:
         "true",
     ]
     code, _ = _run(command)
-    found = f"{version}, {launcher}" + (" (as root it wants --allow-run-as-root)" if root else "")
+    found = f"{version}, {launcher}" + (" (as root it needs --allow-run-as-root)" if root else "")
     if code:
         yield Finding("mpirun", found, f"can't start 2 processes as horovodrun does; {without}", needed=False)
     else:
@@ -318,7 +319,7 @@ def _mpirun() -> Iterator[Finding]:
 
 
 def _run(command: list[str], seconds: float = 20) -> tuple[int, str]:
-    """Exit code and output of a command; 127 where it can't be run, 124 where it takes too long."""
+    """Exit code and output of a command; 127 if it can't be run, 124 if it takes too long."""
     try:
         done = subprocess.run(
             command,

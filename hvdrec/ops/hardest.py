@@ -8,19 +8,19 @@ import tensorflow as tf
 def mean_of_hardest(values: tf.Tensor, count: tf.Tensor, ratio: float) -> tf.Tensor:
     """Mean of the largest values (online hard example mining, Shrivastava et al., 2016).
 
-    The `round(count * ratio)` largest are taken (a half goes to the even number), those that are
-    over 0 are kept, and their plain mean is given; 0 where none is kept.
+    Of the `round(count * ratio)` largest (rounding half to even), those above 0 are averaged; 0 if there are
+    none.
 
     Args:
-        values: float32 or float64 [N], at least 0; values that don't take part are 0.
-        count: Scalar of the same type, how many of the N take part.
-        ratio: The share to take, over 0 and at most 1.
+        values: float32 or float64 [N], at least 0; excluded values are 0.
+        count: Scalar of the same type, the number of included values.
+        ratio: The fraction to use, above 0 and at most 1.
 
     Returns:
         Scalar of the same type.
     """
     number = tf.cast(tf.math.rint(tf.cast(count, tf.float32) * ratio), tf.int32)
-    # One more 0 and at least one taken: top_k has no gradient for nothing at all.
+    # Append a 0 and use at least one value: top_k has no gradient for an empty input.
     padded = tf.concat([values, tf.zeros([1], values.dtype)], axis=0)
     largest = tf.math.top_k(padded, tf.maximum(number, 1), sorted=False).values
     largest *= tf.cast(number > 0, values.dtype)

@@ -1,4 +1,4 @@
-"""Softmax cross entropy of queries and items that are each other's negatives."""
+"""Softmax cross entropy of queries and items with in-batch negatives."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def in_batch_softmax(
     Args:
         queries: float32 or float64 [N, D].
         items: [M, D], M >= N: item i is query i's, all others are its negatives.
-        temperature: Over 0.
-        item_ids: int64 [K], N <= K <= M - O; of the first K items the others of the id of item i are left
-            out for query i.
-        weights: [N], at least 0, of the type of the queries; held constant in the gradient.
-        owners: int64 [O]; the last O items are negatives of these queries alone.
-        gradient: Whether a gradient will be wanted.
+        temperature: Above 0.
+        item_ids: int64 [K], N <= K <= M - O; of the first K items, others with the id of item i are excluded
+            for query i.
+        weights: [N], at least 0, of the type of the queries; treated as constant in the gradient.
+        owners: int64 [O]; the last O items are negatives of only these queries.
+        gradient: Whether a gradient will be needed.
         impl: ``native`` takes O(N (M - O) D) time and O((N + M) D) memory; ``tensorflow`` holds [N, M]
             matrices.
 
     Returns:
-        Scalar, 0 without queries or weight; NaN if an input isn't finite.
+        Scalar, 0 without queries or weight; NaN if an input is not finite.
     """
     chosen = implementation(_IMPLEMENTATIONS, impl)
     return chosen(queries, items, temperature, item_ids, weights, owners, gradient)
@@ -89,7 +89,7 @@ def _tensorflow(
 def masked_pairs(
     rows: tf.Tensor, columns: tf.Tensor, item_ids: tf.Tensor | None, owners: tf.Tensor | None
 ) -> tf.Tensor | None:
-    """Which items aren't a query's negatives, nor its own: bool [N, M]; None where all others are.
+    """The items that are neither a query's own nor its negatives: bool [N, M]; None if there are none.
 
     Args:
         rows: int32 scalar N.

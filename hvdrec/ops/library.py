@@ -13,7 +13,7 @@ import tensorflow as tf
 from hvdrec.errors import UserError
 
 PATH = Path(__file__).resolve().parents[1] / "_ops.so"
-#: Stands in the library before the version of TensorFlow and ";" (csrc/tensorflow/built_for.cc).
+#: The text in the library before TensorFlow's version and ";" (csrc/tensorflow/built_for.cc).
 _BUILT_FOR = b"hvdrec was built for TensorFlow "
 
 
@@ -22,7 +22,7 @@ def load_ops() -> Any:
     """The module of the ops: op ``HvdrecSumOfSquares`` is its function ``hvdrec_sum_of_squares``.
 
     Raises:
-        UserError: They were not built, can't be loaded, or were built for another TensorFlow.
+        UserError: The ops were not built, can't be loaded, or were built for another TensorFlow.
     """
     if not PATH.exists():
         raise UserError(f"the TensorFlow ops hvdrec/{PATH.name} are not built: run `make build`")
@@ -37,7 +37,7 @@ def load_ops() -> Any:
 
 
 def _check_built_for(running: str) -> None:
-    """Refuses a library that was built for another TensorFlow; its patch releases fit each other."""
+    """Refuses a library built for another TensorFlow; patch releases are compatible."""
     with PATH.open("rb") as file:
         if not os.fstat(file.fileno()).st_size:
             return
@@ -49,8 +49,8 @@ def _check_built_for(running: str) -> None:
             built_for = content[start : content.find(b";", start)].decode()
     if built_for.split(".")[:2] != running.split(".")[:2]:
         raise UserError(
-            f"the TensorFlow ops hvdrec/{PATH.name} were built for TensorFlow {built_for}, and this is "
-            f"TensorFlow {running}: install tensorflow {built_for}, or build hvdrec with this one"
+            f"the TensorFlow ops hvdrec/{PATH.name} were built for TensorFlow {built_for}, but this "
+            f"is TensorFlow {running}: install tensorflow {built_for}, or rebuild hvdrec with this one"
         )
 
 
@@ -58,7 +58,7 @@ def implementation(choices: dict[str, Any], impl: str) -> Any:
     """The implementation of that name.
 
     Raises:
-        ValueError: There is none.
+        ValueError: It doesn't exist.
     """
     if impl not in choices:
         raise ValueError(f"impl {impl!r} is not one of {', '.join(choices)}")

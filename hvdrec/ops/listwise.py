@@ -1,4 +1,4 @@
-"""Losses of lists: rows of one session compete for a softmax."""
+"""List-wise losses: a softmax over the rows of each session."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tensorflow as tf
 from hvdrec.ops.library import implementation, load_ops
 from hvdrec.ops.listwise_tensorflow import hybrid_tensorflow, listwise_tensorflow
 
-#: What the labels of a list are: the shares themselves, logits of shares, or numbers in their proportion.
+#: The form of a list's labels: probabilities, logits, or numbers proportional to probabilities.
 SHARES, LOGITS, MASSES = "shares", "logits", "masses"
 
 
@@ -30,7 +30,7 @@ def listwise(
     Args:
         scores: float32 or float64 [B].
         labels: As scores [B]; no gradient flows to them.
-        sessions: int64 [B]; equal ids make a session. None: all rows are one.
+        sessions: int64 [B]; equal ids form a session. None means that all rows are one session.
         form: ``shares``, ``logits`` or ``masses``.
         impl: ``native``, one pass over the sessions without a second derivative, or ``tensorflow``, by
             segments; both take time and memory of O(B).
@@ -54,14 +54,14 @@ def hybrid(
     same_label: bool = True,
     impl: str = "native",
 ) -> tf.Tensor:
-    """The generative part of JRC (Sheng et al., 2022, equation 8): which row of its session a label is at.
+    """The generative part of JRC (Sheng et al., 2022, equation 8): which row of its session has a label.
 
-    Row j has a logit n_j for label 0 and p_j for label 1. With `same_label` each session gives
+    Row j has a logit n_j for label 0 and p_j for label 1. With `same_label` each session contributes
 
-        V = -sum over its rows with label 1 of log softmax(p)_i - the same of those with label 0 by n
+        V = -sum over its rows with label 1 of log softmax(p)_i - the same for those with label 0 and n
 
     (softmaxes over the rows of the session), and the loss is the mean over all rows j of w_j V / rows of
-    j's session. Without it a row competes with those of the other label alone: the mean of w_j times
+    j's session. Without it a row competes only with rows of the other label: the mean of w_j times
 
         softplus(logsumexp of p over its session's rows with label 0 - p_j)     for label 1
         softplus(logsumexp of n over its session's rows with label 1 - n_j)     for label 0
@@ -69,9 +69,9 @@ def hybrid(
     Args:
         logits: float32 or float64 [B, 2].
         labels: int32 [B], 0 or 1.
-        sessions: int64 [B]; equal ids make a session. None: all rows are one.
+        sessions: int64 [B]; equal ids form a session. None means that all rows are one session.
         weights: [B], or None for 1.
-        same_label: Whether rows of one label compete with each other.
+        same_label: Whether rows of the same label compete with each other.
         impl: ``native``, one pass over the sessions without a second derivative, or ``tensorflow``, by
             segments; both take time and memory of O(B).
 
@@ -119,7 +119,7 @@ def _hybrid_native(
 
 
 def _placement() -> AbstractContextManager[Any]:
-    """The CPU, which alone has these ops."""
+    """The CPU, the only device with these ops."""
     return tf.device("/device:CPU:0")
 
 
@@ -143,7 +143,7 @@ def _once(gradient: tf.Tensor) -> tuple[tf.Tensor, Any]:
 
     def again(upstream: tf.Tensor) -> tf.Tensor:
         raise NotImplementedError(
-            'losses of lists with impl="native" have no second derivative: use impl="tensorflow"'
+            'list-wise losses with impl="native" have no second derivative; use impl="tensorflow"'
         )
 
     return tf.identity(gradient), again

@@ -1,4 +1,4 @@
-"""The losses of lists in TensorFlow's own operations, by segments: no session is looped over."""
+"""The list-wise losses in TensorFlow operations over segments, without a loop over sessions."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-#: The logarithm of nothing: its exponential is 0 next to any logit, and differences of it are finite.
+#: Represents log(0): its exponential is 0 relative to any logit, and differences of it are finite.
 NOTHING = -1e30
 
 
 class Sessions(NamedTuple):
-    """Which session each row is of.
+    """The session of each row.
 
     Attributes:
         number: int32 [B].
-        count: int32 scalar, how many there are.
+        count: int32 scalar, the number of sessions.
     """
 
     number: tf.Tensor
     count: tf.Tensor
 
     def sum(self, values: tf.Tensor) -> tf.Tensor:
-        """Values [B] added up by session, [count]."""
+        """Sums values [B] by session: [count]."""
         return tf.math.unsorted_segment_sum(values, self.number, self.count)
 
     def of_rows(self, values: tf.Tensor) -> tf.Tensor:
-        """What each row's session has, [B] of [count]."""
+        """The value of each row's session: [count] -> [B]."""
         return tf.gather(values, self.number)
 
     def log_sum_exp(self, values: tf.Tensor, among: tf.Tensor | None = None) -> tf.Tensor:
@@ -34,7 +34,8 @@ class Sessions(NamedTuple):
 
         Args:
             values: [B].
-            among: bool [B], the rows that count; None: all. `NOTHING` for sessions without any.
+            among: bool [B], the included rows; None for all. The result is `NOTHING` for sessions without
+                any.
         """
         counted = values if among is None else tf.where(among, values, tf.cast(NOTHING, values.dtype))
         top = tf.stop_gradient(tf.math.unsorted_segment_max(counted, self.number, self.count))
@@ -55,8 +56,8 @@ def sessions_of(ids: tf.Tensor | None, rows: tf.Tensor) -> Sessions:
     """Numbers the sessions.
 
     Args:
-        ids: int64 [B], or None where all rows are one session.
-        rows: [B], anything.
+        ids: int64 [B], or None if all rows are one session.
+        rows: [B], any tensor.
     """
     if ids is None:
         size = tf.size(rows)

@@ -31,23 +31,23 @@ def multi_similarity_loss(
     of its label and session) and negatives n (all others).
 
     Args:
-        embeddings: float32 or float64 [N, D], as a rule of norm 1.
+        embeddings: float32 or float64 [N, D], usually of norm 1.
         labels: int64 [N].
-        sessions: int64 [N]; None: all rows are one session.
-        alpha: Sharpness for positives, over 0.
-        beta: Sharpness for negatives, over 0.
-        lamb: The similarity that divides positives from negatives.
-        mining_eps: Keeps of an anchor's pairs only the negatives with s > min_p s_p - eps and the
-            positives with s < max_n s_n + eps (equations 8 and 9), so none where it lacks the
-            other kind; the choice is held constant in the gradient. None: all pairs count.
-        anchors: First row that is an anchor, and their number; None: all rows are. The sum over
-            them is divided by N all the same.
-        gradient: Whether a gradient will be wanted.
+        sessions: int64 [N]; None means that all rows are one session.
+        alpha: Sharpness for positives, above 0.
+        beta: Sharpness for negatives, above 0.
+        lamb: The similarity threshold between positives and negatives.
+        mining_eps: Of an anchor's pairs, keeps only the negatives with s > min_p s_p - eps and the positives
+            with s < max_n s_n + eps (equations 8 and 9), so none if it lacks the other kind; the selection is
+            treated as constant in the gradient. None uses all pairs.
+        anchors: The first anchor row, and the number of anchors; None means all rows. The sum over them is
+            still divided by N.
+        gradient: Whether a gradient will be needed.
         impl: ``native`` takes O(N^2 D) time and O(N D) memory; ``tensorflow`` holds [N, N]
             matrices.
 
     Returns:
-        Scalar, 0 for fewer than two rows; NaN if an embedding isn't finite.
+        Scalar, 0 for fewer than two rows; NaN if an embedding is not finite.
     """
     chosen = implementation(_IMPLEMENTATIONS, impl)
     pairs = Pairs(labels, sessions, anchors)

@@ -13,7 +13,7 @@ def load_native() -> ModuleType:
     """The module `hvdrec._native`.
 
     Raises:
-        UserError: it was not built for this Python, or can't be loaded.
+        UserError: The library was not built for this Python, or can't be loaded.
     """
     try:
         return importlib.import_module("hvdrec._native")

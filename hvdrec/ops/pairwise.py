@@ -18,7 +18,7 @@ class PairwiseLoss(NamedTuple):
 
     Attributes:
         loss: Scalar of the scores' type: the mean over pairs, 0 without pairs.
-        pairs: float64 scalar, the number of pairs the mean is over.
+        pairs: float64 scalar, the number of pairs in the mean.
     """
 
     loss: tf.Tensor
@@ -44,27 +44,27 @@ def pairwise(
 
     f by kind, with the margin m and t the lead u_i - u_j: ``logistic`` log(1 + exp(m - t)),
     ``focal`` sigmoid(m - t)^gamma log(1 + exp(m - t)), ``hinge`` max(0, m - t), ``squared_hinge``
-    and ``square`` its square and that of m - t. The mean is over the pairs whose w_i isn't 0.
+    and ``square`` its square and the square of m - t. The mean is over the pairs with w_i other than 0.
 
     Args:
         scores: float32 or float64 [B].
         labels: [B], graded.
-        kind: Which f.
-        weights: [B]: a pair weighs what its higher-labelled row weighs.
-        sessions: int64 [B]; pairs are made within equal ids. None: all rows are one session.
+        kind: The function f.
+        weights: [B]: a pair has the weight of its higher-labelled row.
+        sessions: int64 [B]; pairs are formed between equal ids. None means that all rows are one session.
         temperature: Divides the scores.
-        margin: By how much the higher-labelled row should lead.
+        margin: The score difference by which the higher-labelled row should lead.
         label_scale: Adds a margin of this many times the difference of labels.
-        gamma: How fast ``focal`` lets pairs in good order go, at least 0.
-        limit: Pairs that lead by it or more don't count (``logistic`` and ``focal``).
-        hardest: Below 1, only the `round(pairs * hardest)` pairs with the largest w_i f count, those
-            of them over 0 (not the squares). Pairs tied for the last places share them.
-        impl: ``native`` never makes the pairs: csrc/kernels/pairwise/pairwise.h tells time and memory, at
-            most about B log B without `limit` and `hardest`. It has no second derivative.
-            ``tensorflow`` holds [B, B] matrices, in EasyRec's order of rounding.
+        gamma: How fast correctly ordered pairs lose weight in ``focal``, at least 0.
+        limit: Pairs with at least this lead are excluded (``logistic`` and ``focal``).
+        hardest: Below 1, only the `round(pairs * hardest)` pairs with the largest w_i f count, if they are
+            above 0 (not for the squares). Pairs tied for the last places share them.
+        impl: ``native`` never materializes the pairs: csrc/kernels/pairwise/pairwise.h gives time and memory,
+            at most about B log B without `limit` and `hardest`. It has no second derivative. ``tensorflow``
+            holds [B, B] matrices, in EasyRec's order of rounding.
 
     Returns:
-        The loss, NaN where a number isn't finite, and the number of pairs.
+        The loss, NaN if a number is not finite, and the number of pairs.
     """
     compute = implementation(_IMPLEMENTATIONS, impl)
     weights = None if weights is None else tf.cast(weights, scores.dtype)
@@ -98,7 +98,7 @@ def _native(
 
 
 def _placement() -> AbstractContextManager[Any]:
-    """The CPU, unless HVDREC_OPS=native asks for the native ops of whatever device there is."""
+    """The CPU, unless HVDREC_OPS=native requests the native ops of any device."""
     if named_implementation() != "native":
         return tf.device("/device:CPU:0")
     return nullcontext()
@@ -118,7 +118,7 @@ def _once(gradient: tf.Tensor) -> tuple[tf.Tensor, Any]:
 
     def again(upstream: tf.Tensor) -> tf.Tensor:
         raise NotImplementedError(
-            'pairwise losses with impl="native" have no second derivative: use impl="tensorflow"'
+            'pairwise losses with impl="native" have no second derivative; use impl="tensorflow"'
         )
 
     return tf.identity(gradient), again

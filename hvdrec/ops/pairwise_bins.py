@@ -1,4 +1,4 @@
-"""Smooth losses of all pairs of rows that several ranks hold, by sums over rows."""
+"""Smooth losses of all pairs of rows across several ranks, by sums over rows."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from hvdrec.ops.library import load_ops
 class PairwiseBins:
     """This rank's rows, by bins of label and panel of the score axis.
 
-    The loss of all ranks' rows needs of a bin only the moments of its rows, which add up over
-    the ranks (csrc/kernels/pairwise/bins.h). So the ranks gather their `bins`, add up the moments
-    that `moments` gives each, and have the loss from `loss`. No gradient flows through.
+    The loss over all ranks' rows needs only the moments of each bin, which are additive over the ranks
+    (csrc/kernels/pairwise/bins.h). The ranks therefore gather their `bins`, sum the moments that `moments`
+    returns, and compute the loss with `loss`. No gradient flows through this.
 
     Attributes:
         bins: float64 [K, 4], the bins of this rank's rows.
@@ -40,7 +40,7 @@ class PairwiseBins:
             temperature: Divides the scores.
             margin: By how much the higher-labelled row should lead.
             label_scale: Adds a margin of this many times the difference of labels.
-            gamma: Of ``focal``.
+            gamma: The exponent of ``focal``.
         """
         self._rows = {
             "scores": scores,
@@ -59,8 +59,8 @@ class PairwiseBins:
             gathered: float64 [G, 4], the bins of all ranks.
 
         Returns:
-            All bins, float64 [E, 4], each once: none where the loss costs less from the rows
-            themselves or can't be made otherwise. And float64 [E, M], to be added up.
+            All bins, float64 [E, 4], each once; empty if the loss is cheaper from the rows themselves or
+            can't be computed from bins. And float64 [E, M], to be summed over the ranks.
         """
         return load_ops().hvdrec_pairwise_moments(
             bins=self.bins, order=self._order, gathered=gathered, **self._rows
@@ -70,12 +70,12 @@ class PairwiseBins:
         """The loss over the rows of all ranks.
 
         Args:
-            bins: float64 [E, 4], all of them.
+            bins: float64 [E, 4], all bins.
             moments: float64 [E, M], the sum over the ranks.
 
         Returns:
-            The loss (a scalar), its gradient by this rank's scores ([B]), and the number of pairs
-            (float64 scalar).
+            The loss (a scalar), its gradient with respect to this rank's scores ([B]), and the number of
+            pairs (float64 scalar).
         """
         return load_ops().hvdrec_pairwise_over_bins(
             bins=self.bins, order=self._order, all=bins, moments=moments, **self._rows

@@ -1,4 +1,4 @@
-"""The pairwise losses as plain TensorFlow: short, readable, and in memory and time of all pairs."""
+"""The pairwise losses in plain TensorFlow: short and readable, with O(B^2) time and memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def pairwise_tensorflow(
     limit: float,
     hardest: float,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The loss and the number of pairs; `hvdrec.ops.pairwise.pairwise` tells the arguments."""
+    """The loss and the number of pairs; `hvdrec.ops.pairwise.pairwise` describes the arguments."""
     leads = _differences(scores / temperature - label_scale * labels)
     pairs = labels[:, tf.newaxis] > labels[tf.newaxis, :]
     if sessions is not None:
@@ -48,15 +48,15 @@ def pairwise_tensorflow(
 
 
 def pair_loss(kind: str, leads: tf.Tensor, margin: float, gamma: float) -> tf.Tensor:
-    """What pairs cost whose higher-labelled row leads by so much.
+    """The cost of pairs, given the lead of the higher-labelled row.
 
     Raises:
-        ValueError: There is no such kind.
+        ValueError: The kind is unknown.
     """
     gaps = margin - leads
     if kind == "logistic":
         return tf.nn.softplus(gaps)
-    if kind == "focal":  # sigmoid(gap)^gamma, without a power of what may be 0
+    if kind == "focal":  # sigmoid(gap)^gamma, without a power of a possible 0
         return tf.exp(-gamma * tf.nn.softplus(-gaps)) * tf.nn.softplus(gaps)
     if kind == "hinge":
         return tf.nn.relu(gaps)

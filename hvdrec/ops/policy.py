@@ -1,4 +1,4 @@
-"""Which implementation of each operation a job runs: decided once, here, and handed on."""
+"""Selects the implementation of each operation of a job, once and in one place."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from hvdrec.ops.library import load_ops
 
 NATIVE, TENSORFLOW = "native", "tensorflow"
 
-#: From so many dense weights on a model trains by the native dense layers.
+#: Models with at least this many dense weights use the native dense layers.
 LARGE = 32_768
-#: Batches of more rows never make their pairs.
+#: Batches with more rows never materialize their pairs.
 FEW_ROWS = 512
 
 
@@ -23,17 +23,17 @@ class Policy:
     """The implementations of one job, each `NATIVE` or `TENSORFLOW`.
 
     Attributes:
-        dense_layers: Of dense layers in training. A small model costs little and trains in EasyRec's
-            own order of rounding, so that its runs can be held against EasyRec's step by step: a
-            ReLU whose input is 0 but for rounding makes two runs part for good.
-        pair_wise: Of PAIR_WISE_LOSS over one rank's rows, in EasyRec's order of rounding like the
-            layers where the pairs of a batch are few.
-        pairs: Of the other losses over pairs.
-        lists: Of the losses over sessions.
-        similarities: Of the losses of embeddings.
-        optimizers: Of updates; servers have TensorFlow's operations only.
-        norms: Of the gradients' norm.
-        reasons: Why, for whom it isn't plain.
+        dense_layers: For dense layers in training. A small model is cheap and trains with EasyRec's order of
+            rounding, so that its runs can be compared with EasyRec's step by step: one ReLU with an input
+            that is 0 except for rounding makes two runs diverge permanently.
+        pair_wise: For PAIR_WISE_LOSS over one rank's rows; like the layers, with EasyRec's order of rounding
+            if a batch has few pairs.
+        pairs: For the other pairwise losses.
+        lists: For the list-wise losses.
+        similarities: For the losses of embeddings.
+        optimizers: For updates; servers have only TensorFlow's operations.
+        norms: For the gradients' norm.
+        reasons: The reasons for choices that need an explanation.
     """
 
     dense_layers: str
@@ -60,15 +60,15 @@ class Policy:
 
 
 def resolve(dense_weights: int = LARGE, batch_size: int = FEW_ROWS + 1, own_kernels: bool = True) -> Policy:
-    """Decides for a job.
+    """Selects the implementations of a job.
 
     Args:
-        dense_weights: Trained numbers of the model apart from its tables.
-        batch_size: Rows of a batch.
-        own_kernels: Whether native operations can update variables where they live.
+        dense_weights: The number of trained weights outside the tables.
+        batch_size: Rows per batch.
+        own_kernels: Whether native operations can update variables where they are placed.
 
     Raises:
-        UserError: HVDREC_OPS is none of its values, or the native operations are not built.
+        UserError: HVDREC_OPS is invalid, or the native operations are not built.
     """
     named, reasons = named_implementation(), []
     gpu = not named and bool(tf.config.list_logical_devices("GPU"))
@@ -82,7 +82,7 @@ def resolve(dense_weights: int = LARGE, batch_size: int = FEW_ROWS + 1, own_kern
     elif gpu:
         reasons.append("on a GPU")
     if small:
-        reasons.append(f"{dense_weights} dense weights: rounded as EasyRec does")
+        reasons.append(f"{dense_weights} dense weights: EasyRec's rounding")
     if not own_kernels:
         reasons.append("updates run on servers")
     few = layers == TENSORFLOW and batch_size <= FEW_ROWS
@@ -99,10 +99,10 @@ def resolve(dense_weights: int = LARGE, batch_size: int = FEW_ROWS + 1, own_kern
 
 
 def named_implementation() -> str:
-    """What HVDREC_OPS asks for, for comparisons: ``native``, ``tensorflow``, or nothing.
+    """The value of HVDREC_OPS, for comparisons: ``native``, ``tensorflow``, or empty.
 
     Raises:
-        UserError: It is none of these.
+        UserError: The value is none of these.
     """
     named = os.environ.get("HVDREC_OPS", "")
     if named not in ("", NATIVE, TENSORFLOW):

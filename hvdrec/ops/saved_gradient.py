@@ -1,4 +1,4 @@
-"""The gradient of ops that compute it along with their value."""
+"""The gradient of ops that compute it together with their value."""
 
 from __future__ import annotations
 
@@ -14,15 +14,13 @@ def scale_saved(upstream: tf.Tensor, saved: tf.Tensor) -> tuple[tf.Tensor, objec
         saved: Any shape, of the same type.
 
     Returns:
-        Of the shape of `saved`.
+        A tensor with the shape of `saved`.
 
     Raises:
         NotImplementedError: When the product itself is differentiated.
     """
 
     def refuse(*_: tf.Tensor) -> None:
-        raise NotImplementedError(
-            "this op has no second derivative; use impl='tensorflow' where one is needed"
-        )
+        raise NotImplementedError("this op has no second derivative; use impl='tensorflow' if you need one")
 
     return upstream * saved, refuse

@@ -1,4 +1,4 @@
-"""What circle and multi-similarity loss share: which pairs count, and their ops' inputs."""
+"""The common part of circle and multi-similarity loss: the pairs, and the ops' inputs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Pairs(NamedTuple):
 
     Attributes:
         labels: int64 [N]; rows of one label and one session are positives of each other.
-        sessions: int64 [N], or None where all rows are one session.
-        anchors: First row that is an anchor, and their number; None: all rows are.
+        sessions: int64 [N], or None if all rows are one session.
+        anchors: The first anchor row, and the number of anchors; None means all rows.
     """
 
     labels: tf.Tensor
@@ -23,7 +23,7 @@ class Pairs(NamedTuple):
     anchors: tuple[tf.Tensor, tf.Tensor] | None
 
     def op_inputs(self) -> dict[str, tf.Tensor]:
-        """The inputs of the ops besides the embeddings."""
+        """The inputs of the ops other than the embeddings."""
         sessions = tf.zeros([0], tf.int64) if self.sessions is None else self.sessions
         return {
             "labels": tf.cast(self.labels, tf.int64),
@@ -52,14 +52,14 @@ class Pairs(NamedTuple):
 
 
 def masked_logsumexp(values: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Log of the sum of exponentials of what the mask lets pass.
+    """Log of the sum of exponentials of the masked values.
 
     Args:
         values: [N, M].
         mask: bool [N, M].
 
     Returns:
-        [N]; a large negative number where nothing passes.
+        [N]; a large negative number if no value is selected.
     """
     return tf.reduce_logsumexp(tf.where(mask, values, tf.constant(-1e30, values.dtype)), axis=1)
 

@@ -13,7 +13,7 @@ def sum_of_squares(values: Sequence[tf.Tensor], *, impl: str = "native") -> tf.T
     """Sum of x^2 over all values, without a gradient.
 
     Args:
-        values: float32 or float64 tensors of one type and any shapes, at least one.
+        values: at least one float32 or float64 tensor, all of the same type, of any shapes.
         impl: ``native`` adds in float64 and gives the same bits for any number of threads;
             ``tensorflow`` adds in float64 too.
 

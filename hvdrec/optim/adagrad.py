@@ -16,9 +16,9 @@ SLOT = "Adagrad"
 
 
 class Adagrad(Optimizer):
-    """Adagrad (Duchi et al., 2011), as `tf.compat.v1.train.AdagradOptimizer`.
+    """Adagrad (Duchi et al., 2011), like `tf.compat.v1.train.AdagradOptimizer`.
 
-    ``a += g^2; variable -= rate * g / sqrt(a)``. A row without a gradient stays as it is.
+    ``a += g^2; variable -= rate * g / sqrt(a)``. A row without a gradient doesn't change.
     """
 
     def __init__(self, schedule: Schedule, initial_accumulator_value: float = 0.1) -> None:
@@ -26,13 +26,13 @@ class Adagrad(Optimizer):
 
         Args:
             schedule: The learning rate.
-            initial_accumulator_value: Where `a` starts, above 0.
+            initial_accumulator_value: The initial value of `a`, above 0.
         """
         super().__init__(schedule)
         self.initial_accumulator_value = initial_accumulator_value
 
     def create_slots(self, variables: Sequence[tf.Variable]) -> None:
-        """Makes the accumulators."""
+        """Creates the accumulators."""
         self.add_slot(SLOT, variables, self.initial_accumulator_value)
 
     def apply_dense(self, gradient: tf.Tensor, variable: tf.Variable, rate: tf.Tensor) -> None:
@@ -42,7 +42,7 @@ class Adagrad(Optimizer):
         )
 
     def apply_rows(self, gradient: RowGradient, variable: tf.Variable, rate: tf.Tensor) -> None:
-        """Touches the given rows only."""
+        """Updates only the given rows."""
         tf.raw_ops.ResourceSparseApplyAdagrad(
             var=variable.handle,
             accum=self.slot(SLOT, variable).handle,

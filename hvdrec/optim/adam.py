@@ -21,9 +21,9 @@ EPSILON = 1e-8
 
 
 class Adam(Optimizer):
-    """Adam (Kingma and Ba, 2015, end of section 2), as `tf.compat.v1.train.AdamOptimizer`.
+    """Adam (Kingma and Ba, 2015, end of section 2), like `tf.compat.v1.train.AdamOptimizer`.
 
-    With t updates done, the next one is::
+    After t updates, the next one is::
 
         m = beta1 * m + (1 - beta1) * g
         v = beta2 * v + (1 - beta2) * g^2
@@ -56,7 +56,7 @@ class Adam(Optimizer):
         self._deferred: DeferredAdam | None = None
 
     def create_slots(self, variables: Sequence[tf.Variable]) -> None:
-        """Makes both moments, and the powers of both betas."""
+        """Creates both moments, and the powers of both betas."""
         self.add_slot(self.first, variables)
         self.add_slot(self.second, variables)
         self.add_scalar("beta1_power", self.beta1)
@@ -137,7 +137,7 @@ class Adam(Optimizer):
         )
 
     def apply_rows(self, gradient: RowGradient, variable: tf.Variable, rate: tf.Tensor) -> None:
-        """Every row moves; one whose moments are still 0 has nowhere to go and is passed over."""
+        """Updates every row; rows with zero moments don't move and are skipped."""
         if self.placement.touched_rows_only:
             self.apply_touched(gradient, variable, rate)
             return

@@ -15,10 +15,10 @@ from hvdrec.optim.weight_decay import decay, decay_rows
 
 
 class AdamW(Adam):
-    """Adam after ``variable -= weight_decay * variable``, as EasyRec's (Loshchilov and Hutter, 2019).
+    """Adam after ``variable -= weight_decay * variable``, as in EasyRec (Loshchilov and Hutter, 2019).
 
-    The decay takes every variable, biases and batch norm among them, and isn't multiplied by the
-    learning rate. Of a table it takes the rows with a gradient, while Adam moves all rows.
+    The decay applies to every variable, including biases and batch norm, and isn't multiplied by the learning
+    rate. In a table it applies to the rows with a gradient, while Adam moves all rows.
     """
 
     tells_rows_apart = True
@@ -30,7 +30,7 @@ class AdamW(Adam):
 
         Args:
             schedule: The learning rate.
-            weight_decay: What part of a weight goes at each step.
+            weight_decay: The fraction of a weight removed at each step.
             beta1: Decay of the first moment.
             beta2: Decay of the second moment.
         """

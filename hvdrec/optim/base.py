@@ -1,4 +1,4 @@
-"""What an optimizer is, and how gradients come to it."""
+"""The interface of optimizers, and of their gradients."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ class Averages(NamedTuple):
 
 
 class Optimizer(tf.Module, abc.ABC):
-    """Updates variables by their gradients, as the TensorFlow 1 optimizer of the same name does.
+    """Updates variables by their gradients, like the TensorFlow 1 optimizer of the same name.
 
     Attributes:
-        slots: Slot name as checkpoints have it (`Adam_1`) -> variable name -> slot variable.
-        scalars: Checkpoint name -> variable, as `beta1_power`.
-        placement: Where the variables live; slots are made beside them.
+        slots: Slot name in checkpoints (`Adam_1`) -> variable name -> slot variable.
+        scalars: Checkpoint name, such as `beta1_power`, -> variable.
+        placement: Where the variables are placed; slots are created with them.
         policy: Which implementation updates them.
-        tells_rows_apart: Whether a row without a gradient is updated differently from a row whose
-            gradient is zero. Where it is, a RowGradient must not be made dense on its way here.
+        tells_rows_apart: Whether a row without a gradient is updated differently from a row with zero
+            gradient. If so, a RowGradient must not be made dense before it arrives here.
     """
 
     tells_rows_apart = False
@@ -58,12 +58,12 @@ class Optimizer(tf.Module, abc.ABC):
         self.placement, self.policy = HERE, resolve()
 
     def place(self, placement: Placement, policy: Policy) -> None:
-        """Says where the variables live and by what they're updated; once, before `create_slots`."""
+        """Sets the placement of the variables and the update implementation; once, before `create_slots`."""
         self.placement, self.policy = placement, policy
 
     @abc.abstractmethod
     def create_slots(self, variables: Sequence[tf.Variable]) -> None:
-        """Makes the slot variables of `variables`; once, before the first `apply`."""
+        """Creates the slot variables of `variables`; called once, before the first `apply`."""
 
     @abc.abstractmethod
     def apply_dense(self, gradient: tf.Tensor, variable: tf.Variable, rate: tf.Tensor) -> None:
@@ -71,17 +71,17 @@ class Optimizer(tf.Module, abc.ABC):
 
         Args:
             gradient: float32, the variable's shape.
-            variable: What to update.
+            variable: The variable to update.
             rate: float32 scalar, the learning rate.
         """
 
     @abc.abstractmethod
     def apply_rows(self, gradient: RowGradient, variable: tf.Variable, rate: tf.Tensor) -> None:
-        """Updates a variable [R, D] whose gradient is known for some rows.
+        """Updates a variable [R, D] with a gradient for some rows.
 
         Args:
             gradient: Those rows.
-            variable: What to update.
+            variable: The variable to update.
             rate: float32 scalar, the learning rate.
         """
 
@@ -121,7 +121,7 @@ class Optimizer(tf.Module, abc.ABC):
         return self._schedule(tf.cast(step, tf.int64))
 
     def learning_rates(self, step: tf.Variable | tf.Tensor | int) -> list[tf.Tensor]:
-        """The learning rates of all optimizers that this one is made of."""
+        """The learning rates of all optimizers that this one consists of."""
         return [self.learning_rate(step)]
 
     def tells_apart(self, variable: tf.Variable) -> bool:
@@ -130,11 +130,11 @@ class Optimizer(tf.Module, abc.ABC):
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
-        """Evaluates in this block with averaged weights, where the optimizer keeps averages."""
+        """Uses averaged weights in this block, if the optimizer keeps averages."""
         yield
 
     def apply(self, gradients: Sequence[tuple[Gradient, tf.Variable]], step: tf.Variable | tf.Tensor) -> None:
-        """Updates every variable once; made for the inside of a `tf.function`.
+        """Updates every variable once; for use in a `tf.function`.
 
         Args:
             gradients: Each variable with its gradient.
@@ -152,7 +152,7 @@ class Optimizer(tf.Module, abc.ABC):
         self.finish(rate)
 
     def apply_all_dense(self, gradients: Sequence[tuple[tf.Tensor, tf.Variable]], rate: tf.Tensor) -> None:
-        """Updates the variables whose gradients are dense; for those who can do it at one go."""
+        """Updates the variables with dense gradients; overridden by optimizers that do it in one op."""
         for gradient, variable in gradients:
             with self.placement.at(variable):
                 self.apply_dense(gradient, variable, rate)
@@ -162,7 +162,7 @@ class Optimizer(tf.Module, abc.ABC):
         return self.slots[name][variable_key(variable)]
 
     def add_slot(self, name: str, variables: Sequence[tf.Variable], value: float = 0.0) -> None:
-        """Makes the slot `name` for each of `variables`, filled with `value`."""
+        """Creates the slot `name` for each of `variables`, filled with `value`."""
         self.slots[name] = {}
         for v in variables:
             with self.placement.beside(v):
@@ -173,5 +173,5 @@ class Optimizer(tf.Module, abc.ABC):
                 )
 
     def add_scalar(self, name: str, value: float) -> None:
-        """Makes the float32 scalar `name`."""
+        """Creates the float32 scalar `name`."""
         self.scalars[name] = tf.Variable(value, trainable=False, name=name, dtype=tf.float32)

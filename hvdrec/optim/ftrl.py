@@ -18,10 +18,10 @@ LINEAR = "Ftrl_1"
 
 
 class Ftrl(Optimizer):
-    """FTRL-Proximal (McMahan et al., 2013), as `tf.compat.v1.train.FtrlOptimizer`.
+    """FTRL-Proximal (McMahan et al., 2013), like `tf.compat.v1.train.FtrlOptimizer`.
 
-    A weight is computed anew from its slots at each update, so it is exactly 0 while its linear
-    slot is within `l1`. A row without a gradient stays as it is.
+    A weight is recomputed from its slots at each update, so it is exactly 0 while the absolute value of its
+    linear slot is at most `l1`. A row without a gradient doesn't change.
     """
 
     tells_rows_apart = True
@@ -39,8 +39,8 @@ class Ftrl(Optimizer):
 
         Args:
             schedule: The learning rate.
-            learning_rate_power: How the rate falls with the accumulator, at most 0.
-            initial_accumulator_value: Where the accumulators start, at least 0.
+            learning_rate_power: The exponent of the accumulator in the rate, at most 0.
+            initial_accumulator_value: The initial value of the accumulators, at least 0.
             l1: L1 strength, at least 0.
             l2: L2 strength (a stabiliser), at least 0.
             l2_shrinkage: L2 strength that adds ``2 * l2_shrinkage * variable`` to the gradient in
@@ -52,7 +52,7 @@ class Ftrl(Optimizer):
         self.l2_shrinkage = l2_shrinkage
 
     def create_slots(self, variables: Sequence[tf.Variable]) -> None:
-        """Makes the accumulators and the linear slots."""
+        """Creates the accumulators and the linear slots."""
         self.add_slot(ACCUMULATOR, variables, self.initial_accumulator_value)
         self.add_slot(LINEAR, variables)
 
@@ -65,7 +65,7 @@ class Ftrl(Optimizer):
             tf.raw_ops.ResourceApplyFtrl(grad=gradient, **arguments)
 
     def apply_rows(self, gradient: RowGradient, variable: tf.Variable, rate: tf.Tensor) -> None:
-        """Touches the given rows only."""
+        """Updates only the given rows."""
         arguments = self._arguments(variable, rate)
         arguments.update(grad=gradient.values, indices=gradient.rows)
         if self.l2_shrinkage > 0.0:

@@ -1,4 +1,4 @@
-"""Several optimizers, each with variables of its own."""
+"""Several optimizers, each with its own variables."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from hvdrec.optim.base import Averages, Optimizer
 
 
 class Grouped(Optimizer):
-    """Two optimizers or more, as EasyRec's `MultiOptimizer`.
+    """Two or more optimizers, like EasyRec's `MultiOptimizer`.
 
-    Slots keep the names they have with one optimizer. Scalars that several have (`beta1_power`)
-    are distinguished as a TensorFlow 1 graph does: `beta1_power`, `beta1_power_1`, ...
+    Slots keep the names that they have with one optimizer. Repeated scalars (`beta1_power`) are numbered as
+    in a TensorFlow 1 graph: `beta1_power`, `beta1_power_1`, ...
     """
 
     def __init__(self, optimizers: Sequence[Optimizer], index_of: Callable[[tf.Variable], int]) -> None:
-        """Joins them.
+        """Combines optimizers.
 
         Args:
             optimizers: In the order of `optimizer_config`.
-            index_of: Which of them has a variable.
+            index_of: Returns the index of a variable's optimizer.
         """
         super().__init__(lambda step: optimizers[-1].learning_rate(step))
         self.optimizers = list(optimizers)
         self._index_of = index_of
 
     def place(self, placement: Placement, policy: Policy) -> None:
-        """The same for each."""
+        """Applies to each optimizer."""
         super().place(placement, policy)
         for optimizer in self.optimizers:
             optimizer.place(placement, policy)
 
     def create_slots(self, variables: Sequence[tf.Variable]) -> None:
-        """Makes the slots of each."""
+        """Creates the slots of each."""
         for i, optimizer in enumerate(self.optimizers):
             optimizer.create_slots([v for v in variables if self._index_of(v) == i])
             for name, by_variable in optimizer.slots.items():
@@ -74,24 +74,24 @@ class Grouped(Optimizer):
             optimizer.apply([(g, v) for g, v in gradients if self._index_of(v) == i], step)
 
     def apply_dense(self, gradient: tf.Tensor, variable: tf.Variable, rate: tf.Tensor) -> None:
-        """Its optimizer does."""
+        """Delegates to the variable's optimizer."""
         self.optimizers[self._index_of(variable)].apply_dense(gradient, variable, rate)
 
     def apply_rows(self, gradient: RowGradient, variable: tf.Variable, rate: tf.Tensor) -> None:
-        """Its optimizer does."""
+        """Delegates to the variable's optimizer."""
         self.optimizers[self._index_of(variable)].apply_rows(gradient, variable, rate)
 
     def learning_rates(self, step: tf.Variable | tf.Tensor | int) -> list[tf.Tensor]:
-        """Those of all, in order; `learning_rate` is the last one's, as in EasyRec's log."""
+        """The rates of all, in order; `learning_rate` is the last one's, as in EasyRec's log."""
         return [o.learning_rate(step) for o in self.optimizers]
 
     def tells_apart(self, variable: tf.Variable) -> bool:
-        """Whether the variable's own optimizer does."""
+        """Delegates to the variable's optimizer."""
         return self.optimizers[self._index_of(variable)].tells_apart(variable)
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
-        """As each that keeps averages."""
+        """Applies to each optimizer that keeps averages."""
         with contextlib.ExitStack() as stack:
             for optimizer in self.optimizers:
                 stack.enter_context(optimizer.averaged())

@@ -15,10 +15,10 @@ from hvdrec.optim.schedules.registry import build_schedule
 
 
 class LazyAdam(Adam):
-    """Adam that leaves rows without a gradient as they are, as EasyRec's `AdamOptimizerS`.
+    """Adam that doesn't change rows without a gradient, like EasyRec's `AdamOptimizerS`.
 
-    Dense variables are updated as by Adam. The bias correction goes by the steps of the run, not
-    by how often a row was met. An update costs the touched rows only.
+    Dense variables are updated as in Adam. The bias correction uses the steps of the run, not the number of
+    updates of a row. An update costs only the touched rows.
     """
 
     tells_rows_apart = True
@@ -28,7 +28,7 @@ class LazyAdam(Adam):
         return []
 
     def apply_rows(self, gradient: RowGradient, variable: tf.Variable, rate: tf.Tensor) -> None:
-        """Only the rows with a gradient move."""
+        """Updates only the rows with a gradient."""
         self.apply_touched(gradient, variable, rate)
 
 

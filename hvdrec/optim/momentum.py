@@ -13,10 +13,10 @@ from hvdrec.optim.schedules.registry import build_schedule
 
 
 class Momentum(Optimizer):
-    """Gradient descent with momentum, as `tf.compat.v1.train.MomentumOptimizer`.
+    """Gradient descent with momentum, like `tf.compat.v1.train.MomentumOptimizer`.
 
-    ``a = momentum * a + g; variable -= rate * a``, not Nesterov's form. A row without a gradient
-    stays as it is, its accumulator too.
+    ``a = momentum * a + g; variable -= rate * a``, not Nesterov's form. A row without a gradient doesn't
+    change, nor does its accumulator.
     """
 
     tells_rows_apart = True
@@ -34,7 +34,7 @@ class Momentum(Optimizer):
         self.accumulator = name
 
     def create_slots(self, variables: Sequence[tf.Variable]) -> None:
-        """Makes the accumulators."""
+        """Creates the accumulators."""
         self.add_slot(self.accumulator, variables)
 
     def apply_dense(self, gradient: tf.Tensor, variable: tf.Variable, rate: tf.Tensor) -> None:
@@ -48,7 +48,7 @@ class Momentum(Optimizer):
         )
 
     def apply_rows(self, gradient: RowGradient, variable: tf.Variable, rate: tf.Tensor) -> None:
-        """Touches the given rows only."""
+        """Updates only the given rows."""
         tf.raw_ops.ResourceSparseApplyMomentum(
             var=variable.handle,
             accum=self.slot(self.accumulator, variable).handle,

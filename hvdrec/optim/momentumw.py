@@ -13,10 +13,10 @@ from hvdrec.optim.weight_decay import decay, decay_rows
 
 
 class MomentumW(Momentum):
-    """Momentum after ``variable -= weight_decay * variable``, as EasyRec's (Loshchilov and Hutter, 2019).
+    """Momentum after ``variable -= weight_decay * variable``, as in EasyRec (Loshchilov and Hutter, 2019).
 
-    The decay takes every variable (of a table, the rows with a gradient) and isn't multiplied by
-    the learning rate.
+    The decay applies to every variable (in a table, to the rows with a gradient) and isn't multiplied by the
+    learning rate.
     """
 
     def __init__(self, schedule: Schedule, weight_decay: float, momentum: float = 0.9) -> None:
@@ -24,7 +24,7 @@ class MomentumW(Momentum):
 
         Args:
             schedule: The learning rate.
-            weight_decay: What part of a weight goes at each step.
+            weight_decay: The fraction of a weight removed at each step.
             momentum: Decay of the accumulator.
         """
         super().__init__(schedule, momentum, name="MomentumW")

@@ -34,12 +34,12 @@ class MovingAverage(Optimizer):
         self._deferred: list[str] = []
 
     def place(self, placement: Placement, policy: Policy) -> None:
-        """The same for the optimizer."""
+        """Applies to the wrapped optimizer."""
         super().place(placement, policy)
         self.optimizer.place(placement, policy)
 
     def create_slots(self, variables: Sequence[tf.Variable]) -> None:
-        """Makes the optimizer's slots, and the averages."""
+        """Creates the optimizer's slots, and the averages."""
         self.optimizer.create_slots(variables)
         self.slots, self.scalars = dict(self.optimizer.slots), self.optimizer.scalars
         self.slots[SLOT] = {}
@@ -79,15 +79,15 @@ class MovingAverage(Optimizer):
                 average.assign_sub((average - variable) * (1.0 - self.decay))
 
     def apply_dense(self, gradient: tf.Tensor, variable: tf.Variable, rate: tf.Tensor) -> None:
-        """As the optimizer."""
+        """Delegates to the wrapped optimizer."""
         self.optimizer.apply_dense(gradient, variable, rate)
 
     def apply_rows(self, gradient: RowGradient, variable: tf.Variable, rate: tf.Tensor) -> None:
-        """As the optimizer."""
+        """Delegates to the wrapped optimizer."""
         self.optimizer.apply_rows(gradient, variable, rate)
 
     def tells_apart(self, variable: tf.Variable) -> bool:
-        """As the optimizer."""
+        """Delegates to the wrapped optimizer."""
         return self.optimizer.tells_apart(variable)
 
     @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Which optimizer each field of `optimizer_config` builds."""
+"""The optimizer for each field of `optimizer_config`."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def build_optimizer(config: optimizer_pb2.Optimizer) -> Optimizer:
         config: One `optimizer_config`.
 
     Returns:
-        The optimizer; its slots aren't made yet.
+        The optimizer, without its slots.
 
     Raises:
-        ConfigError: None is set, or it (or a field of it) isn't supported.
+        ConfigError: No optimizer is set, or it (or a field of it) isn't supported.
     """
     name = config.WhichOneof("optimizer")
     if name is None:
@@ -55,11 +55,11 @@ def build_optimizer(config: optimizer_pb2.Optimizer) -> Optimizer:
 def build_optimizers(
     configs: Sequence[optimizer_pb2.Optimizer], index_of: Callable[[tf.Variable], int]
 ) -> Optimizer:
-    """Builds what all of `optimizer_config` asks for.
+    """Builds the optimizer for all of `optimizer_config`.
 
     Args:
-        configs: One, or several that divide the variables.
-        index_of: Which of several trains a variable.
+        configs: One config, or several that divide the variables.
+        index_of: Returns the index of the config that trains a variable.
 
     Raises:
         ConfigError: As `build_optimizer`.

@@ -16,11 +16,11 @@ MOMENTUM = "RMSProp_1"
 
 
 class RMSProp(Optimizer):
-    """RMSProp (Tieleman and Hinton, 2012), as `tf.compat.v1.train.RMSPropOptimizer`, not centered.
+    """RMSProp (Tieleman and Hinton, 2012), like `tf.compat.v1.train.RMSPropOptimizer`, not centered.
 
     ``s = decay * s + (1 - decay) * g^2``, starting at 1;
     ``a = momentum * a + rate * g / sqrt(s + epsilon); variable -= a``.
-    A row without a gradient stays as it is, its slots too.
+    A row without a gradient doesn't change, nor do its slots.
     """
 
     tells_rows_apart = True
@@ -34,13 +34,13 @@ class RMSProp(Optimizer):
             schedule: The learning rate.
             decay: Decay of the mean square.
             momentum: Decay of the accumulator.
-            epsilon: Added to the mean square, within the root.
+            epsilon: Added to the mean square, inside the root.
         """
         super().__init__(schedule)
         self.decay, self.momentum, self.epsilon = decay, momentum, epsilon
 
     def create_slots(self, variables: Sequence[tf.Variable]) -> None:
-        """Makes the mean squares and the accumulators."""
+        """Creates the mean squares and the accumulators."""
         self.add_slot(MEAN_SQUARE, variables, 1.0)
         self.add_slot(MOMENTUM, variables)
 
@@ -58,7 +58,7 @@ class RMSProp(Optimizer):
         )
 
     def apply_rows(self, gradient: RowGradient, variable: tf.Variable, rate: tf.Tensor) -> None:
-        """Touches the given rows only."""
+        """Updates only the given rows."""
         tf.raw_ops.ResourceSparseApplyRMSProp(
             var=variable.handle,
             ms=self.slot(MEAN_SQUARE, variable).handle,

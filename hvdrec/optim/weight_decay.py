@@ -8,12 +8,12 @@ from hvdrec.layers.banks.gradient import RowGradient
 
 
 def decay(variable: tf.Variable, weight_decay: float) -> None:
-    """``variable -= weight_decay * variable``; not multiplied by the learning rate, as EasyRec's."""
+    """``variable -= weight_decay * variable``; not multiplied by the learning rate, as in EasyRec."""
     variable.assign_sub(weight_decay * variable)
 
 
 def decay_rows(gradient: RowGradient, variable: tf.Variable, weight_decay: float) -> None:
-    """The same for the rows that have a gradient only."""
+    """The same for only the rows with a gradient."""
     tf.raw_ops.ResourceScatterSub(
         resource=variable.handle,
         indices=gradient.rows,

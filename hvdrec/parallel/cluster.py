@@ -1,4 +1,4 @@
-"""The processes of a parameter-server run and their roles, as `TF_CONFIG` has them."""
+"""The processes of a parameter-server run and their roles, from `TF_CONFIG`."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ ROLES = (CHIEF, WORKER, SERVER, EVALUATOR)
 _VARIABLE = "TF_CONFIG"
 _CONNECT_SECONDS = 2.0
 _STARTUP_SECONDS = 600.0
-#: Several refusals in a row: one alone may be a machine short of time.
+#: The number of consecutive refusals; a single one may come from a busy machine.
 _REFUSALS = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """All processes of a run, and which of them this one is.
+    """All processes of a run, and the role of this one.
 
     Attributes:
         addresses: Role -> ``host:port`` of each of its processes.
-        role: This process's: `chief` reads the data and coordinates, a `worker` computes, a `ps`
+        role: This process's role: `chief` reads the data and coordinates, a `worker` computes, a `ps`
             holds variables, the `evaluator` evaluates checkpoints.
-        index: Which one of its role it is.
+        index: Its index in the role.
     """
 
     addresses: Mapping[str, tuple[str, ...]]
@@ -42,16 +42,16 @@ class Cluster:
 
     @property
     def workers(self) -> int:
-        """How many processes compute."""
+        """The number of processes that compute."""
         return len(self.addresses[WORKER])
 
     @property
     def servers(self) -> int:
-        """How many processes hold variables."""
+        """The number of processes that hold variables."""
         return len(self.addresses[SERVER])
 
     def on_this_host(self, *roles: str) -> list[tuple[str, int]]:
-        """The processes of some roles that share this one's host, this one among them."""
+        """The processes of some roles on this one's host, including this one."""
         mine = _host(self.addresses.get(self.role, ("",))[self.index]) if self.role != EVALUATOR else ""
         return [
             (role, i)
@@ -62,11 +62,11 @@ class Cluster:
 
 
 def asks_for_servers(train_config: Any, environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether a run is one on parameter servers: by `PSStrategy`, or by `TF_CONFIG` as EasyRec's default.
+    """Whether a run uses parameter servers: by `PSStrategy`, or by `TF_CONFIG` as EasyRec's default.
 
     Raises:
-        ConfigError: `TF_CONFIG` has servers, and `train_distribute` is for replicas; or it has several
-            workers and no servers.
+        ConfigError: `TF_CONFIG` has servers but `train_distribute` is for replicas, or it has several workers
+            but no servers.
     """
     strategy = enum_name(train_config, "train_distribute")
     if strategy == "PSStrategy":
@@ -79,59 +79,62 @@ def asks_for_servers(train_config: Any, environment: Mapping[str, str] = os.envi
         return False
     if strategy != "NoStrategy":
         raise ConfigError(
-            f"train_config.train_distribute: {strategy} has no parameter servers, and {_VARIABLE} has; give "
-            "--train_config.train_distribute=PSStrategy, or unset it"
+            f"train_config.train_distribute: {strategy} does not use parameter servers, but {_VARIABLE} "
+            f"has some; give --train_config.train_distribute=PSStrategy, or unset {_VARIABLE}"
         )
     return True
 
 
 def _refuse_workers_alone(cluster: Mapping[str, object]) -> None:
-    """Keeps the workers that a scheduler starts one by one from training a model each.
+    """Prevents workers that a scheduler starts separately from each training its own model.
 
     Raises:
-        ConfigError: `TF_CONFIG` names several processes that compute, and no servers.
+        ConfigError: `TF_CONFIG` has several processes that compute, but no servers.
     """
     named = {CHIEF if role == "master" else role: given for role, given in cluster.items()}
     workers = sum(len(_addresses(role, named[role])) for role in (CHIEF, WORKER) if role in named)
     if workers > 1:
         raise ConfigError(
-            f"{_VARIABLE}: names {workers} workers and no ps, so each would train a model of its own on all "
-            f"rows; start them together by `horovodrun -np {workers}` or mpirun (in Kubeflow by an MPIJob, "
-            "not a TFJob), or add a ps for parameter servers; to train alone here, unset it"
+            f"{_VARIABLE}: has {workers} workers and no ps, so each would train its own model on "
+            f"all rows; start them together with `horovodrun -np {workers}` or mpirun (in Kubeflow "
+            "with an MPIJob instead of a TFJob), or add a ps for parameter servers; "
+            "to train in this process alone, unset it"
         )
 
 
 def quieten(verbose: bool) -> None:
-    """Keeps TensorFlow's lines about every lost connection to itself; before TensorFlow is imported."""
+    """Silences TensorFlow's lines about lost connections; must run before TensorFlow is imported."""
     if not verbose:
         os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 
 def read(environment: Mapping[str, str] = os.environ) -> Cluster:
-    """The cluster of `TF_CONFIG`, in EasyRec's words or TensorFlow's: a `master` is the chief.
+    """The cluster in `TF_CONFIG`, with EasyRec's or TensorFlow's role names: a `master` is the chief.
 
     Raises:
-        ConfigError: It is missing, or a role, an address or this process is wrong in it.
+        ConfigError: The variable is missing, or a role, an address or this process's task is invalid.
     """
     if launched_size(environment) > 1:
         raise ConfigError(
-            "train_config.train_distribute: PSStrategy has a process for each role; start them by "
-            "`python -m hvdrec.launch ps`, not by horovodrun or mpirun"
+            "train_config.train_distribute: PSStrategy needs one process per role; start them with "
+            "`python -m hvdrec.launch ps`, not with horovodrun or mpirun"
         )
     if not environment.get(_VARIABLE):
         raise ConfigError(
-            "train_config.train_distribute: PSStrategy takes a process for each role, which TF_CONFIG names; "
-            "`python -m hvdrec.launch ps --workers 2 --ps 1 ...` starts them on this machine"
+            "train_config.train_distribute: PSStrategy needs one process per role, listed in "
+            "TF_CONFIG; `python -m hvdrec.launch ps --workers 2 --ps 1 ...` starts them on this machine"
         )
     parsed = _parse(environment)
     cluster, task = parsed.get("cluster"), parsed.get("task")
     if not isinstance(cluster, dict) or not isinstance(task, dict):
-        raise ConfigError(f"{_VARIABLE}: should have a cluster and a task, each a JSON object")
+        raise ConfigError(f"{_VARIABLE}: must have a cluster and a task, each a JSON object")
     cluster = dict(cluster)
     role = str(task.get("type", ""))
     if "master" in cluster:
         if CHIEF in cluster:
-            raise ConfigError(f"{_VARIABLE}: has both a chief and a master; they are two words for one role")
+            raise ConfigError(
+                f"{_VARIABLE}: has both a chief and a master, which are the same role; keep one of them"
+            )
         cluster[CHIEF] = cluster.pop("master")
     role = CHIEF if role == "master" else role
     addresses = {name: _addresses(name, given) for name, given in cluster.items()}
@@ -144,14 +147,14 @@ def read(environment: Mapping[str, str] = os.environ) -> Cluster:
             }
             raise ConfigError(f"{_VARIABLE}: cluster has no {name}, which {what[name]}")
     if len(addresses[CHIEF]) > 1:
-        raise ConfigError(f"{_VARIABLE}: there can be one chief only, found {len(addresses[CHIEF])}")
+        raise ConfigError(f"{_VARIABLE}: there can be only one chief, found {len(addresses[CHIEF])}")
     return Cluster(addresses, *_task(role, task.get("index", 0), addresses))
 
 
 def _task(role: str, index: object, addresses: Mapping[str, tuple[str, ...]]) -> tuple[str, int]:
     if role not in ROLES:
-        raise ConfigError(f"{_VARIABLE}: task.type {role!r} is no role; the roles are {', '.join(ROLES)}")
-    # TensorFlow leaves the evaluator out of the cluster.
+        raise ConfigError(f"{_VARIABLE}: task.type {role!r} is not a role; the roles are {', '.join(ROLES)}")
+    # TensorFlow doesn't list the evaluator in the cluster.
     count = len(addresses.get(role, ())) or int(role == EVALUATOR)
     if isinstance(index, str) and index.isdigit():
         index = int(index)
@@ -167,18 +170,18 @@ def _parse(environment: Mapping[str, str]) -> dict:
     try:
         parsed = json.loads(written)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{_VARIABLE}: is not JSON: {error}") from None
+        raise ConfigError(f"{_VARIABLE}: not valid JSON: {error}") from None
     if not isinstance(parsed, dict) or not isinstance(parsed.get("cluster", {}), dict):
-        raise ConfigError(f"{_VARIABLE}: should be a JSON object with a cluster and a task")
+        raise ConfigError(f"{_VARIABLE}: must be a JSON object with a cluster and a task")
     return parsed
 
 
 def _addresses(role: str, given: object) -> tuple[str, ...]:
     if role not in ROLES:
-        raise ConfigError(f"{_VARIABLE}: cluster.{role} is no role; the roles are {', '.join(ROLES)}")
+        raise ConfigError(f"{_VARIABLE}: cluster.{role} is not a role; the roles are {', '.join(ROLES)}")
     found = [given] if isinstance(given, str) else given
     if not isinstance(found, list) or not all(isinstance(a, str) for a in found):
-        raise ConfigError(f"{_VARIABLE}: cluster.{role} should be a list of host:port")
+        raise ConfigError(f"{_VARIABLE}: cluster.{role} must be a list of host:port")
     for address in found:
         host, _, port = address.rpartition(":")
         if not host or not port.isdigit() or not 0 < int(port) < 65536:
@@ -191,14 +194,14 @@ def _host(address: str) -> str:
 
 
 def need_own_port(cluster: Cluster) -> None:
-    """Sees to it that this process can listen where the others look for it.
+    """Checks that this process can listen at the address that the others use.
 
     Raises:
-        ConfigError: Another process has its port.
+        ConfigError: Another process uses its port.
     """
     address = cluster.addresses[cluster.role][cluster.index]
     with socket.socket() as probe:
-        # As gRPC does: connections of an earlier process that are ending don't count.
+        # As in gRPC: closing connections of an earlier process don't matter.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("", int(address.rpartition(":")[2])))
@@ -210,7 +213,7 @@ def need_own_port(cluster: Cluster) -> None:
 
 
 class Answer(enum.Enum):
-    """What comes of a connection to an address."""
+    """The result of a connection to an address."""
 
     THERE = enum.auto()
     REFUSED = enum.auto()
@@ -218,7 +221,7 @@ class Answer(enum.Enum):
 
 
 def ask(address: str, seconds: float = _CONNECT_SECONDS) -> Answer:
-    """Whether a process listens at an address, the host refuses, or no answer comes."""
+    """Tries an address: a process listens, the host refuses, or there is no response."""
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), seconds):
@@ -239,11 +242,11 @@ def wait_for_all(cluster: Cluster, log: Callable[[str], None], stopped: Callable
 
     Args:
         cluster: The processes.
-        log: Is called now and then with what is missing.
-        stopped: Whether to give up waiting.
+        log: Called occasionally with the missing processes.
+        stopped: Returns whether to stop waiting.
 
     Raises:
-        TrainingError: A process isn't there after ten minutes.
+        TrainingError: A process is missing after ten minutes.
     """
     missing = [(role, i) for role in (SERVER, WORKER) for i in range(len(cluster.addresses[role]))]
     began = time.monotonic()
@@ -255,7 +258,7 @@ def wait_for_all(cluster: Cluster, log: Callable[[str], None], stopped: Callable
         now = time.monotonic()
         text = ", ".join(f"{r} {i} ({cluster.addresses[r][i]})" for r, i in missing)
         if now - began > _STARTUP_SECONDS:
-            raise TrainingError(f"no process listens after {_STARTUP_SECONDS:.0f} s: {text}")
+            raise TrainingError(f"some processes are not listening after {_STARTUP_SECONDS:.0f} s: {text}")
         if now - told > 10.0:
             log(f"waiting for {text}")
             told = now
@@ -263,23 +266,22 @@ def wait_for_all(cluster: Cluster, log: Callable[[str], None], stopped: Callable
 
 
 class ChiefWatch:
-    """Whether the chief is still there, seen by its port.
+    """Detects whether the chief is still running, by its port.
 
-    The port is open from when the chief has connected the cluster to when its process ends,
-    however it ends.
+    The port is open from when the chief has connected the cluster until its process ends for any reason.
 
     Attributes:
-        seen: Whether it has been there.
+        seen: Whether it has been seen.
     """
 
     def __init__(self, cluster: Cluster) -> None:
-        """Nothing is known yet."""
+        """Starts without information."""
         self._address = cluster.addresses[CHIEF][0]
         self.seen = False
         self._refused = 0
 
     def gone(self) -> bool:
-        """Looks; whether the chief was there and isn't any more."""
+        """Probes the port; returns whether the chief was seen before and is now gone."""
         if answers(self._address):
             self.seen, self._refused = True, 0
         else:

@@ -1,4 +1,4 @@
-"""What the trainer asks of the processes that train together."""
+"""The interface of the trainer to the processes that train together."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import tensorflow as tf
 
 
 class ReplicaGroup(abc.ABC):
-    """The replicas of one job; each holds the whole model.
+    """The replicas of a job; each holds the whole model.
 
-    Tensor operations run inside a `tf.function`; every rank must reach the same ones in the same
-    order. `name` says which one it is, and is the same on every rank.
+    Tensor operations run inside a `tf.function`; every rank must run the same ones in the same order. `name`
+    identifies an operation, and is the same on every rank.
 
     Attributes:
         rank: This process, 0 .. size - 1; rank 0 owns logs and checkpoints.
         size: Number of processes.
-        local_rank: This process among those of its machine.
+        local_rank: The index of this process on its machine.
         local_size: Number of processes on its machine.
-        one_host: Whether all processes that were started are on one machine; the same for all of them.
-        trains: False for the group of a process that only evaluates.
+        one_host: Whether all started processes are on one machine; the same value on all of them.
+        trains: False in a process that only evaluates.
     """
 
     rank: int
@@ -33,11 +33,11 @@ class ReplicaGroup(abc.ABC):
 
     @abc.abstractmethod
     def sum(self, value: tf.Tensor, name: str) -> tf.Tensor:
-        """Adds `value` over the ranks; same shape on every rank."""
+        """Sums `value` over the ranks; its shape is the same on every rank."""
 
     @abc.abstractmethod
     def concat(self, value: tf.Tensor, name: str) -> tf.Tensor:
-        """Stacks the ranks' values along axis 0, in rank order; lengths may differ."""
+        """Concatenates the ranks' values along axis 0, in rank order; lengths may differ."""
 
     @abc.abstractmethod
     def exchange(self, value: tf.Tensor, counts: tf.Tensor, name: str) -> tuple[tf.Tensor, tf.Tensor]:
@@ -54,22 +54,22 @@ class ReplicaGroup(abc.ABC):
 
     @abc.abstractmethod
     def broadcast(self, variables: Sequence[tf.Variable]) -> None:
-        """Gives every rank the values of rank 0."""
+        """Copies the values of rank 0 to every rank."""
 
     @abc.abstractmethod
     def gather_objects(self, value: Any) -> list[Any]:
-        """Every rank's `value`, in rank order, on every rank."""
+        """Returns every rank's `value`, in rank order, on every rank."""
 
     def watch(self) -> None:  # noqa: B027
-        """From here on this process ends when one on another host is gone (collective, of all started)."""
+        """From now on, ends this process if one on another host is lost (collective, over all started)."""
 
     def gather_from_all(self, value: Any) -> list[Any]:
-        """As `gather_objects`, of all processes that were started, those that don't train too."""
+        """Like `gather_objects`, over all started processes, including those that don't train."""
         return self.gather_objects(value)
 
     def leave(self) -> None:  # noqa: B027
-        """Says that this process may end; the others can go on."""
+        """Declares that this process may end; the others can continue."""
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Leaves the group; nothing may be asked of it afterwards."""
+        """Leaves the group; it must not be used afterwards."""

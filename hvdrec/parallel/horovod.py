@@ -16,27 +16,27 @@ from hvdrec.parallel.environment import launched_size
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.watch import PeerWatch, watch_peers
 
-#: Read when Horovod and Open MPI start; what the user sets stays.
+#: Defaults of variables read when Horovod and Open MPI start; the user's values take precedence.
 _SETTINGS = {
-    # A step is a few milliseconds, and Horovod's own rest between two rounds is one of them.
+    # A step takes a few milliseconds, and Horovod's default pause between rounds is one of them.
     "HOROVOD_CYCLE_TIME": "0.3",
-    # A rank that waits for a message mustn't keep the core from its own computing threads.
+    # A rank that waits for a message must not occupy a core that its computing threads need.
     "OMPI_MCA_mpi_yield_when_idle": "1",
-    # Gloo's own 30 seconds would come before the message of the process that watches the other hosts.
+    # Gloo's default of 30 seconds would expire before the host watch reports a lost host.
     "HOROVOD_GLOO_TIMEOUT_SECONDS": "60",
-    # The JVM of an hdfs:// store uses SIGSEGV for itself, at which UCX, which Open MPI loads, would end us.
+    # The JVM of an hdfs:// store uses SIGSEGV internally; UCX, which Open MPI loads, would end the process.
     "UCX_ERROR_SIGNALS": "",
 }
 
 
 class HorovodReplicas(ReplicaGroup):
-    """The processes that horovodrun or mpirun started together, or the part of them that trains."""
+    """The processes started by horovodrun or mpirun, or those of them that train."""
 
     def __init__(self, separate: bool = False) -> None:
         """Joins the group (collective).
 
         Args:
-            separate: The last process is a group of its own, which doesn't train.
+            separate: Whether the last process forms its own group, which doesn't train.
 
         Raises:
             UserError: Horovod isn't installed or can't start.
@@ -52,7 +52,7 @@ class HorovodReplicas(ReplicaGroup):
         except (ImportError, ValueError, RuntimeError) as error:
             raise UserError(
                 f"several processes were started but Horovod can't be used: {error}; "
-                "`python -m hvdrec.doctor` says what is missing"
+                "run `python -m hvdrec.doctor` to find what is missing"
             ) from error
         self._hvd = hvd
         self._processes = next((part for part in sets if part.included()), hvd.global_process_set)
@@ -69,11 +69,11 @@ class HorovodReplicas(ReplicaGroup):
             tf.config.experimental.set_memory_growth(own, True)
 
     def sum(self, value: tf.Tensor, name: str) -> tf.Tensor:
-        """Adds `value` over the ranks."""
+        """Sums `value` over the ranks."""
         return self._hvd.allreduce(value, op=self._hvd.Sum, name=name, process_set=self._processes)
 
     def concat(self, value: tf.Tensor, name: str) -> tf.Tensor:
-        """Stacks the ranks' values along axis 0."""
+        """Concatenates the ranks' values along axis 0."""
         return self._hvd.allgather(value, name=name, process_set=self._processes)
 
     def exchange(self, value: tf.Tensor, counts: tf.Tensor, name: str) -> tuple[tf.Tensor, tf.Tensor]:
@@ -82,20 +82,20 @@ class HorovodReplicas(ReplicaGroup):
         return received, tf.ensure_shape(found, [self.size])
 
     def broadcast(self, variables: Sequence[tf.Variable]) -> None:
-        """Gives every rank the values of rank 0."""
+        """Copies the values of rank 0 to every rank."""
         self._hvd.broadcast_variables(list(variables), root_rank=self._root, process_set=self._processes)
 
     def gather_objects(self, value: Any) -> list[Any]:
-        """Every rank's `value` in rank order."""
+        """Returns every rank's `value` in rank order."""
         return self._gather(value, self._processes)
 
     def gather_from_all(self, value: Any) -> list[Any]:
-        """Every started process's `value`."""
+        """Returns every started process's `value`."""
         return self._gather(value, self._hvd.global_process_set)
 
     def _gather(self, value: Any, processes: Any) -> list[Any]:
-        # Horovod's allgather_object asks for the number of processes afterwards: another may have left by
-        # then, and the set of processes is gone with it.
+        # Horovod's allgather_object queries the number of processes afterwards, when another process may have
+        # left and the process set no longer exists.
         own = tf.convert_to_tensor(np.frombuffer(pickle.dumps(value), np.uint8))
         size = tf.convert_to_tensor([own.shape[0]], tf.int32)
         sizes = self._hvd.allgather(size, name="object_sizes", process_set=processes).numpy()
@@ -103,18 +103,18 @@ class HorovodReplicas(ReplicaGroup):
         return [pickle.loads(part.tobytes()) for part in np.split(objects, np.cumsum(sizes)[:-1])]
 
     def watch(self) -> None:
-        """Ends this process, with a message, when one on another host is gone."""
+        """Ends this process, with a message, if one on another host is lost."""
         if not self.one_host:
             self._watch = watch_peers(self._hvd.rank(), self.gather_from_all)
 
     def leave(self) -> None:
-        """Tells the other hosts that this process may end; Horovod goes on."""
+        """Tells the other hosts that this process may end; Horovod keeps running."""
         if self._watch is not None:
             self._watch.close()
 
     def close(self) -> None:
         """Shuts Horovod down; ranks still waiting in a collective get an error."""
-        # MPI's end takes part of the launcher.
+        # MPI's shutdown needs the launcher.
         launcher_process.let_go()
         self.leave()
         self._hvd.shutdown()

@@ -1,4 +1,4 @@
-"""Joins the group of processes this one was started with, or starts one."""
+"""Joins the group that this process was started in, or starts one."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 
 def join_group(separate: bool = False) -> ReplicaGroup:
-    """The group this process was started in.
+    """The group that this process was started in.
 
     Horovod is imported only when there is more than one process.
 
     Args:
-        separate: Leave the last process out of training, as a group of its own.
+        separate: Whether to exclude the last process from training, as its own group.
 
     Raises:
-        UserError: Horovod is needed and can't be used, or there is no process to leave out.
+        UserError: Horovod is needed but can't be used, or there is no process to exclude.
     """
     if separate and launched_size() == 1:
-        raise UserError("--eval_method separate: leaves one process out of training; start two or more")
+        raise UserError("--eval_method separate: excludes one process from training; start at least two")
     from hvdrec.parallel.single import SingleReplica
 
     if launched_size() == 1:
@@ -38,7 +38,7 @@ def join_group(separate: bool = False) -> ReplicaGroup:
     group = HorovodReplicas(separate)
     if group.size > 1:
         return group
-    # Horovod ends for all processes when the first ones leave: a group of one process skips it.
+    # Horovod ends for all processes when the first one leaves, so a group of one process doesn't use it.
     return SingleReplica(group)
 
 
@@ -46,22 +46,22 @@ def launch_command(ranks: int, module: str, arguments: Sequence[str]) -> list[st
     """The command that starts `ranks` processes of a module of this package.
 
     Raises:
-        UserError: horovodrun isn't installed beside this Python.
+        UserError: horovodrun isn't installed with this Python.
     """
     beside = Path(sys.executable).parent / "horovodrun"
     horovodrun = str(beside) if beside.exists() else shutil.which("horovodrun")
     if horovodrun is None:
-        raise UserError("horovodrun is not installed beside this Python; `make build` installs it")
-    # What it would keep in the home folder is of use on other machines only.
+        raise UserError("horovodrun is not installed next to this Python; run `make build` to install it")
+    # Its cache in the home folder is useful only for other machines.
     options = ["-np", str(ranks), "--disable-cache"]
     return [horovodrun, *options, sys.executable, "-m", module, *arguments]
 
 
 def relaunch(ranks: int, arguments: Sequence[str]) -> None:
-    """Replaces this process by the launcher of `ranks` ranks that train; doesn't return.
+    """Replaces this process by the launcher of `ranks` training ranks; doesn't return.
 
     Args:
-        ranks: How many.
+        ranks: The number of ranks.
         arguments: The flags of `hvdrec.train`.
     """
     command = [sys.executable, "-m", "hvdrec.launch", "local", "-np", str(ranks), "--", *arguments]

@@ -1,8 +1,9 @@
-"""A rank's guard: stops the launcher when it begins to kill, lets it go when the rank says so or dies.
+"""A rank's guard: suspends the launcher when it begins to kill, and resumes it when the rank requests it or
+dies.
 
 Run as ``python -I -S launcher_guard.py PID`` by `launcher_process`, in the rank's process group. A launcher
 signals the whole group, and SIGKILL follows SIGTERM so soon that on a busy machine a rank, with its many
-threads and one lock for all Python code, may come to nothing in between; this process only waits.
+threads and the GIL, may not run at all in between; this process only waits.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ def guard(launcher: int, control: int) -> None:
     """Returns when the control pipe is closed.
 
     Args:
-        launcher: The process to stop at SIGTERM, or at a byte HOLD.
-        control: A pipe whose other end the rank alone has.
+        launcher: The process to suspend at SIGTERM, or on receiving the byte HOLD.
+        control: A pipe; only the rank has the other end.
     """
     held = False
 
@@ -31,7 +32,7 @@ def guard(launcher: int, control: int) -> None:
 
     signal.signal(signal.SIGTERM, hold)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # What the rank waits for before it goes on.
+    # The rank waits for this before it continues.
     os.write(1, HOLD)
     while os.read(control, 1) == HOLD:
         hold()

@@ -1,9 +1,10 @@
-"""The launcher's process above this rank: noticed when it dies, kept from killing while the ranks save.
+"""The launcher process of this rank: detects its death, and prevents it from killing while ranks save.
 
-A launcher that is to end a job sends its ranks SIGTERM and, soon after, SIGKILL, whatever they are doing:
+To end a job, a launcher sends its ranks SIGTERM and, soon after, SIGKILL, no matter what they are doing:
 Open MPI 5 after 0.25 seconds (`prte_odls_base_default_kill_local_procs`), `horovodrun --gloo` after 5
-(`GRACEFUL_TERMINATION_TIME_S`). Neither has a setting for it. So a rank that is to stop first has
-that process stopped (SIGSTOP), and lets it go on once all have saved. Linux only: elsewhere none is found.
+(`GRACEFUL_TERMINATION_TIME_S`). Neither time can be configured. A rank that must stop therefore first
+suspends that process (SIGSTOP), and resumes it when all ranks have saved. Linux only: on other systems no
+launcher is found.
 """
 
 from __future__ import annotations
@@ -18,28 +19,28 @@ from collections.abc import Iterator
 
 from hvdrec.parallel import launcher_guard
 
-#: Set by `hvdrec.launch`: the process that shows the ranks' output and passes signals on to them.
+#: Set by `hvdrec.launch`: the process that forwards the ranks' output and passes signals to them.
 LAUNCHER = "HVDREC_LAUNCHER_PID"
-#: Names of the processes that start ranks for Open MPI 5 and 4: on the launching host, and on others.
+#: Names of the processes that start ranks in Open MPI 5 and 4: on the launching host, and on others.
 _HERE = ("prterun", "mpirun", "mpiexec", "orterun")
 _ELSEWHERE = ("prted", "orted")
-#: What each leaves in its ranks' environment.
+#: Variables that each sets in its ranks' environment.
 MPI_RANK, _GLOO_RANK = "OMPI_COMM_WORLD_RANK", "HOROVOD_RANK"
-#: In the command line of the process that `horovodrun --gloo` has for each rank.
+#: Text in the command line of the process that `horovodrun --gloo` runs for each rank.
 _GLOO = b"--multiprocessing-fork"
-#: How far above a rank its launcher is looked for: scripts may lie between.
+#: The number of ancestors searched for the launcher: scripts may be in between.
 _MOST_PARENTS = 4
 
 
 class LauncherProcess:
-    """The process that kills this one when it has to end the job, with a guard beside it.
+    """The process that kills this one to end the job, together with a guard process.
 
     Attributes:
-        pid: Its number.
+        pid: Its process id.
     """
 
     def __init__(self, pid: int) -> None:
-        """Starts the guard; from here on the launcher is stopped when it signals this process group.
+        """Starts the guard; from now on the launcher is suspended when it signals this process group.
 
         Raises:
             OSError: The guard can't be started.
@@ -59,27 +60,28 @@ class LauncherProcess:
         _guarded = self
 
     def hold(self) -> None:
-        """Stops it, whether it has signalled the group or this process alone."""
+        """Suspends the launcher, no matter if it has signalled the group or only this process."""
         with self._lock, contextlib.suppress(OSError):
             if self._guard is None:
                 return
             assert self._guard.stdin is not None
-            # The guard first: without it nobody would let the launcher go should this process die.
+            # Signal the guard first: without it nothing would resume the launcher if this process died.
             self._guard.stdin.write(launcher_guard.HOLD)
             os.kill(self.pid, signal.SIGSTOP)
 
     def let_go(self) -> None:
-        """Lets it go on for good: it kills at once where it meant to."""
+        """Resumes the launcher permanently; a pending kill then happens immediately."""
         with self._lock:
             if self._guard is not None:
                 self._guard.communicate()
                 self._guard = None
 
     def say(self, line: str) -> bool:
-        """Writes a line to its standard error, as a launcher that ends a job passes on nothing any more.
+        """Writes a line to the launcher's standard error, because a launcher that ends a job forwards
+        nothing.
 
         Returns:
-            Whether that was possible; on hosts other than the launching one it isn't.
+            Whether that was possible; it isn't on hosts other than the launching one.
         """
         if _name(self.pid) in _ELSEWHERE:
             return False
@@ -100,30 +102,30 @@ _guarded: LauncherProcess | None = None
 
 
 def let_go() -> None:
-    """Lets the launcher go on for good, if there is one; before anything that needs it."""
+    """Resumes the launcher permanently, if there is one; call this before anything that needs it."""
     if _guarded is not None:
         _guarded.let_go()
 
 
 def find() -> int | None:
-    """The launcher's process on this machine, None if there is none or it can't be stopped."""
+    """The launcher process on this machine, None if there is none or it can't be suspended."""
     for pid in _parents():
         by_mpi = MPI_RANK in os.environ and _name(pid) in (*_HERE, *_ELSEWHERE)
         if by_mpi or (_GLOO_RANK in os.environ and _GLOO in _command(pid)):
-            # The kernel lets nobody inside stop the first process of a container.
+            # The kernel doesn't allow suspending the first process of a container from inside.
             return pid if pid != 1 else None
     return None
 
 
 def watched(launcher: int | None) -> Iterator[int]:
-    """Descriptors that become readable when a process dies without which the launcher is of no use.
+    """Descriptors that become readable when a process that the launcher depends on dies.
 
     Yields:
         For `hvdrec.launch`, and for the shell that `horovodrun` turns into: `mpirun` doesn't notice when they
-        are killed. The caller closes them.
+        are killed. The caller closes the descriptors.
 
     Raises:
-        ProcessLookupError: It is dead already.
+        ProcessLookupError: The process is already dead.
     """
     started_by = os.environ.get(LAUNCHER, "")
     found = [int(started_by)] if started_by.isdigit() else []
@@ -136,10 +138,10 @@ def watched(launcher: int | None) -> Iterator[int]:
 
 
 def death(pid: int) -> Iterator[int]:
-    """A descriptor that becomes readable when a process ends; none where the kernel is older than 5.3.
+    """A descriptor that becomes readable when a process ends; none if the kernel is older than 5.3.
 
     Raises:
-        ProcessLookupError: It has ended.
+        ProcessLookupError: The process has ended.
     """
     try:
         yield os.pidfd_open(pid)
@@ -171,19 +173,19 @@ def _command(pid: int) -> bytes:
 
 
 def parent(pid: int) -> int:
-    """The number of a process's parent, 0 if there is none."""
+    """The id of a process's parent, 0 if there is none."""
     state = _state(pid)
     return int(state[1]) if state else 0
 
 
 def has_ended(pid: int) -> bool:
-    """Whether a process is no more, or only waits for its parent to take note of its end."""
+    """Whether a process has ended, or is a zombie."""
     return _state(pid)[:1] in ([], [b"Z"], [b"X"])
 
 
 def _state(pid: int) -> list[bytes]:
-    """State, parent and more of a process; nothing if there is none."""
+    """State, parent and further fields of a process; empty if there is no such process."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
-        # They come behind the name, which may hold anything.
+        # After the name, which may contain anything.
         return file.read().rpartition(b")")[2].split()
     return []

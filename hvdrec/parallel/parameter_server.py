@@ -1,4 +1,4 @@
-"""TensorFlow's parameter servers: where variables live, the chief's coordinator, the servers themselves."""
+"""TensorFlow's parameter servers: placement of variables, the chief's coordinator, the servers."""
 
 from __future__ import annotations
 
@@ -23,70 +23,70 @@ from hvdrec.parallel.cluster import CHIEF, SERVER, WORKER, ChiefWatch, Cluster
 from hvdrec.parallel.recovery import Recovery
 from hvdrec.parallel.remote_call import RemoteCall, Result
 
-#: A part of a table has at least so many bytes (as TensorFlow's MinSizePartitioner), and at most so many,
-#: because a message of gRPC holds less than 2 GiB.
+#: The minimum size of a part of a table in bytes (like TensorFlow's MinSizePartitioner), and the maximum,
+#: because a gRPC message holds less than 2 GiB.
 _LEAST_BYTES, _MOST_BYTES = 256 << 10, 1 << 30
 _WATCH_SECONDS, _WATCH_TURNS = 1.0, 10
-#: To let go of a running server is to wait for it, and it has no end.
+#: Keep running servers referenced: releasing one waits for it, and it never ends.
 _HELD: list[tf.distribute.Server] = []
 
-#: Read at each call of gRPC: one to a process that is gone fails instead of waiting for it.
+#: Read at each gRPC call: a call to a lost process fails instead of waiting for it.
 _SETTINGS = {"GRPC_FAIL_FAST": "use_caller"}
-#: The same for TensorFlow's question whether a process is there, once all have been there.
+#: The same for TensorFlow's check whether a process is alive, after all have been seen.
 _CONNECTED_SETTINGS = {"GRPC_FAIL_FAST": "true"}
-#: How long a run that is to stop waits for a worker when all are lost.
+#: How long a stopping run waits for a worker if all are lost.
 _NOBODY_SECONDS = 5.0
 
 
 class NoWorkersError(Exception):
-    """All workers are lost and none is waited for."""
+    """All workers are lost, and the run doesn't wait for one."""
 
 
 class OnServers(Placement):
-    """Variables on parameter servers: tables in parts on all, each other variable on one in turn."""
+    """Variables on parameter servers: tables partitioned over all, other variables assigned round-robin."""
 
     own_kernels = False
 
     def __init__(
         self, strategy: tf.distribute.ParameterServerStrategy, servers: int, synchronous: bool
     ) -> None:
-        """Makes nothing yet.
+        """Doesn't create anything yet.
 
         Args:
-            strategy: Variables are made within its scope.
-            servers: How many there are.
-            synchronous: Whether an update is one of all workers; else Adam moves touched rows only,
-                as passing over a whole table is too much for every batch of every worker.
+            strategy: The strategy; variables are created in its scope.
+            servers: The number of servers.
+            synchronous: Whether an update combines all workers; else Adam updates only touched rows, because
+                updating a whole table for every batch of every worker is too slow.
         """
         self._strategy, self._servers = strategy, servers
         self.touched_rows_only = not synchronous
 
     def banks(self, layouts: Sequence[BankLayout], seed: int) -> BankStrategy:
-        """Dealt to the servers."""
+        """Distributes variables over the servers."""
         return RowsOnServers(layouts, seed, self.parts)
 
     def parts(self, rows: int, width: int) -> int:
-        """How many variables a table gets: one a server, unless they would be very small or large."""
+        """The number of parts of a table: one per server, unless they would be very small or large."""
         size = 4 * rows * width
         most = -(-size // _MOST_BYTES)
         return max(1, min(self._servers, size // _LEAST_BYTES), min(most, rows))
 
     @contextlib.contextmanager
     def beside(self, variable: tf.Variable) -> Iterator[None]:
-        """On the same server."""
+        """Creates variables on the same server."""
         with self._strategy.extended.colocate_vars_with(variable):
             yield
 
     @contextlib.contextmanager
     def at(self, variable: tf.Variable) -> Iterator[None]:
-        """On the variable's server."""
+        """Places operations on the variable's server."""
         with tf.device(variable.device):
             yield
 
     def bring(
         self, values: Sequence[tuple[tf.Tensor, tf.Variable]]
     ) -> Sequence[tuple[tf.Tensor, tf.Variable]]:
-        """Those of each server end to end: every tensor costs it and the worker a message."""
+        """Concatenates the values of each server, because every tensor costs a message."""
         by_server: dict[str, list[tuple[tf.Tensor, tf.Variable]]] = {}
         for value, variable in values:
             by_server.setdefault(variable.device, []).append((value, variable))
@@ -101,7 +101,7 @@ class OnServers(Placement):
 
 
 class Coordinator:
-    """The chief's hold on the cluster.
+    """The chief's connection to the cluster.
 
     Attributes:
         strategy: TensorFlow's strategy, for its scope.
@@ -112,7 +112,7 @@ class Coordinator:
 
         Args:
             cluster: All processes.
-            stopping: Whether the run is to stop: then lost workers are not waited for without end.
+            stopping: Returns whether the run is stopping: it then doesn't wait indefinitely for lost workers.
         """
         _prepare()
         self._stopping, self._given_up = stopping, False
@@ -126,7 +126,7 @@ class Coordinator:
         os.environ.update(_CONNECTED_SETTINGS)
 
     def _handle_losses(self, cluster: Cluster) -> Recovery:
-        """Puts hvdrec's handling of lost workers in the place of TensorFlow's; before any call."""
+        """Replaces TensorFlow's handling of lost workers by hvdrec's; must run before any call."""
         theirs = self._coordinator._cluster
         recovery = Recovery(theirs, cluster.addresses[WORKER], cluster.addresses[SERVER])
         theirs.failure_handler.stop()
@@ -135,9 +135,9 @@ class Coordinator:
         return recovery
 
     def schedule(self, function: Callable[..., Any], *arguments: Any) -> Result:
-        """Has some worker run a `tf.function`; gives what `fetch` takes.
+        """Schedules a `tf.function` on any worker; returns the argument for `fetch`.
 
-        A worker that is lost in the middle has its calls run again by another.
+        If a worker is lost, its calls are repeated on another.
         """
         cluster = self._coordinator._cluster
         with self.strategy.scope():
@@ -147,10 +147,10 @@ class Coordinator:
         return result
 
     def fetch(self, scheduled: Result) -> Any:
-        """The numpy values of a scheduled call, once it has run.
+        """Waits for a scheduled call, and returns its numpy values.
 
         Raises:
-            NoWorkersError: The run is to stop, and all workers are lost. Nothing runs any more.
+            NoWorkersError: The run is stopping, and all workers are lost. No call runs any more.
         """
         seconds = 0.0
         while not scheduled.wait(_WATCH_SECONDS):
@@ -164,7 +164,7 @@ class Coordinator:
         return self._coordinator.fetch(scheduled)
 
     def _give_up(self) -> None:
-        """Makes sure that a worker that comes back runs nothing any more."""
+        """Ensures that a worker that comes back runs no more calls."""
         self._given_up = True
         self._recovery.stop()
         self._coordinator._cluster.closure_queue.stop()
@@ -173,18 +173,18 @@ class Coordinator:
 def serve(cluster: Cluster, intra: int, inter: int) -> None:
     """Serves as a worker or a parameter server until the chief's process has ended.
 
-    A scheduler that ends a job sends SIGTERM to all its processes, and the chief can't save without the
-    others: they stay as long as it does, unless a second signal comes.
+    A scheduler that ends a job sends SIGTERM to all its processes, but the chief can't save without the
+    others: they stay as long as the chief, unless they receive a second signal.
 
     Args:
-        cluster: Says which this process is.
-        intra: Threads within an operation.
-        inter: Operations at a time; a server has at least one for each worker, and one more.
+        cluster: The cluster, with this process's role.
+        intra: Threads per operation.
+        inter: Concurrent operations; a server has at least one per worker, plus one.
     """
     clusters.need_own_port(cluster)
     _prepare()
     _take_gpu(cluster)
-    # The chief sends graphs with hvdrec's own operations.
+    # The chief sends graphs with hvdrec's custom operations.
     load_ops()
     config = tf.compat.v1.ConfigProto(
         intra_op_parallelism_threads=intra,
@@ -208,7 +208,7 @@ def serve(cluster: Cluster, intra: int, inter: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, note)
     for turn in itertools.count():
-        # A chief that is gone again before it was seen would be waited for without end.
+        # Otherwise a chief that ends before it is seen would be waited for forever.
         if (asked[0] or not watch.seen or turn % _WATCH_TURNS == 0) and watch.gone():
             return
         time.sleep(_WATCH_SECONDS / _WATCH_TURNS)
@@ -220,7 +220,7 @@ def _prepare() -> None:
 
 
 def _take_gpu(cluster: Cluster) -> None:
-    """Each worker of a host computes on a GPU of its own."""
+    """Assigns each worker on a host its own GPU."""
     gpus = tf.config.list_physical_devices("GPU")
     if cluster.role == WORKER and gpus:
         beside = cluster.on_this_host(WORKER).index((WORKER, cluster.index))

@@ -1,4 +1,4 @@
-"""Lost workers: what becomes of their calls, and how they come back."""
+"""Recovery of lost workers: their calls, and their return."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from hvdrec.parallel.cluster import WORKER, answers
 
 logger = logging.getLogger(__name__)
 
-#: A worker may fail so often in so many seconds by what looks like a lost server, and that many seconds are
-#: between its attempts: a network that is away for a moment is no lost server.
+#: The number of failures of a worker that may look like a lost server, the window in seconds, and the pause
+#: between attempts: a short network outage is not a lost server.
 _MOST_FAILURES, _WINDOW_SECONDS, _PAUSE_SECONDS = 3, 60.0, 1.0
 _POLL_SECONDS = 0.5
 
 
 class Recovery:
-    """Takes the place of TensorFlow's handler of lost workers, which asks more of a cluster.
+    """Replaces TensorFlow's handler of lost workers, which requires more of a cluster.
 
-    TensorFlow's waits until all lost workers are back before it takes any of them back. This one takes
-    each when it is there. TensorFlow's counts how often a server couldn't be reached, and ends a run at the
-    third time, be it months after the first. Here the last minute counts, of each worker.
+    TensorFlow's handler waits until all lost workers are back before it uses any of them. This one uses each
+    as soon as it is back. TensorFlow's handler counts how often a server was unreachable, and ends a run at
+    the third time, even months after the first. This one counts only the last minute, for each worker.
 
-    The coordinator's thread of each worker is the one that waits for that worker.
+    The coordinator's thread for a worker is the one that waits for it.
 
     Attributes:
-        error: Why no worker can be taken back any more, if that is so.
+        error: The reason why no worker can be recovered any more, if any.
     """
 
     def __init__(self, cluster: Any, workers: Sequence[str], servers: Sequence[str]) -> None:
-        """All workers are there.
+        """Starts with all workers available.
 
         Args:
             cluster: TensorFlow's `Cluster`.
-            workers: Address of each worker.
-            servers: Address of each server.
+            workers: The address of each worker.
+            servers: The address of each server.
         """
         self._cluster, self._workers, self._servers = cluster, tuple(workers), tuple(servers)
         self._whole = context.get_server_def()
@@ -61,7 +61,7 @@ class Recovery:
         return len(self._away) == len(self._workers)
 
     def stop(self) -> None:
-        """Waits for no worker any more."""
+        """Stops waiting for workers."""
         self._ended.set()
 
     @contextlib.contextmanager
@@ -72,7 +72,7 @@ class Recovery:
         on_recovery_fn: Callable[[], None] | None = None,
         worker_device_name: str = "",
     ) -> Iterator[None]:
-        """Runs a worker's call; as TensorFlow's, which says what the functions are."""
+        """Runs a worker's call; see TensorFlow's method for the arguments."""
         worker = int(worker_device_name.rpartition(":")[2])
         try:
             yield
@@ -90,18 +90,19 @@ class Recovery:
             cancelled = self._cluster.closure_queue._cancellation_mgr.is_cancelled
             if cancelled or not tensorflows._is_worker_failure(error):
                 raise
-            logger.warning("worker %d is lost; its batches go to the others until it is back", worker)
+            logger.warning("worker %d is lost; the others take over its batches until it is back", worker)
             self._away.add(worker)
             if on_failure_fn:
                 on_failure_fn(error)
-            # The call is another's now: an error from here on would be counted as one of its.
+            # The call now belongs to another worker: an error from here on would be attributed to that
+            # worker.
             if self._comes_back(worker) and on_recovery_fn:
                 on_recovery_fn()
 
     def _passes(self, worker: int, error: Exception) -> bool:
-        """Whether a call that failed is just to be run again, by any worker."""
+        """Whether a failed call can simply be repeated on any worker."""
         if isinstance(error, tf.errors.CancelledError) and "/job:" in str(error):
-            # Derived from another error, which is reported too.
+            # Derived from another error, which is also reported.
             return True
         if tensorflows._is_ps_failure(error):
             failed = tensorflows._extract_failed_ps_instances(str(error))
@@ -117,7 +118,7 @@ class Recovery:
         return True
 
     def _comes_back(self, worker: int) -> bool:
-        """Waits until a lost worker is part of the cluster again; whether it is."""
+        """Waits until a lost worker is part of the cluster again; returns whether it is."""
         while not self._ended.wait(_POLL_SECONDS):
             if not answers(self._workers[worker]):
                 continue
@@ -131,11 +132,11 @@ class Recovery:
         return False
 
     def _take_back(self, worker: int) -> bool:
-        """Connects the cluster with a worker that answers; whether that went well."""
+        """Connects the cluster with a worker that responds; returns whether that succeeded."""
         with self._lock:
             there = set(range(len(self._workers))) - self._away | {worker}
             if not self._connect(there):
-                # Others are lost, which isn't noticed yet: they come back by themselves.
+                # Other workers are lost but not yet detected: they recover separately.
                 there = {i for i in there if i == worker or answers(self._workers[i])}
                 if not self._connect(there):
                     return False
@@ -143,7 +144,7 @@ class Recovery:
             return True
 
     def _connect(self, workers: set[int]) -> bool:
-        """Makes these the cluster's workers; whether all of them were there."""
+        """Sets the cluster's workers; returns whether all of them responded."""
         try:
             context.context().update_server_def(_only(self._whole, workers))
             return True
@@ -155,7 +156,7 @@ class Recovery:
 
 
 def lost_server(error: Exception) -> int | None:
-    """The server that an error of TensorFlow's tells is lost."""
+    """The server that a TensorFlow error reports as lost."""
     if not tensorflows._is_ps_failure(error):
         return None
     return min(tensorflows._extract_failed_ps_instances(str(error)), default=None)

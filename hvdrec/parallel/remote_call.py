@@ -1,4 +1,4 @@
-"""Calls of workers whose results are here before they count as done."""
+"""Calls on workers that complete only when their results have been copied here."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tensorflow.python.distribute.coordinator.values import RemoteValueImpl
 class RemoteCall(Closure):
     """A `tf.function` and its arguments, as TensorFlow's coordinator queues them for workers.
 
-    TensorFlow's own says that a call is done while its results are still on the worker. A caller that waits
-    then copies them, and fails if the worker is lost in that moment. Here the coordinator's thread
-    copies them, and has the call run again by another worker if it can't.
+    TensorFlow's version marks a call as done while its results are still on the worker. The waiting caller
+    then copies them, and fails if the worker is lost at that moment. Here the coordinator's thread copies
+    them, and repeats the call on another worker if that fails.
     """
 
     def build_output_remote_value(self) -> Result:
-        """Where the results will be; to be called once."""
+        """Creates the holder of the results; must be called once."""
         result = Result(None, self._output_type_spec)
         self._output_remote_value_ref = weakref.ref(result)
         return result
@@ -28,7 +28,7 @@ class Result(RemoteValueImpl):
     """The results of a call, on this process."""
 
     def wait(self, seconds: float) -> bool:
-        """Waits until the call has run or failed, at most so long; whether it has."""
+        """Waits, with a timeout, until the call has run or failed; returns whether it has."""
         return self._status_available_event.wait(seconds)
 
     def _set_values(self, tensors: Any) -> None:

@@ -1,4 +1,4 @@
-"""Notices on the chief that a parameter server is gone, whatever the chief is waiting for meanwhile."""
+"""Detects on the chief that a parameter server is gone, even while the chief is waiting."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Callable, Sequence
 from hvdrec.parallel.cluster import Answer, ask
 
 _POLL_SECONDS = 1.0
-#: A port that refuses is free; one that is silent may be busy, or the network is.
+#: A refused connection means a free port; a timeout may mean that the server or the network is busy.
 _REFUSALS, _SILENT_SECONDS = 3, 30.0
-#: The chief mostly hears of a loss from TensorFlow, and ends by itself.
+#: The chief usually learns of a loss from TensorFlow, and ends on its own.
 _GRACE_SECONDS = 5.0
 
 
 class ServerWatch:
-    """Asks all servers every second.
+    """Probes all servers every second.
 
-    TensorFlow doesn't tell a chief that waits for its workers, or for one of them, that a server is lost.
+    TensorFlow doesn't notify a chief that waits for workers of a lost server.
     """
 
     def __init__(
@@ -28,14 +28,14 @@ class ServerWatch:
         grace: float = _GRACE_SECONDS,
         poll: float = _POLL_SECONDS,
     ) -> None:
-        """Watches in a thread of its own until `close`.
+        """Watches in a separate thread until `close`.
 
         Args:
-            addresses: Of the servers, which are there.
-            fail: Called once with a server's number, `grace` seconds after it is found lost, unless `close`
-                comes before.
+            addresses: The addresses of the servers, which must be running.
+            fail: Called once with a server's index, `grace` seconds after its loss is detected, unless
+                `close` is called before.
             grace: Seconds.
-            poll: Seconds between two questions.
+            poll: Seconds between probes.
         """
         self._addresses, self._fail, self._grace, self._poll = tuple(addresses), fail, grace, poll
         self._closed = threading.Event()
@@ -43,7 +43,7 @@ class ServerWatch:
         self._thread.start()
 
     def close(self) -> None:
-        """Servers may go from here on."""
+        """From now on servers may end."""
         self._closed.set()
 
     def _watch(self) -> None:
@@ -55,7 +55,7 @@ class ServerWatch:
                     return
 
     def _lost(self, address: str) -> bool:
-        """Whether a server that is asked again and again doesn't answer."""
+        """Whether a server fails to respond to repeated probes."""
         refused, since = 0, time.monotonic()
         while (answer := ask(address)) is not Answer.THERE:
             refused = refused + 1 if answer is Answer.REFUSED else 0

@@ -11,13 +11,13 @@ from hvdrec.parallel.group import ReplicaGroup
 
 
 class SingleReplica(ReplicaGroup):
-    """One process alone: nothing is exchanged and Horovod isn't imported."""
+    """A single process: nothing is exchanged, and Horovod isn't imported."""
 
     def __init__(self, among: ReplicaGroup | None = None) -> None:
         """Rank 0 of 1.
 
         Args:
-            among: The processes it was started with, if there are others.
+            among: The processes that it was started with, if any.
         """
         self._among = among
         self.rank, self.size, self.local_rank, self.local_size = 0, 1, 0, 1
@@ -38,18 +38,18 @@ class SingleReplica(ReplicaGroup):
         return value, counts
 
     def broadcast(self, variables: Sequence[tf.Variable]) -> None:
-        """Nothing to do."""
+        """Does nothing."""
 
     def gather_objects(self, value: Any) -> list[Any]:
-        """The one value."""
+        """Returns the single value."""
         return [value]
 
     def gather_from_all(self, value: Any) -> list[Any]:
-        """The values of those it was started with."""
+        """Gathers from the processes it was started with."""
         return [value] if self._among is None else self._among.gather_from_all(value)
 
     def watch(self) -> None:
-        """Watches those it was started with."""
+        """Watches the processes it was started with."""
         if self._among is not None:
             self._among.watch()
 

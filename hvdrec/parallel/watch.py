@@ -1,8 +1,8 @@
-"""Notices that a process on another host is gone, while this one waits for it in a collective.
+"""Detects that a process on another host is lost, while this one waits for it in a collective.
 
-A lost host leaves its connections silent, not closed: MPI waits for ever then, and so may `mpirun`, or exit
-with 0. So every process keeps one idle TCP connection to rank 0, which the kernels at both ends probe
-(keepalive) however busy the processes are.
+The connections of a lost host become silent instead of closed: MPI then waits forever, and `mpirun` may do so
+too, or exit with 0. Every process therefore keeps one idle TCP connection to rank 0, which the kernels at
+both ends probe (keepalive) even if the processes are busy.
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ from hvdrec.parallel import keeper, launcher_process
 
 logger = logging.getLogger(__name__)
 
-#: Seconds without an answer after which a host counts as lost.
+#: Seconds without a response after which a host is considered lost.
 SECONDS = "HVDREC_LOST_AFTER_SECONDS"
 _SECONDS = 30
 _PROBES = 3
-#: A process that hears of a loss otherwise, or was about to end, has these seconds to do so.
+#: The seconds that a process has to end on its own, if it learns of the loss otherwise.
 _GRACE = 3.0
 _CONNECT_SECONDS = 5.0
 _BYE = b"bye\n"
 
 
 class PeerWatch:
-    """Ends this process with a message once one of those it is linked with is gone."""
+    """Ends this process with a message when a linked process is lost."""
 
     def __init__(
         self, links: Mapping[socket.socket, str], fail: Callable[[str], None], grace: float = _GRACE
     ) -> None:
-        """Watches in a thread of its own until `close`.
+        """Watches in a separate thread until `close`.
 
         Args:
-            links: Connections, each with what to call the process at its other end.
-            fail: Called once, `grace` seconds after a loss, unless `close` comes before.
+            links: Connections, each with a description of the process at the other end.
+            fail: Called once, `grace` seconds after a loss, unless `close` is called before.
             grace: Seconds.
         """
         self._links = dict(links)
@@ -56,18 +56,18 @@ class PeerWatch:
         self._wake, self._woken = socket.socketpair()
         self._thread = threading.Thread(target=self._watch, name="hvdrec-peers", daemon=True)
         self._thread.start()
-        # A process that ends by an error has said so itself.
+        # A process that ends with an error has reported it itself.
         atexit.register(self.close)
 
     def close(self) -> None:
-        """Says good-bye: that this process is gone is no loss any more."""
+        """Signs off: the end of this process is no longer a loss."""
         if self._closed.is_set():
             return
         self._closed.set()
         atexit.unregister(self.close)
         self._wake.close()
         self._tell(_BYE)
-        # It may be waiting for the launcher.
+        # The other process may be waiting for the launcher.
         self._thread.join(timeout=_GRACE)
         for link in (*self._links, self._woken):
             link.close()
@@ -99,26 +99,26 @@ class PeerWatch:
 
 
 def _listen(link: socket.socket) -> tuple[bytes, str | None]:
-    """What came from a process, or what is wrong with it."""
+    """The data received from a process, or the problem with it."""
     try:
         said = link.recv(4096)
     except ConnectionError:
-        return b"", "% ended without a word (killed, or out of memory)"
+        return b"", "% ended without a message (killed, or out of memory)"
     except OSError as error:
-        return b"", f"% does not answer any more ({error.strerror}): its host or the network is lost"
-    return said, None if said else "% ended without a word (killed, or out of memory)"
+        return b"", f"% no longer responds ({error.strerror}): its host or the network is lost"
+    return said, None if said else "% ended without a message (killed, or out of memory)"
 
 
 def end_process(lost: str, patience: float) -> None:
-    """Ends this process: its main thread may never come back from a collective.
+    """Ends this process: its main thread may never return from a collective.
 
     Args:
-        lost: What has happened.
-        patience: Seconds that `mpirun` gets to end the job. It can tell that a host is lost, and does so with
-            an exit code, as long as it isn't waiting for the lost host to confirm the end of a rank.
+        lost: A description of the loss.
+        patience: Seconds that `mpirun` has to end the job. It can detect a lost host, and reports it with an
+            exit code, unless it is waiting for the lost host to confirm the end of a rank.
     """
     print(
-        f"hvdrec: error: {lost}; the run can go on from its last checkpoint (--continue_train)",
+        f"hvdrec: error: {lost}; continue from the last checkpoint with --continue_train",
         file=sys.stderr,
         flush=True,
     )
@@ -136,11 +136,11 @@ def watch_peers(
 
     Args:
         rank: This process.
-        gather: Gives every process's value to all, in the order of ranks.
-        fail: Called once with what is lost, and the seconds that a launcher should be given.
+        gather: Returns every process's value on all processes, in rank order.
+        fail: Called once with a description of the loss, and the seconds that a launcher should be given.
 
     Raises:
-        UserError: HVDREC_LOST_AFTER_SECONDS is no number of seconds.
+        UserError: HVDREC_LOST_AFTER_SECONDS is not a number of seconds.
     """
     links, seconds = _be_joined(gather) if rank == 0 else _join(rank, gather)
     for link in links:
@@ -149,7 +149,7 @@ def watch_peers(
 
 
 def _be_joined(gather: Callable[[Any], list[Any]]) -> tuple[dict[socket.socket, str], int]:
-    """Rank 0's links with all others, and the seconds that any of them may be silent (collective)."""
+    """Rank 0's links to all others, and the allowed seconds of silence (collective)."""
     host, seconds, addresses = socket.gethostname(), _lost_after(), _addresses()
     token = secrets.token_hex(16)
     links: dict[str, socket.socket] = {}
@@ -162,7 +162,7 @@ def _be_joined(gather: Callable[[Any], list[Any]]) -> tuple[dict[socket.socket, 
             listener.shutdown(socket.SHUT_RDWR)
         accepting.join()
     for name in unlinked:
-        # It has given up a connection that was taken too late.
+        # The other process has given up a connection that was accepted too late.
         if name in links:
             links.pop(name).close()
     if unlinked:
@@ -174,9 +174,9 @@ def _be_joined(gather: Callable[[Any], list[Any]]) -> tuple[dict[socket.socket, 
 
 
 def _join(rank: int, gather: Callable[[Any], list[Any]]) -> tuple[dict[socket.socket, str], int]:
-    """Another rank's link with rank 0, and the seconds that it may be silent (collective)."""
+    """Another rank's link to rank 0, and the allowed seconds of silence (collective)."""
     own = f"rank {rank} on {socket.gethostname()}"
-    # Launchers take few variables to other hosts: rank 0's setting holds.
+    # Launchers copy few variables to other hosts, so rank 0's setting is used.
     root, seconds, port, addresses, token = gather(None)[0]
     link = _connect(port, addresses, token, own)
     gather(None if link else own)
@@ -186,7 +186,7 @@ def _join(rank: int, gather: Callable[[Any], list[Any]]) -> tuple[dict[socket.so
 def _lost_after() -> int:
     text = os.environ.get(SECONDS, str(_SECONDS))
     if not text.isdigit() or int(text) < _PROBES + 1:
-        raise UserError(f"{SECONDS}={text}: must be a number of seconds, {_PROBES + 1} or more")
+        raise UserError(f"{SECONDS}={text}: must be a number of seconds, at least {_PROBES + 1}")
     return int(text)
 
 
@@ -197,14 +197,14 @@ def _listener() -> socket.socket:
 
 
 def _addresses() -> list[str]:
-    """This host's addresses, those that other hosts can't use left out."""
+    """This host's addresses, without those that other hosts can't use."""
     kinds = (socket.AF_INET, socket.AF_INET6)
     found = [a.address for each in psutil.net_if_addrs().values() for a in each if a.family in kinds]
     return [a for a in found if not a.startswith(("127.", "169.254.", "fe80:")) and a != "::1"]
 
 
 def _accept(listener: socket.socket, token: str, links: dict[str, socket.socket]) -> None:
-    """Takes connections until the listener is shut down: of who knows the token, and the last of each."""
+    """Accepts connections with the token until the listener is shut down; keeps the last of each process."""
     while True:
         try:
             link, _ = listener.accept()
@@ -223,7 +223,7 @@ def _accept(listener: socket.socket, token: str, links: dict[str, socket.socket]
 
 
 def _connect(port: int, addresses: list[str], token: str, own: str) -> socket.socket | None:
-    """A connection to rank 0 by the first of its addresses that leads there."""
+    """A connection to rank 0 through the first of its addresses that works."""
     for address in addresses:
         with contextlib.suppress(OSError), contextlib.ExitStack() as ends:
             link = socket.create_connection((address, port), _CONNECT_SECONDS)
@@ -236,7 +236,7 @@ def _connect(port: int, addresses: list[str], token: str, own: str) -> socket.so
 
 
 def _keep_alive(link: socket.socket, seconds: int) -> None:
-    """Lets the kernel notice within so many seconds that the other end doesn't answer."""
+    """Makes the kernel detect within this many seconds that the other end doesn't respond."""
     for option, value in _keepalive_options(seconds):
         link.setsockopt(*option, value)
     link.settimeout(None)

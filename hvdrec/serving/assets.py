@@ -1,4 +1,4 @@
-"""Files that travel with an exported model (`asset_files`)."""
+"""Files included in an exported model (`asset_files`)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _FG_JSON = "fg.json"
 
 
 def model_assets(proto: Any) -> list[tuple[str, str]]:
-    """Names below ``assets`` with their sources: `asset_files`, and the fg.json that features come from.
+    """Names in ``assets`` with their sources: `asset_files`, and the fg.json that defines features.
 
     Raises:
-        ConfigError: One of `asset_files` isn't there, or a name leads out of ``assets``.
+        ConfigError: One of `asset_files` doesn't exist, or a name points outside ``assets``.
     """
     found = asset_files(proto.export_config.asset_files)
     path = proto.fg_json_path.removeprefix("!")
@@ -27,19 +27,19 @@ def model_assets(proto: Any) -> list[tuple[str, str]]:
         if is_file(path):
             found.append((_FG_JSON, path))
         else:
-            _log.warning("fg_json_path: there is no file %s; exported models go without it", path)
+            _log.warning("fg_json_path: there is no file %s; exported models omit it", path)
     return found
 
 
 def asset_files(listed: Sequence[str]) -> list[tuple[str, str]]:
-    """Names below ``assets`` with their sources.
+    """Names in ``assets`` with their sources.
 
     Args:
-        listed: ``path``, kept under its own name, or ``new/name:path``; a ``!`` in front, which
-            EasyRec's platforms need, is left out.
+        listed: ``path``, which keeps its name, or ``new/name:path``; a leading ``!``, which EasyRec's
+            platforms need, is ignored.
 
     Raises:
-        ConfigError: A file isn't there, or a name leads out of ``assets``.
+        ConfigError: A file doesn't exist, or a name points outside ``assets``.
     """
     found = []
     for entry in listed:
@@ -51,7 +51,7 @@ def asset_files(listed: Sequence[str]) -> list[tuple[str, str]]:
             name, source = PurePosixPath(written).name, written
         target = PurePosixPath(name)
         if target.is_absolute() or ".." in target.parts or not target.parts:
-            raise ConfigError(f"asset_files: {name!r} must be a name below assets")
+            raise ConfigError(f"asset_files: {name!r} must be a relative name inside assets")
         if not is_file(source):
             raise ConfigError(f"asset_files: there is no file {source}")
         found.append((str(target), source))

@@ -1,4 +1,4 @@
-"""What an exported model asks for: one tensor for each input field, or one with all of them joined."""
+"""The inputs of an exported model: one tensor per input field, or one with all of them joined."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _TYPES = {
 }
 _NODE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
-#: The name of the one input of `multi_placeholder: false`.
+#: The name of the single input of `multi_placeholder: false`.
 JOINED = "features"
 
 
 @dataclasses.dataclass(frozen=True)
 class Input:
-    """One input of the serving signature.
+    """An input of the serving signature.
 
     Attributes:
         name: Its key in the signature, the field's name.
         node: Its placeholder in the graph.
-        argument: Its name where TensorFlow allows identifiers only.
+        argument: Its name where TensorFlow allows only identifiers.
         dtype: Its type.
-        several: Whether each row has several values ([B, K]; empty text and -1 for none).
+        several: Whether each row has several values ([B, K]; empty text or -1 for none).
     """
 
     name: str
@@ -55,12 +55,12 @@ class Input:
 
 
 def request_inputs(proto: Any, plan: FeaturePlan, only: Collection[str] | None = None) -> list[Input]:
-    """The inputs of a model by `export_config`, in the order of the input fields.
+    """The inputs of a model as set by `export_config`, in the order of the input fields.
 
     Args:
         proto: The `EasyRecConfig` message.
-        plan: The model's.
-        only: The fields of a part of the model; None for all.
+        plan: The model's feature plan.
+        only: The fields of one part of the model; None for all.
 
     Raises:
         ConfigError: `multi_value_fields` names a field that can't have several values.
@@ -85,13 +85,13 @@ def request_inputs(proto: Any, plan: FeaturePlan, only: Collection[str] | None =
 
 
 def request_fields(proto: Any, only: Collection[str] | None = None) -> list[str]:
-    """The fields a request has: those of features and metrics, or with `filter_inputs: false` all.
+    """The fields of a request: those of features and metrics, or all with `filter_inputs: false`.
 
-    Labels and the sample weight are never among them.
+    Labels and the sample weight are never included.
 
     Args:
         proto: The `EasyRecConfig` message.
-        only: The fields of a part of the model, for a request of that.
+        only: The fields of one part of the model, for a request to it.
     """
     data = proto.data_config
     names = [f.input_name for f in data.input_fields]
@@ -106,9 +106,9 @@ def request_fields(proto: Any, only: Collection[str] | None = None) -> list[str]
 
 
 def split_joined(features: tf.Tensor, fields: Sequence[str], separator: str) -> Mapping[str, tf.Tensor]:
-    """The columns of rows with separators between: string [B] -> string [B] for each field."""
+    """Splits rows into columns: string [B] -> string [B] for each field."""
     cells = tf.strings.split(features, separator)
-    wrong = f"{JOINED} must have {len(fields)} columns with {separator!r} between: {', '.join(fields)}"
+    wrong = f"{JOINED} must have {len(fields)} columns separated by {separator!r}: {', '.join(fields)}"
     check = tf.debugging.assert_equal(cells.row_lengths(), tf.constant(len(fields), tf.int64), wrong)
     with tf.control_dependencies([] if check is None else [check]):
         columns = tf.reshape(cells.flat_values, [-1, len(fields)])
@@ -120,14 +120,13 @@ def _features(proto: Any) -> Sequence[Any]:
 
 
 def _is_argument(name: str, taken: Collection[str]) -> bool:
-    """Whether a field's name can be an argument's.
+    """Whether a field's name can be an argument name.
 
-    Python's keywords can't, `self` is an argument of TensorFlow's own, and TensorFlow doesn't tell names
-    apart by upper and lower case.
+    Python keywords can't, TensorFlow uses `self`, and TensorFlow ignores case in names.
 
     Args:
         name: The field.
-        taken: Arguments before it, in one case.
+        taken: The earlier arguments, in lower case.
     """
     return not keyword.iskeyword(name) and name != "self" and name.casefold() not in taken
 
@@ -137,7 +136,7 @@ def _free(name: str, taken: Sequence[str]) -> str:
 
 
 def _several(proto: Any) -> dict[str, tf.DType | None]:
-    """Fields with several values per row, with their types; None for that of the field."""
+    """Fields with several values per row, with their types; None for the field's type."""
     natural: dict[str, tf.DType | None] = {}
     for config in _features(proto):
         if config.feature_type == feature_config_pb2.FeatureConfig.TagFeature:
@@ -154,9 +153,9 @@ def _several(proto: Any) -> dict[str, tf.DType | None]:
 
 
 def _lists(proto: Any, natural: Mapping[str, tf.DType | None]) -> dict[str, tf.DType | None]:
-    """Fields whose several values can only come as lists: those declared as numbers, and their partners.
+    """Fields with several values that can only be lists: those declared as numbers, and their partners.
 
-    A text holds several values too; a number doesn't, so only files with lists have such fields.
+    A text can contain several values, but a number can't, so only files with lists have such fields.
     """
     kinds = {f.input_name: f.input_type for f in proto.data_config.input_fields}
     text, written = dataset_pb2.DatasetConfig.STRING, _is_text(proto)
@@ -177,7 +176,7 @@ def _is_text(proto: Any) -> bool:
 
 
 def _check_several(plan: FeaturePlan, several: Mapping[str, Any]) -> None:
-    """Refuses several values for features that take one."""
+    """Refuses several values for features that accept one."""
     for spec in plan.packer.features:
         sequence = spec.type.endswith("sequence")
         if not sequence and (spec.type == "tag" or (spec.dim > 1 and not spec.pool)):
@@ -186,6 +185,6 @@ def _check_several(plan: FeaturePlan, several: Mapping[str, Any]) -> None:
             if plan.fields[index].name in several:
                 raise ConfigError(
                     f"export_config.multi_value_fields: {plan.fields[index].name!r} is read by a feature "
-                    "that has one value a row; only inputs of a TagFeature or of a RawFeature with "
-                    "raw_input_dim over 1 can have several"
+                    "with one value per row; only inputs of a TagFeature or of a RawFeature "
+                    "with raw_input_dim above 1 can have several"
                 )

@@ -1,4 +1,4 @@
-"""An exported model, of this program or of EasyRec, loaded for prediction."""
+"""An exported model of hvdrec or EasyRec, loaded for prediction."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from hvdrec.serving.saved_model import SIGNATURE
 
 
 class LoadedModel:
-    """Predicts with a SavedModel's ``serving_default`` signature.
+    """Predicts with the ``serving_default`` signature of a SavedModel.
 
     Attributes:
-        inputs: The columns it reads.
+        inputs: The columns that it reads.
     """
 
     def __init__(self, folder: str, proto: Any) -> None:
-        """Loads it.
+        """Loads the model.
 
         Args:
-            folder: Where ``saved_model.pb`` is.
-            proto: The `EasyRecConfig` it was exported with.
+            folder: The folder of ``saved_model.pb``.
+            proto: The `EasyRecConfig` that it was exported with.
 
         Raises:
-            ConfigError: It can't be loaded, or needs what the config doesn't declare.
+            ConfigError: The model can't be loaded, or needs inputs that the config doesn't declare.
         """
         tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
         self._graph = tf.Graph()
@@ -75,7 +75,7 @@ class LoadedModel:
         """The outputs for some rows, by name.
 
         Raises:
-            DataError: A cell isn't what the model needs.
+            DataError: A cell is invalid for the model.
         """
         if self._joined:
             tensors = {JOINED: joined(columns, self.inputs, self._separator)}
@@ -89,6 +89,6 @@ class LoadedModel:
 
 
 def _reason(error: tf.errors.OpError) -> str:
-    """What an operation says, without the account of where it is in the graph."""
+    """An operation's error text, without its location in the graph."""
     text = error.message.partition("[[{{node")[0]
     return text.strip().splitlines()[-1].strip()

@@ -1,4 +1,4 @@
-"""A trained model with the serving graph in front of it: raw inputs in, predictions out."""
+"""A trained model together with the serving graph: maps raw inputs to predictions."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hvdrec.serving.inputs import JOINED, request_fields, request_inputs, split_
 
 
 class ServingModule(tf.Module):
-    """What is exported: the recommender's own variables, without optimizer slots.
+    """The exported module: the recommender's variables, without optimizer slots.
 
-    It stays valid while training goes on; each export holds the weights of its moment.
+    It stays valid while training continues; each export has the current weights.
     """
 
     def __init__(self, proto: Any, recommender: Recommender, side: str = "") -> None:
@@ -25,7 +25,7 @@ class ServingModule(tf.Module):
         Args:
             proto: The `EasyRecConfig` message.
             recommender: The model.
-            side: ``user`` or ``item`` for that tower of a matching model alone.
+            side: ``user`` or ``item`` for only that tower of a matching model.
 
         Raises:
             ConfigError: A feature of the model can't be exported.
@@ -58,5 +58,5 @@ class ServingModule(tf.Module):
         if self._side:
             return {n: tf.identity(t) for n, t in model.tower(self._side, self._plan, batch).items()}
         output = model.forward(batch, model.touch(batch), ForwardContext(training=False))
-        # Without an operation of its own, an output that is another's input would share its name.
+        # Without its own operation, an output that is another's input would share its name.
         return {name: tf.identity(t) for name, t in model.predictions(output).items()}

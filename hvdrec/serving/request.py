@@ -1,4 +1,4 @@
-"""Rows of a file as a request to an exported model."""
+"""Converts rows of a file to a request to an exported model."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _TRUE, _FALSE = (b"1", b"true", b"True", b"TRUE"), (b"0", b"false", b"False", b"
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """An input of an exported model and the column that goes into it.
+    """An input of an exported model, and its column.
 
     Attributes:
         name: The column.
         dtype: The tensor's type.
         several: Whether the tensor is [B, K].
-        default: Text that stands for an empty cell.
-        separator: Between the values of a cell.
+        default: The text that replaces an empty cell.
+        separator: The separator of the values of a cell.
     """
 
     name: str
@@ -39,23 +39,23 @@ class Wanted:
 
 
 def request(columns: pa.RecordBatch, wanted: Sequence[Wanted], locate: Locate) -> dict[str, np.ndarray]:
-    """Columns as the tensors of a request.
+    """Converts columns to the tensors of a request.
 
     Args:
         columns: Text (empty for a missing value) or numbers, or lists of them.
         wanted: The inputs.
-        locate: Maps a row to words for an error message.
+        locate: Maps a row to its location, for error messages.
 
     Raises:
-        DataError: A cell is not what the input needs; the text names file, row and column.
+        DataError: A cell is invalid for its input; the message names file, row and column.
     """
     return {w.name: _tensor(columns.column(w.name), w, locate) for w in wanted}
 
 
 def joined(columns: pa.RecordBatch, wanted: Sequence[Wanted], separator: str) -> np.ndarray:
-    """The columns' texts with `separator` between: what a model with one input takes.
+    """Joins the columns' texts with `separator`, for a model with one input.
 
-    Empty cells stay empty: the model knows the defaults.
+    Empty cells stay empty, because the model has the defaults.
     """
     texts = [[cell.decode("utf-8", "surrogateescape") for cell in _texts(columns, w)] for w in wanted]
     rows = [separator.join(row).encode("utf-8", "surrogateescape") for row in zip(*texts, strict=True)]
@@ -99,7 +99,7 @@ def _tensor(column: pa.Array, wanted: Wanted, locate: Locate) -> np.ndarray:
         )
         return numbers.to_numpy(zero_copy_only=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        # Spaces and signs that Arrow doesn't take, a BOOL, or a mistake to report.
+        # Spaces and signs that Arrow doesn't accept, a BOOL, or an error to report.
         return _parsed(filled.to_pylist(), wanted, locate)
 
 
@@ -108,7 +108,7 @@ def _arrow_type(dtype: tf.DType) -> pa.DataType:
 
 
 def _matrix(column: pa.Array, wanted: Wanted, locate: Locate) -> np.ndarray:
-    """Cells with several values, filled up with what stands for none."""
+    """Cells with several values, padded with the placeholder for none."""
     rows = []
     for cell in column.to_pylist():
         parts = cell if isinstance(cell, list) else _text(cell, "").split(wanted.separator.encode())
@@ -129,12 +129,12 @@ def _parsed(texts: list[bytes], wanted: Wanted, locate: Locate) -> np.ndarray:
     parse = _bool if wanted.dtype == tf.bool else int if wanted.dtype.is_integer else float
     for i, text in enumerate(filled):
         try:
-            # Python's own forms of numbers, as 1_000, aren't those of data files.
+            # Python number formats such as 1_000 are not allowed in data files.
             values[i] = parse(b"0" if not text else text.strip() if b"_" not in text else b"_")
         except (ValueError, OverflowError):
             shown = text.decode("utf-8", "backslashreplace")
             raise DataError(
-                f"{locate(i)}, column {wanted.name!r}: {shown!r} is not of the type {wanted.dtype.name}"
+                f"{locate(i)}, column {wanted.name!r}: {shown!r} is not a valid {wanted.dtype.name}"
             ) from None
     return values
 
@@ -150,7 +150,7 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def defaults(proto: Any) -> Mapping[str, tuple[str, str]]:
-    """For each declared field what stands for an empty cell, and what is between its values."""
+    """The default of an empty cell, and the separator of values, for each declared field."""
     separators = {}
     for config in list(proto.feature_configs) or list(proto.feature_config.features):
         separators.update(dict.fromkeys(config.input_names, config.separator))

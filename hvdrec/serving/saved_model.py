@@ -1,4 +1,4 @@
-"""Writes SavedModels: whole or not at all, with EasyRec's names in them."""
+"""Writes SavedModels atomically, with EasyRec's names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from hvdrec.storage.mirror import Mirror
 SIGNATURE = "serving_default"
 _VERSION = re.compile(r"\d{10}")
 _STALE_SECONDS = 86400.0
-#: In a store a version counts once this is there.
+#: In a store, a version is valid when this file exists.
 LAST = ("saved_model.pb",)
 _STAGING = ".tmp-export-"
 
@@ -40,22 +40,22 @@ def write(
 ) -> Path:
     """Exports the current weights to ``export_dir/<seconds since 1970>/``.
 
-    Everything is written beside that place and synced to the disk, then renamed: a server that
-    watches `export_dir` sees a whole version or none.
+    Everything is written to a staging folder and synced to disk, then renamed: a server that watches
+    `export_dir` sees a complete version or none.
 
     Args:
         module: The model.
-        export_dir: Made where it is missing.
+        export_dir: Created if it is missing.
         config: The `EasyRecConfig`, kept as ``assets/pipeline.config``.
-        asset_files: Further files for ``assets``: name there, source.
-        after: The version is to be above this one.
+        asset_files: Additional files for ``assets``: name -> source.
+        after: The version must be above this one.
 
     Returns:
         The version's folder.
 
     Raises:
-        CheckpointError: It can't be written.
-        ConfigError: The model needs operations that stock TensorFlow doesn't have.
+        CheckpointError: The export can't be written.
+        ConfigError: The model needs operations that standard TensorFlow lacks.
     """
     with files.explained(f"can't export to {export_dir}"):
         export_dir.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ def write(
 
 
 def versions(export_dir: Path) -> list[int]:
-    """The versions that are there, ascending."""
+    """The existing versions, ascending."""
     if not export_dir.is_dir():
         return []
     return sorted(int(p.name) for p in export_dir.iterdir() if _VERSION.fullmatch(p.name) and p.is_dir())
@@ -93,29 +93,29 @@ def keep_newest(export_dir: Path, count: int) -> None:
 
     Args:
         export_dir: The folder of versions.
-        count: How many stay; 0 removes all.
+        count: The number to keep; 0 removes all.
     """
     found = versions(export_dir)
     for version in found[: max(0, len(found) - count)]:
-        # Renamed first: a version must never be seen half removed.
+        # Rename first, so that a half-removed version is never visible.
         gone = export_dir / f"{_STAGING}{version}-removed"
         os.rename(export_dir / str(version), gone)
         files.remove_tree(gone)
 
 
 def publish(version: Path, export_dir: str, keep: int | None = None) -> str:
-    """Brings a version to a folder of a store; ``saved_model.pb``, without which it is none, comes last.
+    """Uploads a version to a folder of a store; ``saved_model.pb``, which makes it valid, comes last.
 
     Args:
-        version: Its folder here.
+        version: Its local folder.
         export_dir: The store's folder of versions.
-        keep: How many versions stay there, the newest first; None for all.
+        keep: The number of newest versions to keep there; None for all.
 
     Returns:
-        Its place there.
+        Its path in the store.
 
     Raises:
-        StorageError: The store doesn't take it.
+        StorageError: The store refuses or fails.
     """
     target = storage.join(export_dir, version.name)
     Mirror(version, target, lambda name: True, LAST).push()
@@ -126,12 +126,12 @@ def publish(version: Path, export_dir: str, keep: int | None = None) -> str:
 
 
 def newest(export_dir: str) -> int:
-    """The newest version in a folder of a store; 0 where there is none."""
+    """The newest version in a folder of a store; 0 if there is none."""
     return max((int(v) for v in storage.folders(export_dir) if _VERSION.fullmatch(v)), default=0)
 
 
 def _rename_inputs(path: Path, inputs: Sequence[Input], version: int) -> None:
-    """Gives placeholders and signature EasyRec's names, which needn't be identifiers."""
+    """Renames placeholders and signature to EasyRec's names, which need not be identifiers."""
     saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
     graph = saved.meta_graphs[0]
     graph.meta_info_def.meta_graph_version = str(version)
@@ -161,7 +161,9 @@ def _check_stock(graph: Any) -> None:
     nodes = [*graph.graph_def.node, *(node for function in functions for node in function.node_def)]
     own = sorted({node.op for node in nodes if node.op.startswith("Hvdrec")})
     if own:
-        raise ConfigError(f"the model can't be exported: it uses {', '.join(own)}, which servers don't have")
+        raise ConfigError(
+            f"the model can't be exported: it uses the operations {', '.join(own)}, which servers lack"
+        )
 
 
 def _write_assets(folder: Path, config: Message, asset_files: Sequence[tuple[str, str | Path]]) -> None:
@@ -177,7 +179,7 @@ def _write_assets(folder: Path, config: Message, asset_files: Sequence[tuple[str
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """Everything below a folder, what is in a folder before the folder itself."""
+    """Everything in a folder, with the contents of a folder before the folder itself."""
     for path in folder.iterdir():
         if path.is_dir():
             yield from _walk(path)
@@ -185,7 +187,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _sweep(export_dir: Path) -> None:
-    """Removes what exports left behind that were killed long ago."""
+    """Removes files left by exports that were killed long ago."""
     for path in export_dir.glob(f"{_STAGING}*"):
         if time.time() - path.stat().st_mtime > _STALE_SECONDS:
             files.remove_tree(path)

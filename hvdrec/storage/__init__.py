@@ -1,7 +1,7 @@
-"""Files where they are: local, or in a store (``s3://``, ``oss://``, ``gs://``, ``hdfs://``).
+"""Access to files, local or in a store (``s3://``, ``oss://``, ``gs://``, ``hdfs://``).
 
-A path is text. Local ones mean what they mean to the operating system, ``file://`` before them is left
-out; everything else goes through `pyarrow.fs`, with patience (`retry`).
+A path is a string. Local paths are passed to the operating system, without a ``file://`` prefix; all others
+go through `pyarrow.fs`, with retries (`retry`).
 """
 
 from hvdrec.storage.address import check, is_remote, join, local, name, parent

@@ -1,4 +1,4 @@
-"""Paths as users write them: plain ones, and ``scheme://bucket/name``."""
+"""Paths as written by users: plain ones, and ``scheme://bucket/name``."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
 def scheme(path: str) -> str:
-    """What stands before ``://``, in lower case; empty for a plain path."""
+    """The scheme before ``://``, in lower case; empty for a plain path."""
     found = _SCHEME.match(path)
     return found[1].lower() if found else ""
 
 
 def is_remote(path: str) -> bool:
-    """Whether a path leads to a store; ``file://`` and plain paths don't."""
+    """Whether a path is in a store; ``file://`` and plain paths are not."""
     return scheme(path) not in ("", "file")
 
 
 def local(path: str) -> str:
-    """A path without ``file://``; one of a store as it is."""
+    """A path without ``file://``; a store's path unchanged."""
     if scheme(path) != "file":
         return path
     rest = path[len("file://") :]
@@ -31,41 +31,43 @@ def local(path: str) -> str:
 
 
 def join(folder: str, *names: str) -> str:
-    """A path below a folder."""
+    """Joins a folder and a relative path."""
     if not is_remote(folder):
         return os.path.join(local(folder), *names)
     return "/".join([folder.rstrip("/"), *(name.strip("/") for name in names)])
 
 
 def name(path: str) -> str:
-    """A path's last part."""
+    """The last component of a path."""
     return posixpath.basename(path.rstrip("/"))
 
 
 def parent(path: str) -> str:
-    """The folder a path is in."""
+    """The parent folder of a path."""
     return posixpath.dirname(path.rstrip("/")) if is_remote(path) else os.path.dirname(local(path))
 
 
 def check(path: str, what: str) -> None:
-    """Refuses tables where files are meant, and keys in paths, as these are written to logs and files.
+    """Refuses tables where files are expected, and keys in paths, because paths are written to logs and
+    files.
 
     Args:
-        path: One path or several with commas between.
+        path: One path or several comma-separated ones.
         what: The setting it comes from, for messages.
 
     Raises:
-        ConfigError: It is a table, or something stands before an ``@`` where bucket or host should be.
+        ConfigError: A path is a table, or has text before an ``@`` in place of a bucket or host.
     """
     for part in path.split(","):
         found = _SCHEME.match(part.strip())
         if found and found[1].lower() == "odps":
             raise ConfigError(
-                f"{what}: {part.strip()} is a MaxCompute table where files are meant; tables are read as "
-                "train and eval input by data_config.input_type OdpsInput, or export it to CSV or Parquet"
+                f"{what}: {part.strip()} is a MaxCompute table, but files are expected here; read tables "
+                "as train and eval input with data_config.input_type OdpsInput, "
+                "or export the table to CSV or Parquet"
             )
         if found and "@" in part.strip()[found.end() :].partition("/")[0]:
             raise ConfigError(
-                f"{what}: a path of {found[1]}:// has no user or key before an @; give keys by the "
-                "environment or the store's own files (docs/files.md)"
+                f"{what}: a {found[1]}:// path must not contain a user or key before an @; give keys in "
+                "environment variables or the store's own files (docs/files.md)"
             )

@@ -1,4 +1,4 @@
-"""From a path to its store; keys and addresses come from where each store's users keep them."""
+"""Finds the store of a path; keys and addresses come from each store's usual places."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from hvdrec.storage import oss
 from hvdrec.storage.address import check, is_remote, local, scheme
 from hvdrec.storage.retries import reason, seconds
 
-#: Seconds without a byte, and without a connection, after which a request counts as failed.
+#: Timeouts of a request in seconds: without a byte, and without a connection.
 SILENCE_VARIABLE = "HVDREC_STORE_TIMEOUT"
 _SILENCE, _CONNECT = 20.0, 5.0
-#: Tries of one request inside Arrow; what then still fails is up to `retry`, which logs it.
+#: Attempts of one request inside Arrow; further failures are handled by `retry`, which logs them.
 _TRIES = 2
 
 _registered: dict[str, Callable[[str], tuple[pafs.FileSystem, str]]] = {}
@@ -29,12 +29,12 @@ _registered: dict[str, Callable[[str], tuple[pafs.FileSystem, str]]] = {}
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where a path leads.
+    """The target of a path.
 
     Attributes:
         filesystem: The store.
         path: The path in it.
-        prefix: What stands before `path` in the whole path; empty for a local one.
+        prefix: The part before `path` in the full path; empty for a local one.
     """
 
     filesystem: pafs.FileSystem
@@ -44,17 +44,17 @@ class Place:
 
 @dataclasses.dataclass(frozen=True)
 class S3Settings:
-    """How to reach an S3 service; empty for what its own libraries find out.
+    """The connection settings of an S3 service; empty ones are left to the library.
 
     Attributes:
-        endpoint: ``host`` or ``host:port`` of a service that isn't Amazon's.
+        endpoint: ``host`` or ``host:port`` of a service other than Amazon's.
         transport: http or https.
-        region: Of the bucket.
+        region: The bucket's region.
         key: Access key id.
         secret: Secret key.
-        token: Of temporary keys.
-        virtual: Whether the bucket stands in the host's name.
-        silence: Seconds without a byte after which a request counts as failed.
+        token: The session token of temporary keys.
+        virtual: Whether the bucket is part of the host name.
+        silence: Seconds without a byte after which a request fails.
     """
 
     endpoint: str = ""
@@ -68,21 +68,21 @@ class S3Settings:
 
 
 def register_filesystem(name: str, resolve: Callable[[str], tuple[pafs.FileSystem, str]]) -> None:
-    """Adds a kind of store.
+    """Registers a kind of store.
 
     Args:
-        name: What stands before ``://`` in its paths.
-        resolve: Takes a whole path, ``name://...``, and gives the file system and the path in it.
+        name: The scheme before ``://`` in its paths.
+        resolve: Maps a full path, ``name://...``, to the file system and the path in it.
     """
     _registered[name] = resolve
 
 
 def locate(path: str) -> Place:
-    """The store of a path and its place there.
+    """The store of a path, and the path in it.
 
     Raises:
-        StorageError: There is no such kind of store, or what it needs isn't installed or configured.
-        ConfigError: The path has a key in it.
+        StorageError: The kind of store is unknown, or its requirements are not installed or configured.
+        ConfigError: The path contains a key.
     """
     if not is_remote(path):
         return Place(pafs.LocalFileSystem(), local(path), "")
@@ -91,9 +91,7 @@ def locate(path: str) -> Place:
     resolve = _registered.get(kind) or _KINDS.get(kind)
     if resolve is None:
         known = ", ".join(f"{name}://" for name in sorted({*_KINDS, *_registered}))
-        raise StorageError(
-            f"{path}: files under {kind}:// can't be used here; there are {known} and plain paths"
-        )
+        raise StorageError(f"{path}: {kind}:// paths are not supported; use {known} or a plain path")
     try:
         filesystem, inner = resolve(path)
     except UserError:
@@ -102,14 +100,14 @@ def locate(path: str) -> Place:
         if isinstance(error, OSError) and kind not in ("hdfs", "viewfs"):
             raise
         raise StorageError(
-            f"{path}: {kind}:// can't be used here: {reason(error)}{_NEEDS.get(kind, '')}"
+            f"{path}: {kind}:// can't be used: {reason(error)}{_NEEDS.get(kind, '')}"
         ) from error
     return Place(filesystem, inner, path[: len(path) - len(inner)] if path.endswith(inner) else f"{kind}://")
 
 
 def children(filesystem: pafs.FileSystem, folder: str) -> list[tuple[str, bool]]:
-    """What is in a folder: paths, and whether each is a folder; nothing where there is no folder."""
-    # Arrow's GCS client lists folders only that have an object of their own.
+    """The contents of a folder: paths, and whether each is a folder; empty if the folder doesn't exist."""
+    # Arrow's GCS client lists only folders that have their own object.
     deep = isinstance(filesystem, pafs.GcsFileSystem)
     found = filesystem.get_file_info(pafs.FileSelector(folder, recursive=deep, allow_not_found=True))
     if not deep:
@@ -123,7 +121,7 @@ def children(filesystem: pafs.FileSystem, folder: str) -> list[tuple[str, bool]]
 
 
 def _s3(path: str) -> tuple[pafs.FileSystem, str]:
-    """By AWS's variables and files (``~/.aws``); region by the bucket where nothing else says it."""
+    """Uses AWS's variables and files (``~/.aws``); the region defaults to the bucket's."""
     inner = path.partition("://")[2]
     written = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or ""
@@ -140,7 +138,7 @@ def _region_of(bucket: str) -> str:
 
 
 def _oss(path: str) -> tuple[pafs.FileSystem, str]:
-    """Alibaba's store by its S3-compatible interface."""
+    """Alibaba's store, through its S3-compatible interface."""
     inner = path.partition("://")[2]
     found = oss.settings(inner.partition("/")[0])
     endpoint, transport = _endpoint(found.endpoint)
@@ -166,7 +164,7 @@ def _silence() -> float:
 
 
 def _endpoint(written: str) -> tuple[str, str]:
-    """Host and transport of an endpoint, whose scheme may be missing."""
+    """Host and transport of an endpoint with an optional scheme."""
     if not written:
         return "", "https"
     found = urlsplit(written if "://" in written else f"https://{written}")
@@ -184,7 +182,7 @@ def _s3_filesystem(settings: S3Settings) -> pafs.FileSystem:
         "retry_strategy": pafs.AwsStandardS3RetryStrategy(max_attempts=_TRIES),
     }
     if settings.endpoint:
-        # Amazon's own way of sending checksums is understood by few others, OSS not among them.
+        # Few other services support Amazon's checksum trailers; OSS doesn't.
         os.environ.setdefault("AWS_REQUEST_CHECKSUM_CALCULATION", "WHEN_REQUIRED")
         os.environ.setdefault("AWS_RESPONSE_CHECKSUM_VALIDATION", "WHEN_REQUIRED")
         keywords |= {"endpoint_override": settings.endpoint, "scheme": settings.transport}
@@ -196,7 +194,7 @@ def _s3_filesystem(settings: S3Settings) -> pafs.FileSystem:
 
 
 def _gs(path: str) -> tuple[pafs.FileSystem, str]:
-    """By Google's application default credentials."""
+    """Uses Google's application default credentials."""
     return _gs_filesystem(os.environ.get("STORAGE_EMULATOR_HOST", "")), path.partition("://")[2]
 
 
@@ -210,7 +208,7 @@ def _gs_filesystem(emulator: str) -> pafs.FileSystem:
 
 
 def _hdfs(path: str) -> tuple[pafs.FileSystem, str]:
-    """By Hadoop's own configuration (``HADOOP_CONF_DIR``); without a host its ``fs.defaultFS``."""
+    """Uses Hadoop's configuration (``HADOOP_CONF_DIR``); without a host its ``fs.defaultFS``."""
     found = urlsplit(path)
     host = f"{found.scheme}://{found.hostname}" if found.scheme == "viewfs" else found.hostname or "default"
     return _hdfs_filesystem(host, found.port or 0), path.partition("://")[2][len(found.netloc) :] or "/"

@@ -1,4 +1,4 @@
-"""Tables of Alibaba's MaxCompute (``odps://project/tables/name/ds=1``), read through pyodps' tunnel."""
+"""Tables of Alibaba's MaxCompute (``odps://project/tables/name/ds=1``), read through the tunnel of pyodps."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from hvdrec.storage.secrets import hide
 
 T = TypeVar("T")
 
-#: A file with lines as ``access_id=...``: what EasyRec's `--odps_config` sets.
+#: The path of a file with lines such as ``access_id=...``; EasyRec's `--odps_config` sets it.
 CONFIG_VARIABLE = "ODPS_CONFIG_FILE_PATH"
 _SCHEME = "odps://"
-_FORM = "odps://PROJECT/tables/TABLE, and maybe /PARTITION=VALUE"
+_FORM = "odps://PROJECT/tables/TABLE, optionally with /PARTITION=VALUE"
 _NAME = re.compile(r"\w+")
 _SILENCE_VARIABLE, _SILENCE_SECONDS = "HVDREC_STORE_TIMEOUT", 60.0
-#: Errors of the service that may pass, by their codes; the tunnel's have no status.
+#: Codes of transient service errors; the tunnel's errors have no status.
 _PASSING = re.compile(r"^\w*(Internal|Unavailable|Timeout|Throttl|FlowExceeded|QuotaExceeded|Gateway)")
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A table, or one partition of one.
+    """A table, or one partition of a table.
 
     Attributes:
-        name: As it was written.
-        project: The project it is in.
-        table: Its own name.
-        partition: As ``ds=20200101,hh=03``; empty for all of a table without partitions.
+        name: The path as written.
+        project: Its project.
+        table: The table's name.
+        partition: Such as ``ds=20200101,hh=03``; empty for a table without partitions.
     """
 
     name: str
@@ -47,22 +47,22 @@ class Table:
     partition: str
 
     def size(self) -> int:
-        """Its rows, 0 where that can't be known."""
+        """The number of rows, 0 if unknown."""
         try:
             return self.open().rows
         except (DataError, StorageError):
             return 0
 
     def fingerprint(self) -> str:
-        """Its name: of what is in it, only the number of rows is known without reading them."""
+        """The table's name, because nothing but the number of rows is known without reading them."""
         return self.name
 
     def open(self) -> Snapshot:
-        """Opens the table as it is now.
+        """Opens the current version of the table.
 
         Raises:
-            DataError: There is no such table or partition, or it can't be read.
-            StorageError: MaxCompute can't be used, or has failed for too long.
+            DataError: The table or partition doesn't exist, or can't be read.
+            StorageError: MaxCompute can't be used, or failed for too long.
         """
         service = _service(self.project)
         partition = self.partition or None
@@ -78,8 +78,8 @@ class Snapshot:
     """The rows that a table had when it was opened.
 
     Attributes:
-        rows: How many.
-        schema: Its columns, those of its partition last.
+        rows: The number of rows.
+        schema: Its columns; partition columns come last.
     """
 
     def __init__(self, table: Table, session: Any) -> None:
@@ -91,16 +91,16 @@ class Snapshot:
         self.schema = pa.schema(pairs)
 
     def batches(self, first: int, rows: int, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Rows from `first` on, in pieces as they arrive; goes on where a stream has broken off.
+        """Rows starting at `first`, in pieces as they arrive; resumes a broken stream.
 
         Args:
             first: Counted from 0.
-            rows: How many.
-            columns: Their columns, in the order of the result.
+            rows: The number of rows.
+            columns: The columns, in the order of the result.
 
         Raises:
-            DataError: They can't be read.
-            StorageError: MaxCompute has failed for too long.
+            DataError: The rows can't be read.
+            StorageError: MaxCompute failed for too long.
         """
         done = 0
         reader: Any = None
@@ -114,7 +114,7 @@ class Snapshot:
                     )
                 batch = reader.read_next_batch()
                 if batch is None:
-                    raise ConnectionError(f"the rows ended after {done} of {rows}")
+                    raise ConnectionError(f"the stream ended after {done} of {rows} rows")
                 return batch
             except BaseException:
                 reader = None
@@ -127,39 +127,39 @@ class Snapshot:
 
 
 def is_table(path: str) -> bool:
-    """Whether a path is that of a table."""
+    """Whether a path is a table's."""
     return path.strip().lower().startswith(_SCHEME)
 
 
 def tables(paths: Sequence[str], what: str) -> list[Table]:
-    """The tables that `paths` name, in their order.
+    """The tables in `paths`, in order.
 
     Args:
-        paths: Each one path, or several with commas between.
+        paths: Each item is one path, or several comma-separated ones.
         what: The setting they come from, for messages.
 
     Raises:
-        ConfigError: A path isn't one of a table, or there is none.
+        ConfigError: A path isn't a table's, or there is none.
     """
     found = [_table(path.strip(), what) for item in paths for path in item.split(",") if path.strip()]
     if not found:
-        raise ConfigError(f"{what}: names no table")
+        raise ConfigError(f"{what}: no table is given")
     return found
 
 
 def _table(path: str, what: str) -> Table:
     if not is_table(path):
         raise ConfigError(
-            f"{what}: {path} is no table of MaxCompute, which OdpsInput reads ({_FORM}); files are read by "
-            "data_config.input_type CSVInput or ParquetInput"
+            f"{what}: {path} is not a MaxCompute table ({_FORM}), which OdpsInput needs; read files "
+            "with data_config.input_type CSVInput or ParquetInput"
         )
     project, *rest = path[len(_SCHEME) :].rstrip("/").split("/")
     if len(rest) < 2 or rest[0] != "tables" or not (_NAME.fullmatch(project) and _NAME.fullmatch(rest[1])):
-        raise ConfigError(f"{what}: {path} should be {_FORM}")
+        raise ConfigError(f"{what}: {path} must have the form {_FORM}")
     for part in rest[2:]:
         name, equals, value = part.partition("=")
         if not (_NAME.fullmatch(name) and equals and value) or "'" in value or '"' in value:
-            raise ConfigError(f"{what}: {path} has {part!r} where PARTITION=VALUE should be")
+            raise ConfigError(f"{what}: {path} has {part!r} in place of PARTITION=VALUE")
     return Table(path, project, rest[1], ",".join(rest[2:]))
 
 
@@ -173,7 +173,7 @@ class _Settings:
 
 
 def _settings() -> _Settings:
-    """Keys and address: from the file of `--odps_config`, else from Alibaba's variables."""
+    """Keys and address, from the file of `--odps_config`, else from Alibaba's variables."""
     path = os.environ.get(CONFIG_VARIABLE, "")
     file = _config_file(path) if path else {}
     variables = os.environ
@@ -187,7 +187,7 @@ def _settings() -> _Settings:
     if not (found.key and found.secret and found.endpoint):
         raise StorageError(
             "MaxCompute's keys and address are not set; give a file with the lines access_id=..., "
-            f"access_key=... and end_point=... by --odps_config (or {CONFIG_VARIABLE}), or set "
+            f"access_key=... and end_point=... in --odps_config (or {CONFIG_VARIABLE}), or set "
             "ALIBABA_CLOUD_ACCESS_KEY_ID, ALIBABA_CLOUD_ACCESS_KEY_SECRET and ODPS_ENDPOINT"
         )
     hide(found.secret)
@@ -196,12 +196,12 @@ def _settings() -> _Settings:
 
 
 def _config_file(path: str) -> dict[str, str]:
-    """Lines as ``name=value``; ``#`` begins a comment and ``[`` a heading, as in odpscmd's files."""
+    """Parses lines ``name=value``; ``#`` starts a comment and ``[`` a section, as in odpscmd's files."""
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        # The text of a decoding error may hold keys.
-        why = error.strerror if isinstance(error, OSError) else "it isn't text"
+        # The text of a decoding error may contain keys.
+        why = error.strerror if isinstance(error, OSError) else "not a text file"
         raise StorageError(f"{CONFIG_VARIABLE}: {path} can't be read: {why}") from None
     pairs = (line.partition("=") for line in lines if not line.lstrip().startswith(("#", "[")))
     return {name.strip(): value.strip() for name, equals, value in pairs if equals}
@@ -212,8 +212,8 @@ def _module(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise StorageError(
-            "tables of MaxCompute need the extra odps: pip install pyodps (or export the table to CSV or "
-            f"Parquet files and give their paths): {error}"
+            "MaxCompute tables need the extra odps; run pip install pyodps, or export "
+            f"the table to CSV or Parquet files: {error}"
         ) from None
 
 
@@ -224,10 +224,10 @@ def _service(project: str) -> Any:
 @functools.lru_cache(maxsize=16)
 def _connected(project: str, settings: _Settings, silence: int) -> Any:
     odps = _module("odps")
-    # It logs tokens at INFO.
+    # pyodps logs tokens at level INFO.
     logging.getLogger("odps").setLevel(logging.WARNING)
     odps.options.read_timeout = odps.options.connect_timeout = silence
-    # Waiting and asking again is up to `retry`, which logs it.
+    # `retry` waits and tries again, and logs it.
     odps.options.retry_times = 0
     account = odps.accounts.AliyunAccount(settings.key, settings.secret)
     if settings.token:
@@ -241,7 +241,7 @@ def _connected(project: str, settings: _Settings, silence: int) -> Any:
 
 
 def _asked(name: str, work: Callable[[], T]) -> T:
-    """What `work` gets from MaxCompute; again while the service fails, an error of ours otherwise."""
+    """The result of `work`; it is retried while the service fails, and other errors are converted."""
     errors = _module("odps.errors")
     broken = (
         pa.ArrowException,
@@ -259,6 +259,6 @@ def _asked(name: str, work: Callable[[], T]) -> T:
                 raise ConnectionError(text) from error
             raise DataError(f"{name}: can't be read: {reason(RuntimeError(text))}") from error
         except broken as error:
-            raise ConnectionError(f"the stream of rows is broken: {error}") from error
+            raise ConnectionError(f"the stream of rows broke: {error}") from error
 
     return retry(name, asked)

@@ -1,4 +1,4 @@
-"""Keeps a folder of a store like a local one."""
+"""Mirrors a local folder to a store."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from hvdrec.storage.objects import download, listing, remove, upload
 
 
 class Mirror:
-    """What is in a local folder, brought to a store by and by; from several threads, one at a time."""
+    """Uploads the contents of a local folder incrementally; usable from several threads, one at a time."""
 
     def __init__(
         self, folder: Path, url: str, wanted: Callable[[str], bool], last: Collection[str] = ()
     ) -> None:
-        """Nothing is looked at yet.
+        """Doesn't read anything yet.
 
         Args:
-            folder: The local one.
-            url: The store's.
-            wanted: Whether a file, by its name below the folder, is to be in the store.
-            last: Base names that come after all others, and go before them: what makes the others count.
+            folder: The local folder.
+            url: The folder in the store.
+            wanted: Returns whether to upload a file, given its name relative to the folder.
+            last: Base names that are uploaded after all others and removed before them, because they commit
+                the others.
         """
         self.folder, self.url = folder, url
         self._wanted = wanted
@@ -33,10 +34,10 @@ class Mirror:
         self._lock = threading.Lock()
 
     def pull(self, wanted: Callable[[str], bool]) -> None:
-        """Brings files of the store here.
+        """Downloads files from the store.
 
         Raises:
-            StorageError: The store doesn't give them.
+            StorageError: The store refuses or fails.
         """
         for name in sorted(listing(self.url, recursive=True)):
             if wanted(name):
@@ -45,13 +46,13 @@ class Mirror:
                     self._sent[name] = _state(self.folder / name)
 
     def push(self, below: str = "") -> None:
-        """Brings what has changed to the store, and removes there what is gone here.
+        """Uploads changed files, and removes files from the store that were removed locally.
 
         Args:
-            below: Only files whose names begin like this.
+            below: Only files with this name prefix.
 
         Raises:
-            StorageError: The store doesn't take it.
+            StorageError: The store refuses or fails.
         """
         with self._lock:
             there = {name: state for name, state in self._files() if name.startswith(below)}

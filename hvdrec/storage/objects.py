@@ -1,4 +1,4 @@
-"""Whole files of stores: looked for, listed, read, written, removed; local ones where that is the same."""
+"""Operations on whole files in stores: find, list, read, write, remove; most work on local files too."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _BLOCK = 8 << 20
 
 
 def is_file(path: str) -> bool:
-    """Whether a file is there."""
+    """Whether a file exists."""
     return _kind(path) == pafs.FileType.File
 
 
 def is_folder(path: str) -> bool:
-    """Whether a folder is there; in a store: whether anything is below it."""
+    """Whether a folder exists; in a store, whether it contains anything."""
     return _kind(path) == pafs.FileType.Directory
 
 
 def exists(path: str) -> bool:
-    """Whether a file or folder is there."""
+    """Whether a file or folder exists."""
     return _kind(path) != pafs.FileType.NotFound
 
 
@@ -50,7 +50,7 @@ def _kind(path: str) -> pafs.FileType:
 
 
 def modified(path: str) -> int:
-    """When a file was last written, in nanoseconds by the clock of its store; 0 where there is none."""
+    """When a file was last written, in nanoseconds by the clock of its store; 0 if it doesn't exist."""
 
     def ask() -> int:
         place = locate(path)
@@ -60,11 +60,11 @@ def modified(path: str) -> int:
 
 
 def listing(folder: str, recursive: bool = False) -> dict[str, int]:
-    """The files in a folder: names below it -> bytes; empty where there is no folder.
+    """The files in a folder: relative name -> bytes; empty if the folder doesn't exist.
 
     Args:
-        folder: A local folder or one of a store.
-        recursive: Whether to go into folders; otherwise these are left out.
+        folder: A local folder or a folder in a store.
+        recursive: Whether to include subfolders.
     """
 
     def ask() -> dict[str, int]:
@@ -79,7 +79,7 @@ def listing(folder: str, recursive: bool = False) -> dict[str, int]:
 
 
 def folders(folder: str) -> list[str]:
-    """The names of the folders in a folder, sorted; none where there is no folder."""
+    """The names of the subfolders of a folder, sorted; empty if the folder doesn't exist."""
 
     def ask() -> list[str]:
         place = locate(folder)
@@ -90,12 +90,12 @@ def folders(folder: str) -> list[str]:
 
 
 def read_text(path: str) -> str:
-    """The text of a small UTF-8 file, without the byte order mark that editors put at its head.
+    """The text of a small UTF-8 file, without a byte order mark.
 
     Raises:
-        OSError: A local file can't be read; FileNotFoundError in stores too.
-        StorageError: The store doesn't give it.
-        UnicodeDecodeError: It isn't text.
+        OSError: A local file can't be read. FileNotFoundError also for stores.
+        StorageError: The store refuses or fails.
+        UnicodeDecodeError: The file isn't UTF-8 text.
     """
     if not is_remote(path):
         with open(local(path), encoding="utf-8-sig") as file:
@@ -110,10 +110,10 @@ def _read(path: str) -> bytes:
 
 
 def write_text(path: str, text: str) -> None:
-    """Writes a small file of a store; a reader sees the old one or the new one, whole (HDFS: or none).
+    """Writes a small file to a store; a reader sees the complete old or new file (on HDFS: or none).
 
     Raises:
-        StorageError: The store doesn't take it.
+        StorageError: The store refuses or fails.
     """
 
     def write() -> None:
@@ -125,19 +125,19 @@ def write_text(path: str, text: str) -> None:
 
 @contextlib.contextmanager
 def _no_bucket_explained(path: str) -> Iterator[None]:
-    """What can't be found when something is written is the bucket."""
+    """If a write reports "not found", the bucket is missing."""
     try:
         yield
     except FileNotFoundError as error:
-        raise StorageError(f"{path}: can't be written, is there such a bucket? {reason(error)}") from error
+        raise StorageError(f"{path}: can't be written; does the bucket exist? {reason(error)}") from error
 
 
 @contextlib.contextmanager
 def _written_whole(place: Place) -> Iterator[pa.NativeFile]:
-    """A new file that is in its place only once all of it is written.
+    """A new file that appears at its path only when it is completely written.
 
-    Object stores do that themselves. In a file system a file is seen from its first byte on, and stays as
-    it is if its writer is killed, so it gets its name when it is closed.
+    Object stores guarantee that. In a file system a file is visible from its first byte, and stays incomplete
+    if its writer is killed, so it is renamed when it is closed.
     """
     filesystem, path = place.filesystem, place.path
     renames = isinstance(filesystem, pafs.HadoopFileSystem | pafs.LocalFileSystem)
@@ -154,22 +154,22 @@ def _written_whole(place: Place) -> Iterator[pa.NativeFile]:
     try:
         filesystem.move(part, path)
     except OSError:
-        # HDFS renames nothing onto a file.
+        # HDFS doesn't rename onto an existing file.
         with contextlib.suppress(FileNotFoundError):
             filesystem.delete_file(path)
         filesystem.move(part, path)
 
 
 def upload(source: Path, path: str, stopped: threading.Event | None = None) -> None:
-    """Puts a local file into a store; when it returns, all of it is there.
+    """Uploads a local file to a store; when this returns, the upload is complete.
 
     Args:
-        source: The file; if it grows meanwhile, what it had at first.
-        path: Where to.
-        stopped: Once set, a failing store isn't asked again.
+        source: The file; if it grows meanwhile, only its initial size is uploaded.
+        path: The destination.
+        stopped: Once set, a failing request isn't retried.
 
     Raises:
-        StorageError: The store doesn't take it.
+        StorageError: The store refuses or fails.
         OSError: `source` can't be read.
     """
     size = source.stat().st_size
@@ -183,17 +183,17 @@ def upload(source: Path, path: str, stopped: threading.Event | None = None) -> N
                 left -= len(block)
         there = place.filesystem.get_file_info(place.path).size
         if there != size:
-            raise OSError(f"{there} of {size} bytes arrived")
+            raise OSError(f"only {there} of {size} bytes were stored")
 
     retry(path, write, stopped)
 
 
 def download(path: str, target: Path) -> None:
-    """Brings a file of a store (or another local one) here; `target` appears when it is whole.
+    """Downloads a file from a store (or copies a local one); `target` appears when it is complete.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        StorageError: The store doesn't give it.
+        FileNotFoundError: The file doesn't exist.
+        StorageError: The store refuses or fails.
         OSError: `target` can't be written.
     """
     part = target.with_name(f".{target.name}.part-{os.getpid()}")
@@ -204,7 +204,7 @@ def download(path: str, target: Path) -> None:
             shutil.copyfileobj(reading, writing, _BLOCK)
             size = reading.size()
             if writing.tell() != size:
-                raise OSError(f"{writing.tell()} of {size} bytes arrived")
+                raise OSError(f"only {writing.tell()} of {size} bytes were received")
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -215,7 +215,7 @@ def download(path: str, target: Path) -> None:
 
 
 def remove(path: str) -> None:
-    """Removes a file of a store, if it is there."""
+    """Removes a file from a store, if it exists."""
 
     def delete() -> None:
         place = locate(path)
@@ -224,7 +224,8 @@ def remove(path: str) -> None:
         except FileNotFoundError:
             pass
         except OSError:
-            # S3's keeps a folder's name by an empty object, which some stores or rights don't allow.
+            # Arrow's S3 client keeps a folder as an empty object, which some stores or permissions don't
+            # allow.
             if place.filesystem.get_file_info(place.path).type != pafs.FileType.NotFound:
                 raise
 
@@ -232,14 +233,14 @@ def remove(path: str) -> None:
 
 
 def remove_folder(path: str, last_first: tuple[str, ...] = ()) -> None:
-    """Removes all files below a folder of a store.
+    """Removes all files in a folder of a store.
 
     Args:
         path: The folder.
-        last_first: Names that are removed before the others: what makes the rest count.
+        last_first: Names that are removed before the others, because they commit them.
     """
     if path.partition("://")[2].strip("/").count("/") < 1:
-        raise StorageError(f"{path}: is a bucket, which isn't removed")
+        raise StorageError(f"{path}: is a bucket; buckets are not removed")
     names = listing(path, recursive=True)
     for name in sorted(names, key=lambda n: (n.rpartition("/")[2] not in last_first, n)):
         remove(f"{path.rstrip('/')}/{name}")

@@ -1,4 +1,4 @@
-"""Alibaba's object storage: where its users keep address and keys."""
+"""Alibaba's object storage: finds addresses and keys in their usual places."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 from hvdrec.errors import StorageError
 from hvdrec.storage.secrets import hide
 
-#: JSON, bucket -> {"host", "role_arn"}: what `-Dbuckets` of the PAI form says.
+#: JSON, bucket -> {"host", "role_arn"}: the value of PAI's `-Dbuckets`.
 BUCKETS_VARIABLE = "HVDREC_OSS_BUCKETS"
 ROLE_VARIABLE = "ALIBABA_CLOUD_ROLE_ARN"
 ENDPOINT_VARIABLE = "OSS_ENDPOINT"
@@ -27,14 +27,14 @@ _PUBLIC = re.compile(r"oss-([a-z0-9-]+?)(-internal)?\.aliyuncs\.com")
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How to reach a bucket.
+    """The connection settings of a bucket.
 
     Attributes:
-        endpoint: As ``oss-cn-hangzhou.aliyuncs.com``, maybe with ``https://``.
-        region: As ``cn-hangzhou``; empty where the endpoint says it.
+        endpoint: Such as ``oss-cn-hangzhou.aliyuncs.com``, optionally with ``https://``.
+        region: Such as ``cn-hangzhou``; empty if the endpoint implies it.
         key: Access key id.
-        secret: Its secret.
-        token: Of temporary keys.
+        secret: Access key secret.
+        token: The session token of temporary keys.
     """
 
     endpoint: str
@@ -45,17 +45,18 @@ class Settings:
 
 
 def settings(bucket: str) -> Settings:
-    """Address and keys of a bucket, from environment variables, else from ``~/.ossutilconfig``.
+    """Address and keys of a bucket, from environment variables, or else ``~/.ossutilconfig``.
 
     Raises:
-        StorageError: One of them is missing, or a role can't be taken.
+        StorageError: One of them is missing, or a role can't be assumed.
     """
     own = _of_bucket(bucket)
     file = _config_file()
     endpoint = own.get("host") or _first(ENDPOINT_VARIABLE) or file.get("endpoint", "")
     if not endpoint:
         raise StorageError(
-            f"oss://{bucket}: no endpoint is set; set {ENDPOINT_VARIABLE} (as oss-cn-hangzhou.aliyuncs.com) "
+            f"oss://{bucket}: no endpoint is set; set {ENDPOINT_VARIABLE} "
+            "(such as oss-cn-hangzhou.aliyuncs.com) "
             "or endpoint in ~/.ossutilconfig"
         )
     region = _first("OSS_REGION") or file.get("region", "")
@@ -78,21 +79,21 @@ def settings(bucket: str) -> Settings:
 
 
 def s3_host(host: str) -> str:
-    """The host that speaks S3's protocol for a public or internal endpoint of OSS."""
+    """The host with the S3-compatible API for a public or internal OSS endpoint."""
     return f"s3.{host}" if _PUBLIC.fullmatch(host) else host
 
 
 def region_of(host: str) -> str:
-    """The region that an endpoint names; us-east-1, which stands for none, where it names none."""
+    """The region in an endpoint's name; us-east-1, a placeholder, if it has none."""
     found = _PUBLIC.fullmatch(host.removeprefix("s3."))
     return found[1] if found else "us-east-1"
 
 
 def parse_buckets(written: str) -> dict[str, dict[str, str]]:
-    """`HVDREC_OSS_BUCKETS` as it should be.
+    """The parsed value of `HVDREC_OSS_BUCKETS`.
 
     Raises:
-        StorageError: It isn't.
+        StorageError: The value isn't valid.
     """
     try:
         found = json.loads(written or "{}")
@@ -110,14 +111,14 @@ def _first(*names: str) -> str:
 
 
 def _config_file() -> dict[str, str]:
-    """The section [Credentials] (or [default]) of ossutil's file; nothing where there is none."""
+    """The section [Credentials] (or [default]) of ossutil's file; empty if there is none."""
     path = os.environ.get(_CONFIG_VARIABLE) or str(Path.home() / ".ossutilconfig")
     parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read(path, encoding="utf-8")
     except (configparser.Error, OSError, UnicodeDecodeError):
-        # Its text may hold keys.
-        raise StorageError(f"{path}: can't be read as a file of ossutil") from None
+        # The error text may contain keys.
+        raise StorageError(f"{path}: is not a valid ossutil configuration file") from None
     for section in ("Credentials", "default"):
         if parser.has_section(section):
             return dict(parser.items(section))
@@ -129,7 +130,7 @@ _roles_lock = threading.Lock()
 
 
 def _role_keys(role: str) -> tuple[str, str, str]:
-    """Temporary keys of a RAM role, renewed well before they end."""
+    """Temporary keys of a RAM role, renewed well before they expire."""
     with _roles_lock:
         client, until, keys = _roles.get(role, (None, 0.0, ("", "", "")))
         if time.monotonic() < until:
@@ -139,8 +140,8 @@ def _role_keys(role: str) -> tuple[str, str, str]:
             found = client.get_credential()
             keys = (found.access_key_id, found.access_key_secret, found.security_token)
         except Exception as error:
-            # The service's answers may name the role and the key: neither is shown.
-            raise StorageError(f"the RAM role can't be taken ({type(error).__name__})") from None
+            # The service's responses may contain the role and the key, so they are not shown.
+            raise StorageError(f"the RAM role can't be assumed ({type(error).__name__})") from None
         for value in keys[1:]:
             hide(value or "")
         _roles[role] = (client, time.monotonic() + _REFRESH_SECONDS, keys)
@@ -154,8 +155,8 @@ def _role_client(role: str) -> Any:
         models = importlib.import_module("alibabacloud_credentials.models")
     except ImportError:
         raise StorageError(
-            "a RAM role (-Darn, role_arn) needs the extra oss: pip install alibabacloud-credentials; or give "
-            "OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET and no role"
+            "a RAM role (-Darn, role_arn) needs the extra oss; run pip install alibabacloud-credentials, "
+            "or set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET without a role"
         ) from None
     token_file = _first("ALIBABA_CLOUD_OIDC_TOKEN_FILE")
     common = {"role_arn": role, "role_session_name": "hvdrec"}
@@ -171,7 +172,7 @@ def _role_client(role: str) -> Any:
     secret = _first("OSS_ACCESS_KEY_SECRET", "ALIBABA_CLOUD_ACCESS_KEY_SECRET")
     secret = secret or file.get("accesskeysecret", "")
     if not key or not secret:
-        raise StorageError("a RAM role is taken with keys: set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET")
+        raise StorageError("assuming a RAM role needs keys: set OSS_ACCESS_KEY_ID and OSS_ACCESS_KEY_SECRET")
     hide(secret)
     return client.Client(
         models.Config(type="ram_role_arn", access_key_id=key, access_key_secret=secret, **common)

@@ -1,7 +1,7 @@
-"""Ranges of files of stores, kept on this machine for a while: its processes ask the store once for each.
+"""A machine-wide cache of ranges of files in stores, so that its processes request each range once.
 
-A rank takes rows from all over a file (a slice of each global batch, or by the shuffle buffer anywhere),
-so all ranks of a machine go through the same bytes at about the same time, and again in the next epoch.
+A rank uses rows from all parts of a file (a slice of each global batch, or any rows with the shuffle buffer),
+so all ranks of a machine read the same bytes at about the same time, and again in the next epoch.
 """
 
 from __future__ import annotations
@@ -26,37 +26,37 @@ from hvdrec.errors import StorageError
 logger = logging.getLogger(__name__)
 
 _WORK_DIR = "HVDREC_WORK_DIR"
-#: Bytes of ranges that a machine keeps; 0 keeps none.
+#: The size of the cache in bytes; 0 disables it.
 VARIABLE = "HVDREC_STORE_CACHE"
 _MOST_BYTES = 1 << 30
 _FOLDER = "hvdrec-ranges"
 _USERS = ".users"
-#: Seconds after which a range that another process is asking for is asked for here too.
+#: Seconds after which a range that another process is fetching is fetched here too.
 _LONGEST_WAIT = 60.0
 _PAUSES = (0.002, 0.05)
 
 
 class RangeCache:
-    """A folder of ranges, each a file; the oldest go when there are too many.
+    """A folder with one file per range; the oldest are removed when there are too many.
 
-    It only saves requests: what isn't there, or can't be kept, is fetched. A range is being fetched while
-    the kernel's lock on its file is held, which a killed process doesn't keep. The last process that uses
-    the folder removes it at its end.
+    The cache only saves requests: a range that is missing or can't be stored is fetched. A range is being
+    fetched while the kernel's lock on its file is held; a killed process releases the lock. The last process
+    that uses the folder removes it when it ends.
     """
 
     def __init__(self, folder: Path, most_bytes: int = _MOST_BYTES) -> None:
-        """Makes the folder, or joins those that use it.
+        """Creates the folder, or joins the processes that use it.
 
         Args:
-            folder: The folder, of this user alone.
-            most_bytes: To keep; less where the disk has not four times as much free.
+            folder: The folder, private to this user.
+            most_bytes: The maximum size; less if the free disk space is below four times this.
 
         Raises:
-            OSError: It can't be made, belongs to another user, or its file system has no locks.
+            OSError: The folder can't be created, belongs to another user, or its file system has no locks.
         """
         self._folder = folder
         self._most_bytes = most_bytes
-        # What this process has added since it last looked what is there.
+        # The bytes that this process has added since it last listed the folder.
         self._added = most_bytes
         self._users = _join(folder)
         self._finalizer = weakref.finalize(self, _leave, folder, self._users)
@@ -68,13 +68,13 @@ class RangeCache:
     def get(
         self, key: str, count: int, fetch: Callable[[], memoryview], stopped: threading.Event
     ) -> memoryview:
-        """A range, kept or fetched.
+        """Returns a range, from the cache or fetched.
 
         Args:
-            key: Says what it is: the same key, the same bytes. Names a file.
-            count: Its bytes.
-            fetch: Asks the store for it; what it raises comes through.
-            stopped: Once set, others aren't waited for.
+            key: Identifies the bytes; equal keys mean equal bytes. Used as a file name.
+            count: Its size in bytes.
+            fetch: Fetches it from the store; its exceptions propagate.
+            stopped: Once set, other processes are not waited for.
         """
         try:
             descriptor = os.open(self._folder / key, os.O_RDWR | os.O_CREAT, 0o600)
@@ -101,10 +101,10 @@ class RangeCache:
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.ftruncate(descriptor, 0)
-            logger.debug("%s: a range can't be kept: %s", self._folder, error)
+            logger.debug("%s: a range can't be cached: %s", self._folder, error)
 
     def _make_room(self, count: int) -> None:
-        """Removes the oldest ranges; not looked for at each, so it may be a sixteenth too much."""
+        """Removes the oldest ranges; not at each insertion, so the cache may be a sixteenth too large."""
         self._added += count
         if self._added < self._most_bytes // 16:
             return
@@ -128,26 +128,26 @@ class RangeCache:
 
 
 def work_dir() -> str:
-    """The folder for what runs keep on this machine: `HVDREC_WORK_DIR`, or that of temporary files."""
+    """The folder for local files of runs: `HVDREC_WORK_DIR`, or the folder of temporary files."""
     return os.environ.get(_WORK_DIR) or tempfile.gettempdir()
 
 
 def kept_ranges() -> RangeCache | None:
-    """This machine's; None where `HVDREC_STORE_CACHE` is 0 or the folder can't be used.
+    """This machine's cache; None if `HVDREC_STORE_CACHE` is 0 or the folder can't be used.
 
     Raises:
-        StorageError: The variable is no number.
+        StorageError: The variable is not a number.
     """
     written = os.environ.get(VARIABLE, "")
     try:
         most = int(written) if written else _MOST_BYTES
     except ValueError:
-        raise StorageError(f"{VARIABLE}: expected bytes, found {written!r}") from None
+        raise StorageError(f"{VARIABLE}: expected a number of bytes, found {written!r}") from None
     return _opened(Path(work_dir()) / f"{_FOLDER}-{os.geteuid()}", most) if most > 0 else None
 
 
 def range_key(path: str, identity: str, size: int, first: int, count: int) -> str:
-    """The key of a range of one version of a file, as a name of a file."""
+    """The key of a range of one version of a file, usable as a file name."""
     version = hashlib.sha256(f"{path}\n{identity}\n{size}".encode()).hexdigest()[:32]
     return f"{version}-{first}-{count}"
 
@@ -157,12 +157,12 @@ def _opened(folder: Path, most_bytes: int) -> RangeCache | None:
     try:
         return RangeCache(folder, most_bytes)
     except OSError as error:
-        logger.warning("%s: ranges of files in stores aren't kept here: %s", folder, error)
+        logger.warning("%s: ranges of files in stores are not cached: %s", folder, error)
         return None
 
 
 def _join(folder: Path) -> int:
-    """Makes the folder and takes a shared lock on its list of users."""
+    """Creates the folder and takes a shared lock on its user list."""
     while True:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
@@ -176,7 +176,7 @@ def _join(folder: Path) -> int:
             continue
         try:
             fcntl.flock(users, fcntl.LOCK_SH)
-            # The last process to leave has removed the folder: this lock would be on no name.
+            # The last process to leave has removed the folder, so this lock would be on an unlinked file.
             if os.stat(folder / _USERS).st_ino == os.fstat(users).st_ino:
                 return users
             os.close(users)
@@ -213,7 +213,7 @@ def _locked(descriptor: int, stopped: threading.Event) -> bool:
 
 
 def _read(descriptor: int, count: int) -> memoryview | None:
-    """What is kept in a file; None where it isn't all there."""
+    """The contents of a file; None if it is incomplete."""
     if os.fstat(descriptor).st_size != count:
         return None
     data = memoryview(bytearray(count))

@@ -1,4 +1,4 @@
-"""Reads a file of a store from its first byte to its last, in ranges that are asked for ahead."""
+"""Reads a file in a store sequentially, in ranges that are requested ahead."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _AHEAD = 3
 
 
 class RangeReader(io.RawIOBase):
-    """One pass over a file; a range that fails is asked for again, what was read before isn't."""
+    """One pass over a file; a failed range is requested again, without rereading earlier ones."""
 
     def __init__(self, path: str, range_bytes: int = _RANGE_BYTES, ahead: int = _AHEAD) -> None:
-        """Opens the file; the first ranges are under way when this returns.
+        """Opens the file; the first ranges are being fetched when this returns.
 
         Args:
-            path: In a store (a local one does too).
-            range_bytes: Of one request.
-            ahead: Requests at a time.
+            path: A path in a store (a local path works too).
+            range_bytes: The size of one request.
+            ahead: The number of concurrent requests.
 
         Raises:
-            FileNotFoundError: There is no such file.
-            StorageError: The store doesn't give it.
+            FileNotFoundError: The file doesn't exist.
+            StorageError: The store refuses or fails.
         """
         super().__init__()
         self._path = path
@@ -42,7 +42,7 @@ class RangeReader(io.RawIOBase):
         self._size = int(self._file.size())
         self._identity = retry(path, lambda: _identity(path, self._file))
         self._kept = kept_ranges() if self._identity else None
-        # Where the next byte is wanted from, where the next one is at hand from, and what has been asked for.
+        # The position of the next read, the position of the buffered bytes, and the pending requests.
         self._wanted = self._at = self._asked = 0
         self._rest = memoryview(b"")
         self._pool = ThreadPoolExecutor(ahead, thread_name_prefix="hvdrec-range")
@@ -55,15 +55,15 @@ class RangeReader(io.RawIOBase):
         return True
 
     def seekable(self) -> bool:
-        """It is, but what was read ahead is then of no use."""
+        """True, but seeking discards what was read ahead."""
         return True
 
     def tell(self) -> int:
-        """Where the next byte comes from."""
+        """The position of the next byte."""
         return self._wanted
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Moves; nothing is asked for before the next read."""
+        """Moves the position; nothing is requested before the next read."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._wanted, io.SEEK_END: self._size}[whence]
         self._wanted = min(self._size, max(0, base + offset))
         return self._wanted
@@ -72,7 +72,7 @@ class RangeReader(io.RawIOBase):
         """Reads up to as many bytes as fit; 0 at the end.
 
         Raises:
-            StorageError: The store doesn't give them, or the file has changed meanwhile.
+            StorageError: The store refuses or fails, or the file has changed meanwhile.
         """
         if self._wanted != self._at:
             self._waiting.clear()
@@ -91,7 +91,7 @@ class RangeReader(io.RawIOBase):
         return count
 
     def close(self) -> None:
-        """Gives up what is under way."""
+        """Cancels pending requests."""
         if not self.closed:
             self._stopped.set()
             self._pool.shutdown(wait=True, cancel_futures=True)
@@ -108,7 +108,7 @@ class RangeReader(io.RawIOBase):
             self._waiting.append(self._pool.submit(self._range, first, self._asked - first))
 
     def _range(self, first: int, count: int) -> memoryview:
-        """A range of the file, out of what this machine's processes have read or from the store."""
+        """A range of the file, from this machine's cache or from the store."""
         if self._kept is None:
             return self._fetch(first, count)
         key = range_key(self._path, self._identity, self._size, first, count)
@@ -122,24 +122,24 @@ class RangeReader(io.RawIOBase):
             used.append(file)
             found = memoryview(file.read_at(count, first))
             if len(found) != count:
-                raise OSError(f"{len(found)} of {count} bytes from {first} on")
+                raise OSError(f"received {len(found)} of {count} bytes at offset {first}")
             return found
 
         return retry(self._path, read, self._stopped)
 
     def _again(self, failed: Any) -> Any:
-        """The file opened anew, unless another range has done so since."""
+        """Reopens the file, unless another range has already done so."""
         with self._lock:
             if self._file is failed:
                 opened = self._open()
                 if (int(opened.size()), _identity(self._path, opened)) != (self._size, self._identity):
-                    raise StorageError(f"{self._path}: has changed while it was read")
+                    raise StorageError(f"{self._path}: the file changed while it was read")
                 self._file = opened
             return self._file
 
 
 def _identity(path: str, file: Any) -> str:
-    """What changes when a file of a store is replaced: its tag, else its time; empty if unknown."""
+    """A version of a file that changes when it is replaced: its tag, else its time; empty if unknown."""
     if not is_remote(path):
         return ""
     tags = {key.lower(): value for key, value in (file.metadata() or {}).items()}

@@ -1,4 +1,4 @@
-"""Requests to a store that fails are repeated after a pause, for a bounded time, with a line in the log."""
+"""Retries failed requests to a store after a pause, for a limited time, with a log line each."""
 
 from __future__ import annotations
 
@@ -20,40 +20,40 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-#: Seconds for which a store may fail.
+#: The number of seconds for which a store may fail.
 VARIABLE = "HVDREC_STORE_PATIENCE"
 _PATIENCE = 300.0
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 15.0
 
-#: Errors that asking again can't fix, in the words of Arrow's file systems.
+#: Errors that a retry can't fix, as worded by Arrow's file systems.
 _LASTING = re.compile(
     r"ACCESS_DENIED|NO_SUCH_BUCKET|NO_SUCH_UPLOAD|INVALID_ACCESS_KEY_ID|SIGNATURE|INVALID_CLIENT_TOKEN_ID|"
     r"UNRECOGNIZED_CLIENT|MISSING_AUTHENTICATION_TOKEN|EXPIRED_TOKEN|ExpiredToken|NOT_IMPLEMENTED|"
     r"HTTP status 4(?!08|29)\d\d|Unable to load lib|PermissionDenied|Permission denied|UNAUTHENTICATED"
 )
 
-#: What this machine's own disk says.
+#: Errors of the local disk.
 _LOCAL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EPERM, errno.ENAMETOOLONG)
 
-#: Stores that have been given up: each is asked once more per call, until it answers.
+#: Stores that have been given up: each gets one attempt per call, until it responds.
 _given_up: set[str] = set()
 
 
 def seconds(variable: str, default: float) -> float:
-    """A number of seconds from the environment.
+    """Reads a number of seconds from an environment variable.
 
     Raises:
-        StorageError: It is no number.
+        StorageError: The value isn't a number.
     """
     written = os.environ.get(variable, "")
     try:
         return max(0.0, float(written)) if written else default
     except ValueError:
-        raise StorageError(f"{variable}: expected seconds, found {written!r}") from None
+        raise StorageError(f"{variable}: expected a number of seconds, found {written!r}") from None
 
 
 def is_lasting(error: Exception) -> bool:
-    """Whether an error stays however often one asks: no right to it, no such bucket, a wrong request."""
+    """Whether an error is permanent: no permission, no such bucket, an invalid request."""
     if isinstance(error, UserError | FileNotFoundError | FileExistsError | PermissionError):
         return True
     # A file of Arrow's GCS client closes itself when a read of it fails, or its object is replaced meanwhile.
@@ -67,25 +67,25 @@ def is_lasting(error: Exception) -> bool:
 
 
 def reason(error: Exception) -> str:
-    """An error's text on one line, without anything secret."""
+    """An error's text on one line, without secrets."""
     return without_secrets(str(error).split("\n")[0].strip() or type(error).__name__)
 
 
 def retry(path: str, work: Callable[[], T], stopped: threading.Event | None = None) -> T:
-    """Does what needs a store; while the store fails, again after ever longer pauses.
+    """Runs an operation on a store; while the store fails, retries after increasing pauses.
 
     Args:
-        path: What is read or written. With a local path `work` is done once, plainly.
-        work: Does it, from the beginning each time.
+        path: The path that is read or written. With a local path, `work` runs once.
+        work: The operation, which restarts from the beginning each time.
         stopped: Once set, no further attempt is made.
 
     Returns:
-        What `work` gives.
+        The result of `work`.
 
     Raises:
         FileNotFoundError: There is no such file.
-        StoreGoneError: The store has failed for longer than `HVDREC_STORE_PATIENCE`.
-        StorageError: It refuses, or something else that stays.
+        StoreGoneError: The store failed for longer than `HVDREC_STORE_PATIENCE`.
+        StorageError: The store refuses, or the error is permanent.
     """
     if not is_remote(path):
         return work()
@@ -112,13 +112,13 @@ def retry(path: str, work: Callable[[], T], stopped: threading.Event | None = No
             logger.warning(
                 "%s: %s; again in %.1f s (%.0f of %.0f s)", path, reason(error), wait, failed, limit
             )
-            # Not all at the same moment: many ranks may be asking.
+            # Randomise the pause, because many ranks may be retrying.
             ended.wait(wait * random.uniform(0.8, 1.0))
             wait = min(2 * wait, _LONGEST_WAIT)
         else:
             if store in _given_up:
                 _given_up.discard(store)
-                logger.warning("%s: the store answers again", path)
+                logger.warning("%s: the store responds again", path)
             return result
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-#: Environment variables whose values are never shown.
+#: Environment variables with values that are never shown.
 VARIABLES = (
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
@@ -31,7 +31,7 @@ def is_secret(variable: str) -> bool:
 
 
 def hide(value: str) -> None:
-    """Never shows this value again in a message."""
+    """Hides this value in all later messages."""
     if len(value) >= _SHORTEST:
         _known.add(value)
 

@@ -1,1 +1,1 @@
-"""Programs around a config: ``python -m hvdrec.tools.<name>``, by the names that EasyRec's have."""
+"""Tools for configs: ``python -m hvdrec.tools.<name>``, with EasyRec's names."""

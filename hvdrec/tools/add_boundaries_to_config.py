@@ -1,4 +1,4 @@
-"""Buckets of numbers out of data: ``python -m hvdrec.tools.add_boundaries_to_config``."""
+"""Computes bucket boundaries from data: ``python -m hvdrec.tools.add_boundaries_to_config``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hvdrec.config.reader import load
 from hvdrec.errors import ConfigError
 from hvdrec.tools.config_files import write_config
 
-#: Numbers of a column that are kept: up to so many the quantiles are exact.
+#: The number of values kept per column: quantiles of up to this many are exact.
 _SAMPLE = 1_000_000
 _DIM = 16
 
@@ -29,10 +29,10 @@ class BoundariesFlags:
     Attributes:
         template_config_path: The config to read.
         output_config_path: The config to write.
-        data_input_path: Rows in place of the config's training data.
-        features: Whose numbers are cut; empty: every RawFeature of one number.
-        num_buckets: Into how many buckets.
-        embedding_dim: Of features that have none yet.
+        data_input_path: Rows to use instead of the config's training data.
+        features: The features to bucketize; empty for every RawFeature of one number.
+        num_buckets: The number of buckets.
+        embedding_dim: The embedding_dim of features without one.
         verbose: Show stack traces.
     """
 
@@ -50,7 +50,7 @@ def parse(arguments: Sequence[str]) -> BoundariesFlags:
     """The flags.
 
     Raises:
-        ConfigError: They aren't right.
+        ConfigError: A flag is unknown, missing or invalid.
     """
     parser = FlagParser(
         "hvdrec.tools.add_boundaries_to_config",
@@ -58,16 +58,18 @@ def parse(arguments: Sequence[str]) -> BoundariesFlags:
     )
     parser.add_argument("--template_config_path", metavar="FILE", help="the config to read")
     parser.add_argument("--output_config_path", metavar="FILE", help="the config to write")
-    parser.add_paths("--data_input_path", "rows, in place of the config's training data")
+    parser.add_paths("--data_input_path", "rows to use instead of the config's training data")
     parser.add_argument(
-        "--features", default="", help="their names, with commas; by default every RawFeature"
+        "--features", default="", help="comma-separated feature names; default: every RawFeature"
     )
-    parser.add_argument("--num_buckets", type=count(2), default=10, help="how many buckets a feature gets")
-    parser.add_argument("--embedding_dim", type=count(1), default=_DIM, help="of features that have none yet")
-    parser.add_argument("--tables", default="", help="EasyRec's table of quantiles; not read here")
+    parser.add_argument("--num_buckets", type=count(2), default=10, help="number of buckets per feature")
+    parser.add_argument(
+        "--embedding_dim", type=count(1), default=_DIM, help="embedding_dim of features without one"
+    )
+    parser.add_argument("--tables", default="", help="EasyRec's table of quantiles; not supported")
     values = parser.parse(arguments, needed=["template_config_path", "output_config_path"])
     if values.pop("tables"):
-        raise ConfigError("--tables: no table of quantiles is read; they come from the rows themselves")
+        raise ConfigError("--tables: quantile tables are not supported; quantiles are computed from the rows")
     return BoundariesFlags(**values)
 
 
@@ -81,7 +83,7 @@ def run(flags: BoundariesFlags) -> None:
     for feature in chosen:
         boundaries = found[feature.input_names[0]]
         if not boundaries:
-            print(f"{feature_name(feature)}: has one value alone, left as it is")
+            print(f"{feature_name(feature)}: has only one value, unchanged")
             continue
         feature.feature_type = type(feature).RawFeature
         feature.ClearField("hash_bucket_size")
@@ -97,15 +99,15 @@ class _Column(NamedTuple):
 
 
 def quantiles(proto: Any, names: Sequence[str], buckets: int) -> dict[str, list[float]]:
-    """Boundaries of columns, by one pass over the training data.
+    """The boundaries of columns, from one pass over the training data.
 
     Args:
         proto: The config, for the input.
-        names: Of input fields.
-        buckets: How many buckets each column is cut into.
+        names: The names of input fields.
+        buckets: The number of buckets per column.
 
     Raises:
-        DataError: A cell is no number.
+        DataError: A cell is not a number.
         ConfigError: The input can't be read.
     """
     import numpy as np
@@ -137,18 +139,20 @@ def quantiles(proto: Any, names: Sequence[str], buckets: int) -> dict[str, list[
 def _input(proto: Any) -> Any:
     which = proto.WhichOneof("train_path")
     if which is None:
-        raise ConfigError("--data_input_path: is missing; the config names no training data")
+        raise ConfigError("--data_input_path: is missing, and the config has no training data")
     return getattr(proto, which)
 
 
 def _chosen(config: Config, names: str) -> list[Any]:
-    """The features to cut."""
+    """The features to bucketize."""
     features = {feature_name(feature): feature for feature in feature_list(config.proto)}
     if not names:
         raw = [f for f in features.values() if enum_name(f, "feature_type") == "RawFeature"]
         chosen = [f for f in raw if f.raw_input_dim == 1 and not f.seq_multi_sep]
         if not chosen:
-            raise ConfigError(f"{config.path}: has no RawFeature of one number; name others by --features")
+            raise ConfigError(
+                f"{config.path}: has no RawFeature of one number; name other features in --features"
+            )
         return chosen
     wanted = [name.strip() for name in names.split(",") if name.strip()]
     unknown = [name for name in wanted if name not in features]

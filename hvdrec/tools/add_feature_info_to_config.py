@@ -119,7 +119,7 @@ def read_table(path: str) -> dict[str, Info]:
         try:
             values = json.loads(row[_INFO] or "{}")
         except ValueError as error:
-            raise DataError(f"{where}: {_INFO} is no JSON: {error}") from None
+            raise DataError(f"{where}: {_INFO} is not valid JSON: {error}") from None
         if not isinstance(values, dict):
             raise DataError(f"{where}: {_INFO} must be a JSON object, is {row[_INFO]}")
         found[row[_FEATURE]] = Info(where, values, _DROP in (row.get(_MESSAGE) or ""))

@@ -1,4 +1,4 @@
-"""Configs as the tools write them."""
+"""Writes configs for the tools."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from hvdrec.errors import ConfigError
 
 
 def write_config(proto: Any, path: str, flag: str) -> None:
-    """Writes an `EasyRecConfig` as a text proto (``.config``) or as JSON (``.json``) with the proto's names.
+    """Writes an `EasyRecConfig` as a text proto (``.config``) or as JSON (``.json``) with the proto's field
+    names.
 
     Args:
-        proto: It.
-        path: Of the file; its folder is made where it is missing.
-        flag: That names it, for messages.
+        proto: The config.
+        path: The file's path; its folder is created if it is missing.
+        flag: The flag with the path, for messages.
 
     Raises:
-        ConfigError: The ending is another, or the file can't be written.
+        ConfigError: The file extension is unsupported, or the file can't be written.
     """
     suffix = os.path.splitext(path)[1]
     if suffix == ".config":
@@ -27,7 +28,7 @@ def write_config(proto: Any, path: str, flag: str) -> None:
     elif suffix == ".json":
         text = json_format.MessageToJson(proto, preserving_proto_field_name=True, ensure_ascii=False) + "\n"
     else:
-        raise ConfigError(f"{flag}: {path}: a config is written as .config (text proto) or .json")
+        raise ConfigError(f"{flag}: {path}: the file name must end in .config (text proto) or .json")
     try:
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
         with open(path, "w", encoding="utf-8", newline="\n") as file:

@@ -1,4 +1,4 @@
-"""A config as text proto or as JSON: ``python -m hvdrec.tools.convert_config_format``."""
+"""Converts a config between text proto and JSON: ``python -m hvdrec.tools.convert_config_format``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hvdrec.tools.config_files import write_config
 
 @dataclasses.dataclass(frozen=True)
 class ConvertFlags:
-    """Flags: the config to read, and the file to write, whose endings say what they are."""
+    """Flags: the config to read, and the file to write; the extensions determine the formats."""
 
     input_config: str
     output_config: str
@@ -26,7 +26,7 @@ def parse(arguments: Sequence[str]) -> ConvertFlags:
     """The flags.
 
     Raises:
-        ConfigError: They aren't right.
+        ConfigError: A flag is unknown, missing or invalid.
     """
     parser = FlagParser("hvdrec.tools.convert_config_format", "Writes a config as .config or as .json.")
     parser.add_argument("--input_config", metavar="FILE", help="the config to read")
@@ -36,7 +36,7 @@ def parse(arguments: Sequence[str]) -> ConvertFlags:
 
 
 def run(flags: ConvertFlags) -> None:
-    """Reads the one and writes the other."""
+    """Reads one and writes the other."""
     write_config(load(flags.input_config).proto, flags.output_config, "--output_config")
 
 

@@ -1,6 +1,6 @@
-"""A config out of a table of features: ``python -m hvdrec.tools.create_config_from_excel``.
+"""Creates a config from a table of features: ``python -m hvdrec.tools.create_config_from_excel``.
 
-The sheets of EasyRec's templates are CSV files here: save ``features``, and ``global`` where it is used.
+The sheets of EasyRec's templates must be CSV files: save ``features``, and ``global`` if it is used.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from hvdrec.tools.config_files import write_config
 _TYPES = {"bigint": "INT64", "double": "DOUBLE", "float": "FLOAT", "string": "STRING", "bool": "BOOL"}
 _DEFAULTS = {"bigint": "0", "double": "0.0"}
 _KINDS = ("category", "dense", "tags", "indexes", "weights", "label", "notneed")
-#: Groups of DeepFM by what stands in the column `group`.
+#: DeepFM's groups for each value of the column `group`.
 _DEEPFM_GROUPS = {"deep": ("deep",), "wide": ("wide",), "wide_and_deep": ("wide", "deep")}
 _TEMPLATE = """
 train_config {
@@ -51,7 +51,7 @@ Row = Mapping[str, str]
 
 @dataclasses.dataclass(frozen=True)
 class ExcelFlags:
-    """Flags: the tables, the model, what separates cells and their values, and what goes into the config."""
+    """Flags: the tables, the model, the separators, and settings to copy into the config."""
 
     excel_path: str
     output_path: str
@@ -70,22 +70,22 @@ def parse(arguments: Sequence[str]) -> ExcelFlags:
     """The flags.
 
     Raises:
-        ConfigError: They aren't right.
+        ConfigError: A flag is unknown, missing or invalid.
     """
-    parser = FlagParser("hvdrec.tools.create_config_from_excel", "Makes a config out of a table of features.")
+    parser = FlagParser("hvdrec.tools.create_config_from_excel", "Creates a config from a table of features.")
     parser.add_argument("--excel_path", metavar="FILE", help="the sheet `features` as CSV")
     parser.add_argument("--global_path", default="", metavar="FILE", help="the sheet `global` as CSV")
     parser.add_argument("--output_path", metavar="FILE", help="the config to write")
     parser.add_argument("--model_type", choices=tuple(_MODELS), help="the model")
-    parser.add_argument("--column_separator", default=",", help="between the columns of the data")
-    parser.add_argument("--incol_separator", default="|", help="between the values of a cell")
+    parser.add_argument("--column_separator", default=",", help="separator of the columns of the data")
+    parser.add_argument("--incol_separator", default="|", help="separator of the values of a cell")
     parser.add_argument("--train_input_path", default="", metavar="PATH", help="training data")
     parser.add_argument("--eval_input_path", default="", metavar="PATH", help="evaluation data")
-    parser.add_argument("--model_dir", default="experiments/demo", metavar="DIR", help="where runs go")
+    parser.add_argument("--model_dir", default="experiments/demo", metavar="DIR", help="folder for runs")
     values = parser.parse(arguments, needed=["excel_path", "output_path", "model_type"])
     if values["excel_path"].endswith((".xls", ".xlsx")):
         raise ConfigError(
-            f"--excel_path: {values['excel_path']}: save the sheet `features` as CSV and name that"
+            f"--excel_path: {values['excel_path']}: must be a CSV file; save the sheet `features` as CSV"
         )
     return ExcelFlags(**values)
 
@@ -107,7 +107,7 @@ def _read(path: str, flag: str, needed: Sequence[str]) -> list[Row]:
         ) from None
     for number, line in enumerate(lines, start=2):
         if None in line or None in line.values():
-            raise ConfigError(f"{flag}: {path}, row {number}: has not as many cells as the first row")
+            raise ConfigError(f"{flag}: {path}, row {number}: the number of cells differs from the first row")
     missing = [name for name in needed if not lines or name not in lines[0]]
     if missing:
         raise ConfigError(f"{flag}: {path}: has no column {', '.join(missing)}")
@@ -115,7 +115,7 @@ def _read(path: str, flag: str, needed: Sequence[str]) -> list[Row]:
 
 
 class _Table:
-    """Makes the config of a table."""
+    """Creates the config of a table."""
 
     def __init__(self, flags: ExcelFlags, rows: Sequence[Row], shared: Mapping[str, Row]) -> None:
         self._flags = flags
@@ -134,7 +134,7 @@ class _Table:
         for number, row in enumerate(self._rows, start=2):
             self._add(row, f"--excel_path: {flags.excel_path}, row {number}, {row['name']!r}", groups)
         if not proto.data_config.label_fields:
-            raise ConfigError(f"--excel_path: {flags.excel_path}: no row has the type label")
+            raise ConfigError(f"--excel_path: {flags.excel_path}: no row has type label")
         for name in sorted(groups):
             group = proto.model_config.feature_groups.add(group_name=name, feature_names=groups[name])
             wide = flags.model_type == "deepfm" and name == "wide"
@@ -169,7 +169,7 @@ class _Table:
             groups.setdefault(group, []).append(name)
 
     def _of(self, row: Row, column: str) -> str:
-        """A cell of a row, or of the row of its `global`, which goes before."""
+        """A cell of a row, or of the row of its `global`, which takes precedence."""
         return self._shared.get(row.get("global", ""), {}).get(column, "") or row.get(column, "")
 
     def _number(self, row: Row, column: str, where: str) -> int:
@@ -188,7 +188,7 @@ class _Table:
             try:
                 feature.boundaries.extend(float(part) for part in boundaries)
             except ValueError:
-                raise ConfigError(f"{where}: boundaries must be numbers with commas between") from None
+                raise ConfigError(f"{where}: boundaries must be comma-separated numbers") from None
             if boundaries:
                 feature.embedding_dim = self._number(row, "embedding_dim", where)
             return
@@ -205,7 +205,7 @@ class _Table:
         feature.hash_bucket_size = buckets
         weights = row.get("weights", "")
         if weights and weights not in self._names:
-            raise ConfigError(f"{where}: weights names {weights!r}, which is no row")
+            raise ConfigError(f"{where}: weights names {weights!r}, which is not the name of a row")
         feature.input_names.extend([weights] if weights else [])
 
 

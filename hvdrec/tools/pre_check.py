@@ -14,7 +14,7 @@ from hvdrec.config.flags.train import TrainFlags, load_for_training
 
 @dataclasses.dataclass(frozen=True)
 class PreCheckFlags:
-    """Flags: the config, and what to read in place of its training and evaluation data."""
+    """Flags: the config, and data to read instead of its training and evaluation data."""
 
     pipeline_config_path: str
     data_input_path: tuple[str, ...] = ()
@@ -27,7 +27,7 @@ def parse(arguments: Sequence[str]) -> PreCheckFlags:
     """The flags.
 
     Raises:
-        ConfigError: They aren't right.
+        ConfigError: A flag is unknown, missing or invalid.
     """
     parser = FlagParser("hvdrec.tools.pre_check", "Checks a config and all rows; trains nothing.")
     parser.add_argument("--pipeline_config_path", metavar="FILE", help="the config")
@@ -38,7 +38,7 @@ def parse(arguments: Sequence[str]) -> PreCheckFlags:
 
 
 def run(flags: PreCheckFlags) -> None:
-    """As ``hvdrec.train --check_mode``, on the rows that are named."""
+    """Runs ``hvdrec.train --check_mode`` on the given rows."""
     asked = TrainFlags(
         flags.pipeline_config_path,
         train_input_path=flags.data_input_path,

@@ -6,10 +6,11 @@ import numpy as np
 
 
 class Sample:
-    """An even sample of a stream of numbers: all of them, as long as they are few.
+    """A uniform sample of a stream of numbers; all of them while they are few.
 
-    Each number draws a priority, and the `most` with the least stay, so that each number is kept with the
-    same chance. The quantile p of a sample of n is within about 2 sqrt(p (1 - p) / n) of a quantile p of all.
+    Each number draws a priority, and the `most` with the smallest are kept, so each number is kept with the
+    same probability. The quantile p of a sample of n is within about 2 sqrt(p (1 - p) / n) of a quantile p of
+    all.
     """
 
     def __init__(self, most: int, seed: int = 0) -> None:
@@ -21,7 +22,7 @@ class Sample:
         self.seen = 0
 
     def add(self, values: np.ndarray) -> None:
-        """Takes numbers, float64 [n]; those that aren't finite are passed over."""
+        """Adds numbers, float64 [n]; non-finite ones are ignored."""
         values = values[np.isfinite(values)]
         self.seen += len(values)
         self._values = np.concatenate([self._values, values])
@@ -35,9 +36,10 @@ class Sample:
             self._values, self._priorities = self._values[kept], self._priorities[kept]
 
     def boundaries(self, buckets: int) -> list[float]:
-        """What cuts the numbers into so many buckets of about the same size, ascending and without repeats.
+        """The boundaries of this many buckets of about equal size, ascending and without repeats.
 
-        As buckets hold their lower end, the least number is none of them: nothing would be below it.
+        The smallest number is not a boundary: buckets include their lower bound, so nothing would be below
+        it.
         """
         self._shrink()
         if not len(self._values):

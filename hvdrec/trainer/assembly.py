@@ -1,4 +1,4 @@
-"""Puts together what the loop of a job drives: the step, the schedule, what comes after evaluations."""
+"""Assembles the parts of a job's training loop: the step, the schedule, the work after evaluations."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ def loop_parts(
     verify: int,
     options: RunOptions,
 ) -> LoopParts:
-    """What the loop of `job` drives (collective).
+    """The parts of the training loop of `job` (collective).
 
     Args:
-        job: The model, its optimizer, its files.
-        batches: Of this rank.
-        extra: What is kept with a checkpoint, by the input positions.
+        job: The job: model, optimizer, files.
+        batches: This rank's batches.
+        extra: Returns what is saved with a checkpoint, given the input positions.
         log: The record of the run.
         saver: Saves checkpoints (rank 0).
-        verify: `--verify_replicas`, 0 = never.
+        verify: `--verify_replicas`; 0 = never.
         options: Other flags.
     """
     proto, train = job.proto, job.proto.train_config
@@ -107,7 +107,7 @@ def loop_parts(
 
 
 def _first_batch(group: ReplicaGroup, batches: Loader) -> tuple[PackedBatch | None, bool]:
-    """This rank's first batch that has rows on some rank, and whether an epoch has none (collective)."""
+    """This rank's first batch with rows on any rank, and whether an epoch has no rows (collective)."""
     begun: int | None = None
     while True:
         batch = run_on_all_ranks(group, lambda: next(batches, None))
@@ -122,7 +122,7 @@ def _first_batch(group: ReplicaGroup, batches: Loader) -> tuple[PackedBatch | No
 
 
 def build_step(job: Job, first: PackedBatch | None) -> TrainStep:
-    """The training step; the first batches of all ranks decide how gradients of banks travel (collective)."""
+    """The training step; the first batches decide how bank gradients are exchanged (collective)."""
     train, strategy = job.proto.train_config, job.recommender.strategy
     trained = job.recommender.trained_banks
     touched = [0 if first is None else first.arrays[f"bank{i}/rows"].shape[0] for i in trained]
@@ -147,7 +147,7 @@ def build_step(job: Job, first: PackedBatch | None) -> TrainStep:
 
 
 def _wished_exchange(job: Job, bank: Bank) -> str | None:
-    """How a bank's gradient has to travel; None where either way will do."""
+    """How a bank's gradient must be exchanged; None if both ways are possible."""
     train = job.proto.train_config
     if job.optimizer.tells_apart(bank.parts[0]):
         return GATHER
@@ -157,7 +157,7 @@ def _wished_exchange(job: Job, bank: Bank) -> str | None:
 
 
 def _watchers(job: Job, step: TrainStep, log: RunLog) -> list[Watcher]:
-    """What looks at single calls of steps."""
+    """The watchers of single calls."""
     train, watchers = job.proto.train_config, list[Watcher]()
     if train.is_profiling:
         period, on_rank_0 = int(train.log_step_count_steps), job.group.rank == 0
@@ -171,7 +171,7 @@ def _watchers(job: Job, step: TrainStep, log: RunLog) -> list[Watcher]:
 def _after_evaluation(
     job: Job, pictures: Pictures, log: RunLog, saver: BackgroundSaver, options: RunOptions
 ) -> list[AfterEvaluation]:
-    """What comes after an evaluation: pictures, exports, its record, early stop."""
+    """The hooks after an evaluation: pictures, exports, its record, early stop."""
 
     def draw(now: int, result: dict[str, float]) -> None:
         if job.group.rank == 0:
@@ -196,7 +196,7 @@ def _after_evaluation(
 
 
 def _on_rank_0(group: ReplicaGroup, work: Callable[[int, dict[str, float]], str | None]) -> AfterEvaluation:
-    """Rank 0 works after an evaluation, and what it finds is what every rank finds."""
+    """Runs hooks on rank 0 after an evaluation, and returns its result on every rank."""
 
     def hook(step: int, result: dict[str, float]) -> str | None:
         found = run_on_all_ranks(group, lambda: work(step, result) if group.rank == 0 else None)

@@ -32,10 +32,10 @@ def open_batches(
 
     Args:
         proto: The config.
-        plan: Its feature plan.
-        group: The ranks the rows are dealt to.
+        plan: The config's feature plan.
+        group: The ranks that share the rows.
         training: Training input (shuffled, repeated) or evaluation input (once, in file order).
-        start: Where to go on.
+        start: The position to start from.
         paths: Read these instead of the config's.
 
     Returns:
@@ -75,10 +75,10 @@ def open_batches(
 
 
 def try_eval_input(proto: Any, plan: FeaturePlan) -> None:
-    """Reads the first batch of the evaluation data, so that it isn't missed once there is much to lose.
+    """Reads the first batch of the evaluation data, to find errors before a long training run.
 
     Raises:
-        DataError: It isn't there, has no rows, or the first of them can't be used.
+        DataError: The data doesn't exist, has no rows, or the first of them can't be used.
     """
     with open_batches(proto, plan, SingleReplica(), False) as batches:
         next(batches, None)

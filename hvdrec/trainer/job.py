@@ -59,7 +59,7 @@ from hvdrec.trainer.work_left import nothing_left
 
 
 class Job:
-    """One training job of this rank."""
+    """A training job on this rank."""
 
     def __init__(
         self,
@@ -68,16 +68,16 @@ class Job:
         folder: RunFolder | None = None,
         placement: Placement | None = None,
     ) -> None:
-        """Makes the model's variables; nothing is read yet.
+        """Creates the model's variables; no data is read yet.
 
         Args:
-            config: What to train.
+            config: The config to train.
             group: The ranks.
             folder: The run's files; None takes model_dir as it is.
             placement: Where the variables live; None: on every rank, but for tables that the config splits.
 
         Raises:
-            ConfigError: The config doesn't fit together.
+            ConfigError: The config is inconsistent.
         """
         self.config, self.proto, self.group = config, config.proto, group
         train = self.proto.train_config
@@ -105,11 +105,11 @@ class Job:
         self.stop_rule: Rule | None = None
         self._training_input: Mapping[str, Any] = {}
         self._evaluated_input: Mapping[str, Any] = {}
-        #: The step of the result that `train` gives.
+        #: The step of the result that `train` returns.
         self.evaluated_step = 0
 
     def _optimizer_of(self) -> dict[str, int]:
-        """Which `optimizer_config` trains each variable, by its name in TensorFlow."""
+        """The index of the `optimizer_config` of each variable, by its name in TensorFlow."""
         dense = {name: optimizer_index(self.proto, name) for name in self.recommender.store.variables_by_name}
         banks = zip(self.recommender.banks, self.plan.banks, strict=True)
         tables = {variable_key(v): layout.optimizer for bank, layout in banks for v in bank.parts}
@@ -130,7 +130,7 @@ class Job:
 
     @property
     def dense_weights(self) -> int:
-        """Numbers in the trained variables apart from the banks."""
+        """The number of trained weights outside the banks."""
         return sum(math.prod(v.shape) for v in self.recommender.dense_trainable)
 
     def describe_tables(self) -> str:
@@ -154,17 +154,17 @@ class Job:
         options: RunOptions | None = None,
         accepted: Callable[[], None] = lambda: None,
     ) -> dict[str, float]:
-        """Trains to the end.
+        """Trains until the end.
 
         Args:
-            continue_train: Go on from the newest checkpoint of model_dir, if there is one.
-            verify: `--verify_replicas`, 0 = never.
+            continue_train: Continue from the newest checkpoint in model_dir, if there is one.
+            verify: `--verify_replicas`; 0 = never.
             options: Other flags.
-            accepted: Called on every rank once the state is restored and the input is open; before
-                that nothing is written that an earlier run left.
+            accepted: Called on every rank after the state is restored and the input is open; until then no
+                file of an earlier run is changed.
 
         Returns:
-            The last evaluation's result, empty if there was none.
+            The result of the last evaluation, empty if there was none.
         """
         options = options or RunOptions()
         run_on_all_ranks(self.group, lambda: self._prepare(options))
@@ -192,19 +192,19 @@ class Job:
             result: dict[str, float] = {}
             kept = start.kept
             if start.fit_from is None or not options.fit_on_eval:
-                # With --fit_on_eval there may be work after training that is over.
+                # With --fit_on_eval there may be work left after training has ended.
                 alone = (lambda *_: accepted()) if options.fit_on_eval else ready
                 result, kept = self._train(start.position, assembled, alone)
             if options.fit_on_eval:
                 self._fit_on_eval(start, kept, options.fit_on_eval_steps, assembled, ready)
             return result
         finally:
-            # What is being saved stays worth having when the run fails.
+            # A save in progress is still useful when the run fails.
             saver.close()
             log.close()
 
     def _prepare(self, options: RunOptions) -> None:
-        """Rank 0 looks at everything that is needed only later, while there is nothing to lose."""
+        """Checks, on rank 0 and before training, everything that is needed only later."""
         if not self.recommender.trained_banks and not self.recommender.dense_trainable:
             where = self.config.where("train_config.freeze_gradient")
             raise ConfigError(f"{where}: every variable is frozen; nothing is left to train")
@@ -217,7 +217,7 @@ class Job:
                 MetricFile(options.hpo_metric_save_path, self.folder.path).need_place()
 
     def prepare_exports(self, options: RunOptions | None = None) -> None:
-        """Rank 0 finds out before anything runs whether it can export and end as the config asks."""
+        """Checks, on rank 0 and before training, that the config's exports and end conditions work."""
         losses = (*self.recommender.loss_names(training=False), "total_loss")
         measured = [name for metric in self.metrics() for name in metric.result()]
         names = [*measured, *self.recommender.model.mean_names, *(f"loss/loss/{n}" for n in losses)]
@@ -232,24 +232,24 @@ class Job:
         )
 
     def loop(self, parts: LoopParts, position: InputPosition) -> Loop:
-        """What drives the steps."""
+        """Builds the training loop."""
         return Loop(parts, position)
 
     def evaluator(self) -> Evaluator:
-        """What runs the model for evaluation."""
+        """Builds the evaluator."""
         return Evaluator(self.recommender, self.feed)
 
     @property
     def processes(self) -> str:
-        """How many processes train, in words."""
+        """Describes the processes that train."""
         return f"{self.group.size} rank{'' if self.group.size == 1 else 's'}"
 
     def identity(self) -> dict[str, Any]:
-        """What a checkpoint keeps of this run."""
+        """The identity of this run, saved in its checkpoints."""
         return identity(self.proto, self.group, self._training_input)
 
     def _describe_inputs(self, fit_on_eval: bool) -> None:
-        """Finds out what the inputs are, for the checkpoints of this run (collective)."""
+        """Describes the inputs, for the checkpoints of this run (collective)."""
 
         def found() -> list[dict[str, Any]]:
             if self.group.rank != 0:
@@ -261,10 +261,11 @@ class Job:
         self._training_input, self._evaluated_input = described
 
     def _need_work(self, parts: LoopParts, position: InputPosition, limit: str | None) -> None:
-        """Rank 0 sees to it that a run doesn't end as if it had trained.
+        """Checks, on rank 0, that the run has something to train, so that it doesn't end as if it had
+        trained.
 
         Raises:
-            ConfigError: There is nothing to train, and no earlier run's end to make up for.
+            ConfigError: There is nothing to train, and no unfinished end of an earlier run to complete.
         """
         if self.group.rank != 0:
             return
@@ -274,7 +275,7 @@ class Job:
             return
         if step == 0 or (parts.left_out and not position.row) or was_done(self.folder.model_dir):
             raise ConfigError(f"{why}; nothing is left to train")
-        logger.warning("%s; nothing is left to train, but the run before didn't come to its end", why)
+        logger.warning("%s; nothing is left to train, but the previous run did not finish", why)
 
     def _train(
         self,
@@ -282,7 +283,7 @@ class Job:
         assembled: Callable[..., LoopParts],
         ready: Callable[..., None],
     ) -> tuple[dict[str, float], dict[str, Any]]:
-        """Trains on the training data; gives the last evaluation and what a checkpoint keeps."""
+        """Trains on the training data; returns the last evaluation and what a checkpoint saves."""
         own = own_positions(self.proto)
         same = {"config_sha256": _digest(self.proto), **self.identity()}
 
@@ -309,7 +310,7 @@ class Job:
         assembled: Callable[..., LoopParts],
         ready: Callable[..., None],
     ) -> None:
-        """Trains on the evaluation data, as `--fit_on_eval` asks."""
+        """Trains on the evaluation data, for `--fit_on_eval`."""
         first = int(self.global_step.numpy()) if start.fit_from is None else start.fit_from
         own = own_positions(self.proto)
         logger.info("training on the evaluation data from step %d on", first)
@@ -329,16 +330,16 @@ class Job:
             self.loop(parts, start.fit_position).run()
 
     def entries(self) -> list[SavedTensor]:
-        """All that a checkpoint of this job holds."""
+        """All entries of this job's checkpoints."""
         return state_entries(self.recommender, self.optimizer, self.global_step)
 
     def pictures(self) -> Pictures:
-        """What is drawn of an evaluation."""
+        """Builds the pictures of an evaluation."""
         heads = [h for h in self.recommender.heads if Task.of(h.config).has_one_probability]
         return Pictures(self.recommender, heads)
 
     def metrics(self) -> list[HeadMetric]:
-        """What an evaluation computes, head by head."""
+        """The metrics of an evaluation, head by head."""
         found: list[HeadMetric] = []
         for head in self.recommender.heads:
             config = head.config
@@ -358,10 +359,10 @@ class Job:
         """Evaluates the current weights on the evaluation input (collective).
 
         Args:
-            evaluator: Runs the model.
+            evaluator: The evaluator that runs the model.
             paths: Read these instead of the config's.
-            pictures: Collects what it draws.
-            stopped: Whether to cut it short; the result is then of no use.
+            pictures: Collects the data for pictures.
+            stopped: Returns whether to stop early; the result is then invalid.
         """
         evaluation = self.proto.eval_config
         limit = None

@@ -30,58 +30,59 @@ from hvdrec.trainer.step.feed import FeedCall
 from hvdrec.trainer.step.step import CallResult, TrainStep
 from hvdrec.trainer.step.verify import verify_replicas
 
-#: Seconds over which a rate is taken: for the bar, and for a line of `log_step_count_steps`, which shows the
-#: rate since the line before unless that was just now.
+#: Seconds over which a rate is averaged: for the bar, and for a line of `log_step_count_steps`, which shows
+#: the rate since the previous line unless that is too recent.
 _SHORTEST, _SHORTEST_LINES = 1.0, 0.1
 
 
 class Watcher(Protocol):
-    """Looks at the call of steps that begins when it is due.
+    """Observes the call of steps that begins when it is due.
 
     Attributes:
-        period: Every how many steps.
+        period: The number of steps between observations.
     """
 
     period: int
 
     def before(self, step: int, call: FeedCall) -> None:
-        """Called on every rank before the call whose first step is due."""
+        """Called on every rank before the observed call."""
 
     def after(self, step: int) -> None:
-        """Called after that call, with the steps done then."""
+        """Called after that call, with the number of steps done."""
 
 
-#: Called on every rank after an evaluation with the step and its result; why to end training, or None.
+# : Called on every rank after an evaluation with the step and its result; returns why to end training, or
+# None.
 AfterEvaluation = Callable[[int, dict[str, float]], "str | None"]
 
 
 @dataclasses.dataclass
 class LoopParts:
-    """What the loop drives.
+    """The parts of the training loop.
 
     Attributes:
         group: The ranks.
         step: The training step.
         batches: This rank's packed batches; ends when the data does.
         saver: Saves checkpoints (rank 0).
-        entries: What a checkpoint holds.
+        entries: The entries of a checkpoint.
         log: The record of the run.
-        evaluate: Evaluates the current weights (collective) and gives the result.
-        schedule: When things are due, in steps.
-        save_seconds: `save_checkpoints_secs`, 0 = by steps.
+        evaluate: Evaluates the current weights (collective) and returns the result.
+        schedule: When actions are due, in steps.
+        save_seconds: `save_checkpoints_secs`; 0 = by steps.
         log_steps: `log_step_count_steps`.
         summary_steps: `save_summary_steps`.
-        extra: What is kept with a checkpoint, by the input position of each rank (of all ranks
-            together where `own_positions` is False).
-        own_positions: Whether each rank has an input position of its own (`file_shard`).
-        signals: Which signal has asked to stop.
-        endings: What else may end training early.
-        after_evaluation: Called after every evaluation.
-        watchers: Look at single calls.
-        steps_left: Steps until the data ends, by the input position; None if that isn't known.
-        throttle: Keeps evaluations apart, None if every checkpoint is evaluated.
+        extra: Returns what is saved with a checkpoint, given the input position of each rank (or one position
+            for all ranks if `own_positions` is False).
+        own_positions: Whether each rank has its own input position (`file_shard`).
+        signals: The signals that were received.
+        endings: Other conditions that end training early.
+        after_evaluation: Hooks called after every evaluation.
+        watchers: Observers of single calls.
+        steps_left: Returns the steps until the data ends, given the input position; None if unknown.
+        throttle: Limits evaluations; None if every checkpoint is evaluated.
         exhausted: Whether no rank has a batch.
-        left_out: What became of a whole epoch of rows, all of which `ignore_error` left out.
+        left_out: Why an epoch has no rows, if `ignore_error` skipped all of them.
     """
 
     group: ReplicaGroup
@@ -108,7 +109,7 @@ class LoopParts:
 
 
 class Flag(enum.IntEnum):
-    """What ranks tell each other before the steps of a call; HALT keeps the call from any step."""
+    """Flags that ranks exchange before the steps of a call; HALT prevents all steps of the call."""
 
     HALT = 0
     FAILED = 1
@@ -119,10 +120,10 @@ class Flag(enum.IntEnum):
 
 
 class Loop:
-    """Runs calls of several steps until the steps or the data end, or something asks to stop."""
+    """Runs calls of several steps until the steps or the data end, or a stop is requested."""
 
     def __init__(self, parts: LoopParts, position: InputPosition) -> None:
-        """Starts at the step and input position the variables were restored to."""
+        """Starts at the step and input position that the variables were restored to."""
         self.parts = parts
         self.position = position
         self.now = int(parts.step.global_step.numpy())
@@ -133,7 +134,7 @@ class Loop:
         self._saved_step = -1
         self._saved_time = time.monotonic()
         self._rate_time, self._rate_samples = time.monotonic(), 0
-        #: Samples a second; None until calls after the first, which traces the graph, can be judged by.
+        #: Samples per second; None until calls after the first, which traces the graph, have been measured.
         self._rate: float | None = None
         self._reported = False
 
@@ -145,7 +146,7 @@ class Loop:
 
         Raises:
             StoppedError: A signal asked to stop; the state is saved.
-            TrainingError: A loss or gradient wasn't finite, or replicas differ.
+            TrainingError: A loss or gradient is not finite, or replicas differ.
             DataError: A row can't be used (any rank's error stops every rank).
         """
         parts = self.parts
@@ -176,7 +177,7 @@ class Loop:
         return self.result
 
     def _call(self, count: int) -> tuple[int, np.ndarray]:
-        """Runs up to `count` steps; gives the steps done and the flags of all ranks, added up."""
+        """Runs up to `count` steps; returns the steps done and the summed flags of all ranks."""
         parts = self.parts
         flags, error = self._flags()
         batches: list[PackedBatch] = []
@@ -209,7 +210,7 @@ class Loop:
         return done, summed
 
     def _flags(self) -> tuple[np.ndarray, Exception | None]:
-        """What this rank has to tell, and the error if a save has failed."""
+        """This rank's flags; raises the error of a failed save."""
         parts = self.parts
         flags = np.zeros(len(Flag), np.float32)
         error: Exception | None = None
@@ -232,7 +233,7 @@ class Loop:
         return flags, error
 
     def _take(self, count: int) -> tuple[list[PackedBatch], Exception | None]:
-        """The next batches; fewer once this rank has run out or its input failed."""
+        """The next batches; fewer if this rank has run out or its input failed."""
         batches: list[PackedBatch] = []
         error: Exception | None = None
         try:
@@ -252,17 +253,17 @@ class Loop:
         text = run_on_all_ranks(group, lambda: explain(self.parts.step, batch, group.rank))
         texts = [t for t in group.gather_objects(text) if t is not None]
         raise TrainingError(
-            f"step {self.now}: {' | '.join(texts) or 'the summed gradient is not finite'}; nothing was "
-            f"updated by this step; the last checkpoint is that of step {self._saved_step}"
+            f"step {self.now}: {' | '.join(texts) or 'the summed gradient is not finite'}; this step "
+            f"updated nothing; the last checkpoint is from step {self._saved_step}"
         )
 
     def _stop(self) -> None:
-        """Ends the run after a signal, once all is on the disk."""
+        """Ends the run after a signal, when everything is on disk."""
         parts = self.parts
         run_on_all_ranks(parts.group, lambda: self._report_saves(parts.saver.wait()))
         raise StoppedError(
-            f"stopped by {signal.Signals(self._signal).name} at step {self.now}, which is saved; give "
-            "--continue_train to go on from there",
+            f"stopped by {signal.Signals(self._signal).name} at step {self.now}, which is "
+            "saved; give --continue_train to continue from there",
             self._signal,
         )
 
@@ -272,12 +273,12 @@ class Loop:
         self._report_steps(first, result.report.numpy()[:done], rows)
 
     def _report_steps(self, first: int, report: np.ndarray, rows: int) -> None:
-        """Logs steps that are done.
+        """Logs completed steps.
 
         Args:
             first: The first of them.
-            report: float32 [steps, names], their losses.
-            rows: Of all of them.
+            report: float32 [steps, names], the losses.
+            rows: The number of rows in all of them.
         """
         parts = self.parts
         names = parts.step.loss_names
@@ -304,7 +305,7 @@ class Loop:
         return self.parts.steps_left(self.position)
 
     def _update_rate(self, shortest: float) -> None:
-        """Samples a second since the last time, which is at least `shortest` seconds ago."""
+        """Samples per second since the last measurement, at least `shortest` seconds ago."""
         seconds = time.monotonic() - self._rate_time
         if self._reported and seconds >= shortest:
             self._rate = (self.samples - self._rate_samples) / seconds
@@ -316,7 +317,7 @@ class Loop:
         return float(self.parts.step.optimizer.learning_rate(np.int64(step)))
 
     def _save(self) -> None:
-        """Rank 0 begins to save; if that fails, every rank stops at its next call."""
+        """Starts a save on rank 0; if it fails, every rank stops at its next call."""
         parts = self.parts
         parts.step.optimizer.settle()
         keeper.tell(keeper.STEP, self.now)
@@ -355,14 +356,14 @@ class Loop:
         result = parts.evaluate()
         received = parts.group.gather_objects(parts.signals.received)
         if any(received):
-            # Cut short on some rank, so it isn't one of all rows.
+            # Stopped early on some rank, so it doesn't cover all rows.
             self._signal = signal.SIGTERM if signal.SIGTERM in received else signal.SIGINT
             parts.signals.heed()
             return
         self.result = result
         parts.log.evaluated(self.now, time.monotonic() - start, self.result)
-        # Every hook is called on every rank: the ranks may meet in one.
+        # Call every hook on every rank: a hook may be collective.
         reasons = [hook(self.now, self.result) for hook in parts.after_evaluation]
         self._end = self._end or next((why for why in reasons if why), None)
-        # Time spent here isn't training time.
+        # Don't count the time spent here as training time.
         self._rate_time += time.monotonic() - start

@@ -157,11 +157,11 @@ def test_every_problem_of_a_map_is_in_one_report(saved, other, tmp_path):
     text = str(caught.value)
     for part in (
         "5 problems",
-        "line 1: doesn't read 'name in this model<TAB>name in the checkpoint'",
-        f"line 3: {KERNEL} is mapped in line 2 already",
+        "line 1: expected 'name in this model<TAB>name in the checkpoint'",
+        f"line 3: {KERNEL} is already mapped in line 2",
         f"line 4: this model has no variable deep/dnn_0/kernle (nearest: {KERNEL}",
         f"line 5: the checkpoint has no variable deep/dnn_9/kernel (nearest: {KERNEL}",
-        "line 6: doesn't read",
+        "line 6: expected",
     ):
         assert part in text
     assert not np.any(other.values()[KERNEL])
@@ -184,4 +184,4 @@ def test_filters_leave_variables_out(saved, other):
     report = fine_tune(str(saved), other.entries, filters=["embedding_weights"])
     assert not other.values()[AGE].any()
     assert other.values()[KERNEL].any()
-    assert report.skipped[AGE] == "left out by restore_filters 'embedding_weights'"
+    assert report.skipped[AGE] == "excluded by restore_filters 'embedding_weights'"

@@ -60,7 +60,7 @@ def test_parts_under_names_of_their_own(tmp_path):
     ("tensors", "message"),
     [
         ({"t/part_0": np.zeros([2, 3]), "t/part_2": np.zeros([2, 3])}, "some of them are missing"),
-        ({"t/part_0": np.zeros([2, 3]), "t/part_1": np.zeros([2, 4])}, "don't fit together"),
+        ({"t/part_0": np.zeros([2, 3]), "t/part_1": np.zeros([2, 4])}, "can't be joined along the rows"),
     ],
 )
 def test_parts_that_make_no_whole(tmp_path, tensors, message):

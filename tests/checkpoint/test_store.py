@@ -296,7 +296,7 @@ def test_no_space_leaves_what_is_there(tmp_path, state, other, monkeypatch):
         raise tf.errors.ResourceExhaustedError(None, None, f"{arguments['prefix']}; No space left on device")
 
     monkeypatch.setattr(tf.raw_ops, "SaveV2", full)
-    with pytest.raises(CheckpointError, match=r"No space left on device.*are untouched"):
+    with pytest.raises(CheckpointError, match=r"No space left on device.*are unchanged"):
         save(store, state, 20)
     assert sorted(os.listdir(tmp_path)) == before
     store.restore(store.latest(), other.entries)

@@ -45,7 +45,7 @@ def test_the_last_row_is_checked_too(
 def test_a_wrong_separator_is_named(config: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _check(config, r"--data_config.separator=;") == 2
     err = capsys.readouterr().err
-    assert "1 columns where 9 are expected; is data_config.separator right? It is ';'" in err
+    assert "found 1 columns, expected 9; check data_config.separator, which is ';'" in err
 
 
 def test_training_data_that_is_missing_has_its_own_name(

@@ -79,7 +79,7 @@ def test_mistakes(model_dir: pathlib.Path) -> None:
         _evaluate(model_dir, "--checkpoint_path", model_dir / "model.ckpt-4")
     with pytest.raises(ConfigError, match="--model_dir: is missing"):
         load_for_eval(parse_eval([]))
-    with pytest.raises(ConfigError, match="--is_on_ds: only has a meaning on Alibaba's platforms"):
+    with pytest.raises(ConfigError, match="--is_on_ds: works only on Alibaba's platforms"):
         parse_eval(["--is_on_ds"])
     for path in model_dir.glob("model.ckpt-*"):
         path.unlink()

@@ -52,15 +52,15 @@ def test_mistakes_are_told() -> None:
     flags = ["--model_dir", "m", "--export_dir", "out"]
     for arguments, message in (
         (["--model_dir", "m"], "--export_dir: is missing"),
-        ([*flags, "--export_done_file", "a/b"], "--export_done_file: give a name without folders"),
+        ([*flags, "--export_done_file", "a/b"], "--export_done_file: must be a file name without folders"),
         ([*flags, "--redis_url", "x"], "--redis_url: tables in a key-value store are not supported"),
     ):
         with pytest.raises(ConfigError, match=message):
             parse_export(arguments)
     for listed, message in (
         (["nowhere.txt"], "there is no file nowhere.txt"),
-        (["../out:nowhere.txt"], "must be a name below assets"),
-        (["/abs:nowhere.txt"], "must be a name below assets"),
+        (["../out:nowhere.txt"], "must be a relative name inside assets"),
+        (["/abs:nowhere.txt"], "must be a relative name inside assets"),
     ):
         with pytest.raises(ConfigError, match=message):
             asset_files(listed)

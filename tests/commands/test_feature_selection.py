@@ -61,7 +61,7 @@ def test_what_is_missing_is_told(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "a.config"
     path.write_text("model_config { }")
     flags = FeatureSelectionFlags(str(path), str(tmp_path))
-    with pytest.raises(ConfigError, match="variational_dropout: is missing; its rates rank the features"):
+    with pytest.raises(ConfigError, match="variational_dropout: is missing; its dropout rates are needed"):
         load_for_feature_selection(flags)
     run = golden_run("variational_dropout_dbmtl")
     config = load(str(run.folder / "pipeline.config"))

@@ -70,7 +70,7 @@ def test_a_file_that_rank_0_has_not_is_refused(tmp_path: pathlib.Path) -> None:
 def test_a_file_of_another_size_is_refused(tmp_path: pathlib.Path) -> None:
     file = _file(tmp_path / "a.csv")
     with pytest.raises(
-        DataError, match=r"a.csv: has the size 4 for rank 1 on \S+, 9 for rank 0 on node-a; every"
+        DataError, match=r"a.csv: has size 4 for rank 1 on \S+, but 9 for rank 0 on node-a; every"
     ):
         need_same_files([file], True, _there((file.name, 9)))
 
@@ -93,7 +93,7 @@ def test_a_table_that_has_grown_is_refused(monkeypatch: pytest.MonkeyPatch) -> N
     name = "odps://p/tables/t/ds=1"
     monkeypatch.setattr(Table, "size", lambda self: 7)
     table = Table(name, "p", "t", "ds=1")
-    with pytest.raises(DataError, match=f"{name}: has the size 7 for rank 1"):
+    with pytest.raises(DataError, match=f"{name}: has size 7 for rank 1"):
         need_same_files([table], True, _there((name, 9)))
     need_same_files([InputFile("s3://b/a.csv", None, "b/a.csv")], True, _Fellow())
 

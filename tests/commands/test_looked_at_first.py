@@ -27,8 +27,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     ("flag", "name", "message"),
     [
         ("--eval_input_path", "nope.csv", "eval_input_path: no such file"),
-        ("--eval_input_path", "empty.csv", "no row in the input"),
-        ("--eval_input_path", "narrow.csv", "3 columns where 9 are expected"),
+        ("--eval_input_path", "empty.csv", "the input has no rows"),
+        ("--eval_input_path", "narrow.csv", "found 3 columns, expected 9"),
         ("--eval_input_path", "words.csv", "words.csv, row 1"),
         ("--hpo_metric_save_path", "", "--hpo_metric_save_path: can't write"),
         ("--hpo_metric_save_path", "rows.csv/hpo.json", "--hpo_metric_save_path: can't write"),
@@ -79,7 +79,7 @@ def test_half_of_a_model_may_be_frozen(
         (["--eval_input_path=", "--export_config.exporter_type=best"], "best needs evaluation data"),
         (["--eval_input_path=", "--export_config.enable_early_stop=true"], "enable_early_stop: needs eval"),
         (["--eval_input_path=", "--eval_method=separate"], "--eval_method separate: needs evaluation data"),
-        (["--eval_input_path=", "--fit_on_eval"], "--fit_on_eval: the config names no evaluation data"),
+        (["--eval_input_path=", "--fit_on_eval"], "--fit_on_eval: the config has no evaluation data"),
     ],
 )
 def test_contradictions_are_refused(

@@ -127,7 +127,7 @@ def test_a_run_that_was_cut_off_behind_its_last_step_comes_to_its_end(
     (trained.parent / "model/ESTIMATOR_TRAIN_DONE").unlink()
     (trained.parent / "model/eval_result.txt").unlink()
     assert training(trained, "--continue_train") == 0
-    assert "the run before didn't come to its end" in capfd.readouterr().err
+    assert "the previous run did not finish" in capfd.readouterr().err
     assert (trained.parent / "model/eval_result.txt").exists()
     assert (trained.parent / "model/ESTIMATOR_TRAIN_DONE").exists()
 
@@ -145,7 +145,7 @@ def test_a_checkpoint_that_does_not_know_its_input(
     assert training(path, "--continue_train", *new) == 0
     assert (_latest(folder), _kept(folder)["epoch"]) == (3 + 5, 2)
     err = capfd.readouterr().err
-    assert "doesn't say which input its position is in" in err
+    assert "doesn't record which input its position belongs to" in err
     assert "day1.csv' before" in err
     assert "sha256" in _kept(folder)["input"]
 

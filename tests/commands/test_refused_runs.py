@@ -40,7 +40,7 @@ def _contents(folder: pathlib.Path) -> dict[str, bytes]:
         (["--continue_train", "--model_config.model_class=WideAndDeep"], "wide_and_deep"),
         (["--continue_train", "--train_input_path", "nowhere.csv"], "nowhere.csv"),
         (["--continue_train", "--data_config.separator=;"], "columns"),
-        ([], "already holds checkpoints"),
+        ([], "already contains checkpoints"),
     ],
 )
 def test_nothing_changes(

@@ -29,8 +29,8 @@ def test_rows_of_one_label(
     hpo = tmp_path / "hpo.json"
     assert training(job.write(tmp_path / "x.config"), "--hpo_metric_save_path", hpo) == 0
     err = capfd.readouterr().err
-    assert "auc isn't defined on this evaluation data, which has no positive and negative rows" in err
-    assert "not exported: no evaluation gave a number for auc" in err
+    assert "auc is undefined on this evaluation data, which has no positive and negative rows" in err
+    assert "not exported: no evaluation had a finite value of auc" in err
     # All three steps were done: nothing was better than something undefined.
     model = tmp_path / "model"
     assert (model / "model.ckpt-3.index").exists()

@@ -79,7 +79,7 @@ def test_the_layer_of_the_page_trains_is_evaluated_and_exported(layers: pathlib.
 
 
 def test_a_layer_is_refused_without_the_flag(layers: pathlib.Path) -> None:
-    problem = "class_name: my_layers.Scale is your own code, which is run only with --allow_user_code"
+    problem = "class_name: my_layers.Scale is user code, which runs only with --allow_user_code"
     for parse, load_config in ((parse_train, load_for_training), (parse_eval, load_for_eval)):
         with pytest.raises(ConfigError, match=problem):
             load_config(parse(flags(layers)))
@@ -92,7 +92,7 @@ def test_mistakes_in_a_layer_are_told(layers: pathlib.Path) -> None:
         (("my_layers.Scale", "my_layers.outputs"), "my_layers.outputs has no attribute SPEC"),
         (
             ('"start"', '"begin"'),
-            "begin: is not a parameter that is supported; there are: dropout_rate, start",
+            "begin: is not a supported parameter; the known names are: dropout_rate, start",
         ),
     ):
         _replaced(layers, text, *pairs)
@@ -144,7 +144,7 @@ def test_functions_make_labels(functions: pathlib.Path, tmp_path: pathlib.Path, 
 
 def test_functions_are_refused_without_the_flag(functions: pathlib.Path) -> None:
     with pytest.raises(
-        ConfigError, match="user_define_fn: flipped is your own code, which is run only with --allow_"
+        ConfigError, match="user_define_fn: flipped is user code, which runs only with --allow_"
     ):
         load_for_training(parse_train(flags(functions)))
 
@@ -152,7 +152,10 @@ def test_functions_are_refused_without_the_flag(functions: pathlib.Path) -> None
 def test_mistakes_in_functions_are_told(functions: pathlib.Path, tmp_path: pathlib.Path) -> None:
     text = functions.read_text()
     for name, problem in (
-        ("wrong", r"t.csv, row 1 on: user_define_fn of field 'label' gave an array \[1\] for \d+ rows"),
+        (
+            "wrong",
+            r"t.csv, row 1 on: user_define_fn of field 'label' returned an array of shape \[1\] for \d+ rows",
+        ),
         ("fails", "user_define_fn of field 'label' failed: KeyError: 'no such thing'"),
     ):
         functions.write_text(text.replace('"flipped"', f'"{name}"'))
@@ -169,7 +172,8 @@ def test_mistakes_in_functions_are_told(functions: pathlib.Path, tmp_path: pathl
     rows = (tmp_path / "t.csv").read_text().splitlines()
     (tmp_path / "t.csv").write_text("\n".join([*rows[:3], f"x{rows[3]}", *rows[4:]]) + "\n")
     with pytest.raises(
-        DataError, match=r"t.csv, row 4, column 'label': 'x\d' is no INT64, which functions on labels need"
+        DataError,
+        match=r"t.csv, row 4, column 'label': 'x\d' is not a valid INT64, which functions on labels need",
     ):
         _labels(job)
 
@@ -182,6 +186,6 @@ def test_a_label_that_is_made_must_be_new(functions: pathlib.Path) -> None:
         )
     )
     with pytest.raises(
-        ConfigError, match=r"extra_label_func.0..label_name: 'a' is a field of the data already"
+        ConfigError, match=r"extra_label_func.0..label_name: 'a' is already a field of the data"
     ):
         load_for_training(parse_train(flags(functions, "--allow_user_code")))

@@ -183,7 +183,7 @@ WRONG = {
         "train_config.num_steps is a non-negative integer (uint32) and has no fields",
     ),
     "train_config[0]": (1, "train_config is not a list, so it takes no [0]"),
-    "train_config.optimizer_config.adam_optimizer": ("{}", "is a list of 1; choose elements with [3]"),
+    "train_config.optimizer_config.adam_optimizer": ("{}", "is a list of 1 elements; select some with [3]"),
     "train_config.optimizer_config[1].adam_optimizer": ("{}", "has 1 elements (0 to 0), so there is no [1]"),
     "train_config.optimizer_config": ({"adam_optimizer": {}}, "put it in [ ]"),
     "feature_config.feature[0].embedding_dim": (8, "did you mean features?"),
@@ -191,14 +191,14 @@ WRONG = {
     "feature_config.features[input_names[0]=zzz].embedding_dim": (8, "the values are: a, b, c, tags, x, y"),
     "feature_config.features[embedding_dim>99].embedding_dim": (8, "the values are: 4, 0"),
     "feature_config.features[embedding_dim>x].embedding_dim": (8, 'expected a number, found "x"'),
-    "feature_config.features[embedding_dim==4].embedding_dim": (8, "[embedding_dim==4] is no selector"),
-    "feature_config.features[embedding_dim!=4].embedding_dim": (8, "[embedding_dim!=4] is no selector"),
+    "feature_config.features[embedding_dim==4].embedding_dim": (8, "[embedding_dim==4] is not a selector"),
+    "feature_config.features[embedding_dim!=4].embedding_dim": (8, "[embedding_dim!=4] is not a selector"),
     "feature_config.features[input_names=b].embedding_dim": (
         8,
         "compare input_names[0]=... or input_names[:]=",
     ),
     "feature_config.features[9:].embedding_dim": (8, "[9:] selects nothing"),
-    "feature_config.features[x].embedding_dim": (8, "[x] is no selector"),
+    "feature_config.features[x].embedding_dim": (8, "[x] is not a selector"),
     "feature_config.features[0.embedding_dim": (8, "] is missing"),
     "feature_config.features[0]x.embedding_dim": (8, "write features or features[...]"),
     "a..b": (1, "a name is missing"),
@@ -206,7 +206,7 @@ WRONG = {
     "train_config.num_steps;data_config.batch_size": ("1", "2 paths but 1 values"),
     "model_config.feature_groups[0].feature_names": ("[c, d]", "write strings in quotes"),
     "eval_config": (5, "expected fields of EvalConfig, found 5"),
-    "eval_config.metrics_set[0]": (None, "null clears a whole field, not an element"),
+    "eval_config.metrics_set[0]": (None, "null clears a whole field; it can't clear one element"),
     "train_config.optimizer_config[0].adam_optimizer": ("{ beta3: 1 }", "AdamOptimizer has no field 'beta3'"),
     "model_config.backbone.blocks": ([{"keras_layer": {"st_params": [1]}}], "expected fields of Struct"),
     "line\nbreak": (1, r'has no field "line\nbreak"'),
@@ -234,7 +234,7 @@ def test_free_form_messages_have_no_paths(read, example, selector):
         "model_config.backbone.blocks": [block],
         f"model_config.backbone.blocks[0].keras_layer.st_params.{selector}": [1],
     }
-    with pytest.raises(ConfigError, match="has no fields of its own; set the whole of it"):
+    with pytest.raises(ConfigError, match="has no fields to select; set it as a whole"):
         edit.apply(read(example), edits)
 
 
@@ -243,7 +243,7 @@ def test_free_form_messages_have_no_paths(read, example, selector):
     [
         ("[1]", "expected {"),
         ("5", "expected {"),
-        ('{"a": 1', "isn't JSON: Expecting ',' delimiter (character 8)"),
+        ('{"a": 1', "not valid JSON: Expecting ',' delimiter (character 8)"),
         ('{"a": 1, "a": 2}', 'the key "a" is listed twice'),
         ("[" * 100_000, "nested too deeply"),
     ],

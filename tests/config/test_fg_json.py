@@ -188,7 +188,7 @@ def test_a_cross_that_is_made_at_training(tmp_path: pathlib.Path) -> None:
         ("[]", r'expected \{"features": \[\.\.\.\]\}'),
         ({"features": [1]}, "expected objects, found 1"),
         ({"features": [{"feature_type": "id_feature"}]}, "a feature has no feature_name"),
-        ({"features": [{"feature_name": "f"}]}, "feature_type must be a text"),
+        ({"features": [{"feature_name": "f"}]}, "feature_type must be a string"),
         (
             {"features": [{"feature_name": "f", "feature_type": "sparse"}]},
             "feature 'f': feature_type 'sparse' is not supported; use one of id_feature",

@@ -144,10 +144,10 @@ WRONG = {
     "--model_dir": "--model_dir: expected one argument",
     "x": "'x' is not a flag",
     chr(0x2013) + "model_dir x": "write --model_dir",
-    "--train_config.num_steps": "its value is missing; write --train_config.num_steps=VALUE",
+    "--train_config.num_steps": "the value is missing; write --train_config.num_steps=VALUE",
     "--train_config.num_steps[=3": "a ] or a quote is missing",
-    "--pipeline_config_path x --edit_config_json {": "--edit_config_json: isn't JSON",
-    "--is_on_ds": "--is_on_ds: only has a meaning on Alibaba's platforms",
+    "--pipeline_config_path x --edit_config_json {": "--edit_config_json: not valid JSON",
+    "--is_on_ds": "--is_on_ds: works only on Alibaba's platforms",
 }
 
 

@@ -141,7 +141,7 @@ TEXT_MISTAKES = {
     "train_config { num_steps: -5 }": (1, "num_steps: Value out of range: -5"),
     "\ntrain_config { train_distribute: Horovod }": (2, "did you mean HorovodStrategy?"),
     "// no\n": (1, "a comment begins with #"),
-    '{"model_dir": "x"}': (1, "JSON goes into a file named .json"),
+    '{"model_dir": "x"}': (1, "write JSON into a file named .json"),
     'model_dir: "\\xff"': (1, "model_dir: Couldn't parse string"),
 }
 
@@ -185,10 +185,10 @@ def test_mistakes_in_json_are_told_with_their_place(read, text):
 
 def test_files_that_cant_be_read(tmp_path):
     for name, problem in {
-        "x.yaml": "a config ends in",
+        "x.yaml": "the file name of a config must end in",
         "missing.config": "can't be read: No such file or directory",
         "folder.config": "can't be read: Is a directory",
-        "latin.config": "isn't UTF-8 text (byte 12)",
+        "latin.config": "not UTF-8 text (byte 12)",
         "nul\0.config": "can't be read",
     }.items():
         (tmp_path / "folder.config").mkdir(exist_ok=True)

@@ -59,7 +59,7 @@ def test_files_that_do_not_fit_together_are_told(tmp_path):
     proto = config(tmp_path).binary_train_input
     (tmp_path / "0_dense.bin").write_bytes(bytes(5 * 52 - 1))
     with pytest.raises(
-        DataError, match=r"0_dense\.bin: has 259 bytes, but 260 belong to the 5 rows of .*0_label"
+        DataError, match=r"0_dense\.bin: has 259 bytes, but the 5 rows of .*0_label\.bin need 260"
     ):
         criteo_files(proto, "binary_train_input")
     (tmp_path / "1_label.bin").write_bytes(bytes(4))
@@ -75,7 +75,7 @@ def test_other_fields_are_refused(tmp_path):
     raw = CriteoFormat(files, columns("c1"), {}, keep_raw=True)
     (block,) = RowSource(raw, ReadPlan(5))
     assert block.columns.num_columns == 40
-    with pytest.raises(ConfigError, match="--input_path: CriteoInput reads what binary_train_input"):
+    with pytest.raises(ConfigError, match="--input_path: CriteoInput reads the files in binary_train_input"):
         open_source(config(tmp_path), paths=["a"], fields=columns("c1"), training=False, named="--input_path")
 
 

@@ -84,7 +84,7 @@ def test_quoting(tmp_path):
 @pytest.mark.parametrize("row", [b'"1,a', b'"1"x,a', b'1,"', b'1,""a"'])
 def test_broken_quotes_are_bad_rows(tmp_path, row):
     data = csv_format(text(tmp_path, b"0,z\n" + row + b"\n"), quoting=True)
-    with pytest.raises(DataError, match=r"a\.csv, row 2: a quoted cell isn't closed"):
+    with pytest.raises(DataError, match=r"a\.csv, row 2: a quoted cell is not closed"):
         cells(data)
 
 
@@ -161,15 +161,15 @@ class TestHeader:
 
     def test_counts_as_a_line(self, tmp_path):
         data = csv_format(text(tmp_path, b"\nn,at\n1,a\n2\n"), with_header=True)
-        with pytest.raises(DataError, match=r"a\.csv, row 4: 1 columns where 2 are expected"):
+        with pytest.raises(DataError, match=r"a\.csv, row 4: found 1 columns, expected 2"):
             cells(data)
 
     @pytest.mark.parametrize(
         ("header", "message"),
         [
-            (b"n,other", "row 1: no column is called at in the header"),
-            (b"n,at,n", "row 1: 2 columns are called n in the header"),
-            (b"n,\xff", "row 1: the header isn't UTF-8 text"),
+            (b"n,other", "row 1: no column is named at in the header"),
+            (b"n,at,n", "row 1: 2 columns are named n in the header"),
+            (b"n,\xff", "row 1: the header is not UTF-8 text"),
         ],
     )
     def test_wrong_names(self, tmp_path, header, message):
@@ -193,7 +193,7 @@ class TestHeader:
 
 
 def test_undeclared_field(tmp_path):
-    with pytest.raises(ConfigError, match=r"input_fields: no field is called q"):
+    with pytest.raises(ConfigError, match=r"input_fields: there is no field q"):
         CsvFormat(list_files(text(tmp_path, b"1\n")), columns("q"), ["n"])
 
 
@@ -216,8 +216,8 @@ class TestBadRows:
         assert all(
             f.endswith(
                 (
-                    "a.csv, row 38: 3 columns where 2 are expected",
-                    "a.csv, row 62: 3 columns where 2 are expected",
+                    "a.csv, row 38: found 3 columns, expected 2",
+                    "a.csv, row 62: found 3 columns, expected 2",
                 )
             )
             for f in failures
@@ -252,7 +252,7 @@ class TestBadRows:
     @pytest.mark.parametrize(("row", "count"), [(b"1", 1), (b"1,2,3", 3), (b" ", 1), (b"," * 9, 10)])
     def test_count_of_columns(self, tmp_path, row, count):
         data = csv_format(text(tmp_path, b"\r\n1,2\n" + row))
-        with pytest.raises(DataError, match=rf"a\.csv, row 3: {count} columns where 2 are expected"):
+        with pytest.raises(DataError, match=rf"a\.csv, row 3: found {count} columns, expected 2"):
             cells(data)
 
 
@@ -265,7 +265,7 @@ def test_a_line_longer_than_a_block(tmp_path):
 def test_a_line_without_end_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("hvdrec.data.text_reader._LONGEST_LINE", 1000)
     data = csv_format(text(tmp_path, b"1,a\n" + b"x" * 5000), block_bytes=64)
-    with pytest.raises(DataError, match=r"a\.csv, row 2: the line is over"):
+    with pytest.raises(DataError, match=r"a\.csv, row 2: the line is longer than"):
         cells(data)
 
 
@@ -298,7 +298,7 @@ def test_any_bytes_give_the_rows_that_are_in_them(tmp_path_factory, content, blo
     bad = [number for number, row in rows if row is None]
     data = csv_format(paths, names=names, block_bytes=block)
     if not rows:
-        with pytest.raises(DataError, match="no row in the input"):
+        with pytest.raises(DataError, match="the input has no rows"):
             cells(data)
         return
     assert cells(data, ignore_error=True) == good

@@ -69,12 +69,12 @@ def test_several_arguments_and_file_scheme(folder):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("", "names no file"),
-        (",", "names no file"),
+        ("", "no path is given"),
+        (",", "no path is given"),
         ("nowhere.csv", "no such file: nowhere.csv"),
         ("*.nothing", r"no file matches \*.nothing"),
         ("no*/x.csv", r"no file matches no\*/x.csv"),
-        ("empty", "no file in the folder empty"),
+        ("empty", "the folder empty contains no files"),
     ],
 )
 def test_paths_that_name_nothing(folder, path, message):
@@ -84,14 +84,15 @@ def test_paths_that_name_nothing(folder, path, message):
 
 def test_tables_are_refused(folder):
     with pytest.raises(
-        ConfigError, match=r"train_input_path: odps://p/tables/t is a MaxCompute table where files are meant"
+        ConfigError,
+        match=r"train_input_path: odps://p/tables/t is a MaxCompute table, but files are expected",
     ):
         list_files(["odps://p/tables/t"], "train_input_path")
 
 
 def test_an_unknown_store(folder):
     with pytest.raises(
-        StorageError, match=r"train_input_path: ftp://h/x: files under ftp:// can't be used here; there are"
+        StorageError, match=r"train_input_path: ftp://h/x: ftp:// paths are not supported; use"
     ):
         list_files(["ftp://h/x"], "train_input_path")
 

@@ -119,7 +119,7 @@ def test_where_a_pass_begins(broker: Broker) -> None:
     found = names(list(source(proto(broker, more='offset_info: \'{"0": 11, "3": 5}\''))))
     assert sorted(found) == sorted(["p0r11", "p0r12", *(n for n in ALL if n[:2] == "p1")])
     with pytest.raises(
-        DataError, match=r"kafka_train_input: offset 14 of partition 0 of topic rows.*behind its end, 13"
+        DataError, match=r"kafka_train_input: offset 14 of partition 0 of topic rows.*beyond its end, 13"
     ):
         source(proto(broker, more="offset_info: '{\"0\": 14}'"))
     with pytest.raises(DataError, match="there is no topic 'none'"):
@@ -154,7 +154,7 @@ def test_a_pass_without_end_gives_rows_as_they_come(broker: Broker) -> None:
 
 def test_rows_that_cannot_be_split_are_told_by_their_offsets(broker: Broker) -> None:
     broker.send("bad", 1, ["0,a\n", "1,b\r\n", "0,c\n1,d", None, b"", "1,e"])
-    with pytest.raises(DataError, match="bad, partition 1, row 2: 3 columns where 2 are expected"):
+    with pytest.raises(DataError, match="bad, partition 1, row 2: found 3 columns, expected 2"):
         list(source(proto(broker, "bad")))
     found = source(proto(broker, "bad", data="ignore_error: true"))
     blocks = list(found)
@@ -242,7 +242,7 @@ def test_a_signal_ends_a_run_that_waits_for_rows(broker: Broker, tmp_path: pathl
         ('group: "g" offset_info: "[5]"', r"offset_info: '\[5\]' must be JSON like"),
         ('group: "g" offset_time: "yesterday"', "offset_time: expected 'YYYYmmdd HH:MM:SS'"),
         ('group: "g" config_global: "group.id=x"', r"config_global\[0\]: group.id can't be set.*; set group"),
-        ('group: "g" config_topic: "x"', r"config_topic\[0\]: 'x' must be name=value"),
+        ('group: "g" config_topic: "x"', r"config_topic\[0\]: 'x' must have the form name=value"),
     ],
 )
 def test_mistakes_in_a_config_are_told(tmp_path: pathlib.Path, change: str, problem: str) -> None:

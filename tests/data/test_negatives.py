@@ -193,17 +193,17 @@ def test_evaluation_draws_its_own_number(tmp_path: pathlib.Path) -> None:
 @pytest.mark.parametrize(
     ("line", "wrong"),
     [
-        ("17x\t1\t1:b:1:t", "row 3, column id:int64: '17x' is no 64-bit whole number"),
+        ("17x\t1\t1:b:1:t", "row 3, column id:int64: '17x' is not a 64-bit integer"),
         ("99999999999999999999\t1\t1:b:1:t", "row 3, column id:int64"),
-        ("\t1\t1:b:1:t", "row 3, column id:int64: an empty cell is no 64-bit whole number"),
-        ("17\tmuch\t1:b:1:t", "row 3, column weight:float: 'much' is no number"),
+        ("\t1\t1:b:1:t", "row 3, column id:int64: an empty cell is not a 64-bit integer"),
+        ("17\tmuch\t1:b:1:t", "row 3, column weight:float: 'much' is not a number"),
         ("17\t-1\t1:b:1:t", "row 3, column weight:float: a weight must be at least 0, is '-1'"),
         ("17\tnan\t1:b:1:t", "row 3, column weight:float: a weight must be at least 0"),
         (
             "17\t1\t1:b:1",
-            "row 3, column feature:string: 3 attributes with ':' between, where attr_fields names 4",
+            "row 3, column feature:string: 3 attributes separated by ':', but attr_fields names 4",
         ),
-        ("17\t1", "row 3: 2 columns where 3 are expected, with tabs between"),
+        ("17\t1", "row 3: found 2 columns, expected 3, separated by tabs"),
     ],
 )
 def test_a_wrong_item_is_named(line: str, wrong: str, tmp_path: pathlib.Path) -> None:
@@ -217,13 +217,13 @@ def test_a_wrong_item_is_named(line: str, wrong: str, tmp_path: pathlib.Path) ->
 def test_wrong_tables_are_named(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "table.txt"
     path.write_text("id:int64\n1\n")
-    with pytest.raises(DataError, match=r"table.txt, row 1: no column is called weight"):
+    with pytest.raises(DataError, match=r"table.txt, row 1: no column is named weight"):
         read_items(str(path), "input_path", ["a"], ":")
     path.write_text("id:int64\tweight:float\tfeature:string\n")
     with pytest.raises(DataError, match="has no items"):
         read_items(str(path), "input_path", ["a"], ":")
     path.write_text("user\titem\tweight\n1\t2\t1\n1\ttwo\t1\n")
-    with pytest.raises(DataError, match=r"table.txt, row 3, column item: 'two' is no 64-bit whole number"):
+    with pytest.raises(DataError, match=r"table.txt, row 3, column item: 'two' is not a 64-bit integer"):
         read_edges(str(path), "edges")
     with pytest.raises(DataError, match="no such file"):
         read_edges(str(tmp_path / "none"), "edges")
@@ -232,7 +232,7 @@ def test_wrong_tables_are_named(tmp_path: pathlib.Path) -> None:
 def test_a_row_without_an_id_is_named(tmp_path: pathlib.Path) -> None:
     found = sampler(tmp_path, "negative_sampler")
     columns = pa.RecordBatch.from_pydict({"item": pa.array([b"100", b"x1"], pa.binary())})
-    with pytest.raises(DataError, match="row 1, column item: 'x1' is no 64-bit whole number"):
+    with pytest.raises(DataError, match="row 1, column item: 'x1' is not a 64-bit integer"):
         found.draw(columns, InputPosition(), lambda i: f"row {i}")
 
 
@@ -332,7 +332,7 @@ def test_ids_that_nothing_can_be_drawn_for_are_bad_rows(tmp_path: pathlib.Path, 
 def test_attributes_must_be_all_that_items_read(tmp_path: pathlib.Path) -> None:
     proto = config(tmp_path, "negative_sampler", 6)
     proto.data_config.negative_sampler.attr_fields.remove("price")
-    with pytest.raises(ConfigError, match="the items' features read price too"):
+    with pytest.raises(ConfigError, match="the item features also read price"):
         build_plan(proto)
 
 

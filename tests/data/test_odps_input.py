@@ -104,7 +104,7 @@ def test_columns_go_by_name_and_keep_their_types(reached):
     assert some.schema.names == ["label", "ids"]
     with pytest.raises(ConfigError, match="selected_cols: the model also needs price"):
         odps_format(["t/ds=20200101/hh=03"], ("label", "price"), selected=["label"])
-    with pytest.raises(DataError, match=r"tables/t/ds=20200101/hh=03: no column is called prize"):
+    with pytest.raises(DataError, match=r"tables/t/ds=20200101/hh=03: there is no column prize"):
         odps_format(["t/ds=20200101/hh=03"], ("prize",))
 
 
@@ -116,7 +116,9 @@ def test_tables_of_other_types_come_in_one_that_has_all_values(reached):
     (block,) = RowSource(odps_format(["a", "c"], ("n",)), ReadPlan(3))
     assert block.columns.to_pydict() == {"n": ["1", "2", "five"]}
     reached.tables["d", ""] = pa.table({"n": pa.array([[6]], pa.list_(pa.int64()))})
-    with pytest.raises(DataError, match="tables/a, row 1, column 'n': a single int64 where other files have"):
+    with pytest.raises(
+        DataError, match="tables/a, row 1, column 'n': is a single int64, but other files have"
+    ):
         list(RowSource(odps_format(["a", "d"], ("n",)), ReadPlan(3)))
 
 
@@ -200,5 +202,5 @@ def test_without_pyodps(reached, monkeypatch):
     put_rows(reached, [3])
     maxcompute._connected.cache_clear()
     monkeypatch.setitem(__import__("sys").modules, "odps", None)
-    with pytest.raises(StorageError, match=r"need the extra odps: pip install pyodps \(or export"):
+    with pytest.raises(StorageError, match=r"need the extra odps; run pip install pyodps, or export"):
         odps_format(["t0"])

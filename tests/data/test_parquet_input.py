@@ -177,7 +177,7 @@ def test_numbers_of_any_width_are_fractions_where_they_are_declared_so(tmp_path)
 def test_lists_of_other_types_come_in_one(tmp_path):
     columns = [pa.array([[1, None], None]), pa.array([[2.0], []]), pa.array([["a", "b"]])]
     assert joined(tmp_path, "STRING", *columns).to_pylist() == [["1", None], None, ["2"], [], ["a", "b"]]
-    with pytest.raises(DataError, match=r"1.parquet, row 1, column 'v': a single string where other files"):
+    with pytest.raises(DataError, match=r"1.parquet, row 1, column 'v': is a single string, but other files"):
         joined(tmp_path, "STRING", pa.array([["a"]]), pa.array(["a|b"]))
 
 
@@ -214,7 +214,7 @@ def test_a_file_that_holds_fewer_rows_than_it_says_is_named(tmp_path, monkeypatc
     data = parquet_format(write_files(tmp_path, [30], group=30), block_rows=10)
     decode = ParquetFormat.decode
     monkeypatch.setattr(ParquetFormat, "decode", lambda *args: itertools.islice(decode(*args), 2))
-    with pytest.raises(DataError, match=r"part-000\.parquet: it ends 10 rows before the number of rows"):
+    with pytest.raises(DataError, match=r"part-000\.parquet: the data ends 10 rows before the row count"):
         list(RowSource(data, ReadPlan(5)))
 
 
@@ -230,10 +230,10 @@ def test_a_column_name_that_is_not_text_names_the_file(tmp_path):
 
 def test_missing_column_names_the_file(tmp_path):
     paths = write_files(tmp_path, [3, 3])
-    with pytest.raises(DataError, match=r"part-000\.parquet: no column is called q"):
+    with pytest.raises(DataError, match=r"part-000\.parquet: no column is named q"):
         parquet_format(paths, "q")
     pq.write_table(pa.table({"n": [1]}), paths[1])
-    with pytest.raises(DataError, match=r"part-001\.parquet: no column is called at"):
+    with pytest.raises(DataError, match=r"part-001\.parquet: no column is named at"):
         list(RowSource(parquet_format(paths), ReadPlan(3)))
 
 

@@ -90,24 +90,24 @@ def test_the_order_is_that_of_text_files(tmp_path):
 
 def test_bad_rows_are_told_by_their_place(tmp_path):
     path = write(tmp_path, b"1;x;0;u\x02t\x022\n1;x;0\n1;x;0;u\x02t\n1;x;0;u t 2\n")
-    with pytest.raises(DataError, match=r"a\.txt, row 2: 3 columns where the file's first row has 4$"):
+    with pytest.raises(DataError, match=r"a\.txt, row 2: found 3 columns, but the file's first row has 4$"):
         rows_of(rtp_format(path))
     source = RowSource(rtp_format(path), ReadPlan(batch_size=5, ignore_error=True))
     (block,) = source
     assert block.columns.num_rows == 1
     assert source.bad_rows == 3
     other = write(tmp_path, b"1;x;0;u\x02t\x022\n1;x;0;u\x02t\n")
-    with pytest.raises(DataError, match=r"row 2: 2 features where 3 are expected$"):
+    with pytest.raises(DataError, match=r"row 2: found 2 features, expected 3$"):
         rows_of(rtp_format(other))
     comma = write(tmp_path, b"1;x;0;u,t,2\n")
-    with pytest.raises(DataError, match=r"1 features where 3 are expected; is data_config.separator right\?"):
+    with pytest.raises(DataError, match=r"found 1 features, expected 3; check data_config.separator"):
         rows_of(rtp_format(comma))
 
 
 def test_the_first_row_must_have_the_selected_columns(tmp_path):
     path = write(tmp_path, b"\n1,x,0,u\n")
     with pytest.raises(
-        DataError, match=r"1 columns between ';', but data_config.selected_cols names column 3"
+        DataError, match=r"found 1 columns separated by ';', but data_config.selected_cols names column 3"
     ):
         rows_of(rtp_format(path))
 

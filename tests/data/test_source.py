@@ -199,7 +199,7 @@ def test_file_shard_of_a_rank_without_rows_ends_at_once(tmp_path):
 
 def test_no_row_at_all_is_an_error(tmp_path):
     data = csv_format(write_files(tmp_path, [0, 0]))
-    with pytest.raises(DataError, match=r"no row in the input: .*part-000\.csv, .*part-001\.csv"):
+    with pytest.raises(DataError, match=r"the input has no rows: .*part-000\.csv, .*part-001\.csv"):
         read(data, batch_size=3, epochs=0)
 
 

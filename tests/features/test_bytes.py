@@ -40,7 +40,7 @@ features { feature_name: "joined" input_names: ["s", "n"] feature_type: ComboFea
 """
 NAMES = [*re.findall(r'feature_name: "([^"]*)"', FEATURES), "s", "n", "b", "x", "f", "l", "v"]
 PLACE = re.compile(
-    r"any\.csv, row \d+(: -?\d+ columns where 9 are expected(; is data_config\.separator right\? .+)?|, column '[a-z]+': .+)\Z",
+    r"any\.csv, row \d+(: found -?\d+ columns, expected 9(; check data_config\.separator, .+)?|, column '[a-z]+': .+)\Z",
     re.DOTALL,
 )
 
@@ -91,7 +91,7 @@ def test_rows_or_an_error_that_names_its_place(tmp_path: pathlib.Path, content: 
     path.write_bytes(content)
     lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     if not any(line.removesuffix(b"\r") for line in lines):
-        with pytest.raises(DataError, match="no row in the input"):
+        with pytest.raises(DataError, match="the input has no rows"):
             _read(path, 3, True)
         return
     good, left_out = _read(path, 3, True)
@@ -116,7 +116,7 @@ def test_a_cross_of_long_cells_is_refused_before_memory_runs_out() -> None:
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("1,a1,b1", "3 columns where 9 are expected"),
+        ("1,a1,b1", "found 3 columns, expected 9"),
         ("1,a1,b1,\xff\xfe,t1,0.5,1,u1,1", r"column 'c': '\xc3\xbf\xc3\xbe' is not an INT32"),
     ],
 )

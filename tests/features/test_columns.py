@@ -100,7 +100,7 @@ def test_lists_of_numbers_are_vectors() -> None:
         column = pa.array([[1, 2, 3], [4], None], pa.list_(pa.int16())).cast(pa.list_(kind))
         packed = pack(packer_for(VECTOR, ["v"]), v=column)
         assert packed["dense"].tolist() == [[1, 2, 3], [4, 0, 0], [0, 0, 0]]
-    with pytest.raises(DataError, match=r"row 2, column 'v': 4 numbers where raw_input_dim is 3"):
+    with pytest.raises(DataError, match=r"row 2, column 'v': found 4 numbers, but raw_input_dim is 3"):
         pack(packer_for(VECTOR, ["v"]), v=pa.array([[1.0], [1.0, 2, 3, 4]]))
 
 
@@ -109,7 +109,7 @@ def test_lists_of_one_id() -> None:
     assert ids(pack(packer_for(NUMBERED, ["l"]), l=column)) == [3, -1, -1, -1, 0, -1]
     assert ids(pack(packer_for(HASHED, ["l"]), l=column)) == _hashes("3", "", "", "-1", "12", "")
     with pytest.raises(
-        DataError, match=r"row 2, column 'l': a list of 2 values where an IdFeature takes one"
+        DataError, match=r"row 2, column 'l': a list of 2 values, but an IdFeature has one value per row"
     ):
         pack(packer_for(HASHED, ["l"]), l=pa.array([[1], [2, 3]]))
     words = pa.array([["3"], [""]], pa.list_(pa.string()))
@@ -158,7 +158,7 @@ def test_lists_that_mean_nothing_are_refused_with_their_place(
     "column", [pa.array([1], pa.timestamp("s")), pa.array([{"a": 1}]), pa.array([[{"a": 1}]])]
 )
 def test_types_that_mean_nothing_are_refused(column: pa.Array) -> None:
-    with pytest.raises(DataError, match=r"column 'x' has the type .* can't be used"):
+    with pytest.raises(DataError, match=r"column 'x' has type .* can't be used"):
         pack(packer_for(NUMBER, ["x"]), x=column)
 
 

@@ -265,24 +265,24 @@ def test_what_a_normalizer_makes_of_a_number_is_finite(feature: str, refused: bo
     packer = packer_for(feature, ["x"])
     if refused:
         with pytest.raises(
-            DataError, match=r"row 2, column 'x': -inf, by normalizer_fn log, is not a finite"
+            DataError, match=r"row 2, column 'x': -inf, after normalizer_fn log, is not a finite"
         ):
             pack(packer, x=[b"1", b"0"])
     else:
         assert ids(pack(packer, x=[b"2", b"0"])) == [1, 0]
-    with pytest.raises(DataError, match=r"row 2, column 'x': nan, by normalizer_fn log, is not a finite"):
+    with pytest.raises(DataError, match=r"row 2, column 'x': nan, after normalizer_fn log, is not a finite"):
         pack(packer, x=[b"1", b"-1"])
 
 
 @pytest.mark.parametrize(
     ("losses", "allowed", "refused", "told"),
     [
-        ("", [0, 0.25, 1], [-1, 2, 1.5], "CLASSIFICATION takes numbers from 0 to 1"),
-        ("loss_type: SIGMOID_L2_LOSS", [0, 1], [-1, 2], "SIGMOID_L2_LOSS takes"),
-        ("loss_type: CROSS_ENTROPY_LOSS", [0, 1], [-1, 2], "CROSS_ENTROPY_LOSS takes"),
-        ("loss_type: BINARY_CROSS_ENTROPY_LOSS", [0, 1], [-1, 2], "BINARY_CROSS_ENTROPY_LOSS takes"),
-        ("losses { loss_type: BINARY_FOCAL_LOSS }", [0, 1], [-1, 2], "BINARY_FOCAL_LOSS takes"),
-        ("losses { loss_type: F1_REWEIGHTED_LOSS }", [0, 1], [-1, 2], "F1_REWEIGHTED_LOSS takes"),
+        ("", [0, 0.25, 1], [-1, 2, 1.5], "CLASSIFICATION accepts numbers from 0 to 1"),
+        ("loss_type: SIGMOID_L2_LOSS", [0, 1], [-1, 2], "SIGMOID_L2_LOSS accepts"),
+        ("loss_type: CROSS_ENTROPY_LOSS", [0, 1], [-1, 2], "CROSS_ENTROPY_LOSS accepts"),
+        ("loss_type: BINARY_CROSS_ENTROPY_LOSS", [0, 1], [-1, 2], "BINARY_CROSS_ENTROPY_LOSS accepts"),
+        ("losses { loss_type: BINARY_FOCAL_LOSS }", [0, 1], [-1, 2], "BINARY_FOCAL_LOSS accepts"),
+        ("losses { loss_type: F1_REWEIGHTED_LOSS }", [0, 1], [-1, 2], "F1_REWEIGHTED_LOSS accepts"),
         ("loss_type: L2_LOSS", [-1, 2, 1e9], [], ""),
         ("losses { loss_type: PAIR_WISE_LOSS }", [-1, 0, 4], [], ""),
         ("losses { loss_type: PAIR_WISE_LOSS } losses { loss_type: CLASSIFICATION }", [0], [4], "CLASSIF"),
@@ -315,7 +315,9 @@ def test_labels_that_the_losses_do_not_take_are_named(
 
 def test_a_label_that_is_a_word_says_what_to_do() -> None:
     packer = packer_for('features { input_names: "s" hash_bucket_size: 5 embedding_dim: 4 }', ["s"])
-    told = "f.csv, row 2, column 'label': 'yes' is not an INT32; labels are numbers: code them in the data"
+    told = (
+        "f.csv, row 2, column 'label': 'yes' is not an INT32; labels must be numbers; encode them in the data"
+    )
     with pytest.raises(DataError, match=told):
         pack(packer, label=[b"1", b"yes"])
     numbers = packer_for('features { input_names: "n" num_buckets: 5 embedding_dim: 4 }', ["n"])

@@ -149,11 +149,11 @@ def test_projected_numbers_are_coefficients_of_learnt_vectors() -> None:
     [
         ("num_buckets: 9 embedding_dim: 4", b"1||2", "'' is not an INT64"),
         (f"{_NUMBER} boundaries: [0] embedding_dim: 4", b"1|x", "'x' is not a DOUBLE"),
-        (f"{_NUMBER} sequence_length: 2", b"1|2|3", "3 elements where sequence_length is 2"),
+        (f"{_NUMBER} sequence_length: 2", b"1|2|3", "found 3 elements, but sequence_length is 2"),
         (
             f'{_NUMBER} sequence_length: 2 raw_input_dim: 2 seq_multi_sep: ";"',
             b"1;2;3",
-            "3 numbers where raw_input_dim is 2",
+            "found 3 numbers, but raw_input_dim is 2",
         ),
     ],
 )
@@ -274,7 +274,9 @@ def test_each_embedding_is_penalised_once() -> None:
 
 def test_histories_of_one_group_have_equal_lengths() -> None:
     plan = _attention_plan(_ATTENTION)
-    with pytest.raises(DataError, match=r"row 2, column 'k': has 1 elements and column 'h' 2; histories of"):
+    with pytest.raises(
+        DataError, match=r"row 2, column 'k': has 1 elements, but column 'h' has 2; histories of"
+    ):
         _inputs(plan, [b"a|b", b"c|d"], [b"d|e", b"f"])
 
 
@@ -283,7 +285,10 @@ def test_lengths_that_may_differ_are_not_laid_side_by_side() -> None:
     inputs = _inputs(plan, [b"a|b"], [b"d"])
     with pytest.raises(ValueError, match="lengths may differ: h, k"):
         inputs.sequence(plan.groups["all"].sequences)
-    with pytest.raises(ConfigError, match="'all': sequences can't be put beside one value a row here: h, k"):
+    with pytest.raises(
+        ConfigError,
+        match="'all': sequences can't be concatenated with features of one value per row here: h, k",
+    ):
         inputs.concat("all")
 
 

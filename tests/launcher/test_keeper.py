@@ -95,7 +95,7 @@ def test_a_killed_rank_goes_on_in_its_next_place(
     assert driver.words == ["a rank has ended"]
     said = capfd.readouterr().err
     assert "rank 0 was killed (SIGKILL)" in said
-    assert "going on from the last checkpoint with 3 ranks (2 before)" in said
+    assert "continuing from the last checkpoint with 3 ranks (2 before)" in said
 
 
 def test_a_run_that_has_not_begun_is_not_gone_on_with(tmp_path: pathlib.Path) -> None:

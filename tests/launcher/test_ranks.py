@@ -76,7 +76,7 @@ def test_a_signal_before_there_are_ranks_ends_all() -> None:
         started.wait(30)
     assert started.returncode == 143
     assert time.monotonic() - began < 20
-    assert error == "hvdrec.launch: SIGTERM ended the run; nothing was saved by it\n"
+    assert error == "hvdrec.launch: SIGTERM ended the run; nothing was saved\n"
 
 
 def test_ranks_that_outlive_their_launcher_are_waited_for(tmp_path: pathlib.Path) -> None:

@@ -52,5 +52,5 @@ def test_lookup_combined() -> None:
 def test_a_name_is_made_once() -> None:
     store = VariableStore(seed=1)
     store.create("x/kernel", (2, 2))
-    with pytest.raises(ValueError, match="made twice"):
+    with pytest.raises(ValueError, match="created twice"):
         store.create("x/kernel", (2, 2))

@@ -142,7 +142,7 @@ def test_texts_have_the_messages_default_and_the_rest_the_layers() -> None:
         (struct("MLP", hidden_units=[4], use_bn="no"), "st_params.use_bn: must be true or false"),
         (
             struct("MLP", hidden_units=[4], use_bm=1),
-            "use_bm: is not a parameter that is supported; did you mean use_bn",
+            "use_bm: is not a supported parameter; did you mean use_bn",
         ),
         (struct("Cross", preactivation="reul"), "st_params.preactivation: must be one of relu, "),
         (struct("Cross", diag_scale=-1), "st_params.diag_scale: must be at least 0, is -1"),

@@ -191,14 +191,14 @@ def test_sessions_and_classes_of_any_type() -> None:
     ("arguments", "options", "message"),
     [
         (([[1, 0]], [1.0, 2.0]), {}, r"labels has shape \(1, 2\): must be \[rows\] or \[rows, 1\]"),
-        (([1, 0, 1], [1.0, 2.0]), {}, "labels have 3 rows and scores 2: must be as many"),
+        (([1, 0, 1], [1.0, 2.0]), {}, "labels have 3 rows and scores 2: must be equal"),
         (([1, 0], [1, 2]), {}, "scores are int32: must be float16, bfloat16, float32 or float64"),
         (([1, 0], [1.0, 2.0]), {"weights": [1.0]}, "weights have 1 rows and scores 2"),
         (([1, 0], [1.0, 2.0]), {"temperature": 0}, "temperature is 0: must be a number above 0"),
         (([1, 0], [1.0, 2.0]), {"margin": float("nan")}, "margin is nan: must be a number"),
-        (([1, 0], [1.0, 2.0]), {"ohem_ratio": 1.5}, "ohem_ratio is 1.5: must be over 0 and at most 1"),
+        (([1, 0], [1.0, 2.0]), {"ohem_ratio": 1.5}, "ohem_ratio is 1.5: must be above 0 and at most 1"),
         (([1, 0], [1.0, 2.0]), {"impl": "fast"}, "impl is 'fast': must be 'native', 'tensorflow' or None"),
-        (([1, 0], [1.0, 2.0]), {"sessions": [1j, 2j]}, "sessions are complex128: must be whole numbers"),
+        (([1, 0], [1.0, 2.0]), {"sessions": [1j, 2j]}, "sessions are complex128: must be integers"),
     ],
 )
 def test_wrong_arguments(arguments: tuple[Any, Any], options: dict[str, Any], message: str) -> None:
@@ -211,7 +211,10 @@ def test_wrong_arguments(arguments: tuple[Any, Any], options: dict[str, Any], me
     [
         (lambda: hvdrec.numpy.ranknet([1, 0], [1, 2]), "scores are int64: must be floating-point numbers"),
         (lambda: hvdrec.numpy.ranknet([1, 0], [[1.0, 2.0]]), r"scores has shape \[1, 2\]: must be \[rows\]"),
-        (lambda: hvdrec.numpy.ranknet([1, 0], [1.0, 2.0], temperature=0), "temperature is 0: must be over 0"),
+        (
+            lambda: hvdrec.numpy.ranknet([1, 0], [1.0, 2.0], temperature=0),
+            "temperature is 0: must be above 0",
+        ),
         (lambda: hvdrec.numpy.pairwise_hinge([1, 0], [1.0, 2.0], ohem_ratio=0), "ohem_ratio is 0"),
         (
             lambda: hvdrec.numpy.ranknet([1, 0], [np.nan, 2.0]),
@@ -221,12 +224,12 @@ def test_wrong_arguments(arguments: tuple[Any, Any], options: dict[str, Any], me
             lambda: hvdrec.numpy.circle([1], [1.0]),
             r"embeddings have shape \[1\]: must be \[rows, dimensions\]",
         ),
-        (lambda: hvdrec.numpy.circle([1], [[1.0]], gamma=0), "gamma is 0: must be over 0"),
+        (lambda: hvdrec.numpy.circle([1], [[1.0]], gamma=0), "gamma is 0: must be above 0"),
         (lambda: hvdrec.losses.circle([1], [1.0]), r"embeddings have shape \(1,\): must be \[rows, dim"),
         (lambda: hvdrec.losses.circle([1, 2], [[1.0]]), "labels have 2 rows and embeddings 1"),
         (
             lambda: hvdrec.losses.in_batch_softmax([[1.0]], np.ones([1, 1])),
-            "queries are float32 and items float64: must be of one type",
+            "queries are float32 and items float64: must have the same type",
         ),
     ],
 )
@@ -252,7 +255,7 @@ def test_jit_compile_says_that_it_makes_all_pairs(caplog: pytest.LogCaptureFixtu
     run = compiled_loss()
     with caplog.at_level(logging.WARNING, logger="hvdrec"):
         value, gradient = run(tf.constant(rows["labels"]), tf.constant(rows["scores"]))
-    assert "pairwise_logistic: within jit_compile=True all pairs are made" in caplog.text
+    assert "pairwise_logistic: jit_compile=True computes all pairs" in caplog.text
     expected, slope = pair_oracle(PAIRS[2], rows)
     close(value, expected)
     close(gradient, slope)
@@ -261,8 +264,8 @@ def test_jit_compile_says_that_it_makes_all_pairs(caplog: pytest.LogCaptureFixtu
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"impl": "native"}, "impl='native' can't be compiled by XLA; leave jit_compile=True out"),
-        ({"ohem_ratio": 0.5}, "ohem_ratio below 1 can't be compiled by XLA; leave jit_compile=True out"),
+        ({"impl": "native"}, "impl='native' can't be compiled by XLA; remove jit_compile=True"),
+        ({"ohem_ratio": 0.5}, "ohem_ratio below 1 can't be compiled by XLA; remove jit_compile=True"),
     ],
 )
 def test_jit_compile_refuses_what_it_can_not(options: dict[str, Any], message: str) -> None:

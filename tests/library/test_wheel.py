@@ -110,9 +110,7 @@ def test_commands(fresh: pathlib.Path) -> None:
         assert importlib.util.find_spec(f"hvdrec.{name}")
     wrong = run(command, "trian", cwd=fresh.parent, check=False)
     assert wrong.returncode == 2
-    assert wrong.stderr.startswith(
-        "hvdrec: error: trian: there is no such command\nusage: hvdrec COMMAND ..."
-    )
+    assert wrong.stderr.startswith("hvdrec: error: trian: unknown command\nusage: hvdrec COMMAND ...")
     missing = run(command, "train", "--pipeline_config_path", "none.config", cwd=fresh.parent, check=False)
     assert missing.returncode == 2
     assert missing.stderr.startswith("hvdrec: error: none.config")

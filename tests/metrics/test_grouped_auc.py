@@ -91,5 +91,5 @@ def test_what_is_refused() -> None:
     with pytest.raises(ConfigError, match="gauc: needs num_class 1 or 2"):
         build(gauc(), num_class=3)
     (metric,) = build('metrics_set { gauc { uid_field: "nobody" } }')
-    with pytest.raises(ConfigError, match="gauc: the data have no field nobody"):
+    with pytest.raises(ConfigError, match="gauc: the data has no field nobody"):
         metric.update(binary([(1, 0.5, 0)]))

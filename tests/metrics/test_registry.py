@@ -75,7 +75,7 @@ def test_metrics_keep_their_order_and_are_there_once() -> None:
         (sets("auc {}", "auc { num_thresholds: 9 }"), r"metrics_set\[1\].auc: is listed twice"),
         (
             sets('gauc { uid_field: "a" }', "auc {}", 'gauc { uid_field: "b" }'),
-            r"metrics_set\[2\].gauc: is listed twice, and both results would have one name",
+            r"metrics_set\[2\].gauc: is listed twice, and both results would have the same name",
         ),
     ],
 )

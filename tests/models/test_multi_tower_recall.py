@@ -74,7 +74,7 @@ def test_mistakes_are_told(tmp_path: pathlib.Path) -> None:
     def widths(proto) -> None:
         proto.model_config.multi_tower_recall.item_tower.dnn.hidden_units[-1] = 3
 
-    assert "negative_sampler: is for MultiTowerRecall's 'user'; DSSM has no use for it there" in problem(
+    assert "negative_sampler: is for MultiTowerRecall's 'user'; DSSM doesn't support it there" in problem(
         other_model
     )
     assert "'user_id' reads 'user_id', which sampled items don't have" in problem(keys)

@@ -18,8 +18,8 @@ from collections.abc import Callable
 import psutil
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-_GOES_ON = re.compile(r"going on from .*model\.ckpt-(\d+): epoch (\d+), row (\d+)")
-_RANKS = re.compile(r"going on from the (?:last checkpoint|beginning) with (\d+) ranks")
+_GOES_ON = re.compile(r"continuing from .*model\.ckpt-(\d+): epoch (\d+), row (\d+)")
+_RANKS = re.compile(r"continuing from the (?:last checkpoint|beginning) with (\d+) ranks")
 _STEP = re.compile(r"global step (\d+):")
 
 
@@ -166,7 +166,7 @@ class ElasticRun:
         """
 
         def goes_on() -> bool:
-            parts = self.text.split("going on from ")
+            parts = self.text.split("continuing from ")
             return self.starts > starts and bool(_STEP.search(parts[-1]))
 
         return self.wait_for("steps of ranks started again", goes_on, seconds)

@@ -87,7 +87,7 @@ def test_one_process_has_none_to_spare(data: pathlib.Path) -> None:
         "plain", 1, ["-m", "hvdrec.train", "--pipeline_config_path", str(config), "--eval_method=separate"]
     )
     assert done.returncode == 2
-    assert "start two or more" in done.stderr
+    assert "start at least two" in done.stderr
 
 
 def test_a_rank_that_leaves_first_takes_nothing_from_the_others() -> None:

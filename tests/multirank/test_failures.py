@@ -87,7 +87,7 @@ def test_a_killed_rank_ends_the_job_within_seconds(job: SmallJob) -> None:
     assert not alive
     killed = int(workers[-1].pid == max(w.pid for w in workers))
     said = json.loads((job.model_dir / "logs/failure.json").read_text())
-    assert said == {"rank": killed, "message": "ended without a word (killed, or out of memory)"}
+    assert said == {"rank": killed, "message": "ended without a message (killed, or out of memory)"}
 
 
 def test_differing_replicas_are_found(job: SmallJob) -> None:
@@ -111,7 +111,7 @@ sys.exit(main(parse_train, run, sys.argv[1:]))
     done = start("mpirun", 2, [str(path), *flags])
     text = done.stdout + done.stderr
     assert done.returncode == 1, text
-    assert re.search(r"step 8: replicas differ: output/bias of rank 1", text), text
+    assert re.search(r"step 8: replicas differ: output/bias on rank 1", text), text
 
 
 def test_checkpoints_in_the_way_are_not_overwritten(job: SmallJob) -> None:

@@ -73,7 +73,7 @@ def test_killed_ranks_are_started_again_and_end_with_the_same_bits(tmp_path: pat
         _kill_one(run, job, 99)
         shown = run.communicate(timeout=200)[0]
     assert run.returncode == 0, shown
-    told = re.findall(r"started again from the last checkpoint \(restart (\d) of 3\)", shown)
+    told = re.findall(r"restarting all from the last checkpoint \(restart (\d) of 3\)", shown)
     assert told == ["1"], shown
     last = f"model.ckpt-{STEPS}"
     assert_same_bits(str(whole.model_dir / last), str(job.model_dir / last))
@@ -85,4 +85,4 @@ def test_a_mistake_is_not_made_again(tmp_path: pathlib.Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2, done.stderr
     assert str(job.train) in done.stderr
-    assert "started again" not in done.stderr
+    assert "restarting" not in done.stderr

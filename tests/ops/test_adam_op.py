@@ -67,7 +67,7 @@ def test_a_value_that_was_read_before_stays_what_it_was() -> None:
 def test_a_row_outside_is_refused_and_changes_nothing(row: int) -> None:
     moments = _moments(np.random.default_rng(0), (5, 2))
     before = moments.variable.numpy()
-    with pytest.raises(tf.errors.InvalidArgumentError, match=f"row {row} is outside of a table of 5 rows"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=f"row {row} is outside a table of 5 rows"):
         apply_adam_rows(_step(1), moments, tf.constant([1, row]), tf.ones([2, 2]))
     np.testing.assert_array_equal(moments.variable.numpy(), before)
 

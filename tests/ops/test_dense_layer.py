@@ -122,7 +122,7 @@ def test_far_from_zero_the_variance_keeps_its_digits() -> None:
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(tf.errors.InvalidArgumentError, match="don't fit together"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="do not match"):
         dense_layer(tf.zeros([4, 3]), tf.zeros([2, 5]), tf.zeros([5]), None, True)
     with pytest.raises(tf.errors.InvalidArgumentError, match="bias has 4 elements, not 5"):
         dense_layer(tf.zeros([4, 2]), tf.zeros([2, 5]), tf.zeros([4]), None, True)

@@ -38,7 +38,7 @@ def test_another_tensorflow_is_refused_by_name(
     (tmp_path / "_ops.so").write_bytes(b"\x7fELF...hvdrec was built for TensorFlow 2.17.3;...")
     monkeypatch.setattr(library, "PATH", tmp_path / "_ops.so")
     with pytest.raises(
-        UserError, match=r"built for TensorFlow 2\.17\.3, and this is TensorFlow 2\.18\.1: install"
+        UserError, match=r"built for TensorFlow 2\.17\.3, but this is TensorFlow 2\.18\.1: install"
     ):
         library.load_ops()
 

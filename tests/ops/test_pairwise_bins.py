@@ -173,7 +173,7 @@ def test_what_does_not_fit_is_refused() -> None:
     part = native.PairwisePart(scores, labels, "logistic")
     with pytest.raises(ValueError, match="a bin is missing"):
         part.moments(np.array([[3.0, 0.0, 4.0, 4.0]]), rows_per_bin=NO_CELLS)
-    with pytest.raises(ValueError, match="moments are not those"):
+    with pytest.raises(ValueError, match="moments do not match"):
         part.loss(part.bins, np.zeros((1, 3)))
     with pytest.raises(ValueError, match=r"\(K, 4\)"):
         part.loss(np.zeros(4), np.zeros((1, 8)))
@@ -207,8 +207,8 @@ def test_an_order_of_other_rows_is_refused() -> None:
     for order, bins, why in (
         ([*fine[:-1], -1], whole.bins, "no such row"),
         ([*fine[:-1], 64], whole.bins, "no such row"),
-        (fine, part(63).bins, "not those of these rows"),
-        (fine[:-1], whole.bins, "not those of these rows"),
+        (fine, part(63).bins, "do not match the rows"),
+        (fine[:-1], whole.bins, "do not match the rows"),
     ):
         with pytest.raises(tf.errors.InvalidArgumentError, match=why):
             load_ops().hvdrec_pairwise_moments(

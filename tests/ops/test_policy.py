@@ -64,7 +64,7 @@ def test_it_says_what_and_why() -> None:
     )
     assert str(resolve(64, 128, own_kernels=False)) == (
         "operations: native for pairs, lists, similarities, norms; TensorFlow's for dense layers, pair wise, optimizers "
-        "(64 dense weights: rounded as EasyRec does; updates run on servers)"
+        "(64 dense weights: EasyRec's rounding; updates run on servers)"
     )
 
 

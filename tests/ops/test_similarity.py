@@ -311,12 +311,12 @@ def test_arguments_are_checked() -> None:
         (ValueError, r"labels: needs shape \[10\]", lambda: native.circle_loss(e, labels[:5])),
         (ValueError, "not C-contiguous", lambda: native.circle_loss(e[:, ::2], labels)),
         (TypeError, "embeddings: needs float32", lambda: native.circle_loss(e.astype(int), labels)),
-        (ValueError, "no such rows", lambda: native.circle_loss(e, labels, first_anchor=8, anchors=3)),
+        (ValueError, "out of range", lambda: native.circle_loss(e, labels, first_anchor=8, anchors=3)),
         (ValueError, r"needs shape \[rows, dim\]", lambda: native.circle_loss(e[0], labels)),
         (ValueError, "over 0", lambda: native.multi_similarity_loss(e, labels, alpha=0.0)),
         (ValueError, "over 0", lambda: native.in_batch_softmax(e, e, temperature=0.0)),
         (ValueError, "a row for each query", lambda: native.in_batch_softmax(e, e[:5])),
-        (ValueError, "no such rows", lambda: native.circle_loss(e, labels, first_anchor=11)),
+        (ValueError, "out of range", lambda: native.circle_loss(e, labels, first_anchor=11)),
     ):
         with pytest.raises(error, match=message):
             run()

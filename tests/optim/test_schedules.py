@@ -151,7 +151,7 @@ def test_transformer():
         ("manual_step_learning_rate { schedule { step: 0 } }", "the first must be above 0"),
         (
             "manual_step_learning_rate { schedule { step: 5 } schedule { step: 5 } }",
-            "steps must ascend, but 5 follows 5",
+            "steps must be increasing, but 5 follows 5",
         ),
         ("cosine_decay_learning_rate { warmup_learning_rate: 1 }", "above learning_rate_base"),
         ("cosine_decay_learning_rate { total_steps: 9 }", "more than total_steps 9"),

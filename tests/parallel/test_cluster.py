@@ -40,20 +40,20 @@ def test_a_master_is_the_chief_and_the_evaluator_may_be_left_out() -> None:
     ("environment", "message"),
     [
         ({}, "hvdrec.launch ps"),
-        ({"TF_CONFIG": "{"}, "not JSON"),
+        ({"TF_CONFIG": "{"}, "not valid JSON"),
         ({"TF_CONFIG": "[1]"}, "JSON object"),
         ({"TF_CONFIG": '{"cluster": {"ps": ["a:1"]}}'}, "a cluster and a task"),
-        (_environment({**CLUSTER, "master": ["c:1"]}), "two words for one role"),
-        (_environment({**CLUSTER, "chief": ["c:1", "d:1"]}), "one chief only"),
+        (_environment({**CLUSTER, "master": ["c:1"]}), "are the same role"),
+        (_environment({**CLUSTER, "chief": ["c:1", "d:1"]}), "only one chief"),
         (_environment({**CLUSTER, "worker": []}), "no worker, which computes"),
         (_environment({"worker": ["a:1"], "ps": ["a:2"]}), "no chief"),
-        (_environment({**CLUSTER, "boss": ["c:1"]}), "cluster.boss is no role"),
+        (_environment({**CLUSTER, "boss": ["c:1"]}), "cluster.boss is not a role"),
         (_environment({**CLUSTER, "ps": ["b"]}), "'b' is not host:port"),
         (_environment({**CLUSTER, "ps": [4]}), "list of host:port"),
-        (_environment(role="boss"), "'boss' is no role"),
+        (_environment(role="boss"), "'boss' is not a role"),
         (_environment(index=3), "3 of worker: the cluster has 3"),
         (_environment(index=True), "True of worker"),
-        ({**_environment(), "OMPI_COMM_WORLD_SIZE": "2"}, "not by horovodrun"),
+        ({**_environment(), "OMPI_COMM_WORLD_SIZE": "2"}, "not with horovodrun"),
     ],
 )
 def test_mistakes_have_one_clear_line(environment: dict[str, str], message: str) -> None:
@@ -72,7 +72,7 @@ def test_which_runs_are_on_servers() -> None:
     assert asks_for_servers(train, {})
     train.train_distribute = train_pb2.HorovodStrategy
     assert not asks_for_servers(train, {})
-    with pytest.raises(ConfigError, match="HorovodStrategy has no parameter servers"):
+    with pytest.raises(ConfigError, match="HorovodStrategy does not use parameter servers"):
         asks_for_servers(train, _environment())
     assert not asks_for_servers(train, {**_environment(), "HOROVOD_SIZE": "2"})
 
@@ -91,7 +91,7 @@ def test_workers_alone_would_train_a_model_each(cluster: dict[str, list[str]], s
     train = train_pb2.TrainConfig(train_distribute=strategy)
     for role in cluster:
         if cluster[role]:
-            with pytest.raises(ConfigError, match=r"names 2 workers and no ps.*horovodrun -np 2"):
+            with pytest.raises(ConfigError, match=r"has 2 workers and no ps.*horovodrun -np 2"):
                 asks_for_servers(train, _environment(cluster, role, 0))
     assert not asks_for_servers(train, {**_environment(cluster), "OMPI_COMM_WORLD_SIZE": "2"})
     assert not asks_for_servers(train, _environment({"chief": ["a:1"]}, "chief", 0))

@@ -57,7 +57,7 @@ def test_all_are_told_of_a_rank_that_is_gone() -> None:
     (link,) = watches[2]._links
     link.shutdown(socket.SHUT_RDWR)  # As when its process is killed.
     host = socket.gethostname()
-    expected = f"rank 2 on {host} ended without a word (killed, or out of memory)"
+    expected = f"rank 2 on {host} ended without a message (killed, or out of memory)"
     assert [lost[rank].get(timeout=20) for rank in (0, 1)] == [expected] * 2
     for each in watches:
         each.close()

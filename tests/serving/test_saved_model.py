@@ -195,7 +195,7 @@ def test_a_feature_of_one_value_cant_have_several(tmp_path: pathlib.Path) -> Non
     write_data(tmp_path / "rows.csv", 5)
     config = _config(tmp_path, export='multi_value_fields { input_name: "a" }')
     job = Job(config, SingleReplica())
-    with pytest.raises(ConfigError, match="'a' is read by a feature that has one value a row"):
+    with pytest.raises(ConfigError, match="'a' is read by a feature with one value per row"):
         ServingModule(config.proto, job.recommender)
 
 

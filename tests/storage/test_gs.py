@@ -81,7 +81,7 @@ def test_what_is_not_there(store, tmp_path):
     with pytest.raises(FileNotFoundError):
         storage.download(f"{store}/nothing", tmp_path / "x")
     with pytest.raises(
-        StorageError, match=r"gs://no-such-bucket/x: can't be written, is there such a bucket\?"
+        StorageError, match=r"gs://no-such-bucket/x: can't be written; does the bucket exist\?"
     ):
         storage.write_text("gs://no-such-bucket/x", "x")
     with pytest.raises(FileNotFoundError):
@@ -93,7 +93,7 @@ def test_trained_killed_and_gone_on_with(store, variables, tmp_path):
     flags = ["--pipeline_config_path", f"{store}/x.config"]
     kill_after_saving(store, 12, flags, variables)
     done = ok("train", 1, [*flags, "--continue_train"], variables)
-    found = re.search(rf"going on from {store}/run/model.ckpt-(\d+): ", done.stderr)
+    found = re.search(rf"continuing from {store}/run/model.ckpt-(\d+): ", done.stderr)
     assert found
     assert int(found[1]) >= 12
     there = storage.listing(f"{store}/run", recursive=True)

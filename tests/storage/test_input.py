@@ -113,9 +113,12 @@ def test_a_config_with_all_it_names(store, tmp_path):
     [
         (
             "odps://project/tables/rows",
-            "odps://project/tables/rows is a MaxCompute table where files are meant; tables are read as train",
+            "odps://project/tables/rows is a MaxCompute table, but files are expected here; read tables as train",
         ),
-        ("s3://AKIA:hush-hush@bucket/x", "has no user or key before an @; give keys by the environment"),
+        (
+            "s3://AKIA:hush-hush@bucket/x",
+            "must not contain a user or key before an @; give keys in environment variables",
+        ),
     ],
 )
 def test_paths_a_config_may_not_have(tmp_path, path, message):

@@ -71,4 +71,4 @@ def test_trained_by_pais_command_evaluated_and_predicted(service, tmp_path):
     assert len(predicted.read_text().splitlines()) == 61
     refused = run("train", 1, ["--pipeline_config_path", str(tmp_path / "x.config")], clean, SECRET)
     assert refused.returncode == 2
-    assert "train.parquet is no table of MaxCompute" in refused.stderr
+    assert "train.parquet is not a MaxCompute table" in refused.stderr

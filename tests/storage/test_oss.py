@@ -42,7 +42,7 @@ def test_by_ossutils_file(none, server, monkeypatch, tmp_path):
     assert storage.read_text(f"{none}/x") == "text"
     assert "of%the%file" not in without_secrets("of%the%file")
     path.write_text("accessKeySecret=of%the%file without a section")
-    with pytest.raises(StorageError, match="can't be read as a file of ossutil") as caught:
+    with pytest.raises(StorageError, match="is not a valid ossutil configuration file") as caught:
         storage.read_text(f"{none}/x")
     assert "of%the%file" not in str(caught.value)
 
@@ -76,7 +76,7 @@ def test_a_role_needs_the_extra(none, monkeypatch):
     monkeypatch.setenv("OSS_ENDPOINT", "localhost:1")
     monkeypatch.setenv(oss.ROLE_VARIABLE, "acs:ram::1:role/secret")
     monkeypatch.setitem(sys.modules, "alibabacloud_credentials.client", None)
-    with pytest.raises(StorageError, match="extra oss: pip install alibabacloud-credentials") as caught:
+    with pytest.raises(StorageError, match="extra oss; run pip install alibabacloud-credentials") as caught:
         storage.read_text(f"{none}/x")
     assert "role/secret" not in str(caught.value)
 

@@ -72,7 +72,7 @@ def test_nothing_is_kept_where_that_is_wanted(shaky, proxy, tmp_path, monkeypatc
         assert whole(f"{shaky}/x", 600) == b"x" * 1000
     assert proxy.sent["/" + shaky.partition("://")[2] + "/x"] == 2000
     monkeypatch.setenv("HVDREC_STORE_CACHE", "much")
-    with pytest.raises(StorageError, match="HVDREC_STORE_CACHE: expected bytes, found 'much'"):
+    with pytest.raises(StorageError, match="HVDREC_STORE_CACHE: expected a number of bytes, found 'much'"):
         whole(f"{shaky}/x", 600)
 
 

@@ -164,7 +164,7 @@ def test_locks_left_behind_are_taken_over(store, caplog):
     with caplog.at_level(logging.WARNING, logger="hvdrec"):
         second.acquire()
     second.release()
-    assert "gives no sign of life; taking over" in caplog.text
+    assert "shows no activity; taking over its lock" in caplog.text
     assert storage.listing(store) == {}
 
 

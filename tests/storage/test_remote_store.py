@@ -87,7 +87,7 @@ def test_what_is_not_committed_does_not_count(shaky, proxy, tmp_path, state, mon
     monkeypatch.setenv("HVDREC_STORE_PATIENCE", "0")
     proxy.fail("reset", times=None, method="PUT", skip=stopped_at - 1)
     store = RemoteStore(shaky, str(tmp_path / "a"))
-    with pytest.raises(StoreGoneError, match=rf"model.ckpt-2 is whole in {tmp_path}/a: go on from there"):
+    with pytest.raises(StoreGoneError, match=rf"model.ckpt-2 is complete in {tmp_path}/a; continue from it"):
         save(store, state, 2)
     proxy.heal()
     resumed = RemoteStore(shaky, str(tmp_path / "b"))

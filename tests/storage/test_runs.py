@@ -80,13 +80,13 @@ def test_trained_killed_gone_on_with_exported_and_predicted(store, server, proxy
     assert list((tmp_path / "work").iterdir()), "what a killed run leaves is its working folder"
     refused = run("train", 1, flags, variables_)
     assert refused.returncode == 2
-    assert f"{store}/run already holds checkpoints" in refused.stderr
+    assert f"{store}/run already contains checkpoints" in refused.stderr
     # More in a row than Arrow's client bears by itself.
     for i, fault in enumerate(FAULTS * 2):
         proxy.fail(fault, times=3, method="" if fault != "cut" else "GET", skip=15 * i)
     hpo = f"{store}/hpo.jsonl"
     done = ok("train", 1, [*flags, "--continue_train", "--hpo_metric_save_path", hpo], variables_)
-    assert re.search(rf"going on from {store}/run/model.ckpt-\d+: ", done.stderr)
+    assert re.search(rf"continuing from {store}/run/model.ckpt-\d+: ", done.stderr)
     assert "again in" in done.stderr
     assert f"checkpoint: {store}/run/model.ckpt-{steps}" in done.stdout
     there = storage.listing(f"{store}/run", recursive=True)
@@ -130,7 +130,7 @@ def test_two_ranks(store, server, proxy, tmp_path):
     assert proxy.sent[f"/{store.partition('://')[2]}/train.csv"] == rows
     variables_ = variables(server, tmp_path)
     done = ok("train", 2, [*flags, "--continue_train"], variables_)
-    assert f"going on from {store}/run/model.ckpt-8: " in done.stderr
+    assert f"continuing from {store}/run/model.ckpt-8: " in done.stderr
     there = storage.listing(f"{store}/run", recursive=True)
     assert "model.ckpt-12.committed" in there
     assert {"logs/rank-0.jsonl", "logs/rank-1.jsonl"} <= there.keys()
@@ -214,7 +214,7 @@ def test_parameter_servers(store, server, tmp_path):
     assert not list((tmp_path / "work").iterdir())
     # One process goes on with it.
     more = [*flags, "--continue_train", "--train_config.num_steps", "14"]
-    assert f"going on from {store}/run/model.ckpt-12: " in ok("train", 1, more, variables_).stderr
+    assert f"continuing from {store}/run/model.ckpt-12: " in ok("train", 1, more, variables_).stderr
 
 
 def test_a_store_that_goes_for_good(store, server, proxy, tmp_path):
@@ -226,14 +226,14 @@ def test_a_store_that_goes_for_good(store, server, proxy, tmp_path):
     ended = run("train", 1, flags, variables_)
     assert ended.returncode == 1
     error = [line for line in ended.stderr.splitlines() if line.startswith("hvdrec: error: ")]
-    kept = re.search(r"model.ckpt-(\d+) is whole in (\S+): go on from there", error[-1])
+    kept = re.search(r"model.ckpt-(\d+) is complete in (\S+); continue from it", error[-1])
     assert "the store has failed" in error[-1]
     assert kept, ended.stderr
     # As the message says, and with what had been read from the store before.
     work = pathlib.Path(kept[2])
     more = ["--model_dir", str(work), "--continue_train", "--train_config.num_steps", str(int(kept[1]) + 5)]
     done = ok("train", 1, [*flags, *more], variables(server, tmp_path))
-    assert f"going on from {work}/model.ckpt-{kept[1]}: " in done.stderr
+    assert f"continuing from {work}/model.ckpt-{kept[1]}: " in done.stderr
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9"])

@@ -51,7 +51,7 @@ def test_a_table_changes_features_and_steps(tmp_path: pathlib.Path) -> None:
     ("table", "problem"),
     [
         ("name,feature_info\na,{}\n", "row 1: needs the columns feature, feature_info and message"),
-        ("feature,feature_info\na,{\n", "table.csv, row 2: feature_info is no JSON"),
+        ("feature,feature_info\na,{\n", "table.csv, row 2: feature_info is not valid JSON"),
         ("feature,feature_info\na,[1]\n", "row 2: feature_info must be a JSON object"),
         ("feature,feature_info\na,{}\n", "row 2: feature_info has no embedding_dim"),
         ('feature,feature_info\na,"{""embedding_dim"": ""x""}"\n', "row 2: embedding_dim can't be 'x'"),

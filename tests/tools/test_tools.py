@@ -38,7 +38,7 @@ def test_formats_hold_the_same_config(tmp_path: pathlib.Path, job: SmallJob) -> 
     protos = [load(path).proto for path in paths]
     assert protos[0] == protos[1] == protos[2]
     assert json.loads((tmp_path / "b.json").read_text())["model_config"]["model_class"] == "DeepFM"
-    with pytest.raises(ConfigError, match=r"--output_config: .*b\.yaml: a config is written as \.config"):
+    with pytest.raises(ConfigError, match=r"--output_config: .*b\.yaml: the file name must end in \.config"):
         convert_config_format.run(convert_config_format.ConvertFlags(paths[0], str(tmp_path / "b.yaml")))
     with pytest.raises(ConfigError, match="--output_config: is missing"):
         convert_config_format.parse(["--input_config", paths[0]])
@@ -65,7 +65,7 @@ def test_boundaries_are_quantiles(tmp_path: pathlib.Path, job: SmallJob) -> None
         add_boundaries_to_config.run(
             add_boundaries_to_config.BoundariesFlags(str(tmp_path / "a.config"), "b.config", features="a")
         )
-    with pytest.raises(ConfigError, match="--tables: no table of quantiles is read"):
+    with pytest.raises(ConfigError, match="--tables: quantile tables are not supported"):
         add_boundaries_to_config.parse([*arguments, "--tables", "odps://p/tables/t"])
 
 
@@ -162,11 +162,11 @@ def test_a_deepfm_out_of_a_table(tmp_path: pathlib.Path) -> None:
             "x,10,0,cate_wgt",
             "row 5, 'cate': hash_bucket_size must be a whole number, is 'x'",
         ),
-        ("0,cate_wgt", "0,wgt", "row 5, 'cate': weights names 'wgt', which is no row"),
+        ("0,cate_wgt", "0,wgt", "row 5, 'cate': weights names 'wgt', which is not the name of a row"),
         ("10,20,30", "10;20", "row 4, 'room': boundaries must be numbers"),
-        ("double,label", "double,notneed", "no row has the type label"),
+        ("double,label", "double,notneed", "no row has type label"),
         ("name,data_type", "name,kind", "has no column data_type"),
-        ("other,string,notneed,,", "other,string", "row 8: has not as many cells"),
+        ("other,string,notneed,,", "other,string", "row 8: the number of cells differs"),
     ],
 )
 def test_what_is_wrong_with_a_table(tmp_path: pathlib.Path, old: str, new: str, message: str) -> None:

@@ -87,7 +87,7 @@ class Combo : public IdFeature {
     for (const auto& tokens : tokens_) combinations *= static_cast<double>(tokens.size());
     if (combinations <= kMostCombinations) return false;
     cells->Bad(row, cells->column(inputs_[0]).field(),
-               "crossed with the other inputs, it gives more than " +
+               "crossed with the other inputs, it produces more than " +
                    std::to_string(kMostCombinations) + " combinations");
     return true;
   }

@@ -107,7 +107,7 @@ Step ParseStep(const std::string& name, double value, size_t inputs) {
   if (name == "input") {
     step.input = static_cast<int>(value);
     if (value < 0.0 || step.input >= static_cast<int>(inputs)) {
-      throw std::invalid_argument("an expression has no such input");
+      throw std::invalid_argument("an expression has no input with this index");
     }
     return step;
   }

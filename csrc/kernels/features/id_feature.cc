@@ -68,7 +68,7 @@ class SingleId : public IdFeature {
       if (end - begin > 1) {
         cells->Bad(row, column.field(),
                    "a list of " + std::to_string(end - begin) +
-                       " values where an IdFeature takes one; use a TagFeature");
+                       " values, but an IdFeature has one value per row; use a TagFeature");
       } else if (end > begin && !elements.Null(begin)) {
         ids[row] = ElementId(cells, row, elements, begin, &scratch);
       }

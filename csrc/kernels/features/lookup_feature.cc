@@ -30,7 +30,8 @@ class Lookup : public IdFeature {
         std::string_view word, value;
         if (!Split(pair, &word, &value)) {
           cells->Bad(row, cells->column(map_).field(),
-                     Quoted(pair) + " is not a key, one of '" + kv_separator_ + "' and a value");
+                     Quoted(pair) + " is not a key and a value separated by one of '" +
+                         kv_separator_ + "'");
         } else if (word == key && ++found <= most_) {
           out->ids.push_back(ids_.Token(value));
           out->weights.push_back(1.0f);

@@ -122,9 +122,9 @@ void Packer::CheckLengths(ArrowCells* cells) const {
         const int64_t b = found[row] - (row > 0 ? found[row - 1] : 0);
         if (a == b) continue;
         cells->Bad(row, InputOf(other),
-                   "has " + std::to_string(b) + " elements and column '" + InputOf(first).name +
-                       "' " + std::to_string(a) +
-                       "; histories of one attention group need equal lengths");
+                   "has " + std::to_string(b) + " elements, but column '" + InputOf(first).name +
+                       "' has " + std::to_string(a) +
+                       "; histories of one attention group must have equal lengths");
       }
     }
   }
@@ -145,13 +145,13 @@ void Packer::CheckLabels(ArrowCells* cells, const LabelSpec& label, const float*
     const float value = values[row];
     if (good(value) != 0) continue;
     std::ostringstream text;
-    text << "label " << value << " where " << label.range;
+    text << "label " << value << ", but " << label.range;
     cells->Bad(row, spec_.fields[label.field], text.str());
   }
 }
 
 void Packer::PackLabels(ArrowCells* cells, Packed* out) const {
-  const ArrowCells::Advice advice(cells, "labels are numbers: code them in the data");
+  const ArrowCells::Advice advice(cells, "labels must be numbers; encode them in the data");
   for (const LabelSpec& label : spec_.labels) {
     Array<float> values(static_cast<size_t>(out->rows * label.dim));
     const Field& field = spec_.fields[label.field];
@@ -170,9 +170,9 @@ void Packer::PackLabels(ArrowCells* cells, Packed* out) const {
         ++found;
       });
       if (found != label.dim) {
-        cells->Bad(
-            row, field,
-            std::to_string(found) + " numbers where label_dim is " + std::to_string(label.dim));
+        cells->Bad(row, field,
+                   "found " + std::to_string(found) + " numbers, but label_dim is " +
+                       std::to_string(label.dim));
       }
     }
     RequireFinite(cells, field, values.data(), values.size(), label.dim);

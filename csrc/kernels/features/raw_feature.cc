@@ -92,8 +92,8 @@ class Reader {
     if (normalizer_ == nullptr && !scaled_) return;
     RequireFinite(cells, cells->column(field_).field(), values,
                   static_cast<size_t>(cells->rows() * dim_), dim_,
-                  normalizer_ == nullptr ? "between min_val and max_val"
-                                         : "by normalizer_fn " + normalizer_name_,
+                  normalizer_ == nullptr ? "after scaling by min_val and max_val"
+                                         : "after normalizer_fn " + normalizer_name_,
                   infinite);
   }
 
@@ -116,7 +116,8 @@ class Reader {
                    });
       if (k != dim_) {
         cells->Bad(row, column.field(),
-                   std::to_string(k) + " numbers where raw_input_dim is " + std::to_string(dim_));
+                   "found " + std::to_string(k) + " numbers, but raw_input_dim is " +
+                       std::to_string(dim_));
       }
       ++parts;
     };
@@ -150,7 +151,8 @@ class Reader {
     });
     if (found > dim_) {
       cells->Bad(row, cells->column(field_).field(),
-                 std::to_string(found) + " numbers where raw_input_dim is " + std::to_string(dim_));
+                 "found " + std::to_string(found) + " numbers, but raw_input_dim is " +
+                     std::to_string(dim_));
     }
   }
 

@@ -172,7 +172,7 @@ class Vectors {
     });
     if (element > length_) {
       cells->Bad(row, field,
-                 std::to_string(element) + " elements where sequence_length is " +
+                 "found " + std::to_string(element) + " elements, but sequence_length is " +
                      std::to_string(length_));
     }
   }
@@ -191,8 +191,9 @@ class Vectors {
       ++k;
     });
     if (k > dim_) {
-      cells->Bad(row, field,
-                 std::to_string(k) + " numbers where raw_input_dim is " + std::to_string(dim_));
+      cells->Bad(
+          row, field,
+          "found " + std::to_string(k) + " numbers, but raw_input_dim is " + std::to_string(dim_));
     }
   }
 

@@ -122,8 +122,9 @@ class Tag : public IdFeature {
                     [&](double weight) { take(cells->FiniteFloat(weight, column.field(), row)); });
     }
     if (found != wanted) {
-      cells->Bad(row, column.field(),
-                 std::to_string(found) + " weights for " + std::to_string(wanted) + " tags");
+      cells->Bad(
+          row, column.field(),
+          "found " + std::to_string(found) + " weights for " + std::to_string(wanted) + " tags");
     }
   }
 

@@ -50,7 +50,7 @@ class Places {
       const int32_t row = touched[marked_];
       if (row < 0 || row >= rows) {
         Clear();
-        throw std::invalid_argument("row " + std::to_string(row) + " is outside of a table of " +
+        throw std::invalid_argument("row " + std::to_string(row) + " is outside a table of " +
                                     std::to_string(rows) + " rows");
       }
       place[row] = static_cast<int32_t>(marked_) + 1;

@@ -47,14 +47,15 @@ struct BinnedRows {
       }
     }
     if (end != rows.count || own.order.size() != static_cast<size_t>(rows.count)) {
-      throw std::invalid_argument("the bins are not those of these rows");
+      throw std::invalid_argument("the bins do not match the rows");
     }
     scores.resize(own.order.size());
     if (rows.weights != nullptr) weights.resize(own.order.size());
     ForChunks(parallel, rows.count, kChunk, [&](int64_t, int64_t from, int64_t to) {
       for (int64_t k = from; k < to; ++k) {
         const int32_t row = own.order[static_cast<size_t>(k)];
-        if (row < 0 || row >= rows.count) throw std::invalid_argument("there is no such row");
+        if (row < 0 || row >= rows.count)
+          throw std::invalid_argument("a row index is out of range");
         scores[static_cast<size_t>(k)] = BinScore(rows, options, row);
         if (rows.weights != nullptr) weights[static_cast<size_t>(k)] = rows.weights[row];
       }

@@ -74,10 +74,10 @@ std::shared_ptr<const PairTable> BinPanels(const PairwiseRows<T>& rows,
   CheckPairwise(options);
   const bool focal = options.loss == PairLoss::kFocal;
   if (!focal && options.loss != PairLoss::kLogistic) {
-    throw std::invalid_argument("only the logistic and the focal loss go by bins");
+    throw std::invalid_argument("only the logistic and the focal loss can use bins");
   }
   if (std::isfinite(options.limit) || options.hardest < 1 || rows.sessions != nullptr) {
-    throw std::invalid_argument("bins know no limit, no share of hardest pairs and no sessions");
+    throw std::invalid_argument("bins support no limit, no share of hardest pairs and no sessions");
   }
   if (rows.count > std::numeric_limits<int32_t>::max()) {
     throw std::invalid_argument("more than 2^31 - 1 rows");

@@ -230,7 +230,7 @@ class Run {
       case PairLoss::kSquare:
         return SumSquares(options_.margin, upper, lower);
     }
-    throw std::logic_error("no such loss");
+    throw std::logic_error("unknown loss");
   }
 
   Total SumLeaves(const PairPlan& plan) {
@@ -340,23 +340,23 @@ int64_t ShareOfPairs(int64_t pairs, double share) {
 
 void CheckPairwise(const PairwiseOptions& o) {
   if (!(o.temperature > 0 && std::isfinite(o.temperature))) {
-    throw std::invalid_argument("temperature must be a number over 0");
+    throw std::invalid_argument("temperature must be a number above 0");
   }
   if (!std::isfinite(o.margin) || !std::isfinite(o.label_scale)) {
     throw std::invalid_argument("margin must be a number");
   }
   if (!(o.gamma >= 0 && o.gamma <= 32)) {
-    throw std::invalid_argument("gamma must be a number of 0 to 32");
+    throw std::invalid_argument("gamma must be a number from 0 to 32");
   }
   if (!(o.hardest > 0 && o.hardest <= 1)) {
-    throw std::invalid_argument("the share of hardest pairs must be over 0 and at most 1");
+    throw std::invalid_argument("the share of hardest pairs must be above 0 and at most 1");
   }
   if (std::isnan(o.limit)) throw std::invalid_argument("limit must be a number");
   if (!IsSmooth(o.loss) && std::isfinite(o.limit)) {
-    throw std::invalid_argument("limit is for the logistic and the focal loss");
+    throw std::invalid_argument("limit applies only to the logistic and the focal loss");
   }
   if (o.hardest < 1 && (o.loss == PairLoss::kSquare || o.loss == PairLoss::kSquaredHinge)) {
-    throw std::invalid_argument("the square losses don't take a share of hardest pairs");
+    throw std::invalid_argument("the square losses don't support a share of hardest pairs");
   }
 }
 

@@ -139,8 +139,8 @@ void Column::Bind(const Field* field, const ArrowSchema& schema, const ArrowArra
     element_storage_[0].Bind(field, *schema.children[0], *array.children[0], 0);
     elements_ = &element_storage_[0];
   } else {
-    throw std::invalid_argument("column '" + field->name + "' has the Arrow format '" +
-                                std::string(format) + "', which the packer doesn't take");
+    throw std::invalid_argument("column '" + field->name + "' has Arrow format '" +
+                                std::string(format) + "', which the packer doesn't support");
   }
 }
 

@@ -129,7 +129,7 @@ class Cells {
         return field < 0 || Add(feature, static_cast<size_t>(field), row);
       });
     });
-    if (!sound) Fault(row, "it isn't a tf.Example");
+    if (!sound) Fault(row, "it is not a tf.Example");
   }
 
   // Takes cells from a tf.SequenceExample: pairs of a place in it and a row, by place.
@@ -145,7 +145,7 @@ class Cells {
       });
     });
     if (sound) return;
-    for (const auto& [place, row] : wanted) Fault(row, "it isn't in a tf.SequenceExample");
+    for (const auto& [place, row] : wanted) Fault(row, "it is not in a tf.SequenceExample");
   }
 
  private:
@@ -174,9 +174,8 @@ class Cells {
     if (!FindValues(feature, &cell)) return false;
     const uint32_t width = static_cast<uint32_t>(fields_[field].width);
     if (cell.count > 0 && cell.count != width) {
-      Fault(row, "column '" + fields_[field].name + "': " + std::to_string(cell.count) +
-                     " values where " + std::to_string(width) +
-                     (width == 1 ? " is expected" : " are expected"));
+      Fault(row, "column '" + fields_[field].name + "': found " + std::to_string(cell.count) +
+                     " values, expected " + std::to_string(width));
     }
     return true;
   }
@@ -224,7 +223,7 @@ void AddAllSequences(const std::vector<const RecordBlock*>& blocks, const int32_
 
 void Require31Bits(size_t size) {
   if (size > static_cast<size_t>(std::numeric_limits<int32_t>::max())) {
-    throw std::length_error("the text of one column passes 2 GiB in one batch");
+    throw std::length_error("the text of one column exceeds 2 GiB in one batch");
   }
 }
 

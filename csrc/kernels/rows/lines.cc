@@ -303,7 +303,7 @@ SplitRows LineSplitter::Split(const std::vector<const LineBlock*>& blocks, const
       total += size[f * rows + i];
     }
     if (total > std::numeric_limits<int32_t>::max()) {
-      throw std::length_error("the text of one column passes 2 GiB in one batch");
+      throw std::length_error("the text of one column exceeds 2 GiB in one batch");
     }
     offsets[good] = static_cast<int32_t>(total);
     out.starts.push_back(out.starts.back() + total);

@@ -207,7 +207,7 @@ int64_t ItemSampler::DrawDistinct(const int64_t* excluded, size_t excluded_count
                                   int64_t count, int64_t margin, int32_t* places) const {
   if (size() < count + margin) {
     throw std::invalid_argument("has " + std::to_string(size()) + " items, fewer than the " +
-                                std::to_string(count + margin) + " that are drawn at a time");
+                                std::to_string(count + margin) + " that are drawn at once");
   }
   const IdSet set(excluded, excluded_count);
   RandomStream random(seed, 0);

@@ -1,1 +1,1 @@
-"""A config's backbone, without TensorFlow: its blocks, their order, and the shapes of what they give."""
+"""A config's backbone, without TensorFlow: its blocks, their order, and their output shapes."""

@@ -1,4 +1,4 @@
-"""Checks a backbone down to the shapes, and describes it."""
+"""Checks a backbone, including all shapes, and describes it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from hvdrec.config.layers.user import is_user_layer, user_spec
 
 @dataclasses.dataclass(frozen=True)
 class Called:
-    """A layer as it is called.
+    """A call of a layer.
 
     Attributes:
-        place: Where.
-        class_name: Its class.
-        config: Its parameters.
-        inputs: The widths of what it gets.
-        outputs: The widths of what it gives.
+        place: The call site.
+        class_name: The layer's class.
+        config: The layer's parameters.
+        inputs: The input widths.
+        outputs: The output widths.
     """
 
     place: Place
@@ -41,8 +41,8 @@ class ReadGroup:
     """A feature group as an input layer reads it.
 
     Attributes:
-        place: Where.
-        group: Its name.
+        place: The call site.
+        group: The group's name.
         config: The `InputLayer` message.
         widths: The widths of its features.
     """
@@ -54,16 +54,16 @@ class ReadGroup:
 
 
 class ShapeBackend(ShapeOperations):
-    """Walks a graph by shapes, and keeps what it meets.
+    """Runs a graph on shapes and records its layers.
 
     Attributes:
-        layers: The calls of layers in order.
-        inputs: The calls of input layers in order.
+        layers: The calls of layers, in order.
+        inputs: The calls of input layers, in order.
         warnings: (path, text) of parameters without effect.
     """
 
     def __init__(self, groups: Mapping[str, GroupWidths]) -> None:
-        """Takes the groups that can be read."""
+        """Takes the groups that the graph can read."""
         self._groups = groups
         self.layers: list[Called] = []
         self.inputs: list[ReadGroup] = []
@@ -81,7 +81,7 @@ class ShapeBackend(ShapeOperations):
         widths = self._groups[group]
         if not widths.numbers:
             raise ValueError(
-                "raw_input takes a group of numbers: RawFeatures without buckets and embedding_dim"
+                "raw_input needs a group of numbers: RawFeatures without buckets and without embedding_dim"
             )
         return as_shapes([*widths.features])
 
@@ -137,14 +137,14 @@ class ShapeBackend(ShapeOperations):
 
 @dataclasses.dataclass(frozen=True)
 class Described:
-    """A backbone whose shapes fit.
+    """A backbone with consistent shapes.
 
     Attributes:
         layers: The calls of layers, in order.
         inputs: The calls of input layers, in order.
-        outputs: The widths of what the backbone gives.
+        outputs: The widths of the backbone's outputs.
         warnings: (path, text).
-        blocks: The widths of what each block gives, by package and name; None where it isn't tensors.
+        blocks: The output widths of each block, by package and name; None if the output isn't tensors.
     """
 
     layers: tuple[Called, ...]
@@ -155,14 +155,14 @@ class Described:
 
 
 def describe(graph: Graph, groups: Mapping[str, GroupWidths]) -> Described:
-    """Walks a graph by shapes.
+    """Runs a graph on shapes.
 
     Args:
-        graph: A graph without faults.
-        groups: The feature groups it reads.
+        graph: A valid graph.
+        groups: The feature groups that the graph reads.
 
     Raises:
-        BlockError: A block doesn't fit what it is given.
+        BlockError: A block's inputs don't fit it.
     """
     backend = ShapeBackend(groups)
     run = Run(graph, backend)

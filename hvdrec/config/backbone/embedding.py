@@ -59,7 +59,7 @@ def check_embedding_layers(
             report(f"{path}.combiner", f"must be one of {', '.join(COMBINERS)}, is {layer.combiner!r}")
         for feature in groups[name].feature_names if name in groups else ():
             if feature in features and not _has_ids(features[feature]):
-                report(path, f"needs ids, and feature {feature!r} has none: numbers need boundaries")
+                report(path, f"needs ids, but feature {feature!r} has none; numbers need boundaries")
 
 
 def _has_ids(feature: Any) -> bool:

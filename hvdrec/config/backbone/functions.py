@@ -1,6 +1,6 @@
 """The functions of `tf` that a config's Python text may call, and their parameters.
 
-`hvdrec.config.backbone.shapes` knows the shapes they give, `hvdrec.models.backbone.tensors` the functions.
+`hvdrec.config.backbone.shapes` implements them on shapes, `hvdrec.models.backbone.tensors` on tensors.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ class Function(NamedTuple):
     """A function of `tf`.
 
     Attributes:
-        kind: What it does to shapes.
-        parameters: Their names in order, each with its default.
+        kind: How it changes shapes.
+        parameters: The names of the parameters in order, each with its default.
     """
 
     kind: str
@@ -71,12 +71,12 @@ _PLAIN: dict[str, Function] = {
     "matmul": _of("matmul", "a", "b", transpose_a=False, transpose_b=False),
 }
 
-#: All of them by the name a config writes, as ``tf.math.log``.
+#: All functions by the name used in a config, such as ``tf.math.log``.
 FUNCTIONS: dict[str, Function] = {
     **{f"tf.{name}": function for name, function in (*_PLAIN.items(), *_BOTH.items())},
     **{f"tf.math.{name}": function for name, function in (*_BOTH.items(), *_MATH.items())},
     **{f"tf.nn.{name}": function for name, function in _NN.items()},
-    # TensorFlow 1's, which EasyRec's `tf` is.
+    # Functions of TensorFlow 1, which is EasyRec's `tf`.
     **{f"tf.{name}": _MATH[name] for name in ("log", "log1p", "rsqrt", "reduce_logsumexp", "sin", "cos")},
     "tf.div": _BINARY,
     "tf.nn.l2_normalize": _NN["l2_normalize"],
@@ -84,9 +84,9 @@ FUNCTIONS: dict[str, Function] = {
 }
 #: Other names for parameters.
 ALIASES = {"keep_dims": "keepdims", "reduction_indices": "axis", "dim": "axis", "squeeze_dims": "axis"}
-#: The first parameter goes by any of these too.
+#: Other names for the first parameter.
 FIRST = ("x", "input", "input_tensor", "tensor", "value", "values", "inputs", "features", "logits", "a")
 #: Types, for ``tf.cast``.
 TYPES = {"tf.float32": "float32", "tf.int32": "int32"}
-#: Python's own functions.
+#: Python's built-in functions.
 PYTHON = ("list", "tuple", "len", "range", "reversed")

@@ -1,7 +1,8 @@
 """The blocks and packages of a backbone as a graph, in the order in which EasyRec calls them.
 
-The order matters beyond what depends on what: the names of embedding tables hang on it. So it is EasyRec's
-(`easy_rec/python/utils/dag.py`): of the blocks that are ready, the one that became so last comes first.
+The order matters beyond the dependencies, because the names of embedding tables depend on it. It is therefore
+EasyRec's (`easy_rec/python/utils/dag.py`): among the blocks that are ready, the one that became ready last
+comes first.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ MAIN = "backbone"
 #: Layers that read a feature group.
 INPUTS = ("input_layer", "raw_input", "embedding_layer")
 
-#: Takes the path of a field and what is wrong with it.
+#: Receives the path of a field and the problem with it.
 Report = Callable[[str, str], None]
 
 
@@ -28,9 +29,9 @@ class Block:
     """A block.
 
     Attributes:
-        name: Its name.
+        name: The block's name.
         config: The `Block` message.
-        path: Where that is; of a feature group that a block names as its input, the place of that.
+        path: The path of the message; for a feature group that a block uses as input, the path of that input.
     """
 
     name: str
@@ -39,12 +40,12 @@ class Block:
 
     @property
     def layer(self) -> str | None:
-        """The field of its layer, as ``keras_layer``; None where it has none or is a sequence of `layers`."""
+        """The field of its layer, such as ``keras_layer``; None without a layer or for `layers`."""
         return self.config.WhichOneof("layer")
 
     @property
     def group(self) -> str | None:
-        """The feature group it reads, of a block of `INPUTS`."""
+        """The feature group that a block of `INPUTS` reads."""
         if self.layer not in INPUTS:
             return None
         return self.config.inputs[0].feature_group_name if self.config.inputs else ""
@@ -52,15 +53,15 @@ class Block:
 
 @dataclasses.dataclass
 class Package:
-    """A graph of blocks: the backbone's own, or one of its packages.
+    """A graph of blocks: the main graph of the backbone, or one of its packages.
 
     Attributes:
         name: `MAIN`, or the package's.
-        path: Where it is.
-        blocks: By name, those of feature groups that blocks name as inputs among them.
-        order: The blocks in the order they are called, and between them packages they need.
-        concat_blocks: What is put together to what it gives.
-        output_blocks: What it gives as a list; `concat_blocks` doesn't count then.
+        path: Its field path.
+        blocks: The blocks by name, including those for feature groups that blocks use as inputs.
+        order: The blocks in call order, together with the packages they need.
+        concat_blocks: The blocks that are concatenated to form its output.
+        output_blocks: The blocks that it returns as a list; `concat_blocks` is then ignored.
     """
 
     name: str
@@ -72,7 +73,7 @@ class Package:
     edges: dict[str, dict[str, None]] = dataclasses.field(default_factory=dict)
 
     def add_edge(self, before: str, after: str) -> None:
-        """Notes that `after` needs `before`."""
+        """Records that `after` depends on `before`."""
         self.edges.setdefault(before, {})
         self.edges.setdefault(after, {})
         self.edges[before][after] = None
@@ -84,7 +85,7 @@ class Graph:
 
     Attributes:
         main: The graph outside of all packages.
-        packages: By name.
+        packages: The packages by name.
         top_mlp: The `MLP` message after it, or None.
     """
 
@@ -145,7 +146,7 @@ class Graph:
         return any(one.HasField("reset_input") for block in self.all_blocks() for one in block.config.inputs)
 
     def all_blocks(self) -> Iterator[Block]:
-        """Every block, those of packages last."""
+        """Every block; those of packages come last."""
         for package in (self.main, *self.packages.values()):
             yield from package.blocks.values()
 
@@ -156,8 +157,8 @@ def build_graph(backbone: Any, groups: Collection[str], report: Report) -> Graph
     Args:
         backbone: The message.
         groups: The names of the feature groups.
-        report: Takes what is wrong: names that aren't there or are there twice, cycles, blocks without
-            inputs. The graph is of use only where there is nothing.
+        report: Receives the problems: missing or duplicate names, cycles, blocks without inputs. The graph is
+            usable only if there are none.
     """
     return _Builder(backbone, groups, report).graph()
 
@@ -174,7 +175,7 @@ class _Builder:
         for i, config in enumerate(self._backbone.packages):
             path = f"{PATH}.packages[{i}]"
             if not config.name or config.name in (*packages, MAIN):
-                self._report(f"{path}.name", f"{config.name!r} is missing, taken or reserved")
+                self._report(f"{path}.name", f"{config.name!r} is missing, already used, or reserved")
             packages[config.name] = Package(config.name, path)
         self._fill(main, self._backbone)
         for config in self._backbone.packages:
@@ -218,7 +219,7 @@ class _Builder:
     def _check_input_block(self, block: Block) -> None:
         inputs = block.config.inputs
         if len(inputs) != 1 or inputs[0].WhichOneof("name") != "feature_group_name":
-            text = f"block {block.name!r} with {block.layer} takes one input, a feature_group_name"
+            text = f"block {block.name!r} with {block.layer} needs exactly one input, a feature_group_name"
             self._report(f"{block.path}.inputs", text)
         elif inputs[0].feature_group_name not in self._groups:
             self._unknown_group(inputs[0].feature_group_name, f"{block.path}.inputs[0]")
@@ -234,7 +235,7 @@ class _Builder:
             self._report(path, "needs feature_group_name, block_name, package_name or use_package_input")
         elif kind == "use_package_input":
             if package is self._main or not one.use_package_input:
-                self._report(f"{path}.{kind}", "is for blocks of a package, and true there")
+                self._report(f"{path}.{kind}", "can be set only in blocks of a package, and only to true")
         elif kind == "package_name":
             self._connect_package(package, block, one, path)
         else:
@@ -242,7 +243,7 @@ class _Builder:
         if kind != "package_name":
             for field in ("package_input", "package_input_fn", "reset_input"):
                 if one.HasField(field):
-                    self._report(f"{path}.{field}", "is for inputs with a package_name")
+                    self._report(f"{path}.{field}", "can be set only in inputs with a package_name")
 
     def _connect_package(self, package: Package, block: Block, one: Any, path: str) -> None:
         if one.package_name not in self._packages:
@@ -297,10 +298,10 @@ class _Builder:
         if stuck:
             cycle = _cycle(package.edges, stuck)
             path = next((package.blocks[n].path for n in cycle if n in package.blocks), package.path)
-            self._report(f"{path}.inputs", f"blocks need each other: {' -> '.join(cycle)}")
+            self._report(f"{path}.inputs", f"blocks depend on each other in a cycle: {' -> '.join(cycle)}")
 
     def _finish(self, package: Package) -> None:
-        """Checks what the package gives; without a word of the config, what no block takes."""
+        """Checks the package's outputs; by default, the blocks that no other block uses."""
         for field in ("concat_blocks", "output_blocks"):
             for i, name in enumerate(getattr(package, field)):
                 if name not in package.blocks:
@@ -313,7 +314,7 @@ class _Builder:
             self._report(package.path, "has no blocks")
 
     def _check_packages(self, packages: Mapping[str, Package], edges: Mapping[str, dict[str, None]]) -> None:
-        """No package may need itself, through whatever others."""
+        """Checks that no package depends on itself, directly or indirectly."""
         left, found = dict(edges), True
         while found:
             found = False
@@ -322,11 +323,14 @@ class _Builder:
                 found = True
         if left:
             cycle = _cycle(left, list(left))
-            self._report(f"{packages[cycle[0]].path}.name", f"packages need each other: {' -> '.join(cycle)}")
+            self._report(
+                f"{packages[cycle[0]].path}.name",
+                f"packages depend on each other in a cycle: {' -> '.join(cycle)}",
+            )
 
 
 def _used(package: Package, packages: Mapping[str, Package]) -> dict[str, None]:
-    """The packages that blocks of a package name."""
+    """The packages that the blocks of a package use."""
     return {
         used: None
         for block in package.blocks.values()
@@ -338,9 +342,9 @@ def _used(package: Package, packages: Mapping[str, Package]) -> dict[str, None]:
 
 
 def _cycle(edges: Mapping[str, Mapping[str, None]], among: Sequence[str]) -> list[str]:
-    """A way along edges that ends where it began; `among` must hold one."""
+    """A path along edges that ends where it begins; `among` must contain one."""
     inside = set(among)
-    # What no edge within leads to, or from, is no part of a cycle.
+    # A node without incoming or outgoing edges inside `among` is not part of a cycle.
     while True:
         led_to = {after for name in inside for after in edges[name] if after in inside}
         leading = {name for name in inside if any(after in inside for after in edges[name])}

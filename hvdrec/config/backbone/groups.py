@@ -1,4 +1,4 @@
-"""What feature groups give to a backbone, from the config alone."""
+"""What feature groups pass to a backbone, computed from the config alone."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ class GroupWidths:
     """The widths of a group's features.
 
     Attributes:
-        features: Of features with one value in a row, in the group's order. Where no sequence stays one,
-            behind them those of sequences that become one vector, and of what `sequence_features` add.
-        sequences: Of the elements of sequences.
-        numbers: Whether all features with one value are numbers.
+        features: The widths of features with one value per row, in the group's order. If no feature remains a
+            sequence, they are followed by the widths of sequences combined into one vector and of
+            `sequence_features`.
+        sequences: The widths of the elements of sequences.
+        numbers: Whether all features with one value per row are numbers.
     """
 
     features: tuple[int, ...]
@@ -33,7 +34,7 @@ class GroupWidths:
 
     @property
     def width(self) -> int:
-        """The columns of the features side by side."""
+        """The columns of the concatenated features."""
         return sum(self.features)
 
 
@@ -43,7 +44,7 @@ def group_widths(
     """The widths of all groups of a config.
 
     Args:
-        proto: It; its groups' features must be there.
+        proto: The config; the features of its groups must exist.
         wide: The width of embeddings in wide groups.
         layers: The `EmbeddingLayer` of groups that are read by one.
     """
@@ -94,7 +95,7 @@ def _width(config: Any) -> int:
 
 
 def wide_output_dim(graph: Graph) -> int:
-    """The width of embeddings in wide groups, which an `input_layer` gives; 0 where none does."""
+    """The width of embeddings in wide groups, set by an `input_layer`; 0 if none sets it."""
     for block in graph.all_blocks():
         if block.layer == "input_layer" and block.config.input_layer.wide_output_dim:
             return int(block.config.input_layer.wide_output_dim)
@@ -102,27 +103,27 @@ def wide_output_dim(graph: Graph) -> int:
 
 
 def input_layer_widths(config: Any, group: GroupWidths) -> Widths:
-    """What an input layer gives of a group.
+    """The output of an input layer for a group.
 
     Args:
         config: The `InputLayer` message.
         group: The group.
 
     Raises:
-        ValueError: They don't fit.
+        ValueError: The message and the group don't fit.
     """
     chosen = [name for name in _OUTPUTS if getattr(config, name)]
     if len(chosen) > 1:
-        raise ValueError(f"{' and '.join(chosen)} can't be had together")
+        raise ValueError(f"{' and '.join(chosen)} can't be set together")
     if config.output_seq_and_normal_feature:
         return _sequence_widths(config, group)
     if group.sequences:
         raise ValueError(
-            "the feature group has sequences, which can't be put beside one value a row; set "
-            "output_seq_and_normal_feature: true, or make them TagFeatures"
+            "the feature group has sequences, which can't be concatenated with features of one "
+            "value per row; set output_seq_and_normal_feature: true, or make them TagFeatures"
         )
     if config.do_batch_norm and config.do_layer_norm:
-        raise ValueError("do_batch_norm and do_layer_norm can't be had together")
+        raise ValueError("do_batch_norm and do_layer_norm can't be set together")
     if config.only_output_feature_list:
         return [*group.features]
     if config.output_2d_tensor_and_feature_list:
@@ -130,7 +131,7 @@ def input_layer_widths(config: Any, group: GroupWidths) -> Widths:
     if config.only_output_3d_tensor:
         if len(set(group.features)) != 1:
             widths = ", ".join(map(str, group.features))
-            raise ValueError(f"only_output_3d_tensor needs features of one width, found {widths}")
+            raise ValueError(f"only_output_3d_tensor needs features of the same width, found {widths}")
         return (len(group.features), group.features[0])
     return group.width
 

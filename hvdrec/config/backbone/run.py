@@ -1,6 +1,6 @@
-"""Runs a backbone's graph over anything: over shapes to check it, over tensors to compute it.
+"""Runs a backbone's graph: over shapes to check it, over tensors to compute it.
 
-One walk serves both, so that what is checked is what is computed.
+Both use the same code, so what is checked is what is computed.
 """
 
 from __future__ import annotations
@@ -12,29 +12,29 @@ from typing import Any, Protocol
 from hvdrec.config.backbone.graph import MAIN, Block, Graph, Package
 from hvdrec.config.backbone.text import Evaluator, Operations, TextError, parse_function, parse_slice
 
-#: The name of the MLP after everything, which is outside of the scope of the rest.
+#: The name of the final MLP, which is outside the scope of the rest.
 TOP_MLP = "backbone_top_mlp"
 
 
 class BlockError(ValueError):
-    """A block doesn't fit what it is given.
+    """A block's inputs don't fit it.
 
     Attributes:
         path: The field that is wrong.
     """
 
     def __init__(self, path: str, text: str) -> None:
-        """Takes the path of the field and what is wrong with it."""
+        """Takes the path of the field and the problem."""
         super().__init__(text)
         self.path = path
 
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where a layer is called.
+    """The call site of a layer.
 
     Attributes:
-        key: The layer's own: a package's layers are the same in every call of the package.
+        key: The key of the layer: the layers of a package are shared by all calls of the package.
         scope: The prefix that EasyRec gives its variables if it is called here first.
         path: The field of the layer's message.
     """
@@ -45,50 +45,50 @@ class Place:
 
 
 class Backend(Operations, Protocol):
-    """What is done with layers and tensors. `ValueError`s (of `TextError`'s kind) say what doesn't fit."""
+    """Operations on layers and tensors; they raise a `ValueError` (such as `TextError`) for a misfit."""
 
     def input_layer(self, group: str, config: Any, place: Place) -> Any:
-        """A feature group by an `InputLayer` message; the key is the group's."""
+        """The output of an `InputLayer` message for a feature group; the key is the group's."""
 
     def raw_input(self, group: str, place: Place) -> Any:
-        """The numbers of a feature group as they are."""
+        """The raw numbers of a feature group."""
 
     def embedding_layer(self, group: str, config: Any, place: Place) -> Any:
-        """A feature group through one common vocabulary, by an `EmbeddingLayer` message."""
+        """The output of an `EmbeddingLayer` message: a feature group with one shared vocabulary."""
 
     def layer(self, config: Any, inputs: Any, place: Place) -> Any:
-        """A layer by a `KerasLayer` message."""
+        """The output of a `KerasLayer` message."""
 
     def mlp(self, config: Any, inputs: Any, place: Place) -> Any:
-        """An MLP by an `MLP` message."""
+        """The output of an `MLP` message."""
 
     def concat(self, values: Sequence[Any], axis: int) -> Any:
-        """Tensors side by side."""
+        """Concatenates tensors along the last axis."""
 
 
 class Run:
     """One pass through a graph."""
 
     def __init__(self, graph: Graph, backend: Backend, only: frozenset[str] | None = None) -> None:
-        """Takes the graph, which must be right, and what its parts are done with.
+        """Takes the graph, which must be valid, and the operations to run it with.
 
         Args:
-            graph: It.
-            backend: What is done.
-            only: The blocks outside of packages to compute; an output that is none of them is None.
+            graph: The graph.
+            backend: The operations.
+            only: The blocks outside packages to compute; any other output is None.
         """
         self._graph, self._do, self._only = graph, backend, only
         self._evaluate = Evaluator(backend)
-        #: What blocks gave, by package: the last call counts.
+        #: The outputs of blocks, by package; the last call is kept.
         self._outputs: dict[str, dict[str, Any]] = {}
         self._inputs: dict[str, Any] = {}
         self._reset: dict[str, Any] = {}
 
     def __call__(self) -> Any:
-        """What the backbone gives: a tensor, or a list of them.
+        """The output of the backbone: a tensor, or a list of tensors.
 
         Raises:
-            BlockError: A block doesn't fit what it is given.
+            BlockError: A block's inputs don't fit it.
         """
         found = self._package(self._graph.main, "")
         if self._graph.top_mlp is None:
@@ -100,7 +100,7 @@ class Run:
 
     @property
     def outputs(self) -> Mapping[str, Mapping[str, Any]]:
-        """What each block of each package gave, in its last call."""
+        """The output of each block of each package, in its last call."""
         return self._outputs
 
     def _package(self, package: Package, scope: str) -> Any:
@@ -143,7 +143,7 @@ class Run:
         return self._do.input_layer(group, config, dataclasses.replace(place, key=(package.name, group)))
 
     def _block_input(self, package: Package, block: Block, scope: str) -> Any:
-        """The inputs of a block, put together."""
+        """The merged inputs of a block."""
         config, values = block.config, []
         for i, one in enumerate(config.inputs):
             path = f"{block.path}.inputs[{i}]"
@@ -228,7 +228,9 @@ class Run:
     def _recurrent(self, config: Any, value: Any, place: Place, path: str) -> Any:
         fixed = config.fixed_input_index if config.HasField("fixed_input_index") else None
         if fixed is not None and (not isinstance(value, list) or fixed >= len(value)):
-            raise BlockError(f"{path}.fixed_input_index", f"the block needs a list of over {fixed} inputs")
+            raise BlockError(
+                f"{path}.fixed_input_index", f"the block needs a list of more than {fixed} inputs"
+            )
         for i in range(config.num_steps):
             found = self._keras(config.keras_layer, value, place, f"{path}.keras_layer", i)
             if fixed is None:
@@ -239,14 +241,14 @@ class Run:
             try:
                 value = [each if j == fixed else next(new) for j, each in enumerate(given)]
             except StopIteration:
-                raise BlockError(path, f"a step gives fewer than {len(given) - 1} outputs") from None
+                raise BlockError(path, f"a step returns fewer than {len(given) - 1} outputs") from None
         if fixed is not None:
             value = [each for j, each in enumerate(value) if j != fixed]
             return value[0] if len(value) == 1 else value
         return value
 
     def _text(self, path: str, text: str, *arguments: Any, cut: bool = False) -> Any:
-        """What the Python text of a field makes of its arguments."""
+        """The result of a field's Python text for its arguments."""
 
         def compute() -> Any:
             if cut:
@@ -264,7 +266,7 @@ class Run:
             raise BlockError(path, str(error)) from None
 
     def _merge(self, values: list[Any], axis: int) -> Any:
-        """Inputs as one: the only one, lists after each other, or tensors side by side."""
+        """Merges inputs: the only one, the lists joined, or the tensors concatenated."""
         if len(values) == 1:
             return values[0]
         if any(isinstance(value, list) for value in values):
@@ -273,5 +275,5 @@ class Run:
 
     def _merged(self, values: list[Any], axis: int) -> Any:
         if not all(self._do.is_tensor(value) for value in values):
-            raise TextError("something that isn't a tensor can't be put beside others")
+            raise TextError("only tensors can be concatenated; one of the inputs is not a tensor")
         return values[0] if len(values) == 1 else self._do.concat(values, axis)

@@ -1,4 +1,4 @@
-"""The shapes that the Python text of a config gives."""
+"""Computes shapes for the Python text of a config."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from hvdrec.config.backbone.functions import FUNCTIONS
 from hvdrec.config.backbone.text import TextError
 from hvdrec.config.layers.shapes import Widths, dimensions
 
-#: The dimension that counts rows.
+#: The batch dimension.
 BATCH: Final = "batch"
 Dimension: TypeAlias = int | str | None
 
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """A tensor of which only the shape is known.
+    """A tensor represented by its shape.
 
     Attributes:
-        dims: Its dimensions; `BATCH`, a number, or None for one that isn't known before the step.
+        dims: Its dimensions: `BATCH`, a number, or None if unknown before the step.
     """
 
     dims: tuple[Dimension, ...]
@@ -31,27 +31,27 @@ class Shape:
 
 
 def as_shapes(widths: Widths) -> Any:
-    """Widths as shapes, in the same lists."""
+    """Converts widths to shapes, with the same nesting of lists."""
     if isinstance(widths, list):
         return [as_shapes(each) for each in widths]
     return None if widths is None else Shape((BATCH, *dimensions(widths)))
 
 
 def as_widths(value: Any) -> Widths:
-    """Shapes as widths.
+    """Converts shapes to widths.
 
     Raises:
-        TextError: Some value isn't a tensor with a row for each row of the batch.
+        TextError: A value isn't a tensor with one row per row of the batch.
     """
     if isinstance(value, list):
         return [as_widths(each) for each in value]
     if value is None:
         return None
     if not isinstance(value, Shape):
-        raise TextError(f"gives {value!r} where a tensor is needed")
+        raise TextError(f"returns {value!r}, but a tensor is needed")
     rest = value.dims[1:]
     if value.dims[:1] != (BATCH,) or BATCH in rest:
-        raise TextError(f"gives {value}, whose first dimension isn't that of the batch")
+        raise TextError(f"returns {value}; its first dimension is not the batch dimension")
     known = tuple(d for d in rest if not isinstance(d, str))
     return known[0] if len(known) == 1 and known[0] is not None else known
 
@@ -60,16 +60,16 @@ class ShapeOperations:
     """`Operations` on `Shape`."""
 
     def is_tensor(self, value: Any) -> bool:
-        """Whether it is a `Shape`."""
+        """Whether a value is a `Shape`."""
         return isinstance(value, Shape)
 
     def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
-        """The shape a function gives."""
+        """The shape of a function's result."""
         first = next(iter(arguments.values()))
         return _RULES[FUNCTIONS[name].kind](first, arguments)
 
     def binary(self, sign: str, left: Any, right: Any) -> Shape:
-        """The shape of an operation of two sides."""
+        """The shape of a binary operation."""
         if sign == "@":
             return _matmul(left, {"b": right, "transpose_a": False, "transpose_b": False})
         if sign in ("//", "%"):
@@ -86,9 +86,9 @@ class ShapeOperations:
         found: list[Dimension] = []
         taken = sum(part is not None and part is not Ellipsis for part in index)
         if sum(part is Ellipsis for part in index) > 1:
-            raise TextError("an index has one ... at most")
+            raise TextError("an index can have at most one ...")
         if taken > len(dims):
-            raise TextError(f"{value} has {len(dims)} dimensions, the index {taken}")
+            raise TextError(f"{value} has {len(dims)} dimensions, but the index has {taken}")
         for part in index:
             if part is None:
                 found.append(1)
@@ -105,7 +105,7 @@ class ShapeOperations:
 def _tensor(value: Any) -> Shape:
     if isinstance(value, Shape):
         return value
-    # As TensorFlow, which stacks a list where it wants a tensor.
+    # Like TensorFlow, which stacks a list where it expects a tensor.
     if isinstance(value, list) and value:
         return _stack(value, {"axis": 0})
     raise TextError(
@@ -130,7 +130,7 @@ def _alike(one: Dimension, other: Dimension) -> bool:
 
 
 def _one(dims: Sequence[Dimension]) -> Dimension:
-    """The known one of dimensions that are alike."""
+    """The known dimension among equal ones."""
     return next((d for d in dims if d is not None), None)
 
 
@@ -141,12 +141,12 @@ def _sliced(size: Dimension, part: Any) -> list[Dimension]:
         if part == slice(None):
             return [size]
         if size == BATCH:
-            raise TextError("the batch can't be sliced")
+            raise TextError("the batch dimension can't be sliced")
         return [len(range(size)[part]) if isinstance(size, int) else None]
     if size == BATCH:
-        raise TextError("the batch can't be sliced")
+        raise TextError("the batch dimension can't be sliced")
     if isinstance(size, int) and not -size <= part < size:
-        raise TextError(f"index {part} is beyond a dimension of {size}")
+        raise TextError(f"index {part} is out of range for a dimension of {size}")
     return []
 
 
@@ -171,7 +171,7 @@ def _broadcast(first: Any, arguments: Mapping[str, Any]) -> Shape:
         elif _alike(one, other):
             found.append(_one([one, other]))
         else:
-            raise TextError(f"{shapes[0]} and {shapes[1]} don't fit together")
+            raise TextError(f"the shapes {shapes[0]} and {shapes[1]} don't match")
     return Shape(tuple(found))
 
 
@@ -184,7 +184,7 @@ def _reduce(first: Any, arguments: Mapping[str, Any]) -> Shape:
         else [_axis(a, rank) for a in (axis if isinstance(axis, list) else [axis])]
     )
     if BATCH in (value.dims[a] for a in axes):
-        raise TextError("must not be taken over the batch; give an axis")
+        raise TextError("must not be computed over the batch dimension; give an axis")
     kept = [1 if i in axes else d for i, d in enumerate(value.dims) if i not in axes or arguments["keepdims"]]
     return Shape(tuple(kept))
 
@@ -194,24 +194,24 @@ def _concat(first: Any, arguments: Mapping[str, Any]) -> Shape:
 
 
 def concatenated(shapes: Sequence[Shape], axis: int) -> Shape:
-    """The shape of tensors side by side.
+    """The shape of concatenated tensors.
 
     Raises:
-        TextError: They differ in another dimension, or would lengthen the batch.
+        TextError: They differ in another dimension, or are concatenated along the batch.
     """
     rank = len(shapes[0].dims)
     if any(len(s.dims) != rank for s in shapes):
-        raise TextError(f"tensors of different ranks can't be put side by side: {_listed(shapes)}")
+        raise TextError(f"tensors of different ranks can't be concatenated: {_listed(shapes)}")
     place = _axis(axis, rank)
     dims: list[Dimension] = []
     for i, sizes in enumerate(zip(*(s.dims for s in shapes), strict=True)):
         if i == place:
             if BATCH in sizes:
-                raise TextError("batches can't be put one after the other")
+                raise TextError("tensors can't be concatenated along the batch dimension")
             known = [d for d in sizes if isinstance(d, int)]
             dims.append(sum(known) if len(known) == len(sizes) else None)
         elif any(not _alike(sizes[0], size) for size in sizes):
-            raise TextError(f"tensors don't fit side by side on axis {axis}: {_listed(shapes)}")
+            raise TextError(f"tensors can't be concatenated along axis {axis}: {_listed(shapes)}")
         else:
             dims.append(_one(sizes))
     return Shape(tuple(dims))
@@ -226,7 +226,7 @@ def _equal(shapes: Sequence[Shape]) -> list[Dimension]:
     for shape in shapes:
         alike = len(shape.dims) == len(first) and all(map(_alike, shape.dims, first))
         if not alike:
-            raise TextError(f"the tensors must have one shape: {_listed(shapes)}")
+            raise TextError(f"the tensors must have the same shape: {_listed(shapes)}")
     return [_one(sizes) for sizes in zip(*(s.dims for s in shapes), strict=True)]
 
 
@@ -246,7 +246,10 @@ def _unstack(first: Any, arguments: Mapping[str, Any]) -> list[Shape]:
     axis = _axis(arguments["axis"], len(value.dims))
     size = value.dims[axis]
     if not isinstance(size, int) or arguments["num"] not in (None, size):
-        raise TextError(f"{value} has no {arguments['num'] or 'fixed number of'} parts on axis {axis}")
+        raise TextError(
+            f"{value} can't be unstacked into {arguments['num'] or 'a known number of'} "
+            f"parts along axis {axis}"
+        )
     return [Shape((*value.dims[:axis], *value.dims[axis + 1 :]))] * size
 
 
@@ -255,11 +258,11 @@ def _split(first: Any, arguments: Mapping[str, Any]) -> list[Shape]:
     axis = _axis(arguments["axis"], len(value.dims))
     size = value.dims[axis]
     if not isinstance(size, int):
-        raise TextError(f"{value} can't be split on axis {axis}")
+        raise TextError(f"{value} can't be split along axis {axis}")
     sizes = parts
     if type(parts) is int:
         if not 0 < parts <= size or size % parts:
-            raise TextError(f"a dimension of {size} doesn't come apart in {parts} equal parts")
+            raise TextError(f"a dimension of {size} can't be split into {parts} equal parts")
         sizes = [size // parts] * parts
     if not isinstance(sizes, list) or not all(type(s) is int and s >= 0 for s in sizes) or sum(sizes) != size:
         raise TextError(f"the sizes {parts} don't add up to {size}")
@@ -276,7 +279,7 @@ def _squeeze(first: Any, arguments: Mapping[str, Any]) -> Shape:
     value, axis = _tensor(first), arguments["axis"]
     if axis is None:
         if None in value.dims:
-            raise TextError(f"{value} has dimensions that aren't known; give an axis")
+            raise TextError(f"{value} has unknown dimensions; give an axis")
         return Shape(tuple(d for d in value.dims if d != 1))
     axes = [_axis(a, len(value.dims)) for a in (axis if isinstance(axis, list) else [axis])]
     wrong = [value.dims[a] for a in axes if value.dims[a] != 1]
@@ -294,7 +297,7 @@ def _reshape(first: Any, arguments: Mapping[str, Any]) -> Shape:
         raise TextError("shape must begin with -1, the batch, and give all other dimensions")
     size = math.prod(d for d in rest if isinstance(d, int))
     if BATCH not in value.dims or math.prod(shape[1:]) != size:
-        raise TextError(f"{value} has {size} numbers in each row, not {math.prod(shape[1:])}")
+        raise TextError(f"{value} has {size} numbers per row, not {math.prod(shape[1:])}")
     return Shape((BATCH, *shape[1:]))
 
 
@@ -307,14 +310,14 @@ def _transpose(first: Any, arguments: Mapping[str, Any]) -> Shape:
         or not all(type(p) is int for p in perm)
         or sorted(perm) != list(range(rank))
     ):
-        raise TextError(f"perm must have each of 0 to {rank - 1} once")
+        raise TextError(f"perm must contain each number from 0 to {rank - 1} once")
     return Shape(tuple(value.dims[p] for p in perm))
 
 
 def _tile(first: Any, arguments: Mapping[str, Any]) -> Shape:
     value, times = _tensor(first), arguments["multiples"]
     if not isinstance(times, list) or len(times) != len(value.dims) or not all(type(t) is int for t in times):
-        raise TextError(f"multiples must have {len(value.dims)} whole numbers")
+        raise TextError(f"multiples must be a list of {len(value.dims)} whole numbers")
     dims: list[Dimension] = []
     for size, count in zip(value.dims, times, strict=True):
         if (size == BATCH and count != 1) or not 1 <= count <= 10_000:

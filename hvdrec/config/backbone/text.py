@@ -1,7 +1,7 @@
 """The Python text of a config (`lambda`, `input_fn`, `input_slice`), parsed and never evaluated by Python.
 
-EasyRec passes such text to `eval`. Here it is a small language: what `ast` makes of the text is held against
-lists of what is allowed, and an `Evaluator` computes it over shapes or over tensors.
+EasyRec passes such text to `eval`. Here it is a small language: the text is parsed with `ast` and checked
+against allow lists, and an `Evaluator` computes it over shapes or over tensors.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from hvdrec.config.backbone.functions import ALIASES, FIRST, FUNCTIONS, PYTHON, REQUIRED, TYPES
 from hvdrec.config.names import hint, one_line
 
-#: Bounds that keep a text from costing time or memory.
+#: Limits on the time and memory that a text can use.
 _LONGEST_TEXT = 2_000
 _DEEPEST = 40
 _MOST_ELEMENTS = 10_000
@@ -41,7 +41,7 @@ _FORMS = (
 
 
 class TextError(ValueError):
-    """A text isn't allowed, or doesn't fit what it is given; the message says where and why."""
+    """A text isn't allowed, or doesn't fit its arguments; the message gives position and reason."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Text:
     """A function in a config.
 
     Attributes:
-        text: As it is written.
+        text: As written in the config.
         parameters: The names of its arguments.
         body: What it gives, checked.
     """
@@ -108,13 +108,13 @@ def parse_slice(text: str, parameters: tuple[str, ...] = ("x",)) -> Text:
         TextError: It isn't allowed.
     """
     if not text.strip().startswith("["):
-        raise TextError("must be an index or a slice in brackets, as [0] or [1:]")
+        raise TextError("must be an index or a slice in brackets, such as [0] or [1:]")
     body = _parsed(f"{parameters[0]}{text.strip()}")
     node = body
     while isinstance(node, ast.Subscript):
         node = node.value
     if not isinstance(node, ast.Name) or node.id != parameters[0]:
-        raise TextError("must be an index or a slice in brackets, as [0] or [1:]")
+        raise TextError("must be an index or a slice in brackets, such as [0] or [1:]")
     _allow(body, frozenset(parameters), 0)
     return Text(text, parameters, body)
 
@@ -128,9 +128,9 @@ def _parsed(text: str) -> ast.expr:
             return ast.parse(text.strip(), mode="eval").body
     except SyntaxError as error:
         place = f" at character {error.offset}" if error.offset else ""
-        raise TextError(f"isn't a Python expression: {error.msg}{place}") from None
+        raise TextError(f"is not a Python expression: {error.msg}{place}") from None
     except (ValueError, RecursionError, MemoryError, OverflowError):
-        raise TextError("isn't a Python expression that can be read") from None
+        raise TextError("can't be parsed as a Python expression") from None
 
 
 def _allow(node: ast.AST, names: frozenset[str], depth: int) -> None:
@@ -138,8 +138,8 @@ def _allow(node: ast.AST, names: frozenset[str], depth: int) -> None:
 
     Args:
         node: The node.
-        names: The names that have a value there.
-        depth: How deep it is.
+        names: The names that are defined there.
+        depth: The node's nesting depth.
     """
     if depth > _DEEPEST:
         raise TextError("is nested too deeply")
@@ -195,7 +195,7 @@ def _allow_call(node: ast.Call, names: frozenset[str], depth: int) -> None:
             raise _refused(node)
         _allow(keyword.value, names, depth)
     if name in PYTHON and not 1 <= len(node.args) <= (3 if name == "range" else 1):
-        raise TextError(f"{_at(node)}: {name} has a wrong number of arguments")
+        raise TextError(f"{_at(node)}: {name} has the wrong number of arguments")
     if name in FUNCTIONS:
         _bind(node, name)
 
@@ -225,11 +225,11 @@ def _dotted(node: ast.AST) -> str:
 
 
 def _bind(node: ast.Call, name: str) -> dict[str, ast.expr | None]:
-    """The arguments of a call by the function's names for them; None for a default."""
+    """The arguments of a call by parameter name; None for a default."""
     parameters = FUNCTIONS[name].parameters
     order = [p for p, _ in parameters]
     if len(node.args) > len(order):
-        raise TextError(f"{_at(node)}: {name} takes {len(order)} arguments, is given {len(node.args)}")
+        raise TextError(f"{_at(node)}: {name} takes at most {len(order)} arguments, found {len(node.args)}")
     bound: dict[str, ast.expr | None] = dict(zip(order, node.args, strict=False))
     for keyword in node.keywords:
         key = keyword.arg or ""
@@ -253,15 +253,15 @@ class Evaluator:
     """Computes a `Text`."""
 
     def __init__(self, operations: Operations) -> None:
-        """Takes what is done with tensors."""
+        """Takes the operations on tensors."""
         self._do = operations
         self._steps = 0
 
     def __call__(self, text: Text, *arguments: Any) -> Any:
-        """What the function gives for its arguments.
+        """The result of the function for its arguments.
 
         Raises:
-            TextError: It doesn't fit them.
+            TextError: The function doesn't fit them.
         """
         self._steps = 0
         return self._value(text.body, dict(zip(text.parameters, arguments, strict=True)))
@@ -313,13 +313,15 @@ class Evaluator:
             return self._do.negative(value)
         if isinstance(value, int | float):
             return -value
-        raise TextError(f"{_at(node)}: can't take the negative of {self._described(value)}")
+        raise TextError(f"{_at(node)}: can't negate {self._described(value)}")
 
     def _binary(self, node: ast.AST, sign: str, left: Any, right: Any) -> Any:
         if self._do.is_tensor(left) or self._do.is_tensor(right):
             other = right if self._do.is_tensor(left) else left
             if not self._do.is_tensor(other) and not isinstance(other, int | float):
-                raise TextError(f"{_at(node)}: {sign!r} can't join a tensor and {self._described(other)}")
+                raise TextError(
+                    f"{_at(node)}: {sign!r} can't be applied to a tensor and {self._described(other)}"
+                )
             return self._do.binary(sign, left, right)
         if isinstance(left, list) and isinstance(right, list) and sign == "+":
             return _bounded(node, left + right)
@@ -330,7 +332,7 @@ class Evaluator:
         if isinstance(left, int | float) and isinstance(right, int | float):
             return _number(node, sign, left, right)
         found = f"{self._described(left)} and {self._described(right)}"
-        raise TextError(f"{_at(node)}: {sign!r} can't join {found}")
+        raise TextError(f"{_at(node)}: {sign!r} can't be applied to {found}")
 
     def _subscript(self, node: ast.Subscript, names: Mapping[str, Any]) -> Any:
         value = self._value(node.value, names)
@@ -341,11 +343,13 @@ class Evaluator:
         if not isinstance(value, list):
             raise TextError(f"{_at(node)}: {self._described(value)} has no elements")
         if len(index) != 1 or not (type(index[0]) is int or isinstance(index[0], slice)):
-            raise TextError(f"{_at(node)}: a list takes one number or one slice as its index")
+            raise TextError(f"{_at(node)}: a list must be indexed by one number or one slice")
         try:
             return value[index[0]]
         except IndexError:
-            raise TextError(f"{_at(node)}: element {index[0]} of a list of {len(value)}") from None
+            raise TextError(
+                f"{_at(node)}: index {index[0]} is out of range for a list of {len(value)}"
+            ) from None
         except ValueError as error:
             raise TextError(f"{_at(node)}: {error}") from None
 
@@ -388,14 +392,14 @@ class Evaluator:
 
 def _bounded(node: ast.AST, elements: Sequence[Any]) -> list[Any]:
     if len(elements) > _MOST_ELEMENTS:
-        raise TextError(f"{_at(node)}: a list has at most {_MOST_ELEMENTS} elements here")
+        raise TextError(f"{_at(node)}: a list can have at most {_MOST_ELEMENTS} elements")
     return list(elements)
 
 
 def _number(node: ast.AST, sign: str, left: int | float, right: int | float) -> int | float:
     """Arithmetic of two numbers."""
     if sign == "**" and abs(right) > _LARGEST_POWER:
-        raise TextError(f"{_at(node)}: an exponent is at most {_LARGEST_POWER} here")
+        raise TextError(f"{_at(node)}: an exponent can be at most {_LARGEST_POWER}")
     try:
         found = {
             "+": lambda: left + right,
@@ -407,7 +411,7 @@ def _number(node: ast.AST, sign: str, left: int | float, right: int | float) -> 
             "**": lambda: left**right,
         }[sign]()
     except (KeyError, ArithmeticError):
-        raise TextError(f"{_at(node)}: {left} {sign} {right} has no value") from None
+        raise TextError(f"{_at(node)}: {left} {sign} {right} is undefined") from None
     if isinstance(found, complex) or abs(found) > _LARGEST:
         raise TextError(f"{_at(node)}: {left} {sign} {right} is too large")
     return found

@@ -21,19 +21,20 @@ TRAIN, EVAL, PREDICT, EXPORT, SERVED = "train", "eval", "predict", "export", "se
 
 
 def check(config: Config, mode: str = TRAIN) -> list[str]:
-    """Checks that a config is complete, makes sense, and asks for nothing that isn't there.
+    """Checks that a config is complete and consistent, and uses only what is supported.
 
     Args:
-        config: Expanded. It isn't changed.
-        mode: What it is to be used for: ``train``, ``eval``, ``predict``, ``export``, or ``served``
-            for an exported model, of which only the data matter; the input and the length of
-            training are only asked for where they are needed.
+        config: The expanded config. It isn't changed.
+        mode: What the config is used for: ``train``, ``eval``, ``predict``, ``export``, or ``served`` for an
+            exported model, where only the data fields matter. The input and the length of training are
+            required only in the modes that need them.
 
     Returns:
         Warnings, one line each.
 
     Raises:
-        ConfigError: It can't be used; one line for each problem, each with file, line and field.
+        ConfigError: The config can't be used. The text has one line per problem, each with file, line and
+            field.
     """
     report = Report(config)
     if mode == SERVED:
@@ -55,7 +56,7 @@ def check(config: Config, mode: str = TRAIN) -> list[str]:
 
 
 def _check_fields(report: Report, message: Any, prefix: str) -> None:
-    """Goes by the tables of `support` through all fields that are set."""
+    """Checks every field that is set against the tables of `support`."""
     kind = message.DESCRIPTOR.full_name.removeprefix(_PACKAGE)
     for field, value in message.ListFields():
         name, path = f"{kind}.{field.name}", join(prefix, field.name)
@@ -72,7 +73,7 @@ def _check_fields(report: Report, message: Any, prefix: str) -> None:
 
 
 def _is_without_effect(proto: Any, name: str) -> bool:
-    """Whether what is in a field doesn't matter: another list of features or model class is in force."""
+    """Whether a field is ignored because another list of features or another model class is used."""
     message, _, field = name.rpartition(".")
     if name == "EasyRecConfig.feature_config":
         return bool(proto.feature_configs)

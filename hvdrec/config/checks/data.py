@@ -25,7 +25,7 @@ def check_data(report: Report, needs_train: bool, needs_eval: bool) -> None:
     """Checks input type and paths, input fields, labels and the sample weight.
 
     Args:
-        report: Takes what is found.
+        report: Collects the problems.
         needs_train: Whether training data is needed; then missing evaluation data is a warning.
         needs_eval: Whether evaluation data is needed.
     """
@@ -43,19 +43,21 @@ def check_data(report: Report, needs_train: bool, needs_eval: bool) -> None:
     if input_type in ("HiveInput", "KafkaInput", *_CSV) and (
         not data.separator or any(c in '\r\n"' for c in data.separator)
     ):
-        report.error(f"{_PATH}.separator", f'{data.separator!r} is empty or has a newline or a " in it')
+        report.error(f"{_PATH}.separator", f'{data.separator!r} is empty or contains a newline or a "')
     if input_type == "RTPInput":
         _check_rtp(report, data)
     check_topics(report, input_type, needs_train, needs_eval)
     if "TFRecord" in input_type and data.data_compression_type not in _COMPRESSIONS:
         report.error(
             f"{_PATH}.data_compression_type",
-            f"{data.data_compression_type!r} isn't known; use GZIP or ZLIB, or leave it out",
+            f"{data.data_compression_type!r} is not a known compression type; "
+            "use GZIP or ZLIB, or remove the field",
         )
     elif data.data_compression_type and "TFRecord" not in input_type:
         report.warn(
             f"{_PATH}.data_compression_type",
-            f"is for TFRecord files; {input_type} goes by the files' ending, .gz or .zst",
+            f"applies to TFRecord files only; {input_type} detects compression "
+            "from the file extension, .gz or .zst",
         )
     fields = _check_fields(report, data)
     _check_labels(report, data, fields)
@@ -67,17 +69,17 @@ def check_data(report: Report, needs_train: bool, needs_eval: bool) -> None:
 
 
 def _check_rtp(report: Report, data: Any) -> None:
-    """Checks the separators and the columns of files of RTPInput."""
+    """Checks the separators and columns of RTPInput files."""
     for field in ("rtp_separator", "separator"):
         separator = getattr(data, field)
         if not separator or any(c in "\r\n" for c in separator):
-            report.error(f"{_PATH}.{field}", f"{separator!r} is empty or has a newline in it")
+            report.error(f"{_PATH}.{field}", f"{separator!r} is empty or contains a newline")
     selected = [name.strip() for name in data.selected_cols.split(",")]
     if not all(name.isdecimal() for name in selected):
         report.error(
             f"{_PATH}.selected_cols",
-            f"{data.selected_cols!r} must be numbers of columns, from 0, with commas between: of each label, "
-            "and of the features",
+            f"{data.selected_cols!r} must be comma-separated column numbers, counted from "
+            "0: one for each label, then one for the features",
         )
     elif len(selected) != len(read_labels(data)) + 1:
         report.error(
@@ -97,7 +99,7 @@ def _check_path(report: Report, mode: str, input_type: str, required: bool) -> N
     if input_type == "KafkaInput":
         return
     if used == binary:
-        report.error(binary, f"is for CriteoInput; {input_type} reads {plain}")
+        report.error(binary, f"applies to CriteoInput only; {input_type} reads {plain}")
     name = parquet if input_type.startswith("Parquet") else plain
     if input_type == "DummyInput" or (used is not None and used not in (plain, parquet)):
         return
@@ -129,7 +131,7 @@ def _check_binary(report: Report, name: str, used: str | None, required: bool) -
 
 
 def _check_fields(report: Report, data: Any) -> dict[str, Any]:
-    """Checks `input_fields`; gives them by name."""
+    """Checks `input_fields` and returns them by name."""
     if not data.input_fields:
         report.error(f"{_PATH}.input_fields", "is empty; declare the columns of the data")
     fields: dict[str, Any] = {}
@@ -142,14 +144,14 @@ def _check_fields(report: Report, data: Any) -> dict[str, Any]:
         fields[field.input_name] = field
         kind = enum_name(field, "input_type")
         if field.HasField("ignore_val") and "Parquet" not in enum_name(data, "input_type"):
-            report.error(f"{path}.ignore_val", "is for Parquet files; take such values out of the data")
+            report.error(f"{path}.ignore_val", "is only for Parquet files; remove such values from the data")
         if field.default_val and not _fits(field.default_val, kind):
-            report.error(f"{path}.default_val", f"{field.default_val!r} is no {kind}")
+            report.error(f"{path}.default_val", f"{field.default_val!r} is not a valid {kind}")
     return fields
 
 
 def _fits(written: str, kind: str) -> bool:
-    """Whether a cell's text is a value of a field type."""
+    """Whether a cell's text is a valid value of a field type."""
     if kind == "STRING":
         return True
     if kind == "BOOL":
@@ -185,7 +187,8 @@ def _check_labels(report: Report, data: Any, fields: dict[str, Any]) -> None:
         if count and count != len(read_labels(data)):
             report.error(
                 f"{_PATH}.{field}",
-                f"has {count} values for {len(read_labels(data))} label_fields; give one each",
+                f"has {count} values for {len(read_labels(data))} label_fields; "
+                "give one value per label field",
             )
     label = report.config.proto.model_config.label_name
     if label and label not in data.label_fields:
@@ -195,13 +198,11 @@ def _check_labels(report: Report, data: Any, fields: dict[str, Any]) -> None:
     used = {head.label for head in spec.heads(report.config.proto)}
     for i, (name, width) in enumerate(zip(data.label_fields, data.label_dim, strict=False)):
         if name in used and width > 1:
-            report.error(
-                f"{_PATH}.label_dim[{i}]", "labels of several numbers are not supported by the losses yet"
-            )
+            report.error(f"{_PATH}.label_dim[{i}]", "the losses do not support labels of several numbers yet")
 
 
 def _warn_of_ids(report: Report, proto: Any) -> None:
-    """EasyRec's Parquet readers take ids modulo `num_buckets`."""
+    """Warns that EasyRec's Parquet readers take ids modulo `num_buckets`."""
     named = [f.input_names[0] for f in feature_list(proto) if f.num_buckets and f.input_names]
     if named:
         report.warn(

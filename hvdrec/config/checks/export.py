@@ -11,11 +11,11 @@ _PATH = "export_config"
 
 
 def check_export(report: Report, training: bool) -> None:
-    """Checks when to export and what the exported model asks for.
+    """Checks when the model is exported and which inputs the exported model has.
 
     Args:
-        report: Takes what is found.
-        training: Whether the config is to train by.
+        report: Collects the problems.
+        training: Whether the config is used for training.
     """
     proto = report.config.proto
     export = proto.export_config

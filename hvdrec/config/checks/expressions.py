@@ -1,4 +1,4 @@
-"""Checks expressions, and says where EasyRec would take one otherwise."""
+"""Checks expressions, and warns where EasyRec reads one differently."""
 
 from __future__ import annotations
 
@@ -52,12 +52,13 @@ def check_expression(report: Report, feature: Any, path: str, kinds: Sequence[st
     if theirs is not None and theirs != found:
         report.warn(
             f"{path}.expression",
-            f"is computed as {one_line(written(found))}; EasyRec, going from left to right, takes it as "
+            f"is computed as {one_line(written(found))}; EasyRec, which "
+            "evaluates from left to right, reads it as "
             f"{one_line(written(theirs))}",
         )
 
 
-#: Texts that EasyRec has pasted together: tokens of arithmetic, finished comparisons, & and |.
+#: Texts that EasyRec has concatenated: arithmetic tokens, complete comparisons, & and |.
 _Pasted = list[Token | Expression]
 
 
@@ -68,11 +69,11 @@ class _UnreadableError(Exception):
 def easyrec_reading(tokens: Sequence[Token]) -> Expression | None:
     """What EasyRec computes for an expression.
 
-    It goes from left to right, keeps one operand at a time, so that what stands beside a parenthesis in
-    arithmetic is dropped, and pastes texts around & and | without their parentheses.
+    EasyRec evaluates from left to right and keeps one operand at a time, so it drops the operand next to a
+    parenthesis in arithmetic. It concatenates the texts around & and | without their parentheses.
 
     Returns:
-        None where the result isn't an expression.
+        What EasyRec computes, or None where the result isn't an expression.
     """
     try:
         return _parsed(_left_to_right(_operands(tokens)))
@@ -81,7 +82,7 @@ def easyrec_reading(tokens: Sequence[Token]) -> Expression | None:
 
 
 def _operands(tokens: Sequence[Token]) -> list[str | _Pasted]:
-    """Signs that EasyRec goes by, and between them all other tokens together."""
+    """Splits a text into the signs that EasyRec looks for and the text between them."""
     parts: list[str | _Pasted] = []
     for token in tokens[:-1]:
         if token.kind in (*COMPARISONS, *LOGIC, "(", ")"):
@@ -128,7 +129,7 @@ def _joined(operand: _Pasted, sign: str, stack: list[str | _Pasted]) -> _Pasted:
 
 
 def _parsed(pasted: _Pasted) -> Expression:
-    """Python's reading of pasted texts: & before |, arithmetic before both."""
+    """How Python parses the concatenated text: & before |, arithmetic before both."""
     for sign, name in LOGIC.items():
         cuts = [i for i, part in enumerate(pasted) if isinstance(part, Token) and part.kind == sign]
         if cuts:

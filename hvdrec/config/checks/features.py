@@ -22,7 +22,7 @@ _SHARED_FIELDS = ("embedding_dim", "combiner", "max_partitions", "initializer")
 
 
 def check_features(report: Report) -> None:
-    """Checks each feature by its type, their names, and what shared embeddings must agree on."""
+    """Checks each feature by its type, the names, and what must match between shared embeddings."""
     proto = report.config.proto
     features, path = feature_list(proto), feature_list_path(proto)
     if proto.feature_configs and proto.feature_config.features:
@@ -42,7 +42,7 @@ def check_features(report: Report) -> None:
         seen[name] = i
         refused = support.unsupported(enum_name(feature, "feature_type"), support.FEATURE_TYPES)
         if refused and name not in used:
-            report.warn(f"{place}.feature_type", f"{refused}; {name!r} is in no group, so it is left out")
+            report.warn(f"{place}.feature_type", f"{refused}; {name!r} is in no group, so it is skipped")
         elif refused:
             report.error(f"{place}.feature_type", refused)
         else:
@@ -60,7 +60,7 @@ def check_features(report: Report) -> None:
 
 
 def _deep_names(proto: Any) -> dict[str, str]:
-    """Features whose own embedding is looked up, with what they are in."""
+    """Features with an embedding lookup of their own, and what uses each."""
     attended = dict.fromkeys(attended_names(proto.model_config), "an attention group")
     grouped = {
         name: f"group {group.group_name!r}"
@@ -86,7 +86,7 @@ def _is_numeric(feature: Any) -> bool:
 
 
 def is_bucketized(feature: Any) -> bool:
-    """Whether a feature's numbers become ids of buckets."""
+    """Whether a feature's numbers are mapped to bucket ids."""
     by_range = feature.num_buckets > 1 and feature.max_val > feature.min_val
     return _is_numeric(feature) and (bool(feature.boundaries) or by_range)
 
@@ -119,12 +119,13 @@ def _check_id(report: Report, feature: Any, path: str, kinds: Sequence[str]) -> 
             report.error(path, f"ids can't be {kinds[0]}; declare the input field as INT64 or STRING")
         elif feature.precision <= 0:
             report.error(
-                f"{path}.precision", f"must be above 0, as the {kinds[0]} numbers are written out and hashed"
+                f"{path}.precision",
+                f"must be above 0, because the {kinds[0]} numbers are formatted as text and hashed",
             )
 
 
 def _check_buckets(report: Report, feature: Any, path: str) -> None:
-    """Checks how values become rows of a table."""
+    """Checks how values are mapped to rows of a table."""
     if feature.hash_bucket_size:
         _check_rows(report, feature.hash_bucket_size, f"{path}.hash_bucket_size")
     elif feature.vocab_list:
@@ -137,7 +138,7 @@ def _check_buckets(report: Report, feature: Any, path: str) -> None:
     elif feature.num_buckets:
         _check_rows(report, feature.num_buckets, f"{path}.num_buckets")
     else:
-        report.error(path, "set one of hash_bucket_size, num_buckets, vocab_list and vocab_file")
+        report.error(path, "set one of hash_bucket_size, num_buckets, vocab_list or vocab_file")
 
 
 def _check_rows(report: Report, rows: int, path: str) -> None:
@@ -160,7 +161,7 @@ def _check_raw(report: Report, feature: Any, path: str, kinds: Sequence[str]) ->
     _check_normalizer(report, feature.normalizer_fn, f"{path}.normalizer_fn")
     both = feature.HasField("min_val") and feature.HasField("max_val")
     if both and feature.max_val <= feature.min_val:
-        report.warn(f"{path}.max_val", "isn't above min_val, so numbers are not normalised")
+        report.warn(f"{path}.max_val", "is not above min_val, so numbers are not normalised")
     lists = enum_name(report.config.proto.data_config, "input_type") not in support.TEXT_INPUTS
     if feature.raw_input_dim > 1 and kinds and kinds[0] != "STRING" and not lists:
         report.error(
@@ -196,12 +197,12 @@ def _check_sequence(report: Report, feature: Any, path: str, kinds: Sequence[str
 
 
 def _check_combiner(report: Report, feature: Any, path: str) -> None:
-    """Checks what makes one vector of a sequence."""
+    """Checks the combiner that turns a sequence into one vector."""
     path = f"{path}.sequence_combiner"
     if feature.sequence_combiner.WhichOneof("combiner") is None:
         report.error(path, "is empty; write attention {} or text_cnn {} into it")
     elif not feature.embedding_dim:
-        report.error(path, "needs embedding_dim; numbers as they are can't be combined")
+        report.error(path, "needs embedding_dim; raw numbers can't be combined")
     found = text_cnn(feature.sequence_combiner)
     for problem in found[1] if found is not None else ():
         tell = report.warn if problem.warning else report.error
@@ -210,7 +211,7 @@ def _check_combiner(report: Report, feature: Any, path: str) -> None:
 
 def _check_number_sequence(report: Report, feature: Any, path: str) -> None:
     if feature.hash_bucket_size:
-        report.error(f"{path}.hash_bucket_size", "numbers aren't hashed; use sub_feature_type: IdFeature")
+        report.error(f"{path}.hash_bucket_size", "numbers are not hashed; use sub_feature_type: IdFeature")
     _check_boundaries(report, feature, path)
     if feature.max_val > feature.min_val and feature.num_buckets <= 1:
         report.warn(f"{path}.max_val", "scales a sequence only together with num_buckets, as in EasyRec")
@@ -220,10 +221,13 @@ def _check_number_sequence(report: Report, feature: Any, path: str) -> None:
         report.error(f"{path}.num_buckets", "buckets of numbers need max_val above min_val, or boundaries")
     if (feature.raw_input_dim > 1) != bool(feature.seq_multi_sep):
         report.error(
-            f"{path}.seq_multi_sep", "elements of several numbers need both it and raw_input_dim above 1"
+            f"{path}.seq_multi_sep",
+            "elements of several numbers need both seq_multi_sep and raw_input_dim above 1",
         )
     if feature.max_seq_len:
-        report.error(f"{path}.max_seq_len", "sequences of numbers have sequence_length elements; remove it")
+        report.error(
+            f"{path}.max_seq_len", "sequences of numbers have sequence_length elements; remove max_seq_len"
+        )
 
 
 def _check_normalizer(report: Report, name: str, path: str) -> None:
@@ -234,10 +238,15 @@ def _check_normalizer(report: Report, name: str, path: str) -> None:
 def _check_tag(report: Report, feature: Any, path: str, kinds: Sequence[str]) -> None:
     if len(feature.input_names) > 2:
         report.error(
-            f"{path}.input_names", f"a TagFeature has tags and weights, is {len(feature.input_names)} inputs"
+            f"{path}.input_names",
+            "a TagFeature has one or two inputs (tags, and optionally "
+            "weights), has "
+            f"{len(feature.input_names)}",
         )
     if len(feature.input_names) == 2 and feature.kv_separator:
-        report.error(f"{path}.kv_separator", "weights come from the second input; remove one of the two")
+        report.error(
+            f"{path}.kv_separator", "the second input already gives the weights; remove one of the two"
+        )
     if not feature.separator:
         report.error(f"{path}.separator", "must not be empty")
     _check_buckets(report, feature, path)
@@ -247,7 +256,7 @@ def _check_lookup(report: Report, feature: Any, path: str, kinds: Sequence[str])
     if len(feature.input_names) != 2:
         report.error(
             f"{path}.input_names",
-            f"a LookupFeature has two inputs, the key and the map, is {len(feature.input_names)}",
+            f"a LookupFeature has two inputs (the key and the map), has {len(feature.input_names)}",
         )
     elif kinds and kinds[1] != "STRING":
         report.error(f"{path}.input_names[1]", f"the map needs a STRING input field, is {kinds[1]}")
@@ -269,7 +278,9 @@ def _check_combo(report: Report, feature: Any, path: str, kinds: Sequence[str]) 
     if feature.combo_input_seps and len(feature.combo_input_seps) != count:
         report.error(
             f"{path}.combo_input_seps",
-            f"has {len(feature.combo_input_seps)} separators for {count} inputs; give one each ('' for none)",
+            f"has {len(feature.combo_input_seps)} separators for {count} inputs; "
+            "give one separator per input "
+            "('' for none)",
         )
 
 
@@ -286,7 +297,7 @@ _CHECKS = {
 
 
 def _check_shared(report: Report, features: Sequence[Any], path: str, used: set[str]) -> None:
-    """Features that share an `embedding_name` share one table, so they must agree on it."""
+    """Checks that features with the same `embedding_name` declare the same table."""
     first: dict[str, int] = {}
     for i, feature in enumerate(features):
         if not feature.embedding_name or feature_name(feature) not in used:
@@ -297,15 +308,16 @@ def _check_shared(report: Report, features: Sequence[Any], path: str, used: set[
         shared = f"{path}[{j}], which shares embedding_name {feature.embedding_name!r}"
         for field in _SHARED_FIELDS:
             if getattr(feature, field) != getattr(features[j], field):
-                report.error(f"{path}[{i}].{field}", f"differs from that of {shared}")
+                report.error(f"{path}[{i}].{field}", f"differs from the value in {shared}")
         if table_rows(feature) != table_rows(features[j]):
             report.error(
-                f"{path}[{i}]", f"has {table_rows(feature)} buckets, {table_rows(features[j])} has {shared}"
+                f"{path}[{i}]",
+                f"has {table_rows(feature)} buckets, but {shared}, has {table_rows(features[j])}",
             )
 
 
 def table_rows(feature: Any) -> int:
-    """Rows of a feature's table, -1 where they are counted in a `vocab_file`."""
+    """Rows of a feature's table; -1 where the size of a `vocab_file` decides."""
     if is_bucketized(feature):
         return len(feature.boundaries) + 1 if feature.boundaries else feature.num_buckets + 1
     if feature.hash_bucket_size or not (feature.vocab_list or feature.vocab_file):

@@ -64,9 +64,13 @@ def _check_stream(report: Report, data: Any) -> None:
     if data.num_epochs > 1:
         report.error(
             f"{_PATH}.num_epochs",
-            f"is {data.num_epochs}; a topic is read once: 0 waits for more, 1 ends where it ends now",
+            f"is {data.num_epochs}; a topic is read once: 0 waits for new "
+            "messages, 1 stops at the current end",
         )
     if data.with_header:
         report.error(f"{_PATH}.with_header", "is for files; messages have no header")
     if data.shuffle:
-        report.warn(f"{_PATH}.shuffle", "has no effect on KafkaInput: messages are trained on as they come")
+        report.warn(
+            f"{_PATH}.shuffle",
+            "has no effect on KafkaInput: messages are trained on in the order in which they arrive",
+        )

@@ -25,18 +25,20 @@ def check_label_functions(report: Report, data: Any, fields: Mapping[str, Any]) 
         if not field.user_define_fn:
             for name in ("user_define_fn_path", "user_define_fn_res_type"):
                 if field.HasField(name):
-                    report.error(f"{path}.{name}", "goes with user_define_fn, which is missing")
+                    report.error(f"{path}.{name}", "requires user_define_fn, which is missing")
             continue
         if field.input_name not in data.label_fields:
-            report.error(f"{path}.user_define_fn", f"is for labels, and {field.input_name!r} is none")
+            report.error(
+                f"{path}.user_define_fn", f"is only for labels, and {field.input_name!r} is not a label"
+            )
             continue
         if dims.get(field.input_name, 1) > 1:
-            report.error(f"{path}.user_define_fn", "is for labels of one number")
+            report.error(f"{path}.user_define_fn", "is only for labels of one number")
         _check(report, f"{path}.user_define_fn", field.user_define_fn, field.user_define_fn_path)
     for i, function in enumerate(data.extra_label_func):
         path = f"{_PATH}.extra_label_func[{i}]"
         if function.label_name in fields:
-            report.error(f"{path}.label_name", f"{function.label_name!r} is a field of the data already")
+            report.error(f"{path}.label_name", f"{function.label_name!r} is already a field of the data")
         _check(report, f"{path}.label_func", function.label_func)
 
 

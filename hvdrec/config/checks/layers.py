@@ -1,4 +1,4 @@
-"""Checks a layer that is named by its class, down to its parameters."""
+"""Checks a layer given by class name, including its parameters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def check_keras_layer(report: Report, layer: Any, path: str) -> LayerConfig | No
     """Checks a `KerasLayer` message.
 
     Args:
-        report: Gets what is wrong with it.
+        report: Collects the problems.
         layer: The message.
         path: Its field path.
 

@@ -17,12 +17,12 @@ from hvdrec.config.report import Report
 
 
 def check_metrics(report: Report, spec: ModelSpec, head: HeadConfig) -> None:
-    """Checks every metric of a head: that it is there, fits the head, and has a name of its own.
+    """Checks every metric of a head: that it exists, fits the head, and has a unique name.
 
     Args:
-        report: Takes the problems.
-        spec: The model's.
-        head: One of its heads.
+        report: Collects the problems.
+        spec: The model's spec.
+        head: One of the model's heads.
     """
     seen: dict[str, Any] = {}
     for i, metric in enumerate(head.metrics):
@@ -38,7 +38,9 @@ def check_metrics(report: Report, spec: ModelSpec, head: HeadConfig) -> None:
         owners = [kind for kind, about in KINDS.items() if name in about.own_metrics]
         allowed = KINDS[head.kind].metrics
         if owners and head.kind not in owners:
-            report.error(path, f"is for {listed(c for kind in owners for c in classes_of_kind(kind))}")
+            report.error(
+                path, f"applies only to {listed(c for kind in owners for c in classes_of_kind(kind))}"
+            )
             continue
         if allowed is not None:
             if name not in allowed:
@@ -48,7 +50,9 @@ def check_metrics(report: Report, spec: ModelSpec, head: HeadConfig) -> None:
         _check_fit(report, head, message, name, path)
         key = f"{name} {message.threshold:g}" if name in ("precision", "recall") else name
         if seen.setdefault(key, message) != message:
-            report.error(path, "is listed twice, with other parameters: both results would have one name")
+            report.error(
+                path, "is listed twice with different parameters: both results would have the same name"
+            )
 
 
 def _check_fit(report: Report, head: HeadConfig, message: Any, name: str, path: str) -> None:

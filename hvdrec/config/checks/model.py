@@ -40,12 +40,13 @@ def check_model(report: Report) -> None:
         if model.HasField("backbone") and not spec.backbone:
             report.error(
                 f"{_PATH}.backbone",
-                f"{spec.name} isn't made of blocks; use model_class {' or '.join(classes_with_backbones())}",
+                f"{spec.name} has no backbone of blocks; use model_class "
+                f"{' or '.join(classes_with_backbones())}",
             )
         block, path = spec.config(model), f"{_PATH}.{spec.block}"
         _check_layers(report, block, path)
         spec.check(ModelCheck(report, model, block, path, groups))
-    # Losses and metrics are checked even where the class is wrong.
+    # Check losses and metrics even if the class is wrong.
     known = spec or ModelSpec()
     heads = heads_of_model(known, proto)
     uncertain = enum_name(model, "loss_weight_strategy") == "Uncertainty"
@@ -60,16 +61,18 @@ def _refuse_class(report: Report, name: str) -> None:
     if name in TO_COME:
         problem = f"{name} is not supported yet; use one of {', '.join(SPECS)}"
     else:
-        problem = f"{name!r} is no model class; {hint(name, (*SPECS, *TO_COME))}"
+        problem = f"{name!r} is not a model class; {hint(name, (*SPECS, *TO_COME))}"
     report.error(f"{_PATH}.model_class", problem)
 
 
 def _check_groups(report: Report, model: Any) -> dict[str, Any]:
-    """Checks `feature_groups`; gives them by name."""
+    """Checks `feature_groups` and returns them by name."""
     names = dict.fromkeys(feature_name(f) for f in feature_list(report.config.proto))
     groups: dict[str, Any] = {}
     if not model.feature_groups:
-        report.error(f"{_PATH}.feature_groups", "is empty; the model has no input")
+        report.error(
+            f"{_PATH}.feature_groups", "is empty, so the model has no input; declare at least one group"
+        )
     for i, group in enumerate(model.feature_groups):
         path = f"{_PATH}.feature_groups[{i}]"
         if not group.group_name:
@@ -79,7 +82,7 @@ def _check_groups(report: Report, model: Any) -> dict[str, Any]:
         groups[group.group_name] = group
         _check_layers(report, group, path)
         if enum_name(group, "wide_deep") == "WIDE_AND_DEEP":
-            report.error(f"{path}.wide_deep", "a group is WIDE or DEEP; make two groups of it")
+            report.error(f"{path}.wide_deep", "a group is either WIDE or DEEP; split it into two groups")
         if not group.feature_names:
             report.error(f"{path}.feature_names", "is empty")
         counts = Counter(group.feature_names)
@@ -102,7 +105,7 @@ def _check_needed_groups(report: Report, spec: ModelSpec, groups: dict[str, Any]
             position = list(report.config.proto.model_config.feature_groups).index(groups[name])
             report.warn(
                 f"{_PATH}.feature_groups[{position}]",
-                "isn't wide_deep: WIDE, so the features' own embeddings are added up, not the wide ones",
+                "is not wide_deep: WIDE, so the features' own embeddings are summed instead of the wide ones",
             )
 
 
@@ -124,11 +127,11 @@ def _check_layers(report: Report, message: Any, path: str) -> None:
 def _check_dnn(report: Report, dnn: Any, path: str) -> None:
     units = list(dnn.hidden_units)
     if 0 in units and units != [0]:
-        report.error(f"{path}.hidden_units", "a width must be above 0; [0] alone means no layer")
+        report.error(f"{path}.hidden_units", "widths must be above 0; only [0] on its own means no layers")
     if dnn.dropout_ratio and len(dnn.dropout_ratio) != len(units):
         report.error(
             f"{path}.dropout_ratio",
-            f"has {len(dnn.dropout_ratio)} values for {len(units)} layers; give one each",
+            f"has {len(dnn.dropout_ratio)} values for {len(units)} layers; give one value per layer",
         )
     short = activations.canonical(dnn.activation)
     if short not in activations.NAMES:
@@ -139,7 +142,7 @@ def _check_dnn(report: Report, dnn: Any, path: str) -> None:
 
 
 def _check_losses(report: Report, spec: ModelSpec, head: HeadConfig, uncertain: bool) -> None:
-    """Checks the loss or losses of a head."""
+    """Checks the losses of a head."""
     for config in head.losses:
         _check_loss_type(report, spec, head, config)
         if not config.listed or config.kind not in LOSSES:
@@ -164,15 +167,20 @@ def _check_losses(report: Report, spec: ModelSpec, head: HeadConfig, uncertain: 
     ):
         report.error(
             f"{head.path}.losses",
-            'JRC_LOSS needs jrc_loss { session_name: "..." }, the feature or field whose rows compete',
+            'JRC_LOSS needs jrc_loss { session_name: "..." }, the feature '
+            "or field that groups rows into sessions",
         )
     if "ZILN_LOSS" in kinds and len(kinds) > 1:
         report.error(
             f"{head.path}.losses",
-            f"ZILN_LOSS takes amounts as labels; remove {listed(sorted(kinds - {'ZILN_LOSS'}))}",
+            "ZILN_LOSS uses amounts as labels, so it can't be combined with other losses; "
+            f"remove {listed(sorted(kinds - {'ZILN_LOSS'}))}",
         )
     if kinds >= set(ERROR_LOSSES):
-        report.error(f"{head.path}.losses", f"{listed(ERROR_LOSSES)} give y two meanings; keep one of them")
+        report.error(
+            f"{head.path}.losses",
+            f"{listed(ERROR_LOSSES)} interpret the output y differently; keep only one of them",
+        )
 
 
 def _of_kind(head: HeadConfig, kind: str) -> list[LossConfig]:
@@ -200,7 +208,7 @@ def _check_loss_type(report: Report, spec: ModelSpec, head: HeadConfig, config: 
         report.error(path, refused)
     elif not LOSSES[config.kind].many_classes and head.num_class != LOSSES[config.kind].num_class:
         wanted = LOSSES[config.kind].num_class
-        report.error(path, f"{config.kind} is for num_class: {wanted}, is {head.num_class}")
+        report.error(path, f"{config.kind} needs num_class: {wanted}, is {head.num_class}")
 
 
 def _check_parameters(report: Report, parameters: Any, path: str) -> None:

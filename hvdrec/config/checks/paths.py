@@ -1,4 +1,4 @@
-"""Checks where a config's files are to be."""
+"""Checks the file paths of a config."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from hvdrec.errors import ConfigError
 from hvdrec.storage import maxcompute
 
 _INPUTS = ("train_input_path", "eval_input_path")
-#: Fields with one path, but for the inputs, the assets and the features' vocabularies.
+#: Fields that hold one path, except the inputs, the assets and the features' vocabularies.
 _SINGLE = ("model_dir", "train_config.fine_tune_checkpoint", "train_config.fine_tune_ckpt_var_map")
 
 
 def plain_paths(config: Config) -> None:
-    """Takes ``file://`` from before the paths that are handed to TensorFlow and the operating system."""
+    """Strips ``file://`` from the paths that are passed to TensorFlow and the operating system."""
     for place in _SINGLE:
         message, name = _holder(config.proto, place)
         if message.HasField(name):
@@ -27,7 +27,7 @@ def plain_paths(config: Config) -> None:
 
 
 def check_paths(report: Report) -> None:
-    """Refuses paths with keys in them, and tables of MaxCompute where `input_type` doesn't read them."""
+    """Refuses paths that contain keys, and MaxCompute tables where `input_type` can't read them."""
     proto = report.config.proto
     takes_tables = enum_name(proto.data_config, "input_type").startswith("OdpsInput")
     for place, written in _paths(proto):

@@ -12,7 +12,7 @@ from hvdrec.config.samplers import sampler_config
 
 
 def check_sampler(report: Report) -> None:
-    """Its columns are there, the item table has all that the items' features read, and the model wants it."""
+    """Checks the sampler's columns, the item table's fields, and that the model class uses negatives."""
     proto = report.config.proto
     config = sampler_config(proto)
     if config is None:
@@ -24,7 +24,7 @@ def check_sampler(report: Report) -> None:
         return
     groups = spec.item_groups(proto)
     if not groups:
-        report.error(path, f"model_class {spec.name} has no use for negative samples; remove it")
+        report.error(path, f"model_class {spec.name} does not use negative samples; remove the sampler")
     features = {feature_name(f): f for f in feature_list(proto)}
     attributes = set(config.attr_fields)
     for place, name in _of_items(proto.model_config, groups):

@@ -1,4 +1,4 @@
-"""Checks whether the model can use the sequences that a config gives it."""
+"""Checks whether the model can use the sequences in a config."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from hvdrec.config.report import Report
 
 
 def attended_names(model: Any) -> Iterator[str]:
-    """The features that the attention groups of a `model_config` name."""
+    """The features that the attention groups of a `model_config` use."""
     for group in (*model.seq_att_groups, *(s for g in model.feature_groups for s in g.sequence_features)):
         for one in group.seq_att_map:
             yield from (*one.key, *one.hist_seq, *one.aux_hist_seq)
 
 
 def check_sequences(report: Report) -> None:
-    """Refuses sequences and attention groups that the model class has no use for."""
+    """Refuses sequences and attention groups that the model class can't use."""
     proto = report.config.proto
     model = proto.model_config
     spec = SPECS.get(model.model_class)
@@ -32,7 +32,8 @@ def check_sequences(report: Report) -> None:
     }
     if model.seq_att_groups and not spec.attention:
         report.error(
-            "model_config.seq_att_groups", f"{model.model_class} has no use for target attention; remove it"
+            "model_config.seq_att_groups",
+            f"{model.model_class} does not use target attention; remove seq_att_groups",
         )
     _check_attention(report, model, spec)
     for g, group in enumerate(model.feature_groups):
@@ -62,12 +63,16 @@ def _check_attention(report: Report, model: Any, spec: ModelSpec) -> None:
             if not name:
                 report.error(path, "group_name is missing")
             elif name in seen:
-                report.error(f"{path}.group_name", f"{name!r} is the name of {seen[name]} already")
+                report.error(f"{path}.group_name", f"{name!r} is already the name of {seen[name]}")
             seen.setdefault(name, path)
             if group.group_name in spec.sequence_groups:
-                report.error(path, f"{spec.name} takes the sequences of this group as they are; remove it")
+                report.error(
+                    path, f"{spec.name} reads the sequences of this group directly; remove sequence_features"
+                )
             if enum_name(group, "wide_deep") == "WIDE":
-                report.error(path, "a group with wide_deep: WIDE can't attend to histories; use a deep one")
+                report.error(
+                    path, "a group with wide_deep: WIDE can't use attention over histories; use a DEEP group"
+                )
             check_maps(report, attention, path, any_width=attention.allow_key_transform)
             _check_options(report, group, attention, path)
 
@@ -78,17 +83,18 @@ def _check_options(report: Report, group: Any, attention: Any, path: str) -> Non
             if key not in group.feature_names and not attention.allow_key_search:
                 report.error(
                     f"{path}.seq_att_map[{m}].key[{i}]",
-                    f"{key!r} is not in the same feature group; put it there, or set allow_key_search: true",
+                    f"{key!r} is not in the same feature group; add it to that "
+                    "group, or set allow_key_search: true",
                 )
         if one.aux_hist_seq and m < len(attention.seq_att_map) - 1:
             report.warn(
                 f"{path}.seq_att_map[{m}].aux_hist_seq",
-                "has no effect but in the last seq_att_map, as in EasyRec; put it there",
+                "has an effect only in the last seq_att_map, as in EasyRec; move it there",
             )
     if attention.HasField("seq_dnn") and list(attention.seq_dnn.hidden_units)[-1:] != [1]:
         report.error(
             f"{path}.seq_dnn.hidden_units",
-            "must end with 1: the DNN gives each element of the history its score",
+            "must end with 1: the DNN computes one score for each element of the history",
         )
     if attention.transform_dnn and not attention.allow_key_transform:
         report.warn(f"{path}.transform_dnn", "has no effect without allow_key_transform: true")

@@ -21,13 +21,13 @@ def check_train(report: Report, training: bool) -> None:
     """Checks the length of training, checkpoints, strategy, optimizer and learning rate.
 
     Args:
-        report: Takes what is found.
-        training: Whether the config is to train by.
+        report: Collects the problems.
+        training: Whether the config is used for training.
     """
     proto = report.config.proto
     train = proto.train_config
     if training and not train.num_steps and not proto.data_config.num_epochs:
-        report.error(f"{_PATH}.num_steps", "set num_steps, or data_config.num_epochs, above 0")
+        report.error(f"{_PATH}.num_steps", "set num_steps or data_config.num_epochs to a number above 0")
     if train.HasField("save_checkpoints_steps") and train.HasField("save_checkpoints_secs"):
         report.error(
             f"{_PATH}.save_checkpoints_secs",
@@ -105,16 +105,16 @@ def _check_learning_rate(report: Report, optimizer: Any, path: str) -> None:
 
 def _check_exponential(report: Report, schedule: Any, path: str) -> None:
     if schedule.burnin_learning_rate and not schedule.burnin_steps:
-        report.error(f"{path}.burnin_steps", "must be above 0, as burnin_learning_rate is set")
+        report.error(f"{path}.burnin_steps", "must be above 0, because burnin_learning_rate is set")
 
 
 def _check_manual(report: Report, schedule: Any, path: str) -> None:
     steps = [entry.step for entry in schedule.schedule]
     if not steps:
-        report.error(f"{path}.schedule", "is empty; give at least one step with its learning_rate")
+        report.error(f"{path}.schedule", "is empty; give at least one step and its learning_rate")
     elif steps[0] == 0 or any(b <= a for a, b in itertools.pairwise(steps)):
         report.error(
-            f"{path}.schedule", f"steps must be above 0 and ascend, are {listed(str(s) for s in steps)}"
+            f"{path}.schedule", f"steps must be above 0 and increasing, are {listed(str(s) for s in steps)}"
         )
 
 
@@ -132,7 +132,7 @@ def _check_cosine(report: Report, schedule: Any, path: str) -> None:
 
 
 def _check_required(report: Report, schedule: Any, path: str) -> None:
-    """Checks schedules whose fields have no defaults."""
+    """Checks schedules with fields that have no defaults."""
     for field in schedule.DESCRIPTOR.fields:
         if not field.has_default_value and not schedule.HasField(field.name):
             report.error(f"{path}.{field.name}", "is missing")

@@ -1,4 +1,4 @@
-"""Command-line flags of the entry points, and the config they lead to; a module for each."""
+"""Command-line flags of the entry points, and the config they select; one module per entry point."""
 
 from hvdrec.config.flags.describe import DescribeFlags, load_for_description, parse_describe
 from hvdrec.config.flags.evaluate import EvalFlags, load_for_eval, parse_eval

@@ -1,4 +1,4 @@
-"""What the flags of several entry points have in common."""
+"""Flags shared by several entry points."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from hvdrec.storage import maxcompute
 
 
 def add_restoring_flags(parser: FlagParser) -> None:
-    """Adds the flags that say which checkpoint is meant."""
+    """Adds the flags that select a checkpoint."""
     parser.add_argument(
-        "--pipeline_config_path", metavar="FILE", help="the config, in place of model_dir's own"
+        "--pipeline_config_path", metavar="FILE", help="the config to use instead of model_dir's"
     )
     parser.add_argument("--model_dir", metavar="DIR", help="the folder with pipeline.config and checkpoints")
-    parser.add_argument("--checkpoint_path", metavar="PATH", help="a prefix or folder; by default the newest")
+    parser.add_argument(
+        "--checkpoint_path", metavar="PATH", help="a prefix or folder; default: the newest checkpoint"
+    )
     add_user_code(parser)
     add_odps_config(parser)
 
@@ -37,17 +39,17 @@ def add_user_code(parser: FlagParser) -> None:
 
 
 def add_odps_config(parser: FlagParser) -> None:
-    """Adds the flag that says where MaxCompute's keys are."""
+    """Adds the flag for the file with MaxCompute's keys."""
     parser.add_variable(
         "--odps_config", maxcompute.CONFIG_VARIABLE, metavar="FILE", help="keys and address of MaxCompute"
     )
 
 
 def load_restoring(model_dir: str | None, path: str | None, ignored: Sequence[str]) -> Config:
-    """The config that goes with a checkpoint: the one at `path` where it is given, else model_dir's own.
+    """The config for a checkpoint: the one at `path` if given, else model_dir's.
 
     Raises:
-        ConfigError: There is none, or it is wrong.
+        ConfigError: The config is missing or invalid.
     """
     if not path and model_dir:
         path = storage.join(model_dir, FILE_NAME)
@@ -60,13 +62,13 @@ def load_restoring(model_dir: str | None, path: str | None, ignored: Sequence[st
 
 
 def set_field(config: Config, path: str, value: Any, flag: str) -> None:
-    """Sets a field where the flag was given."""
+    """Sets a field if the flag was given."""
     if value is not None:
         edit.apply(config, {path: value}, origin=flag)
 
 
 def set_input(config: Config, mode: str, paths: Sequence[str]) -> None:
-    """Puts paths, with commas between, into whichever of the input fields is in use."""
+    """Writes comma-separated paths into the input field that is in use."""
     if not paths:
         return
     plain, parquet = f"{mode}_input_path", f"parquet_{mode}_input"
@@ -81,5 +83,5 @@ def set_input(config: Config, mode: str, paths: Sequence[str]) -> None:
 
 
 def warn_ignored(config: Config, flags: Sequence[str]) -> None:
-    """Notes flags that were given and have no effect here."""
+    """Adds a warning for each given flag that has no effect here."""
     config.warnings += [f"{flag}: has no effect here" for flag in flags]

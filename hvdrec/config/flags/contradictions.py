@@ -17,10 +17,10 @@ _METRICS = "--hpo_metric_save_path"
 
 
 def check_contradictions(config: Config, flags: TrainFlags) -> None:
-    """Refuses what can't be done together, and warns of what has no effect without something else.
+    """Refuses contradicting settings, and warns about settings that have no effect on their own.
 
     Raises:
-        ConfigError: One line for each contradiction.
+        ConfigError: Settings contradict each other; one line for each contradiction.
     """
     report = Report(config)
     has_data = has_eval_input(config.proto)
@@ -47,31 +47,32 @@ def _check_elastic(report: Report, flags: TrainFlags) -> None:
     if report.config.proto.data_config.file_shard:
         report.error(
             "data_config.file_shard",
-            "gives each rank files of its own, and the elastic driver changes how many ranks there are; set "
+            "gives each rank its own files, but the elastic driver changes the number of ranks; set "
             "it to false",
         )
     if flags.eval_method == "separate":
         report.flag_error(
-            "--eval_method separate", "takes the last rank, and the elastic driver changes which that is"
+            "--eval_method separate",
+            "uses the last rank, but the elastic driver changes which rank is the last",
         )
 
 
 def _check_evaluations(report: Report, flags: TrainFlags, has_data: bool) -> None:
-    """What needs evaluations, where there are none or other processes make them."""
+    """Checks settings that need evaluations where there are none, or where other processes run them."""
     export = report.config.proto.export_config
     if flags.eval_method == "none" and export.exporter_type in ("latest", "best"):
         report.error(
             "export_config.exporter_type",
-            f"{export.exporter_type} exports after evaluations, and --eval_method none has none; use final, "
-            "or another --eval_method",
+            f"{export.exporter_type} exports after evaluations, but --eval_method none "
+            "disables them; use final, or another --eval_method",
         )
     if flags.eval_method != "master" and export.enable_early_stop:
         report.error(
             "export_config.enable_early_stop",
-            "needs --eval_method master, as the ranks that train must know",
+            "needs --eval_method master, because the ranks that train need the results",
         )
     if flags.hpo_metric_save_path and flags.eval_method == "none":
-        report.flag_error(_METRICS, "is written after evaluations, and --eval_method none has none")
+        report.flag_error(_METRICS, "is written after evaluations, but --eval_method none disables them")
     elif flags.hpo_metric_save_path and not has_data:
         report.flag_error(_METRICS, "needs evaluation data; set eval_input_path")
     if flags.eval_method == "separate" and not has_data:
@@ -84,6 +85,6 @@ def _check_fit_on_eval(report: Report, flags: TrainFlags, has_data: bool) -> Non
             report.warnings.append("--fit_on_eval_steps: has no effect without --fit_on_eval")
         return
     if not has_data:
-        report.flag_error("--fit_on_eval", "the config names no evaluation data; give --eval_input_path")
+        report.flag_error("--fit_on_eval", "the config has no evaluation data; give --eval_input_path")
     if not flags.fit_on_eval_steps and not report.config.proto.data_config.num_epochs:
-        report.flag_error("--fit_on_eval", "num_epochs is 0, without end; give --fit_on_eval_steps")
+        report.flag_error("--fit_on_eval", "num_epochs is 0 (no limit); give --fit_on_eval_steps")

@@ -1,4 +1,4 @@
-"""Flags of `hvdrec.describe`, and the config they lead to."""
+"""Flags of `hvdrec.describe`, and the config they select."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class DescribeFlags:
 
     Attributes:
         pipeline_config_path: The config.
-        graph: Where the picture of the blocks goes; ``.dot`` or ``.svg``.
-        allow_user_code: Import code of the user's own that the config names.
+        graph: The file for the drawing of the blocks; ``.dot`` or ``.svg``.
+        allow_user_code: Import user code that the config names.
         verbose: Show stack traces.
     """
 
@@ -36,12 +36,14 @@ def parse_describe(arguments: Sequence[str]) -> DescribeFlags:
     """Flags of `hvdrec.describe`.
 
     Raises:
-        ConfigError: They aren't right.
+        ConfigError: A flag is unknown, missing or invalid.
     """
-    parser = FlagParser("hvdrec.describe", "Says what a pipeline.config makes: tables, layers, losses.")
+    parser = FlagParser(
+        "hvdrec.describe", "Describes the model of a pipeline.config: tables, layers, losses."
+    )
     parser.add_argument("--pipeline_config_path", metavar="FILE", help="the config")
     parser.add_argument(
-        "--graph", default="", metavar="FILE", help="where a picture of the blocks goes: x.dot or x.svg"
+        "--graph", default="", metavar="FILE", help="file for a drawing of the blocks: x.dot or x.svg"
     )
     add_user_code(parser)
     values = parser.parse(arguments, needed=["pipeline_config_path"])
@@ -59,12 +61,12 @@ def load_for_description(flags: DescribeFlags) -> Config:
     """The config, checked.
 
     Raises:
-        ConfigError: It can't be used.
+        ConfigError: The config can't be used.
     """
     user_code.allow(flags.allow_user_code)
     config = load(flags.pipeline_config_path)
     expand(config)
-    # Nothing is written, so it doesn't matter where.
+    # Nothing is written, so the folder doesn't matter.
     config.proto.model_dir = config.proto.model_dir or "."
     config.warnings += check(config, PREDICT)
     return config

@@ -1,4 +1,4 @@
-"""Flags of `hvdrec.eval`, and the config they lead to."""
+"""Flags of `hvdrec.eval`, and the config they select."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class EvalFlags:
     """Flags of `hvdrec.eval`.
 
     Attributes:
-        pipeline_config_path: The config, in place of model_dir's own.
+        pipeline_config_path: The config, replacing model_dir's.
         checkpoint_path: A prefix or folder; None for the newest checkpoint of model_dir.
         eval_input_path: Replaces the config's.
-        model_dir: Where checkpoints are looked for, and pipeline.config where no other is given.
-        eval_result_path: The result's file, below model_dir.
+        model_dir: The folder of the checkpoints, and of pipeline.config if no other config is given.
+        eval_result_path: The result file, relative to model_dir.
         distribute_eval: Accepted; evaluation is always split over the ranks.
         allow_user_code: Import and run code of the user's own that the config names.
         verbose: Show stack traces and more log lines.
@@ -45,7 +45,7 @@ def parse_eval(arguments: Sequence[str]) -> EvalFlags:
     """Flags of `hvdrec.eval`.
 
     Raises:
-        ConfigError: They aren't right.
+        ConfigError: A flag is unknown, missing or invalid.
     """
     parser = FlagParser("hvdrec.eval", "Evaluates a checkpoint.")
     add_restoring_flags(parser)
@@ -54,7 +54,7 @@ def parse_eval(arguments: Sequence[str]) -> EvalFlags:
         "--eval_result_path",
         default="eval_result.txt",
         metavar="FILE",
-        help="the result's file below model_dir",
+        help="the result file, relative to model_dir",
     )
     parser.add_argument(
         "--distribute_eval",
@@ -68,10 +68,10 @@ def parse_eval(arguments: Sequence[str]) -> EvalFlags:
 
 
 def load_for_eval(flags: EvalFlags) -> Config:
-    """The config to evaluate by: `--pipeline_config_path`, or model_dir's own.
+    """The config for evaluation: `--pipeline_config_path`, or model_dir's.
 
     Raises:
-        ConfigError: There is none, or it is wrong.
+        ConfigError: The config is missing or invalid.
     """
     user_code.allow(flags.allow_user_code)
     config = load_restoring(flags.model_dir, flags.pipeline_config_path, flags.ignored)

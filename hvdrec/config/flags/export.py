@@ -1,4 +1,4 @@
-"""Flags of `hvdrec.export`, and the config they lead to."""
+"""Flags of `hvdrec.export`, and the config they select."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class ExportFlags:
     """Flags of `hvdrec.export`.
 
     Attributes:
-        export_dir: Where the version's folder goes.
-        pipeline_config_path: The config, in place of model_dir's own.
+        export_dir: The parent folder of the exported version.
+        pipeline_config_path: The config, replacing model_dir's.
         checkpoint_path: A prefix or folder; None for the newest checkpoint of model_dir.
-        model_dir: Where checkpoints are looked for, and pipeline.config where no other is given.
-        asset_files: Files to put into ``assets``, with commas between; ``name:path`` renames.
-        clear_export: Remove the older versions once the new one is there.
-        towers: Write the users' and the items' towers of a matching model too.
-        export_done_file: A file in `export_dir` that appears when the version is there.
-        allow_user_code: Import and run code of the user's own that the config names.
+        model_dir: The folder of the checkpoints, and of pipeline.config if no other config is given.
+        asset_files: Comma-separated files to copy into ``assets``; ``name:path`` renames.
+        clear_export: Remove older versions after the new one is complete.
+        towers: Also write the user tower and the item tower of a matching model.
+        export_done_file: A file that is created in `export_dir` when the version is complete.
+        allow_user_code: Import and run user code that the config names.
         verbose: Show stack traces and more log lines.
         ignored: Flags given that have no effect here.
     """
@@ -52,16 +52,19 @@ def parse_export(arguments: Sequence[str]) -> ExportFlags:
     """Flags of `hvdrec.export`.
 
     Raises:
-        ConfigError: They aren't right.
+        ConfigError: A flag is unknown, missing or invalid.
     """
     parser = FlagParser("hvdrec.export", "Exports a checkpoint as a SavedModel.")
     add_restoring_flags(parser)
-    parser.add_argument("--export_dir", metavar="DIR", help="where the version's folder goes")
+    parser.add_argument("--export_dir", metavar="DIR", help="the parent folder of the exported version")
     parser.add_argument(
-        "--asset_files", default="", metavar="FILES", help="files for assets: path or name:path, with commas"
+        "--asset_files",
+        default="",
+        metavar="FILES",
+        help="comma-separated files for assets: path or name:path",
     )
     parser.add_argument(
-        "--towers", action="store_true", help="also user_tower and item_tower of a matching model"
+        "--towers", action="store_true", help="also export user_tower and item_tower of a matching model"
     )
     parser.add_argument(
         "--clear_export",
@@ -69,22 +72,27 @@ def parse_export(arguments: Sequence[str]) -> ExportFlags:
         const=True,
         default=False,
         type=boolean,
-        help="remove the older versions once the new one is there",
+        help="remove older versions after the new one is complete",
     )
     parser.add_argument(
-        "--export_done_file", default="", metavar="NAME", help="a file of export_dir that says it is done"
+        "--export_done_file",
+        default="",
+        metavar="NAME",
+        help="a file to create in export_dir when the export is complete",
     )
     values = parser.parse(arguments, needed=["export_dir"])
     if os.path.basename(values["export_done_file"]) != values["export_done_file"]:
-        raise ConfigError("--export_done_file: give a name without folders; it goes into export_dir")
+        raise ConfigError(
+            "--export_done_file: must be a file name without folders; it is created in export_dir"
+        )
     return ExportFlags(**values)
 
 
 def load_for_export(flags: ExportFlags) -> Config:
-    """The config to export by: `--pipeline_config_path`, or model_dir's own.
+    """The config for the export: `--pipeline_config_path`, or model_dir's.
 
     Raises:
-        ConfigError: There is none, or it is wrong.
+        ConfigError: The config is missing or invalid.
     """
     user_code.allow(flags.allow_user_code)
     config = load_restoring(flags.model_dir, flags.pipeline_config_path, flags.ignored)
@@ -95,5 +103,5 @@ def load_for_export(flags: ExportFlags) -> Config:
     config.warnings += check(config, "export")
     model = config.proto.model_config
     if flags.towers and not spec_of(model).sides(config.proto):
-        raise ConfigError(f"--towers: model_class {model.model_class} has no towers of users and items")
+        raise ConfigError(f"--towers: model_class {model.model_class} has no user and item towers")
     return config

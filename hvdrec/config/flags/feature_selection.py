@@ -1,4 +1,4 @@
-"""Flags of `hvdrec.feature_selection`, and the config they lead to."""
+"""Flags of `hvdrec.feature_selection`, and the config they select."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class FeatureSelectionFlags:
     """Flags of `hvdrec.feature_selection`.
 
     Attributes:
-        config_path: The config with `variational_dropout` that was trained by.
-        output_dir: Where the results go.
-        checkpoint_path: A prefix; None for the newest checkpoint of the config's model_dir.
-        topk: So many features of each group are kept.
-        fg_path: An fg.json to take the other features out of too.
-        visualize: Also draw the rates.
-        model_type: What ranks the features.
+        config_path: The config with `variational_dropout` that the model was trained with.
+        output_dir: The folder for the results.
+        checkpoint_path: A prefix; None for the newest checkpoint in the config's model_dir.
+        topk: The number of features kept in each group.
+        fg_path: An fg.json to remove the other features from, too.
+        visualize: Whether to draw the rates.
+        model_type: The method that ranks the features.
         verbose: Show stack traces and more log lines.
     """
 
@@ -42,16 +42,16 @@ def parse_feature_selection(arguments: Sequence[str]) -> FeatureSelectionFlags:
     """Flags of `hvdrec.feature_selection`.
 
     Raises:
-        ConfigError: They aren't right.
+        ConfigError: A flag is unknown, missing or invalid.
     """
     parser = FlagParser(
         "hvdrec.feature_selection", "Ranks features by the dropout rates that a model has learned."
     )
     parser.add_argument("--config_path", metavar="FILE", help="the config with variational_dropout")
-    parser.add_argument("--output_dir", metavar="DIR", help="where the results go")
-    parser.add_argument("--checkpoint_path", metavar="PATH", help="a prefix; by default the newest")
-    parser.add_argument("--topk", type=count(1), default=100, help="features that each group keeps")
-    parser.add_argument("--fg_path", metavar="FILE", help="an fg.json to take the other features out of too")
+    parser.add_argument("--output_dir", metavar="DIR", help="the folder for the results")
+    parser.add_argument("--checkpoint_path", metavar="PATH", help="a prefix; default: the newest checkpoint")
+    parser.add_argument("--topk", type=count(1), default=100, help="number of features kept in each group")
+    parser.add_argument("--fg_path", metavar="FILE", help="an fg.json to remove the other features from, too")
     parser.add_argument("--visualize", action="store_true", help="also draw the rates, as SVG")
     parser.add_argument(
         "--model_type", choices=("variational_dropout",), default="variational_dropout", help="what ranks"
@@ -61,7 +61,7 @@ def parse_feature_selection(arguments: Sequence[str]) -> FeatureSelectionFlags:
 
 
 def load_for_feature_selection(flags: FeatureSelectionFlags) -> Config:
-    """The config that was trained by.
+    """The config that the model was trained with.
 
     Raises:
         ConfigError: It can't be read, or has no `variational_dropout`.
@@ -70,6 +70,7 @@ def load_for_feature_selection(flags: FeatureSelectionFlags) -> Config:
     expand(config)
     if not config.proto.model_config.HasField("variational_dropout"):
         raise ConfigError(
-            f"{config.where('model_config.variational_dropout')}: is missing; its rates rank the features"
+            f"{config.where('model_config.variational_dropout')}: is missing; its "
+            "dropout rates are needed to rank the features"
         )
     return config

@@ -1,4 +1,4 @@
-"""How the entry points read their arguments: errors of one line, and ``--train_config.x=y``."""
+"""Argument parsing for the entry points: one-line errors, and ``--train_config.x=y``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from hvdrec.config.paths import PathError, split_outside
 from hvdrec.config.protos import pipeline_pb2
 from hvdrec.errors import ConfigError
 
-#: Parts of a config that ``--<part>.<path>=<value>`` may change.
+#: Parts of a config that ``--<part>.<path>=<value>`` can change.
 _ROOTS = tuple(pipeline_pb2.EasyRecConfig.DESCRIPTOR.fields_by_name)
 
-_NO_KEY_VALUE_STORE = "tables in a key-value store are not supported; a SavedModel holds its tables itself"
+_NO_KEY_VALUE_STORE = "tables in a key-value store are not supported; a SavedModel contains its tables"
 _REDIS_FLAGS = (
     "url",
     "passwd",
@@ -27,9 +27,9 @@ _REDIS_FLAGS = (
     "write_kv",
 )
 _OSS_FLAGS = ("path", "endpoint", "ak", "sk", "threads", "timeout", "expire", "write_kv", "embedding_version")
-_ONLY_ALIBABA = "only has a meaning on Alibaba's platforms"
+_ONLY_ALIBABA = "works only on Alibaba's platforms"
 
-#: EasyRec's flags that can't be given: name -> why.
+#: EasyRec's flags that are refused: name -> reason.
 _REFUSED = {
     "--is_on_ds": _ONLY_ALIBABA,
     "--fg_json_path": "fg.json files are not supported yet",
@@ -53,21 +53,21 @@ class FlagParser(argparse.ArgumentParser):
         raise ConfigError(message.replace("ignored explicit argument", "takes no value, found"))
 
     def add_ignored(self, name: str, takes_value: bool) -> None:
-        """Adds a flag of EasyRec's that has no effect here."""
+        """Adds a flag of EasyRec that has no effect here."""
         self.add_argument(name, nargs="?" if takes_value else 0, action=_Ignored, help=argparse.SUPPRESS)
 
     def add_variable(self, name: str, variable: str, **options: Any) -> None:
-        """Adds a flag whose value goes into an environment variable."""
+        """Adds a flag that sets an environment variable."""
         self.add_argument(name, action=_Variable, const=variable, **options)
 
     def add_paths(self, name: str, help_text: str) -> None:
-        """Adds a flag that takes several paths and may be given several times; its value is a tuple."""
+        """Adds a flag that accepts several paths and can be repeated; its value is a tuple."""
         self.add_argument(name, nargs="+", action="extend", default=[], metavar="PATH", help=help_text)
 
     def parse(
         self, arguments: Sequence[str], path_edits: bool = False, needed: Sequence[str] = ()
     ) -> dict[str, Any]:
-        """Values by flag name, None and False included.
+        """Values by flag name, including None and False.
 
         Args:
             arguments: The command line.
@@ -75,7 +75,7 @@ class FlagParser(argparse.ArgumentParser):
             needed: Names of the flags that must be given.
 
         Raises:
-            ConfigError: A flag is unknown, refused, or its value missing or wrong.
+            ConfigError: A flag is unknown or refused, or its value is missing or invalid.
         """
         known = sorted(s for action in self._actions for s in action.option_strings if s.startswith("--"))
         for argument in arguments:
@@ -85,7 +85,7 @@ class FlagParser(argparse.ArgumentParser):
         values, rest = self.parse_known_args(list(arguments))
         if rest:
             names = [one_line(argument.partition("=")[0]) for argument in rest]
-            # What follows an unknown flag is its value.
+            # The argument after an unknown flag is its value.
             wrong = (
                 [name for name in names if name.startswith("-")] if names[0].startswith("-") else names[:1]
             )
@@ -100,9 +100,9 @@ class FlagParser(argparse.ArgumentParser):
 
 
 def _wrong_flag(name: str, known: Sequence[str], path_edits: bool) -> str:
-    """What is wrong with a flag that there isn't, and what may have been meant."""
+    """The error text for an unknown flag, with suggestions."""
     if name.startswith(("\u2013", "\u2014", "\u2212")):
-        return f"{name}: begins with a dash of typesetting; write --{name.lstrip(name[0])}"
+        return f"{name}: begins with a typographic dash; write --{name.lstrip(name[0])}"
     if not name.startswith("-"):
         return f"{name!r} is not a flag; the flags are {', '.join(known)}"
     if path_edits and "." in name:
@@ -126,7 +126,7 @@ def _roots_of(field: str) -> list[str]:
 
 
 class _Ignored(argparse.Action):
-    """Notes that the flag was given."""
+    """Records that the flag was given."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, **options: Any) -> None:
         super().__init__(option_strings, dest, default=argparse.SUPPRESS, **options)
@@ -196,14 +196,14 @@ def take_path_edits(arguments: Sequence[str]) -> tuple[dict[str, tuple[str, str]
         if not value:
             if not waiting or waiting[0].startswith("--"):
                 name = one_line(argument)
-                raise ConfigError(f"{name}: its value is missing; write {name}=VALUE")
+                raise ConfigError(f"{name}: the value is missing; write {name}=VALUE")
             value = [waiting.pop(0)]
         edits[path.strip()] = (_bare("=".join(value)), f"--{one_line(path)}")
     return edits, others
 
 
 def _bare(value: str) -> str:
-    """A value without the spaces and quotes around it; quoted spaces stay."""
+    """A value without surrounding spaces and quotes; quoted spaces are kept."""
     stripped = value.strip()
     if len(stripped) > 1 and stripped[0] == stripped[-1] and stripped[0] in "\"'":
         return stripped[1:-1]

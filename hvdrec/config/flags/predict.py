@@ -1,4 +1,4 @@
-"""Flags of `hvdrec.predict`, and the config they lead to."""
+"""Flags of `hvdrec.predict`, and the config they select."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class PredictFlags:
 
     Attributes:
         input_path: Rows to predict for.
-        output_path: Where the predictions go.
-        batch_size: Rows predicted at a time.
-        with_header: The input's first line names its columns.
-        pipeline_config_path: The config, in place of model_dir's own.
+        output_path: The path of the predictions.
+        batch_size: Rows per prediction batch.
+        with_header: Whether the input's first line has the column names.
+        pipeline_config_path: The config, replacing model_dir's.
         checkpoint_path: A prefix or folder; None for the newest checkpoint of model_dir.
-        model_dir: Where checkpoints are looked for, and pipeline.config where no other is given.
-        saved_model_dir: An exported model to predict with in place of a checkpoint.
-        reserved_cols: Input columns to copy, with commas between.
-        output_cols: Predictions to write, with commas between.
-        output_sep: Between the columns of CSV output.
+        model_dir: The folder of the checkpoints, and of pipeline.config if no other config is given.
+        saved_model_dir: An exported model to use instead of a checkpoint.
+        reserved_cols: Comma-separated input columns to copy.
+        output_cols: Comma-separated predictions to write.
+        output_sep: The separator of columns in CSV output.
         output_format: csv or jsonl.
         selected_cols: Replaces `data_config.selected_cols`.
         input_type: Replaces `data_config.input_type`.
@@ -65,7 +65,7 @@ def parse_predict(arguments: Sequence[str]) -> PredictFlags:
     """Flags of `hvdrec.predict`.
 
     Raises:
-        ConfigError: They aren't right.
+        ConfigError: A flag is unknown, missing or invalid.
     """
     parser = FlagParser("hvdrec.predict", "Predicts with a checkpoint or an exported model.")
     add_restoring_flags(parser)
@@ -73,15 +73,15 @@ def parse_predict(arguments: Sequence[str]) -> PredictFlags:
         "--saved_model_dir", metavar="DIR", help="an exported model, or the folder with its versions"
     )
     parser.add_argument("--input_path", metavar="PATH", help="rows to predict for")
-    parser.add_argument("--output_path", metavar="PATH", help="where the predictions go")
-    parser.add_argument("--batch_size", type=count(1), default=1024, help="rows predicted at a time")
-    parser.add_argument("--with_header", action="store_true", help="the first line names the columns")
+    parser.add_argument("--output_path", metavar="PATH", help="the path of the predictions")
+    parser.add_argument("--batch_size", type=count(1), default=1024, help="rows per prediction batch")
+    parser.add_argument("--with_header", action="store_true", help="the first line has the column names")
     parser.add_argument(
         "--reserved_cols", default="ALL_COLUMNS", metavar="COLS", help="input columns to copy"
     )
     parser.add_argument("--output_cols", default="ALL_COLUMNS", metavar="COLS", help="predictions to write")
     parser.add_argument(
-        "--output_sep", default="\x01", metavar="SEP", help="between the columns of CSV output"
+        "--output_sep", default="\x01", metavar="SEP", help="the separator of columns in CSV output"
     )
     parser.add_argument("--output_format", choices=("csv", "jsonl"), default="csv", help="csv or jsonl")
     parser.add_argument("--selected_cols", metavar="COLS", help="replaces data_config.selected_cols")
@@ -94,10 +94,10 @@ def parse_predict(arguments: Sequence[str]) -> PredictFlags:
 
 
 def load_for_predict(flags: PredictFlags) -> Config:
-    """The config to predict by: `--pipeline_config_path`, the exported model's, or model_dir's own.
+    """The config for prediction: `--pipeline_config_path`, the exported model's, or model_dir's.
 
     Raises:
-        ConfigError: There is none, or it is wrong.
+        ConfigError: The config is missing or invalid.
     """
     path = flags.pipeline_config_path
     if flags.saved_model_dir:
@@ -113,10 +113,10 @@ def load_for_predict(flags: PredictFlags) -> Config:
 
 
 def newest_version(saved_model_dir: str) -> str:
-    """An exported model's folder: the given one, or the newest version in it.
+    """The folder of an exported model: the given one, or its newest version.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: No model was found.
     """
     if not storage.is_folder(saved_model_dir):
         raise ConfigError(f"--saved_model_dir: there is no folder {saved_model_dir}")
@@ -129,14 +129,13 @@ def newest_version(saved_model_dir: str) -> str:
 
 
 def _served_config(saved_model_dir: str) -> str:
-    """The one config in an exported model."""
+    """The config in an exported model."""
     folder = newest_version(saved_model_dir)
     names = storage.listing(folder, recursive=True)
     found = sorted(storage.join(folder, name) for name in names if name.endswith(".config"))
     if len(found) != 1:
         listed = f": {', '.join(found)}" if found else ""
         raise ConfigError(
-            f"--saved_model_dir: {len(found)} config files are in {folder}{listed}; "
-            "give --pipeline_config_path"
+            f"--saved_model_dir: {len(found)} config files in {folder}{listed}; give --pipeline_config_path"
         )
     return found[0]

@@ -1,4 +1,4 @@
-"""Flags of `hvdrec.retrieve`, and the config they lead to."""
+"""Flags of `hvdrec.retrieve`, and the config they select."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class RetrieveFlags:
     """Flags of `hvdrec.retrieve`.
 
     Attributes:
-        input_path: Rows of users with the items they chose.
-        output_path: Where the nearest items of each user go; "" for nowhere.
-        item_input_path: Rows whose items are searched; "" for the sampler's item table.
-        item_id_field: The column of items' ids.
-        user_id_field: The column of users' ids; "" where each row is a user.
-        topk: Lengths of lists that are judged; the longest is written.
-        batch_size: Rows embedded at a time.
-        pipeline_config_path: The config, in place of model_dir's own.
+        input_path: Rows of users and the items they chose.
+        output_path: The file for the nearest items of each user; "" for none.
+        item_input_path: The rows with the items to search; "" for the sampler's item table.
+        item_id_field: The column of item ids.
+        user_id_field: The column of user ids; "" if each row is a user.
+        topk: The list lengths to evaluate; the longest is written.
+        batch_size: Rows per batch.
+        pipeline_config_path: The config, replacing model_dir's.
         checkpoint_path: A prefix or folder; None for the newest checkpoint of model_dir.
-        model_dir: Where checkpoints are looked for, and pipeline.config where no other is given.
-        allow_user_code: Import and run code of the user's own that the config names.
+        model_dir: The folder of the checkpoints, and of pipeline.config if no other config is given.
+        allow_user_code: Import and run user code that the config names.
         verbose: Show stack traces and more log lines.
         ignored: Flags given that have no effect here.
     """
@@ -56,39 +56,44 @@ def parse_retrieve(arguments: Sequence[str]) -> RetrieveFlags:
     """Flags of `hvdrec.retrieve`.
 
     Raises:
-        ConfigError: They aren't right.
+        ConfigError: A flag is unknown, missing or invalid.
     """
     parser = FlagParser(
-        "hvdrec.retrieve", "Searches the items nearest to users, and says how often they were chosen."
+        "hvdrec.retrieve", "Finds the items nearest to each user, and reports how often they were chosen."
     )
     add_restoring_flags(parser)
-    parser.add_argument("--input_path", metavar="PATH", help="rows of users with the items they chose")
-    parser.add_argument("--output_path", default="", metavar="FILE", help="takes each user's nearest items")
+    parser.add_argument("--input_path", metavar="PATH", help="rows of users and the items they chose")
+    parser.add_argument(
+        "--output_path", default="", metavar="FILE", help="file for each user's nearest items"
+    )
     parser.add_argument(
         "--item_input_path",
         default="",
         metavar="PATH",
-        help="rows whose items are searched; by default the sampler's item table",
+        help="rows with the items to search; default: the sampler's item table",
     )
-    parser.add_argument("--item_id_field", default="", metavar="NAME", help="the column of items' ids")
+    parser.add_argument("--item_id_field", default="", metavar="NAME", help="the column of item ids")
     parser.add_argument(
-        "--user_id_field", default="", metavar="NAME", help="the column of users' ids; else each row is one"
+        "--user_id_field",
+        default="",
+        metavar="NAME",
+        help="the column of user ids; default: each row is a user",
     )
-    parser.add_argument("--topk", default="10,50", metavar="K,K", help="lengths of the lists")
-    parser.add_argument("--batch_size", type=count(1), default=1024, help="rows embedded at a time")
+    parser.add_argument("--topk", default="10,50", metavar="K,K", help="comma-separated list lengths")
+    parser.add_argument("--batch_size", type=count(1), default=1024, help="rows per batch")
     values = parser.parse(arguments, needed=["input_path"])
     numbers = values["topk"].split(",")
     if not all(n.strip().isdigit() and int(n) > 0 for n in numbers):
-        raise ConfigError(f"--topk: {values['topk']!r} must be whole numbers above 0 with commas between")
+        raise ConfigError(f"--topk: {values['topk']!r} must be comma-separated whole numbers above 0")
     values["topk"] = tuple(int(n) for n in numbers)
     return RetrieveFlags(**values)
 
 
 def load_for_retrieve(flags: RetrieveFlags) -> tuple[Config, RetrieveFlags]:
-    """The config to search by, and the flags with what it says of ids.
+    """The config for the search, and the flags completed with the config's id columns.
 
     Raises:
-        ConfigError: There is none, it is wrong, or doesn't say what is searched.
+        ConfigError: The config is missing or invalid, or doesn't define the items to search.
     """
     user_code.allow(flags.allow_user_code)
     config = load_restoring(flags.model_dir, flags.pipeline_config_path, flags.ignored)
@@ -98,8 +103,8 @@ def load_for_retrieve(flags: RetrieveFlags) -> tuple[Config, RetrieveFlags]:
     proto = config.proto
     if not spec_of(proto.model_config).sides(proto):
         raise ConfigError(
-            f"{config.where('model_config.model_class')}: {proto.model_config.model_class} has no towers of "
-            "users and items to search with"
+            f"{config.where('model_config.model_class')}: {proto.model_config.model_class} "
+            "has no user and item towers to search with"
         )
     sampler = sampler_config(proto)
     if not flags.item_input_path and sampler is None:

@@ -1,4 +1,4 @@
-"""Flags of `hvdrec.train`, and the config they lead to."""
+"""Flags of `hvdrec.train`, and the config they select."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from hvdrec.config.flags.parser import FlagParser, count, take_path_edits
 from hvdrec.config.reader import load
 from hvdrec.errors import ConfigError
 
-#: Who evaluates new checkpoints during training; see TrainFlags.
+#: Which ranks evaluate new checkpoints during training; see TrainFlags.
 EVAL_METHODS = ("master", "separate", "none")
 
 
@@ -35,25 +35,26 @@ class TrainFlags:
 
     Attributes:
         pipeline_config_path: The config.
-        continue_train: Go on from the newest checkpoint of model_dir.
-        model_dir: Replaces the config's.
-        train_input_path: Replaces the config's.
-        eval_input_path: Replaces the config's.
+        continue_train: Continue from the newest checkpoint in model_dir.
+        model_dir: Replaces the config's value.
+        train_input_path: Replaces the config's value.
+        eval_input_path: Replaces the config's value.
         selected_cols: Replaces `data_config.selected_cols`.
         fine_tune_checkpoint: Replaces `train_config.fine_tune_checkpoint`.
-        ignore_finetune_ckpt_error: Train from scratch where that checkpoint is missing.
-        fit_on_eval: Train on the evaluation data too, once training is over.
-        fit_on_eval_steps: At most this many steps of it; 0 = until the data ends.
-        edits: From `--edit_config_json`.
+        ignore_finetune_ckpt_error: Train from scratch if that checkpoint is missing.
+        fit_on_eval: After training, also train on the evaluation data.
+        fit_on_eval_steps: The maximum number of those steps; 0 = until the data ends.
+        edits: The edits of `--edit_config_json`.
         hpo_param_path: A JSON file ``{"param": {path: value}}`` with further edits.
-        hpo_metric_save_path: Where a line of JSON per evaluation goes.
-        allow_user_code: Import and run code of the user's own that the config names.
-        path_edits: From ``--train_config.x=y`` and the like: path -> (value, the flag as written).
+        hpo_metric_save_path: The file for one line of JSON per evaluation.
+        allow_user_code: Import and run user code that the config names.
+        path_edits: The edits of ``--train_config.x=y`` and similar flags: path -> (value, the flag as
+            written).
         seed: Replaces `train_config.seed`.
-        verify_replicas: Steps between two comparisons of the replicas; 0 = none.
-        eval_method: Who evaluates: `master` (the ranks that train, together), `separate` (the last
-            rank, which doesn't train then) or `none`.
-        gpu: The visible devices, as CUDA_VISIBLE_DEVICES has them.
+        verify_replicas: The number of steps between comparisons of the replicas; 0 = never.
+        eval_method: Which ranks evaluate: `master` (all ranks that train), `separate` (the last rank, which
+            then doesn't train) or `none`.
+        gpu: The visible devices, in the format of CUDA_VISIBLE_DEVICES.
         check_mode: Check the config and all rows; train nothing.
         verbose: Show stack traces and more log lines.
         ignored: Flags given that have no effect here.
@@ -87,11 +88,11 @@ def parse_train(arguments: Sequence[str]) -> TrainFlags:
     """Flags of `hvdrec.train`.
 
     Raises:
-        ConfigError: They aren't right.
+        ConfigError: A flag is unknown, missing or invalid.
     """
     parser = FlagParser("hvdrec.train", "Trains a model described by a pipeline.config.")
     parser.add_argument("--pipeline_config_path", metavar="FILE", help="the config")
-    parser.add_argument("--continue_train", action="store_true", help="go on from the newest checkpoint")
+    parser.add_argument("--continue_train", action="store_true", help="continue from the newest checkpoint")
     parser.add_argument("--model_dir", metavar="DIR", help="replaces the config's model_dir")
     for mode in ("train", "eval"):
         parser.add_argument(
@@ -104,13 +105,13 @@ def parse_train(arguments: Sequence[str]) -> TrainFlags:
     parser.add_argument(
         "--ignore_finetune_ckpt_error",
         action="store_true",
-        help="train from scratch where that checkpoint is missing",
+        help="train from scratch if that checkpoint is missing",
     )
     parser.add_argument(
-        "--fit_on_eval", action="store_true", help="train on the evaluation data too, at the end"
+        "--fit_on_eval", action="store_true", help="after training, also train on the evaluation data"
     )
     parser.add_argument(
-        "--fit_on_eval_steps", type=count(0), default=0, metavar="N", help="at most N steps of that"
+        "--fit_on_eval_steps", type=count(0), default=0, metavar="N", help="train on it for at most N steps"
     )
     parser.add_argument(
         "--edit_config_json", metavar="JSON", help='changes, as {"train_config.num_steps": 9}'
@@ -119,7 +120,7 @@ def parse_train(arguments: Sequence[str]) -> TrainFlags:
         "--hpo_param_path", metavar="FILE", help='more changes, from a JSON file {"param": {...}}'
     )
     parser.add_argument(
-        "--hpo_metric_save_path", metavar="FILE", help="where a line of JSON per evaluation goes"
+        "--hpo_metric_save_path", metavar="FILE", help="file for one line of JSON per evaluation"
     )
     add_user_code(parser)
     parser.add_argument("--seed", type=count(0), help="replaces train_config.seed")
@@ -130,9 +131,11 @@ def parse_train(arguments: Sequence[str]) -> TrainFlags:
         "--eval_method",
         choices=EVAL_METHODS,
         default=EVAL_METHODS[0],
-        help="who evaluates new checkpoints: the ranks that train, the last rank alone, or no rank",
+        help="which ranks evaluate new checkpoints: all that train, only the last, or none",
     )
-    parser.add_argument("--gpu", metavar="IDS", help="the visible devices, as CUDA_VISIBLE_DEVICES has them")
+    parser.add_argument(
+        "--gpu", metavar="IDS", help="the visible devices, in the format of CUDA_VISIBLE_DEVICES"
+    )
     parser.add_argument(
         "--check_mode", action="store_true", help="check the config and all rows; train nothing"
     )
@@ -142,20 +145,20 @@ def parse_train(arguments: Sequence[str]) -> TrainFlags:
     values = parser.parse(others, path_edits=True)
     path = values.pop("pipeline_config_path")
     if not path:
-        raise ConfigError("--pipeline_config_path: is missing; give the config to train by")
+        raise ConfigError("--pipeline_config_path: is missing; give the config to train with")
     written = values.pop("edit_config_json")
     edits = edit.parse_edits(written) if written else {}
     return TrainFlags(path, edits=edits, path_edits=path_edits, **values)
 
 
 def load_for_training(flags: TrainFlags) -> Config:
-    """The config to train by: read, changed by the flags, expanded and checked.
+    """The config for training: read, changed by the flags, expanded and checked.
 
-    In EasyRec's order: `--selected_cols`, `--model_dir`, input paths, `--fine_tune_checkpoint`,
-    then `--edit_config_json`, ``--train_config.x=y`` and `--hpo_param_path`.
+    The flags are applied in EasyRec's order: `--selected_cols`, `--model_dir`, input paths,
+    `--fine_tune_checkpoint`, then `--edit_config_json`, ``--train_config.x=y`` and `--hpo_param_path`.
 
     Raises:
-        ConfigError: The config or a flag is wrong.
+        ConfigError: The config or a flag is invalid.
     """
     if flags.gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = flags.gpu
@@ -181,10 +184,10 @@ def load_for_training(flags: TrainFlags) -> Config:
 
 
 def _apply_edits(config: Config, flags: TrainFlags) -> None:
-    """Changes the config as all flags with paths in them say.
+    """Applies all flags that contain field paths to the config.
 
     Raises:
-        ConfigError: One line for each edit that can't be made.
+        ConfigError: Edits can't be applied; one line for each.
     """
     changes = [(edit.FLAG, {k: v for k, v in flags.edits.items() if k not in flags.path_edits})]
     changes += [(flag, {path: value}) for path, (value, flag) in flags.path_edits.items()]
@@ -202,7 +205,7 @@ def _apply_edits(config: Config, flags: TrainFlags) -> None:
 
 
 def _drop_missing_checkpoint(config: Config) -> None:
-    """Clears `fine_tune_checkpoint` where there is no checkpoint."""
+    """Clears `fine_tune_checkpoint` if the checkpoint doesn't exist."""
     train_config = config.proto.train_config
     path = train_config.fine_tune_checkpoint
     if not path or storage.exists(f"{path}.index"):

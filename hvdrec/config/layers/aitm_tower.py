@@ -15,14 +15,14 @@ def _check(config: LayerConfig) -> Iterator[tuple[str, str]]:
 
 
 def _outputs(config: LayerConfig, inputs: Widths) -> Widths:
-    needs = "the tower [batch, columns], or a list of it and of those it depends on"
+    needs = "the tower [batch, columns], or a list of it and the towers it depends on"
     if not isinstance(inputs, list):
         return columns(inputs, needs)
     if not inputs:
         raise misfit(needs, inputs)
     own, *others = (columns(each, needs) for each in inputs)
     if config.transfer_mlp is not None and len(set(others)) > 1:
-        raise misfit("towers of one width for transfer_mlp, which all of them go through", inputs)
+        raise misfit("towers of the same width, because all of them use transfer_mlp", inputs)
     return config.project_dim or own
 
 
@@ -40,7 +40,8 @@ AITM_TOWER = LayerSpec(
     formula="a list of a task's tower [B, D] and the towers [B, D_i] it depends on -> [B, project_dim], by "
     "default [B, D]: "
     "the others go through the MLP `transfer_mlp`, without a gradient to them unless `stop_gradient: false`; "
-    "every tower gets a query, a key and a value by dense layers of its own; the output is what the first "
-    "one's query takes from all, `softmax(q k / sqrt(dim)) v`. One tower alone is given back.",
+    "every tower has its own dense layers for a query, a key and a value; the output is "
+    "the attention of the first tower's query over all, `softmax(q k / sqrt(dim)) "
+    "v`. A single tower is returned unchanged.",
     source="Xi et al., KDD 2021, AITM, equations 3 to 6",
 )

@@ -7,16 +7,16 @@ from hvdrec.config.layers.spec import LayerConfig, LayerSpec, OneOf, Parameter
 from hvdrec.config.ranges import BELOW_1
 
 _NEEDS = (
-    "a list of queries [batch, Q, columns], values [batch, T, columns] and, if they are others, "
-    "keys [batch, T, columns]"
+    "a list of queries [batch, Q, columns], values [batch, T, columns] "
+    "and optionally keys [batch, T, columns]"
 )
 
 
 def query_value_key(inputs: Widths, needs: str = _NEEDS) -> list[tuple[int | None, int]]:
-    """Length and columns of queries, values and keys, which are the values where they aren't given.
+    """Length and columns of queries, values and keys; the keys default to the values.
 
     Raises:
-        ShapeError: It gets something else.
+        ShapeError: The inputs have other shapes.
     """
     found: list[tuple[int | None, int]] = []
     if not isinstance(inputs, list) or len(inputs) not in (2, 3):
@@ -35,7 +35,7 @@ def query_value_key(inputs: Widths, needs: str = _NEEDS) -> list[tuple[int | Non
 def _outputs(config: LayerConfig, inputs: Widths) -> Widths:
     query, value, key = query_value_key(inputs)
     if query[1] != key[1]:
-        raise misfit("queries and keys of the same columns", inputs)
+        raise misfit("queries and keys with the same number of columns", inputs)
     result = (query[0], value[1])
     return [result, (query[0], value[0])] if config.return_attention_scores else result
 
@@ -55,10 +55,11 @@ ATTENTION = LayerSpec(
     outputs=_outputs,
     formula="queries q [B, Q, D], values v [B, T, E] and keys k [B, T, D], which are the values where they "
     "aren't given -> "
-    "[B, Q, E]: `softmax(q k) v`. `use_scale` multiplies the scores by a learnt number, or else "
+    "[B, Q, E]: `softmax(q k) v`. `use_scale` multiplies the scores by a learnt number, otherwise "
     "`scale_by_dim` "
-    "divides them by sqrt(D). With `score_mode: concat` a score is a learnt number times the sum of "
-    "`tanh(q + k)`. `use_causal_mask`: position i sees none behind i. `dropout` is that of the softmax. "
-    "`return_attention_scores` gives a list of the output and the softmax [B, Q, T].",
+    "divides them by sqrt(D). With `score_mode: concat` a score is a learnt number times "
+    "the sum of `tanh(q + k)`. `use_causal_mask`: position i attends to no position after "
+    "i. `dropout` applies to the softmax. `return_attention_scores` returns a "
+    "list of the output and the softmax [B, Q, T].",
     source="Luong, Pham and Manning, EMNLP 2015; Keras's Attention",
 )

@@ -17,9 +17,9 @@ AUTO_DIS = LayerSpec(
         *FORMS,
     ),
     outputs=outputs,
-    formula="N numbers [B, N] -> their embeddings side by side [B, N embedding_dim]; with "
-    "`output_tensor_list` a list of "
-    "that and of the list of embeddings, with `output_3d_tensor` of that and [B, N, embedding_dim]. A "
+    formula="N numbers [B, N] -> their concatenated embeddings [B, N embedding_dim]; with "
+    "`output_tensor_list` a list of that and the list of embeddings, with `output_3d_tensor` "
+    "a list of that and [B, N, embedding_dim]. A "
     "number x "
     "takes of its `num_bins` meta-embeddings `softmax((W h + keep_prob h) / temperature)`, where "
     "`h = leaky_relu(w x)`.",

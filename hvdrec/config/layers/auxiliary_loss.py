@@ -12,7 +12,7 @@ def _outputs(config: LayerConfig, inputs: Widths) -> Widths:
         first, second = inputs
         if isinstance(first, int) and first == second:
             return None
-    raise misfit("a list of two tensors [batch, columns] of the same columns", inputs)
+    raise misfit("a list of two tensors [batch, columns] with the same number of columns", inputs)
 
 
 AUXILIARY_LOSS = LayerSpec(
@@ -28,9 +28,9 @@ AUXILIARY_LOSS = LayerSpec(
     "`loss_weight` times a "
     "loss to the model's. `l2_loss`: the mean over rows of `|x - y|^2`. `info_nce`: the mean cross entropy "
     "of "
-    "`softmax(x y / temperature)` over all y of the batch with each row's own y as its class. `nce_loss`: "
-    "the same for "
-    "each of the 2 B tensors among all but itself. The loss is named `<block>_l2_loss`, "
-    "`<block>_info_nce_loss` or `<block>_nce_loss`; batch means the rows of one rank.",
+    "`softmax(x y / temperature)` over all y of the batch, where the class of each row is "
+    "its own y. `nce_loss`: the same for each of the 2 B vectors against all "
+    "others. The loss is named `<block>_l2_loss`, "
+    "`<block>_info_nce_loss` or `<block>_nce_loss`; the batch is the rows of one rank.",
     source="van den Oord et al. 2018, InfoNCE; Xie et al., ICDE 2022, CL4SRec, equation 4",
 )

@@ -10,10 +10,10 @@ from hvdrec.config.ranges import AT_LEAST_1
 def _outputs(config: LayerConfig, inputs: Widths) -> Widths:
     widths = features(inputs)
     if len(widths) < 2:
-        raise misfit("two features at least", inputs)
+        raise misfit("at least two features", inputs)
     if config.type.lower() != "interaction" and len(set(widths)) > 1:
         raise misfit(
-            f"features of one width for the type {config.type} (the type interaction takes any)", inputs
+            f"features of the same width for type {config.type} (type interaction accepts any widths)", inputs
         )
     return config.num_output_units
 
@@ -28,8 +28,8 @@ BILINEAR = LayerSpec(
     ),
     outputs=_outputs,
     formula="F features [B, D_i] -> [B, num_output_units]: a dense layer of all pairs i below j of "
-    "`(W v_i + b) v_j`, a dot product with `use_plus`, else a product column by column. W is one matrix "
-    "for `type: all`, one for each i for `each`, one for each pair for `interaction`, where features may "
-    "differ in width.",
+    "`(W v_i + b) v_j`, a dot product with `use_plus`, otherwise an element-wise product. "
+    "W is one matrix for `type: all`, one per i for `each`, and one per pair for "
+    "`interaction`, where features can differ in width.",
     source="Huang et al., RecSys 2019, FiBiNET, section 3.4; Zhang et al. 2022, FiBiNet++",
 )

@@ -8,12 +8,12 @@ from hvdrec.config.layers.shapes import Widths, misfit, sequence
 from hvdrec.config.layers.spec import ACTIVATIONS, LayerConfig, LayerSpec, OneOf, Parameter
 from hvdrec.config.ranges import AT_LEAST_1, BELOW_1, POSITIVE
 
-#: Where the target stands among the tokens; elsewhere it is left out.
+#: Positions of the target among the tokens; with any other value the target is omitted.
 _PLACES = ("head", "tail")
 
 
 def check_heads(config: LayerConfig) -> Iterator[tuple[str, str]]:
-    """Whether the heads divide a token's columns."""
+    """Checks that the number of heads divides a token's columns."""
     if config.hidden_size % config.num_attention_heads:
         yield (
             "hidden_size",
@@ -27,7 +27,7 @@ def has_target(position: str, inputs: Widths) -> bool:
 
     Args:
         position: `target_item_position`.
-        inputs: What it gets.
+        inputs: The layer's inputs.
     """
     _, target = sequence(inputs)
     return target is not None and position in _PLACES
@@ -38,7 +38,7 @@ def _outputs(config: LayerConfig, inputs: Widths) -> Widths:
     position, length = config.target_item_position, config.max_position_embeddings
     targeted = has_target(position, inputs)
     if targeted and width != target:
-        raise misfit("a target of as many columns as an element of the sequence has", inputs)
+        raise misfit("a target with as many columns as an element of the sequence", inputs)
     if not config.output_all_token_embeddings:
         return config.hidden_size
     return (length + (targeted or config.reserve_target_position)) * config.hidden_size
@@ -64,15 +64,16 @@ BST = LayerSpec(
     ),
     check=check_heads,
     outputs=_outputs,
-    formula="a sequence: elements [B, T, D], lengths [B] and, if there is one, a target [B, D] -> "
-    "[B, tokens hidden_size], without `output_all_token_embeddings` the first token [B, hidden_size]. The "
-    "target is put before the elements (`target_item_position: head`) or behind them (`tail`); elements of "
+    formula="a sequence: elements [B, T, D], lengths [B] and optionally a target [B, D] -> "
+    "[B, tokens hidden_size], without `output_all_token_embeddings` the first token [B, "
+    "hidden_size]. The target comes before the elements (`target_item_position: "
+    "head`) or after them (`tail`); elements with "
     "other "
     "than `hidden_size` columns go through a dense layer with ReLU; position embeddings are added, "
     "then a layer norm and the transformer of BERT: `num_hidden_layers` layers of `num_attention_heads` "
     "heads "
-    "and `intermediate_size` columns between. Tokens of zeros alone aren't attended to. "
-    "The tokens of the output are `max_position_embeddings` elements, padded and cut, and one more for a "
+    "and `intermediate_size` columns between. All-zero tokens are masked. The output has "
+    "`max_position_embeddings` element tokens, padded or cut, and one more for a "
     "target, "
     "which `reserve_target_position` keeps where there is none.",
     source="Chen et al., DLP-KDD 2019, BST; Devlin et al., NAACL 2019",

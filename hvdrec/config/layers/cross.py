@@ -8,15 +8,15 @@ from hvdrec.config.ranges import AT_LEAST_0, AT_LEAST_1
 
 
 def one_width(inputs: Widths) -> int:
-    """The width of x0 and x, or of one x.
+    """The width of x0 and x, or of a single x.
 
     Raises:
-        ShapeError: There is another number of inputs, or their widths differ.
+        ShapeError: The number of inputs is wrong, or their widths differ.
     """
     widths = inputs if isinstance(inputs, list) else [inputs]
     first = widths[0] if widths else None
     if not isinstance(first, int) or len(widths) > 2 or widths[-1] != first:
-        raise misfit("x0 and x of one width, or one x", inputs)
+        raise misfit("x0 and x of the same width, or a single x", inputs)
     return first
 
 
@@ -36,7 +36,7 @@ CROSS = LayerSpec(
         Parameter("bias_initializer", str, default="zeros", allowed=INITIALIZERS),
     ),
     outputs=_outputs,
-    formula="x0 [B, D] and x [B, D], or one x -> [B, D]: `x0 * (W x + b + diag_scale x) + x`; with "
+    formula="x0 [B, D] and x [B, D], or a single x -> [B, D]: `x0 * (W x + b + diag_scale x) + x`; with "
     "`projection_dim` W is the product of two matrices of that rank.",
     source="Wang et al., WWW 2021, equations 1 and 2",
 )

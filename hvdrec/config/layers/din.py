@@ -19,9 +19,9 @@ def element_and_target(inputs: Widths) -> tuple[int, int]:
     """The columns of an element and of the target.
 
     Raises:
-        ShapeError: It gets something else, or a target that is wider than an element.
+        ShapeError: The inputs have other shapes, or the target is wider than an element.
     """
-    needs = "a sequence with a target that is no wider than an element"
+    needs = "a sequence and a target that is not wider than an element"
     width, target = sequence(inputs, needs)
     if target is None or target > width:
         raise misfit(needs, inputs)
@@ -45,9 +45,10 @@ DIN = LayerSpec(
     check=_check,
     outputs=_outputs,
     formula="a sequence: elements h [B, T, D], lengths [B] and a target q [B, D'] -> [B, D' + D], without "
-    "`need_target_feature` [B, D']: the elements added up, each by the softmax over its row (or "
-    "`attention_normalizer: sigmoid`: the sigmoid divided by sqrt(D) before) of an MLP of "
-    "`[q, h, q - h, q * h]` whose last layer is linear with a bias; beside it q. A target narrower than an "
-    "element is filled up with zeros, and of the sum as many columns as it has are given.",
+    "`need_target_feature` [B, D']: q concatenated with the weighted sum of the elements. "
+    "The weights are the softmax over the row (or with `attention_normalizer: sigmoid` the "
+    "sigmoid of the score divided by sqrt(D)) of an MLP of `[q, h, q - h, q * h]`, where "
+    "the last layer is linear with a bias. A target narrower than an element is padded "
+    "with zeros, and the sum is cut to its columns.",
     source="Zhou et al., KDD 2018, DIN, equation 3",
 )

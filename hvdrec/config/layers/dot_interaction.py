@@ -12,7 +12,7 @@ def _outputs(config: LayerConfig, inputs: Widths) -> Widths:
         return count * count
     pairs = count * (count + 1 if config.self_interaction else count - 1) // 2
     if not pairs:
-        raise misfit("two features at least", inputs)
+        raise misfit("at least two features", inputs)
     return pairs
 
 
@@ -26,7 +26,7 @@ DOT_INTERACTION = LayerSpec(
     outputs=_outputs,
     formula="F embeddings [B, D], or [B, F, D] -> [B, F (F - 1) / 2]: the dot products `v_i v_j` with j "
     "below i, "
-    "row by row; with `self_interaction` those with j = i too. `skip_gather` gives the whole matrix "
-    "[B, F F] with zeros in the place of the others.",
+    "row by row; with `self_interaction` those with j = i too. `skip_gather` returns the "
+    "whole matrix [B, F F], with zeros in place of the others.",
     source="Naumov et al. 2019, section 2.1.3",
 )

@@ -16,7 +16,7 @@ def _check(config: LayerConfig) -> Iterator[tuple[str, str]]:
 
 
 def joined(config: LayerConfig, inputs: Widths) -> int:
-    """The columns of SENet and BiLinear side by side."""
+    """The columns of the concatenated outputs of SENet and BiLinear."""
     width = columns(SENET.outputs(config.senet, inputs))
     if config.bilinear is not None:
         width += columns(BILINEAR.outputs(config.bilinear, inputs))

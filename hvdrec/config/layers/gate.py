@@ -9,7 +9,9 @@ from hvdrec.config.ranges import AT_LEAST_0
 
 def _outputs(config: LayerConfig, inputs: Widths) -> Widths:
     index = config.weight_index
-    needs = f"a list with the weights [batch, n] at weight_index ({index}) and up to n tensors of one width"
+    needs = (
+        f"a list with the weights [batch, n] at weight_index ({index}) and up to n tensors of the same width"
+    )
     if not isinstance(inputs, list) or index >= len(inputs) or len(inputs) < 2:
         raise misfit(needs, inputs)
     weights, others = inputs[index], [*inputs[:index], *inputs[index + 1 :]]
@@ -27,7 +29,7 @@ GATE = LayerSpec(
     (Parameter("weight_index", int, default=0, allowed=AT_LEAST_0),),
     unread=("mlp",),
     outputs=_outputs,
-    formula="a list of the weights w [B, n] and up to n tensors x_j [B, D] -> [B, D]: `sum of w_j x_j`. The "
-    "weights are the input number `weight_index`.",
+    formula="a list of the weights w [B, n] and up to n tensors x_j [B, D] -> [B, D]: `sum of w_j "
+    "x_j`. The weights are the input at index `weight_index`.",
     source="Zhang et al., CIKM 2023, Cross Decoupling Network",
 )

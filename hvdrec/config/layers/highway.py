@@ -16,7 +16,7 @@ HIGHWAY = LayerSpec(
     "Highway",
     "highway",
     (
-        # The input's own width where it isn't given.
+        # Defaults to the input's width.
         Parameter("emb_size", int, allowed=AT_LEAST_1),
         Parameter("num_layers", int, default=1, allowed=AT_LEAST_1),
         Parameter("activation", str, default="relu", allowed=ACTIVATIONS),

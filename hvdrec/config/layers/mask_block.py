@@ -10,23 +10,25 @@ from hvdrec.config.ranges import AT_LEAST_1, POSITIVE
 
 
 def check_sizes(config: LayerConfig) -> Iterator[tuple[str, str]]:
-    """What is missing of the size of the hidden layer."""
+    """Checks that the size of the hidden layer is given."""
     if config.reduction_factor is None and config.aggregation_size is None:
-        yield "aggregation_size", "must be given, or reduction_factor: the columns of the mask's hidden layer"
+        yield "aggregation_size", "is missing; set it or reduction_factor to size the mask's hidden layer"
 
 
 def net_and_mask(inputs: Widths) -> tuple[int, int]:
-    """The columns of what is masked and of what the mask is made from.
+    """The columns of the masked tensor and of the mask's input.
 
     Raises:
-        ShapeError: It gets something else than two tensors [B, D], or one that is both.
+        ShapeError: The inputs aren't two tensors [B, D], or one that is used as both.
     """
     pair = inputs if isinstance(inputs, list) else [inputs, inputs]
     if len(pair) == 2:
         net, mask = pair
         if isinstance(net, int) and isinstance(mask, int):
             return net, mask
-    raise misfit("a tensor [batch, columns] and what its mask is made from, [batch, columns], or one", inputs)
+    raise misfit(
+        "a tensor [batch, columns] and the mask's input [batch, columns], or one tensor for both", inputs
+    )
 
 
 def hidden_columns(factor: float | None, size: int | None, mask: int) -> int:
@@ -34,8 +36,8 @@ def hidden_columns(factor: float | None, size: int | None, mask: int) -> int:
 
     Args:
         factor: `reduction_factor`.
-        size: `aggregation_size`, where there is no factor.
-        mask: The columns that the mask is made from.
+        size: `aggregation_size`, used without a factor.
+        mask: The columns of the mask's input.
     """
     return int(mask * factor) if factor is not None else size or 0
 
@@ -44,7 +46,7 @@ def _outputs(config: LayerConfig, inputs: Widths) -> Widths:
     net, mask = net_and_mask(inputs)
     factor = config.reduction_factor
     if not hidden_columns(factor, config.aggregation_size, mask):
-        raise misfit(f"more columns to make a mask from with reduction_factor {factor:g}", inputs)
+        raise misfit(f"more columns in the mask's input for reduction_factor {factor:g}", inputs)
     return config.output_size or net
 
 
@@ -60,7 +62,7 @@ MASK_BLOCK = LayerSpec(
     ),
     check=check_sizes,
     outputs=_outputs,
-    formula="x [B, D] and m [B, M], or one that is both -> [B, output_size]: "
+    formula="x [B, D] and m [B, M], or one tensor for both -> [B, output_size]: "
     "`relu(LN(W3 (x * (W2 relu(W1 m + b1) + b2))))`. The hidden layer has `aggregation_size` columns, or M "
     "times "
     "`reduction_factor`; with `projection_dim` W1 is the product of two matrices of that rank. "

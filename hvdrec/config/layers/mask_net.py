@@ -18,10 +18,10 @@ def _check(config: LayerConfig) -> Iterator[tuple[str, str]]:
 
 
 def before_mlp(config: LayerConfig, inputs: Widths) -> int:
-    """The columns that the mask blocks give.
+    """The output columns of the mask blocks.
 
     Raises:
-        ShapeError: The input isn't [B, D], or a block has nothing to work on.
+        ShapeError: The input isn't [B, D], or doesn't fit a block.
     """
     first = columns(inputs)
     if config.use_parallel:
@@ -49,9 +49,9 @@ MASK_NET = LayerSpec(
     unread=("add_to_outputs",),
     check=_check,
     outputs=_outputs,
-    formula="[B, D] -> [B, columns]: after a layer norm (`input_layer_norm`) mask blocks over the input, "
+    formula="[B, D] -> [B, columns]: a layer norm (`input_layer_norm`), then mask blocks over the input, "
     "side by "
-    "side, or without `use_parallel` one after the other, each with a mask from the input; then the MLP, if "
+    "side, or without `use_parallel` in sequence, each with a mask from the input; then the MLP, if "
     "`mlp` is given.",
     source="Wang, She and Zhang, DLP-KDD 2021, MaskNet, section 3.4",
 )

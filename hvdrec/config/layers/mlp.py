@@ -23,7 +23,7 @@ def _outputs(config: LayerConfig, inputs: Widths) -> Widths:
 
 
 def check_within(name: str, config: LayerConfig | None) -> Iterator[tuple[str, str]]:
-    """What doesn't fit together in an MLP that is the parameter `name` of a layer, if it is given."""
+    """Checks the MLP in the parameter `name` of a layer, if given, for inconsistent fields."""
     for field, text in () if config is None else _check(config):
         yield f"{name}.{field}", text
 
@@ -33,12 +33,12 @@ MLP = LayerSpec(
     "mlp",
     (
         Parameter("hidden_units", int, required=True, repeated=True, allowed=AT_LEAST_1),
-        # Layers beyond the list go without.
+        # Layers beyond the list have no dropout.
         Parameter("dropout_ratio", float, default=(), repeated=True, allowed=BELOW_1),
         Parameter("activation", str, default="relu", allowed=ACTIVATIONS),
         Parameter("use_bn", bool, default=True),
         Parameter("use_final_bn", bool, default=True),
-        # The message's default, relu, is another.
+        # The message's default, relu, differs.
         Parameter("final_activation", str, default="", allowed=ACTIVATIONS),
         Parameter("use_bias", bool, default=False),
         Parameter("use_final_bias", bool, default=False),

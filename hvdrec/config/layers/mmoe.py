@@ -18,12 +18,12 @@ def expert_inputs(given: bool, count: int, inputs: Widths) -> tuple[int, int]:
     """The columns of an expert and of the gates' input.
 
     Args:
-        given: Whether the experts are inputs.
+        given: Whether the experts are given as inputs.
         count: `num_expert`.
-        inputs: What it gets.
+        inputs: The layer's inputs.
 
     Raises:
-        ShapeError: It gets something else.
+        ShapeError: The inputs have other shapes.
     """
     if not given:
         width = columns(inputs)
@@ -58,9 +58,8 @@ MMOE = LayerSpec(
     unread=("add_to_outputs",),
     check=_check,
     outputs=_outputs,
-    formula="x [B, D] -> a list of `num_task` tensors [B, E]: for each task the `num_expert` experts "
-    "MLP(x) added up "
-    "by the softmax of a dense layer of x. Without `expert_mlp` the inputs are a list of the experts' "
-    "outputs [B, E] and, at its end, the gates' input [B, D].",
+    formula="x [B, D] -> a list of `num_task` tensors [B, E]: for each task the sum of the `num_expert` "
+    "experts MLP(x), weighted by the softmax of a dense layer of x. Without `expert_mlp` "
+    "the inputs are a list of the experts' outputs [B, E], followed by the gates' input [B, D].",
     source="Ma et al., KDD 2018, MMoE, equations 5 to 7",
 )

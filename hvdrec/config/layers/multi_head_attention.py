@@ -28,7 +28,7 @@ MULTI_HEAD_ATTENTION = LayerSpec(
         Parameter("return_attention_scores", bool, default=False),
         Parameter("use_causal_mask", bool, default=False),
         Parameter("output_shape", int, allowed=AT_LEAST_1),
-        # The one axis between batch and columns; others would need tensors of more axes.
+        # The only axis between batch and columns; other values need tensors with more axes.
         Parameter("attention_axes", int, default=(), repeated=True, allowed=Range(1, 1)),
         Parameter("kernel_initializer", str, default="glorot_uniform", allowed=INITIALIZERS),
         Parameter("bias_initializer", str, default="zeros", allowed=INITIALIZERS),
@@ -39,7 +39,8 @@ MULTI_HEAD_ATTENTION = LayerSpec(
     "[B, Q, output_shape], by default [B, Q, D]: `num_heads` heads `softmax(q k / sqrt(key_dim)) v` of "
     "projections to `key_dim` and `value_dim` (by default as many) columns, then a dense layer over the "
     "heads side "
-    "by side. `use_causal_mask`: position i sees none behind i. `return_attention_scores` gives a list of "
+    "by side. `use_causal_mask`: position i attends to no position after i. "
+    "`return_attention_scores` returns a list of "
     "the "
     "output and the softmax [B, num_heads, Q, T].",
     source="Vaswani et al., NIPS 2017, section 3.2.2; Keras's MultiHeadAttention",

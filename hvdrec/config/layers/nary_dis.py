@@ -7,12 +7,12 @@ from hvdrec.config.layers.shapes import Widths, columns
 from hvdrec.config.layers.spec import LayerConfig, LayerSpec, OneOf, Parameter
 from hvdrec.config.ranges import AT_LEAST_1, Range
 
-#: Beyond them all, in any base.
+#: Above all of them, in any base.
 _NUMBERS = 2**32
 
 
 def digits(base: int) -> int:
-    """How many digits the numbers below 2^32 have."""
+    """The number of digits of numbers below 2^32."""
     count, reached = 1, base
     while reached < _NUMBERS:
         count, reached = count + 1, reached * base
@@ -23,11 +23,11 @@ def nary_forms(count: int, width: int, copies: int, as_list: bool, as_tensor: bo
     """The widths of `copies` sets of `count` embeddings of `width` columns.
 
     Args:
-        count: How many embeddings.
+        count: The number of embeddings.
         width: The columns of each.
         copies: `num_replicas`.
         as_list: `output_tensor_list`.
-        as_tensor: `output_3d_tensor`, which has no effect beside `output_tensor_list`.
+        as_tensor: `output_3d_tensor`, which has no effect together with `output_tensor_list`.
     """
     flat: Widths = count * width
     apart: Widths = [width] * count if as_list else (count, width)
@@ -59,12 +59,13 @@ NARY_DIS = LayerSpec(
     ),
     unread=("inter_ary_pooling",),
     outputs=_outputs,
-    formula="N numbers [B, N] -> their embeddings side by side [B, N C embedding_dim] for C `carries`; with "
-    "`output_tensor_list` a list of that and of the list of embeddings, with `output_3d_tensor` of that and "
-    "[B, N, C embedding_dim]; `num_replicas` above 1 gives as many sets of embeddings, first all that are "
-    "side by side. A number times `multiplier`, cut to a whole one and taken modulo 2^32, is written in each "
-    "base of `carries`; each digit has an embedding by number, base, place and value, and those of the "
+    formula="N numbers [B, N] -> their concatenated embeddings [B, N C embedding_dim] for C `carries`; "
+    "with `output_tensor_list` a list of that and the list of embeddings, with `output_3d_tensor` "
+    "a list of that and [B, N, C embedding_dim]; `num_replicas` above 1 returns that many "
+    "sets of embeddings, all concatenated ones first. A number times `multiplier`, truncated "
+    "to an integer modulo 2^32, is written in each base of `carries`; each digit has an "
+    "embedding by number, base, position and value, and the embeddings of the "
     "digits "
-    "are added up or averaged (`intra_ary_pooling`).",
+    "are summed or averaged (`intra_ary_pooling`).",
     source="Chen et al., CIKM 2022, Numerical Feature Representation with Hybrid N-ary Encoding",
 )

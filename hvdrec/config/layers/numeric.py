@@ -1,11 +1,11 @@
-"""What the embeddings of numbers give."""
+"""The output widths of numeric embeddings."""
 
 from __future__ import annotations
 
 from hvdrec.config.layers.shapes import Widths, columns
 from hvdrec.config.layers.spec import LayerConfig, Parameter
 
-#: The parameters that all of them have.
+#: The parameters that all of these layers have.
 FORMS = (
     Parameter("output_3d_tensor", bool, default=False),
     Parameter("output_tensor_list", bool, default=False),
@@ -13,13 +13,13 @@ FORMS = (
 
 
 def forms(count: int, width: int, as_list: bool, as_tensor: bool) -> Widths:
-    """The widths of `count` embeddings of `width` columns, side by side and, where asked for, apart too.
+    """The widths of `count` embeddings of `width` columns: concatenated, and on request also separate.
 
     Args:
-        count: How many embeddings.
+        count: The number of embeddings.
         width: The columns of each.
         as_list: `output_tensor_list`.
-        as_tensor: `output_3d_tensor`, which has no effect beside `output_tensor_list`.
+        as_tensor: `output_3d_tensor`, which has no effect together with `output_tensor_list`.
     """
     flat = count * width
     if as_list:
@@ -28,5 +28,5 @@ def forms(count: int, width: int, as_list: bool, as_tensor: bool) -> Widths:
 
 
 def outputs(config: LayerConfig, inputs: Widths) -> Widths:
-    """What a layer gives that makes one embedding of each number."""
+    """The output widths of a layer with one embedding per number."""
     return forms(columns(inputs), config.embedding_dim, config.output_tensor_list, config.output_3d_tensor)

@@ -11,7 +11,7 @@ from hvdrec.config.ranges import AT_LEAST_1, BELOW_1
 
 _GATE = (
     Parameter("output_dim", int, allowed=AT_LEAST_1),
-    # The width of what the gate weighs where it isn't given.
+    # Defaults to the width of the gated tensor.
     Parameter("hidden_dim", int, allowed=AT_LEAST_1),
     Parameter("activation", str, default="relu", allowed=ACTIVATIONS),
     Parameter("use_bn", bool, default=False),
@@ -27,15 +27,15 @@ def _outputs(config: LayerConfig, inputs: Widths) -> Widths:
     x, _ = x_and_prior(inputs)
     gate = config.gate_params.output_dim
     if config.mode != "lazy" and gate not in (None, x):
-        raise misfit(f"x of the {gate} columns that gate_params.output_dim says", inputs)
+        raise misfit(f"x with {gate} columns, as gate_params.output_dim declares", inputs)
     return MLP.outputs(config.mlp, x)
 
 
 def x_and_prior(inputs: Widths) -> tuple[int, int]:
-    """The columns of the MLP's input and of what the gates are made from.
+    """The columns of the MLP's input and of the gates' input.
 
     Raises:
-        ShapeError: It gets something else than two tensors [B, D].
+        ShapeError: The inputs aren't two tensors [B, D].
     """
     needs = "a list of the MLP's input [batch, columns] and the gates' input [batch, columns]"
     if not isinstance(inputs, list) or len(inputs) != 2:
@@ -55,10 +55,10 @@ PPNET = LayerSpec(
     unread=("add_to_outputs",),
     check=_check,
     outputs=_outputs,
-    formula="x [B, D] and p [B, P] -> [B, mlp.hidden_units[-1]]: an MLP over x whose layers' inputs "
-    "(`mode: eager`) or "
-    "outputs (`lazy`) are multiplied by gates `2 sigmoid(V act(U g + a) + b)`. g is p, or with "
-    "`full_gate_input` x beside p, without a gradient to x. U has `hidden_dim` columns, by default as many "
+    formula="x [B, D] and p [B, P] -> [B, mlp.hidden_units[-1]]: an MLP over x where the inputs "
+    "(`mode: eager`) or outputs (`lazy`) of each layer are multiplied by gates `2 sigmoid(V "
+    "act(U g + a) + b)`. g is p, or with `full_gate_input` x concatenated with p, without "
+    "a gradient to x. U has `hidden_dim` columns, by default as many "
     "as "
     "are gated.",
     source="Chang et al., KDD 2023, PEPNet, section 3.3",

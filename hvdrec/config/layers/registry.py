@@ -48,9 +48,9 @@ _EASYREC = (
 )
 _KERAS = (DENSE, BATCH_NORMALIZATION, *BY_COLUMN, *MERGES, CONCATENATE, DOT, *SHAPING)
 
-_TEXT = "reads text, which no feature gives a model; let a TagFeature or SequenceFeature hash its words"
-_OPERATION = "is an operation of EasyRec's whose source isn't public; compute it in the data"
-#: EasyRec's layers that aren't here, with the reason.
+_TEXT = "reads text, which no feature passes to a model; hash its words with a TagFeature or SequenceFeature"
+_OPERATION = "is an EasyRec operation without public source code; compute it in the data"
+#: EasyRec's layers that are not supported, with the reason.
 REFUSED = {
     "TextEncoder": _TEXT,
     **dict.fromkeys(("EditDistance", "MappedDotProduct", "OverlapFeature", "TextNormalize"), _OPERATION),
@@ -61,7 +61,7 @@ SPECS: dict[str, LayerSpec] = {spec.class_name: spec for spec in (*_EASYREC, *_K
 
 
 def unknown(class_name: str) -> str:
-    """Why there is no layer of a name that `SPECS` hasn't."""
+    """The error text for a layer that is not in `SPECS`."""
     if class_name in REFUSED:
         return f"{class_name} {REFUSED[class_name]}"
     return f"there is no layer {class_name!r}; {hint(class_name, tuple(SPECS))}"

@@ -11,7 +11,7 @@ def _outputs(config: LayerConfig, inputs: Widths) -> Widths:
     widths = features(inputs)
     groups = config.num_squeeze_group
     if any(width % groups for width in widths):
-        raise misfit(f"features whose widths num_squeeze_group ({groups}) divides", inputs)
+        raise misfit(f"features with widths divisible by num_squeeze_group ({groups})", inputs)
     return sum(widths)
 
 
@@ -28,7 +28,7 @@ SENET = LayerSpec(
     formula="F features [B, D_i] -> [B, sum of D_i]: each feature is cut into g = `num_squeeze_group` "
     "parts; the "
     "maximum and the mean of every part go through a dense layer with ReLU of `2 g F / reduction_ratio` "
-    "columns and a linear one, which gives a weight for each column of the features. With "
-    "`use_skip_connection` the features are added, with `use_output_layer_norm` a layer norm follows.",
+    "columns and a linear one, which gives a weight for each column of the features. "
+    "`use_skip_connection` adds the features; `use_output_layer_norm` appends a layer norm.",
     source="Zhang et al. 2022, FiBiNet++, section 3.3; Huang et al., RecSys 2019, FiBiNET, section 3.3",
 )

@@ -23,13 +23,13 @@ def _spec(class_name: str) -> LayerSpec:
             Parameter("reorder_rate", float, default=0.6, allowed=FRACTION),
         ),
         outputs=_outputs,
-        formula="a sequence: elements [B, T, D] and lengths [B] -> elements [B, T, D] and lengths [B]. In "
-        "training each row "
-        "is changed in one way, drawn at random: cut to `crop_rate` of its elements from a random place on "
+        formula="a sequence: elements [B, T, D] and lengths [B] -> elements [B, T, D] and lengths [B]. "
+        "In training each row is changed in one way, chosen at random: it is cut to "
+        "`crop_rate` of its elements from a random position "
         "(1: "
         "not done), `mask_rate` of its elements replaced by a learnt vector (0: not done), or "
-        "`reorder_rate` of its elements from a random place on shuffled (0: not done). Evaluation leaves "
-        "rows as they are.",
+        "`reorder_rate` of its elements from a random position are shuffled (0: "
+        "not done). Evaluation leaves rows unchanged.",
         source="Xie et al., ICDE 2022, CL4SRec, section 3.2",
     )
 

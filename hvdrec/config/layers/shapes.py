@@ -1,23 +1,23 @@
-"""The shapes of what blocks take and give, known from the config alone."""
+"""The input and output shapes of blocks, computed from the config alone."""
 
 from __future__ import annotations
 
 from typing import TypeAlias
 
-#: The dimensions of a tensor without the batch's: D stands for [B, D], (F, D) for [B, F, D], () for [B];
-#: None is a length that isn't known before the step.
+#: The dimensions of a tensor without the batch: D stands for [B, D], (F, D) for [B, F, D], () for [B];
+#: None is a length that is unknown before the step.
 Width: TypeAlias = int | tuple[int | None, ...]
-#: The width of a tensor; a list of those of several, which may hold lists; None where there is nothing
+#: The width of a tensor; a list of widths for several, which can be nested; None where there is nothing
 #: (a sequence without a target, a block that only adds a loss).
 Widths: TypeAlias = Width | list["Widths"] | None
 
 
 class ShapeError(ValueError):
-    """Inputs don't fit a layer; the text says what it needs and what was found."""
+    """Inputs don't fit a layer; the message gives what it needs and what was found."""
 
 
 def described(widths: Widths) -> str:
-    """Widths in words, for messages."""
+    """Describes widths, for messages."""
     if widths is None:
         return "nothing"
     if isinstance(widths, list):
@@ -26,22 +26,22 @@ def described(widths: Widths) -> str:
 
 
 def dimensions(width: Width) -> tuple[int | None, ...]:
-    """A width as a tuple: D and (D,) are the same."""
+    """A width as a tuple; D and (D,) are the same."""
     return (width,) if isinstance(width, int) else width
 
 
 def width(dims: tuple[int | None, ...]) -> Width:
-    """Dimensions as a width: the other way round of `dimensions`."""
+    """Dimensions as a width; the inverse of `dimensions`."""
     return dims[0] if len(dims) == 1 and dims[0] is not None else dims
 
 
 def last_axis(
     inputs: Widths, needs: str = "one input [batch, ..., columns]"
 ) -> tuple[tuple[int | None, ...], int]:
-    """The dimensions of one tensor before its last one, without the batch's, and its last one.
+    """The dimensions of a tensor between the batch and the last one, and the last one.
 
     Raises:
-        ShapeError: It gets something else, or the last dimension isn't known.
+        ShapeError: The input isn't one tensor, or its last dimension is unknown.
     """
     if inputs is not None and not isinstance(inputs, list):
         *before, last = dimensions(inputs) or (None,)
@@ -51,14 +51,14 @@ def last_axis(
 
 
 def columns(inputs: Widths, needs: str = "one input [batch, columns]") -> int:
-    """D of the one input [B, D] of a layer over columns.
+    """D of the single input [B, D] of a layer over columns.
 
     Args:
-        inputs: What it gets.
-        needs: What it needs, in words.
+        inputs: The layer's inputs.
+        needs: A description of what the layer needs.
 
     Raises:
-        ShapeError: It gets something else.
+        ShapeError: The inputs have other shapes.
     """
     if isinstance(inputs, int):
         return inputs
@@ -69,7 +69,7 @@ def features(inputs: Widths, needs: str = "") -> list[int]:
     """The widths of the features of a list of [B, D], or of [B, F, D].
 
     Raises:
-        ShapeError: It gets something else, or no feature.
+        ShapeError: The inputs have other shapes, or there is no feature.
     """
     needs = needs or "a list of features, each [batch, width], or [batch, features, width]"
     found: list[Widths] = []
@@ -83,12 +83,12 @@ def features(inputs: Widths, needs: str = "") -> list[int]:
 
 
 def embeddings(inputs: Widths, needs: str = "") -> tuple[int, int]:
-    """F and D of features of one width: of a list of F tensors [B, D], or of [B, F, D].
+    """F and D of features of the same width: of a list of F tensors [B, D], or of [B, F, D].
 
     Raises:
-        ShapeError: It gets something else, or features of different widths.
+        ShapeError: The inputs have other shapes, or the features differ in width.
     """
-    needs = needs or "a list of features of one width, or [batch, features, width]"
+    needs = needs or "a list of features of the same width, or [batch, features, width]"
     widths = features(inputs, needs)
     if len(set(widths)) > 1:
         raise misfit(needs, inputs)
@@ -96,16 +96,16 @@ def embeddings(inputs: Widths, needs: str = "") -> tuple[int, int]:
 
 
 def sequence(inputs: Widths, needs: str = "") -> tuple[int, int | None]:
-    """The widths of a sequence's elements and of its target, of what `output_seq_and_normal_feature` gives.
+    """The widths of a sequence's elements and target in the output of `output_seq_and_normal_feature`.
 
-    That is a list of three: the elements [B, T, D], padded with zeros; the lengths [B]; and the target's
-    features [B, D'], or nothing. A list of the first two is a sequence without a target.
+    That output is a list of three: the elements [B, T, D], padded with zeros; the lengths [B]; and the
+    target's features [B, D'], or nothing. A list of the first two is a sequence without a target.
 
     Returns:
         D, and D' or None.
 
     Raises:
-        ShapeError: It gets something else.
+        ShapeError: The inputs have other shapes.
     """
     needs = needs or "the sequence of an input_layer with output_seq_and_normal_feature: true"
     if isinstance(inputs, list) and len(inputs) in (2, 3):
@@ -118,5 +118,5 @@ def sequence(inputs: Widths, needs: str = "") -> tuple[int, int | None]:
 
 
 def misfit(needs: str, inputs: Widths) -> ShapeError:
-    """The error of inputs that don't fit."""
+    """The error for inputs that don't fit."""
     return ShapeError(f"needs {needs}, found {described(inputs)}")

@@ -1,7 +1,7 @@
-"""What a layer's parameters are, and how they are read from EasyRec's two forms.
+"""The parameters of a layer, and how they are read from EasyRec's two forms.
 
-A `KerasLayer` message gives them as a message of its own (``mlp { hidden_units: 8 }``) or as a
-free structure (``st_params { fields { key: "hidden_units" ... } }``).
+A `KerasLayer` message gives them as a dedicated message (``mlp { hidden_units: 8 }``) or as a generic
+structure (``st_params { fields { key: "hidden_units" ... } }``).
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from hvdrec.config.layers.shapes import Widths
 from hvdrec.config.names import hint, is_repeated
 from hvdrec.config.ranges import ANY_NUMBER
 
-_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a string"}
 
 
 class Allowed(Protocol):
-    """A set of values that says in words what is in it ("at least 1")."""
+    """A set of values with a description ("at least 1")."""
 
     def __contains__(self, value: object) -> bool: ...
 
 
 class OneOf(tuple[str, ...]):
-    """The texts a parameter may be."""
+    """The strings that a parameter can be."""
 
     def __str__(self) -> str:
         return f"one of {', '.join(self)}"
 
 
 class AnyCase(OneOf):
-    """The texts a parameter may be, in small or capital letters."""
+    """The strings that a parameter can be, in lower or upper case."""
 
     def __contains__(self, value: object) -> bool:
         return str(value).lower() in tuple(self)
@@ -50,16 +50,16 @@ class _Activations:
 
 
 ACTIVATIONS = _Activations()
-#: What EasyRec takes where it reads these names without a path.
+#: The function that EasyRec uses for these names without a path.
 _EASYREC_TAKES = {
     **dict.fromkeys(("relu6", "silu", "softplus", "softsign", "softmax"), "linear"),
     "prelu": "leaky_relu",
 }
-#: Those that Keras knows by name.
+#: Activations that Keras knows by name.
 KERAS_ACTIVATIONS = OneOf(
     ("relu", "gelu", "elu", "selu", "tanh", "sigmoid", "softplus", "softsign", "softmax", "swish", "linear")
 )
-#: Initializers by Keras's names.
+#: Initializers by their names in Keras.
 INITIALIZERS = OneOf(
     (
         *("zeros", "ones", "glorot_uniform", "glorot_normal", "he_uniform", "he_normal"),
@@ -73,12 +73,12 @@ class Parameter:
     """One parameter of a layer.
 
     Attributes:
-        name: As in the message and in ``st_params``.
+        name: Its name in the message and in ``st_params``.
         kind: `int`, `float`, `bool`, `str`, or the parameters of a layer within this one.
-        default: What it is where it isn't given; None for "left out".
+        default: Its value if it isn't given; None for "absent".
         required: Whether it must be given.
-        repeated: Whether it is a list; `default` is a tuple then.
-        allowed: The values it may have, each of a list.
+        repeated: Whether it is a list; then `default` is a tuple.
+        allowed: The values that it, or each element of the list, can have.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Parameter:
 
 
 class Problem(NamedTuple):
-    """What is wrong with a field: its path below the layer's, and a text; or a warning."""
+    """An error or warning about a field: its path relative to the layer's, and a text."""
 
     path: str
     text: str
@@ -98,7 +98,7 @@ class Problem(NamedTuple):
 
 
 class LayerConfig:
-    """The parameters of one layer, as attributes; those that weren't given have their defaults."""
+    """The parameters of one layer, as attributes, including defaults for those that weren't given."""
 
     def __init__(self, values: dict[str, Any]) -> None:
         """Takes the values by name."""
@@ -108,12 +108,12 @@ class LayerConfig:
         raise AttributeError(f"the layer has no parameter {name}")
 
     def changed(self, **values: Any) -> LayerConfig:
-        """The same with other values for some parameters."""
+        """A copy with other values for some parameters."""
         return LayerConfig({**self.__dict__, **values})
 
 
 def defaults(parameters: Sequence[Parameter]) -> LayerConfig:
-    """The parameters of a layer within another one where none is given."""
+    """The default parameters of a layer within another one."""
     return LayerConfig({p.name: p.default for p in parameters})
 
 
@@ -122,14 +122,14 @@ class LayerSpec:
     """A layer that a config can name.
 
     Attributes:
-        class_name: EasyRec's.
-        field: The member of `KerasLayer.params` with its message; None where only ``st_params`` will do.
-        parameters: All that are read.
-        unread: Fields of the message, and of messages within it, that change nothing, as in EasyRec.
-        check: Gives (parameter, text) for parameters that don't fit together.
-        outputs: What it gives for inputs of some widths; raises `ShapeError` where they don't fit.
-        formula: What it computes, for the docs: one or two sentences, inputs and outputs with shapes.
-        source: Paper and equation, or where else it is from.
+        class_name: Its class name in EasyRec.
+        field: The member of `KerasLayer.params` with its message; None if only ``st_params`` is possible.
+        parameters: All parameters that are read.
+        unread: Fields of the message and its submessages that have no effect, as in EasyRec.
+        check: Yields (parameter, text) for inconsistent parameters.
+        outputs: Computes the output widths from the input widths; raises `ShapeError` if they don't fit.
+        formula: The computation, for the docs: one or two sentences, inputs and outputs with shapes.
+        source: Paper and equation, or another source.
     """
 
     class_name: str
@@ -146,7 +146,7 @@ class LayerSpec:
         """Reads a `KerasLayer` message.
 
         Returns:
-            The parameters, and what is wrong with them; where anything is (but warnings), they are of no use.
+            The parameters, and the problems found; the parameters are usable only if there are no errors.
         """
         form = layer.WhichOneof("params")
         if form not in (None, "st_params", self.field):
@@ -159,7 +159,7 @@ class LayerSpec:
         return self._checked(source, problems)
 
     def read_message(self, message: Any) -> tuple[LayerConfig, list[Problem]]:
-        """Reads the layer's own message where it stands alone; paths are from there."""
+        """Reads the layer's message outside a `KerasLayer`; paths are relative to it."""
         return self._checked(_Message(message, "", self.unread), [])
 
     def _checked(self, source: _Source, problems: list[Problem]) -> tuple[LayerConfig, list[Problem]]:
@@ -173,22 +173,22 @@ class _Source(Protocol):
     """One of the two forms.
 
     Attributes:
-        path: Of the form, below the layer's.
+        path: The form's path, relative to the layer's.
     """
 
     path: str
 
     def names(self) -> list[str]:
-        """The parameters that are given."""
+        """The names of the given parameters."""
 
     def unread(self, name: str) -> bool:
-        """Whether a parameter may be given and changes nothing."""
+        """Whether a parameter is accepted but has no effect."""
 
     def value(self, parameter: Parameter) -> Any:
-        """A parameter's value or list of values, None where it isn't given.
+        """A parameter's value or list of values, None if it isn't given.
 
         Raises:
-            ValueError: It is of another kind; the text says which it must be.
+            ValueError: The value has the wrong type; the message gives the expected one.
         """
 
     def within(self, value: Any, path: str) -> _Source:
@@ -211,7 +211,7 @@ class _Message:
         value = getattr(self._message, parameter.name)
         if is_repeated(field):
             return list(value) or None
-        # EasyRec goes by the message's default for texts, by the layer's own for everything else.
+        # EasyRec uses the message's default for strings, and the layer's default for everything else.
         if field.cpp_type == field.CPPTYPE_STRING:
             return value or None
         return value if self._message.HasField(parameter.name) else None
@@ -250,7 +250,7 @@ def _below(path: str, name: str) -> str:
 
 
 def _plain(value: Any, kind: type | tuple[Parameter, ...]) -> Any:
-    """A `Value` of protobuf as a value of that kind."""
+    """A protobuf `Value` as a value of that kind."""
     form = value.WhichOneof("kind")
     if isinstance(kind, tuple):
         if form == "struct_value":
@@ -262,7 +262,7 @@ def _plain(value: Any, kind: type | tuple[Parameter, ...]) -> Any:
             return float(found)
         if kind is int and float(found).is_integer():
             return int(found)
-        # As EasyRec, which has all numbers of a structure as floating-point numbers.
+        # As in EasyRec, where all numbers of a structure are floating-point.
         if kind is bool and found in (0.0, 1.0):
             return bool(found)
     if (form, kind) in (("bool_value", bool), ("string_value", str)):
@@ -271,7 +271,7 @@ def _plain(value: Any, kind: type | tuple[Parameter, ...]) -> Any:
 
 
 def _read(parameters: Sequence[Parameter], source: _Source, problems: list[Problem]) -> LayerConfig:
-    """Reads parameters from one form; adds to `problems`."""
+    """Reads parameters from one form and appends to `problems`."""
     known = {p.name for p in parameters}
     for name in source.names():
         if name in known:
@@ -279,7 +279,7 @@ def _read(parameters: Sequence[Parameter], source: _Source, problems: list[Probl
         if source.unread(name):
             problems.append(Problem(_below(source.path, name), "has no effect, as in EasyRec", warning=True))
         else:
-            text = f"is not a parameter that is supported; {hint(name, sorted(known))}"
+            text = f"is not a supported parameter; {hint(name, sorted(known))}"
             problems.append(Problem(_below(source.path, name), text))
     return LayerConfig({p.name: _parameter(p, source, problems) for p in parameters})
 
@@ -310,7 +310,7 @@ def _one(parameter: Parameter, source: _Source, value: Any, path: str, problems:
         problems.append(Problem(path, f"must be a finite number, is {value:g}"))
     elif parameter.allowed is ACTIVATIONS and str(value).lower() in _EASYREC_TAKES:
         taken = _EASYREC_TAKES[str(value).lower()]
-        text = f"EasyRec takes {taken} for {value!r}; write {taken} for its numbers"
+        text = f"EasyRec uses {taken} for {value!r}; write {taken} to get EasyRec's numbers"
         problems.append(Problem(path, text, warning=True))
     elif value not in parameter.allowed and not (value == "" and parameter.default in (None, "")):
         shown = repr(value) if isinstance(value, str) else f"{value:g}"

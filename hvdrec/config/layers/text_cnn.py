@@ -17,7 +17,7 @@ def _check(config: LayerConfig) -> Iterator[tuple[str, str]]:
     elif 0 < length < max(sizes):
         yield (
             "pad_sequence_length",
-            f"must be at least the greatest of filter_sizes ({max(sizes)}), is {length}",
+            f"must be at least the largest of filter_sizes ({max(sizes)}), is {length}",
         )
     yield from check_within("mlp", config.mlp)
 
@@ -41,11 +41,11 @@ TEXT_CNN = LayerSpec(
     unread=("add_to_outputs",),
     check=_check,
     outputs=_outputs,
-    formula="a sequence: elements [B, T, D] and lengths [B] -> [B, sum of num_filters], with `mlp` what "
-    "that MLP makes of "
-    "it: for each of `filter_sizes` a convolution of as many elements with `num_filters` columns and "
-    "`activation`, and its maximum over the positions. The elements are padded with zeros and cut to "
-    "`pad_sequence_length`; 0 leaves them as long as the longest row of the batch, on which the output "
+    formula="a sequence: elements [B, T, D] and lengths [B] -> [B, sum of num_filters], followed "
+    "by `mlp` if given: for each of `filter_sizes` a convolution over that many elements "
+    "with `num_filters` columns and `activation`, and its maximum over the positions. "
+    "The elements are padded with zeros and cut to "
+    "`pad_sequence_length`; 0 pads to the longest row of the batch, on which the output "
     "then depends.",
     source="Kim, EMNLP 2014",
 )

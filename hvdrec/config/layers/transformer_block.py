@@ -12,7 +12,7 @@ from hvdrec.config.ranges import AT_LEAST_1, BELOW_1
 BLOCK = (
     Parameter("hidden_size", int, required=True, allowed=AT_LEAST_1),
     Parameter("num_attention_heads", int, required=True, allowed=AT_LEAST_1),
-    # As many as hidden_size where it isn't given.
+    # Defaults to hidden_size.
     Parameter("intermediate_size", int, allowed=AT_LEAST_1),
     Parameter("hidden_act", str, default="relu", allowed=KERAS_ACTIVATIONS),
     Parameter("hidden_dropout_prob", float, default=0.1, allowed=BELOW_1),
@@ -21,7 +21,7 @@ BLOCK = (
 
 
 def is_mask(width: Widths) -> bool:
-    """Whether a width is that of a mask [B, T] or of lengths [B]."""
+    """Whether a width belongs to a mask [B, T] or to lengths [B]."""
     return width == () or isinstance(width, int) or (isinstance(width, tuple) and len(width) == 1)
 
 
@@ -60,7 +60,7 @@ TRANSFORMER_BLOCK = LayerSpec(
     "hidden_size]: "
     "`y = LN(x + MHA(x))`, then `LN(y + W2 act(W1 y))`, with `num_attention_heads` heads and "
     "`intermediate_size` "
-    "columns between; what is added to a residual has the dropout `hidden_dropout_prob`. Masked tokens "
+    "columns between; `hidden_dropout_prob` is the dropout of each residual branch. Masked tokens "
     "aren't "
     "attended to.",
     source="Vaswani et al., NIPS 2017, section 3",

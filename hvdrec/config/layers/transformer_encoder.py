@@ -16,7 +16,7 @@ def _check(config: LayerConfig) -> Iterator[tuple[str, str]]:
     if config.hidden_size % 2:
         yield (
             "hidden_size",
-            f"must be even, is {config.hidden_size}: half of a position are sines, half cosines",
+            f"must be even, is {config.hidden_size}: half of the position encoding is sines, half cosines",
         )
 
 
@@ -31,7 +31,7 @@ def _outputs(config: LayerConfig, inputs: Widths) -> Widths:
         ):
             if not config.output_all_token_embeddings:
                 return config.hidden_size
-            # The tokens behind max_position_embeddings are cut off.
+            # Tokens beyond max_position_embeddings are cut off.
             return (None, config.hidden_size)
     raise misfit("a list of token ids [batch, T] and their mask [batch, T], or their lengths [batch]", inputs)
 
@@ -53,6 +53,6 @@ TRANSFORMER_ENCODER = LayerSpec(
     "hidden_size], "
     "without `output_all_token_embeddings` the first token [B, hidden_size]: embeddings times "
     "sqrt(hidden_size), plus sines and cosines of the position, then `num_hidden_layers` TransformerBlocks. "
-    "Tokens behind `max_position_embeddings` are cut off.",
+    "Tokens beyond `max_position_embeddings` are cut off.",
     source="Vaswani et al., NIPS 2017, section 3",
 )

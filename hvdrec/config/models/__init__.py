@@ -1,1 +1,1 @@
-"""What each model class is, as far as configs say it: one file a class, and the registry."""
+"""The spec of each model class, from configs alone: one file per class, and the registry."""

@@ -1,4 +1,4 @@
-"""Checks of `SeqAttGroupConfig`: what attends to which histories."""
+"""Checks `SeqAttGroupConfig`: the keys and histories of target attention."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _FIELDS = ("key", "hist_seq", "aux_hist_seq")
 
 
 def check_maps(report: Report, group: Any, path: str, any_width: bool = False) -> None:
-    """Checks that the features of `seq_att_map` are there, of the right type and of the right widths.
+    """Checks that the features of `seq_att_map` exist and have the right types and widths.
 
     Args:
-        report: Takes what is found.
+        report: Collects the problems.
         group: A `SeqAttGroupConfig`.
-        path: Where it is.
-        any_width: Whether keys may be of another width than histories.
+        path: Its field path.
+        any_width: Whether keys and histories can differ in width.
     """
     features = {feature_name(f): f for f in feature_list(report.config.proto)}
     known = True
@@ -32,24 +32,26 @@ def check_maps(report: Report, group: Any, path: str, any_width: bool = False) -
     if not keys or not histories:
         report.error(path, f"seq_att_map has no {'hist_seq' if keys else 'key'}")
     elif known and not any_width and _sum(keys) != _sum(histories):
-        report.error(path, f"keys and histories must be of one width: {_added(keys)}, {_added(histories)}")
+        report.error(
+            path, f"keys and histories must have the same width: {_added(keys)}, {_added(histories)}"
+        )
 
 
 def _check_feature(report: Report, features: dict[str, Any], name: str, place: str, is_key: bool) -> bool:
-    """Checks a feature that is named at `place`; False where it isn't known."""
+    """Checks a feature that is named at `place`; returns False if it doesn't exist."""
     if name not in features:
         report.error(place, f"no feature is named {name!r}; {report.hint(name, features)}")
         return False
     is_sequence = enum_name(features[name], "feature_type") == "SequenceFeature"
     if is_key and is_sequence:
-        report.error(place, f"{name!r} is a sequence; a key has one value in each row")
+        report.error(place, f"{name!r} is a sequence; a key must have one value per row")
     if not is_key and not is_sequence:
         report.error(place, f"{name!r} must have feature_type: SequenceFeature")
     return True
 
 
 def _listed(proto: Any, group: Any, field: str) -> list[tuple[str, int]]:
-    """The features that a field of the maps names, with their widths; 0 for one that isn't there."""
+    """The features in a field of the maps, with their widths; 0 for one that doesn't exist."""
     widths = {feature_name(f): int(f.embedding_dim or f.raw_input_dim) for f in feature_list(proto)}
     return [(name, widths.get(name, 0)) for one in group.seq_att_map for name in getattr(one, field)]
 
@@ -59,7 +61,7 @@ def _sum(widths: Sequence[tuple[str, int]]) -> int:
 
 
 def _added(widths: Sequence[tuple[str, int]]) -> str:
-    """Features with their widths and the sum."""
+    """Describes features with their widths and the sum."""
     each = " + ".join(f"{name} ({width})" for name, width in widths)
     return each if len(widths) == 1 else f"{each} = {_sum(widths)}"
 
@@ -70,7 +72,7 @@ def history_width(proto: Any, group: Any) -> int:
 
 
 def attended_width(proto: Any, group: Any) -> int:
-    """The columns that target attention makes of a `SeqAttGroupConfig` whose features are there."""
+    """The output columns of target attention for a `SeqAttGroupConfig`; its features must exist."""
     last = type(group)(seq_att_map=group.seq_att_map[-1:])
     auxiliary = _sum(_listed(proto, last, "aux_hist_seq"))
     return history_width(proto, group) * (1 + group.need_key_feature) + auxiliary

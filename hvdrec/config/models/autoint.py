@@ -10,7 +10,7 @@ from hvdrec.config.ranges import AT_LEAST_1
 
 
 class AutoIntSpec(ModelSpec):
-    """Group ``all``, whose features have one width."""
+    """Group ``all``, with features of the same width."""
 
     name = "AutoInt"
     block = "autoint"
@@ -23,7 +23,7 @@ class AutoIntSpec(ModelSpec):
     }
 
     def check(self, check: ModelCheck) -> None:
-        """All features of the group are of one width, also those of its histories."""
+        """Checks that all features of the group, including its histories, have the same width."""
         group = check.groups.get("all")
         if group is None:
             return
@@ -37,12 +37,12 @@ class AutoIntSpec(ModelSpec):
             name, other = next((n, w) for n, w in rest if w != width)
             check.error(
                 GROUPS,
-                "the features of group 'all' must have one embedding_dim in AutoInt: "
+                "the features of group 'all' must have the same embedding_dim in AutoInt: "
                 f"{first} has {width}, {name} has {other}",
             )
         if not check.block.HasField("easyrec_scale"):
             check.report.warn(
                 check.path,
-                "scores are divided by sqrt(multi_head_size), where EasyRec multiplies; set easyrec_scale: "
-                "true for a checkpoint of EasyRec, or false to hear no more of it",
+                "attention scores are divided by sqrt(multi_head_size), where EasyRec multiplies; set "
+                "easyrec_scale: true for a checkpoint of EasyRec, or false to silence this warning",
             )

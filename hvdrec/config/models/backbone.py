@@ -1,4 +1,4 @@
-"""What the model classes over a backbone have in common."""
+"""The common base of model classes with a backbone."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _INPUTS = f"{PATH}.backbone"
 
 
 def graph_of(model: Any) -> Graph:
-    """The graph of a `model_config`'s backbone; it need not be right."""
+    """The graph of a `model_config`'s backbone; it may be invalid."""
     return build_graph(model.backbone, {g.group_name for g in model.feature_groups}, lambda path, text: None)
 
 
 class BackboneSpec(ModelSpec):
-    """A model class over a `backbone`, with its own fields in `model_params`.
+    """A model class with a `backbone`, and its other fields in `model_params`.
 
     Attributes:
-        reads: The fields of `model_params` that it reads.
+        reads: The fields of `model_params` that the class reads.
     """
 
     block = "model_params"
@@ -36,7 +36,7 @@ class BackboneSpec(ModelSpec):
     reads: ClassVar[tuple[str, ...]] = ("l2_regularization",)
 
     def group_order(self, model: Any) -> Iterable[str]:
-        """The groups that blocks read, as they are first read."""
+        """The groups that blocks read, in the order of first use."""
         return graph_of(model).groups()
 
     def wide_width(self, model: Any) -> int:
@@ -48,9 +48,9 @@ class BackboneSpec(ModelSpec):
         return embedding_layers(graph_of(model))
 
     def check(self, check: ModelCheck) -> None:
-        """The graph holds together, every layer's parameters are right, and all shapes fit."""
+        """Checks the graph, every layer's parameters, and all shapes."""
         if not check.model.HasField("backbone"):
-            check.error(f"{PATH}.backbone", f"is missing, and {self.name} is made of it")
+            check.error(f"{PATH}.backbone", f"is missing; {self.name} needs it")
             return
         for field, _ in check.block.ListFields():
             if field.name not in self.reads:
@@ -60,7 +60,7 @@ class BackboneSpec(ModelSpec):
             self.check_outputs(check, described)
 
     def described(self, check: ModelCheck) -> Described | None:
-        """The backbone by its shapes; None where something is wrong, which is reported."""
+        """The backbone's shapes; None after a reported error."""
         faults: list[str] = []
 
         def report(path: str, text: str) -> None:
@@ -98,7 +98,7 @@ class BackboneSpec(ModelSpec):
             if block.layer == "input_layer" and other not in (0, given):
                 check.error(
                     f"{block.path}.input_layer.wide_output_dim",
-                    f"is {other}, and that of another block {given}; all must be the same",
+                    f"is {other}, but another block has {given}; all must be the same",
                 )
         for name in read:
             group = check.groups.get(name)
@@ -111,4 +111,4 @@ class BackboneSpec(ModelSpec):
         return given or 1
 
     def check_outputs(self, check: ModelCheck, described: Described) -> None:
-        """Checks what the backbone gives."""
+        """Checks the backbone's outputs."""

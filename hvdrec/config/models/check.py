@@ -1,4 +1,4 @@
-"""What the checks of a model class work with."""
+"""Tools for the checks of a model class."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class ModelCheck:
     """One check of a `model_config`.
 
     Attributes:
-        report: Takes what is found.
+        report: Collects the problems.
         model: The `model_config`.
-        block: The model's own message.
-        path: Where that is.
+        block: The model's message.
+        path: The field path of that message.
         groups: The feature groups by name.
     """
 
@@ -40,22 +40,24 @@ class ModelCheck:
         return self.report.config.proto
 
     def error(self, path: str, problem: str) -> None:
-        """Notes that the config can't be used because of the field at `path`."""
+        """Records an error in the field at `path`."""
         self.report.error(path, problem)
 
     def need_one_class(self, name: str) -> None:
-        """`num_class` must be 1 for the class `name`."""
+        """Checks that `num_class` is 1, for the class `name`."""
         if self.model.num_class != 1:
-            self.error(f"{PATH}.num_class", f"{name} has one output, is {self.model.num_class}")
+            self.error(
+                f"{PATH}.num_class", f"must be 1, because {name} has one output; is {self.model.num_class}"
+            )
 
     def need_group(self, group: str, path: str) -> None:
-        """The field at `path` must name a feature group."""
+        """Checks that the field at `path` names a feature group."""
         if group not in self.groups:
             near = hint(group, self.groups)
             self.error(path, f"no group of feature_groups is named {group!r}; {near}")
 
     def widths(self, group: str) -> dict[str, int]:
-        """The numbers each part of a group gives: a feature its `embedding_dim`, or those of its cells."""
+        """The widths of the parts of a group: a feature's `embedding_dim`, or the numbers in its cells."""
         if group not in self.groups:
             return {}
         dims = {feature_name(f): _width(f) for f in feature_list(self.proto)}
@@ -65,26 +67,28 @@ class ModelCheck:
         return found
 
     def need_one_width(self, group: str) -> None:
-        """All features of a group must have one `embedding_dim`."""
+        """Checks that all features of a group have the same `embedding_dim`."""
         widths = self.widths(group)
         if len(set(widths.values())) > 1:
             first = next(iter(widths.items()))
             other = next(item for item in widths.items() if item[1] != first[1])
             self.error(
                 GROUPS,
-                f"the features of group {group!r} must have one embedding_dim: "
+                f"the features of group {group!r} must have the same embedding_dim: "
                 f"{first[0]} has {first[1]}, {other[0]} has {other[1]}",
             )
 
     def need_sequences(self, group: str) -> None:
-        """All features of a group must be sequences."""
+        """Checks that all features of a group are sequences."""
         kinds = {feature_name(f): enum_name(f, "feature_type") for f in feature_list(self.proto)}
         for name in self.groups[group].feature_names if group in self.groups else ():
             if kinds.get(name, "SequenceFeature") != "SequenceFeature":
-                self.error(GROUPS, f"group {group!r} takes SequenceFeatures alone; {name!r} is {kinds[name]}")
+                self.error(
+                    GROUPS, f"group {group!r} can contain only SequenceFeatures; {name!r} is {kinds[name]}"
+                )
 
     def need_text_column(self, name: str, path: str) -> None:
-        """The field at `path` must name an input field of text, or a feature whose first input is one."""
+        """Checks that the field at `path` names a STRING field, or a feature with one as first input."""
         check_id_column(self.report, name, path)
         inputs = {feature_name(f): f.input_names[0] for f in feature_list(self.proto) if f.input_names}
         column = inputs.get(name, name)
@@ -102,7 +106,7 @@ def _width(feature: Any) -> int:
 
 
 def check_id_column(report: Report, name: str, path: str) -> None:
-    """Checks the name of an id column: an input field, or a feature, whose first input is meant."""
+    """Checks the name of an id column: an input field, or a feature (its first input is used)."""
     proto = report.config.proto
     names = {f.input_name for f in proto.data_config.input_fields}
     names |= {feature_name(f) for f in feature_list(proto) if {*f.input_names[:1]} & names}

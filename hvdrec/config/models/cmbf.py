@@ -25,7 +25,7 @@ _DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "text_seq_em
 
 
 class CMBFSpec(ModelSpec):
-    """Images, general features, texts and other features: one of these groups at least."""
+    """Images, general features, texts and other features: at least one of these groups."""
 
     name = "CMBF"
     block = "cmbf"
@@ -64,7 +64,7 @@ def _check_images(check: ModelCheck, tower: Any, path: str) -> None:
     if patches > 1 and not cut:
         check.report.warn(
             f"{path}.image_feature_patch_num",
-            "has no effect but on one image with image_self_attention_layer_num above 0, as in EasyRec",
+            "has an effect only on a single image with image_self_attention_layer_num above 0, as in EasyRec",
         )
     for name, width in widths.items():
         if cut and patches and width % patches:
@@ -75,6 +75,6 @@ def _check_images(check: ModelCheck, tower: Any, path: str) -> None:
     if tower.image_feature_dim and not (cut and patches == 1):
         check.report.warn(
             f"{path}.image_feature_dim",
-            "has no effect but on one image in one piece with image_self_attention_layer_num above 0, "
-            "as in EasyRec",
+            "has an effect only on a single uncut image with "
+            "image_self_attention_layer_num above 0, as in EasyRec",
         )

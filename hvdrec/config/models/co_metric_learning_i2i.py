@@ -12,13 +12,13 @@ from hvdrec.config.names import enum_name
 from hvdrec.config.protos import loss_pb2
 from hvdrec.config.ranges import AT_LEAST_1, MARGIN, STRENGTH_ABOVE_0
 
-#: The losses, with their members of the oneof `loss` in the block.
+#: The losses, with their members of the block's oneof `loss`.
 _BLOCKS = {"CIRCLE_LOSS": "circle_loss", "MULTI_SIMILARITY_LOSS": "multi_similarity_loss"}
 _UNREAD = "has no effect, as in EasyRec"
 
 
 class CoMetricLearningI2ISpec(ModelSpec):
-    """The groups of `input` and `highway`; one loss of embeddings, whose parameters are in the block."""
+    """The groups of `input` and `highway`; one loss of embeddings, with its parameters in the block."""
 
     name = "CoMetricLearningI2I"
     block = "metric_learning"
@@ -27,7 +27,7 @@ class CoMetricLearningI2ISpec(ModelSpec):
     only_losses = tuple(_BLOCKS)
     ignored = {
         "CoMetricLearningI2I.item_id": _UNREAD,
-        "CoMetricLearningI2I.sample_id": "has no effect; keep columns by hvdrec.predict's --reserved_cols",
+        "CoMetricLearningI2I.sample_id": "has no effect; keep columns with --reserved_cols of hvdrec.predict",
         "HighWayTower.activation": _UNREAD,
         "HighWayTower.dropout_rate": _UNREAD,
         "HighWayTower.init_gate_bias": _UNREAD,
@@ -60,7 +60,7 @@ class CoMetricLearningI2ISpec(ModelSpec):
         )
 
     def check(self, check: ModelCheck) -> None:
-        """It has an input, an embedding's width, a label and one loss."""
+        """Checks the input, the embedding's width, the label and the loss."""
         block, path = check.block, check.path
         if not block.input and not block.highway:
             check.error(f"{path}.input", "is missing; name a group of feature_groups")
@@ -94,7 +94,7 @@ def _loss(model: Any) -> LossConfig:
 def _check_loss(check: ModelCheck, name: str) -> None:
     kind = enum_name(check.model, "loss_type")
     if check.model.losses:
-        check.error(f"{PATH}.losses", f"{name} has one loss: set loss_type")
+        check.error(f"{PATH}.losses", f"{name} has a single loss; set loss_type instead")
     found = check.block.WhichOneof("loss")
     if kind in _BLOCKS and found != _BLOCKS[kind]:
         check.error(check.path, f"{kind} needs a block {_BLOCKS[kind]} {{}}, found {found or 'none'}")

@@ -12,7 +12,7 @@ from hvdrec.config.ranges import STRENGTH
 
 
 class DATSpec(MatchSpec):
-    """Groups `user` and `item`, a tower each; `user_id_augment`, `item_id_augment`, as wide as those."""
+    """Groups `user` and `item`, one tower each; `user_id_augment`, `item_id_augment`, as wide as these."""
 
     name = "DAT"
     block = "dat"
@@ -31,7 +31,7 @@ class DATSpec(MatchSpec):
         return ("item", "item_id_augment")
 
     def check(self, check: ModelCheck) -> None:
-        """The augmented vectors are as wide as the towers."""
+        """Checks that the augmented vectors are as wide as the towers."""
         super().check(check)
         for side in ("user", "item"):
             units = list(getattr(check.block, f"{side}_tower").dnn.hidden_units)
@@ -40,6 +40,7 @@ class DATSpec(MatchSpec):
             if units and name in check.groups and width != units[-1]:
                 check.error(
                     GROUPS,
-                    f"group {name!r} has {width} columns; it must have as many as the towers' last layers, "
+                    f"group {name!r} has {width} columns; it must have as many "
+                    "as the last layers of the towers, "
                     f"{units[-1]}",
                 )

@@ -11,12 +11,12 @@ from hvdrec.config.models.modalities import GROUPS_OF_TOKENS, TEXT
 from hvdrec.config.models.multi_task import ORDER_CALIBRATE, MultiTaskSpec, check_relations, tower_ranges
 from hvdrec.config.models.uniter import check_transformer
 
-#: The bottoms over groups of their own; the first one counts, as in EasyRec.
+#: The bottoms over other groups; the first one is used, as in EasyRec.
 _FUSIONS = {"bottom_cmbf": check_fusion, "bottom_uniter": check_transformer}
 
 
 class DBMTLSpec(MultiTaskSpec):
-    """Group ``all``, or images and text; a tower for each task, which may build on the towers before it."""
+    """Group ``all``, or images and text; a tower per task, which can depend on earlier towers."""
 
     name = "DBMTL"
     block = "dbmtl"
@@ -37,7 +37,7 @@ class DBMTLSpec(MultiTaskSpec):
         return next((field for field in _FUSIONS if self.config(model).HasField(field)), "")
 
     def check(self, check: ModelCheck) -> None:
-        """The experts are there, a tower builds on towers before it only, and there is one bottom."""
+        """Checks the experts, that towers depend only on earlier ones, and that there is one bottom."""
         super().check(check)
         block, path = check.block, check.path
         fusion = self._fusion(check.model)
@@ -45,9 +45,11 @@ class DBMTLSpec(MultiTaskSpec):
             _FUSIONS[fusion](check, getattr(block, fusion), f"{path}.{fusion}")
         for field in ("bottom_uniter", "bottom_dnn"):
             if fusion and field != fusion and block.HasField(field):
-                check.report.warn(f"{path}.{field}", f"has no effect beside {fusion}, as in EasyRec")
+                check.report.warn(f"{path}.{field}", f"has no effect together with {fusion}, as in EasyRec")
         if block.HasField("expert_dnn") and not block.num_expert:
-            check.error(f"{path}.num_expert", "must be above 0: it is how many experts expert_dnn makes")
+            check.error(f"{path}.num_expert", "must be above 0: it is the number of expert_dnn networks")
         if block.num_expert and not block.HasField("expert_dnn"):
-            check.error(f"{path}.expert_dnn", "is missing, and num_expert asks for experts")
+            check.error(
+                f"{path}.expert_dnn", "is missing, but num_expert is set; set expert_dnn or remove num_expert"
+            )
         check_relations(check, block.task_towers)

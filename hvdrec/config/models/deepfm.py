@@ -8,7 +8,7 @@ from hvdrec.config.ranges import AT_LEAST_0, AT_LEAST_1
 
 
 class DeepFMSpec(ModelSpec):
-    """Groups ``wide``, ``deep`` and maybe ``fm``."""
+    """Groups ``wide``, ``deep`` and optionally ``fm``."""
 
     name = "DeepFM"
     block = "deepfm"
@@ -22,7 +22,7 @@ class DeepFMSpec(ModelSpec):
     }
 
     def check(self, check: ModelCheck) -> None:
-        """The features of the factorisation machine have one width, the wide ones that of the output."""
+        """Checks that FM features have the same width, and that wide features have the output's."""
         check.need_one_width("fm" if "fm" in check.groups else "deep")
         classes, width = check.model.num_class, check.block.wide_output_dim
         if not check.block.final_dnn.hidden_units and width != classes:

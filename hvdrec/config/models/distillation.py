@@ -1,4 +1,4 @@
-"""Knowledge distillation (`kd`) in configs: a head learns from what a teacher said of the same rows."""
+"""Knowledge distillation (`kd`) in configs: a head learns from a teacher's predictions for the same rows."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _WHOLE = ("logits", "probs")
 
 
 def heads_of_model(spec: ModelSpec, proto: Any) -> tuple[HeadConfig, ...]:
-    """A model's outputs, each with what of `kd` draws its predictions to a teacher's.
+    """A model's outputs, each with the elements of `kd` that apply to its predictions.
 
     Args:
         spec: The model class.
-        proto: The whole config; it need not be right.
+        proto: The whole config; it may be invalid.
     """
     heads = spec.heads(proto)
     if not spec.distils:
@@ -45,7 +45,7 @@ def _path(number: int) -> str:
 
 
 def _predictions(head: HeadConfig) -> dict[str, str]:
-    """What can be distilled of a head: the name it has outside -> its own."""
+    """The predictions of a head that can be distilled: name with suffix -> name in the head."""
     names = KINDS[head.kind].distilled
     if head.kind == "logit":
         errors = {config.kind in ERROR_LOSSES for config in head.losses}
@@ -84,9 +84,11 @@ def _distillation(kd: Any, head: HeadConfig, prediction: str, path: str) -> Dist
 
 
 def check_distillations(check: ModelCheck, spec: ModelSpec, heads: Sequence[HeadConfig]) -> None:
-    """Each element of `kd` names a prediction there is and a label as wide, and has a loss that fits."""
+    """Checks that each element of `kd` has a prediction, a label as wide, and a fitting loss."""
     if check.model.kd and not spec.distils:
-        check.error(f"{PATH}.kd", f"{spec.name} doesn't learn from a teacher, as in EasyRec; remove it")
+        check.error(
+            f"{PATH}.kd", f"{spec.name} does not support knowledge distillation, as in EasyRec; remove kd"
+        )
         return
     names = [name for head in heads for name in _predictions(head)]
     known = {config.path: config for head in heads for config in head.distillations}
@@ -122,12 +124,13 @@ def _check_loss(check: ModelCheck, config: DistillationConfig) -> None:
     path, kind = config.path, config.kind
     if kind not in DISTILLED_CLASSES:
         known = ", ".join(DISTILLED_CLASSES)
-        check.error(f"{path}.loss_type", f"{kind} can't be distilled with; use one of {known}")
+        check.error(f"{path}.loss_type", f"{kind} can't be used for distillation; use one of {known}")
         return
     wanted = DISTILLED_CLASSES[kind]
     if wanted and config.width != wanted:
         check.error(
-            f"{path}.loss_type", f"{kind} needs {wanted} number{'s'[: wanted > 1]} a row, has {config.width}"
+            f"{path}.loss_type",
+            f"{kind} needs {wanted} number{'s'[: wanted > 1]} per row, has {config.width}",
         )
     block: str | None = config.loss.WhichOneof("loss_param")
     parameters = LOSSES[kind].param_field if kind in LOSSES else None
@@ -159,6 +162,6 @@ def _check_width(check: ModelCheck, config: DistillationConfig) -> None:
     if found != wanted:
         check.error(
             f"{config.path}.soft_label_name",
-            f"{config.label!r} has label_dim {found}, and the prediction has {wanted} "
-            f"number{'s'[: wanted > 1]} a row",
+            f"{config.label!r} has label_dim {found}, but the prediction has "
+            f"{wanted} number{'s'[: wanted > 1]} per row",
         )

@@ -16,11 +16,11 @@ class DLRMSpec(ModelSpec):
     order = ("sparse", "dense")
 
     def check(self, check: ModelCheck) -> None:
-        """One output; with dots the bottom network is as wide as the embeddings."""
+        """Checks for one output, and with dots that the bottom network is as wide as the embeddings."""
         check.need_one_class(self.name)
         operation = check.block.arch_interaction_op
         if operation not in ("dot", "cat"):
-            check.error(f"{check.path}.arch_interaction_op", f"use 'dot' or 'cat', is {operation!r}")
+            check.error(f"{check.path}.arch_interaction_op", f"must be 'dot' or 'cat', is {operation!r}")
         if "sparse" in check.groups and enum_name(check.groups["sparse"], "wide_deep") == "WIDE":
             check.error(GROUPS, f"{self.name} needs group 'sparse' with wide_deep: DEEP")
         elif operation == "dot" and {"sparse", "dense"} <= check.groups.keys():

@@ -13,13 +13,13 @@ from hvdrec.config.names import enum_name
 from hvdrec.config.ranges import AT_LEAST_1, BELOW_1, MARGIN, STRENGTH_ABOVE_0
 
 NEGATIVE_MINING = "SOFTMAX_CROSS_ENTROPY_WITH_NEGATIVE_MINING"
-#: What EasyRec calls the losses of this model.
+#: EasyRec's names of this model's losses.
 _NAMES = {"CLASSIFICATION": "sigmoid_loss", "PAIR_WISE_LOSS": "pairwise_loss"}
 _MINING = "SoftmaxCrossEntropyWithNegativeMining"
 
 
 class DropoutNetSpec(ModelSpec):
-    """For users and items each a group ``<side>_content``, ``<side>_preference``, or both."""
+    """For each of users and items, a group ``<side>_content``, ``<side>_preference``, or both."""
 
     name = "DropoutNet"
     block = "dropoutnet"
@@ -36,14 +36,14 @@ class DropoutNetSpec(ModelSpec):
     }
 
     def heads(self, proto: Any) -> tuple[HeadConfig, ...]:
-        """One head of two towers; the block has the parameters of the loss with negative mining."""
+        """One head of two towers; the block has the parameters of the negative-mining loss."""
         model = proto.model_config
         (head,) = super().heads(proto)
         named = loss_configs(model, PATH, lambda kind, given: given or _NAMES.get(kind, default_name(kind)))
         return (dataclasses.replace(head, losses=tuple(_with_parameters(each, model) for each in named)),)
 
     def check(self, check: ModelCheck) -> None:
-        """Both sides have groups and towers of one width."""
+        """Checks that both sides have groups, and towers of the same width."""
         check.need_one_class(self.name)
         widths = {}
         for side in ("user", "item"):

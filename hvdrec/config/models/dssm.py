@@ -6,7 +6,7 @@ from hvdrec.config.models.matching import MatchSpec, ranges_of
 
 
 class DSSMSpec(MatchSpec):
-    """Groups `user` and `item`, a tower each."""
+    """Groups `user` and `item`, one tower each."""
 
     name = "DSSM"
     block = "dssm"

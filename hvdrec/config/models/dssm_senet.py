@@ -8,7 +8,7 @@ from hvdrec.config.ranges import AT_LEAST_1
 
 
 class DSSMSENetSpec(MatchSpec):
-    """Groups `user` and `item`, gates and a tower each."""
+    """Groups `user` and `item`, with gates and one tower each."""
 
     name = "DSSM_SENet"
     block = "dssm_senet"
@@ -20,7 +20,7 @@ class DSSMSENetSpec(MatchSpec):
     silent = ("DSSM_SENet_Tower.id",)
 
     def check(self, check: ModelCheck) -> None:
-        """The embeddings can be cut into groups."""
+        """Checks that the embeddings can be split into groups."""
         super().check(check)
         for side in ("user", "item"):
             senet, place = getattr(check.block, f"{side}_tower").senet, f"{check.path}.{side}_tower.senet"

@@ -11,16 +11,16 @@ from hvdrec.config.models.heads import HeadConfig
 from hvdrec.config.models.multi_task import MultiTaskSpec
 from hvdrec.config.names import enum_name
 
-#: The name of what both towers say together.
+#: The name of the product of both towers.
 PRODUCT = "ctcvr"
 _GROUP = "all"
 
 
 class ESMMSpec(MultiTaskSpec):
-    """The groups of `groups`, or group ``all``; a tower for clicks and one for what follows a click.
+    """The groups of `groups`, or group ``all``; a tower for clicks and one for conversions after a click.
 
-    Four heads: those of the two towers, their product over all rows, and the second tower over the rows
-    with a click, which only metrics look at.
+    Four heads: those of the two towers, their product over all rows, and the second tower over the rows with
+    a click, which only metrics use.
     """
 
     name = "ESMM"
@@ -30,7 +30,7 @@ class ESMMSpec(MultiTaskSpec):
     distils = False
 
     def group_order(self, model: Any) -> Iterable[str]:
-        """The groups of `groups`; without any, ``all``."""
+        """The groups of `groups`; if there are none, ``all``."""
         return [group.input for group in model.esmm.groups] or [_GROUP]
 
     def kind_of(self, message: Any) -> str:
@@ -38,11 +38,11 @@ class ESMMSpec(MultiTaskSpec):
         return "logit"
 
     def towers(self, model: Any) -> list[tuple[str, Any]]:
-        """First `cvr_tower`: without label_name towers take the labels in this order."""
+        """`cvr_tower` first: towers without label_name take the labels in this order."""
         return [(f"{PATH}.esmm.{name}", getattr(model.esmm, name)) for name in ("cvr_tower", "ctr_tower")]
 
     def heads(self, proto: Any) -> tuple[HeadConfig, ...]:
-        """The towers' heads, then the product's and the one of metrics after a click."""
+        """The towers' heads, then the product's, then the one for metrics after a click."""
         towers = (
             dataclasses.replace(head, trained_by_losses=False, task_space=None)
             for head in super().heads(proto)
@@ -54,7 +54,7 @@ class ESMMSpec(MultiTaskSpec):
         return dataclasses.replace(cvr, metrics=()), ctr, product, after
 
     def check(self, check: ModelCheck) -> None:
-        """There are groups, and towers with losses and fields that ESMM has."""
+        """Checks the groups, and that the towers use losses and fields that ESMM supports."""
         super().check(check)
         for i, group in enumerate(check.block.groups):
             path = f"{check.path}.groups[{i}].input"
@@ -72,11 +72,17 @@ class ESMMSpec(MultiTaskSpec):
         if kind not in losses:
             check.error(f"{path}.loss_type", f"needs {' or '.join(losses)}, is {kind}")
         if tower.num_class != 1:
-            check.error(f"{path}.num_class", f"{self.name} has one output a tower, is {tower.num_class}")
+            check.error(
+                f"{path}.num_class",
+                f"{self.name} must be 1, because {self.name} has one output per tower; is {tower.num_class}",
+            )
         if tower.losses:
-            check.error(f"{path}.losses", f"{self.name} has one loss a tower: set loss_type")
+            check.error(f"{path}.losses", f"{self.name} has one loss per tower; set loss_type instead")
         if tower.tower_name == PRODUCT:
-            check.error(f"{path}.tower_name", f"{PRODUCT!r} names what both towers say together")
+            check.error(
+                f"{path}.tower_name",
+                f"{PRODUCT!r} is reserved for the product of both towers; choose another name",
+            )
         for name in ("task_space_indicator_label", "task_space_indicator_name"):
             if getattr(tower, name):
                 check.report.warn(f"{path}.{name}", "has no effect in ESMM, as in EasyRec")

@@ -22,5 +22,5 @@ class FMSpec(ModelSpec):
         return int(model.num_class)
 
     def check(self, check: ModelCheck) -> None:
-        """The features of the second-order part have one width."""
+        """Checks that the features of the second-order part have the same width."""
         check.need_one_width("deep")

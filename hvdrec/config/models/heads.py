@@ -1,4 +1,4 @@
-"""The outputs of a model as its config describes them."""
+"""The outputs of a model, as declared in its config."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ class LabelForm(enum.Enum):
     NUMBER = "number"
     #: float32 [B], each a whole number in 0..num_class-1.
     CLASS = "class"
-    #: int64 [B], of which only the equality means anything.
+    #: int64 [B]; only equality is meaningful.
     ID = "id"
 
 
 @dataclasses.dataclass(frozen=True)
 class HeadKind:
-    """What heads of one kind have in common.
+    """The common properties of heads of one kind.
 
     Attributes:
         label: How their label is packed.
-        metrics: What `metrics_set` may ask for; None: all that no other kind has for itself.
-        own_metrics: Those that only this kind has.
-        distilled: The predictions that knowledge distillation (`kd`) can draw to a teacher's.
-        one_probability: Whether rows have one probability whatever `num_class` is.
-        class_last: Whether the suffix stands before what follows the first word: ``probs_ctr_1``.
+        metrics: The metrics allowed in `metrics_set`; None means all that are not specific to another kind.
+        own_metrics: The metrics that only this kind has.
+        distilled: The predictions that knowledge distillation (`kd`) can train.
+        one_probability: Whether rows have one probability regardless of `num_class`.
+        class_last: Whether the suffix comes directly after the first word: ``probs_ctr_1``.
     """
 
     label: LabelForm
@@ -66,7 +66,7 @@ KINDS = {
 }
 
 
-#: The losses whose heads are of a kind of their own.
+#: The losses that need a special kind of head.
 KIND_OF_LOSS = {"JRC_LOSS": "jrc", "ZILN_LOSS": "ziln"}
 
 
@@ -75,10 +75,10 @@ class LossConfig:
     """One loss of a head.
 
     Attributes:
-        name: In the loss dict, in logs and in evaluations.
-        loss: The `Loss` message, with all parameters in it, wherever the config has them.
-        path: Of the element of `losses`, or of `loss_type` where there are no `losses`.
-        listed: Whether it is an element of `losses`; only for those does `loss_weight_strategy` count.
+        name: Its name in the loss dict, in logs and in evaluations.
+        loss: The `Loss` message with all its parameters, wherever the config sets them.
+        path: The path of the element of `losses`, or of `loss_type` if there are no `losses`.
+        listed: Whether it is an element of `losses`; `loss_weight_strategy` applies only to these.
     """
 
     name: str
@@ -94,14 +94,14 @@ class LossConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TaskSpace:
-    """Rows that count more or less in a head's losses (Ma et al., 2018, entire-space models).
+    """Row weights in a head's losses (Ma et al., 2018, entire-space models).
 
     Attributes:
-        label: The rows with this label above 0 are in; "" where `name` says it.
-        name: The rows where this feature or field is `value` are in.
-        value: Text.
-        inside: The factor of their sample weights.
-        outside: That of all others.
+        label: Rows with this label above 0 are inside; "" if `name` decides.
+        name: Rows where this feature or field equals `value` are inside.
+        value: The value, as text.
+        inside: The factor on the sample weights of rows inside.
+        outside: The factor for all other rows.
     """
 
     label: str
@@ -113,20 +113,20 @@ class TaskSpace:
 
 @dataclasses.dataclass(frozen=True)
 class DistillationConfig:
-    """An element of `kd`: one of a head's predictions is drawn to a teacher's, a soft label.
+    """An element of `kd`: trains one of a head's predictions on a teacher's, the soft label.
 
     Attributes:
-        name: Of the loss, in logs and in evaluations.
-        loss: The `Loss` message of its type and parameters.
-        prediction: Which of the head's predictions, without the suffix.
-        label: The label field with the teacher's.
-        width: Numbers a row of both has.
-        prediction_is_logits: Whether the prediction is one of logits, not of probabilities.
-        label_is_logits: Whether the teacher's are.
+        name: The name of the loss, in logs and in evaluations.
+        loss: The `Loss` message with its type and parameters.
+        prediction: The head's prediction, without the suffix.
+        label: The label field with the teacher's prediction.
+        width: The numbers per row of both.
+        prediction_is_logits: Whether the prediction is logits rather than probabilities.
+        label_is_logits: Whether the teacher's prediction is logits.
         temperature: Divides both logits.
         weight: The factor of the loss.
-        task_space: Which rows count more or less, if any.
-        path: Of the element.
+        task_space: The row weights, if any.
+        path: The path of the element.
     """
 
     name: str
@@ -152,26 +152,26 @@ class HeadConfig:
     """One output of a model.
 
     Attributes:
-        kind: Of `KINDS`.
-        label: The label field; "" where the config names none.
-        losses: In the config's order.
+        kind: A key of `KINDS`.
+        label: The label field; "" if the config has none.
+        losses: The losses in the config's order.
         num_class: Number of classes, 1 for one output.
-        name: "" for the head of a model of one; else the tower's.
-        path: Of the message that describes it.
+        name: "" if the model has a single head; else the tower's name.
+        path: The path of the message that declares it.
         weight: The factor of its losses.
-        use_sample_weight: Whether rows count by `sample_weight`.
-        task_space: Which rows count more or less, if any.
+        use_sample_weight: Whether rows are weighted by `sample_weight`.
+        task_space: The row weights, if any.
         metrics: The elements of its `metrics_set`.
-        metrics_path: Where they are.
-        session: For labels that are ids: the field whose sessions keep classes apart, if any.
-        item: The feature or field whose equal values are one item, where rows compare items.
-        hard_negatives: Whether rows have sampled items of their own.
-        trained_by_losses: Whether the losses train it. Where not, they only say what its output means,
-            and the model's own terms (`hvdrec.losses.terms.LossTerm`) train it.
-        relations: The heads it builds on, by name: it is to predict no more than they do.
-        of: The heads it is made of, by name, where its kind is.
-        gate: The label field of the click, where its kind looks at what follows one.
-        distillations: Which of its predictions are drawn to a teacher's.
+        metrics_path: The path of `metrics_set`.
+        session: For id labels: the session field; equal labels in different sessions are different classes.
+        item: For heads that compare items: the feature or field that identifies an item.
+        hard_negatives: Whether rows have sampled hard negatives of their own.
+        trained_by_losses: Whether the losses train it. If not, they only define what its output means, and
+            the model's terms (`hvdrec.losses.terms.LossTerm`) train it.
+        relations: The names of the heads it depends on; it should not predict more than they do.
+        of: The names of the heads it is computed from, for kinds that combine heads.
+        gate: The label field of the click, for kinds restricted to rows with a click.
+        distillations: The elements of `kd` that apply to its predictions.
     """
 
     kind: str
@@ -196,21 +196,21 @@ class HeadConfig:
 
     @property
     def suffix(self) -> str:
-        """What follows the names of its predictions and metrics."""
+        """The suffix of the names of its predictions and metrics."""
         return f"_{self.name}" if self.name else ""
 
     @property
     def all_losses(self) -> tuple[LossConfig | DistillationConfig, ...]:
-        """Its losses, then those by which it learns from a teacher."""
+        """Its losses, followed by its distillation losses."""
         return (*self.losses, *self.distillations)
 
     @property
     def classes(self) -> int:
-        """How many classes its probabilities tell apart for metrics: 1 for one probability."""
+        """The number of classes of its probabilities, for metrics: 1 for one probability."""
         return 1 if KINDS[self.kind].one_probability else self.num_class
 
     def named(self, name: str) -> str:
-        """The name a prediction has outside, as ``probs_ctr``."""
+        """The full name of a prediction, such as ``probs_ctr``."""
         if not KINDS[self.kind].class_last:
             return f"{name}{self.suffix}"
         first, _, of_class = name.partition("_")
@@ -228,7 +228,7 @@ class HeadConfig:
 
     @property
     def id_labels(self) -> tuple[str, ...]:
-        """The fields that tell classes apart where the label is an id: the label's, then the session's."""
+        """The fields that identify a class if the label is an id: the label's, then the session's."""
         if self.label_form is not LabelForm.ID:
             return ()
         return tuple(name for name in (self.label, self.session) if name)
@@ -241,8 +241,8 @@ def loss_configs(
 
     Args:
         message: The `model_config` or a tower.
-        path: Where it is.
-        name: Gives a loss's name from its type and its `loss_name` ("" where it has none).
+        path: Its field path.
+        name: Returns a loss's name for its type and its `loss_name` ("" if it has none).
     """
     name = name or (lambda kind, given: given or default_name(kind))
     given: Iterable[Any] = message.losses

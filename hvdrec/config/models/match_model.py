@@ -15,7 +15,7 @@ from hvdrec.config.samplers import sampler_config
 
 
 class MatchModelSpec(BackboneSpec, MatchSpec):
-    """A `backbone` whose outputs `user_tower_idx_in_output` and `item_tower_idx_in_output` are compared."""
+    """Compares the outputs `user_tower_idx_in_output` and `item_tower_idx_in_output` of a `backbone`."""
 
     name = "MatchModel"
     needs: ClassVar[Mapping[str, bool]] = {}
@@ -28,7 +28,7 @@ class MatchModelSpec(BackboneSpec, MatchSpec):
     ranges = ranges_of("ModelParams")
 
     def item_groups(self, proto: Any) -> Sequence[str]:
-        """The groups whose features read attributes of sampled items alone."""
+        """The groups with features that read only attributes of sampled items."""
         sampler = sampler_config(proto)
         attributes = set(sampler.attr_fields) if sampler is not None else set()
         inputs = {feature_name(f): set(f.input_names) for f in feature_list(proto)}
@@ -39,7 +39,7 @@ class MatchModelSpec(BackboneSpec, MatchSpec):
         ]
 
     def sides(self, proto: Any) -> Mapping[str, Sequence[str]]:
-        """The groups that each of both outputs needs; none where the outputs aren't blocks of their own."""
+        """The groups that each of the two outputs needs; empty if the outputs aren't separate blocks."""
         model = proto.model_config
         graph, block = graph_of(model), model.model_params
         outputs = graph.main.output_blocks
@@ -51,12 +51,12 @@ class MatchModelSpec(BackboneSpec, MatchSpec):
         return {side: graph.groups_for(outputs[place]) for side, place in places.items()}
 
     def check(self, check: ModelCheck) -> None:
-        """That of a backbone, and that of a matching model."""
+        """Runs the checks of a backbone and of a matching model."""
         BackboneSpec.check(self, check)
         MatchSpec.check(self, check)
 
     def check_outputs(self, check: ModelCheck, described: Described) -> None:
-        """The backbone gives users and items, of one width."""
+        """Checks that the backbone returns users and items of the same width."""
         outputs, found = described.outputs, {}
         for side in ("user", "item"):
             name = f"{side}_tower_idx_in_output"
@@ -64,7 +64,8 @@ class MatchModelSpec(BackboneSpec, MatchSpec):
             if not isinstance(outputs, list) or not 0 <= place < len(outputs):
                 check.error(
                     f"{check.path}.{name}",
-                    f"is {place}, and the backbone gives {shown(outputs)}; list both towers in output_blocks",
+                    f"is {place}, but the backbone returns {shown(outputs)}; "
+                    "list both towers in output_blocks",
                 )
             elif not isinstance(outputs[place], int):
                 check.error(
@@ -75,5 +76,6 @@ class MatchModelSpec(BackboneSpec, MatchSpec):
         if len(set(found.values())) > 1:
             check.error(
                 f"{PATH}.backbone",
-                f"users have {found['user']} columns and items {found['item']}; they must have as many",
+                f"users have {found['user']} columns and items {found['item']}; "
+                "they must have the same number",
             )

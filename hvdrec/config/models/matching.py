@@ -1,4 +1,4 @@
-"""What the matching models have in common in configs: towers of users and items, and their comparison."""
+"""The common base of matching models in configs: user and item towers, and their comparison."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ POINT_WISE = ("CLASSIFICATION", "L2_LOSS")
 
 
 class MatchSpec(ModelSpec):
-    """A model of users and items: point-wise, or list-wise with the batch's other items as negatives.
+    """A model of users and items: point-wise, or list-wise with the other items of the batch as negatives.
 
     Attributes:
-        widths: The fields of the block whose `DNN` end in the embedding's width.
+        widths: The fields of the block with a `DNN` that ends in the embedding's width.
     """
 
     needs: ClassVar[Mapping[str, bool]] = {"user": False, "item": False}
@@ -37,16 +37,16 @@ class MatchSpec(ModelSpec):
         return ("item",)
 
     def sides(self, proto: Any) -> Mapping[str, Sequence[str]]:
-        """The groups of items, and all others for users."""
+        """The item groups; all others are user groups."""
         items = self.item_groups(proto)
         return {"user": [name for name in self.order if name not in items], "item": items}
 
     def kind_of(self, message: Any) -> str:
-        """List-wise heads are of the last of `kinds`."""
+        """The last of `kinds` is for list-wise heads."""
         return self.kinds[-1] if enum_name(message, "loss_type") == LIST_WISE else self.kinds[0]
 
     def heads(self, proto: Any) -> tuple[HeadConfig, ...]:
-        """One head with the one loss of `loss_type`; `losses` are for models that rank."""
+        """One head with the loss of `loss_type`; only ranking models have `losses`."""
         (head,) = super().heads(proto)
         model = proto.model_config
         kind = enum_name(model, "loss_type")
@@ -57,7 +57,7 @@ class MatchSpec(ModelSpec):
         return (dataclasses.replace(head, losses=(loss,), item=self.item_id(model), hard_negatives=hard),)
 
     def item_id(self, model: Any) -> str:
-        """The feature of the items' ids where equal items of a batch are no negatives, else ""."""
+        """The item id feature if equal items in a batch are not negatives, else ""."""
         if model.WhichOneof("model") != self.block or enum_name(model, "loss_type") != LIST_WISE:
             return ""
         block = self.config(model)
@@ -65,11 +65,11 @@ class MatchSpec(ModelSpec):
         return "" if ignored else str(getattr(block, "item_id", ""))
 
     def check(self, check: ModelCheck) -> None:
-        """One output and loss, towers of one width, an id column where items have ids."""
+        """Checks for one output and loss, towers of the same width, and an id column if items have ids."""
         check.need_one_class(self.name)
         block, model = check.block, check.model
         if model.losses:
-            check.error(f"{PATH}.losses", f"{self.name} has one loss: set loss_type")
+            check.error(f"{PATH}.losses", f"{self.name} has a single loss; set loss_type instead")
         check_widths(check, {name: _dnn(block, name) for name in self.widths})
         if getattr(block, "item_id", ""):
             check_id_column(check.report, block.item_id, f"{check.path}.item_id")
@@ -87,7 +87,8 @@ class MatchSpec(ModelSpec):
         if alone and getattr(block, "ignore_in_batch_neg_sam", False):
             check.error(
                 f"{check.path}.ignore_in_batch_neg_sam",
-                "leaves no negatives without a sampler; set one of data_config, as negative_sampler",
+                "leaves no negatives without a sampler; set a sampler in "
+                "data_config, such as negative_sampler",
             )
 
 
@@ -97,7 +98,7 @@ def _dnn(block: Any, name: str) -> Any:
 
 
 def check_widths(check: ModelCheck, towers: dict[str, Any]) -> None:
-    """All towers must end in layers, the last of one width."""
+    """Checks that all towers have layers, and that the last ones have the same width."""
     widths: dict[str, int] = {}
     for name, dnn in towers.items():
         units = list(dnn.hidden_units)
@@ -114,5 +115,5 @@ def check_widths(check: ModelCheck, towers: dict[str, Any]) -> None:
 
 
 def ranges_of(message: str) -> dict[str, Range]:
-    """The ranges of numbers that all blocks of matching models have."""
+    """The ranges of numbers shared by all blocks of matching models."""
     return {f"{message}.temperature": STRENGTH_ABOVE_0}

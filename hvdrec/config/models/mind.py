@@ -12,12 +12,12 @@ from hvdrec.config.models.matching import MatchSpec
 from hvdrec.config.names import enum_name
 from hvdrec.config.ranges import AT_LEAST_0, AT_LEAST_1, STRENGTH
 
-#: Of a list-wise head.
+#: Metrics of a list-wise head.
 METRICS = KINDS["interests"].metrics or ()
 
 
 class MINDSpec(MatchSpec):
-    """Groups `hist` (sequences alone), `user` and `item`."""
+    """Groups `hist` (only sequences), `user` and `item`."""
 
     name = "MIND"
     block = "mind"
@@ -35,7 +35,7 @@ class MINDSpec(MatchSpec):
     }
 
     def heads(self, proto: Any) -> tuple[HeadConfig, ...]:
-        """A list-wise head passes over metrics that are of point-wise ones, as EasyRec does."""
+        """Ignores point-wise metrics for a list-wise head, as EasyRec does."""
         (head,) = super().heads(proto)
         if head.kind == self.kinds[-1]:
             kept = tuple(m for m in head.metrics if m.WhichOneof("metric") in METRICS)
@@ -43,7 +43,7 @@ class MINDSpec(MatchSpec):
         return (head,)
 
     def check(self, check: ModelCheck) -> None:
-        """`hist` has sequences alone, which go together; others have none."""
+        """Checks that `hist` contains only matching sequences, and that other groups have none."""
         super().check(check)
         block = check.block
         if enum_name(block, "simi_func") == "EUCLID":
@@ -64,7 +64,7 @@ class MINDSpec(MatchSpec):
         histories = {name: width for name, width in widths.items() if name not in times}
         if time and not times:
             near = check.report.hint(time, widths)
-            check.error(f"{check.path}.time_id_fea", f"no feature of group 'hist' is named so; {near}")
+            check.error(f"{check.path}.time_id_fea", f"group 'hist' has no feature of this name; {near}")
         for name in times[:1]:
             if widths[name] != 1:
                 check.error(
@@ -75,6 +75,6 @@ class MINDSpec(MatchSpec):
         if enum_name(check.block, "user_seq_combine") == "SUM" and len(set(histories.values())) > 1:
             check.error(
                 f"{check.path}.user_seq_combine",
-                "SUM needs features of one embedding_dim in group 'hist', found "
+                "SUM needs features with the same embedding_dim in group 'hist', found "
                 + ", ".join(f"{name} {width}" for name, width in histories.items()),
             )

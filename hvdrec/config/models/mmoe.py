@@ -9,28 +9,28 @@ from hvdrec.config.models.multi_task import MultiTaskSpec
 
 
 class MMoESpec(MultiTaskSpec):
-    """Group ``all``; experts and a tower for each task."""
+    """Group ``all``; experts, and a tower per task."""
 
     name = "MMoE"
     block = "mmoe"
     silent = ("ExpertTower.expert_name",)
 
     def check(self, check: ModelCheck) -> None:
-        """The experts are there and have one width."""
+        """Checks that the experts exist and have the same width."""
         super().check(check)
         block, path = check.block, check.path
         if block.HasField("expert_dnn"):
             if not block.num_expert:
-                check.error(f"{path}.num_expert", "must be above 0: it is how many experts expert_dnn makes")
+                check.error(f"{path}.num_expert", "must be above 0: it is the number of expert_dnn networks")
             if block.experts:
-                check.report.warn(f"{path}.experts", "has no effect beside expert_dnn")
+                check.report.warn(f"{path}.experts", "has no effect together with expert_dnn")
         elif not block.experts:
             check.error(path, "has no experts; set expert_dnn and num_expert")
         widths = [_width(expert.dnn) for expert in block.experts]
         if not block.HasField("expert_dnn") and len(set(widths)) > 1:
             check.error(
                 f"{path}.experts",
-                f"their DNNs must end in one width, found {', '.join(map(str, widths))}",
+                f"their DNNs must end in the same width, found {', '.join(map(str, widths))}",
             )
 
 

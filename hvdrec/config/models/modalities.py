@@ -9,12 +9,12 @@ from hvdrec.config.models.check import GROUPS, ModelCheck
 from hvdrec.config.names import enum_name
 
 IMAGE, GENERAL, TEXT, OTHER = "image", "general", "text", "other"
-#: In the order in which EasyRec builds them.
+#: The groups, in the order in which EasyRec builds them.
 GROUPS_OF_TOKENS = (IMAGE, GENERAL, TEXT, OTHER)
 
 
 def check_modalities(check: ModelCheck) -> None:
-    """There is a group, each kind of token has one width, and texts are sequences."""
+    """Checks that there is a group, that each kind of token has one width, and that texts are sequences."""
     there = [name for name in GROUPS_OF_TOKENS if name in check.groups]
     if not there:
         check.error(GROUPS, f"this model needs one of the groups {', '.join(map(repr, GROUPS_OF_TOKENS))}")
@@ -27,22 +27,22 @@ def check_modalities(check: ModelCheck) -> None:
 
 
 def check_places(check: ModelCheck, tower: Any, path: str, images: int = 0) -> None:
-    """Every token that has a place has a vector for it.
+    """Checks that there is a position vector for every token position.
 
     Args:
         check: The check.
         tower: The message with `use_position_embeddings`.
-        path: Where it is.
-        images: How many of the images' tokens have places.
+        path: Its field path.
+        images: The number of image tokens with positions.
     """
     if not tower.use_position_embeddings or not (images or TEXT in check.groups):
         return
     most, field = tower.max_position_embeddings, f"{path}.max_position_embeddings"
     if not most:
-        check.error(field, "must be above 0: it is how many places the tokens of a text can have")
+        check.error(field, "must be above 0: it is the number of positions of a text's tokens")
         return
     if images > most:
-        check.error(field, f"is {most}, and group {IMAGE!r} has {images} features")
+        check.error(field, f"is {most}, but group {IMAGE!r} has {images} features")
     features = {feature_name(f): f for f in feature_list(check.proto)}
     for name in check.groups[TEXT].feature_names if TEXT in check.groups else ():
         if name not in features:
@@ -52,18 +52,18 @@ def check_places(check: ModelCheck, tower: Any, path: str, images: int = 0) -> N
         if not length:
             check.error(field, f"the feature {name!r} of group {TEXT!r} needs max_seq_len, at most {most}")
         elif length > most:
-            check.error(field, f"is {most}, and the feature {name!r} has {limit}: {length}")
+            check.error(field, f"is {most}, but the feature {name!r} has {limit}: {length}")
 
 
 def check_heads(check: ModelCheck, path: str, heads: int, width: int, what: str) -> None:
-    """The heads divide a token's columns.
+    """Checks that the number of heads divides a token's columns.
 
     Args:
         check: The check.
-        path: The field that says how many heads there are.
-        heads: So many.
+        path: The field with the number of heads.
+        heads: The number of heads.
         width: Columns of a token.
-        what: What these columns are, in words.
+        what: A description of these columns.
     """
     if heads and width % heads:
-        check.error(path, f"{heads} heads can't share {what}, {width} columns")
+        check.error(path, f"{heads} heads can't divide {what} ({width} columns) evenly")

@@ -1,4 +1,4 @@
-"""What models of several tasks have in common: a head for each of their towers."""
+"""The common base of multi-task models: one head per tower."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hvdrec.config.names import enum_name, listed
 from hvdrec.config.ranges import AT_LEAST_0, AT_LEAST_1, Range
 
 ORDER_CALIBRATE = "ORDER_CALIBRATE_LOSS"
-_TOWERS_OWN = "has no effect: each tower has its own"
-#: EasyRec takes a `loss_name` of these as it is, without the tower's name.
+_TOWERS_OWN = "has no effect; set it in each tower"
+#: For these losses EasyRec uses `loss_name` unchanged, without the tower's name.
 _NAMED_AS_GIVEN = ("CLASSIFICATION", *ERROR_LOSSES)
 
 
 def tower_ranges(message: str) -> dict[str, Range]:
-    """What the numbers of a tower may be; `message` is `TaskTower` or `BayesTaskTower`."""
+    """The ranges of a tower's numbers; `message` is `TaskTower` or `BayesTaskTower`."""
     return {
         f"{message}.num_class": AT_LEAST_1,
         f"{message}.weight": AT_LEAST_0,
@@ -30,7 +30,7 @@ def tower_ranges(message: str) -> dict[str, Range]:
 
 
 def check_relations(check: ModelCheck, towers: Sequence[Any]) -> None:
-    """A tower (`BayesTaskTower`) builds on towers before it only."""
+    """Checks that a tower (`BayesTaskTower`) depends only on earlier towers."""
     before: list[str] = []
     for i, tower in enumerate(towers):
         for j, name in enumerate(tower.relation_tower_names):
@@ -38,13 +38,13 @@ def check_relations(check: ModelCheck, towers: Sequence[Any]) -> None:
                 there = f"there are {', '.join(before)}" if before else "there are none"
                 check.error(
                     f"{check.path}.task_towers[{i}].relation_tower_names[{j}]",
-                    f"{name!r} is not a tower before {tower.tower_name!r}; {there}",
+                    f"{name!r} is not a tower listed before {tower.tower_name!r}; {there}",
                 )
         before.append(tower.tower_name)
 
 
 class MultiTaskSpec(ModelSpec):
-    """A model with a head for each tower; predictions, losses and metrics end with ``_<tower_name>``."""
+    """A model with one head per tower; predictions, losses and metrics end with ``_<tower_name>``."""
 
     needs = {"all": False}
     order: ClassVar[tuple[str, ...]] = ("all",)
@@ -77,7 +77,7 @@ class MultiTaskSpec(ModelSpec):
         def name(kind: str, written: str) -> str:
             if written and kind in _NAMED_AS_GIVEN and given[written] == 1:
                 return written
-            # EasyRec's key, under which only one tower's loss can be.
+            # EasyRec's key, which only one tower's loss can use.
             if kind == ORDER_CALIBRATE and not several:
                 return written or default_name(kind)
             return f"{written or default_name(kind)}_{tower.tower_name}"
@@ -98,7 +98,7 @@ class MultiTaskSpec(ModelSpec):
         )
 
     def check(self, check: ModelCheck) -> None:
-        """Each tower has a name, a label and, maybe, a task space; what it has of its own isn't shared."""
+        """Checks each tower's name, label and task space, and warns about fields set outside towers."""
         towers = self.towers(check.model)
         if not towers:
             check.error(f"{check.path}.task_towers", "is empty")
@@ -115,7 +115,8 @@ class MultiTaskSpec(ModelSpec):
             elif number >= len(labels):
                 check.error(
                     f"{path}.label_name",
-                    f"is missing, and data_config.label_fields has no label number {number + 1}",
+                    "is missing, and data_config.label_fields has no label "
+                    f"number {number + 1} to use instead",
                 )
             _check_task_space(check, path, tower)
             _check_order(check, path, tower, {name: each for _, each in towers for name in [each.tower_name]})
@@ -123,20 +124,20 @@ class MultiTaskSpec(ModelSpec):
 
 
 def _is_ordered(tower: Any) -> bool:
-    """Whether it is to predict no more than the towers it builds on."""
+    """Whether a tower should predict no more than the towers it depends on."""
     kinds = [enum_name(loss, "loss_type") for loss in tower.losses]
     return ORDER_CALIBRATE in kinds and bool(getattr(tower, "relation_tower_names", ()))
 
 
 def _that_act(losses: tuple[LossConfig, ...], tower: Any) -> tuple[LossConfig, ...]:
-    """Without the order of a tower that builds on none, as in EasyRec."""
+    """Drops the order loss of a tower that depends on none, as in EasyRec."""
     if not hasattr(tower, "relation_tower_names") or tower.relation_tower_names:
         return losses
     return tuple(config for config in losses if config.kind != ORDER_CALIBRATE)
 
 
 def _check_order(check: ModelCheck, path: str, tower: Any, towers: Mapping[str, Any]) -> None:
-    """A tower with ORDER_CALIBRATE_LOSS has another loss, and one probability as those it builds on have."""
+    """Checks that a tower with ORDER_CALIBRATE_LOSS has another loss and, like its relations, one output."""
     kinds = [enum_name(loss, "loss_type") for loss in tower.losses] or [enum_name(tower, "loss_type")]
     places = [f"{path}.losses[{i}]" for i, kind in enumerate(kinds) if kind == ORDER_CALIBRATE]
     if ORDER_CALIBRATE not in kinds or not hasattr(tower, "relation_tower_names"):
@@ -144,7 +145,7 @@ def _check_order(check: ModelCheck, path: str, tower: Any, towers: Mapping[str, 
     where = places[0] if tower.losses else f"{path}.loss_type"
     if set(kinds) == {ORDER_CALIBRATE}:
         check.error(
-            where, f"{ORDER_CALIBRATE} needs a loss beside it in losses, by which the tower learns its label"
+            where, f"{ORDER_CALIBRATE} needs another loss in losses, which trains the tower on its label"
         )
     elif not tower.relation_tower_names:
         check.report.warn(where, "has no effect without relation_tower_names, as in EasyRec")
@@ -155,7 +156,8 @@ def _check_order(check: ModelCheck, path: str, tower: Any, towers: Mapping[str, 
         if tower.relation_tower_names and own <= {*ERROR_LOSSES, ORDER_CALIBRATE}:
             check.error(
                 where,
-                f"tower {each.tower_name!r} has no probability to compare; it has {listed(sorted(own))}",
+                f"tower {each.tower_name!r} has no probability to compare; "
+                f"its losses are {listed(sorted(own))}",
             )
 
 

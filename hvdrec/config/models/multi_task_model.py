@@ -1,4 +1,4 @@
-"""MultiTaskModel in configs: a backbone with a tower for each task."""
+"""MultiTaskModel in configs: a backbone with a tower per task."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hvdrec.config.models.multi_task import ORDER_CALIBRATE, MultiTaskSpec, chec
 
 
 class MultiTaskModelSpec(BackboneSpec, MultiTaskSpec):
-    """A `backbone` that gives one input for all towers or one for each, and `task_towers`."""
+    """A `backbone` that returns one input for all towers or one for each, and `task_towers`."""
 
     name = "MultiTaskModel"
     extra_losses = (ORDER_CALIBRATE,)
@@ -20,19 +20,23 @@ class MultiTaskModelSpec(BackboneSpec, MultiTaskSpec):
     reads = ("l2_regularization", "task_towers")
 
     def check(self, check: ModelCheck) -> None:
-        """The towers are right, and so is the backbone."""
+        """Checks the towers and the backbone."""
         MultiTaskSpec.check(self, check)
         check_relations(check, check.block.task_towers)
         BackboneSpec.check(self, check)
 
     def check_outputs(self, check: ModelCheck, described: Described) -> None:
-        """The backbone gives columns: one tensor, or one for each tower."""
+        """Checks that the backbone returns one tensor of columns, or one for each tower."""
         given, towers = described.outputs, len(check.block.task_towers)
         outputs = given if isinstance(given, list) else [given]
         if isinstance(given, list) and len(given) != towers:
-            check.error(f"{PATH}.backbone", f"gives {len(given)} outputs for {towers} task_towers")
+            check.error(
+                f"{PATH}.backbone",
+                f"returns {len(given)} outputs for {towers} task_towers; return "
+                "one output, or one for each tower",
+            )
         elif not all(isinstance(width, int) for width in outputs):
             check.error(
                 f"{PATH}.backbone",
-                f"{self.name} needs outputs [batch, columns], the backbone gives {shown(given)}",
+                f"{self.name} needs outputs [batch, columns], but the backbone returns {shown(given)}",
             )

@@ -1,4 +1,4 @@
-"""MultiTower in configs, and what classes with towers that attend to histories share with it."""
+"""MultiTower in configs, and the base it shares with classes that use attention over histories."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OWN_TOWERS = {"din_towers": "MultiTowerDIN", "bst_towers": "MultiTowerBST"}
 
 
 class TowerSpec(ModelSpec):
-    """What classes with the block `multi_tower` share: a group for each of `towers`, in their order."""
+    """The base of classes with the block `multi_tower`: a group for each of `towers`, in their order."""
 
     block = "multi_tower"
 
@@ -25,7 +25,7 @@ class TowerSpec(ModelSpec):
         return [tower.input for tower in model.multi_tower.towers]
 
     def check(self, check: ModelCheck) -> None:
-        """Each tower has a group of its own, and is one of this class's."""
+        """Checks that each tower has its own group and belongs to this class."""
         towers = check.block.towers
         for i, tower in enumerate(towers):
             path = f"{check.path}.towers[{i}].input"
@@ -34,35 +34,35 @@ class TowerSpec(ModelSpec):
                 check.error(path, f"two towers have the input {tower.input!r}")
         for field, name in _OWN_TOWERS.items():
             if name != self.name and getattr(check.block, field):
-                # EasyRec's MultiTower passes over them.
+                # EasyRec's MultiTower ignores them.
                 tell = check.error if self.attention else check.report.warn
-                tell(f"{check.path}.{field}", f'is for model_class: "{name}"')
+                tell(f"{check.path}.{field}", f'applies only to model_class: "{name}"')
 
 
 class MultiTowerSpec(TowerSpec):
-    """Nothing but `towers`."""
+    """The groups of `towers` only."""
 
     name = "MultiTower"
 
     def check(self, check: ModelCheck) -> None:
-        """There is a tower, and each has a group of its own."""
+        """Checks that there is a tower, and that each has its own group."""
         if not check.block.towers:
             check.error(check.path, "towers is empty")
         super().check(check)
 
 
 class AttendingTowerSpec(TowerSpec):
-    """A group for each of `towers`, a `seq_att_groups` for each of the towers that attend to histories.
+    """A group for each of `towers`, a `seq_att_groups` for each tower with attention over histories.
 
     Attributes:
-        field: The towers that attend.
+        field: The field with the attention towers.
     """
 
     field: ClassVar[str]
     attention = True
 
     def check(self, check: ModelCheck) -> None:
-        """Each of these towers has an attention group of its own, with keys and histories of one width."""
+        """Checks that each attention tower has its own group, with keys as wide as histories."""
         super().check(check)
         towers, others = getattr(check.block, self.field), check.block.towers
         if not (towers or others):

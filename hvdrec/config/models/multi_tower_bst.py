@@ -16,18 +16,19 @@ class MultiTowerBSTSpec(AttendingTowerSpec):
     ranges = {"BSTTower.seq_len": AT_LEAST_1, "BSTTower.multi_head_size": AT_LEAST_1}
 
     def check(self, check: ModelCheck) -> None:
-        """Towers share their weights, so they are alike."""
+        """Checks that the towers are alike, because they share their weights."""
         super().check(check)
         towers = check.block.bst_towers
         groups = {group.group_name: group for group in check.model.seq_att_groups}
         widths = [history_width(check.proto, groups[t.input]) for t in towers if t.input in groups]
-        shared = "bst_towers share the weights of their attention, so all need"
+        shared = "bst_towers share the weights of their attention, so all of them need"
         if len(set(widths)) > 1:
             listed = " and ".join(map(str, sorted(set(widths))))
-            check.error(f"{check.path}.bst_towers", f"{shared} histories of one width, found {listed}")
+            check.error(f"{check.path}.bst_towers", f"{shared} histories of the same width, found {listed}")
         for i, tower in enumerate(towers):
             if tower.multi_head_size != towers[0].multi_head_size:
                 check.error(
                     f"{check.path}.bst_towers[{i}].multi_head_size",
-                    f"{shared} one, found {tower.multi_head_size} and {towers[0].multi_head_size}",
+                    f"{shared} the same multi_head_size, found {tower.multi_head_size} "
+                    f"and {towers[0].multi_head_size}",
                 )

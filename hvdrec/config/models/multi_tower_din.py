@@ -13,11 +13,11 @@ class MultiTowerDINSpec(AttendingTowerSpec):
     field = "din_towers"
 
     def check(self, check: ModelCheck) -> None:
-        """The DNN of a tower ends with one number, the score."""
+        """Checks that the DNN of a tower ends with one number, the score."""
         super().check(check)
         for i, tower in enumerate(check.block.din_towers):
             if list(tower.dnn.hidden_units)[-1:] != [1]:
                 check.error(
                     f"{check.path}.din_towers[{i}].dnn.hidden_units",
-                    "must end with 1: the DNN gives each element of the history its score",
+                    "must end with 1: the DNN computes one score for each element of the history",
                 )

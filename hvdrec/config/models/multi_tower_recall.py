@@ -39,12 +39,12 @@ class MultiTowerRecallSpec(ModelSpec):
         if sampler is not None and check.proto.data_config.WhichOneof("sampler").startswith("hard"):
             check.error(
                 f"data_config.{check.proto.data_config.WhichOneof('sampler')}",
-                f"{self.name} has no use for hard negatives; use negative_sampler",
+                f"{self.name} doesn't support hard negatives; use negative_sampler",
             )
         for g, group in enumerate(check.model.feature_groups):
             alone = sampler is not None and group.sequence_features and not group.negative_sampler
             if group.group_name in self.paired_groups and alone:
                 check.error(
                     f"{PATH}.feature_groups[{g}].negative_sampler",
-                    "must be true with a sampler: the keys of sequence_features are the items'",
+                    "must be true with a sampler, because the keys of sequence_features are item features",
                 )

@@ -14,7 +14,7 @@ _SEQUENCES = ("u2i_seq", "i_seq", "i2i_seq")
 
 
 class PDNSpec(ModelSpec):
-    """Groups of the user and of the item, three of histories of equal lengths, and maybe one of a bias."""
+    """A user and an item group, three groups of histories of equal lengths, and optionally a bias group."""
 
     name = "PDN"
     block = "pdn"
@@ -27,7 +27,7 @@ class PDNSpec(ModelSpec):
     silent = ("PDN.item_id",)
 
     def check(self, check: ModelCheck) -> None:
-        """Its groups hold sequences or none, and networks whose outputs meet are of one width."""
+        """Checks where sequences are allowed, and that networks with combined outputs have the same width."""
         check.need_one_class(self.name)
         block, path = check.block, check.path
         _check_sequences(check)
@@ -38,7 +38,7 @@ class PDNSpec(ModelSpec):
                 check.error(f"{path}.{name}.hidden_units", "must end with 1")
         direct = [name for name in ("direct_user_dnn", "direct_item_dnn") if block.HasField(name)]
         if len(direct) == 1:
-            check.error(f"{path}.{direct[0]}", "needs the other of direct_user_dnn and direct_item_dnn too")
+            check.error(f"{path}.{direct[0]}", "direct_user_dnn and direct_item_dnn must be set together")
         elif direct:
             _need_one_width(check, direct)
             for name in direct:
@@ -51,9 +51,9 @@ class PDNSpec(ModelSpec):
         if not block.HasField("easyrec_similarity"):
             check.report.warn(
                 path,
-                "the similarity network sees the history, where EasyRec gives it its product with the item a "
-                "second time; set easyrec_similarity: true for a checkpoint of EasyRec, or false to hear no "
-                "more of it",
+                "the input of the similarity network includes the history, where EasyRec repeats its "
+                "product with the item; set easyrec_similarity: true for a checkpoint "
+                "of EasyRec, or false to silence this warning",
             )
 
 

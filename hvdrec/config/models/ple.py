@@ -10,14 +10,14 @@ from hvdrec.config.ranges import AT_LEAST_1
 
 
 class PLESpec(MultiTaskSpec):
-    """Group ``all``; layers of experts of each task and shared ones, then a tower for each task."""
+    """Group ``all``; layers of task-specific and shared experts, then a tower per task."""
 
     name = "PLE"
     block = "ple"
     ranges = {**tower_ranges("TaskTower"), "ExtractionNetwork.expert_num_per_task": AT_LEAST_1}
 
     def check(self, check: ModelCheck) -> None:
-        """The networks have names of their own, and the experts of each one width."""
+        """Checks that network names are unique, and that the experts of each network have the same width."""
         super().check(check)
         networks = check.block.extraction_networks
         if not networks:
@@ -35,11 +35,14 @@ class PLESpec(MultiTaskSpec):
         if not network.share_num:
             if network.HasField("share_expert_net"):
                 check.error(
-                    f"{path}.share_num", "must be above 0: it is how many experts share_expert_net makes"
+                    f"{path}.share_num", "must be above 0: it is the number of share_expert_net networks"
                 )
             return
         if not network.HasField("share_expert_net"):
-            check.error(f"{path}.share_expert_net", "is missing, and share_num asks for such experts")
+            check.error(
+                f"{path}.share_expert_net",
+                "is missing, but share_num is set; set share_expert_net or remove share_num",
+            )
             return
         widths = [list(net.hidden_units[-1:]) for net in (network.task_expert_net, network.share_expert_net)]
         if widths[0] != widths[1]:

@@ -9,15 +9,15 @@ from hvdrec.config.models.check import PATH, ModelCheck
 
 
 class RankModelSpec(BackboneSpec):
-    """A `backbone` that gives [batch, columns], and a layer with `num_class` outputs where it has others."""
+    """A `backbone` that returns [batch, columns], and a layer to `num_class` outputs if needed."""
 
     name = "RankModel"
 
     def check_outputs(self, check: ModelCheck, described: Described) -> None:
-        """The backbone gives one tensor of columns."""
+        """Checks that the backbone returns one tensor of columns."""
         if not isinstance(described.outputs, int):
             check.error(
                 f"{PATH}.backbone",
-                f"{self.name} needs one output [batch, columns], the backbone gives "
+                f"{self.name} needs one output [batch, columns], but the backbone returns "
                 f"{shown(described.outputs)}; set concat_blocks or top_mlp",
             )

@@ -70,7 +70,7 @@ SPECS: dict[str, ModelSpec] = {
     )
 }
 
-#: All model classes of EasyRec that aren't abstract; those without a spec are still to come.
+#: All non-abstract model classes of EasyRec; those without a spec are not supported yet.
 _OF_EASYREC = (
     *("DeepFM", "WideAndDeep", "FM", "MultiTower", "DCN", "DLRM", "CoMetricLearningI2I", "DropoutNet"),
     *("AutoInt", "MultiTowerDIN", "MultiTowerBST", "CMBF", "Uniter", "RocketLaunching", "RankModel"),
@@ -84,12 +84,12 @@ def spec_of(model: Any) -> ModelSpec:
     """The spec of a `model_config`.
 
     Raises:
-        ConfigError: There is no such model class, or its block isn't there.
+        ConfigError: The model class doesn't exist, or its block is missing.
     """
     spec = SPECS.get(model.model_class)
     if spec is None:
         raise ConfigError(
-            f"model_config.model_class: {model.model_class!r} is not supported yet; there are "
+            f"model_config.model_class: {model.model_class!r} is not supported yet; supported are "
             f"{', '.join(sorted(SPECS))}"
         )
     found = model.WhichOneof("model")
@@ -101,7 +101,7 @@ def spec_of(model: Any) -> ModelSpec:
 
 
 def fields(table: str) -> dict[str, Any]:
-    """One of the specs' tables of fields together: `refused`, `ignored` or `ranges`."""
+    """One table of all specs merged: `refused`, `ignored` or `ranges`."""
     found: dict[str, Any] = {}
     for spec in SPECS.values():
         found.update(spec.all_ranges() if table == "ranges" else getattr(spec, table))
@@ -114,7 +114,7 @@ def silent_fields() -> list[str]:
 
 
 def classes_of_losses() -> dict[str, list[str]]:
-    """The losses that only some classes take, with those classes."""
+    """The losses that only some classes accept, with those classes."""
     found: dict[str, list[str]] = {}
     for spec in SPECS.values():
         for loss in (*spec.only_losses, *spec.extra_losses):
@@ -124,10 +124,10 @@ def classes_of_losses() -> dict[str, list[str]]:
 
 
 def classes_of_kind(kind: str) -> list[str]:
-    """The classes that may have heads of a kind."""
+    """The classes that can have heads of a kind."""
     return [spec.name for spec in SPECS.values() if kind in spec.kinds]
 
 
 def classes_with_backbones() -> list[str]:
-    """The classes that are made of a `backbone`."""
+    """The classes that have a `backbone`."""
     return [spec.name for spec in SPECS.values() if spec.backbone]

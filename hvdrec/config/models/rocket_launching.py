@@ -15,7 +15,7 @@ LIGHT, BOOSTER = "light", "booster"
 
 
 class RocketLaunchingSpec(ModelSpec):
-    """Group ``all``; a light net for serving that learns beside a booster net, one head each."""
+    """Group ``all``; a light net for serving, trained together with a booster net; one head each."""
 
     name = "RocketLaunching"
     block = "rocket_launching"
@@ -25,7 +25,7 @@ class RocketLaunchingSpec(ModelSpec):
     distils = False
 
     def heads(self, proto: Any) -> tuple[HeadConfig, ...]:
-        """The light net's and the booster's; both have the model's label and metrics."""
+        """The heads of the light net and the booster; both have the model's label and metrics."""
         (head,) = super().heads(proto)
         return tuple(
             dataclasses.replace(
@@ -40,10 +40,12 @@ class RocketLaunchingSpec(ModelSpec):
         )
 
     def check(self, check: ModelCheck) -> None:
-        """It has the loss of classes, and layers to compare where it is to."""
+        """Checks the loss, and that there are layers to compare if feature distillation is on."""
         kind = enum_name(check.model, "loss_type")
         if check.model.losses:
-            check.error(f"{PATH}.losses", f"{self.name} has one loss: CLASSIFICATION")
+            check.error(
+                f"{PATH}.losses", f"{self.name} has a single loss; set loss_type: CLASSIFICATION instead"
+            )
         elif kind != "CLASSIFICATION":
             check.error(f"{PATH}.loss_type", f"{self.name} needs CLASSIFICATION, is {kind}")
         block = check.block
@@ -52,16 +54,17 @@ class RocketLaunchingSpec(ModelSpec):
         function = enum_name(block, "feature_distillation_function")
         if function == "INNER_PRODUCT":
             check.error(
-                f"{check.path}.feature_distillation_function", "use COSINE or EUCLID, is INNER_PRODUCT"
+                f"{check.path}.feature_distillation_function", "must be COSINE or EUCLID, is INNER_PRODUCT"
             )
         if not similar_layers(block):
             check.error(
                 f"{check.path}.feature_based_distillation",
-                "no layer of light_dnn is as wide as one of booster_dnn, so that there is nothing to compare",
+                "no layer of light_dnn has the same width as a layer of "
+                "booster_dnn, so there is nothing to compare",
             )
 
 
 def similar_layers(block: Any) -> list[tuple[int, int]]:
-    """Which layer of light_dnn is drawn to which of booster_dnn: each to the first of its width."""
+    """Pairs of layers of light_dnn and booster_dnn: each with the first booster layer of its width."""
     booster = list(block.booster_dnn.hidden_units)
     return [(i, booster.index(w)) for i, w in enumerate(block.light_dnn.hidden_units) if w in booster]

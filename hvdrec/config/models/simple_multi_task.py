@@ -6,7 +6,7 @@ from hvdrec.config.models.multi_task import MultiTaskSpec
 
 
 class SimpleMultiTaskSpec(MultiTaskSpec):
-    """Group ``all``; a tower for each task."""
+    """Group ``all``; a tower per task."""
 
     name = "SimpleMultiTask"
     block = "simple_multi_task"

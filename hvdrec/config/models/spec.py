@@ -1,4 +1,4 @@
-"""What a model class is, as far as its config says it; free of TensorFlow."""
+"""The spec of a model class, from its config alone, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -15,30 +15,33 @@ _BLOCKS = easy_rec_model_pb2.EasyRecModel.DESCRIPTOR.oneofs_by_name["model"]
 
 
 class ModelSpec:
-    """A model class: checks, the feature plan, losses, metrics and the optimizers go by it.
+    """A model class; checks, feature plan, losses, metrics and optimizers are derived from it.
 
     Attributes:
         name: The `model_class`.
         block: Its message in `model_config`.
-        needs: The feature groups it can't be without: name -> whether `wide_deep` is to be WIDE.
-        order: The groups it builds, in that order, on which the names of tables hang; a group that
-            the config doesn't have is passed over. Empty: all, as the config has them.
-        kinds: The kinds of heads it may have.
-        only_losses: The losses it takes, where those are its own; empty: those of rank models.
-        extra_losses: Losses it takes besides.
-        distils: Whether it learns from a teacher by `kd`.
-        attention: Whether it attends to the histories of `seq_att_groups`.
-        sequences: Whether it takes sequences among the features of any group; those with a
-            `sequence_combiner` become one vector all the same.
-        sequence_groups: The groups whose features it takes as sequences, whether they have one or not.
-        aligned_groups: Groups whose sequences lie side by side, so that they have equal lengths in every row.
-        paired_groups: Groups that may have `negative_sampler`: their attention has keys of sampled items too.
-        backbone: Whether it is made of a `backbone`.
-        most_optimizers: How many `optimizer_config` it may have.
-        refused: Fields that must not be set: ``Message.field`` -> what is wrong and what to do.
+        needs: The required feature groups: name -> whether `wide_deep` must be WIDE.
+        order: The groups it builds, in this order, which determines the names of tables; groups missing in
+            the config are skipped. If empty, all groups in the config's order.
+        kinds: The kinds of heads that it can have.
+        only_losses: The losses that it accepts, if they are special; if empty, those of rank models.
+        extra_losses: Additional losses that it accepts.
+        distils: Whether it supports knowledge distillation (`kd`).
+        attention: Whether it uses attention over the histories of `seq_att_groups`.
+        sequences: Whether it accepts sequences in any group; those with a `sequence_combiner` are still
+            combined into one vector.
+        sequence_groups: The groups with features that it uses as sequences, with or without a
+            `sequence_combiner`.
+        aligned_groups: Groups with sequences that are concatenated, so they must have equal lengths in every
+            row.
+        paired_groups: Groups that can have `negative_sampler`: their attention also has keys of sampled
+            items.
+        backbone: Whether it has a `backbone`.
+        most_optimizers: The maximum number of `optimizer_config`.
+        refused: Fields that must not be set: ``Message.field`` -> the problem and what to do.
         ignored: Fields without effect: ``Message.field`` -> the warning.
-        silent: Fields that may be set and that nothing reads, as they only name something.
-        ranges: What numbers may be: ``Message.field`` -> range.
+        silent: Fields that may be set although nothing reads them, because they only name something.
+        ranges: Allowed numbers: ``Message.field`` -> range.
     """
 
     name: ClassVar[str]
@@ -62,11 +65,11 @@ class ModelSpec:
     ranges: ClassVar[Mapping[str, Range]] = {}
 
     def config(self, model: Any) -> Any:
-        """The model's own message of a `model_config`."""
+        """The model's message in a `model_config`."""
         return getattr(model, self.block)
 
     def group_order(self, model: Any) -> Iterable[str]:
-        """The names of the groups a `model_config` builds, in that order, maybe with repeats."""
+        """The names of the groups that a `model_config` builds, in order, possibly with repeats."""
         return self.order or [group.group_name for group in model.feature_groups]
 
     def needed_groups(self, model: Any) -> Mapping[str, bool]:
@@ -79,12 +82,12 @@ class ModelSpec:
         return int(getattr(self.config(model), "wide_output_dim", 1))
 
     def embedding_layers(self, model: Any) -> Mapping[str, Any]:
-        """The `EmbeddingLayer` message of feature groups that have width and combiner from one."""
+        """The `EmbeddingLayer` messages of feature groups that get width and combiner from one."""
         del model
         return {}
 
     def item_groups(self, proto: Any) -> Sequence[str]:
-        """The feature groups of items, to whose rows a negative sampler may add; none: it has no use for one.
+        """The item groups, to which a negative sampler adds rows; empty if the class doesn't use a sampler.
 
         Args:
             proto: The whole config.
@@ -93,7 +96,7 @@ class ModelSpec:
         return ()
 
     def sides(self, proto: Any) -> Mapping[str, Sequence[str]]:
-        """The feature groups of ``user`` and of ``item``, that can be computed alone; none: no sides.
+        """The groups of ``user`` and of ``item`` if they can be computed separately; else empty.
 
         Args:
             proto: The whole config.
@@ -105,7 +108,7 @@ class ModelSpec:
         """The model's outputs.
 
         Args:
-            proto: The whole config; it need not be right.
+            proto: The whole config; it may be invalid.
         """
         model = proto.model_config
         return (
@@ -119,38 +122,39 @@ class ModelSpec:
         )
 
     def kind_of(self, message: Any) -> str:
-        """The kind of the head that a message with `num_class`, `loss_type` and `losses` describes."""
+        """The kind of head that a message with `num_class`, `loss_type` and `losses` declares."""
         types = [loss.loss_type for loss in message.losses] or [message.loss_type]
         own = [KIND_OF_LOSS.get(loss_type_name(each), "") for each in types]
         usual = self.kinds[1] if message.num_class > 1 and len(self.kinds) > 1 else self.kinds[0]
         return next((kind for kind in own if kind in self.kinds), usual)
 
     def optimizer_index(self, name: str, count: int) -> int:
-        """Which of `count` optimizers trains a variable, as EasyRec's `get_grouped_vars` decides it.
+        """The index of the optimizer, of `count`, that trains a variable, as EasyRec's `get_grouped_vars`
+        decides.
 
-        Of two, the first takes embeddings and the second the rest.
+        Of two, the first trains embeddings and the second the rest.
 
         Args:
-            name: EasyRec's name, as ``input_layer/age_embedding/embedding_weights``.
+            name: EasyRec's name, such as ``input_layer/age_embedding/embedding_weights``.
             count: 1 to `most_optimizers`.
         """
         return 0 if count <= 1 or is_embedding(name) else 1
 
     def check(self, check: ModelCheck) -> None:
-        """Checks what is particular to the class; its groups and layers are known to be there."""
+        """Checks specific to the class; its groups and layers have been checked before."""
 
     @property
     def message(self) -> Any:
-        """The descriptor of its block's message."""
+        """The descriptor of the block's message."""
         return next(f.message_type for f in _BLOCKS.fields if f.name == self.block)
 
     def all_ranges(self) -> dict[str, Range]:
-        """`ranges`, and that of the `l2_regularization` every block has."""
+        """`ranges`, plus the range of `l2_regularization`, which every block has."""
         known = "l2_regularization" in self.message.fields_by_name
         common = {f"{self.message.name}.l2_regularization": AT_LEAST_0} if known else {}
         return {**common, **self.ranges}
 
 
 def is_embedding(name: str) -> bool:
-    """Whether a variable is an embedding table, by EasyRec's name."""
+    """Whether a variable is an embedding table, judged by EasyRec's name."""
     return name.startswith("input_layer") or "/embedding_weights" in name

@@ -19,12 +19,12 @@ from hvdrec.config.names import hint
 from hvdrec.config.ranges import AT_LEAST_1, BELOW_1, STRENGTH
 
 _COUNTS = ("hidden_size", "num_attention_heads", "intermediate_size")
-#: Batch norm over tokens would see padding.
+#: Batch norm over tokens would include padding.
 _ACTIVATIONS = tuple(name for name in activations.NAMES if name != "dice")
 
 
 class UniterSpec(ModelSpec):
-    """Images, general features, texts and other features: one of these groups at least."""
+    """Images, general features, texts and other features: at least one of these groups."""
 
     name = "Uniter"
     block = "uniter"

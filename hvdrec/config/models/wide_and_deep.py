@@ -25,7 +25,7 @@ class WideAndDeepSpec(ModelSpec):
         return super().wide_width(model)
 
     def optimizer_index(self, name: str, count: int) -> int:
-        """The first takes the wide tables, the second the rest; of three, the second the deep tables."""
+        """The first trains wide tables, the second the rest; of three, the second trains deep tables."""
         if count <= 1 or (name.startswith("input_layer") and not name.startswith("input_layer_1")):
             return 0
         return 1 if count == 2 or is_embedding(name) else 2

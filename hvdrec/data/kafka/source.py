@@ -131,7 +131,7 @@ class KafkaSource(RowSource):
     """Blocks of rows whose positions hold offsets.
 
     In training partition p belongs to rank p mod N, and each rank reads its own in the order of arrival. So a
-    position holds the offsets of the rank's partitions, and a run goes on from those of all ranks, on any
+    position holds the offsets of the rank's partitions, and a run continues from those of all ranks, on any
     number.
     """
 

@@ -128,12 +128,13 @@ class Topic:
             offset = asked.get(partition, low)
             if offset > high:
                 raise DataError(
-                    f"{self._what}: offset {offset} of partition {partition} of {self.name} is behind its "
-                    f"end, {high}; is it the same topic?"
+                    f"{self._what}: offset {offset} of partition {partition} of {self.name} is beyond its "
+                    f"end, {high}; check that it is the same topic"
                 )
             if offset < low and partition in asked:
                 _log.warning(
-                    "%s, partition %d: messages from %d to %d are gone; %d is the first that is left",
+                    "%s, partition %d: messages %d to %d no longer exist; reading "
+                    "starts at %d, the first that is available",
                     *(self.name, partition, offset, low - 1, low),
                 )
             start[partition] = max(offset, low)

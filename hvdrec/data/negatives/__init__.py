@@ -1,1 +1,1 @@
-"""Negative samplers: tables of items and edges, and what is drawn of them for a batch."""
+"""Negative samplers: tables of items and edges, and sampling from them for a batch."""

@@ -1,7 +1,7 @@
-"""What a negative sampler draws for a batch.
+"""Draws the negative samples of a batch.
 
-A draw is a function of `train_config.seed`, the batch's place in the input, the rank and the batch's ids: the
-same for any number of threads and after a resume, another one on every rank.
+A draw is a function of `train_config.seed`, the batch's position in the input, the rank and the batch's ids.
+It is therefore the same for any number of threads and after a resume, and different on every rank.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Drawn:
     """The items drawn for a batch.
 
     Attributes:
-        places: int32 [S], places in the item table.
-        owners: int32 [S], the row that an item is a negative of, -1: of all rows. Those of one row come
+        places: int32 [S], indices in the item table.
+        owners: int32 [S], the row that an item is a negative of; -1 means all rows. Items of single rows come
             last.
     """
 
@@ -55,12 +55,12 @@ class Drawn:
 
 @dataclasses.dataclass(frozen=True)
 class Stream:
-    """Where random numbers come from.
+    """The source of random numbers.
 
     Attributes:
         seed: `train_config.seed`.
         rank: This rank.
-        training: Whether batches are those of training.
+        training: Whether the batches are for training.
     """
 
     seed: int
@@ -82,13 +82,13 @@ class Sampler(abc.ABC):
     """
 
     def __init__(self, table: ItemTable, item_field: str, count: int, stream: Stream) -> None:
-        """Takes what all samplers have.
+        """Takes the parameters shared by all samplers.
 
         Args:
             table: The items.
-            item_field: The column of a batch with the ids of its own items.
-            count: How many are drawn for a batch.
-            stream: Where random numbers come from.
+            item_field: The column with the ids of the batch's items.
+            count: The number of items drawn for a batch.
+            stream: The source of random numbers.
         """
         self.table = table
         self._item_field = item_field
@@ -105,9 +105,9 @@ class Sampler(abc.ABC):
         """Draws for a batch.
 
         Args:
-            rows: Its columns.
-            position: Where it ends in the input.
-            locate: Maps a row to words.
+            rows: The batch's columns.
+            position: The input position at the end of the batch.
+            locate: Maps a row to its location, for messages.
 
         Raises:
             DataError: An id of a row can't be used.
@@ -118,7 +118,7 @@ class Sampler(abc.ABC):
 
 
 class ByWeight(Sampler):
-    """`negative_sampler`: by weight with replacement, without the batch's own items."""
+    """`negative_sampler`: draws by weight with replacement, excluding the batch's items."""
 
     def __init__(self, table: ItemTable, item_field: str, count: int, stream: Stream) -> None:
         """See `Sampler`."""
@@ -132,9 +132,9 @@ class ByWeight(Sampler):
 
 
 class InMemory(Sampler):
-    """`negative_sampler_in_memory`: distinct items, each as likely, without the batch's own.
+    """`negative_sampler_in_memory`: draws distinct items uniformly, excluding the batch's items.
 
-    As EasyRec, of `count` + `margin` distinct items the first `count` that aren't the batch's.
+    Like EasyRec, draws `count` + `margin` distinct items and uses the first `count` that aren't in the batch.
     """
 
     def __init__(self, table: ItemTable, item_field: str, count: int, stream: Stream, margin: int) -> None:
@@ -155,13 +155,13 @@ class InMemory(Sampler):
     def draw(self, rows: pa.RecordBatch, position: InputPosition, locate: Callable[[int], str]) -> Drawn:
         """See `Sampler.draw`."""
         seed = self._stream.at(position)
-        # A block may be larger than a batch of the config, as that of a resumed run on fewer ranks.
+        # A block may be larger than the config's batch, for example in a resumed run on fewer ranks.
         margin = min(max(self._margin, rows.num_rows), len(self.table.ids) - self._count)
         return Drawn.shared(self._native.distinct(self._items(rows, locate), seed, self._count, margin))
 
 
 class ForUsers(Sampler):
-    """`negative_sampler_v2`: by weight, without the items that the row's user has an edge to."""
+    """`negative_sampler_v2`: draws by weight, excluding items that the row's user has an edge to."""
 
     def __init__(
         self, table: ItemTable, fields: tuple[str, str], count: int, stream: Stream, edges: Any
@@ -171,8 +171,8 @@ class ForUsers(Sampler):
         Args:
             table: The items.
             fields: The columns of items and of users.
-            count: How many are drawn for a batch, dealt to its rows.
-            stream: Where random numbers come from.
+            count: The number of items drawn for a batch and distributed to its rows.
+            stream: The source of random numbers.
             edges: `UserItems` of positive edges.
         """
         super().__init__(table, fields[0], count, stream)
@@ -193,16 +193,16 @@ class ForUsers(Sampler):
 
 
 class WithHard(Sampler):
-    """`hard_negative_sampler` and `_v2`: negatives of all rows, and behind them those of each row alone."""
+    """`hard_negative_sampler` and `_v2`: negatives of all rows, followed by those of single rows."""
 
     def __init__(self, shared: Sampler, user_field: str, most: int, edges: Any) -> None:
-        """Takes its parts.
+        """Combines the parts.
 
         Args:
             shared: Draws the negatives of all rows.
             user_field: The column of users.
-            most: Hard negatives of a row, at most.
-            edges: `UserItems` whose items are places in the table.
+            most: The maximum number of hard negatives per row.
+            edges: `UserItems` with items as indices in the table.
         """
         super().__init__(shared.table, shared._item_field, shared._count, shared._stream)
         self._shared = shared
@@ -230,11 +230,11 @@ def open_sampler(proto: Any, training: bool, rank: int) -> Sampler | None:
 
     Args:
         proto: An EasyRecConfig.
-        training: Whether `num_sample` counts, or `num_eval_sample`.
+        training: Whether to use `num_sample` or `num_eval_sample`.
         rank: This rank.
 
     Returns:
-        The sampler; None where the config has none.
+        The sampler; None if the config has none.
 
     Raises:
         DataError: A table can't be used.
@@ -269,7 +269,7 @@ def open_sampler(proto: Any, training: bool, rank: int) -> Sampler | None:
 
 @functools.lru_cache(maxsize=1)
 def _items(path: str, what: str, fields: tuple[str, ...], delimiter: str) -> ItemTable:
-    """The item table, which training and evaluations of a process share."""
+    """The item table, shared by training and evaluation in a process."""
     table = read_items(path, what, fields, delimiter)
     if not (table.weights > 0).any():
         raise DataError(f"{what}: no item of {path} has a weight above 0")
@@ -278,7 +278,7 @@ def _items(path: str, what: str, fields: tuple[str, ...], delimiter: str) -> Ite
 
 
 def _hard_edges(path: str, what: str, table: ItemTable) -> Any:
-    """Hard edges from users to places in the item table; those to items that it doesn't have are left out."""
+    """Hard edges from users to indices in the item table; edges to unknown items are dropped."""
     edges = read_edges(path, what)
     order = np.argsort(table.ids, kind="stable")
     found = np.searchsorted(table.ids, edges.items, sorter=order)
@@ -287,7 +287,7 @@ def _hard_edges(path: str, what: str, table: ItemTable) -> Any:
     if not known.all():
         first = int(edges.items[int(np.argmin(known))])
         _log.warning(
-            "%s: %d of %d edges lead to items that the item table doesn't have, as %d; they are left out",
+            "%s: %d of %d edges lead to items that are not in the item table, such as %d; they are ignored",
             *(what, np.count_nonzero(~known), len(known), first),
         )
     return load_native().UserItems(edges.users[known], found[known].astype(np.int64))

@@ -1,4 +1,4 @@
-"""The files of negative samplers, as EasyRec writes them: a header, then lines of cells with tabs between."""
+"""The files of negative samplers in EasyRec's format: a header, then lines of tab-separated cells."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SAFE_DIGITS = 18
 
 
 class Column(NamedTuple):
-    """A column that is wanted: the one whose name in the header begins so, else the one at a place."""
+    """A requested column: the one with this name prefix in the header, else the one at this index."""
 
     prefix: str
     place: int
@@ -33,9 +33,9 @@ class TablePart:
     """Rows of a table.
 
     Attributes:
-        cells: Of each wanted column, as raw bytes.
+        cells: The cells of each requested column, as raw bytes.
         names: The columns' names in the header.
-        where: Maps a row to words, as "items.txt, row 17".
+        where: Maps a row to its location, such as "items.txt, row 17".
     """
 
     cells: list[pa.Array]
@@ -43,7 +43,7 @@ class TablePart:
     where: Callable[[int], str]
 
     def error(self, row: int, column: int, problem: str) -> DataError:
-        """What is wrong with a cell, with its place."""
+        """The error for a cell, with its location."""
         return DataError(f"{self.where(row)}, column {self.names[column]}: {problem}")
 
     def whole_numbers(self, column: int) -> np.ndarray:
@@ -60,20 +60,20 @@ class TablePart:
             return pc.cast(pc.cast(cells, pa.string()), pa.int64()).to_numpy(zero_copy_only=False)
         except pa.ArrowInvalid:
             row = _first_that_fails(cells, int)
-            raise self.error(row, column, f"{_shown(cells[row])} is no 64-bit whole number") from None
+            raise self.error(row, column, f"{_shown(cells[row])} is not a 64-bit integer") from None
 
     def numbers(self, column: int) -> np.ndarray:
         """A column of weights, float32, at least 0.
 
         Raises:
-            DataError: A cell isn't such a number.
+            DataError: A cell isn't a number of at least 0.
         """
         cells = self.cells[column]
         try:
             found = pc.cast(pc.cast(cells, pa.string()), pa.float32()).to_numpy(zero_copy_only=False)
         except pa.ArrowInvalid:
             row = _first_that_fails(cells, float)
-            raise self.error(row, column, f"{_shown(cells[row])} is no number") from None
+            raise self.error(row, column, f"{_shown(cells[row])} is not a number") from None
         bad = ~(np.isfinite(found) & (found >= 0))
         if bad.any():
             row = int(np.argmax(bad))
@@ -85,22 +85,25 @@ def read_table(path: str, what: str, wanted: Sequence[Column]) -> Iterator[Table
     """Reads the files of a table.
 
     Args:
-        path: Files, globs or folders with commas between, local or in a store.
-        what: The setting it comes from, for messages.
+        path: Comma-separated files, globs or folders, local or in a store.
+        what: The setting that the path comes from, for messages.
         wanted: The columns.
 
     Raises:
-        DataError: A file can't be read, has no such columns, or a line has another number of them.
+        DataError: A file can't be read, lacks a column, or a line has the wrong number of columns.
     """
     if path.startswith("odps://"):
-        raise DataError(f"{what}: {path} is a table of MaxCompute; write it to a file, with tabs between")
+        raise DataError(
+            f"{what}: {path} is a MaxCompute table, which is not supported "
+            "here; export it to a tab-separated file"
+        )
     files = list_files([path], what)
     found = CsvFormat(files, [], [], separator="\t", with_header=True, keep_raw=True)
     for block in found.blocks(list(range(len(files)))):
         rows = block.rows
         taken = found.gather(RowRefs([block], np.zeros(rows, np.int32), np.arange(rows, dtype=np.int32)))
         if taken.bad:
-            raise DataError(f"{taken.bad[0].text.split('; is data_config')[0]}, with tabs between")
+            raise DataError(f"{taken.bad[0].text.split('; check data_config')[0]}, separated by tabs")
         names = taken.columns.schema.names
         places = [_place(column, names, files[0].name) for column in wanted]
 
@@ -116,23 +119,23 @@ def _place(column: Column, names: Sequence[str], file: str) -> int:
             return i
     if column.place >= len(names):
         raise DataError(
-            f"{file}, row 1: no column is called {column.prefix}, and there are {len(names)} columns; the "
-            "header has them as id:int64, weight:float, feature:string"
+            f"{file}, row 1: no column is named {column.prefix}, and there are {len(names)} columns; "
+            "expected a header such as id:int64, weight:float, feature:string"
         )
     return column.place
 
 
 @dataclasses.dataclass(frozen=True)
 class ItemTable:
-    """The items that are drawn.
+    """The items to draw from.
 
     Attributes:
         ids: int64 [items].
         weights: float32 [items].
-        features: large_binary [items], the attributes of each with a delimiter between.
-        delimiter: That.
-        fields: What the attributes are.
-        where: Maps an item to words, as "items.txt, row 17".
+        features: large_binary [items], the attributes of each, joined by `delimiter`.
+        delimiter: The delimiter.
+        fields: The names of the attributes.
+        where: Maps an item to its location, such as "items.txt, row 17".
     """
 
     ids: np.ndarray
@@ -146,7 +149,7 @@ class ItemTable:
         """The attributes of some items as text columns.
 
         Args:
-            places: int32 [n] of items.
+            places: int32 [n], indices of items.
         """
         taken = pc.cast(pc.take(self.features, pa.array(places)), pa.binary())
         parts = pc.list_flatten(pc.split_pattern(taken, self.delimiter.encode()))
@@ -157,21 +160,22 @@ class ItemTable:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory."""
+        """The memory used, in bytes."""
         return int(self.ids.nbytes + self.weights.nbytes + self.features.nbytes)
 
 
 def read_items(path: str, what: str, fields: Sequence[str], delimiter: str) -> ItemTable:
-    """Reads an item table: ``id:int64``, ``weight:float`` and ``feature:string``, its attributes in one cell.
+    """Reads an item table: ``id:int64``, ``weight:float`` and ``feature:string`` (all attributes in one
+    cell).
 
     Args:
         path: See `read_table`.
-        what: The setting it comes from, for messages.
+        what: The setting that the path comes from, for messages.
         fields: The names of the attributes.
-        delimiter: Between them.
+        delimiter: The separator of the attributes.
 
     Raises:
-        DataError: It can't be used; the text names file, row and column.
+        DataError: The table can't be used; the message names file, row and column.
     """
     ids, weights, features, parts = [], [], [], []
     for part in read_table(path, what, (Column("id", 0), Column("weight", 1), Column("feature", 2))):
@@ -184,7 +188,7 @@ def read_items(path: str, what: str, fields: Sequence[str], delimiter: str) -> I
             raise part.error(
                 row,
                 2,
-                f"{counts[row]} attributes with {delimiter!r} between, where attr_fields names {len(fields)}",
+                f"{counts[row]} attributes separated by {delimiter!r}, but attr_fields names {len(fields)}",
             )
         features.append(pc.cast(part.cells[2], pa.large_binary()))
         parts.append(part)
@@ -197,7 +201,7 @@ def read_items(path: str, what: str, fields: Sequence[str], delimiter: str) -> I
         return parts[number].where(item - int(ends[number - 1] if number else 0))
 
     joined = pa.concat_arrays(features)
-    # Only rows and lines are needed of the parts from here on.
+    # From here on only the rows and lines of the parts are needed.
     for part in parts:
         part.cells.clear()
     return ItemTable(np.concatenate(ids), np.concatenate(weights), joined, delimiter, tuple(fields), where)
@@ -214,10 +218,10 @@ def read_edges(path: str, what: str) -> Edges:
     """Reads edges: the user's id, the item's id, a weight.
 
     Raises:
-        DataError: They can't be used; the text names file, row and column.
+        DataError: The edges can't be used; the message names file, row and column.
     """
     users, items = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    # Their names differ from data to data; their order doesn't.
+    # The names of these columns vary between data sets, but their order doesn't.
     for part in read_table(path, what, (Column("\n", 0), Column("\n", 1))):
         users.append(part.whole_numbers(0))
         items.append(part.whole_numbers(1))
@@ -225,10 +229,10 @@ def read_edges(path: str, what: str) -> Edges:
 
 
 def check_users(path: str, what: str) -> None:
-    """Reads the table of users, of which nothing is needed but that it is one.
+    """Reads the table of users, only to check that it is valid.
 
     Raises:
-        DataError: It can't be used.
+        DataError: The table can't be used.
     """
     for part in read_table(path, what, (Column("id", 0),)):
         part.whole_numbers(0)
@@ -238,8 +242,8 @@ def whole_numbers(column: pa.Array, name: str, locate: Callable[[int], str]) -> 
     """A column of rows as ids, int64.
 
     Args:
-        column: Text or whole numbers.
-        name: Of the column.
+        column: Text or integers.
+        name: The column's name.
         locate: Maps a row to words.
 
     Raises:

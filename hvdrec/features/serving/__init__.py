@@ -1,4 +1,4 @@
-"""The feature plan in stock TensorFlow operations: what an exported model does with its inputs."""
+"""The feature plan in standard TensorFlow operations, for exported models."""
 
 from hvdrec.features.serving.graph import ServingGraph
 

@@ -37,7 +37,7 @@ class Combo(tf.Module):
         return Ids(tf.tensor_scatter_nd_update(tf.fill([cells.rows], -1), rows[:, None], ids))
 
     def _parts(self, text: tf.Tensor, separator: str) -> tuple[tf.Tensor, tf.Tensor]:
-        """An input's parts and their rows; joining takes a text that isn't split as it is."""
+        """An input's parts and their rows; joining uses an unsplit text unchanged."""
         if self._join and not separator:
             return text, tf.range(tf.shape(text)[0])
         return split(text, separator)

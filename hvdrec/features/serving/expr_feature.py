@@ -23,12 +23,12 @@ _COMPARISONS: dict[str, Callable[[tf.Tensor, tf.Tensor], tf.Tensor]] = {
     "less_equal": tf.less_equal,
     "equal": tf.equal,
 }
-#: The value of one side that decides, whatever the other is.
+#: The value of one side that decides the result regardless of the other.
 _DECIDING = {"and": 0.0, "or": 1.0}
 
 
 class ExpressionNumber(tf.Module):
-    """As csrc/kernels/features/expr_feature.cc: what has no value is NaN, and refused in the end."""
+    """As csrc/kernels/features/expr_feature.cc: undefined values are NaN, and refused at the end."""
 
     def __init__(self, spec: FeatureSpec) -> None:
         """Takes the feature's spec."""
@@ -58,7 +58,7 @@ class ExpressionNumber(tf.Module):
 
 
 def _number(cells: FieldTensors, field: int) -> tf.Tensor:
-    """A field's numbers as its type holds them: float64 [B]."""
+    """A field's numbers, rounded to its type: float64 [B]."""
     number = cells.number(field)
     if cells.field(field).dtype == "FLOAT":
         number = tf.cast(tf.cast(number, tf.float32), tf.float64)
@@ -76,7 +76,7 @@ def _binary(name: str, left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
 
 
 def _defined(result: tf.Tensor, *operands: tf.Tensor) -> tf.Tensor:
-    """NaN for what isn't finite, and where an operand has no value."""
+    """NaN where the result is not finite, or where an operand is NaN."""
     defined = tf.math.is_finite(result)
     for operand in operands:
         defined &= ~tf.math.is_nan(operand)

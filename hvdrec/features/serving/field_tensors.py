@@ -15,12 +15,12 @@ _FALSE = ("0", "false", "False", "FALSE")
 class FieldTensors:
     """One tensor for each field of the plan.
 
-    A field's tensor is [B]: strings as they stand in a CSV file (an empty one takes the field's
-    default), or numbers of any type. It may be [B, K] for a feature with several values.
+    A field's tensor is [B]: strings as in a CSV file (an empty one is replaced by the field's default), or
+    numbers of any type. It can be [B, K] for a feature with several values.
     """
 
     def __init__(self, fields: Sequence[Field], tensors: Mapping[str, tf.Tensor]) -> None:
-        """Takes the tensors by field name; fields that no feature reads may be missing."""
+        """Takes the tensors by field name; fields that no feature reads can be missing."""
         self._fields = fields
         self._tensors = [tensors.get(f.name) for f in fields]
         self.rows = tf.shape(next(t for t in self._tensors if t is not None))[0]
@@ -30,14 +30,14 @@ class FieldTensors:
         return self._fields[index]
 
     def tensor(self, index: int) -> tf.Tensor:
-        """The field's tensor as it was given."""
+        """The field's tensor, unchanged."""
         tensor = self._tensors[index]
         if tensor is None:
             raise ValueError(f"no input is given for the field {self._fields[index].name}")
         return tensor
 
     def is_list(self, index: int) -> bool:
-        """Whether the field has a row of values in each cell."""
+        """Whether the field has several values per row."""
         return self.tensor(index).shape.rank == 2
 
     def filled(self, index: int) -> tf.Tensor:
@@ -51,7 +51,7 @@ class FieldTensors:
 
         Args:
             index: The field.
-            precision: Digits behind the point where the field has fractions; below 0 means six.
+            precision: Digits after the decimal point if the field has fractions; below 0 means six.
         """
         kind = self._fields[index].dtype
         if self.tensor(index).dtype == tf.string and kind == "STRING":
@@ -88,23 +88,23 @@ class FieldTensors:
 
 
 def parse_integers(text: tf.Tensor, narrow: bool = False) -> tf.Tensor:
-    """Whole numbers from text, spaces around them left out: int64, the shape of `text`.
+    """Whole numbers from text, ignoring surrounding spaces: int64, the shape of `text`.
 
     Args:
         text: string.
-        narrow: They must fit 32 bits.
+        narrow: Whether they must fit 32 bits.
     """
     digits = tf.strings.regex_replace(tf.strings.strip(text), r"^\+([^-])", r"\1")
     return tf.cast(tf.strings.to_number(digits, tf.int32 if narrow else tf.int64), tf.int64)
 
 
 def parse_numbers(text: tf.Tensor) -> tf.Tensor:
-    """Numbers from text, spaces around them left out: float64, the shape of `text`."""
+    """Numbers from text, ignoring surrounding spaces: float64, the shape of `text`."""
     return tf.strings.to_number(tf.strings.strip(text), tf.float64)
 
 
 def _bool_digits(text: tf.Tensor) -> tf.Tensor:
-    """1 and 0 for true and false; anything else becomes text that doesn't parse."""
+    """1 and 0 for true and false; anything else becomes text that fails to parse."""
     word = tf.strings.strip(text)[:, None]
     true = tf.reduce_any(tf.equal(word, list(_TRUE)), axis=1)
     false = tf.reduce_any(tf.equal(word, list(_FALSE)), axis=1)

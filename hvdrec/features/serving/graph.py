@@ -14,9 +14,9 @@ from hvdrec.features.serving.sequence_feature import NumberSequence
 
 
 class ServingGraph(tf.Module):
-    """Makes the arrays of a packed batch from a request, as the native packer does from a file.
+    """Builds the arrays of a packed batch from a request, like the native packer does from a file.
 
-    Only stock TensorFlow operations are used, so that what is exported with it loads anywhere.
+    Only standard TensorFlow operations are used, so that exported models load anywhere.
     Repeated bank rows are not merged: a request is small, and merging costs more than it saves.
     """
 
@@ -38,7 +38,7 @@ class ServingGraph(tf.Module):
         return [f.name for i, f in enumerate(self._plan.fields) if i in read]
 
     def __call__(self, tensors: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The arrays of `hvdrec.features.layout`, those of features alone.
+        """The feature arrays of `hvdrec.features.layout`.
 
         Args:
             tensors: For each of `fields` string or number [B] (or [B, K] for several values).
@@ -72,7 +72,7 @@ class ServingGraph(tf.Module):
             lengths.append(its_lengths)
         checks = [
             tf.debugging.assert_equal(
-                lengths[equal[0]], lengths[other], "histories of one attention group need equal lengths"
+                lengths[equal[0]], lengths[other], "histories of one attention group must have equal lengths"
             )
             for equal in self._plan.packer.equal_lengths
             for other in equal[1:]
@@ -84,7 +84,7 @@ class ServingGraph(tf.Module):
         return batch
 
     def _bank(self, bank: int, ids: Sequence[Ids | SequenceIds], rows: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Each value has a row of its own in ``rows``: those of one kind of slot after those of another."""
+        """Each value has its own row in ``rows``, grouped by kind of slot."""
         arrays = _BankArrays(bank)
         slots: dict[Kind, list[tuple[int, Ids | SequenceIds]]] = {kind: [] for kind in Kind}
         for lookup in self._plan.packer.lookups:
@@ -120,7 +120,7 @@ class ServingGraph(tf.Module):
 
 
 class _BankArrays:
-    """The arrays of one bank; every value that is added is a row of its own."""
+    """The arrays of a bank; every added value is a separate row."""
 
     def __init__(self, bank: int) -> None:
         self._prefix = f"bank{bank}"
@@ -129,7 +129,7 @@ class _BankArrays:
         self._count = tf.constant(0)
 
     def add(self, part: str, ids: tf.Tensor) -> None:
-        """Puts the positions of bank rows; -1 is none."""
+        """Adds bank rows and returns their positions; -1 means none."""
         flat = tf.reshape(ids, [-1])
         positions = tf.range(self._count + 1, self._count + 1 + tf.size(flat))
         self.put(part, tf.reshape(tf.where(flat < 0, 0, positions), tf.shape(ids)))

@@ -1,4 +1,4 @@
-"""Tokens to ids, and the ids of a feature as tensors."""
+"""Maps tokens to ids; the ids of a feature as tensors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Ids(NamedTuple):
 
 
 class SequenceIds(NamedTuple):
-    """The ids of a sequence in each row.
+    """The ids of a sequence per row.
 
     Attributes:
         ids: int32 [N].
@@ -43,7 +43,7 @@ class SequenceIds(NamedTuple):
 
 
 class IdMap(tf.Module):
-    """Tokens to ids, as the class of the same name in csrc/kernels/features/feature.h."""
+    """Maps tokens to ids, like the class of the same name in csrc/kernels/features/feature.h."""
 
     def __init__(self, spec: FeatureSpec) -> None:
         """Takes `hash_buckets`, `vocabulary` or `num_buckets` of the feature's spec."""
@@ -53,7 +53,7 @@ class IdMap(tf.Module):
         self._table = None
         words = spec.vocabulary
         if not self._hash_buckets and words:
-            # The first of two equal words counts.
+            # The first of two equal words is used.
             ids = {word.encode(): i for i, word in reversed(list(enumerate(words)))}
             self._table = tf.lookup.StaticHashTable(
                 tf.lookup.KeyValueTensorInitializer(list(ids), list(ids.values()), tf.string, tf.int32), 0
@@ -61,7 +61,7 @@ class IdMap(tf.Module):
         self.identity = not self._hash_buckets and self._table is None
 
     def tokens(self, text: tf.Tensor) -> tf.Tensor:
-        """The ids of tokens that aren't empty: int32, the shape of `text`."""
+        """The ids of non-empty tokens: int32, the shape of `text`."""
         if self._hash_buckets:
             return tf.cast(tf.strings.to_hash_bucket_fast(text, self._hash_buckets), tf.int32)
         if self._table is not None:
@@ -75,11 +75,11 @@ class IdMap(tf.Module):
 
 
 def split(text: tf.Tensor, separators: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """The parts of each row between any of the bytes of `separators`; empty parts are left out.
+    """Splits each row at any of the bytes of `separators`; empty parts are dropped.
 
     Args:
         text: string [B].
-        separators: Without any, the whole text is one part.
+        separators: The separators; without any, the whole text is one part.
 
     Returns:
         The parts, string [N], and their rows, int32 [N], ascending.

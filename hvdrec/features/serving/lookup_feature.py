@@ -1,4 +1,4 @@
-"""LookupFeature: the values that a map gives for a key, as ids."""
+"""LookupFeature: looks up a key in a map, and uses the values as ids."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Lookup(tf.Module):
         self._map = IdMap(spec)
 
     def __call__(self, cells: FieldTensors) -> Ids:
-        """The ids, each with the weight 1."""
+        """The ids, with weight 1."""
         pairs, rows = split(cells.text(self._pairs), self._separator)
         parts, pair = split(pairs, self._kv_separator)
         name = cells.field(self._pairs).name
         count = tf.math.bincount(pair, minlength=tf.size(pairs))
-        whole = tf.debugging.assert_equal(count, 2, f"{name} has a pair that isn't a key and a value")
+        whole = tf.debugging.assert_equal(count, 2, f"{name} has a pair that is not a key and a value")
         with tf.control_dependencies([] if whole is None else [whole]):
             words, values = tf.unstack(tf.reshape(parts, [-1, 2]), axis=1)
         wanted = tf.gather(cells.text(self._key, self._precision), rows)
@@ -37,7 +37,7 @@ class Lookup(tf.Module):
         few = tf.debugging.assert_less_equal(
             tf.math.bincount(rows, minlength=cells.rows),
             self._most,
-            f"{name} has more values of one key than lookup_max_sel_elem_num",
+            f"{name} has more values for a key than lookup_max_sel_elem_num",
         )
         with tf.control_dependencies([] if few is None else [few]):
             ids = self._map.tokens(tf.gather(values, found))

@@ -1,4 +1,4 @@
-"""RawFeature: numbers as they are, in buckets, or as coefficients of learnt vectors."""
+"""RawFeature: raw numbers, buckets, or coefficients of learnt vectors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ POOLS: dict[str, Callable[..., tf.Tensor]] = {
 
 
 class Raw(tf.Module):
-    """As csrc/kernels/features/raw_feature.cc: the numbers themselves."""
+    """Raw numbers, as in csrc/kernels/features/raw_feature.cc."""
 
     def __init__(self, spec: FeatureSpec) -> None:
         """Takes the feature's spec."""
@@ -82,7 +82,7 @@ class Raw(tf.Module):
         if self.dim > 1:
             numbers, owners = split(texts, self._separator)
             found = tf.math.bincount(owners, minlength=tf.size(texts))
-            wrong = f"{cells.field(self._field).name} has parts without {self.dim} numbers"
+            wrong = f"{cells.field(self._field).name} has parts that do not have {self.dim} numbers"
             check = tf.debugging.assert_equal(found, self.dim, wrong)
             with tf.control_dependencies([] if check is None else [check]):
                 numbers = tf.identity(numbers)
@@ -112,7 +112,7 @@ class Bucket(tf.Module):
         self.multi = self._raw.dim > 1
 
     def __call__(self, cells: FieldTensors) -> Ids:
-        """Number k of a vector has its own buckets behind those of number k - 1."""
+        """Number k of a vector has its own buckets, after those of number k - 1."""
         buckets = tf.raw_ops.Bucketize(input=self._raw(cells), boundaries=self._boundaries)
         ids = buckets + tf.range(self._raw.dim) * (len(self._boundaries) + 1)
         if not self.multi:
@@ -131,7 +131,7 @@ class Projected(tf.Module):
         self._positive = spec.positive_weights
 
     def __call__(self, cells: FieldTensors) -> Ids:
-        """The ids are the same in every row, but for those without a positive weight."""
+        """The ids are the same in every row, except those without a positive weight."""
         dim = self._raw.dim
         ids, rows = tf.tile(tf.range(dim), [cells.rows]), _rows(cells, dim)
         weights = tf.reshape(self._raw(cells), [-1])

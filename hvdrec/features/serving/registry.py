@@ -1,4 +1,4 @@
-"""Transforms by the type their spec has."""
+"""Transforms by the type of their spec."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from hvdrec.features.serving.tag_feature import Tag
 
 
 class IdTransform(Protocol):
-    """What gives the ids of one feature."""
+    """A transform to the ids of a feature."""
 
     def __call__(self, cells: FieldTensors) -> Ids | SequenceIds:
         """The ids of a batch."""
 
 
 class NumberTransform(Protocol):
-    """What gives the numbers of one feature."""
+    """A transform to the numbers of a feature."""
 
     def __call__(self, cells: FieldTensors) -> tf.Tensor:
         """The numbers of each row: float32 [B, dim]."""
@@ -54,7 +54,7 @@ def id_transform(spec: FeatureSpec) -> IdTransform:
         ConfigError: Models with this type of feature can't be exported.
     """
     if spec.type not in ID_TRANSFORMS:
-        raise ConfigError(f"models with a feature of the type {spec.type!r} can't be exported yet")
+        raise ConfigError(f"models with a feature of type {spec.type!r} can't be exported yet")
     return ID_TRANSFORMS[spec.type](spec)
 
 
@@ -65,5 +65,5 @@ NUMBER_TRANSFORMS: dict[str, Callable[[FeatureSpec], NumberTransform]] = {
 
 
 def number_transform(spec: FeatureSpec) -> NumberTransform:
-    """Builds the transform of a feature that gives numbers."""
+    """Builds the transform of a numeric feature."""
     return NUMBER_TRANSFORMS[spec.type](spec)

@@ -1,4 +1,4 @@
-"""SequenceFeature: a row's history of ids, of buckets of numbers, or of numbers."""
+"""SequenceFeature: a row's history of ids, of bucketized numbers, or of numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hvdrec.features.serving.ids import IdMap, SequenceIds, split
 
 
 class _Elements(NamedTuple):
-    """The elements of each row: string [E], row and place within it int32 [E], lengths int32 [B]."""
+    """The elements of each row: string [E], row and index in the row int32 [E], lengths int32 [B]."""
 
     texts: tf.Tensor
     rows: tf.Tensor
@@ -22,7 +22,7 @@ class _Elements(NamedTuple):
 
 
 def _elements(cells: FieldTensors, field: int, separator: str) -> _Elements:
-    """The parts between whole separators; empty parts count."""
+    """Splits at the whole separator; empty parts are kept."""
     parts = tf.strings.split(cells.text(field, 9), separator)
     lengths = tf.cast(parts.row_lengths(), tf.int32)
     rows = tf.cast(parts.value_rowids(), tf.int32)
@@ -31,7 +31,7 @@ def _elements(cells: FieldTensors, field: int, separator: str) -> _Elements:
 
 
 def _kept(elements: _Elements, lengths: tf.Tensor) -> tuple[_Elements, tf.Tensor]:
-    """The first elements of each row, and the numbers they had among all."""
+    """The first elements of each row, and their indices among all."""
     numbers = tf.cast(tf.where(elements.places < tf.gather(lengths, elements.rows))[:, 0], tf.int32)
     texts, rows, places = (tf.gather(t, numbers) for t in elements[:3])
     return _Elements(texts, rows, places, lengths), numbers
@@ -86,13 +86,13 @@ class IdSequence(tf.Module):
         return SequenceIds(self._values(kept.texts), kept.rows, kept.lengths)
 
     def _nested(self, found: _Elements) -> SequenceIds:
-        """Elements of several values; those empty at the end of a row are left out."""
+        """Elements of several values; empty ones at the end of a row are dropped."""
         tokens, owners = split(found.texts, self._inner)
         last = tf.gather(found.places, owners) + 1
         count = tf.size(found.lengths)
         lengths = tf.maximum(tf.math.unsorted_segment_max(last, tf.gather(found.rows, owners), count), 0)
         kept, numbers = _kept(found, tf.minimum(lengths, self._most))
-        # Where an element has come to among those kept; -1 for one that is left out.
+        # The index of an element among the kept ones; -1 if it is dropped.
         moved = tf.tensor_scatter_nd_update(
             tf.fill([tf.size(found.texts)], -1), numbers[:, tf.newaxis], tf.range(tf.size(numbers))
         )
@@ -104,7 +104,7 @@ class IdSequence(tf.Module):
 
 
 class _Written(NamedTuple):
-    """The numbers that are written: float32 [N], with element of the batch and place in it, int32 [N]."""
+    """The written numbers: float32 [N], with element in the batch and index in the element, int32 [N]."""
 
     numbers: tf.Tensor
     elements: tf.Tensor
@@ -112,7 +112,7 @@ class _Written(NamedTuple):
 
 
 class _Vectors(tf.Module):
-    """As many elements in every row, `dim` numbers each."""
+    """The same number of elements in every row, with `dim` numbers each."""
 
     def __init__(self, spec: FeatureSpec) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class _Vectors(tf.Module):
         self.length = spec.length
 
     def read(self, cells: FieldTensors) -> _Written:
-        """The numbers that are written; those that are missing are 0."""
+        """The written numbers; missing ones are 0."""
         name = cells.field(self._field).name
         found = _elements(cells, self._field, self._separator)
         checks = [
@@ -160,7 +160,7 @@ class ProjectedSequence(tf.Module):
         self._positive = spec.positive_weights
 
     def __call__(self, cells: FieldTensors) -> SequenceIds:
-        """The ids are the places of numbers within their elements."""
+        """The ids are the indices of numbers in their elements."""
         weights, elements, ids = self._vectors.read(cells)
         if self._positive:
             kept = tf.where(weights > 0.0)[:, 0]
@@ -170,7 +170,7 @@ class ProjectedSequence(tf.Module):
 
 
 class NumberSequence(tf.Module):
-    """The numbers themselves."""
+    """Raw numbers."""
 
     def __init__(self, spec: FeatureSpec) -> None:
         """Takes the feature's spec."""
@@ -178,7 +178,7 @@ class NumberSequence(tf.Module):
         self._vectors = _Vectors(spec)
 
     def __call__(self, cells: FieldTensors) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """The numbers end to end, float32; the row of each element and the lengths as in `SequenceIds`."""
+        """The concatenated numbers, float32; the row of each element and the lengths as in `SequenceIds`."""
         numbers, elements, places = self._vectors.read(cells)
         rows, lengths = self._vectors.filled(cells)
         dim = self._vectors.dim

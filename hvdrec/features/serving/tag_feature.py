@@ -1,4 +1,4 @@
-"""TagFeature: several ids per row, maybe with weights."""
+"""TagFeature: several ids per row, optionally with weights."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Tag(tf.Module):
         else:
             ids, rows, weights = self._from_text(cells)
         if self._positive:
-            # As tf.nn.safe_embedding_lookup_sparse has it.
+            # As in tf.nn.safe_embedding_lookup_sparse.
             kept = tf.where(weights > 0.0)[:, 0]
             ids, rows, weights = (tf.gather(t, kept) for t in (ids, rows, weights))
         return Ids(ids, rows, weights)
@@ -55,13 +55,15 @@ class Tag(tf.Module):
         tags, weights = (tf.math.bincount(r, minlength=cells.rows) for r in (rows, weight_rows))
         names = [cells.field(i).name for i in self._inputs]
         check = tf.debugging.assert_equal(
-            tags, weights, f"{names[1]} has not as many weights as {names[0]} tags"
+            tags,
+            weights,
+            f"the number of weights in {names[1]} differs from the number of tags in {names[0]}",
         )
         with tf.control_dependencies([] if check is None else [check]):
             return tf.cast(parse_numbers(text), tf.float32)
 
     def _from_list(self, cells: FieldTensors) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """From [B, K] tensors: empty strings and -1 stand for no value."""
+        """From [B, K] tensors: empty strings and -1 mean no value."""
         values = cells.tensor(self._inputs[0])
         places = tf.where(
             tf.not_equal(values, "" if values.dtype == tf.string else tf.cast(-1, values.dtype))

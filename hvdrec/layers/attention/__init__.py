@@ -1,1 +1,1 @@
-"""Layers by which features of a row attend to its histories."""
+"""Attention layers, including attention of a row's features to its histories."""

@@ -18,13 +18,13 @@ _NAMES = ("layer_norm_scale", "layer_norm_bias")
 
 
 class BehaviourLayers(tf.Module):
-    """The layers that all BST towers of a model share, as their names in EasyRec don't have the tower's."""
+    """The layers shared by all BST towers of a model, because their names in EasyRec lack the tower's."""
 
     def __init__(self, store: VariableStore, width: int, heads: int) -> None:
-        """Makes ``multi_head_...`` and ``feed_forward_net``.
+        """Creates ``multi_head_...`` and ``feed_forward_net``.
 
         Args:
-            store: Makes the variables.
+            store: Creates the variables.
             width: Columns of an element.
             heads: `multi_head_size`.
         """
@@ -35,20 +35,20 @@ class BehaviourLayers(tf.Module):
 
 
 class BehaviourTransformer(Layer):
-    """A history and the query behind it, each attending to all, place by place side by side.
+    """Self-attention over a history followed by the query, with the positions' outputs concatenated.
 
     ``x = norm(x + attention(x))``, then ``norm(x + W x + b)``: the feed-forward net has one layer without
-    activation, and places have no encoding. All rows have `length` places, the query at the last one;
-    those that a history doesn't fill hold zeros, which nothing attends to, but which attend themselves.
+    activation, and positions have no encoding. All rows have `length` positions, with the query at the last
+    one; unused positions are zeros, which are masked as keys but not as queries.
     """
 
     outputs: int
 
     def __init__(self, layers: BehaviourLayers, length: int) -> None:
-        """Makes the two norms, ``layer_normalization`` and the next numbers.
+        """Creates the two norms, ``layer_normalization`` and the following numbers.
 
         Args:
-            layers: What the towers share.
+            layers: The layers shared by the towers.
             length: `seq_len`; histories are cut to one less.
         """
         super().__init__()

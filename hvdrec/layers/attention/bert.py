@@ -1,4 +1,4 @@
-"""The transformer of BERT, as EasyRec's sequence and multi-modal models use it."""
+"""The transformer of BERT, as used in EasyRec's sequence and multi-modal models."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from hvdrec.layers.layer_norm import CONTRIB_EPSILON, LayerNorm
 from hvdrec.layers.tensors import dropped
 from hvdrec.layers.variables import VariableStore
 
-#: Added to the score of a position that is masked.
+#: Added to the score of a masked position.
 _FLOOR = -10000.0
 
 
 class BertShape(NamedTuple):
-    """What an encoder is built from.
+    """The configuration of an encoder.
 
     Attributes:
         hidden: Columns of a token; `heads` divides them.
-        layers: How many layers.
-        heads: How many heads each has.
+        layers: The number of layers.
+        heads: The number of heads per layer.
         intermediate: Columns between the two dense layers of each.
-        activation: Between them.
-        hidden_dropout: Dropout of what is added to the residual.
+        activation: The activation between them.
+        hidden_dropout: Dropout of the residual branches.
         attention_dropout: Dropout of the attention's probabilities.
-        stddev: Of the kernels' first values, truncated normals.
+        stddev: The standard deviation of the kernels' initial values, truncated normals.
     """
 
     hidden: int
@@ -45,7 +45,8 @@ class BertShape(NamedTuple):
 
 
 class BertEncoder(Layer):
-    """Layers of self-attention and a feed-forward net, each with a residual and a layer norm behind it.
+    """Layers of self-attention and a feed-forward net, each followed by a residual connection and a layer
+    norm.
 
     Devlin et al. 2019; Vaswani et al. 2017, section 3.
     """
@@ -63,8 +64,8 @@ class BertEncoder(Layer):
 
         Args:
             inputs: float32 [B, T, hidden].
-            run: The pass.
-            seen: bool [B, T], the tokens that may be attended to. None: all.
+            run: The forward pass.
+            seen: bool [B, T], the visible tokens; None for all.
         """
         for layer in self._layers:
             inputs = layer(inputs, run, seen)

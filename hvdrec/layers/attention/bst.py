@@ -21,9 +21,9 @@ class BST(Layer):
     outputs: int
 
     def __init__(self, build: LayerBuild) -> None:
-        """Makes the projections, the position embeddings, the first norm and the encoder.
+        """Creates the projections, the position embeddings, the first norm and the encoder.
 
-        EasyRec names them after the block alone, and its first norm ``LayerNorm``.
+        EasyRec names them only after the block, and the first norm ``LayerNorm``.
         """
         super().__init__()
         store, name, config = build.store, build.name, build.config
@@ -75,7 +75,7 @@ class BST(Layer):
         return tf.reshape(x, [-1, self.outputs]) if self._all else x[:, 0]
 
     def _tokens(self, inputs: Sequence[tf.Tensor], run: ForwardContext) -> tf.Tensor:
-        """The elements, projected, cut, padded, and the target among them: [B, tokens, hidden]."""
+        """The elements, projected and cut or padded, together with the target: [B, tokens, hidden]."""
         x = inputs[0][:, : self._length]
         if self._all:
             x = tf.pad(x, [[0, 0], [0, self._length - tf.shape(x)[1]], [0, 0]])

@@ -1,4 +1,4 @@
-"""Two kinds of tokens that attend to each other, layer by layer."""
+"""Cross-attention layers between two kinds of tokens."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _STDDEV = 0.02
 
 
 class CrossModalShape(NamedTuple):
-    """What the layers are built from.
+    """The configuration of the layers.
 
     Attributes:
-        layers: How many.
-        heads: How many heads each side has.
-        sizes: Columns of a head, on the left and on the right.
-        hidden_dropout: Dropout of what is added to a residual.
+        layers: The number of layers.
+        heads: The number of heads per side.
+        sizes: The columns of a head, on the left and right side.
+        hidden_dropout: Dropout of the residual branches.
         attention_dropout: Dropout of the attention's probabilities.
     """
 
@@ -37,16 +37,16 @@ class CrossModalEncoder(tf.Module):
     Chen et al. 2021, CMBF, section 3.3.
 
     Attributes:
-        outputs: Columns of a token, on the left and on the right.
+        outputs: The columns of a token, on the left and right side.
     """
 
     def __init__(self, store: VariableStore, shape: CrossModalShape, widths: tuple[int, int]) -> None:
-        """Makes ``{left_to_right,right_to_left}_cross_layer_<i>``.
+        """Creates ``{left_to_right,right_to_left}_cross_layer_<i>``.
 
         Args:
-            store: Makes the variables.
-            shape: Of the layers.
-            widths: Columns of a token, on the left and on the right.
+            store: Creates the variables.
+            shape: The configuration of the layers.
+            widths: The columns of a token, on the left and right side.
         """
         super().__init__()
         left, right = widths
@@ -67,10 +67,10 @@ class CrossModalEncoder(tf.Module):
         """Maps tokens float32 [B, F, columns] and [B, T, columns] to tokens of each side's `outputs`.
 
         Args:
-            left: All of them are attended to.
-            right: Those of `seen` are attended to.
-            run: The pass.
-            seen: bool [B, T]. None: all.
+            left: All are visible.
+            right: Those in `seen` are visible.
+            run: The forward pass.
+            seen: bool [B, T]. None for all.
         """
         for to_right, to_left in self._layers:
             left, right = (

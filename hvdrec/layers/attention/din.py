@@ -17,12 +17,12 @@ _FLOOR = -(2.0**32) + 1.0
 
 
 class DIN(Layer):
-    """A sequence added up by how well its elements fit the target (Zhou et al. 2018, equation 3)."""
+    """The sum of a sequence, weighted by how well elements match the target (Zhou et al. 2018, eq. 3)."""
 
     outputs: int
 
     def __init__(self, build: LayerBuild) -> None:
-        """Makes the MLP ``din_attention``, whose last layer is linear with a bias."""
+        """Creates the MLP ``din_attention``; its last layer is linear with a bias."""
         super().__init__()
         config = build.config
         self._width, self._target = element_and_target(build.inputs)

@@ -13,17 +13,17 @@ from hvdrec.layers.attention.scores import attend, causal, softmax
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.layer import Inputs, Layer, LayerBuild, Widths
 
-#: Added to the score of a position that may not be seen.
+#: Added to the score of a masked position.
 _FLOOR = -1e9
 
 
 class Attention(Layer):
-    """Queries that take from values by how well they fit their keys (Luong et al. 2015)."""
+    """Values weighted by how well queries match their keys (Luong et al. 2015)."""
 
     outputs: Widths
 
     def __init__(self, build: LayerBuild) -> None:
-        """Makes ``scale`` and ``concat_score_weight``, scalars, where they are asked for."""
+        """Creates the scalars ``scale`` and ``concat_score_weight``, if enabled."""
         super().__init__()
         store, scope, config = build.store, build.scope, build.config
         query, value, _ = query_value_key(build.inputs)

@@ -16,23 +16,23 @@ from hvdrec.layers.initializers import Initializer
 from hvdrec.layers.layer import Inputs, Layer, LayerBuild, Widths
 from hvdrec.layers.variables import VariableStore
 
-#: Added to the score of a position that may not be seen.
+#: Added to the score of a masked position.
 _FLOOR = -1e9
 
 
 @dataclasses.dataclass(frozen=True)
 class HeadShape:
-    """What the heads are built from.
+    """The configuration of the heads.
 
     Attributes:
-        heads: How many.
+        heads: The number of heads.
         key: Columns of a head's queries and keys.
         value: Columns of a head's values.
         outputs: Columns of the output.
-        dropout: Of the softmax.
+        dropout: The dropout of the softmax.
         use_bias: Whether the projections have biases.
-        kernel: First values of the kernels.
-        bias: First values of the biases.
+        kernel: The kernels' initializer.
+        bias: The biases' initializer.
     """
 
     heads: int
@@ -46,17 +46,17 @@ class HeadShape:
 
 
 class Heads(tf.Module):
-    """Heads of attention side by side (Vaswani et al. 2017, section 3.2.2)."""
+    """Multi-head attention (Vaswani et al. 2017, section 3.2.2)."""
 
     def __init__(
         self, store: VariableStore, scope: str, shape: HeadShape, widths: tuple[int, int, int]
     ) -> None:
-        """Makes ``<scope>/{query,key,value,attention_output}/{kernel,bias}``.
+        """Creates ``<scope>/{query,key,value,attention_output}/{kernel,bias}``.
 
         Args:
-            store: Makes the variables.
+            store: Creates the variables.
             scope: Their prefix.
-            shape: Of the heads.
+            shape: The configuration of the heads.
             widths: Columns of queries, values and keys.
         """
         super().__init__()
@@ -83,14 +83,14 @@ class Heads(tf.Module):
         run: ForwardContext,
         seen: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Attends.
+        """Applies attention.
 
         Args:
             query: float32 [B, Q, D].
             value: float32 [B, T, E].
             key: float32 [B, T, E'].
-            run: The pass.
-            seen: bool, broadcast over [B, heads, Q, T]: what may be seen. None: everything.
+            run: The forward pass.
+            seen: bool, broadcast over [B, heads, Q, T]: the visible positions; None for all.
 
         Returns:
             float32 [B, Q, outputs], and the softmax [B, heads, Q, T].
@@ -119,10 +119,10 @@ class MultiHeadAttention(Layer):
     outputs: Widths
 
     def __init__(self, build: LayerBuild) -> None:
-        """Makes the heads."""
+        """Creates the heads."""
         super().__init__()
         config = build.config
-        # The specs allow for nothing else with tensors of three axes.
+        # The specs allow nothing else for tensors with three axes.
         assert config.attention_axes in ((), (1,))
         query, value, key = query_value_key(build.inputs)
         shape = HeadShape(

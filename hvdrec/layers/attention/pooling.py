@@ -1,4 +1,4 @@
-"""A sequence made one vector by attention without a query."""
+"""Pools a sequence into one vector by attention without a query."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from hvdrec.layers.variables import VariableStore
 
 
 class AttentionPooling(Layer):
-    """The elements of a row added up by the softmax of ``h w``, `sequence_combiner { attention {} }`.
+    """The sum of a row's elements, weighted by the softmax of ``h w``: `sequence_combiner { attention {} }`.
 
-    A row without elements gets zeros.
+    The result of a row without elements is zeros.
     """
 
     outputs: int
 
     def __init__(self, store: VariableStore, scope: str, width: int, l2: float) -> None:
-        """Makes ``<scope>/attention/kernel`` [width, 1].
+        """Creates ``<scope>/attention/kernel`` [width, 1].
 
         Args:
-            store: Makes the variable.
+            store: Creates the variable.
             scope: Its prefix.
             width: Columns of an element.
             l2: `l2_regularization` of the kernel.

@@ -1,4 +1,4 @@
-"""What all attention is made of: scores, a softmax over what may be seen, a weighted sum."""
+"""The parts of all attention: scores, a softmax over visible positions, a weighted sum."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ def softmax(scores: tf.Tensor, seen: tf.Tensor | None, floor: float) -> tf.Tenso
 
     Args:
         scores: float32 [..., T].
-        seen: bool, broadcast over the scores: False takes a position out. Of a row without any True all
-            positions count.
-        floor: A negative number, added where `seen` is False.
+        seen: bool, broadcast over the scores: False masks a position. In a row without any True, all
+            positions are used.
+        floor: A negative number that is added where `seen` is False.
     """
     if seen is not None:
         scores += tf.where(seen, 0.0, floor)
@@ -24,7 +24,7 @@ def softmax(scores: tf.Tensor, seen: tf.Tensor | None, floor: float) -> tf.Tenso
 def attend(
     probabilities: tf.Tensor, values: tf.Tensor, rate: float = 0.0, seed: tf.Tensor | None = None
 ) -> tf.Tensor:
-    """The values weighed by probabilities.
+    """The values weighted by probabilities.
 
     Args:
         probabilities: float32 [..., Q, T].
@@ -55,7 +55,7 @@ def join_heads(x: tf.Tensor) -> tf.Tensor:
 
 
 def causal(queries: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
-    """Which positions of `keys` [B, T, ...] those of `queries` [B, Q, ...] may see: none behind them.
+    """The causal mask of `keys` [B, T, ...] for `queries` [B, Q, ...]: no later positions.
 
     Returns:
         bool [Q, T].

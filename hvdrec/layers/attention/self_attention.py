@@ -1,4 +1,4 @@
-"""Multi-head self-attention over rows of one length (Vaswani et al., NIPS 2017)."""
+"""Multi-head self-attention over rows of equal length (Vaswani et al., NIPS 2017)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from hvdrec.layers.variables import VariableStore
 
 
 class Masked(NamedTuple):
-    """Rows of one length with places that nobody attends to.
+    """Rows of equal length with masked positions.
 
     Attributes:
         values: float32 [B, S, D].
-        there: bool [B, S], False where nothing is; one place of each row at least is True.
+        there: bool [B, S], False for masked positions; at least one position per row is True.
     """
 
     values: tf.Tensor
@@ -26,22 +26,21 @@ class Masked(NamedTuple):
 
 
 class SlicedHeads(Layer):
-    """Self-attention whose heads see columns of their own, as in EasyRec's MultiTowerBST.
+    """Self-attention where each head uses its own columns, as in EasyRec's MultiTowerBST.
 
-    Head h has the columns from h * ceil(D / heads) on, and makes queries, keys and values of them by layers
-    of its own, as wide as they are: ``softmax(Q K^T) V``, which isn't scaled. What all heads give goes
-    through a dense layer.
+    Head h uses the columns starting at h * ceil(D / heads), and its own layers of the same width for queries,
+    keys and values: ``softmax(Q K^T) V``, without scaling. The concatenated heads go through a dense layer.
     """
 
     outputs: int
 
     def __init__(self, store: VariableStore, width: int, heads: int) -> None:
-        """Makes ``multi_head_<column>_{query,key,value}`` and ``multi_head_attention``.
+        """Creates ``multi_head_<column>_{query,key,value}`` and ``multi_head_attention``.
 
         Args:
-            store: Makes the variables.
+            store: Creates the variables.
             width: D.
-            heads: How many there are at most; the last has fewer columns where D can't be divided.
+            heads: The maximum number of heads; the last has fewer columns if D isn't divisible.
         """
         super().__init__()
         self.outputs = width
@@ -72,9 +71,9 @@ class SlicedHeads(Layer):
 
 
 class InteractingLayer(Layer):
-    """Features that attend to each other, AutoInt's (Song et al., CIKM 2019, eq. 5 to 8).
+    """Self-attention between features, from AutoInt (Song et al., CIKM 2019, eq. 5 to 8).
 
-    Of each head ``softmax(Q K^T / sqrt(d)) V``, side by side, then ``relu(heads + W x)``.
+    The concatenated heads ``softmax(Q K^T / sqrt(d)) V``, then ``relu(heads + W x)``.
     """
 
     outputs: int
@@ -89,15 +88,15 @@ class InteractingLayer(Layer):
         *,
         easyrec_scale: bool = False,
     ) -> None:
-        """Makes ``<name>/{query,key,value}/dnn/kernel`` and ``<name>/dnn/kernel``.
+        """Creates ``<name>/{query,key,value}/dnn/kernel`` and ``<name>/dnn/kernel``.
 
         Args:
-            store: Makes the variables.
+            store: Creates the variables.
             name: Their prefix.
             width: D.
-            heads: How many there are, and d, the width of each.
+            heads: The number of heads, and d, the width of each.
             l2: `l2_regularization` of the kernels.
-            easyrec_scale: Multiplies by sqrt(d), as EasyRec does, in place of dividing.
+            easyrec_scale: Whether to multiply by sqrt(d), as EasyRec does, instead of dividing.
         """
         super().__init__()
         self._heads, self._size = heads

@@ -17,12 +17,12 @@ from hvdrec.layers.variables import VariableStore
 
 
 class AttentionInputs(NamedTuple):
-    """What attends to what.
+    """The inputs of target attention.
 
     Attributes:
-        query: float32 [B, query width], the keys side by side.
-        history: The histories side by side, [E, history width].
-        auxiliary: Each of `aux_hist_seq`, with the rows and lengths of `history`.
+        query: float32 [B, query width], the concatenated keys.
+        history: The concatenated histories, [E, history width].
+        auxiliary: The sequences of `aux_hist_seq`, with the rows and lengths of `history`.
     """
 
     query: tf.Tensor
@@ -39,14 +39,14 @@ class AttentionWidths(NamedTuple):
 
 
 class KeyOptions(NamedTuple):
-    """What is done with the query.
+    """The treatment of the query.
 
     Attributes:
-        kept: `need_key_feature`: it is part of what attention gives.
-        transformed: `allow_key_transform`: it may have other columns than the histories. Fewer are filled
-            up with zeros.
-        by_layers: `transform_dnn`: they aren't; query and histories go through a dense layer each, as they
-            do where the query has more columns.
+        kept: `need_key_feature`: whether the query is part of the output.
+        transformed: `allow_key_transform`: whether its width can differ from the histories'. A narrower query
+            is padded with zeros.
+        by_layers: `transform_dnn`: instead of padding, query and histories go through a dense layer each, as
+            they do if the query is wider.
     """
 
     kept: bool = True
@@ -55,16 +55,16 @@ class KeyOptions(NamedTuple):
 
 
 class TargetAttention(Layer):
-    """A row's history added up, each element as much as the row's query makes it count, beside the query.
+    """The sum of a row's history, weighted by the row's query, concatenated with the query.
 
-    An element h counts by the softmax, over the elements of its row, of a DNN of [q, h, q - h, q * h]
-    whose last layer is linear. A row without elements gets zeros.
+    The weight of an element h is the softmax, over the elements of its row, of a DNN of [q, h, q - h, q * h]
+    with a linear last layer. The result of a row without elements is zeros.
 
-    EasyRec pads the histories of a batch to the longest one, and the batch norms of the DNN see the padding.
-    Each of a row's padded positions is the same [q, 0, q, 0], so here one of them goes through the DNN,
-    and counts as often as there are positions. The numbers are the same, but for those of a dropout before
-    a batch norm, which drew other units for each padded position. Where histories go through a dense layer,
-    a padded position is that layer's bias b in place of 0, and so is what a row without elements gets.
+    EasyRec pads the histories of a batch to the longest one, and the DNN's batch norms include the padding.
+    All padded positions of a row are the same [q, 0, q, 0], so here only one goes through the DNN, weighted
+    by the number of positions. The numbers are the same, except for dropout before a batch norm, which drops
+    different units for each padded position. If histories go through a dense layer, a padded position is that
+    layer's bias b instead of 0, and so is the result of a row without elements.
     """
 
     outputs: int
@@ -78,16 +78,16 @@ class TargetAttention(Layer):
         l2: float,
         key: KeyOptions | None = None,
     ) -> None:
-        """Builds the DNN, and the dense layers of a query and histories of different widths.
+        """Builds the DNN, and the dense layers for a query and histories of different widths.
 
         Args:
-            store: Makes the variables.
-            name: The prefix of the DNN's, as ``din_dnn``; those of the dense layers are
+            store: Creates the variables.
+            name: The prefix of the DNN's variables, such as ``din_dnn``; the dense layers' prefixes are
                 ``sequence_key_transform_layer_<name>`` and ``sequence_fea_transform_layer_<name>``.
-            config: Its `DNN` message; the last of `hidden_units` is 1.
-            widths: The columns of its inputs.
+            config: The `DNN` message; the last of `hidden_units` is 1.
+            widths: The columns of the inputs.
             l2: `l2_regularization` of the DNN's kernels.
-            key: What is done with the query; None: it is kept, and as wide as the histories.
+            key: The treatment of the query; None if it is kept, and as wide as the histories.
 
         Raises:
             ConfigError: Query and history have different widths, or the DNN doesn't end in one number.
@@ -96,8 +96,8 @@ class TargetAttention(Layer):
         key = key or KeyOptions()
         if widths.query != widths.history and not key.transformed:
             raise ConfigError(
-                f"{name}: the keys have {widths.query} columns and the histories {widths.history}; target "
-                "attention needs them equal"
+                f"{name}: the keys have {widths.query} columns and the histories {widths.history}; "
+                "target attention needs the same number"
             )
         if list(config.hidden_units)[-1:] != [1]:
             raise ConfigError(f"{name}: the last of hidden_units must be 1, the score of an element")
@@ -137,7 +137,7 @@ class TargetAttention(Layer):
     def _scores(
         self, query: tf.Tensor, history: Jagged, padding: tf.Tensor, run: ForwardContext
     ) -> tf.Tensor:
-        """The score of each element, float32 [E, 1]; `padding` [D] is what a padded position holds."""
+        """The score of each element, float32 [E, 1]; `padding` [D] is the value of a padded position."""
         if run.training and self._dnn.normalises:
             padded = PaddedOnce(history, padding)
             scores = self._dnn(_crossed(tf.gather(query, padded.rows), padded.values), run, padded.weights)
@@ -146,5 +146,5 @@ class TargetAttention(Layer):
 
 
 def _crossed(query: tf.Tensor, elements: tf.Tensor) -> tf.Tensor:
-    """What the DNN sees of an element, float32 [E, 4 D]."""
+    """The DNN's input for an element, float32 [E, 4 D]."""
     return tf.concat([query, elements, query - elements, query * elements], axis=1)

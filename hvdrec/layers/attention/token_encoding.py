@@ -1,4 +1,4 @@
-"""What tokens go through before a transformer."""
+"""The encoding of tokens before a transformer."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from hvdrec.layers.layer_norm import CONTRIB_EPSILON, LayerNorm
 from hvdrec.layers.tensors import dropped
 from hvdrec.layers.variables import VariableStore
 
-#: EasyRec's vectors of places and kinds go by this number, whatever `initializer_range` is.
+#: EasyRec initialises the vectors of positions and kinds with this number, regardless of `initializer_range`.
 _STDDEV = 0.02
 
 
 class TokenEncoding(Layer):
-    """Adds to tokens a vector of their kind and one of their place; then a layer norm, and dropout.
+    """Adds vectors for the kind and position of each token, then applies a layer norm and dropout.
 
     Devlin et al. 2019, figure 2.
     """
@@ -33,15 +33,15 @@ class TokenEncoding(Layer):
         kind: tuple[tf.Variable, int] | None = None,
         dropout: float = 0.0,
     ) -> None:
-        """Makes ``position_embedding/<name>`` and the next ``LayerNorm``, EasyRec's names.
+        """Creates ``position_embedding/<name>`` and the next ``LayerNorm``, EasyRec's names.
 
         Args:
-            store: Makes the variables.
-            scope: Of the dropout.
+            store: Creates the variables.
+            scope: The scope of the dropout.
             width: Columns of a token.
-            places: A name and how many places there are; None leaves them out.
-            kind: The kinds' vectors (`token_kinds`) and the row of these tokens' in it; None leaves it out.
-            dropout: At the end.
+            places: A name and the number of positions; None for no positions.
+            kind: The kinds' vectors (`token_kinds`) and the row for these tokens; None for no kinds.
+            dropout: The dropout at the end.
         """
         super().__init__()
         self.outputs, self._scope, self._dropout = width, scope, dropout
@@ -55,7 +55,7 @@ class TokenEncoding(Layer):
         self._norm = LayerNorm(store, store.automatic("LayerNorm"), width, CONTRIB_EPSILON)
 
     def __call__(self, tokens: tf.Tensor, run: ForwardContext) -> tf.Tensor:
-        """Maps float32 [B, T, width] to the same shape; T is at most the number of places."""
+        """Maps float32 [B, T, width] to the same shape; T is at most the number of positions."""
         if self._kind is not None:
             table, row = self._kind
             tokens += table[row]
@@ -68,7 +68,7 @@ class TokenEncoding(Layer):
 
 
 def token_kinds(store: VariableStore, count: int, width: int) -> tf.Variable:
-    """Makes ``token_type/token_type_embeddings`` [count, width], a vector for each kind of tokens."""
+    """Creates ``token_type/token_type_embeddings`` [count, width], a vector for each kind of tokens."""
     return store.create(
         "token_type/token_type_embeddings", (count, width), initializers.truncated_normal(0.0, _STDDEV)
     )

@@ -1,4 +1,4 @@
-"""A layer of the transformer, as EasyRec has it in Keras."""
+"""A transformer layer, as in EasyRec's Keras layers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _EPSILON = 1e-6
 
 
 class BlockShape(NamedTuple):
-    """What a block is built from; the names are those of its parameters."""
+    """The configuration of a block; the names are those of its parameters."""
 
     hidden_size: int
     heads: int
@@ -36,7 +36,7 @@ class Block(Layer):
     outputs: Widths
 
     def __init__(self, store: VariableStore, scope: str, shape: BlockShape, tokens: Widths) -> None:
-        """Makes ``multi_head_attn``, two dense layers and two norms by Keras's automatic names."""
+        """Creates ``multi_head_attn``, two dense layers and two norms with Keras's automatic names."""
         super().__init__()
         self.outputs, self._scope, self._dropout = tokens, scope, shape.dropout
         width, middle = shape.hidden_size, shape.intermediate_size
@@ -62,7 +62,7 @@ class Block(Layer):
         """Maps tokens [B, T, D] and their mask bool [B, T], or lengths [B], to tokens."""
         x, mask = inputs
         mask = as_mask(mask, tf.shape(x)[1])
-        # Between two tokens that both count; a masked one sees all alike.
+        # A token sees another if neither is masked; a masked token attends uniformly to all.
         seen = (mask[:, :, None] & mask[:, None, :])[:, None]
         attended, _ = self._heads(x, x, x, run, seen)
         x = self._norm(x + self._dropped(attended, run, "attention"), run)
@@ -78,7 +78,7 @@ class Block(Layer):
 
 
 def as_mask(mask: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-    """A mask bool [B, T] of a mask of any type, or of lengths [B]."""
+    """A mask bool [B, T] from a mask of any type, or from lengths [B]."""
     if mask.shape.rank == 1:
         return tf.sequence_mask(mask, length)
     return tf.cast(mask, tf.bool)

@@ -21,7 +21,7 @@ class TransformerEncoder(Layer):
     outputs: Widths
 
     def __init__(self, build: LayerBuild) -> None:
-        """Makes ``pos_embedding/embedding/embeddings`` [vocab_size, hidden_size] and ``layer_<i>``."""
+        """Creates ``pos_embedding/embedding/embeddings`` [vocab_size, hidden_size] and ``layer_<i>``."""
         super().__init__()
         store, scope, config = build.store, build.scope, build.config
         width, length = config.hidden_size, config.max_position_embeddings

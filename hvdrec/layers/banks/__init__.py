@@ -1,1 +1,1 @@
-"""Embedding banks: all tables of one width in one, and where their rows are kept."""
+"""Embedding banks: all tables of one width in one variable, and the placement of their rows."""

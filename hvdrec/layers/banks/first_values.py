@@ -1,4 +1,4 @@
-"""First values of tables: a function of seed, table name and row, so that any rows can be made alone."""
+"""Initial values of tables: a function of seed, table name and row, so any rows can be computed alone."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 
 from hvdrec.layers.banks.strategy import BankLayout, BankTable
 
-#: Rows that are drawn from one stream of random numbers, each block from a stream of its own.
+#: The rows drawn from one stream of random numbers; each block has its own stream.
 BLOCK_ROWS = 1024
 
 
 def first_rows(layout: BankLayout, seed: int) -> np.ndarray:
-    """The first values of a whole bank, float32 [rows, dim]."""
+    """The initial values of a whole bank, float32 [rows, dim]."""
     found = np.empty((layout.rows, layout.dim), np.float32)
     offset = 0
     for table in layout.tables:
@@ -27,10 +27,10 @@ def first_rows(layout: BankLayout, seed: int) -> np.ndarray:
 def table_rows(
     table: BankTable, dim: int, seed: int, first: int, last: int, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """The first values of some rows of a table, whichever others are made.
+    """The initial values of some rows of a table, independent of other rows.
 
-    Rows come in blocks of `BLOCK_ROWS`; a block is drawn from Philox with seed and name as its key
-    and the block's number in its counter (Salmon et al. 2011).
+    Rows are drawn in blocks of `BLOCK_ROWS`, from Philox with seed and name as key and the block's number in
+    the counter (Salmon et al. 2011).
 
     Args:
         table: The table.
@@ -38,7 +38,7 @@ def table_rows(
         seed: `train_config.seed`.
         first: The first row.
         last: The row after the last.
-        out: float32 [last - first, dim] to put them in.
+        out: float32 [last - first, dim], the output array.
 
     Returns:
         float32 [last - first, dim].
@@ -50,7 +50,7 @@ def table_rows(
         rng = np.random.Generator(
             np.random.Philox(key=[seed, zlib.crc32(table.name.encode())], counter=[0, 0, block, 1])
         )
-        # The whole block, so that a row's values don't depend on how many rows the table has.
+        # Draw the whole block, so that a row's values don't depend on the number of rows.
         made = table.initializer.draw((BLOCK_ROWS, dim), (table.rows, dim), start * dim, rng)
         low, high = max(first, start), min(last, end)
         values[low - first : high - first] = made[low - start : high - start]
@@ -60,7 +60,7 @@ def table_rows(
         for block in blocks:
             make(block)
         return values
-    # numpy lets go of the interpreter while it draws.
+    # numpy releases the GIL while it draws.
     with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         list(pool.map(make, blocks))
     return values

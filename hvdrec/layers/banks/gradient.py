@@ -1,4 +1,4 @@
-"""How gradients of tables come to optimizers."""
+"""Gradients of tables, as passed to optimizers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RowGradient:
 
     @classmethod
     def joined(cls, rows: tf.Tensor, values: tf.Tensor) -> RowGradient:
-        """Adds up the gradients of rows that come several times."""
+        """Sums the gradients of repeated rows."""
         distinct, position = tf.unique(rows)
         return cls(distinct, tf.math.unsorted_segment_sum(values, position, tf.size(distinct)))
 
@@ -31,7 +31,7 @@ class RowGradient:
         return RowGradient(self.rows, self.values * scale)
 
     def densify(self, rows: int) -> tf.Tensor:
-        """The same gradient as float32 [rows, D], zeros where no row is given."""
+        """The same gradient as float32 [rows, D], with zeros for missing rows."""
         return tf.math.unsorted_segment_sum(self.values, self.rows, rows)
 
 

@@ -1,4 +1,4 @@
-"""Banks whose rows are dealt to variables on parameter servers."""
+"""Banks with rows distributed over variables on parameter servers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ServerBank(Bank):
     variable: PartitionedVariable
 
     def __init__(self, layout: BankLayout, seed: int, parts: int) -> None:
-        """Makes `parts` variables, each table with the first values that belong to its own name."""
+        """Creates `parts` variables; each table's initial values depend on its name."""
         super().__init__()
         self.layout = layout
         dealt = PartitionedVariable.deal(first_rows(layout, seed), parts)
@@ -62,7 +62,7 @@ class RowsOnServers(BankStrategy):
         super().__init__([ServerBank(layout, seed, parts(layout.rows, layout.dim)) for layout in layouts])
 
     def plan_exchange(self, touched: Sequence[int], wished: Sequence[str | None], ranks: int) -> list[str]:
-        """Says nothing: there is one way."""
+        """Returns nothing: there is only one way."""
         return []
 
     def to_sum(self, gradients: Sequence[RowGradient]) -> list[tf.Tensor]:
@@ -72,5 +72,5 @@ class RowsOnServers(BankStrategy):
     def exchange(
         self, gradients: Sequence[RowGradient], summed: Sequence[tf.Tensor], group: ReplicaGroup
     ) -> list[Gradient]:
-        """The gradients as they are."""
+        """The gradients, unchanged."""
         return list(gradients)

@@ -1,4 +1,4 @@
-"""A table whose rows are divided among several variables."""
+"""A table with rows distributed over several variables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tensorflow as tf
 
 
 class PartGradient(NamedTuple):
-    """What of a gradient belongs to one part: its own row numbers int32 [U], values float32 [U, D]."""
+    """One part of a gradient: row numbers in the part int32 [U], values float32 [U, D]."""
 
     part: tf.Variable
     rows: tf.Tensor
@@ -18,18 +18,19 @@ class PartGradient(NamedTuple):
 
 
 class PartitionedVariable:
-    """Row r of a table [R, D] is row ``r // P`` of part ``r % P``, so that busy tables load all parts alike.
+    """Row r of a table [R, D] is row ``r // P`` of part ``r % P``, so that busy tables load all parts
+    equally.
 
     Reading and assigning see one whole table.
 
     Attributes:
-        parts: Float32 variables of as many rows, but for one row.
-        name: Of the whole, without a part's ``/part_<p>``.
+        parts: Float32 variables with equal numbers of rows, up to one row.
+        name: The name of the whole, without a part's ``/part_<p>``.
         shape: [R, D].
     """
 
     def __init__(self, name: str, parts: Sequence[tf.Variable]) -> None:
-        """Joins variables that were made of `deal`'s parts."""
+        """Joins variables created from the parts of `deal`."""
         self.parts = tuple(parts)
         self.name = name
         rows = sum(part.shape[0] for part in self.parts)
@@ -49,7 +50,7 @@ class PartitionedVariable:
         return whole
 
     def read_value(self) -> tf.Tensor:
-        """The whole table as a tensor of this process; not for the inside of a graph."""
+        """The whole table as a tensor in this process; not for use in a graph."""
         with tf.device("/CPU:0"):
             return tf.convert_to_tensor(self.numpy())
 
@@ -59,7 +60,7 @@ class PartitionedVariable:
             part.assign(rows)
 
     def gather(self, rows: tf.Tensor) -> tf.Tensor:
-        """Rows int32 [U] -> float32 [U, D], each part's where it lives."""
+        """Rows int32 [U] -> float32 [U, D], each part's where it is placed."""
         owner, local = self._place(rows)
         positions = tf.dynamic_partition(tf.range(tf.size(rows)), owner, len(self.parts))
         wanted = tf.dynamic_partition(local, owner, len(self.parts))
@@ -79,6 +80,6 @@ class PartitionedVariable:
         return [PartGradient(*each) for each in zip(self.parts, *divided, strict=True)]
 
     def _place(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """For each row its part and its row there."""
+        """The part of each row, and its row in the part."""
         count = len(self.parts)
         return rows % count, rows // count

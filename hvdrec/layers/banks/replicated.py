@@ -1,4 +1,4 @@
-"""Banks that every rank holds whole."""
+"""Banks replicated on every rank."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ReplicatedBank(Bank):
     reads_late = True
 
     def __init__(self, layout: BankLayout, seed: int) -> None:
-        """Makes it, each table with the first values that belong to its own name."""
+        """Creates the variable; each table's initial values depend on its name."""
         super().__init__()
         self.layout = layout
         self.variable = tf.Variable(first_rows(layout, seed), name=layout.name, dtype=tf.float32)
@@ -36,23 +36,23 @@ class ReplicatedBank(Bank):
         return self.read(self.variable, rows)
 
     def whole(self, name: str, slots: Sequence[tf.Variable]) -> Whole:
-        """The one variable."""
+        """The variable."""
         return slots[0]
 
     def updates(self, gradient: Gradient) -> list[tuple[Gradient, tf.Variable]]:
-        """The gradient as it is."""
+        """The gradient, unchanged."""
         return [(gradient, self.variable)]
 
 
 class Replicated(BankStrategy):
     """Every rank holds every row and makes every update.
 
-    The gradient of a bank is gathered from all ranks, or made dense and added up with the rest,
-    whichever moves fewer bytes.
+    The gradient of a bank is gathered from all ranks, or made dense and summed with the rest, whichever sends
+    fewer bytes.
     """
 
     def __init__(self, layouts: Sequence[BankLayout], seed: int) -> None:
-        """Makes the variables of all banks."""
+        """Creates the variables of all banks."""
         super().__init__([ReplicatedBank(layout, seed) for layout in layouts])
         self._modes = [GATHER for _ in self.trained]
 
@@ -69,14 +69,14 @@ class Replicated(BankStrategy):
         return lines
 
     def to_sum(self, gradients: Sequence[RowGradient]) -> list[tf.Tensor]:
-        """The gradients that travel dense."""
+        """The gradients that are sent dense."""
         each = zip(self.trained, gradients, self._modes, strict=True)
         return [gradient.densify(bank.layout.rows) for bank, gradient, mode in each if mode == DENSE]
 
     def exchange(
         self, gradients: Sequence[RowGradient], summed: Sequence[tf.Tensor], group: ReplicaGroup
     ) -> list[Gradient]:
-        """Gathers the others' rows; one that several ranks touched comes out once."""
+        """Gathers the other ranks' rows; a row touched by several ranks is returned once."""
         dense = iter(summed)
         found: list[Gradient] = []
         for bank, gradient, mode in zip(self.trained, gradients, self._modes, strict=True):
@@ -90,7 +90,7 @@ class Replicated(BankStrategy):
 
 
 def choose_mode(rows: int, dim: int, touched: int, ranks: int) -> str:
-    """How a bank's gradient moves fewer bytes.
+    """The exchange of a bank's gradient that sends fewer bytes.
 
     A ring allreduce sends the whole table about twice; an allgather sends every rank's touched
     rows (with their numbers) to every other.
@@ -98,7 +98,7 @@ def choose_mode(rows: int, dim: int, touched: int, ranks: int) -> str:
     Args:
         rows: Rows of the bank.
         dim: Its width.
-        touched: Distinct rows a batch touches, the most of any rank.
+        touched: The maximum over the ranks of distinct rows touched by a batch.
         ranks: Number of ranks.
 
     Returns:

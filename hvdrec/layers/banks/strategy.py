@@ -1,4 +1,4 @@
-"""What the rest of hvdrec asks of embedding banks, wherever their rows are."""
+"""The interface of embedding banks, independent of where their rows are stored."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class BankTable:
-    """One table of a bank: its checkpoint name, its rows and how they start."""
+    """A table of a bank: checkpoint name, rows and initializer."""
 
     name: str
     rows: int
@@ -29,13 +29,13 @@ class BankTable:
 
 @dataclasses.dataclass(frozen=True)
 class BankLayout:
-    """One bank: tables of one width, their rows end to end.
+    """A bank: tables of the same width, with concatenated rows.
 
     Attributes:
         name: The prefix of its variables.
         dim: The width.
-        tables: In the order of their rows.
-        trained: False for one that is frozen.
+        tables: The tables, in the order of their rows.
+        trained: False for a frozen bank.
     """
 
     name: str
@@ -50,7 +50,7 @@ class BankLayout:
 
 
 class Whole(Protocol):
-    """All rows of a bank or of one of its slots as one array [R, D]; a `tf.Variable` is one."""
+    """All rows of a bank or of one of its slots as an array [R, D], such as a `tf.Variable`."""
 
     name: str
     shape: tf.TensorShape
@@ -60,7 +60,7 @@ class Whole(Protocol):
         """All rows."""
 
     def read_value(self) -> tf.Tensor:
-        """All rows, as they are now whatever is assigned later."""
+        """A snapshot of all rows, unaffected by later assignments."""
 
     def assign(self, value: Any) -> object:
         """Replaces all rows."""
@@ -95,23 +95,23 @@ class Bank(tf.Module, abc.ABC):
 
     @abc.abstractmethod
     def whole(self, name: str, slots: Sequence[tf.Variable]) -> Whole:
-        """All rows of a slot as one.
+        """All rows of a slot as one array.
 
         Args:
-            name: The slot's.
-            slots: Its variables, beside `parts` one by one.
+            name: The slot's name.
+            slots: Its variables, one for each of `parts`.
         """
 
     @abc.abstractmethod
     def updates(self, gradient: Gradient) -> list[tuple[Gradient, tf.Variable]]:
-        """What a gradient of the bank is for each of its variables, by their own row numbers."""
+        """Splits a gradient of the bank by its variables, with their row numbers."""
 
 
 class BankStrategy(tf.Module, abc.ABC):
     """Keeps all banks of a model: reads, exchanges, updates and saves their rows.
 
-    The step, the checkpoint and the check of replicas ask it, and don't know where rows live. What it
-    does is done for all banks at once, so that one message can carry what belongs to several.
+    The step, the checkpoint and the replica check use this interface without knowledge of the rows'
+    placement. Operations apply to all banks at once, so that one message can carry the data of several banks.
 
     Attributes:
         banks: In the order of the feature plan.
@@ -144,25 +144,25 @@ class BankStrategy(tf.Module, abc.ABC):
                 bank.reader = reader
 
     def gather(self, rows: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """Reads the distinct rows a batch needs of each bank: int32 [U] each -> float32 [U, dim] each."""
+        """Reads the distinct rows that a batch needs of each bank: int32 [U] -> float32 [U, dim]."""
         return [bank.gather(wanted) for bank, wanted in zip(self.banks, rows, strict=True)]
 
     @abc.abstractmethod
     def plan_exchange(self, touched: Sequence[int], wished: Sequence[str | None], ranks: int) -> list[str]:
-        """Decides how gradients travel, before the first step and on every rank alike.
+        """Decides how gradients are exchanged, before the first step and identically on every rank.
 
         Args:
-            touched: For each trained bank the distinct rows of a batch, the most of any rank.
-            wished: For each how it has to travel, or None where the strategy may choose.
+            touched: For each trained bank the distinct rows of a batch, as the maximum over the ranks.
+            wished: For each bank the required exchange, or None if the strategy can choose.
             ranks: Number of ranks.
 
         Returns:
-            What was decided, in a line for each bank.
+            The decisions, one line per bank.
         """
 
     @abc.abstractmethod
     def to_sum(self, gradients: Sequence[RowGradient]) -> list[tf.Tensor]:
-        """What of this rank's gradients goes into the one allreduce of a step, of static shapes."""
+        """The part of this rank's gradients for the step's single allreduce, with static shapes."""
 
     @abc.abstractmethod
     def exchange(
@@ -171,8 +171,8 @@ class BankStrategy(tf.Module, abc.ABC):
         """The gradients over all ranks (collective).
 
         Args:
-            gradients: This rank's.
-            summed: What `to_sum` gave, over all ranks.
+            gradients: This rank's gradients.
+            summed: The result of `to_sum`, summed over all ranks.
             group: The ranks.
         """
 
@@ -181,10 +181,10 @@ class BankStrategy(tf.Module, abc.ABC):
         return list(gradients)
 
     def norm_parts(self, gradients: Sequence[Gradient]) -> list[tf.Tensor]:
-        """Tensors whose numbers have the norm of all ranks' rows of these gradients, on every rank alike."""
+        """Tensors with the norm of these gradients over all ranks' rows, identical on every rank."""
         return [g.values if isinstance(g, RowGradient) else g for g in gradients]
 
     def updates(self, gradients: Sequence[Gradient]) -> list[tuple[Gradient, tf.Variable]]:
-        """What an optimizer gets: each variable with its gradient."""
+        """The input of an optimizer: pairs of variable and gradient."""
         pairs = zip(self.trained, gradients, strict=True)
         return [update for bank, gradient in pairs for update in bank.updates(gradient)]

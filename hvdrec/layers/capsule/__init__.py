@@ -1,1 +1,1 @@
-"""Capsules: several vectors of a history, found by routing."""
+"""Capsules: several vectors per history, computed by routing."""

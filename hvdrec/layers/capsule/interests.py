@@ -1,4 +1,4 @@
-"""Interests of a history by dynamic routing (MIND, Li et al., CIKM 2019, section 4.2), on rows end to end."""
+"""Interests of a history by dynamic routing (MIND, Li et al., CIKM 2019, section 4.2), on jagged rows."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.jagged import Jagged, segment_sum
 from hvdrec.layers.variables import VariableStore
 
-#: Of the fixed first logits outside training, as EasyRec draws them.
+#: The seed of the fixed initial logits outside training, as in EasyRec.
 _FIXED_SEED = 28
 #: Keeps masked logits out of a softmax.
 _MASKED = -1e32
 
 
 class Interests(NamedTuple):
-    """Of each row.
+    """The interests of each row.
 
     Attributes:
-        values: float32 [B, max_k, D], zeros behind the row's own.
-        counts: int32 [B], 1..max_k: the interests of a row.
+        values: float32 [B, max_k, D], padded with zeros.
+        counts: int32 [B], 1..max_k: the number of interests of a row.
     """
 
     values: tf.Tensor
@@ -30,34 +30,34 @@ class Interests(NamedTuple):
 
 
 class InterestCapsules(tf.Module):
-    """EasyRec's `CapsuleLayer`: each element of a history goes in parts to at most `max_k` interests.
+    """EasyRec's `CapsuleLayer`: distributes each element of a history over at most `max_k` interests.
 
     A row of n elements has max(1, min(max_k, floor(log n))) interests, or max_k with `const_caps_num`. The
-    first routing logits are truncated normals in training and fixed uniform numbers outside.
+    initial routing logits are truncated normals in training and fixed uniform numbers otherwise.
     """
 
     def __init__(self, store: VariableStore, name: str, config: Any, inputs: int) -> None:
-        """Makes ``<name>/S`` [inputs, high_dim].
+        """Creates ``<name>/S`` [inputs, high_dim].
 
         Args:
-            store: Makes the variables.
+            store: Creates the variables.
             name: Their prefix.
             config: A `Capsule` message.
-            inputs: Width of an element.
+            inputs: The width of an element.
         """
         super().__init__()
         self._name, self._config = name, config
         self.outputs = int(config.high_dim)
         self._most = int(config.max_k)
         self._map = store.create(f"{name}/S", (inputs, self.outputs))
-        # The very numbers that EasyRec's exported models hold.
+        # Exactly the numbers in EasyRec's exported models.
         uniform = np.random.RandomState(_FIXED_SEED).uniform(
             high=float(config.routing_logits_stddev), size=[int(config.max_seq_len), self._most]
         )
         self._fixed = uniform.astype(np.float32)
 
     def __call__(self, inputs: Jagged, run: ForwardContext) -> Interests:
-        """The interests of histories, of which the first `max_seq_len` elements count."""
+        """The interests of histories; only the first `max_seq_len` elements are used."""
         history = inputs.first(int(self._config.max_seq_len))
         counts = self.counts(history.lengths)
         inside = tf.sequence_mask(counts, self._most)

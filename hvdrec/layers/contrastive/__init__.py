@@ -1,1 +1,1 @@
-"""Layers that add a loss which compares embeddings."""
+"""Layers that add a loss comparing embeddings."""

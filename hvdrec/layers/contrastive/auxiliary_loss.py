@@ -32,7 +32,7 @@ class AuxiliaryLoss(Layer):
 
 
 def l2_loss(x: tf.Tensor, y: tf.Tensor, temperature: float) -> tf.Tensor:
-    """The mean over rows of the squared distance; the temperature has no part in it."""
+    """The mean over rows of the squared distance; the temperature is not used."""
     del temperature
     return _mean(tf.reduce_sum(tf.math.squared_difference(x, y), axis=1))
 
@@ -42,7 +42,7 @@ def info_nce(x: tf.Tensor, y: tf.Tensor, temperature: float) -> tf.Tensor:
 
     Args:
         x: float32 [B, D].
-        y: float32 [B, D]; each row's own is its positive, the others its negatives.
+        y: float32 [B, D]; the positive of a row is its own y, the others are negatives.
         temperature: Divides the dot products.
     """
     logits = tf.matmul(x, y, transpose_b=True) / temperature
@@ -55,8 +55,8 @@ def nce_loss(x: tf.Tensor, y: tf.Tensor, temperature: float) -> tf.Tensor:
 
     Args:
         x: float32 [B, D].
-        y: float32 [B, D]. Each of the 2 B rows of both has its other view as its positive and all but those
-            two as negatives.
+        y: float32 [B, D]. For each of the 2 B rows of both, the other view is the positive and all others are
+            negatives.
         temperature: Divides the dot products.
     """
     both = tf.concat([x, y], axis=0)
@@ -68,7 +68,7 @@ def nce_loss(x: tf.Tensor, y: tf.Tensor, temperature: float) -> tf.Tensor:
 
 
 def _mean(values: tf.Tensor) -> tf.Tensor:
-    """The mean, 0 where there is no row."""
+    """The mean, 0 without rows."""
     return tf.math.divide_no_nan(tf.reduce_sum(values), tf.cast(tf.size(values), tf.float32))
 
 

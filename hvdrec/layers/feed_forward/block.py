@@ -19,7 +19,7 @@ class DenseBlock(Layer):
     """Dense, batch norm, activation, dropout; with `norm_last` the activation comes before the norm.
 
     Attributes:
-        normalises: Whether what training makes of a row depends on the other rows of the batch.
+        normalises: Whether the training output of a row depends on the other rows of the batch.
     """
 
     outputs: int
@@ -41,20 +41,20 @@ class DenseBlock(Layer):
         initializer: Initializer = initializers.glorot_uniform,
         keras: bool = False,
     ) -> None:
-        """Makes the variables.
+        """Creates the variables.
 
         Args:
-            store: Makes the variables.
-            scope: Their prefix; the norm's are below ``<scope>/bn``.
+            store: Creates the variables.
+            scope: Their prefix; the norm's is ``<scope>/bn``.
             shape: Columns of the input and of the output.
             l2: `l2_regularization` of the kernel.
-            dense: Where below the prefix kernel and bias are, as ``/dense``.
+            dense: The suffix of the prefix for kernel and bias, such as ``/dense``.
             use_bias: Whether there is a bias.
             use_norm: Whether there is a batch norm.
             norm_last: Whether it comes after the activation.
             activation: Its name, empty for none.
-            dropout: The share of values that training sets to 0.
-            initializer: Gives the kernel's first values.
+            dropout: The fraction of values that training sets to 0.
+            initializer: The kernel's initializer.
             keras: Whether an activation's variables are named as in EasyRec's Keras layers.
         """
         super().__init__()

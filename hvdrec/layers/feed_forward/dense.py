@@ -14,7 +14,7 @@ from hvdrec.layers.variables import VariableStore
 
 
 class Dense(Layer):
-    """``activation(x @ kernel + bias)``, named and started as TF1's `tf.layers.dense`."""
+    """``activation(x @ kernel + bias)``, named and initialised like TF1's `tf.layers.dense`."""
 
     outputs: int
 
@@ -31,12 +31,12 @@ class Dense(Layer):
         kernel_initializer: Initializer = initializers.glorot_uniform,
         bias_initializer: Initializer = initializers.zeros,
     ) -> None:
-        """Makes ``<name>/kernel`` [inputs, outputs] (penalised by `l2`) and ``<name>/bias``.
+        """Creates ``<name>/kernel`` [inputs, outputs] (penalised by `l2`) and ``<name>/bias``.
 
         The activation is a name, empty for none, or the function itself.
 
         Raises:
-            ConfigError: There is no such activation.
+            ConfigError: The activation is unknown.
         """
         super().__init__()
         self.inputs, self.outputs = inputs, outputs

@@ -18,7 +18,7 @@ class DNN(Layer):
     """A stack of layers ``<name>/dnn_<i>``; ``hidden_units: [0]`` or none is the identity.
 
     Attributes:
-        normalises: Whether what training makes of a row depends on the other rows of the batch.
+        normalises: Whether the training output of a row depends on the other rows of the batch.
     """
 
     outputs: int
@@ -28,8 +28,8 @@ class DNN(Layer):
         """Builds the layers.
 
         Args:
-            store: Makes the variables.
-            name: Their prefix, as ``deep_feature``.
+            store: Creates the variables.
+            name: Their prefix, such as ``deep_feature``.
             config: A `DNN` message.
             inputs: Width of the input.
             l2: `l2_regularization` of the kernels.
@@ -62,7 +62,7 @@ class DNN(Layer):
     def hidden(
         self, inputs: tf.Tensor, run: ForwardContext, weights: tf.Tensor | None = None
     ) -> list[tf.Tensor]:
-        """What each layer gives, after the input itself; see `__call__`."""
+        """The input, followed by the output of each layer; see `__call__`."""
         found = [inputs]
         for layer in self._layers:
             found.append(layer(found[-1], run, weights))
@@ -70,22 +70,22 @@ class DNN(Layer):
 
 
 class EmbeddingDNN(Layer):
-    """A `DNN` whose last layer, the embedding, has neither batch norm nor activation nor dropout.
+    """A `DNN` where the last layer, the embedding, has no batch norm, activation or dropout.
 
     Attributes:
-        normalises: Whether what training makes of a row depends on the other rows of the batch.
+        normalises: Whether the training output of a row depends on the other rows of the batch.
     """
 
     outputs: int
     normalises: bool
 
     def __init__(self, store: VariableStore, name: str, config: Any, inputs: int, l2: float) -> None:
-        """Builds the layers; for the arguments see `DNN`. The last of `hidden_units` must be over 0."""
+        """Builds the layers; for the arguments see `DNN`. The last of `hidden_units` must be above 0."""
         super().__init__()
         units = list(config.hidden_units)
         hidden = copy.deepcopy(config)
         del hidden.hidden_units[-1:]
-        # EasyRec wants a rate for each layer, so for the last one too.
+        # EasyRec needs a rate for each layer, including the last one.
         del hidden.dropout_ratio[len(units) - 1 :]
         self.outputs = units[-1]
         self._hidden = DNN(store, name, hidden, inputs, l2)

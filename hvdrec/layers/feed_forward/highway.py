@@ -12,7 +12,7 @@ from hvdrec.layers.variables import VariableStore
 
 
 class Highway(Layer):
-    """EasyRec's block: a linear projection where the width changes, then highway layers."""
+    """EasyRec's block: a linear projection if the width changes, then highway layers."""
 
     outputs: int
 
@@ -34,7 +34,7 @@ class Highway(Layer):
             )
             for i in range(config.num_layers)
         ]
-        # One for all layers, as EasyRec's.
+        # Shared by all layers, as in EasyRec.
         self._activation = activations.build_unnamed(config.activation, store, scope, self.outputs)
 
     def __call__(self, inputs: tf.Tensor, run: ForwardContext) -> tf.Tensor:

@@ -14,9 +14,9 @@ from hvdrec.layers.layer import Layer, LayerBuild, Widths
 class MLP(Layer):
     """Layers ``<scope>/layer_<i>`` of dense, batch norm, activation and dropout, over the last axis.
 
-    Unlike a `DNN` it is without biases unless asked for, starts as He et al. (2015), and its last
-    layer has a batch norm and an activation of its own. Its batch norms count every position of a
-    sequence, the padded ones too, as EasyRec's do.
+    Unlike a `DNN` it has no biases by default, uses the initialisation of He et al. (2015), and the last
+    layer has its own settings for batch norm and activation. Its batch norms include every position of a
+    sequence, even padded ones, as in EasyRec.
     """
 
     outputs: Widths
@@ -45,8 +45,8 @@ def rich_layers(build: LayerBuild, columns: int) -> list[DenseBlock]:
     """The layers of an MLP.
 
     Args:
-        build: Of the MLP.
-        columns: What the first of them gets.
+        build: The build arguments of the MLP.
+        columns: The input columns of the first layer.
     """
     config, last = build.config, len(build.config.hidden_units) - 1
     layers: list[DenseBlock] = []

@@ -1,1 +1,1 @@
-"""Layers that weigh features by what they learn of the row."""
+"""Layers that weight features with learnt gates."""

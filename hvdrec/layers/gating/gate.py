@@ -1,4 +1,4 @@
-"""Tensors added up by weights."""
+"""Weighted sums of tensors."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hvdrec.layers.multi_task.experts import mixture
 
 
 class Gate(Layer):
-    """The sum of tensors, each times its column of the weights."""
+    """The sum of tensors, each multiplied by its column of the weights."""
 
     outputs: int
 
     def __init__(self, weight_index: int, width: int) -> None:
-        """Takes which input has the weights, and the width of the others; it has no variables."""
+        """Takes the index of the weights' input, and the width of the others; it has no variables."""
         super().__init__()
         self.outputs, self._index = width, weight_index
 

@@ -15,12 +15,12 @@ from hvdrec.layers.layer_norm import LayerNorm
 
 
 class MaskBlock(Layer):
-    """Columns weighed by a mask that the row gives (Wang et al. 2021, equations 3 to 8)."""
+    """Columns weighted by a mask computed from the row (Wang et al. 2021, equations 3 to 8)."""
 
     outputs: int
 
     def __init__(self, build: LayerBuild) -> None:
-        """Makes ``aggregation``, ``weights``; if asked for ``project``, ``input_ln``, ``output{,_ln}``."""
+        """Creates ``aggregation``, ``weights``; if enabled ``project``, ``input_ln``, ``output{,_ln}``."""
         super().__init__()
         store, scope, config = build.store, build.scope, build.config
         net, mask = net_and_mask(build.inputs)
@@ -48,7 +48,7 @@ class MaskBlock(Layer):
             self._output_norm = LayerNorm(store, f"{scope}/output_ln", self.outputs)
 
     def __call__(self, inputs: Inputs, run: ForwardContext) -> tf.Tensor:
-        """Maps x [B, D] and m [B, M], or one tensor that is both, to [B, outputs]."""
+        """Maps x [B, D] and m [B, M], or one tensor for both, to [B, outputs]."""
         net, mask = inputs if isinstance(inputs, Sequence) else (inputs, inputs)
         if self._input_norm is not None:
             net = self._input_norm(net, run)

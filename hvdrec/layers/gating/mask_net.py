@@ -13,12 +13,12 @@ from hvdrec.layers.layer_norm import LayerNorm
 
 
 class MaskNet(Layer):
-    """Mask blocks side by side or one after the other (Wang et al. 2021, section 3.4)."""
+    """Mask blocks in parallel or in sequence (Wang et al. 2021, section 3.4)."""
 
     outputs: int
 
     def __init__(self, build: LayerBuild) -> None:
-        """Makes ``input_ln``, ``block_<i>`` and ``mlp``."""
+        """Creates ``input_ln``, ``block_<i>`` and ``mlp``."""
         super().__init__()
         config, width = build.config, build.columns
         self._parallel = config.use_parallel

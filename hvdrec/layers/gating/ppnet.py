@@ -1,4 +1,4 @@
-"""PPNet: an MLP whose layers are weighed by what is known of the user."""
+"""PPNet: an MLP with layers gated by user information."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PPNet(Layer):
     outputs: int
 
     def __init__(self, build: LayerBuild) -> None:
-        """Makes ``layer_<i>`` and ``gate_<i>``."""
+        """Creates ``layer_<i>`` and ``gate_<i>``."""
         super().__init__()
         config = build.config
         x, prior = x_and_prior(build.inputs)

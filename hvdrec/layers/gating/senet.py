@@ -1,4 +1,4 @@
-"""SENet: features weighed by what all of them say of the row."""
+"""SENet: features weighted by gates computed from all features of the row."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class SENet(Layer):
     outputs: int
 
     def __init__(self, build: LayerBuild) -> None:
-        """Makes the dense layers ``W1`` and ``W2`` and the norm ``output_ln``."""
+        """Creates the dense layers ``W1`` and ``W2`` and the norm ``output_ln``."""
         super().__init__()
         store, scope, config = build.store, build.scope, build.config
         widths = features(build.inputs)

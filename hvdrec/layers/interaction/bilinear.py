@@ -19,7 +19,7 @@ class BiLinear(Layer):
     outputs: int
 
     def __init__(self, build: LayerBuild) -> None:
-        """Makes the matrices ``all``, ``each_<i>`` or ``interaction_<i>_<j>``, and ``output``."""
+        """Creates the matrices ``all``, ``each_<i>`` or ``interaction_<i>_<j>``, and ``output``."""
         super().__init__()
         config, widths = build.config, features(build.inputs)
         self._pairs = list(itertools.combinations(range(len(widths)), 2))
@@ -48,7 +48,7 @@ class BiLinear(Layer):
             if self._plus:
                 products = [tf.reduce_sum(p, axis=1, keepdims=True) for p in products]
             return self._output(tf.concat(products, axis=1), run)
-        # All features have one width here, so all pairs go through one product.
+        # All features have the same width here, so one product computes all pairs.
         matrices = self._matrices * (len(x) - 1 if self._kind == "all" else 1)
         left = tf.stack([m(v, run) for m, v in zip(matrices, x[:-1], strict=True)], axis=1)
         first, second = zip(*self._pairs, strict=True)

@@ -12,12 +12,12 @@ from hvdrec.layers.tensors import stacked
 
 
 class CIN(Layer):
-    """Interactions of ever higher order, column by column (Lian et al. 2018, equations 6 and 7)."""
+    """Interactions of increasing order, column by column (Lian et al. 2018, equations 6 and 7)."""
 
     outputs: int
 
     def __init__(self, build: LayerBuild) -> None:
-        """Makes ``<name>/cin_kernel_<k>`` [maps, maps before, F] and ``<name>/cin_bias_<k>`` [maps]."""
+        """Creates ``<name>/cin_kernel_<k>`` [maps, previous maps, F] and ``<name>/cin_bias_<k>`` [maps]."""
         super().__init__()
         config = build.config
         count, _ = embeddings(build.inputs)
@@ -26,7 +26,7 @@ class CIN(Layer):
         self._layers = []
         before = count
         for k, size in enumerate(sizes):
-            # EasyRec makes them in a variable scope of the block alone, outside of the backbone's.
+            # EasyRec creates them in a variable scope of only the block, outside the backbone's.
             kernel = build.store.create(
                 f"{build.name}/cin_kernel_{k}", (size, before, count), initializers.named("he_normal")
             )

@@ -20,7 +20,7 @@ class CrossNet(Layer):
     outputs: int
 
     def __init__(self, store: VariableStore, layers: int, width: int) -> None:
-        """Makes ``cross_layer_<l>_{w,b}`` [width] for each of the `layers`."""
+        """Creates ``cross_layer_<l>_{w,b}`` [width] for each of the `layers`."""
         super().__init__()
         self.outputs = width
         self._weights = [
@@ -37,7 +37,7 @@ class CrossNet(Layer):
 
 
 class Cross(Layer):
-    """EasyRec's block: x_0 (W x + b + s x) + x (Wang et al. 2021, DCN V2, eq. 1; of low rank eq. 2).
+    """EasyRec's block: x_0 (W x + b + s x) + x (Wang et al. 2021, DCN V2, eq. 1; low rank: eq. 2).
 
     With one input, x_0 and x are the same.
     """
@@ -45,7 +45,7 @@ class Cross(Layer):
     outputs: int
 
     def __init__(self, build: LayerBuild) -> None:
-        """Makes the matrices."""
+        """Creates the matrices."""
         super().__init__()
         config, first = build.config, one_width(build.inputs)
         self.outputs, self._scale = first, config.diag_scale

@@ -17,7 +17,7 @@ class DotInteraction(Layer):
     outputs: int
 
     def __init__(self, build: LayerBuild) -> None:
-        """Finds the pairs' places; it has no variables."""
+        """Computes the pairs' indices; it has no variables."""
         super().__init__()
         config = build.config
         count, _ = embeddings(build.inputs)

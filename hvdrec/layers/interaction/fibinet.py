@@ -1,4 +1,4 @@
-"""FiBiNet: SENet and BiLinear side by side."""
+"""FiBiNet: SENet and BiLinear, concatenated."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from hvdrec.layers.layer import Inputs, Layer, LayerBuild
 
 
 class FiBiNet(Layer):
-    """The weighed features beside their interactions, and an MLP (Zhang et al. 2022, FiBiNet++)."""
+    """Weighted features and their interactions, concatenated, and an MLP (Zhang et al. 2022, FiBiNet++)."""
 
     outputs: int
 
     def __init__(self, build: LayerBuild) -> None:
-        """Makes the parts below ``<scope>/<name>``, where EasyRec has them."""
+        """Creates the parts in ``<scope>/<name>``, as in EasyRec."""
         super().__init__()
         config, inputs, name = build.config, build.inputs, build.name
         self._senet = SENet(build.part(f"{name}/senet", config.senet, inputs))

@@ -14,7 +14,7 @@ from hvdrec.layers.layer import Inputs, Layer, LayerBuild
 class FM(Layer):
     """Sum over pairs of features of their products (Rendle 2010, eq. 3), ``((sum v)^2 - sum v^2) / 2``.
 
-    The sum over an embedding's columns is left out with `variant`, EasyRec's `use_variant`.
+    `variant`, EasyRec's `use_variant`, omits the sum over an embedding's columns.
     """
 
     outputs: int

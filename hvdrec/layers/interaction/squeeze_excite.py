@@ -1,4 +1,4 @@
-"""Gates of features by what all of them hold (FiBiNET's SENet, Huang et al., RecSys 2019, section 3.2)."""
+"""Gates of features computed from all features (FiBiNET's SENet, Huang et al., RecSys 2019, section 3.2)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from hvdrec.layers.variables import VariableStore
 
 
 class SqueezeExcite(Layer):
-    """EasyRec's `SENet` of DSSM_SENet: each number of each feature times a gate.
+    """EasyRec's `SENet` of DSSM_SENet: multiplies each number of each feature by a gate.
 
-    The greatest number and the mean of each of `groups` parts of each feature go through two layers, the
-    first a `reduction`-th as wide as they are many, the second as wide as all features.
+    The maximum and the mean of each of `groups` parts of each feature go through two layers; the first has 1
+    / `reduction` as many columns as there are inputs, the second as many as all features.
     """
 
     outputs: int
@@ -31,10 +31,10 @@ class SqueezeExcite(Layer):
         reduction: int,
         l2: float,
     ) -> None:
-        """Makes ``<name>/reduce`` and ``<name>/excite``.
+        """Creates ``<name>/reduce`` and ``<name>/excite``.
 
         Args:
-            store: Makes the variables.
+            store: Creates the variables.
             name: Their prefix.
             widths: Columns of each feature, each a multiple of `groups`.
             groups: `num_squeeze_group`.
@@ -52,7 +52,7 @@ class SqueezeExcite(Layer):
         )
 
     def __call__(self, inputs: tf.Tensor, run: ForwardContext) -> tf.Tensor:
-        """Maps features side by side, float32 [B, sum of widths], to the same shape."""
+        """Maps concatenated features, float32 [B, sum of widths], to the same shape."""
         squeezed = []
         for part, width in zip(tf.split(inputs, self._widths, axis=1), self._widths, strict=True):
             groups = tf.reshape(part, [-1, self._groups, width // self._groups])

@@ -1,1 +1,1 @@
-"""Keras's layers that are plain functions of their inputs."""
+"""Keras layers that are plain functions of their inputs."""

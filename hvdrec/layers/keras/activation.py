@@ -10,7 +10,7 @@ from hvdrec.layers.layer import LayerBuild
 
 def build(build: LayerBuild) -> Plain:
     """Builds Activation."""
-    # None of those that Keras knows by name has variables or looks at the pass.
+    # No activation known to Keras by name has variables or uses the pass.
     function = activations.build_exact(build.config.activation, build.store, build.scope, 1)
     run = ForwardContext(training=False)
     return Plain(build.inputs, lambda x: function(x, run))

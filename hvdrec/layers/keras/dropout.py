@@ -20,7 +20,7 @@ class Dropout(Layer):
         self.outputs, self._scope, self._rate = build.inputs, build.scope, build.config.rate
 
     def __call__(self, inputs: tf.Tensor, run: ForwardContext) -> tf.Tensor:
-        """Maps a tensor to one of its shape."""
+        """Maps a tensor to a tensor of the same shape."""
         if not run.training or self._rate == 0.0:
             return inputs
         return dropped(inputs, self._rate, run.seed_for(self._scope))

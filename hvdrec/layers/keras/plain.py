@@ -1,4 +1,4 @@
-"""What most of Keras's layers here are: a function without variables."""
+"""The base of most Keras layers here: a function without variables."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Plain(Layer):
     outputs: Widths
 
     def __init__(self, outputs: Widths, function: Callable[..., tf.Tensor]) -> None:
-        """Takes the widths of what it gives, and the function."""
+        """Takes the output widths, and the function."""
         super().__init__()
         self.outputs, self._function = outputs, function
 
     def __call__(self, inputs: Inputs, run: ForwardContext) -> tf.Tensor:
-        """The function of the inputs."""
+        """Applies the function to the inputs."""
         del run
         return self._function(inputs)

@@ -1,1 +1,1 @@
-"""What models of several tasks share: experts with gates, extraction layers, towers."""
+"""Layers of multi-task models: experts with gates, extraction layers, towers."""

@@ -14,12 +14,12 @@ from hvdrec.layers.layer import Inputs, Layer, LayerBuild
 
 
 class AITMTower(Layer):
-    """A task's tower that takes from those of earlier tasks (Xi et al. 2021, equations 3 to 6)."""
+    """A task's tower that uses the towers of earlier tasks (Xi et al. 2021, equations 3 to 6)."""
 
     outputs: int
 
     def __init__(self, build: LayerBuild) -> None:
-        """Makes ``transfer`` and for each tower ``query_<i>``, ``key_<i>`` and ``value_<i>``."""
+        """Creates ``transfer`` and for each tower ``query_<i>``, ``key_<i>`` and ``value_<i>``."""
         super().__init__()
         config = build.config
         widths = build.inputs if isinstance(build.inputs, list) else [build.inputs]
@@ -41,12 +41,12 @@ class AITMTower(Layer):
         ]
 
     def __call__(self, inputs: Inputs, run: ForwardContext) -> tf.Tensor:
-        """Maps a tower [B, D] and those it depends on [B, D_i] to [B, outputs]; one alone to itself."""
+        """Maps a tower [B, D] and those it depends on [B, D_i] to [B, outputs]; a single one to itself."""
         if not isinstance(inputs, Sequence):
             return inputs
         own, *others = inputs
         towers = [own, *(self._passed(tower, run) for tower in others)]
-        # Only the first tower's query is looked at; the others have theirs for EasyRec's checkpoints.
+        # Only the first tower's query is used; the others exist for EasyRec's checkpoints.
         query = self._heads[0][0](own, run)
         keys = tf.stack([head[1](x, run) for head, x in zip(self._heads, towers, strict=True)], axis=1)
         values = tf.stack([head[2](x, run) for head, x in zip(self._heads, towers, strict=True)], axis=1)

@@ -1,4 +1,4 @@
-"""Towers that build on those before them (deep Bayesian multi-target learning, Wang et al., 2019)."""
+"""Towers that depend on earlier ones (deep Bayesian multi-target learning, Wang et al., 2019)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from hvdrec.layers.variables import VariableStore
 
 
 class BayesTower(tf.Module):
-    """A task's DNN, then one over its output and those of the towers it builds on, then its logits.
+    """A task's DNN, then a DNN over its output and those of the towers it depends on, then the logits.
 
     Attributes:
-        related: Width of what later towers get of it.
+        related: The width of its output for later towers.
     """
 
     def __init__(
@@ -33,13 +33,13 @@ class BayesTower(tf.Module):
         """Builds the layers.
 
         Args:
-            store: Makes the variables.
+            store: Creates the variables.
             config: A `BayesTaskTower` message.
             inputs: Width of the input.
-            related: What the towers before it give, by name.
+            related: The widths of the earlier towers' outputs, by name.
             l2: `l2_regularization` of the kernels.
-            of_backbone: Whether it is MultiTaskModel's, whose first DNN has no ``/dnn`` in its name, and
-                which joins towers in a `relation_dnn` only.
+            of_backbone: Whether it belongs to MultiTaskModel, where the first DNN has no ``/dnn`` in its
+                name, and towers are joined only in a `relation_dnn`.
         """
         super().__init__()
         name = config.tower_name
@@ -61,12 +61,12 @@ class BayesTower(tf.Module):
     def __call__(
         self, x: tf.Tensor, before: Mapping[str, tf.Tensor], run: ForwardContext
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The logits, float32 [B, num_class], and what later towers get, float32 [B, related].
+        """The logits, float32 [B, num_class], and the output for later towers, float32 [B, related].
 
         Args:
             x: float32 [B, inputs].
-            before: What the towers before it gave, by name.
-            run: The pass.
+            before: The outputs of the earlier towers, by name.
+            run: The forward pass.
         """
         own = x if self._dnn is None else self._dnn(x, run)
         parts = [own, *(before[name] for name in self._before)]
@@ -91,9 +91,9 @@ class BayesTowers(tf.Module):
         """Builds the towers.
 
         Args:
-            store: Makes the variables.
+            store: Creates the variables.
             configs: A `BayesTaskTower` message for each task.
-            inputs: Width of each task's input, or of the inputs in order.
+            inputs: The width of each task's input, or of the inputs in order.
             l2: `l2_regularization` of the kernels.
             of_backbone: See `BayesTower`.
         """

@@ -1,4 +1,4 @@
-"""Experts side by side and the gates that mix them (Ma et al., KDD 2018)."""
+"""Experts and the gates that mix them (Ma et al., KDD 2018)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from hvdrec.layers.variables import VariableStore
 
 
 class ExpertBank(Layer):
-    """DNNs over one input, all of one output width.
+    """DNNs over the same input, with the same output width.
 
     Attributes:
         width: That width.
-        count: How many they are.
+        count: The number of experts.
     """
 
     def __init__(
@@ -28,8 +28,8 @@ class ExpertBank(Layer):
         """Builds the experts.
 
         Args:
-            store: Makes the variables.
-            names: Each expert's, as ``mmoe/expert_0``.
+            store: Creates the variables.
+            names: Each expert's name, such as ``mmoe/expert_0``.
             configs: Each expert's `DNN` message.
             inputs: Width of the input.
             l2: `l2_regularization` of the kernels.
@@ -51,16 +51,16 @@ class ExpertBank(Layer):
 
 
 class Gate(Layer):
-    """The weights of a task's mixture of experts: the softmax of a layer."""
+    """The weights of a task's mixture of experts: the softmax of a dense layer."""
 
     def __init__(self, store: VariableStore, name: str, inputs: int, experts: int, l2: float) -> None:
-        """Makes ``<name>/{kernel,bias}``.
+        """Creates ``<name>/{kernel,bias}``.
 
         Args:
-            store: Makes the variables.
-            name: As ``mmoe/gate_0/dnn``.
+            store: Creates the variables.
+            name: Such as ``mmoe/gate_0/dnn``.
             inputs: Width of the input.
-            experts: How many experts it weighs.
+            experts: The number of experts.
             l2: `l2_regularization` of the kernel.
         """
         super().__init__()
@@ -68,12 +68,12 @@ class Gate(Layer):
         self._layer = Dense(store, name, inputs, experts, l2)
 
     def __call__(self, inputs: tf.Tensor, run: ForwardContext) -> tf.Tensor:
-        """Maps [B, inputs] to [B, experts], each row's sum being 1."""
+        """Maps [B, inputs] to [B, experts], with row sums of 1."""
         return tf.nn.softmax(self._layer(inputs, run), axis=1)
 
 
 def mixture(experts: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """The experts of each row, weighted and added up.
+    """The weighted sum of the experts of each row.
 
     Args:
         experts: float32 [B, E, D].
@@ -86,23 +86,23 @@ def mixture(experts: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
 
 
 class GatedExperts(Layer):
-    """Experts that all tasks share, mixed for each task by a gate of its own.
+    """Experts shared by all tasks, mixed for each task by its own gate.
 
     Attributes:
-        width: Of each task's mixture.
+        width: The width of each task's mixture.
     """
 
     def __init__(
         self, store: VariableStore, scope: str, configs: Sequence[Any], inputs: int, tasks: int, l2: float
     ) -> None:
-        """Makes ``<scope>/expert_<i>/...``, then ``<scope>/gate_<task>/dnn/{kernel,bias}``.
+        """Creates ``<scope>/expert_<i>/...``, then ``<scope>/gate_<task>/dnn/{kernel,bias}``.
 
         Args:
-            store: Makes the variables.
-            scope: As ``mmoe``.
+            store: Creates the variables.
+            scope: Such as ``mmoe``.
             configs: Each expert's `DNN` message.
             inputs: Width of the input.
-            tasks: How many there are.
+            tasks: The number of tasks.
             l2: `l2_regularization` of the kernels.
         """
         super().__init__()

@@ -13,7 +13,7 @@ from hvdrec.layers.variables import VariableStore
 
 
 class ExtractionLayer(tf.Module):
-    """Experts of each task and shared ones, mixed by a gate for each task and one for what is shared.
+    """Task-specific and shared experts, mixed by a gate per task and one for the shared output.
 
     Attributes:
         outputs: Width of each output.
@@ -25,12 +25,12 @@ class ExtractionLayer(tf.Module):
         """Builds experts and gates.
 
         Args:
-            store: Makes the variables.
+            store: Creates the variables.
             config: An `ExtractionNetwork` message.
             tasks: Number of tasks.
             inputs: Width of each input.
             l2: `l2_regularization` of the kernels.
-            last: Whether no layer follows, so that the shared output isn't needed.
+            last: Whether this is the last layer, where the shared output isn't needed.
         """
         super().__init__()
         name, count = config.network_name, int(config.expert_num_per_task)
@@ -54,12 +54,12 @@ class ExtractionLayer(tf.Module):
     def __call__(
         self, tasks: Sequence[tf.Tensor], shared: tf.Tensor, run: ForwardContext
     ) -> tuple[list[tf.Tensor], tf.Tensor]:
-        """One layer.
+        """Applies the layer.
 
         Args:
             tasks: float32 [B, inputs] of each task.
             shared: float32 [B, inputs].
-            run: The pass.
+            run: The forward pass.
 
         Returns:
             float32 [B, outputs] of each task, and the shared one; after the last layer that is `shared`.

@@ -19,7 +19,7 @@ class MMoE(Layer):
     outputs: Widths
 
     def __init__(self, build: LayerBuild) -> None:
-        """Makes ``expert_<i>`` and ``gate_<task>``."""
+        """Creates ``expert_<i>`` and ``gate_<task>``."""
         super().__init__()
         config = build.config
         count, mlp = config.num_expert, config.expert_mlp

@@ -23,9 +23,9 @@ class TaskTower(Layer):
         """Builds the layers.
 
         Args:
-            store: Makes the variables.
+            store: Creates the variables.
             config: A `TaskTower` message, or another with `dnn` and `num_class`.
-            names: The DNN's and the output layer's, as ``("ctr", "dnn_output_0")``.
+            names: The names of the DNN and the output layer, such as ``("ctr", "dnn_output_0")``.
             inputs: Width of the input.
             l2: `l2_regularization` of the kernels.
         """
@@ -48,7 +48,7 @@ class TaskTowers(tf.Module):
         """Builds the towers.
 
         Args:
-            store: Makes the variables.
+            store: Creates the variables.
             configs: A `TaskTower` message for each task.
             inputs: Width of each task's input.
             l2: `l2_regularization` of the kernels.

@@ -11,12 +11,12 @@ from hvdrec.layers.numeric.forms import formed
 
 
 class AutoDisEmbedding(Layer):
-    """Numbers that weigh meta-embeddings of their own (Guo et al. 2021, equations 6 to 9)."""
+    """Weighted sums of each number's meta-embeddings (Guo et al. 2021, equations 6 to 9)."""
 
     outputs: Widths
 
     def __init__(self, build: LayerBuild) -> None:
-        """Makes ``meta_embedding`` [N, bins, D], ``project_w`` [1, N, bins], ``project_mat``."""
+        """Creates ``meta_embedding`` [N, bins, D], ``project_w`` [1, N, bins], ``project_mat``."""
         super().__init__()
         store, scope, config = build.store, build.scope, build.config
         count, bins, width = build.columns, config.num_bins, config.embedding_dim

@@ -1,4 +1,4 @@
-"""The forms in which embeddings of numbers leave their layer."""
+"""The output forms of numeric embeddings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hvdrec.layers.layer import Inputs
 
 
 def formed(embeddings: tf.Tensor, as_list: bool, as_tensor: bool) -> Inputs:
-    """Embeddings side by side; where asked for in a list with what `apart` gives.
+    """Concatenated embeddings; on request in a list with the result of `apart`.
 
     Args:
         embeddings: float32 [B, N, D].
@@ -29,5 +29,5 @@ def flat(embeddings: tf.Tensor) -> tf.Tensor:
 
 
 def apart(embeddings: tf.Tensor, as_list: bool) -> Inputs:
-    """Embeddings [B, N, D] as a list of N tensors [B, D], or as they are."""
+    """Embeddings [B, N, D] as a list of N tensors [B, D], or unchanged."""
     return tf.unstack(embeddings, axis=1) if as_list else embeddings

@@ -12,14 +12,14 @@ from hvdrec.layers.numeric.forms import apart, flat
 
 
 class NaryDisEmbedding(Layer):
-    """The digits of a number in several bases, each with an embedding (Chen et al. 2022)."""
+    """Embeddings of the digits of a number in several bases (Chen et al. 2022)."""
 
     outputs: Widths
 
     def __init__(self, build: LayerBuild) -> None:
-        """Makes ``embed_table`` [N * places, embedding_dim * num_replicas].
+        """Creates ``embed_table`` [N * places, embedding_dim * num_replicas].
 
-        A base b has b places for each digit that a number below 2^32 may have.
+        A base b has b places for each digit of a number below 2^32.
         """
         super().__init__()
         config, count = build.config, build.columns
@@ -30,7 +30,7 @@ class NaryDisEmbedding(Layer):
         self.outputs = nary_forms(count, width * len(self._bases), self._copies, *self._forms)
         places = sum(base * digits(base) for base in self._bases)
         self._table = build.store.create(f"{build.scope}/embed_table", (count * places, width * self._copies))
-        #: Where a number's own part of the table begins.
+        #: The start of each number's part of the table.
         self._parts = (np.arange(count) * places)[None, :, None]
 
     def __call__(self, inputs: tf.Tensor, run: ForwardContext) -> Inputs:
@@ -54,7 +54,7 @@ class NaryDisEmbedding(Layer):
         values = (whole // powers) % base
         places = self._parts + first + np.arange(len(powers)) * base
         embeddings = tf.gather(self._table, values + places)
-        # A digit counts up to the first one of the number; 0 has one digit.
+        # Leading zeros don't count as digits; 0 has one digit.
         written = tf.cast((whole >= powers) | (powers == 1), tf.float32)[:, :, :, None]
         total = tf.reduce_sum(embeddings * written, axis=2)
         return total / tf.reduce_sum(written, axis=2) if self._mean else total

@@ -19,7 +19,7 @@ class PeriodicEmbedding(Layer):
     outputs: Widths
 
     def __init__(self, build: LayerBuild) -> None:
-        """Makes ``coefficients`` [1, N, D / 2] and, for the linear layers, ``nd_linear/{weights,bias}``."""
+        """Creates ``coefficients`` [1, N, D / 2] and, for the linear layers, ``nd_linear/{weights,bias}``."""
         super().__init__()
         store, config = build.store, build.config
         count, width = build.columns, config.embedding_dim
@@ -32,7 +32,7 @@ class PeriodicEmbedding(Layer):
         )
         self._linear = None
         if config.add_linear_layer:
-            # A variable scope outside of the block's; EasyRec can't make a second one.
+            # A variable scope outside the block's; EasyRec can't create a second one.
             scope = store.automatic("nd_linear")
             self._linear = (
                 store.create(f"{scope}/weights", (1, count, width, width)),

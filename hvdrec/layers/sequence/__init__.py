@@ -1,1 +1,1 @@
-"""Layers over sequences that are no attention."""
+"""Sequence layers without attention."""

@@ -19,7 +19,7 @@ class TextCNN(Layer):
     outputs: Widths
 
     def __init__(self, build: LayerBuild) -> None:
-        """Makes ``conv1d``, ``conv1d_1``, ... (Keras's automatic names) and ``mlp``."""
+        """Creates ``conv1d``, ``conv1d_1``, ... (Keras's automatic names) and ``mlp``."""
         super().__init__()
         store, config = build.store, build.config
         width, _ = sequence(build.inputs)
@@ -41,7 +41,7 @@ class TextCNN(Layer):
         least = self._length or self._most
         if self._length:
             x = x[:, :least]
-        # Without a fixed length too there has to be one position for the longest filter.
+        # Even without a fixed length there must be one position for the longest filter.
         x = tf.pad(x, [[0, 0], [0, tf.maximum(least - tf.shape(x)[1], 0)], [0, 0]])
         pooled = []
         for kernel, bias, activation in self._convolutions:

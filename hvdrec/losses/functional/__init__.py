@@ -1,4 +1,4 @@
-"""The losses as functions of tensors, for any TensorFlow or Keras program; named at `hvdrec.losses`."""
+"""The losses as functions of tensors, for any TensorFlow or Keras program; exported by `hvdrec.losses`."""
 
 from hvdrec.losses.functional.embeddings import circle, in_batch_softmax, multi_similarity
 from hvdrec.losses.functional.pairwise import (

@@ -1,4 +1,4 @@
-"""Which implementation a loss takes, in XLA's compiled functions too."""
+"""Selects the implementation of a loss, including in functions compiled by XLA."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _told: set[str] = set()
 
 
 def in_xla() -> bool:
-    """Whether XLA will compile what is being traced: a `tf.function` with `jit_compile=True` is around it."""
+    """Whether XLA will compile the traced code: it is inside a `tf.function` with `jit_compile=True`."""
     if tf.executing_eagerly():
         return False
     return bool(control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()))
@@ -24,17 +24,16 @@ def choose(loss: str, impl: str | None, *, pairs: bool, needs: str | None = None
     """The implementation of a loss.
 
     Args:
-        loss: Its name, for what is said.
-        impl: What the caller asks for: ``native``, ``tensorflow``, or None.
-        pairs: Whether it is a loss over pairs of scores, whose native op also serves a GPU's job (from the
-            CPU).
-        needs: An argument that only the native op can serve within XLA, if one is given.
+        loss: Its name, for messages.
+        impl: The caller's choice: ``native``, ``tensorflow``, or None.
+        pairs: Whether it is a loss over pairs of scores; its native op is used in GPU jobs too (on the CPU).
+        needs: An argument that only the native op supports inside XLA, if given.
 
     Returns:
         ``native`` or ``tensorflow``.
 
     Raises:
-        ValueError: There is no such implementation, or XLA can't compile what is asked for.
+        ValueError: The implementation is unknown, or XLA can't compile it.
     """
     if impl not in (None, "native", "tensorflow"):
         raise ValueError(f"impl is {impl!r}: must be 'native', 'tensorflow' or None")
@@ -44,19 +43,19 @@ def choose(loss: str, impl: str | None, *, pairs: bool, needs: str | None = None
         return impl
     if impl == "native":
         raise ValueError(
-            f"{loss}: impl='native' can't be compiled by XLA; leave jit_compile=True out (Keras: "
-            "compile(jit_compile=False)), or take impl='tensorflow', which makes all pairs"
+            f"{loss}: impl='native' can't be compiled by XLA; remove jit_compile=True (Keras: "
+            "compile(jit_compile=False)), or use impl='tensorflow', which computes all pairs"
         )
     if needs is not None:
         raise ValueError(
-            f"{loss}: {needs} can't be compiled by XLA; leave jit_compile=True out (Keras: "
+            f"{loss}: {needs} can't be compiled by XLA; remove jit_compile=True (Keras: "
             "compile(jit_compile=False))"
         )
     if impl is None and loss not in _told:
         _told.add(loss)
         logger.warning(
-            "%s: within jit_compile=True all pairs are made (impl='tensorflow'), in memory of rows times "
-            "rows; without it (Keras: compile(jit_compile=False)) they never are",
+            "%s: jit_compile=True computes all pairs (impl='tensorflow'), with memory quadratic in "
+            "the rows; without it (Keras: compile(jit_compile=False)) pairs are never materialized",
             loss,
         )
     return "tensorflow"

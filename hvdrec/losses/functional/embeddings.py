@@ -1,7 +1,7 @@
-"""Losses of embeddings: all pairs of a batch, in memory that grows with its rows alone.
+"""Losses of embeddings over all pairs of a batch, with memory linear in the rows.
 
-For B rows of D numbers time is O(B^2 D), that of two or three matrix products, and memory O(B D): the B x B
-matrix of similarities is worked through in tiles and never held.
+For B rows of D numbers, time is O(B^2 D), about two or three matrix products, and memory is O(B D): the B x B
+matrix of similarities is processed in tiles and never stored.
 """
 
 from __future__ import annotations
@@ -34,30 +34,31 @@ def circle(
 ) -> tf.Tensor:
     """Circle loss with every row as anchor: EasyRec's CIRCLE_LOSS.
 
-    With s the similarities of an anchor and its positives p (other rows of its label, and session) and
+    With s the similarities of an anchor and its positives p (other rows with its label and session) and
     negatives n (all other rows), it is the mean over anchors of
 
         log(1 + sum_n exp(gamma [s_n + m]+ (s_n - m)) sum_p exp(-gamma [1 + m - s_p]+ (s_p - 1 + m)))
 
-    with m the margin. The weights [.]+ are held constant in the gradient. An anchor without positives or
-    without negatives counts as 0.
+    with m the margin. The weights [.]+ are treated as constants in the gradient. An anchor without positives
+    or without negatives counts as 0.
 
     Args:
-        labels: [B] or [B, 1] classes, any type: only their equality means anything.
+        labels: [B] or [B, 1], classes of any type: only equality is meaningful.
         embeddings: [B, D], floating point.
-        sessions: [B] or [B, 1] ids or texts: positives must share the session too. None: all rows are one.
-        margin: Positives should be over 1 - margin, negatives under margin.
-        gamma: The factor of the similarities, over 0.
-        normalize: Brings the embeddings to norm 1, so that similarities are cosines.
-        impl: ``native`` or ``tensorflow`` ([B, B] matrices); None takes ``native`` on a CPU and
-            ``tensorflow`` on a GPU and within `jit_compile=True`.
-        cross_replica: Pairs the rows of all ranks of a Horovod job that averages gradients.
+        sessions: [B] or [B, 1], ids or strings: positives must also share the session. None means one
+            session.
+        margin: Positives should be above 1 - margin, negatives below margin.
+        gamma: The factor of the similarities, above 0.
+        normalize: Whether to scale the embeddings to norm 1, so that similarities are cosines.
+        impl: ``native`` or ``tensorflow`` ([B, B] matrices); None selects ``native`` on a CPU and
+            ``tensorflow`` on a GPU and inside `jit_compile=True`.
+        cross_replica: Whether to pair the rows of all ranks of a Horovod job that averages gradients.
 
     Returns:
         Scalar, float64 for float64 embeddings, else float32; 0 for fewer than two rows.
 
     Raises:
-        ValueError: An argument has a wrong shape, type or value.
+        ValueError: An argument has the wrong shape, type or value.
         UserError: The native library isn't built.
 
     Examples:
@@ -101,30 +102,31 @@ def multi_similarity(
     """Multi-similarity loss with every row as anchor: EasyRec's MULTI_SIMILARITY_LOSS, with the paper's
     defaults.
 
-    With s the similarities of an anchor and its positives p (other rows of its label, and session) and
+    With s the similarities of an anchor and its positives p (other rows with its label and session) and
     negatives n (all other rows), it is the mean over anchors of
 
         log(1 + sum_p exp(-alpha (s_p - lamb))) / alpha + log(1 + sum_n exp(beta (s_n - lamb))) / beta
 
     Args:
-        labels: [B] or [B, 1] classes, any type: only their equality means anything.
+        labels: [B] or [B, 1], classes of any type: only equality is meaningful.
         embeddings: [B, D], floating point.
-        sessions: [B] or [B, 1] ids or texts: positives must share the session too. None: all rows are one.
-        alpha: Sharpness for positives, over 0.
-        beta: Sharpness for negatives, over 0.
-        lamb: The similarity that divides positives from negatives.
-        mining_eps: Keeps of an anchor's pairs only the negatives with s_n > min s_p - eps and the positives
-            with s_p < max s_n + eps; None: all pairs count.
-        normalize: Brings the embeddings to norm 1, so that similarities are cosines.
-        impl: ``native`` or ``tensorflow`` ([B, B] matrices); None takes ``native`` on a CPU and
-            ``tensorflow`` on a GPU and within `jit_compile=True`.
-        cross_replica: Pairs the rows of all ranks of a Horovod job that averages gradients.
+        sessions: [B] or [B, 1], ids or strings: positives must also share the session. None means one
+            session.
+        alpha: Sharpness for positives, above 0.
+        beta: Sharpness for negatives, above 0.
+        lamb: The similarity threshold between positives and negatives.
+        mining_eps: Of an anchor's pairs, keeps only the negatives with s_n > min s_p - eps and the positives
+            with s_p < max s_n + eps; None uses all pairs.
+        normalize: Whether to scale the embeddings to norm 1, so that similarities are cosines.
+        impl: ``native`` or ``tensorflow`` ([B, B] matrices); None selects ``native`` on a CPU and
+            ``tensorflow`` on a GPU and inside `jit_compile=True`.
+        cross_replica: Whether to pair the rows of all ranks of a Horovod job that averages gradients.
 
     Returns:
         Scalar, float64 for float64 embeddings, else float32; 0 for fewer than two rows.
 
     Raises:
-        ValueError: An argument has a wrong shape, type or value.
+        ValueError: An argument has the wrong shape, type or value.
         UserError: The native library isn't built.
 
     Examples:
@@ -164,29 +166,29 @@ def in_batch_softmax(
     impl: str | None = None,
     cross_replica: bool = False,
 ) -> tf.Tensor:
-    """Softmax cross entropy of queries and items that are each other's negatives; InfoNCE.
+    """Softmax cross entropy of queries and items with in-batch negatives; InfoNCE.
 
     It is the weighted mean over queries i of -log softmax_j(q_i . v_j / temperature) at j = i, the loss of
     two-tower models.
 
     Args:
         queries: [B, D], floating point.
-        items: [M, D] with M at least B, of the type of the queries: item i is query i's, all others are its
+        items: [M, D] with M at least B, with the type of the queries: item i is query i's, all others are its
             negatives.
-        item_ids: [M] or [M, 1] ids or texts: other items of the id of item i are left out for query i. None:
-            all items differ.
-        weights: [B] or [B, 1], at least 0, held constant in the gradient; None for 1.
-        temperature: Over 0.
-        normalize: Brings queries and items to norm 1, so that similarities are cosines.
-        impl: ``native`` or ``tensorflow`` ([B, M] matrices); None takes ``native`` on a CPU and
-            ``tensorflow`` on a GPU and within `jit_compile=True`.
-        cross_replica: A query meets the items of all ranks of a Horovod job that averages gradients.
+        item_ids: [M] or [M, 1], ids or strings: other items with the id of item i are excluded for query i.
+            None means that all items differ.
+        weights: [B] or [B, 1], at least 0, treated as constant in the gradient; None for 1.
+        temperature: Above 0.
+        normalize: Whether to scale queries and items to norm 1, so that similarities are cosines.
+        impl: ``native`` or ``tensorflow`` ([B, M] matrices); None selects ``native`` on a CPU and
+            ``tensorflow`` on a GPU and inside `jit_compile=True`.
+        cross_replica: Whether queries use the items of all ranks of a Horovod job that averages gradients.
 
     Returns:
         Scalar, float64 for float64 queries, else float32; 0 without queries or weight.
 
     Raises:
-        ValueError: An argument has a wrong shape, type or value.
+        ValueError: An argument has the wrong shape, type or value.
         UserError: The native library isn't built.
 
     Examples:
@@ -203,7 +205,7 @@ def in_batch_softmax(
     temperature = number("temperature", temperature, above=0.0)
     q, v = _matrix("queries", queries, normalize), _matrix("items", items, normalize)
     if q.dtype != v.dtype:
-        raise ValueError(f"queries are {q.dtype.name} and items {v.dtype.name}: must be of one type")
+        raise ValueError(f"queries are {q.dtype.name} and items {v.dtype.name}: must have the same type")
     ids = None if item_ids is None else identity("item_ids", item_ids)
     w = None if weights is None else column("weights", weights, q.dtype)
     for name, tensor, of, rows in (("item_ids", ids, "items", v), ("weights", w, "queries", q)):
@@ -243,14 +245,14 @@ def _rows(
 
 
 def _whole(part: tf.Tensor, replicas: Replicas | None) -> tf.Tensor:
-    """The ranks' parts add up to the loss, but their gradients are averaged."""
+    """The sum of the ranks' parts is the loss, but their gradients are averaged."""
     return part if replicas is None else part / replicas.share
 
 
 def _items_of_all_ranks(
     items: tf.Tensor, ids: tf.Tensor | None, replicas: Replicas
 ) -> tuple[tf.Tensor, tf.Tensor | None]:
-    """All ranks' items with this rank's first, as item i must be query i's."""
+    """All ranks' items, with this rank's first, because item i must be query i's."""
     rows = tf.shape(items, tf.int64)[0]
     columns = [tf.zeros([rows], tf.int32)] if ids is None else [ids]
     (found,), first = gather_rows(columns, replicas)

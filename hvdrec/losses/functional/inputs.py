@@ -1,4 +1,4 @@
-"""Brings what users pass to the shapes and types that the kernels take."""
+"""Converts users' arguments to the shapes and types of the kernels."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 
 import tensorflow as tf
 
-#: What scores and embeddings of a narrower type are computed in.
+#: The type used for scores and embeddings of narrower types.
 COMPUTED_IN = tf.float32
 _COMPUTED = (tf.float32, tf.float64)
 _NARROW = (tf.float16, tf.bfloat16)
 
 
 def number(name: str, value: float, *, above: float = -math.inf, at_least: float = -math.inf) -> float:
-    """`value`, which must be a finite number above `above` and no less than `at_least`.
+    """`value`, which must be a finite number above `above` and at least `at_least`.
 
     Raises:
-        ValueError: It isn't.
+        ValueError: The value is out of range.
     """
     value = float(value)
     if not (math.isfinite(value) and value > above and value >= at_least):
@@ -27,30 +27,30 @@ def number(name: str, value: float, *, above: float = -math.inf, at_least: float
 
 
 def share(name: str, value: float) -> float:
-    """`value`, which must be over 0 and at most 1.
+    """`value`, which must be above 0 and at most 1.
 
     Raises:
-        ValueError: It isn't.
+        ValueError: The value is out of range.
     """
     value = float(value)
     if not 0.0 < value <= 1.0:
-        raise ValueError(f"{name} is {value:g}: must be over 0 and at most 1")
+        raise ValueError(f"{name} is {value:g}: must be above 0 and at most 1")
     return value
 
 
 def column(name: str, value: Any, dtype: tf.DType | None = None) -> tf.Tensor:
-    """One value a row.
+    """One value per row.
 
     Args:
-        name: The argument's, for errors.
-        value: Anything a tensor can be made of, [B] or [B, 1].
-        dtype: What it is cast to; None leaves it as it is.
+        name: The argument's name, for errors.
+        value: Anything convertible to a tensor, [B] or [B, 1].
+        dtype: The type to cast to; None for no cast.
 
     Returns:
         [B].
 
     Raises:
-        ValueError: It has another shape.
+        ValueError: The value has another shape.
     """
     tensor = tf.convert_to_tensor(value)
     rank = tensor.shape.rank
@@ -64,10 +64,10 @@ def column(name: str, value: Any, dtype: tf.DType | None = None) -> tf.Tensor:
 
 
 def floats(name: str, tensor: tf.Tensor) -> tf.Tensor:
-    """A tensor in the type it is computed in: float32 for float16 and bfloat16.
+    """A tensor in the type used for computation: float32 for float16 and bfloat16.
 
     Raises:
-        ValueError: It isn't of floating-point numbers.
+        ValueError: The value isn't floating-point.
     """
     if tensor.dtype in _COMPUTED:
         return tensor
@@ -77,24 +77,23 @@ def floats(name: str, tensor: tf.Tensor) -> tf.Tensor:
 
 
 def same_rows(name: str, tensor: tf.Tensor, of: str, rows: tf.Tensor) -> None:
-    """Checks what is known of two numbers of rows before anything runs.
+    """Compares two numbers of rows, as far as they are known statically.
 
     Raises:
         ValueError: They differ.
     """
     given, wanted = tensor.shape[0], rows.shape[0]
     if given is not None and wanted is not None and given != wanted:
-        raise ValueError(f"{name} have {given} rows and {of} {wanted}: must be as many")
+        raise ValueError(f"{name} have {given} rows and {of} {wanted}: must be equal")
 
 
 def identity(name: str, value: Any) -> tf.Tensor:
     """int64 [B] that are equal where the values are: ids, classes or sessions.
 
-    Whole numbers stay themselves. Of floating-point numbers the bits are taken, and texts are hashed to 62
-    bits.
+    Integers are unchanged. For floating-point numbers the bits are used, and strings are hashed to 62 bits.
 
     Raises:
-        ValueError: There isn't one value a row, or it is of another type.
+        ValueError: There isn't one value per row, or the type is unsupported.
     """
     tensor = column(name, value)
     if tensor.dtype.is_integer or tensor.dtype.is_bool:
@@ -107,6 +106,4 @@ def identity(name: str, value: Any) -> tf.Tensor:
         return tf.cast(tf.bitcast(tensor + 0.0, tf.int32), tf.int64)
     if tensor.dtype == tf.float64:
         return tf.bitcast(tensor + 0.0, tf.int64)
-    raise ValueError(
-        f"{name} are {tensor.dtype.name}: must be whole numbers, texts or floating-point numbers"
-    )
+    raise ValueError(f"{name} are {tensor.dtype.name}: must be integers, strings or floating-point numbers")

@@ -1,11 +1,11 @@
 """Losses of the score differences of all pairs of rows with different labels.
 
 A pair is a row i and a row j of one session with y_i > y_j. With d = (s_i - s_j) / temperature a loss is the
-mean of w_i f(d) over the pairs whose w_i isn't 0, and 0 without pairs.
+mean of w_i f(d) over the pairs with w_i other than 0, and 0 without pairs.
 
-No pair is ever made: for B rows of L different labels time is O(B log B), with `ohem_ratio` or `limit` O(B
-log B log L), and memory O(B log L), whatever the number of sessions. The gradient comes with the value, in
-one pass.
+Pairs are never materialized: for B rows with L different labels, time is O(B log B), with `ohem_ratio` or
+`limit` O(B log B log L), and memory O(B log L), for any number of sessions. The gradient is computed with the
+value, in one pass.
 """
 
 from __future__ import annotations
@@ -41,24 +41,24 @@ def ranknet(
 ) -> tf.Tensor:
     """RankNet's loss, the mean of log(1 + exp(margin - d)) over pairs: EasyRec's PAIR_WISE_LOSS.
 
-    A smooth stand-in for 1 - AUC.
+    A smooth surrogate of 1 - AUC.
 
     Args:
         labels: [B] or [B, 1], any numbers; a pair's order is that of its labels.
         scores: [B] or [B, 1], floating point: the model's raw outputs (logits).
-        weights: [B] or [B, 1], or None for 1: a pair weighs what its higher-labelled row weighs.
-        sessions: [B] or [B, 1] ids or texts: pairs are made within equal ones. None: all rows are one.
-        temperature: Divides the scores, over 0.
-        margin: By how much the higher-labelled row should lead.
-        impl: ``native`` or ``tensorflow`` (matrices of all pairs); None takes ``native``, and within
+        weights: [B] or [B, 1], or None for 1: a pair has the weight of its higher-labelled row.
+        sessions: [B] or [B, 1], ids or strings: pairs are formed between equal ones. None means one session.
+        temperature: Divides the scores, above 0.
+        margin: The score difference by which the higher-labelled row should lead.
+        impl: ``native`` or ``tensorflow`` (matrices of all pairs); None selects ``native``, and inside
             `jit_compile=True` ``tensorflow`` with a warning.
-        cross_replica: Pairs the rows of all ranks of a Horovod job that averages gradients.
+        cross_replica: Whether to pair the rows of all ranks of a Horovod job that averages gradients.
 
     Returns:
         Scalar, float64 for float64 scores, else float32.
 
     Raises:
-        ValueError: An argument has a wrong shape, type or value.
+        ValueError: An argument has the wrong shape, type or value.
         UserError: The native library isn't built.
 
     Examples:
@@ -97,22 +97,22 @@ def pairwise_logistic(
     Args:
         labels: [B] or [B, 1], any numbers; a pair's order is that of its labels.
         scores: [B] or [B, 1], floating point: the model's raw outputs (logits).
-        weights: [B] or [B, 1], or None for 1: a pair weighs what its higher-labelled row weighs.
-        sessions: [B] or [B, 1] ids or texts: pairs are made within equal ones. None: all rows are one.
-        temperature: Divides the scores, and the labels where they are the margin; over 0.
-        margin: By how much the higher-labelled row should lead.
-        use_label_margin: It should lead by the difference of labels; `margin` has no effect.
-        ohem_ratio: Below 1, the mean is over this share of the pairs, the hardest (online hard example
-            mining).
-        impl: ``native`` or ``tensorflow`` (matrices of all pairs); None takes ``native``, and within
+        weights: [B] or [B, 1], or None for 1: a pair has the weight of its higher-labelled row.
+        sessions: [B] or [B, 1], ids or strings: pairs are formed between equal ones. None means one session.
+        temperature: Divides the scores, and the labels if they are the margin; above 0.
+        margin: The score difference by which the higher-labelled row should lead.
+        use_label_margin: Whether the margin is the difference of the labels; `margin` then has no effect.
+        ohem_ratio: Below 1, the mean is over this fraction of the pairs, the hardest ones (online hard
+            example mining).
+        impl: ``native`` or ``tensorflow`` (matrices of all pairs); None selects ``native``, and inside
             `jit_compile=True` ``tensorflow`` with a warning.
-        cross_replica: Pairs the rows of all ranks of a Horovod job that averages gradients.
+        cross_replica: Whether to pair the rows of all ranks of a Horovod job that averages gradients.
 
     Returns:
         Scalar, float64 for float64 scores, else float32.
 
     Raises:
-        ValueError: An argument has a wrong shape, type or value.
+        ValueError: An argument has the wrong shape, type or value.
         UserError: The native library isn't built.
 
     Examples:
@@ -153,22 +153,22 @@ def pairwise_focal(
     Args:
         labels: [B] or [B, 1], any numbers; a pair's order is that of its labels.
         scores: [B] or [B, 1], floating point: the model's raw outputs (logits).
-        weights: [B] or [B, 1], or None for 1: a pair weighs what its higher-labelled row weighs.
-        sessions: [B] or [B, 1] ids or texts: pairs are made within equal ones. None: all rows are one.
-        temperature: Divides the scores, over 0.
-        gamma: How fast pairs in good order lose weight, at least 0; gradients flow through it.
+        weights: [B] or [B, 1], or None for 1: a pair has the weight of its higher-labelled row.
+        sessions: [B] or [B, 1], ids or strings: pairs are formed between equal ones. None means one session.
+        temperature: Divides the scores, above 0.
+        gamma: How fast correctly ordered pairs lose weight, at least 0; gradients flow through it.
         alpha: Multiplies the loss.
-        limit: Only pairs with d below it count (EasyRec's `hinge_margin`); None for all.
-        ohem_ratio: Below 1, the mean is over this share of the pairs, the hardest.
-        impl: ``native`` or ``tensorflow`` (matrices of all pairs); None takes ``native``, and within
+        limit: Only pairs with d below this are used (EasyRec's `hinge_margin`); None for all.
+        ohem_ratio: Below 1, the mean is over this fraction of the pairs, the hardest ones.
+        impl: ``native`` or ``tensorflow`` (matrices of all pairs); None selects ``native``, and inside
             `jit_compile=True` ``tensorflow`` with a warning.
-        cross_replica: Pairs the rows of all ranks of a Horovod job that averages gradients.
+        cross_replica: Whether to pair the rows of all ranks of a Horovod job that averages gradients.
 
     Returns:
         Scalar, float64 for float64 scores, else float32.
 
     Raises:
-        ValueError: An argument has a wrong shape, type or value.
+        ValueError: An argument has the wrong shape, type or value.
         UserError: The native library isn't built.
 
     Examples:
@@ -205,26 +205,26 @@ def pairwise_hinge(
 ) -> tf.Tensor:
     """Mean of max(0, m - d) over pairs: EasyRec's PAIRWISE_HINGE_LOSS.
 
-    m is (y_i - y_j) / temperature with `use_label_margin` (a teacher's scores, say), else `margin`.
+    m is (y_i - y_j) / temperature with `use_label_margin` (for example a teacher's scores), else `margin`.
 
     Args:
         labels: [B] or [B, 1], any numbers; a pair's order is that of its labels.
         scores: [B] or [B, 1], floating point: the model's raw outputs (logits).
-        weights: [B] or [B, 1], or None for 1: a pair weighs what its higher-labelled row weighs.
-        sessions: [B] or [B, 1] ids or texts: pairs are made within equal ones. None: all rows are one.
-        temperature: Divides the scores, and the labels where they are the margin; over 0.
-        margin: By how much the higher-labelled row should lead.
-        use_label_margin: It should lead by the difference of labels; `margin` has no effect.
-        ohem_ratio: Below 1, the mean is over this share of the pairs, the hardest.
-        impl: ``native`` or ``tensorflow`` (matrices of all pairs); None takes ``native``, and within
+        weights: [B] or [B, 1], or None for 1: a pair has the weight of its higher-labelled row.
+        sessions: [B] or [B, 1], ids or strings: pairs are formed between equal ones. None means one session.
+        temperature: Divides the scores, and the labels if they are the margin; above 0.
+        margin: The score difference by which the higher-labelled row should lead.
+        use_label_margin: Whether the margin is the difference of the labels; `margin` then has no effect.
+        ohem_ratio: Below 1, the mean is over this fraction of the pairs, the hardest ones.
+        impl: ``native`` or ``tensorflow`` (matrices of all pairs); None selects ``native``, and inside
             `jit_compile=True` ``tensorflow`` with a warning.
-        cross_replica: Pairs the rows of all ranks of a Horovod job that averages gradients.
+        cross_replica: Whether to pair the rows of all ranks of a Horovod job that averages gradients.
 
     Returns:
         Scalar, float64 for float64 scores, else float32.
 
     Raises:
-        ValueError: An argument has a wrong shape, type or value.
+        ValueError: An argument has the wrong shape, type or value.
         UserError: The native library isn't built.
 
     Examples:
@@ -260,19 +260,19 @@ def pairwise_squared_hinge(
     Args:
         labels: [B] or [B, 1], any numbers; a pair's order is that of its labels.
         scores: [B] or [B, 1], floating point: the model's raw outputs (logits).
-        weights: [B] or [B, 1], or None for 1: a pair weighs what its higher-labelled row weighs.
-        sessions: [B] or [B, 1] ids or texts: pairs are made within equal ones. None: all rows are one.
-        temperature: Divides the scores, over 0.
-        margin: By how much the higher-labelled row should lead.
-        impl: ``native`` or ``tensorflow`` (matrices of all pairs); None takes ``native``, and within
+        weights: [B] or [B, 1], or None for 1: a pair has the weight of its higher-labelled row.
+        sessions: [B] or [B, 1], ids or strings: pairs are formed between equal ones. None means one session.
+        temperature: Divides the scores, above 0.
+        margin: The score difference by which the higher-labelled row should lead.
+        impl: ``native`` or ``tensorflow`` (matrices of all pairs); None selects ``native``, and inside
             `jit_compile=True` ``tensorflow`` with a warning.
-        cross_replica: Pairs the rows of all ranks of a Horovod job that averages gradients.
+        cross_replica: Whether to pair the rows of all ranks of a Horovod job that averages gradients.
 
     Returns:
         Scalar, float64 for float64 scores, else float32.
 
     Raises:
-        ValueError: An argument has a wrong shape, type or value.
+        ValueError: An argument has the wrong shape, type or value.
         UserError: The native library isn't built.
 
     Examples:
@@ -308,19 +308,19 @@ def pairwise_square(
     Args:
         labels: [B] or [B, 1], any numbers; a pair's order is that of its labels.
         scores: [B] or [B, 1], floating point: the model's raw outputs (logits).
-        weights: [B] or [B, 1], or None for 1: a pair weighs what its higher-labelled row weighs.
-        sessions: [B] or [B, 1] ids or texts: pairs are made within equal ones. None: all rows are one.
-        temperature: Divides the scores, over 0.
-        margin: By how much the higher-labelled row should lead.
-        impl: ``native`` or ``tensorflow`` (matrices of all pairs); None takes ``native``, and within
+        weights: [B] or [B, 1], or None for 1: a pair has the weight of its higher-labelled row.
+        sessions: [B] or [B, 1], ids or strings: pairs are formed between equal ones. None means one session.
+        temperature: Divides the scores, above 0.
+        margin: The score difference by which the higher-labelled row should lead.
+        impl: ``native`` or ``tensorflow`` (matrices of all pairs); None selects ``native``, and inside
             `jit_compile=True` ``tensorflow`` with a warning.
-        cross_replica: Pairs the rows of all ranks of a Horovod job that averages gradients.
+        cross_replica: Whether to pair the rows of all ranks of a Horovod job that averages gradients.
 
     Returns:
         Scalar, float64 for float64 scores, else float32.
 
     Raises:
-        ValueError: An argument has a wrong shape, type or value.
+        ValueError: An argument has the wrong shape, type or value.
         UserError: The native library isn't built.
 
     Examples:
@@ -345,7 +345,7 @@ def _label_scale(use_label_margin: bool, temperature: float) -> float:
 def _loss(
     name: str, kind: str, rows: _Rows, impl: str | None, cross_replica: bool, **options: Any
 ) -> tf.Tensor:
-    """The mean over pairs of the function `kind`; `hvdrec.ops.pairwise.pairwise` tells the options."""
+    """The mean over pairs of the function `kind`; `hvdrec.ops.pairwise.pairwise` describes the options."""
     number("temperature", options["temperature"], above=0.0)
     scores = floats("scores", column("scores", rows.scores))
     given = {

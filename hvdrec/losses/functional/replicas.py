@@ -13,16 +13,16 @@ from hvdrec.losses.base import Replicas
 def joined(loss: str, rows: tf.Tensor, dtype: tf.DType) -> Replicas | None:
     """The ranks that train together.
 
-    They are those of `horovod.tensorflow`, which the program has started with `hvd.init()`, and average
+    They are those of `horovod.tensorflow`, which the program has initialised with `hvd.init()`, and average
     their gradients (`DistributedOptimizer`, `DistributedGradientTape`): a rank's share is 1 / ranks.
 
     Args:
-        loss: Its name; the exchanged tensors go by it.
-        rows: int scalar, how many rows this rank has.
-        dtype: Of the loss.
+        loss: Its name, used for the exchanged tensors.
+        rows: int scalar, the number of rows on this rank.
+        dtype: The type of the loss.
 
     Returns:
-        None where there is one rank.
+        The ranks; None if there is only one.
 
     Raises:
         UserError: Horovod isn't installed.
@@ -45,7 +45,7 @@ def joined(loss: str, rows: tf.Tensor, dtype: tf.DType) -> Replicas | None:
 
 
 def _unique(loss: str) -> str:
-    """A name that no other loss of this graph has; all ranks trace the same program, so they agree."""
+    """A unique name in this graph; all ranks trace the same program, so their names agree."""
     if tf.executing_eagerly():
         return loss
     return tf.compat.v1.get_default_graph().unique_name(f"hvdrec_{loss}")
@@ -55,5 +55,7 @@ def _horovod() -> Any:
     try:
         import horovod.tensorflow as hvd
     except ImportError as error:
-        raise UserError(f"cross_replica=True needs Horovod: pip install hvdrec[horovod] ({error})") from error
+        raise UserError(
+            f"cross_replica=True needs Horovod; run pip install hvdrec[horovod] ({error})"
+        ) from error
     return hvd

@@ -1,1 +1,1 @@
-"""A config's backbone as layers: built by its shapes, run over tensors."""
+"""A config's backbone as layers: built from its shapes, run on tensors."""

@@ -27,9 +27,9 @@ class Backbone(tf.Module):
     """The layers of `model_config.backbone`.
 
     Attributes:
-        graph: Its blocks.
-        described: Their layers and shapes.
-        outputs: The widths of what it gives.
+        graph: The blocks.
+        described: The blocks' layers and shapes.
+        outputs: The output widths.
     """
 
     graph: Graph
@@ -40,11 +40,11 @@ class Backbone(tf.Module):
         """Builds the layers, in the order in which EasyRec calls them first.
 
         Args:
-            build: What the model is built from.
+            build: The arguments for building the model.
             l2: `l2_regularization` of kernels.
 
         Raises:
-            ConfigError: A block doesn't fit.
+            ConfigError: A block's inputs don't fit it.
         """
         super().__init__()
         groups = {name: _widths(group) for name, group in build.plan.groups.items()}
@@ -54,7 +54,7 @@ class Backbone(tf.Module):
         except BlockError as error:
             raise ConfigError(f"{error.path}: {error}") from None
         self.outputs = self.described.outputs
-        # By texts, which are all that a SavedModel takes as the keys of a module's attributes.
+        # Keyed by strings, because a SavedModel accepts only strings as keys in a module's attributes.
         self._layers: dict[str, Layer] = {}
         for called in self.described.layers:
             key = _layer_key(called.place)
@@ -71,7 +71,7 @@ class Backbone(tf.Module):
                 self._inputs[key] = layer
 
     def __call__(self, inputs: ModelInputs, run: ForwardContext) -> Any:
-        """What the backbone gives: float32 of the widths `outputs`."""
+        """The output of the backbone: float32 of the widths `outputs`."""
         return Run(self.graph, _TensorBackend(self._layers, self._inputs, inputs, run))()
 
     def output(self, place: int, inputs: ModelInputs, run: ForwardContext) -> Any:
@@ -81,7 +81,7 @@ class Backbone(tf.Module):
 
 
 class _TensorBackend(TensorOperations):
-    """Walks a graph by tensors."""
+    """Runs a graph on tensors."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A backbone's input layer: a feature group, normalised and with dropout, in the form a config asks for."""
+"""A backbone's input layer: a feature group in the selected form, with normalisation and dropout."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from hvdrec.models.inputs import ModelInputs, group_of
 class InputLayer(tf.Module):
     """An `InputLayer` message over a feature group.
 
-    The group comes as one tensor [B, columns], as a list of features, as [B, F, D], or as a sequence. Batch
-    or layer norm applies to all columns at once, and apart from that to each feature where features are asked
-    for, each with variables of its own. `dropout_rate` sets single numbers to 0, `feature_dropout_rate` whole
-    features, for all rows of the batch alike.
+    The group is returned as one tensor [B, columns], as a list of features, as [B, F, D], or as a sequence.
+    Batch or layer norm applies to all columns together, and if features are requested also to each feature,
+    with separate variables. `dropout_rate` sets single numbers to 0, and `feature_dropout_rate` whole
+    features, for all rows of the batch.
     """
 
     def __init__(self, store: VariableStore, group: str, config: Any, widths: tuple[int, ...]) -> None:
-        """Makes the variables of its normalisation.
+        """Creates the variables of the normalisation.
 
         Args:
-            store: Makes them.
+            store: Creates the variables.
             group: The group's name.
             config: The message.
-            widths: Of its features.
+            widths: The widths of its features.
         """
         super().__init__()
         self._group, self._config = group, config
@@ -40,7 +40,7 @@ class InputLayer(tf.Module):
         )
         self._whole: Any = None
         self._each: list[Any] = []
-        #: EasyRec drops features in place of normalising the whole.
+        #: EasyRec drops features instead of normalising the whole.
         self._drops = 0.0 < config.feature_dropout_rate < 1.0
         apart = self._listed or self._drops
         if config.do_batch_norm:
@@ -109,5 +109,5 @@ class InputLayer(tf.Module):
 
 
 def _tf_layer(store: VariableStore, base: str) -> str:
-    """The name TensorFlow 1 gives a layer without one: it counts apart from Keras."""
+    """TensorFlow 1's name for an unnamed layer, with a counter separate from Keras's."""
     return store.automatic(f"tf.layers/{base}").removeprefix("tf.layers/")

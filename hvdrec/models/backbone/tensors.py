@@ -1,4 +1,4 @@
-"""The Python text of a config over tensors; its shapes have been checked before."""
+"""Computes the Python text of a config on tensors, after its shapes have been checked."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _OWN: dict[str, Callable[..., Any]] = {
 
 
 def _function(name: str) -> Callable[..., Any]:
-    """The function of TensorFlow by the name a config writes."""
+    """The TensorFlow function for the name in a config."""
     if name in _OWN:
         return _OWN[name]
     found: Any = tf
     short = name.rsplit(".", 1)[-1]
-    # Some have moved to tf.math since TensorFlow 1.
+    # Some functions have moved to tf.math since TensorFlow 1.
     for module in (name.split(".")[1:-1], ["math"], ["nn"], ["linalg"]):
         found = tf
         for part in module:
@@ -44,11 +44,11 @@ class TensorOperations:
     """`hvdrec.config.backbone.text.Operations` on tensors."""
 
     def is_tensor(self, value: Any) -> bool:
-        """Whether it is a tensor."""
+        """Whether a value is a tensor."""
         return isinstance(value, tf.Tensor)
 
     def call(self, name: str, arguments: Mapping[str, Any]) -> Any:
-        """What a function gives; a list of tensors stays a list."""
+        """The result of a function; a list of tensors remains a list."""
         found = _FUNCTIONS[name](*arguments.values())
         return list(found) if isinstance(found, list | tuple) else found
 
@@ -65,7 +65,7 @@ class TensorOperations:
         return value[index]
 
     def concat(self, values: Sequence[Any], axis: int) -> Any:
-        """Tensors side by side."""
+        """Concatenates tensors along the last axis."""
         return tf.concat(values, axis)
 
 

@@ -1,1 +1,1 @@
-"""The outputs of models: one file a kind, and the registry."""
+"""The outputs of models: one file per kind, and the registry."""

@@ -1,4 +1,4 @@
-"""What a head is: an output with its label, losses, predictions and metrics."""
+"""The base of heads: an output with its label, losses, predictions and metrics."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Tensors = Mapping[str, tf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class StepRows:
-    """What the losses of all heads know of a batch; see `LossBatch`.
+    """The inputs of a batch for the losses of all heads; see `LossBatch`.
 
     Attributes:
         arrays: The packed batch.
         training: False in evaluation.
         step: int64 scalar, the global step.
-        replicas: The ranks, in training on several.
-        policy: Which implementations compute them.
+        replicas: The ranks, when training on several.
+        policy: The implementations to use.
     """
 
     arrays: Tensors
@@ -37,7 +37,7 @@ class StepRows:
 
 
 class EvaluatedRows(NamedTuple):
-    """What metrics read of a batch; see `hvdrec.metrics.base.EvalBatch`."""
+    """The inputs of metrics from a batch; see `hvdrec.metrics.base.EvalBatch`."""
 
     labels: np.ndarray
     predictions: dict[str, np.ndarray]
@@ -48,14 +48,14 @@ class Head(abc.ABC):
     """One output of a model; a model with one output is a model with one head.
 
     Attributes:
-        config: What the config says of it.
+        config: Its description in the config.
     """
 
-    #: What it may predict, without the suffix.
+    #: Its possible predictions, without the suffix.
     names: tuple[str, ...]
 
     def __init__(self, config: HeadConfig) -> None:
-        """Takes what the config says."""
+        """Takes the description from the config."""
         self.config = config
 
     @abc.abstractmethod
@@ -63,33 +63,33 @@ class Head(abc.ABC):
         """EasyRec's prediction tensors.
 
         Args:
-            outputs: What the model's `forward` gave.
+            outputs: The result of the model's `forward`.
 
         Returns:
-            Tensors by some of `names`; `named` gives the names they have outside.
+            Tensors by some of `names`; `named` returns their full names.
         """
 
     @abc.abstractmethod
     def loss_batch(self, outputs: Tensors, rows: StepRows) -> LossBatch:
-        """The rows its losses are computed over.
+        """The rows for its losses.
 
         Args:
-            outputs: What the model's `forward` gave.
+            outputs: The result of the model's `forward`.
             rows: The batch.
         """
 
     def evaluated(self, outputs: Tensors, rows: StepRows) -> dict[str, tf.Tensor]:
-        """What metrics read besides predictions, by some of `names`.
+        """Inputs of metrics other than predictions, by some of `names`.
 
         Args:
-            outputs: What the model's `forward` gave.
+            outputs: The result of the model's `forward`.
             rows: The batch.
         """
         del outputs, rows
         return {}
 
     def evaluated_labels(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        """What metrics compare its predictions with: the label [B], or ids of classes (int64 [B])."""
+        """The target of its metrics: the label [B], or ids of classes (int64 [B])."""
         return arrays[f"label/{self.config.label}"]
 
     def evaluated_rows(
@@ -98,17 +98,17 @@ class Head(abc.ABC):
         predictions: Mapping[str, np.ndarray],
         ids: Mapping[str, np.ndarray],
     ) -> EvaluatedRows:
-        """A batch as metrics see it.
+        """A batch in the form for metrics.
 
         Args:
             arrays: The packed batch.
-            predictions: Those of all heads.
+            predictions: The predictions of all heads.
             ids: int64 [B] by feature or field.
         """
         return EvaluatedRows(self.evaluated_labels(arrays), self.own(predictions), dict(ids))
 
     def named(self, name: str) -> str:
-        """The name a prediction has outside, as ``probs_ctr``."""
+        """The full name of a prediction, such as ``probs_ctr``."""
         return self.config.named(name)
 
     def own(self, predictions: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -116,11 +116,11 @@ class Head(abc.ABC):
         return {name: predictions[self.named(name)] for name in self.names if self.named(name) in predictions}
 
     def output(self, outputs: Tensors, name: str) -> tf.Tensor:
-        """One of its raw outputs, as the model names it: with the suffix."""
+        """One of its raw outputs, found by the model's name: with the suffix."""
         return outputs[f"{name}{self.config.suffix}"]
 
     def _batch(self, rows: StepRows, logits: tf.Tensor, labels: tf.Tensor) -> LossBatch:
-        """A `LossBatch` with what all kinds have in common."""
+        """A `LossBatch` with the parts common to all kinds."""
         return LossBatch(
             logits=logits,
             labels=labels,
@@ -134,7 +134,7 @@ class Head(abc.ABC):
         )
 
     def _weights(self, arrays: Tensors) -> tf.Tensor | None:
-        """The rows' weights, float32 [B]; None where all are 1."""
+        """The rows' weights, float32 [B]; None if all are 1."""
         weights = arrays.get("sample_weight") if self.config.use_sample_weight else None
         if self.config.task_space is None:
             return weights
@@ -143,7 +143,7 @@ class Head(abc.ABC):
 
 
 def space_factor(space: TaskSpace, arrays: Tensors) -> tf.Tensor:
-    """What a task space multiplies the rows' weights with, float32 [B]."""
+    """The factors of a task space on the rows' weights, float32 [B]."""
     if space.label:
         inside = arrays[f"label/{space.label}"] > 0.0
     else:
@@ -152,7 +152,7 @@ def space_factor(space: TaskSpace, arrays: Tensors) -> tf.Tensor:
 
 
 def text_id(text: str) -> tf.Tensor:
-    """The id a text has in ``id/<name>``, int64 scalar: its FarmHash fingerprint."""
+    """The id of a text in ``id/<name>``, int64 scalar: its FarmHash fingerprint."""
     data = tf.constant([text.encode()])
     data = tf.reshape(tf.io.decode_raw(data, tf.uint8), [1, -1])
     found = tf.raw_ops.Fingerprint(data=data, method=tf.constant("farmhash64"))

@@ -1,4 +1,4 @@
-"""A head of two logits, of label 0 and of label 1, that rank and calibrate together."""
+"""A head with two logits, for label 0 and label 1, for joint ranking and calibration."""
 
 from __future__ import annotations
 

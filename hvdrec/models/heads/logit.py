@@ -1,4 +1,4 @@
-"""A head of one logit: a probability, a value, or both, as its losses have it."""
+"""A head with one logit: a probability, a value, or both, depending on its losses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class LogitHead(Head):
         return tf.squeeze(self.output(outputs, "logits"), axis=1)
 
     def predictions(self, outputs: Tensors) -> dict[str, tf.Tensor]:
-        """``probs`` and ``logits`` where a loss is binary, ``y`` where one is a squared error: [B] each."""
+        """``probs`` and ``logits`` if a loss is binary, ``y`` if one is a squared error: [B] each."""
         logits = self.logits(outputs)
         found: dict[str, tf.Tensor] = {}
         known = meanings(self.config.loss_types)

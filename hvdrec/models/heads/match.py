@@ -11,24 +11,24 @@ from hvdrec.models.heads.base import StepRows, Tensors
 from hvdrec.models.heads.logit import LogitHead
 from hvdrec.ops.in_batch_softmax import masked_pairs
 
-#: What recall metrics read: how many items come before a row's own, int64 [B].
+#: Input of recall metrics: the number of items ranked before a row's own, int64 [B].
 RANKS = ("rank", "rank_among_sampled", "rank_in_batch")
-#: The same by the nearest of a user's interests, hard negatives left out.
+#: The same for the nearest of a user's interests, without hard negatives.
 INTEREST_RANKS = ("interests_rank", "interests_rank_among_sampled")
-#: How many hard negatives of a row come before its own item, int64 [B].
+#: The number of a row's hard negatives ranked before its own item, int64 [B].
 HARD_NEARER = "hard_negatives_nearer"
 
 
 class MatchHead(LogitHead):
     """Reads outputs ``logits`` (float32 [B, 1]) and those of `hvdrec.models.matching`.
 
-    Its predictions are those of each user with the row's item: ``logits``, and ``probs``, their sigmoid.
+    Its predictions compare each user with the row's item: ``logits``, and ``probs``, their sigmoid.
     """
 
     names = (*LogitHead.names, *RANKS)
 
     def loss_batch(self, outputs: Tensors, rows: StepRows) -> LossBatch:
-        """The candidates besides what a logit has."""
+        """The inputs of a logit head plus the candidates."""
         found = super().loss_batch(outputs, rows)
         return dataclasses.replace(found, candidates=self.candidates(outputs, rows))
 
@@ -47,7 +47,7 @@ class MatchHead(LogitHead):
     def evaluated(self, outputs: Tensors, rows: StepRows) -> dict[str, tf.Tensor]:
         """`RANKS`: the items before a row's own among all, among the sampled, and among the batch's.
 
-        Of items as near the first one comes first, as in `tf.math.top_k`.
+        Among equally near items the first comes first, as in `tf.math.top_k`.
         """
         found = self.candidates(outputs, rows)
         rows_, columns = tf.shape(found.queries)[0], tf.shape(found.items)[0]
@@ -59,7 +59,7 @@ class MatchHead(LogitHead):
         masked = masked_pairs(rows_, columns, found.item_ids, found.owners)
         if masked is not None:
             before &= ~masked
-        # Among the sampled its own item stands first.
+        # Among the sampled items, the row's own item is first.
         sampled = (scores > own) & before & (numbers >= rows_)
         return {
             "rank": tf.math.count_nonzero(before, axis=1),
@@ -69,14 +69,14 @@ class MatchHead(LogitHead):
 
 
 class InterestHead(MatchHead):
-    """That of users with several vectors; reads output ``user_interests`` too, float32 [B, K, D]."""
+    """The head for users with several vectors; also reads ``user_interests``, float32 [B, K, D]."""
 
     names = (*MatchHead.names, *INTEREST_RANKS, HARD_NEARER)
 
     def evaluated(self, outputs: Tensors, rows: StepRows) -> dict[str, tf.Tensor]:
-        """`RANKS`, and `INTEREST_RANKS`: an item is as near as it is to the nearest interest.
+        """`RANKS`, and `INTEREST_RANKS`: the nearness of an item is that to the nearest interest.
 
-        EasyRec leaves out no equal items here, and compares hard negatives (`HARD_NEARER`) with the logit.
+        EasyRec doesn't exclude equal items here, and compares hard negatives (`HARD_NEARER`) with the logit.
         """
         items, interests = outputs["item_tower_emb"], outputs["user_interests"]
         hard: dict[str, tf.Tensor] = {}

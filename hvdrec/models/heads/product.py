@@ -1,4 +1,4 @@
-"""Heads of what follows a click: over all rows, by the product of two towers, and over rows with a click."""
+"""Heads for conversions: over all rows, by the product of two towers, and over rows with a click."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from hvdrec.models.heads.logit import LogitHead
 
 
 class ProductHead(LogitHead):
-    """Reads output ``logits_ctcvr``, float32 [B, 1]; a row's label is its own times that of the click."""
+    """Reads output ``logits_ctcvr``, float32 [B, 1]; a row's label is its own multiplied by the click's."""
 
     names = ("probs", "y")
 
     def predictions(self, outputs: Tensors) -> dict[str, tf.Tensor]:
-        """``probs``, or ``y`` where the product is an amount: [B]."""
+        """``probs``, or ``y`` if the product is an amount: [B]."""
         logits = self.logits(outputs)
         if LogitMeaning.PROBABILITY in meanings(self.config.loss_types):
             return {"probs": tf.sigmoid(logits)}
@@ -38,14 +38,14 @@ class ProductHead(LogitHead):
 
 
 class AfterClickHead(LogitHead):
-    """The head `of` over the rows with a click, for metrics alone."""
+    """The head `of` over the rows with a click, only for metrics."""
 
     def logits(self, outputs: Tensors) -> tf.Tensor:
-        """Those of the head it is of, float32 [B]."""
+        """The predictions of the head `of`, float32 [B]."""
         return tf.squeeze(outputs[f"logits_{self.config.of[0]}"], axis=1)
 
     def predictions(self, outputs: Tensors) -> dict[str, tf.Tensor]:
-        """None of its own."""
+        """No additional predictions."""
         return {}
 
     def evaluated_rows(
@@ -54,7 +54,7 @@ class AfterClickHead(LogitHead):
         predictions: Mapping[str, np.ndarray],
         ids: Mapping[str, np.ndarray],
     ) -> EvaluatedRows:
-        """The rows with a click alone."""
+        """Only the rows with a click."""
         rows = arrays[f"label/{self.config.gate}"] > 0.0
         found = {name: predictions.get(f"{name}_{self.config.of[0]}") for name in self.names}
         return EvaluatedRows(

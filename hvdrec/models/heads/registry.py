@@ -1,4 +1,4 @@
-"""The kinds of heads by name; `hvdrec.config.models.heads.KINDS` has what configs know of them."""
+"""The kinds of heads by name; `hvdrec.config.models.heads.KINDS` has their properties for configs."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ HEADS: dict[str, type[Head]] = {
 
 
 def build_head(config: HeadConfig) -> Head:
-    """Builds the head that a config describes."""
+    """Builds the head for a description."""
     return HEADS[config.kind](config)

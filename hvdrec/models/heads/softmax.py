@@ -1,4 +1,4 @@
-"""A head of several classes, one logit each."""
+"""A head with several classes, one logit each."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class SoftmaxHead(Head):
     names = ("probs", "logits", "y", "probs_y", "logits_y", "probs_1", "logits_1")
 
     def predictions(self, outputs: Tensors) -> dict[str, tf.Tensor]:
-        """Probabilities and logits of all classes, of the likeliest and of class 1.
+        """Probabilities and logits of all classes, of the most likely one, and of class 1.
 
         Returns:
-            ``probs`` and ``logits`` (float32 [B, C]); ``y`` (int64 [B]), the likeliest class, with
+            ``probs`` and ``logits`` (float32 [B, C]); ``y`` (int64 [B]), the most likely class, with
             ``probs_y`` and ``logits_y``; ``probs_1`` and ``logits_1``.
         """
         logits = self.output(outputs, "logits")

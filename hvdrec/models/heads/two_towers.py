@@ -1,4 +1,4 @@
-"""A head of two towers: a row's logit is the cosine of its user and its item."""
+"""A head for two towers: a row's logit is the cosine of its user and its item."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class TwoTowerHead(LogitHead):
         return similarity(self.output(outputs, USER), self.output(outputs, ITEM))
 
     def predictions(self, outputs: Tensors) -> dict[str, tf.Tensor]:
-        """Those of a logit, and the towers'.
+        """The predictions of a logit head, and the towers.
 
         Returns:
-            Besides ``similarity`` (float32 [B]), ``float_user_emb`` and ``float_item_emb`` (float32 [B,
-            D]), ``user_emb`` and ``item_emb`` (string [B], the numbers with commas between).
+            In addition ``similarity`` (float32 [B]), ``float_user_emb`` and ``float_item_emb`` (float32 [B,
+            D]), ``user_emb`` and ``item_emb`` (string [B], comma-separated numbers).
         """
         users, items = self.output(outputs, USER), self.output(outputs, ITEM)
         return {

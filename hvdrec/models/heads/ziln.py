@@ -1,4 +1,4 @@
-"""A head of an amount that is mostly 0: its probability, and what it is expected to be."""
+"""A head for an amount that is mostly 0: its probability, and its expected value."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ class ZilnHead(Head):
     names = ("probs", "logits", "y")
 
     def predictions(self, outputs: Tensors) -> dict[str, tf.Tensor]:
-        """``probs`` that there is an amount and ``y``, the one expected: [B, 1] each, and ``logits`` [B, 3].
+        """``probs`` that there is an amount, and ``y``, the expected amount: [B, 1] each, and ``logits`` [B,
+        3].
 
         With `return_log_pred_value` the logarithm of ``y``, without bounds.
         """
@@ -27,7 +28,7 @@ class ZilnHead(Head):
         return {"probs": tf.sigmoid(logits[:, :1]), "logits": logits, "y": amount[:, tf.newaxis]}
 
     def own(self, predictions: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """As metrics read them: ``probs`` and ``y`` [B]."""
+        """In the form for metrics: ``probs`` and ``y`` [B]."""
         found = super().own(predictions)
         return {name: a if name == "logits" else a.reshape(-1) for name, a in found.items()}
 

@@ -11,7 +11,7 @@ from hvdrec.errors import ConfigError
 
 
 class CosineDecay:
-    """A straight rise, `base` for a while, then half a cosine to 0 (Loshchilov and Hutter, 2017).
+    """A linear rise, `base` for `hold_steps`, then half a cosine to 0 (Loshchilov and Hutter, 2017).
 
     ``warmup_rate`` to ``base`` over `warmup_steps`; `base` for `hold_steps`; then
     ``base / 2 * (1 + cos(pi * (step - warmup - hold) / (total - warmup - hold)))``; 0 after
@@ -33,7 +33,7 @@ class CosineDecay:
     def __call__(self, step: tf.Tensor) -> tf.Tensor:
         """The rate, float32 scalar, at `step` (int64 scalar)."""
         done = tf.cast(step, tf.float32)
-        # Where nothing is left for the cosine its value is never used, but mustn't be NaN.
+        # Without steps left for the cosine its value is never used, but must not be NaN.
         span = max(1, self.total_steps - self.warmup_steps - self.hold_steps)
         angle = math.pi * (done - self.warmup_steps - self.hold_steps) / float(span)
         rate = 0.5 * self.base * (1.0 + tf.cos(angle))

@@ -11,9 +11,9 @@ from hvdrec.errors import ConfigError
 class ExponentialDecay:
     """``max(base * factor^((step - burnin_steps) / decay_steps), minimum)``.
 
-    With a staircase the exponent is floored. Before `burnin_steps` the rate goes in a straight
-    line from `burnin_rate` to `base`, or stays at `base` where `burnin_rate` is 0; the minimum
-    holds there too. Computed in float32, in the order of `tf.compat.v1.train.exponential_decay`.
+    With a staircase the exponent is floored. Before `burnin_steps` the rate rises linearly from `burnin_rate`
+    to `base`, or stays at `base` if `burnin_rate` is 0; the minimum applies there too. Computed in float32,
+    in the order of `tf.compat.v1.train.exponential_decay`.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class ExponentialDecay:
         burnin_steps: int = 0,
         minimum: float = 0.0,
     ) -> None:
-        """Keeps the numbers; `decay_steps` is above 0, and `burnin_steps` where there's a rate."""
+        """Keeps the numbers; `decay_steps` is above 0, and `burnin_steps` if there is a burn-in rate."""
         self.base, self.decay_steps, self.factor = base, decay_steps, factor
         self.staircase, self.minimum = staircase, minimum
         self.burnin_rate, self.burnin_steps = burnin_rate, burnin_steps

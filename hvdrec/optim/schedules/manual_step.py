@@ -12,10 +12,9 @@ from hvdrec.errors import ConfigError
 
 
 class ManualStep:
-    """``rates[i]`` from the i-th boundary on (counted from 1), ``rates[0]`` before the first.
+    """``rates[i]`` from the i-th boundary (counted from 1), ``rates[0]`` before the first.
 
-    With a warm-up the rate goes in a straight line from ``rates[0]`` to ``rates[1]`` up to the
-    first boundary.
+    With a warm-up the rate changes linearly from ``rates[0]`` to ``rates[1]`` up to the first boundary.
     """
 
     def __init__(self, boundaries: Sequence[int], rates: Sequence[float], warmup: bool = False) -> None:
@@ -23,7 +22,7 @@ class ManualStep:
 
         Args:
             boundaries: Ascending, the first above 0.
-            rates: One more than boundaries.
+            rates: One more than the boundaries.
             warmup: Whether to rise to the first boundary.
         """
         self.boundaries, self.rates, self.warmup = list(boundaries), list(rates), warmup
@@ -43,11 +42,13 @@ def build(config: optimizer_pb2.ManualStepLearningRate) -> ManualStep:
     """Builds it from `manual_step_learning_rate`."""
     steps = [entry.step for entry in config.schedule]
     if not steps:
-        raise ConfigError("schedule: is empty; give at least one step with its learning_rate")
+        raise ConfigError("schedule: is empty; give at least one step and its learning_rate")
     if steps[0] == 0:
-        raise ConfigError("schedule.step: the first must be above 0; initial_learning_rate holds from 0 on")
+        raise ConfigError(
+            "schedule.step: the first must be above 0; initial_learning_rate applies from step 0"
+        )
     for before, after in itertools.pairwise(steps):
         if after <= before:
-            raise ConfigError(f"schedule.step: steps must ascend, but {after} follows {before}")
+            raise ConfigError(f"schedule.step: steps must be increasing, but {after} follows {before}")
     rates = [config.initial_learning_rate, *(entry.learning_rate for entry in config.schedule)]
     return ManualStep(steps, rates, config.warmup)

@@ -11,7 +11,7 @@ from hvdrec.errors import ConfigError
 class PolyDecay:
     """``(base - end) * (1 - min(step, total) / total)^power + end``.
 
-    As `tf.compat.v1.train.polynomial_decay` without cycles, in float32.
+    Like `tf.compat.v1.train.polynomial_decay` without cycles, in float32.
     """
 
     def __init__(self, base: float, total_steps: int, power: float, end: float = 0.0) -> None:

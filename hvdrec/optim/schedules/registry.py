@@ -1,4 +1,4 @@
-"""Which schedule each field of `learning_rate` builds."""
+"""The schedule for each field of `learning_rate`."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def build_schedule(config: optimizer_pb2.LearningRate) -> Callable[[tf.Tensor], 
         config: The `learning_rate` of an optimizer.
 
     Returns:
-        From `global_step` (int64 scalar, updates done before) to the rate (float32 scalar).
+        A function from `global_step` (int64 scalar, the updates done before) to the rate (float32 scalar).
 
     Raises:
-        ConfigError: No schedule is set, or its numbers make no sense.
+        ConfigError: No schedule is set, or its numbers are invalid.
     """
     name = config.WhichOneof("learning_rate")
     if name is None:

@@ -1,1 +1,1 @@
-"""A run from outside: where it begins and ends, what it logs, what its ranks agree on."""
+"""The frame of a run: start and end, logging, agreement between ranks."""

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class PeerError(UserError):
-    """Another rank failed; text and exit code are that rank's."""
+    """Another rank failed; message and exit code are that rank's."""
 
     def __init__(self, text: str, exit_code: int = 1) -> None:
         super().__init__(text)

@@ -1,4 +1,4 @@
-"""The file in model_dir that says that training has ended, for processes that wait for its checkpoints."""
+"""The file in model_dir that marks the end of training, for processes that wait for checkpoints."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import uuid
 
 from hvdrec import storage
 
-#: EasyRec's name for the file that says that no checkpoint comes any more.
+#: EasyRec's name of the file that marks that no more checkpoints will be written.
 _DONE = "ESTIMATOR_TRAIN_DONE"
 
 
 def time_of(model_dir: str) -> int:
-    """The time now in nanoseconds by the clock of the folder's file system."""
+    """The current time in nanoseconds, by the clock of the folder's file system."""
     if storage.is_remote(model_dir):
         probe = storage.join(model_dir, f".clock-{uuid.uuid4().hex}")
         storage.write_text(probe, "now")
@@ -30,7 +30,7 @@ def time_of(model_dir: str) -> int:
 
 
 def mark_done(model_dir: str) -> None:
-    """Tells the evaluating process that the last checkpoint is written."""
+    """Signals to the evaluating process that the last checkpoint is written."""
     if storage.is_remote(model_dir):
         storage.write_text(storage.join(model_dir, _DONE), "done\n")
         return
@@ -39,7 +39,7 @@ def mark_done(model_dir: str) -> None:
 
 
 def clear_done(model_dir: str) -> None:
-    """Takes an earlier run's mark away."""
+    """Removes the mark of an earlier run."""
     if storage.is_remote(model_dir):
         storage.remove(storage.join(model_dir, _DONE))
         return
@@ -48,12 +48,12 @@ def clear_done(model_dir: str) -> None:
 
 
 def was_done(model_dir: str) -> bool:
-    """Whether some run has left the mark."""
+    """Whether any run has left the mark."""
     return storage.exists(storage.join(model_dir, _DONE))
 
 
 def is_done(model_dir: str, since: int) -> bool:
-    """Whether the mark is there and isn't an earlier run's."""
+    """Whether the mark exists and is not from an earlier run."""
     if storage.is_remote(model_dir):
         return storage.modified(storage.join(model_dir, _DONE)) >= since
     try:

@@ -1,4 +1,4 @@
-"""What a run shows and keeps: lines, a progress bar, TensorBoard scalars, JSON lines."""
+"""The output of a run: log lines, a progress bar, TensorBoard scalars, JSON lines."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 logger = logging.getLogger("hvdrec")
 
-#: Between two lines about the progress where there is no bar.
+#: Seconds between progress lines if there is no bar.
 _TELL_SECONDS = 30.0
 
 
 def json_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values as JSON can have them: null for a number that is none."""
+    """Values converted for JSON: null for NaN and infinity."""
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 
 def set_up(rank: int, verbose: bool, warnings: Sequence[str] = ()) -> None:
-    """Sends this process's log lines to standard error; ranks other than 0 only warn.
+    """Sends this process's log lines to standard error; ranks other than 0 show only warnings.
 
     Args:
         rank: This rank.
-        verbose: Whether debugging lines are shown.
-        warnings: What the config's check found, the same on all ranks; rank 0 tells.
+        verbose: Whether to show debug lines.
+        warnings: The warnings of the config's check, the same on all ranks; rank 0 prints them.
     """
     handler = _StandardError()
     prefix = "" if rank == 0 else f"[rank {rank}] "
@@ -51,7 +51,7 @@ def _per_second(rate: float | None, before: str = "") -> str:
 
 
 class _StandardError(logging.StreamHandler):
-    """Writes to what standard error is at the time: a progress bar puts lines above itself by that."""
+    """Looks up standard error at each write, because a progress bar replaces it while it is shown."""
 
     @property
     def stream(self) -> TextIO:
@@ -60,7 +60,7 @@ class _StandardError(logging.StreamHandler):
 
     @stream.setter
     def stream(self, stream: TextIO) -> None:
-        """Not to be changed; the base class wants to."""
+        """Ignores assignments, which the base class makes."""
 
 
 class RunLog:
@@ -70,13 +70,13 @@ class RunLog:
     """
 
     def __init__(self, model_dir: str, rank: int, total_steps: int | None, name: str = "") -> None:
-        """Opens the files.
+        """Opens the output files.
 
         Args:
-            model_dir: Where they go.
+            model_dir: The folder for the files.
             rank: This rank.
-            total_steps: Steps the run will have done at its end, None if the data decides.
-            name: Of a process that doesn't train: of its lines' file, and no bar is shown.
+            total_steps: The step at which the run ends, None if the data decides.
+            name: The name of a process that doesn't train: it names its file, and disables the bar.
         """
         folder = os.path.join(model_dir, "logs")
         os.makedirs(folder, exist_ok=True)
@@ -86,7 +86,7 @@ class RunLog:
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
         self._model_dir = model_dir
         self._progress: Progress | None = None
-        #: Without a bar: whether lines tell how far it is, since which step and time, and when the last did.
+        #: Without a bar: whether progress lines are printed, from which step and time, and when the last was.
         self._tells = rank == 0 and not name
         self._begun: tuple[int, float] | None = None
         self._told = 0.0
@@ -98,7 +98,7 @@ class RunLog:
                 TextColumn("{task.fields[rate]}"),
                 TimeRemainingColumn(),
                 TextColumn("{task.fields[loss]}"),
-                # A line that is longer than the terminal stays one line when it is copied.
+                # A line longer than the terminal is still copied as one line.
                 console=Console(stderr=True, soft_wrap=True),
                 transient=True,
             )
@@ -106,7 +106,7 @@ class RunLog:
             self._progress.start()
 
     def record(self, kind: str, **values: Any) -> None:
-        """Adds a JSON line."""
+        """Appends a JSON line."""
         line = {"time": round(time.time(), 3), "kind": kind, **json_numbers(values)}
         self._lines.write(json.dumps(line) + "\n")
         self._lines.flush()
@@ -121,17 +121,17 @@ class RunLog:
         logger.info("global step %d: lr = %.6g, %s%s", step, learning_rate, text, _per_second(rate, ", "))
 
     def progress(self, step: int, rate: float | None, loss: float, left: Callable[[], int | None]) -> None:
-        """Moves the bar on a terminal; where there is none, a line every half minute tells how far it is.
+        """Moves the bar on a terminal; without a terminal, prints a progress line every half minute.
 
         Args:
             step: Steps done.
-            rate: Samples a second of all ranks, None if that isn't known yet.
-            loss: Of the latest step.
-            left: Gives the steps until the data ends, None if that isn't known.
+            rate: Samples per second over all ranks, None if not yet known.
+            loss: The loss of the latest step.
+            left: Returns the steps until the data ends, None if unknown.
         """
         if self._progress is None:
             if self._tells and self._begun is None:
-                # The first call traces the graph: no time of steps to come.
+                # The first call traces the graph, so its time predicts nothing.
                 self._begun = (step, time.monotonic())
             elif (
                 self._begun is not None
@@ -163,7 +163,7 @@ class RunLog:
         logger.info("step %d%s: loss %.4f%s", step, of, loss, _per_second(rate, ", "))
 
     def scalars(self, folder: str, step: int, values: Mapping[str, float]) -> None:
-        """Writes TensorBoard scalars below model_dir/`folder` (rank 0)."""
+        """Writes TensorBoard scalars to model_dir/`folder` (rank 0)."""
         if self._rank != 0:
             return
         with self.events(folder):
@@ -171,7 +171,7 @@ class RunLog:
                 tf.summary.scalar(name, value, step=step)
 
     def text(self, name: str, text: str) -> None:
-        """Writes a text for TensorBoard, shown as it is (rank 0)."""
+        """Writes a text to TensorBoard, shown verbatim (rank 0)."""
         if self._rank != 0:
             return
         with self.events(""):
@@ -179,7 +179,7 @@ class RunLog:
 
     @contextlib.contextmanager
     def events(self, folder: str) -> Iterator[None]:
-        """What is written with `tf.summary` in here goes below model_dir/`folder`."""
+        """Writes `tf.summary` data to model_dir/`folder` inside the block."""
         if folder not in self._writers:
             path = os.path.join(self._model_dir, folder) if folder else self._model_dir
             self._writers[folder] = tf.summary.create_file_writer(path)
@@ -188,17 +188,17 @@ class RunLog:
         self._writers[folder].flush()
 
     def evaluated(self, step: int, seconds: float, result: Mapping[str, float]) -> None:
-        """An evaluation during training: a line, a JSON line and scalars in ``eval_val``."""
+        """Logs an evaluation during training: a line, a JSON line and scalars in ``eval_val``."""
         text = ", ".join(f"{name} = {value:.6g}" for name, value in sorted(result.items()))
         logger.info("evaluated step %d (%.1f s): %s", step, seconds, text)
         self.record("eval", step=step, **result)
         self.evaluation("eval_val", step, result)
 
     def evaluation(self, folder: str, step: int, result: Mapping[str, float]) -> None:
-        """Scalars of an evaluation.
+        """The scalars of an evaluation.
 
-        Losses have the tags of training too (``loss/x`` beside EasyRec's ``loss/loss/x``), so that
-        TensorBoard draws both into one chart.
+        Losses also have the tags of training (``loss/x`` in addition to EasyRec's ``loss/loss/x``), so that
+        TensorBoard draws both in one chart.
         """
         losses = {
             name.removeprefix("loss/"): v for name, v in result.items() if name.startswith("loss/loss/")

@@ -1,4 +1,4 @@
-"""What a run asks for that its machine hasn't got."""
+"""Warns about resources that a run needs and its machine lacks."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from hvdrec.trainer.run.log import logger
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def warn_of_machine(train_config: Any, visible: str | None, local_size: int) -> None:
-    """Warns of more ranks than cores, and of GPUs that are asked for and aren't there (for rank 0).
+    """Warns if there are more ranks than cores, or if requested GPUs are missing (for rank 0).
 
     Args:
-        train_config: The run's.
+        train_config: The run's `train_config`.
         visible: `--gpu`.
         local_size: Ranks on this machine.
     """
     there = cores()
     if local_size > there:
-        logger.warning("%d ranks share %d cores of this machine: fewer may be faster", local_size, there)
+        logger.warning(
+            "%d ranks share %d cores of this machine: fewer ranks may be faster", local_size, there
+        )
     wanted = int(train_config.num_gpus_per_worker)
     asks = f"--gpu {visible}" if visible else f"train_config.num_gpus_per_worker: {wanted}" * (wanted > 1)
     if asks and not tf.config.list_physical_devices("GPU"):

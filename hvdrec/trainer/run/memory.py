@@ -48,7 +48,8 @@ def need_memory(plan: FeaturePlan, optimizers: Sequence[Any], rank: int, process
     available = psutil.virtual_memory().available
     if size * processes > available:
         logger.warning(
-            "that is more than the %s of this machine that nobody uses now", memory.shown(available)
+            "that is more than the %s of memory that is currently available on this machine",
+            memory.shown(available),
         )
 
 

@@ -1,4 +1,4 @@
-"""What the command line says about a run, apart from the config."""
+"""The options of a run from the command line, outside the config."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class RunOptions:
 
     Attributes:
         ignore_fine_tune_errors: `--ignore_finetune_ckpt_error`.
-        fit_on_eval: Train on the evaluation data once training is over.
-        fit_on_eval_steps: At most this many steps of it; 0 = until the data ends.
-        evaluates: Evaluate after each checkpoint, where there is data for it.
-        hpo_metric_save_path: Where a line of JSON per evaluation goes, if anywhere.
-        signals: Which signal has asked to stop.
+        fit_on_eval: After training, also train on the evaluation data.
+        fit_on_eval_steps: The maximum number of those steps; 0 = until the data ends.
+        evaluates: Evaluate after each checkpoint, if there is evaluation data.
+        hpo_metric_save_path: The file for one line of JSON per evaluation, or empty.
+        signals: The signals that were received.
     """
 
     ignore_fine_tune_errors: bool = False

@@ -1,4 +1,4 @@
-"""Where a run's files are on this machine; what brings them to a store; what keeps other runs out."""
+"""The files of a run: where they are on this machine, their upload to a store, and the run's lock."""
 
 from __future__ import annotations
 
@@ -30,39 +30,39 @@ from hvdrec.trainer.run.log import logger
 
 _PREFIX = "hvdrec-run-"
 _STALE_SECONDS = 86400.0
-#: What rank 0 needs of earlier runs: evaluations, logs it adds to, exports it rotates.
+#: The files of earlier runs that rank 0 needs: evaluations, logs to append to, exports to rotate.
 _PULLED = ("eval_val/", "logs/", "export/latest/", "export/best/", "best_ckpt/best.json")
 
 
 class Lock(Protocol):
-    """Keeps other runs out."""
+    """A lock against other runs."""
 
     def acquire(self, stopped: Callable[[], bool]) -> None:
-        """Takes it, or raises."""
+        """Acquires the lock, or raises."""
 
     def release(self) -> None:
-        """Gives it back."""
+        """Releases the lock."""
 
 
 class RunFolder:
-    """The files of a run on this machine: its model_dir, or a working copy of one that is in a store.
+    """The files of a run on this machine: its model_dir, or a working copy of a model_dir in a store.
 
     `RemoteStore` handles checkpoints in a store. Everything else (config, events, logs, exports,
-    results) is uploaded at saves, at exports and at the end. For a local model_dir nothing is copied.
+    results) is uploaded at saves, at exports and at the end. A local model_dir is not copied.
 
     Attributes:
-        model_dir: As the config has it.
+        model_dir: As in the config.
         path: The folder on this machine that holds the run's files.
-        work_dir: A working copy or a temporary folder on this machine; empty where there is none.
+        work_dir: A working copy or a temporary folder on this machine; empty if there is none.
     """
 
     def __init__(self, config: Config, group: ReplicaGroup | None = None, needed: bool = False) -> None:
-        """Makes the working copy, the same on all ranks of a machine (collective).
+        """Creates the working copy, shared by all ranks of a machine (collective).
 
         Args:
-            config: Names the model_dir.
-            group: The ranks; None takes model_dir as it is, without a copy.
-            needed: Whether `work_dir` is wanted though model_dir is local.
+            config: The config with the model_dir.
+            group: The ranks; None uses model_dir directly, without a copy.
+            needed: Whether `work_dir` is needed even if model_dir is local.
         """
         self.model_dir = str(config.proto.model_dir)
         self.path, self.work_dir = self.model_dir, ""
@@ -88,33 +88,33 @@ class RunFolder:
         return self._mirror is not None
 
     def shown(self, path: str) -> str:
-        """A path below `path` as users know it."""
+        """The path to show to users for a path in `path`."""
         below = path.removeprefix(self.path)
         if self._mirror is None or below == path or below.startswith("/checkpoint/"):
             return path
         return storage.join(self.model_dir, below)
 
     def lock(self) -> Lock:
-        """What keeps other runs out of model_dir."""
+        """The lock on model_dir."""
         self._lock = DirectoryLock(self.path) if self._mirror is None else RemoteLock(self._mirror.url)
         return self._lock
 
     def claim(self, write_config: Callable[[], object]) -> None:
-        """Writes the config, here and in the store, and again if model_dir is removed during the run."""
+        """Writes the config, locally and to the store, and again if model_dir is removed during the run."""
         write_config()
         self._write_config = write_config
         self.push("pipeline.config")
 
     def check_owned(self) -> None:
-        """Makes sure that model_dir still is this run's; a local one that was removed is made again.
+        """Checks that model_dir still belongs to this run; a removed local folder is created again.
 
         Raises:
             CheckpointError: Another run has taken it.
         """
         if self._lock is not None and self._lock.check():
             logger.warning(
-                "warning: %s was removed during the run: it is made again, with the config and checkpoints "
-                "from here on; logs, events and exports up to here are gone",
+                "warning: %s was removed during the run; it is created again with the config and all "
+                "checkpoints from now on, but earlier logs, events and exports are lost",
                 self.path,
             )
             self._write_config()
@@ -126,33 +126,33 @@ class RunFolder:
         return RemoteStore(self.model_dir, self.path, self._keep, self.check_owned, self.push)
 
     def pull(self, below: tuple[str, ...] = _PULLED) -> None:
-        """Brings what a run goes on from, its checkpoints aside (rank 0)."""
+        """Downloads the files that a run continues from, except checkpoints (rank 0)."""
         if self._mirror is not None:
             self._mirror.pull(lambda name: name.startswith(below))
 
     def push(self, below: str = "") -> None:
-        """Brings what is new here to the store.
+        """Uploads new files to the store.
 
         Raises:
-            StorageError: The store doesn't take it.
+            StorageError: The store refuses a file.
         """
         if self._mirror is not None:
             self.check_owned()
             self._mirror.push(below)
 
     def discard(self) -> None:
-        """Removes `work_dir` with what is in it."""
+        """Removes `work_dir` and its contents."""
         if self.work_dir:
             shutil.rmtree(self.work_dir, ignore_errors=True)
 
     def close(self, failed: bool) -> None:
-        """Brings the rest to the store, and removes `work_dir` if all of it is there.
+        """Uploads the remaining files, and removes `work_dir` if all are in the store.
 
         Args:
-            failed: Whether the run ends by an error.
+            failed: Whether the run ends with an error.
 
         Raises:
-            StorageError: The store doesn't take it, and the run hasn't failed before.
+            StorageError: The store refuses a file, and the run has not already failed.
         """
         group = self._group
         if group is None or not self.work_dir:
@@ -162,15 +162,15 @@ class RunFolder:
         except (StorageError, CheckpointError) as error:
             if group.rank != 0:
                 return
-            text = f"{error}; what isn't in {self.model_dir} is kept in {self.work_dir}"
+            text = f"{error}; the files that are not in {self.model_dir} are kept in {self.work_dir}"
             if not failed:
                 raise type(error)(text) from error
             logger.error("%s", text)
         else:
-            # A group of one process (an evaluator's) has a folder of its own.
+            # A group of one process (an evaluator's) has its own folder.
             if group.local_rank == 0 or group.size == 1:
                 if failed and group.size > 1:
-                    # The other ranks look here for why.
+                    # The other ranks look here for the reason.
                     time.sleep(2.5)
                 if not any(Path(self.work_dir).rglob(KEEP)):
                     self.discard()
@@ -189,19 +189,19 @@ def open_run_folder(config: Config, group: ReplicaGroup, needed: bool = False) -
 
 
 def bring_checkpoint(config: Config, group: ReplicaGroup, folder: str, wanted: str | None) -> str | None:
-    """Brings a checkpoint of a store to rank 0, the only one that reads it (collective).
+    """Downloads a checkpoint from a store to rank 0, the only rank that reads it (collective).
 
     Args:
-        config: Whose model_dir is meant where nothing else is asked for.
+        config: The config with the default model_dir.
         group: The ranks.
-        folder: Where to.
-        wanted: A prefix or a folder; None for the newest of model_dir.
+        folder: The destination.
+        wanted: A prefix or a folder; None for the newest checkpoint in model_dir.
 
     Returns:
-        Its prefix on rank 0; `wanted` where that is local.
+        Its prefix on rank 0; `wanted` if that is local.
 
     Raises:
-        CheckpointError: There is none.
+        CheckpointError: There is no checkpoint.
     """
     url = wanted or str(config.proto.model_dir)
     if not storage.is_remote(url):
@@ -211,7 +211,7 @@ def bring_checkpoint(config: Config, group: ReplicaGroup, folder: str, wanted: s
 
 
 def _is_mirrored(name: str) -> bool:
-    """Whether a file below the working folder is for the store; checkpoints come there by themselves."""
+    """Whether a file in the working folder should be uploaded; checkpoints are uploaded separately."""
     base = name.rpartition("/")[2]
     return not name.startswith(("best_ckpt/", "checkpoint/")) and not (
         base.startswith("model.ckpt-") or base == "checkpoint" or base == "failure.json"
@@ -227,7 +227,7 @@ def _make(url: str) -> str:
 
 
 def _sweep(base: Path) -> None:
-    """Removes what runs of this machine left here that were killed long ago."""
+    """Removes files of runs on this machine that were killed long ago."""
     for path in base.glob(f"{_PREFIX}*-{socket.gethostname()}-*-*"):
         pid = path.name.split("-")[-2]
         with contextlib.suppress(OSError):

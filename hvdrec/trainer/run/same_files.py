@@ -1,4 +1,4 @@
-"""Hosts without a common file system each have their own files: they must be the same ones."""
+"""Checks that hosts without a shared file system have the same input files."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from hvdrec.storage import is_remote
 from hvdrec.storage.maxcompute import is_table
 from hvdrec.trainer.run.agree import raise_together
 
-#: A file by its name, and how much it holds (bytes, a table's rows).
+#: A file name, and its size (bytes, or the rows of a table).
 _Described = tuple[str, int]
 
 
 def need_same_files(files: Sequence[RowsFile], sizes: bool, group: ReplicaGroup) -> None:
-    """Makes sure that every rank reads the files that rank 0 reads (collective).
+    """Checks that every rank reads the same files as rank 0 (collective).
 
-    Ranks of one machine see the same files, so nothing is asked there.
+    Ranks on one machine see the same files, so they are not compared.
 
     Args:
-        files: Of this rank's input.
-        sizes: Compare their sizes too, where they may differ.
+        files: The files of this rank's input.
+        sizes: Whether to compare sizes too, if they can differ.
         group: The ranks.
 
     Raises:
         DataError: This rank's files differ from rank 0's.
-        PeerError: Another's do.
+        PeerError: Another rank's files differ.
     """
     if group.one_host or group.size == 1:
         return
@@ -51,16 +51,16 @@ def need_same_files(files: Sequence[RowsFile], sizes: bool, group: ReplicaGroup)
 
 
 def _may_differ(name: str) -> bool:
-    """A store's files are the same for all; a table may grow between two ranks' looks at it."""
+    """A store's files are the same for all ranks; a table may grow between the listings of two ranks."""
     return is_table(name) or not is_remote(name)
 
 
 def _difference(here: Sequence[_Described], own: str, there: Sequence[_Described], other: str) -> str:
-    """The first file that two ranks don't both read, or not with the same content."""
+    """Describes the first file that only one of two ranks reads, or that differs in size."""
     for mine, others in itertools.zip_longest(here, there):
         if mine is None or others is None or mine[0] != others[0]:
             found = f"{own} has {len(here)} input files, {other} has {len(there)}; the first that differs is "
             return found + f"{mine[0] if mine else 'none'} here, {others[0] if others else 'none'} there"
         if mine != others:
-            return f"{mine[0]}: has the size {mine[1]} for {own}, {others[1]} for {other}"
+            return f"{mine[0]}: has size {mine[1]} for {own}, but {others[1]} for {other}"
     raise AssertionError("nothing differs")

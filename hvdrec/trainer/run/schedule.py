@@ -1,4 +1,4 @@
-"""How many steps the next call runs, so that whatever is due after a step falls on it."""
+"""The number of steps of the next call, chosen so that it ends where an action is due."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _MOST_STEPS = 16
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """When things are due, in steps; 0 = never.
+    """When actions are due, in steps; 0 = never.
 
     Attributes:
-        last: The step training ends at (`num_steps`); 0 = when the data ends.
+        last: The step at which training ends (`num_steps`); 0 = when the data ends.
         save: `save_checkpoints_steps`.
         verify: `--verify_replicas`.
-        per_call: Steps of one call at most.
-        watch: Periods at which a call begins, for watchers of single calls.
+        per_call: The maximum number of steps per call.
+        watch: Periods at which a call must begin, for watchers of single calls.
     """
 
     last: int
@@ -28,7 +28,7 @@ class Schedule:
     watch: tuple[int, ...] = ()
 
     def next_call(self, step: int) -> int:
-        """Steps to run from `step` on; 0 when training is over."""
+        """The number of steps to run from `step`; 0 when training is over."""
         count = self.per_call
         if self.last:
             count = min(count, max(0, self.last - step))
@@ -38,7 +38,7 @@ class Schedule:
         return count
 
     def due(self, period: int, step: int) -> bool:
-        """Whether something with this period is due after `step` steps."""
+        """Whether an action with this period is due after `step` steps."""
         return bool(period) and step % period == 0
 
 

@@ -1,4 +1,4 @@
-"""Do all processes see the same model_dir?"""
+"""Checks that all processes see the same model_dir."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from hvdrec.errors import ConfigError
 from hvdrec.parallel.group import ReplicaGroup
 
 _POLL_SECONDS = 0.5
-#: A file can be seen so much later on another host of a network file system.
+#: The delay until a file is visible on another host of a network file system.
 _APPEARS_SECONDS = 10.0
 
 
 def need_one_folder(model_dir: str, group: ReplicaGroup) -> None:
-    """Makes sure that all processes see the same model_dir (collective, of all that were started).
+    """Checks that all processes see the same model_dir (collective, over all started processes).
 
     Raises:
-        ConfigError: The evaluating process would never see a checkpoint.
+        ConfigError: They don't, so the evaluating process would never see a checkpoint.
     """
     if storage.is_remote(model_dir):
         return

@@ -17,24 +17,24 @@ from hvdrec.trainer.run.log import logger
 
 _WATCHED = (signal.SIGTERM, signal.SIGINT)
 _END, _MORE = b"\0", b"\xff"
-#: How long the launcher is held for ranks that don't agree to stop: one of them may be gone, on another host.
+#: How long the launcher is held if ranks don't agree to stop: one of them may be gone, on another host.
 _AGREE_SECONDS = 120.0
 
 
 class StopSignals:
-    """Which signal has asked this process to stop, if any.
+    """Handles the signals that ask this process to stop.
 
-    The C handler of Python writes each signal's number into a pipe that a thread reads. So a signal
-    is noticed while the main thread is inside TensorFlow or waits for other ranks, where a Python
-    handler would have to wait too. A launcher that has died counts as SIGTERM.
+    The C handler of Python writes each signal's number into a pipe that a thread reads. A signal is therefore
+    noticed even while the main thread is inside TensorFlow or waits for other ranks, where a Python handler
+    would be delayed. The death of the launcher is treated as SIGTERM.
 
     Attributes:
-        received: The first signal's number, 0 before there was one.
-        peers: The other ranks' processes on this machine: number of the process, rank.
+        received: The number of the first signal, 0 if there was none.
+        peers: The other ranks' processes on this machine: process id -> rank.
     """
 
     def __init__(self) -> None:
-        """Nothing is watched yet."""
+        """Doesn't watch anything yet."""
         self.received = 0
         self._launcher: launcher_process.LauncherProcess | None = None
         self.peers: Mapping[int, int] = {}
@@ -72,10 +72,10 @@ class StopSignals:
 
     @contextlib.contextmanager
     def minding(self, lost: Callable[[int], None]) -> Iterator[None]:
-        """Notices within the block, in which no rank ends but by a failure, that one of `peers` has.
+        """Detects that one of `peers` has ended inside the block, where a rank ends only by failure.
 
         Args:
-            lost: Called, from a thread, with its rank.
+            lost: Called in a thread, with the rank.
         """
         self._lost = lost
         os.write(self._writing, _MORE)
@@ -85,11 +85,11 @@ class StopSignals:
             self._lost = None
 
     def heed(self) -> None:
-        """All ranks have agreed to stop: from here on the launcher waits as long as it takes to save."""
+        """Called when all ranks have agreed to stop; the launcher then waits as long as saving takes."""
         self._agree_before = None
 
     def say(self, line: str) -> bool:
-        """Shows a line by way of the launcher, which may pass on nothing any more; whether it has."""
+        """Prints a line through the launcher, if it still forwards output; returns whether it did."""
         return self._launcher is not None and self._launcher.say(line)
 
     def _watch(self, reading: int, launcher: int | None) -> None:
@@ -99,7 +99,7 @@ class StopSignals:
             ranks: dict[int, int | None] = {}
 
             def follow(found: Iterator[int], rank: int | None) -> None:
-                """Has the ends of processes noticed: of a rank, or of the launcher (None)."""
+                """Watches for the end of a process: of a rank, or of the launcher (None)."""
                 try:
                     for descriptor in found:
                         opened.callback(os.close, descriptor)
@@ -136,10 +136,10 @@ class StopSignals:
         self._signals += 1
         keeper.tell(keeper.SIGNAL)
         if self._signals > 1:
-            # Not sys.exit: the main thread may never come back from a collective.
+            # Not sys.exit: the main thread may never return from a collective.
             os._exit(128 + number)
         if number == signal.SIGTERM and self._launcher is not None:
-            # At once, as it kills soon.
+            # Do this immediately, because the launcher kills soon.
             self._launcher.hold()
             self._agree_before = time.monotonic() + _AGREE_SECONDS
         self._stop(signal.Signals(number).name, number)
@@ -148,20 +148,20 @@ class StopSignals:
         if self.received:
             return
         self.received = number
-        text = f"{why}: saving at the next step, then stopping; once more stops at once"
+        text = f"{why}: saving at the next step, then stopping; a second signal stops immediately"
         if launched_rank() != 0:
             logger.info("%s", text)
         elif number != signal.SIGTERM or not self.say(text):
             logger.warning("%s", text)
 
     def _end_of(self, rank: int | None) -> None:
-        """A rank is no more, or the launcher (None)."""
+        """Handles the end of a rank, or of the launcher (None)."""
         if rank is None:
             self._stop("the launcher is gone", signal.SIGTERM)
         else:
             if self._lost is not None and not self.received:
                 self._lost(rank)
-            # This one is to end too, and nobody is there to agree with.
+            # This process must end too, and there is no other rank left to agree with.
             self._release()
 
     def _release(self) -> None:
@@ -170,4 +170,4 @@ class StopSignals:
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
-    """Stands for the default action, which would end the process; the thread does the work."""
+    """Replaces the default action, which would end the process; the thread does the work."""

@@ -1,4 +1,4 @@
-"""Says how many rows `ignore_error` left out."""
+"""Reports how many rows `ignore_error` skipped."""
 
 from __future__ import annotations
 
@@ -10,29 +10,31 @@ from hvdrec.trainer.run.log import logger
 
 
 def report_skipped_rows(proto: Any, group: ReplicaGroup, loader: Loader, what: str) -> None:
-    """Warns, on rank 0, of the rows that all ranks left out (collective if `ignore_error` is set).
+    """Warns, on rank 0, about the rows skipped by all ranks (collective if `ignore_error` is set).
 
     Args:
         proto: The config.
         group: The ranks.
         loader: This rank's input, read to its end.
-        what: What the rows were for, as "training".
+        what: The purpose of the rows, such as "training".
     """
     if not proto.data_config.ignore_error:
         return
     bad, good, first = _counted(group, loader)
     if bad and group.rank == 0:
-        logger.warning("%s: %d of %d rows were left out (ignore_error), as %s", what, bad, bad + good, first)
+        logger.warning(
+            "%s: %d of %d rows were skipped (ignore_error); the first: %s", what, bad, bad + good, first
+        )
 
 
 def all_left_out(group: ReplicaGroup, loader: Loader) -> str | None:
-    """What became of the rows that were read, where all were left out; None where none was (collective)."""
+    """Describes the rows that were read, if all were skipped; None if no row was skipped (collective)."""
     bad, _, first = _counted(group, loader)
-    return f"all of the {bad} rows that were read are left out, as {first}" if bad else None
+    return f"all of the {bad} rows that were read were skipped; the first: {first}" if bad else None
 
 
 def _counted(group: ReplicaGroup, loader: Loader) -> tuple[int, int, str | None]:
-    """Rows left out and taken on all ranks, and where one is that was left out (collective)."""
+    """The numbers of skipped and used rows on all ranks, and the first skipped one (collective)."""
     stats = loader.stats()
     gathered = group.gather_objects((stats.bad_rows, stats.rows, stats.first_bad))
     bad, good = (sum(part[i] for part in gathered) for i in (0, 1))

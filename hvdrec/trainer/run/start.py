@@ -1,4 +1,4 @@
-"""Where a run begins: at the newest checkpoint, at another run's, or at first values."""
+"""The start of a run: from the newest checkpoint, from another run's, or from initial values."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from hvdrec.trainer.run.log import logger
 from hvdrec.trainer.run.options import RunOptions
 from hvdrec.trainer.run.parts import restore_parts
 
-#: By what an input is known again.
+#: The fields that identify an input.
 _DIGEST = "sha256"
-#: What a resumed run must share with the one before to end with the same bits.
+#: What a resumed run must have in common with the previous one to produce the same bits.
 _SAME_BITS = ("ranks", "threads", "tensorflow")
 
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """Where a run begins.
+    """The state that a run starts from.
 
     Attributes:
-        position: Of this rank's training input.
-        fit_from: The step at which training on the evaluation data began, if it had.
-        fit_position: Of this rank's evaluation input then.
-        kept: What was kept with the checkpoint, where its input is this run's.
+        position: The position in this rank's training input.
+        fit_from: The step at which training on the evaluation data began, if it did.
+        fit_position: The position in this rank's evaluation input in that phase.
+        kept: What was saved with the checkpoint, if its input is this run's.
     """
 
     position: InputPosition = BEGINNING
@@ -52,12 +52,12 @@ class Start:
 
 
 def identity(proto: Any, group: ReplicaGroup, described: Mapping[str, Any]) -> dict[str, Any]:
-    """What a checkpoint keeps of the run that wrote it, for the run that goes on from it.
+    """The identity that a checkpoint saves of its run, for the run that continues from it.
 
     Args:
         proto: The config.
         group: The ranks.
-        described: The training input, as `hvdrec.data.identity` describes it.
+        described: The training input, as described by `hvdrec.data.identity`.
     """
     data = proto.data_config
     kind = proto.WhichOneof("train_path")
@@ -89,20 +89,20 @@ def begin(
     options: RunOptions,
     evaluated: Mapping[str, Any] = MappingProxyType({}),
 ) -> Start:
-    """Restores or fine-tunes on rank 0, and makes all ranks start alike (collective).
+    """Restores or fine-tunes on rank 0, and synchronises all ranks (collective).
 
     Args:
         proto: The config.
         store: The checkpoints of model_dir.
-        entries: What a checkpoint of this run holds.
+        entries: The entries of this run's checkpoints.
         group: The ranks.
         now: The run's `identity`.
-        continue_train: Go on from the newest checkpoint of model_dir, if there is one.
+        continue_train: Continue from the newest checkpoint in model_dir, if there is one.
         options: Flags.
-        evaluated: The evaluation data, as `hvdrec.data.identity` describes it, where it is trained on.
+        evaluated: The evaluation data, as described by `hvdrec.data.identity`, if it is trained on.
 
     Raises:
-        CheckpointError: Checkpoints are in the way, damaged, or don't fit.
+        CheckpointError: Checkpoints already exist, are damaged, or don't fit.
     """
 
     def restore() -> tuple[dict[str, Any], RestoreReport | None]:
@@ -128,26 +128,26 @@ def begin(
 
 
 def refuse_used_model_dir(store: Store) -> None:
-    """Keeps another run's folder from being written to.
+    """Prevents writing to another run's folder.
 
     Raises:
-        CheckpointError: model_dir holds checkpoints.
+        CheckpointError: model_dir contains checkpoints.
     """
     latest = store.latest()
     if latest is not None:
         folder, name = os.path.split(store.shown(latest))
         raise CheckpointError(
-            f"{folder} already holds checkpoints ({name}); give "
-            "--continue_train to go on from there, or another --model_dir"
+            f"{folder} already contains checkpoints ({name}); give --continue_train to "
+            "continue from there, or another --model_dir"
         )
 
 
 def describe_positions(positions: Sequence[InputPosition], own: bool) -> dict[str, Any]:
-    """Input positions as a checkpoint keeps them.
+    """Input positions in the format of a checkpoint.
 
     Args:
-        positions: Of each rank, or one of all ranks together.
-        own: Whether each rank has its own.
+        positions: The position of each rank, or one for all ranks.
+        own: Whether each rank has its own position.
     """
     described: dict[str, Any] = {"epoch": positions[0].epoch, "row": positions[0].row}
     offsets: dict[int, int] = {}
@@ -255,41 +255,41 @@ def _position(proto: Any, kept: Mapping[str, Any], group: ReplicaGroup) -> Input
         return InputPosition(0, row, tuple((int(p), int(offset)) for p, offset in kept_offsets.items()))
     positions = kept.get("positions")
     if (positions is not None) != proto.data_config.file_shard:
-        logger.warning("data_config.file_shard has changed: the input begins at its first row")
+        logger.warning("data_config.file_shard has changed: the input starts at its first row")
         return BEGINNING
     if positions is None:
         return InputPosition(int(kept.get("epoch", 0)), int(kept.get("row", 0)))
     if len(positions) != group.size:
         raise CheckpointError(
-            f"data_config.file_shard: each rank reads its own files, and the checkpoint is of "
-            f"{len(positions)} ranks; go on with as many (there are {group.size}), or set it to false: then "
-            "the input begins at its first row"
+            "data_config.file_shard: each rank reads its own files, and the checkpoint was written "
+            f"by {len(positions)} ranks, but this run has {group.size}; use the same number of ranks, "
+            "or set file_shard to false to start the input at its first row"
         )
     epoch, row = positions[group.rank]
     return InputPosition(int(epoch), int(row))
 
 
 def _is_another(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether an input is known not to be the one that a position is of."""
+    """Whether an input is known to differ from the one that a position refers to."""
     return _DIGEST in before and before[_DIGEST] != now[_DIGEST]
 
 
 def _tell_where(checkpoint: str, kept: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Says where a run goes on, and what is another than for its checkpoint."""
+    """Logs where a run continues, and what has changed since its checkpoint."""
     before, after = kept.get("input", {}), now["input"]
     epoch, row = int(kept.get("epoch", 0)), int(kept.get("row", 0))
     if _is_another(before, after):
-        left = f"; of the other, epoch {epoch} was left at row {row}" if row else ""
+        left = f"; the other input was at row {row} of epoch {epoch}" if row else ""
         logger.warning(
-            "going on from %s with another input (%s then, %s now): it is read from its first row%s",
+            "continuing from %s with another input (%s then, %s now), which is read from its first row%s",
             *(checkpoint, _size(before), _size(after), left),
         )
         return
-    logger.info("going on from %s: epoch %d, row %d of the input", checkpoint, epoch, row)
+    logger.info("continuing from %s: epoch %d, row %d of the input", checkpoint, epoch, row)
     if before and _DIGEST not in before:
         logger.info(
-            "the checkpoint, like those of older versions, doesn't say which input its position is in: it is "
-            "taken to be of this one"
+            "the checkpoint, written by an older version, doesn't record which input its position "
+            "belongs to; it is applied to the current input"
         )
     _warn_of_differences(kept, now)
 
@@ -301,7 +301,7 @@ def _size(described: Mapping[str, Any]) -> str:
 
 
 def _warn_of_differences(kept: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Says what keeps the run from ending with the same bits, or from reading each row once."""
+    """Warns about changes that change the resulting bits, or how often each row is read."""
     changed = [
         f"{name} {kept[name]} before, {now[name]} now"
         for name in _SAME_BITS
@@ -309,12 +309,12 @@ def _warn_of_differences(kept: Mapping[str, Any], now: Mapping[str, Any]) -> Non
     ]
     if changed:
         logger.warning(
-            "the run goes on elsewhere than it began (%s): all state and the input position are kept, but "
-            "sums are taken in another order, so the last bits may differ",
+            "the run continues in a different environment (%s): all state and the input position "
+            "are kept, but sums are computed in another order, so the last bits may differ",
             "; ".join(changed),
         )
     before = kept.get("input", {})
-    # Known by its content, an input may lie elsewhere now.
+    # An input is identified by its content, so its path may have changed.
     place = ("path", "files", "size", _DIGEST) if _DIGEST in before else ()
     moved = [
         f"{n} {before[n]!r} before, {v!r} now"
@@ -323,7 +323,8 @@ def _warn_of_differences(kept: Mapping[str, Any], now: Mapping[str, Any]) -> Non
     ]
     if moved:
         logger.warning(
-            "the input is not configured as it was for the checkpoint (%s): the position is kept; if the "
-            "order of rows is different now, some rows of this epoch are read twice or not at all",
+            "the configuration of the input has changed since the checkpoint (%s): the position is "
+            "kept, but if the order of rows has changed, some rows of this "
+            "epoch are read twice or not at all",
             "; ".join(moved),
         )

@@ -1,4 +1,4 @@
-"""Reasons to end training before its last step: a dead line, a file."""
+"""Conditions that end training before its last step: a deadline, a file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hvdrec.errors import StorageError
 STOP_FILE = "OSS_STOP_SIGNAL"
 _FILE_SECONDS = 2.0
 
-#: Asked on rank 0 before each call: why training is to end, or None.
+#: Called on rank 0 before each call: returns why to end training, or None.
 Ending = Callable[[], "str | None"]
 
 
@@ -23,27 +23,27 @@ class DeadLine:
     """Ends training at a time of day (`dead_line`)."""
 
     def __init__(self, written: str) -> None:
-        """Takes it as the config has it, in one of the two forms."""
+        """Takes the config's value, in either format."""
         self._written = written
         self._seconds = parse_time(written) or 0.0
 
     def __call__(self) -> str | None:
-        """Whether the time has come."""
+        """Whether the time has passed."""
         return f"dead_line {self._written} has passed" if time.time() > self._seconds else None
 
 
 class StopFile:
-    """Ends training when a file appears in model_dir (`enable_oss_stop_signal`); it isn't removed."""
+    """Ends training when a file appears in model_dir (`enable_oss_stop_signal`); the file isn't removed."""
 
     def __init__(self, model_dir: str) -> None:
-        """Looks for ``model_dir/OSS_STOP_SIGNAL``, at most every two seconds; in a store in a thread."""
+        """Looks for ``model_dir/OSS_STOP_SIGNAL``, at most every two seconds; in a thread for a store."""
         self._path = storage.join(model_dir, STOP_FILE)
         self._next = 0.0
         self._found = False
         self._asking: threading.Thread | None = None
 
     def __call__(self) -> str | None:
-        """Whether it is there."""
+        """Whether the file exists."""
         now = time.monotonic()
         if now >= self._next:
             self._next = now + _FILE_SECONDS
@@ -52,16 +52,16 @@ class StopFile:
             elif self._asking is None or not self._asking.is_alive():
                 self._asking = threading.Thread(target=self._look, name="hvdrec-stop", daemon=True)
                 self._asking.start()
-        return f"{self._path} is there" if self._found else None
+        return f"{self._path} exists" if self._found else None
 
     def _look(self) -> None:
-        # A store that can't be asked now is asked again.
+        # If the store can't be reached now, try again later.
         with contextlib.suppress(StorageError):
             self._found = storage.exists(self._path)
 
 
 def endings(proto: Any) -> list[Ending]:
-    """What a config says may end training early."""
+    """The conditions in a config that end training early."""
     train = proto.train_config
     found: list[Ending] = []
     if train.dead_line:

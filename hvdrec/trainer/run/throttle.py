@@ -1,4 +1,4 @@
-"""How often a run is evaluated (`eval_config.eval_interval_secs`, `max_evals`)."""
+"""Limits how often a run is evaluated (`eval_config.eval_interval_secs`, `max_evals`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class EvalThrottle:
-    """Lets evaluations after checkpoints pass, or not; that at the end of training always takes place."""
+    """Decides whether to evaluate after a checkpoint; the evaluation at the end of training always runs."""
 
     def __init__(self, eval_config: Any) -> None:
         """Takes the limits from `eval_config`; by default every checkpoint is evaluated."""
@@ -23,7 +23,7 @@ class EvalThrottle:
         return not self._seconds and not self._most
 
     def passes(self) -> bool:
-        """Whether an evaluation may begin now; if so, it counts as begun (rank 0 decides)."""
+        """Whether an evaluation may begin now; if so, it is recorded as begun (rank 0 decides)."""
         now = time.monotonic()
         if now - self._last < self._seconds or (self._most and self._begun >= self._most):
             return False

@@ -1,4 +1,4 @@
-"""A training job whose variables live on parameter servers; for the chief."""
+"""A training job with variables on parameter servers; for the chief."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hvdrec.trainer.step.feed import Feed
 from hvdrec.trainer.watch.evaluator import EvalOutput, Evaluator
 from hvdrec.trainer.watch.exporters import RunExports
 
-#: Steps a worker gets at once: what a lost worker may have done of them counts twice.
+#: Steps that a worker receives at once; those that a lost worker had done are done twice.
 _MOST_AT_ONCE = 8
 
 
@@ -38,17 +38,17 @@ class ServerJob(Job):
         coordinator: Coordinator,
         folder: RunFolder | None = None,
     ) -> None:
-        """Makes the variables on the servers.
+        """Creates the variables on the servers.
 
         Args:
-            config: What to train; with `sync_replicas` all workers make each step together.
-            group: The chief alone.
+            config: The config to train; with `sync_replicas` all workers compute each step together.
+            group: The group of only the chief.
             cluster: All processes.
-            coordinator: Connected to them.
-            folder: The run's files; None takes model_dir as it is.
+            coordinator: The coordinator connected to the cluster.
+            folder: The run's files; None uses model_dir directly.
 
         Raises:
-            ConfigError: The config doesn't fit together.
+            ConfigError: The config is inconsistent.
         """
         self._cluster, self._coordinator = cluster, coordinator
         self.synchronous = bool(config.proto.train_config.sync_replicas)
@@ -62,18 +62,18 @@ class ServerJob(Job):
 
     @property
     def processes(self) -> str:
-        """Workers and servers, in words."""
+        """Describes the workers and servers."""
         how = "in step" if self.synchronous else "asynchronously"
         workers = _counted(self._cluster.workers, "worker")
         return f"{workers} and {_counted(self._cluster.servers, 'server')}, {how}"
 
     def identity(self) -> dict[str, Any]:
-        """What a checkpoint keeps of this run; `ranks` are the workers."""
+        """The identity of this run, saved in its checkpoints; `ranks` counts the workers."""
         how = "" if self.synchronous else " asynchronous"
         return {**super().identity(), "ranks": f"{self._cluster.workers}{how} workers"}
 
     def loop(self, parts: LoopParts, position: InputPosition) -> Loop:
-        """Hands batches to the workers."""
+        """Builds the loop that sends batches to the workers."""
         step: ServerStep
         if self.synchronous:
             step = SynchronousStep(parts.step, self._coordinator, self._cluster.workers)
@@ -88,11 +88,11 @@ class ServerJob(Job):
         return ServerLoop(dataclasses.replace(parts, steps_left=steps_left), position, step)
 
     def evaluator(self) -> Evaluator:
-        """Has the workers run the model."""
+        """Builds the evaluator that runs on the workers."""
         return _ServerEvaluator(self.recommender, self.feed, self._coordinator, self._cluster.workers)
 
     def _run_exports(self, evaluated: Sequence[str]) -> RunExports:
-        """Exports a copy of the model in this process."""
+        """Builds the exporter, with a copy of the model in this process."""
         if self.proto.export_config.exporter_type == "none":
             return super()._run_exports(evaluated)
         copy = Recommender(self.proto, self.plan, int(self.proto.train_config.seed))
@@ -107,7 +107,7 @@ class ServerJob(Job):
 
 
 class _ServerEvaluator(Evaluator):
-    """Has workers run the model, several batches ahead."""
+    """Runs the model on workers, several batches ahead."""
 
     def __init__(self, recommender: Recommender, feed: Feed, coordinator: Coordinator, workers: int) -> None:
         super().__init__(recommender, feed)

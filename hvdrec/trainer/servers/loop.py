@@ -20,7 +20,7 @@ from hvdrec.trainer.step.diagnose import explain
 
 
 class _Begun(NamedTuple):
-    """Steps that have been begun at once, the input position before them, and the batches of each."""
+    """Steps that were started together, the input position before them, and the batches of each."""
 
     number: int
     position: InputPosition
@@ -29,19 +29,19 @@ class _Begun(NamedTuple):
 
 
 class ServerLoop(Loop):
-    """Hands batches to workers, several steps ahead of the results.
+    """Sends batches to workers, several steps ahead of the results.
 
-    `now` counts the steps begun; before anything is saved or evaluated all of them are done.
+    `now` counts the started steps; all of them are completed before anything is saved or evaluated.
     """
 
     def __init__(self, parts: LoopParts, position: InputPosition, step: ServerStep) -> None:
-        """As `Loop`; `step` has workers run what `parts.step` does."""
+        """Like `Loop`; `step` runs `parts.step` on workers."""
         super().__init__(parts, position)
         self._step = step
         self._begun: collections.deque[_Begun] = collections.deque()
 
     def _call(self, count: int) -> tuple[int, np.ndarray]:
-        """Begins up to `count` steps; gives how many, and this process's flags."""
+        """Starts up to `count` steps; returns how many, and this process's flags."""
         flags = self._asked()
         if flags[Flag.HALT]:
             return 0, flags
@@ -55,7 +55,7 @@ class ServerLoop(Loop):
             if error is not None:
                 self._drain()
                 raise error
-            # Those that `ignore_error` left without rows are nothing to a worker.
+            # A worker has nothing to do for batches that `ignore_error` left empty.
             filled = [batch for batch in batches if batch.rows]
             try:
                 done += self._begin(filled) if filled else 0
@@ -66,7 +66,7 @@ class ServerLoop(Loop):
         return done, flags
 
     def _begin(self, batches: Sequence[PackedBatch]) -> int:
-        """Begins the steps that some batches make, and gives how many."""
+        """Starts the steps of some batches, and returns how many."""
         while len(self._begun) >= self._step.ahead:
             self._end_first()
         parts, each = self.parts, self._step.batches
@@ -91,12 +91,12 @@ class ServerLoop(Loop):
             texts = [explain(self.parts.step, batch, 0) for batch in steps[done]]
             found = " | ".join(t.partition(": ")[2] for t in texts if t) or "a number is not finite"
             raise TrainingError(
-                f"step {number + done}: {found}; nothing was updated by this step; the last checkpoint is "
-                f"that of step {self._saved_step}"
+                f"step {number + done}: {found}; this step updated nothing; the last "
+                f"checkpoint is from step {self._saved_step}"
             )
 
     def _drain(self) -> None:
-        """Waits for all steps begun."""
+        """Waits for all started steps."""
         try:
             while self._begun:
                 self._end_first()
@@ -104,15 +104,15 @@ class ServerLoop(Loop):
             self._abandon()
 
     def _abandon(self) -> np.ndarray:
-        """Goes back to the first step that isn't done, as no worker is there to do it; gives the flags."""
+        """Goes back to the first unfinished step, because no worker is left; returns the flags."""
         first = self._begun[0]
-        logger.warning("no worker is there: steps from %d on are left to the next run", first.number)
+        logger.warning("no worker is left: the next run has to repeat the steps from %d", first.number)
         self.now, self.position = first.number, first.position
         self._begun.clear()
         return self._asked()
 
     def _asked(self) -> np.ndarray:
-        """The flags; notes which signal asks to stop, and raises what has become of a save."""
+        """The flags; records a received signal, and raises the error of a failed save."""
         flags, error = self._flags()
         if error is not None:
             raise error
@@ -120,7 +120,7 @@ class ServerLoop(Loop):
         return flags
 
     def _save(self) -> None:
-        """As `Loop`, of a moment when no step is under way."""
+        """Like `Loop`, at a moment when no step is running."""
         self._drain()
         # A step of a lost worker may have been counted twice.
         self.parts.step.global_step.assign(self.now)

@@ -19,11 +19,11 @@ from hvdrec.trainer.step.step import Rows, TrainStep
 
 
 class StepResult(NamedTuple):
-    """What became of one step or several.
+    """The results of one or more steps.
 
     Attributes:
-        done: How many were done; fewer than begun where a number wasn't finite in the next one.
-        losses: float32 [steps begun, names].
+        done: The number of completed steps; fewer than started if a number in the next one was not finite.
+        losses: float32 [steps started, names].
     """
 
     done: int
@@ -31,12 +31,12 @@ class StepResult(NamedTuple):
 
 
 class ServerStep(abc.ABC):
-    """Begins steps and gives their results later.
+    """Starts steps and returns their results later.
 
     Attributes:
-        batches: How many batches a step takes.
-        steps: How many steps may be begun at once.
-        ahead: How many times may be begun before the first is done.
+        batches: The number of batches per step.
+        steps: The maximum number of steps started together.
+        ahead: The maximum number of starts before the first completes.
     """
 
     batches: int
@@ -45,28 +45,28 @@ class ServerStep(abc.ABC):
 
     @abc.abstractmethod
     def begin(self, batches: Sequence[PackedBatch], number: int) -> Any:
-        """Begins steps from `number` on; gives what `result` takes."""
+        """Starts steps from `number`; returns the argument for `result`."""
 
     @abc.abstractmethod
     def result(self, begun: Any) -> StepResult:
-        """Waits for these steps; to be called in the order they were begun."""
+        """Waits for these steps; must be called in the order of the starts."""
 
 
 class AsynchronousStep(ServerStep):
-    """Each worker updates the servers by its own batches, whatever the others do meanwhile."""
+    """Each worker updates the servers with its own batches, independently of the others."""
 
     def __init__(self, step: TrainStep, coordinator: Coordinator, workers: int, at_once: int) -> None:
-        """Nothing is traced before the first step.
+        """Sets up the step; nothing is traced before the first step.
 
         Args:
-            step: On variables that live on the servers.
-            coordinator: Has workers run it.
-            workers: How many there are.
-            at_once: Steps that a worker gets at once, one after the other: the chief's cost is one of
-                every call, however many steps are in it.
+            step: A step on variables that are stored on the servers.
+            coordinator: Runs it on workers.
+            workers: The number of workers.
+            at_once: Steps that a worker receives at once and runs in sequence: the chief's cost is per call,
+                not per step.
         """
         self.batches, self.steps = 1, at_once
-        # One that runs and one that waits at each worker.
+        # One running and one waiting call at each worker.
         self.ahead = 2 * workers
         self._step, self._coordinator = step, coordinator
         signature = [call_spec(step.feed.specs), tf.TensorSpec([], tf.int64)]
@@ -94,7 +94,7 @@ class AsynchronousStep(ServerStep):
         return done, report
 
     def begin(self, batches: Sequence[PackedBatch], number: int) -> Any:
-        """Has a worker train on the batches."""
+        """Trains on the batches, on one worker."""
         call = self._step.feed.stack(batches)
         return self._coordinator.schedule(self._train, call, tf.constant(number, tf.int64))
 
@@ -108,9 +108,9 @@ class _Part(NamedTuple):
     """One worker's part of a synchronous step.
 
     Attributes:
-        rows: For each trained bank int32 [U].
+        rows: int32 [U] for each trained bank.
         values: Their gradients, float32 [U, D].
-        rest: float32, all other numbers end to end: every tensor costs the chief a message.
+        rest: float32, all other numbers in one tensor, because every tensor costs the chief a message.
     """
 
     rows: list[np.ndarray]
@@ -119,9 +119,9 @@ class _Part(NamedTuple):
 
 
 class SynchronousStep(ServerStep):
-    """All workers compute gradients by the same weights; the chief adds them up and updates once.
+    """All workers compute gradients with the same weights; the chief sums them and updates once.
 
-    Every row counts once even where a worker is lost: its part is computed again, and only then added.
+    Every row counts once even if a worker is lost: its part is computed again before it is added.
     """
 
     def __init__(self, step: TrainStep, coordinator: Coordinator, workers: int) -> None:
@@ -159,7 +159,7 @@ class SynchronousStep(ServerStep):
         return self._step.update(exchanged, number), exchanged.losses
 
     def begin(self, batches: Sequence[PackedBatch], number: int) -> Any:
-        """Has workers compute their parts."""
+        """Computes the parts on workers."""
         total = sum(batch.rows for batch in batches)
         begun = []
         for worker, batch in enumerate(batches):
@@ -170,7 +170,7 @@ class SynchronousStep(ServerStep):
         return begun, number
 
     def result(self, begun: Any) -> StepResult:
-        """Waits for all parts, adds them up and updates."""
+        """Waits for all parts, sums them and updates."""
         scheduled, number = begun
         parts: list[_Part] = [self._coordinator.fetch(each) for each in scheduled]
         total = _Part(

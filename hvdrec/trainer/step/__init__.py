@@ -1,1 +1,1 @@
-"""The training step: batches in, exchange, update, and the check of its numbers."""
+"""The training step: feeding batches, exchange, update, and the check for finite numbers."""

@@ -1,4 +1,4 @@
-"""After a number that isn't finite: which tensor, on which rank, from which rows."""
+"""Finds the source of a non-finite number: which tensor, on which rank, from which rows."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _SHOWN = 5
 
 
 def explain(step: TrainStep, batch: PackedBatch, rank: int) -> str | None:
-    """Repeats the failed step on this rank's batch and says what wasn't finite in it.
+    """Repeats the failed step on this rank's batch and reports what was not finite.
 
     All ranks call it, as they meet in it where tables are split. Nothing was updated by that step, so
     repeating it gives the same numbers.
 
     Returns:
-        One line without a line break, or None where all of this rank's numbers are finite.
+        One line of text, or None if all numbers on this rank are finite.
     """
     model = step.recommender
     if batch.rows == 0 and not model.strategy.meets:

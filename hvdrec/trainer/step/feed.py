@@ -1,4 +1,4 @@
-"""Carries packed batches into a graph: several steps' batches as three flat buffers."""
+"""Feeds packed batches into a graph: the batches of several steps as three flat buffers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hvdrec.data.batch import PackedBatch
 from hvdrec.features.layout import ArraySpec
 from hvdrec.features.plan import FeaturePlan
 
-#: Arrays start at multiples of this many bytes, so that slicing a buffer copies nothing.
+#: Arrays start at multiples of this many bytes, so that slicing a buffer doesn't copy.
 _ALIGNMENT = 64
 _DTYPES = (np.int32, np.float32, np.int64)
 
@@ -21,12 +21,13 @@ class FeedCall(NamedTuple):
     """K batches in one.
 
     Attributes:
-        ints: int32, all int32 arrays end to end.
+        ints: int32, all int32 arrays concatenated.
         floats: float32 likewise.
         longs: int64 likewise.
-        layout: int32 [K, arrays, 2], where each array starts and its length along axis 0.
+        layout: int32 [K, arrays, 2], the start of each array and its length along axis 0.
         rows: int32 [K], rows of each batch on this rank.
-        present: int32 [K], 0 where this rank has run out; a batch may have no rows, after `ignore_error`.
+        present: int32 [K], 0 if this rank has run out; a batch may also have no rows because of
+            `ignore_error`.
     """
 
     ints: tf.Tensor
@@ -38,7 +39,7 @@ class FeedCall(NamedTuple):
 
 
 class Feed:
-    """Stacks batches on the host and takes them apart in the graph."""
+    """Stacks batches on the host and unpacks them in the graph."""
 
     def __init__(self, plan: FeaturePlan) -> None:
         """Takes the arrays' types and widths from the plan."""
@@ -52,11 +53,11 @@ class Feed:
         return PackedBatch(rows=0, arrays=arrays)
 
     def stack(self, batches: Sequence[PackedBatch], steps: int | None = None) -> FeedCall:
-        """Puts K batches into one call.
+        """Packs K batches into one call.
 
         Args:
-            batches: Of this rank.
-            steps: K, where this rank may have run out before; by default as many as there are batches.
+            batches: This rank's batches.
+            steps: K, if this rank may have run out earlier; default: the number of batches.
         """
         present = np.arange(steps or len(batches)) < len(batches)
         batches = [*batches, *[self.empty()] * (len(present) - len(batches))]
@@ -94,7 +95,7 @@ class Feed:
 
 
 def _buffer(spec: ArraySpec) -> int:
-    """Which of the flat buffers holds an array."""
+    """The flat buffer that contains an array."""
     return _DTYPES.index(spec.dtype)
 
 

@@ -1,4 +1,4 @@
-"""One round of exchange a step: dense gradients, touched rows and batch statistics."""
+"""One round of exchange per step: dense gradients, touched rows and batch statistics."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from hvdrec.parallel.group import ReplicaGroup
 
 
 class Reducer:
-    """Adds gradients over the ranks; what a rank contributes already carries its weight."""
+    """Sums gradients over the ranks; each rank's part is already weighted."""
 
     def __init__(self, group: ReplicaGroup, banks: BankStrategy, half: bool) -> None:
         """Sets up the exchange.
 
         Args:
             group: The ranks.
-            banks: Say how their gradients travel.
-            half: Whether the dense part travels as float16.
+            banks: The banks, which decide how their gradients are exchanged.
+            half: Whether the dense part is sent as float16.
         """
         self.group = group
         self.banks = banks
@@ -33,15 +33,15 @@ class Reducer:
         dense: Sequence[tf.Tensor],
         statistics: Sequence[tf.Tensor],
     ) -> tuple[list[Gradient], list[tf.Tensor], list[tf.Tensor]]:
-        """Adds everything up.
+        """Sums everything over the ranks.
 
         Args:
             touched: Each trained bank's gradient on this rank.
             dense: Gradients of the other variables.
-            statistics: Small float32 tensors that always travel in full precision.
+            statistics: Small float32 tensors that are always sent in full precision.
 
         Returns:
-            The same three over all ranks; a bank's gradient may have become a dense tensor.
+            The same three, summed over all ranks; a bank's gradient may now be a dense tensor.
         """
         if self.group.size == 1:
             return list(touched), list(dense), list(statistics)
@@ -57,7 +57,7 @@ class Reducer:
         return banks, gradients[: len(dense)], list(statistics)
 
     def _sum(self, values: Sequence[tf.Tensor], name: str) -> list[tf.Tensor]:
-        """One allreduce over all of `values`, whose shapes are static."""
+        """One allreduce over all of `values`, which must have static shapes."""
         if not values:
             return []
         flat = self.group.sum(tf.concat([tf.reshape(v, [-1]) for v in values], axis=0), name)

@@ -1,4 +1,4 @@
-"""Everything a checkpoint holds, under the names EasyRec gives it."""
+"""Everything in a checkpoint, under EasyRec's names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The training step: forward, gradients, exchange, check, update, several times a call."""
+"""The training step: forward, gradients, exchange, check, update; several steps per call."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from hvdrec.trainer.step.reduce import Reducer
 
 
 class CallResult(NamedTuple):
-    """What one call of several steps did.
+    """The result of one call of several steps.
 
     Attributes:
-        steps: Steps done; fewer than asked when every rank ran out or a number wasn't finite.
-        finite: False when the step after the last one done met a number that isn't finite.
-        flags: float32 [F], the ranks' flags added up.
+        steps: Steps done; fewer than requested if every rank ran out or a number was not finite.
+        finite: False if a number in the step after the last completed one was not finite.
+        flags: float32 [F], the sum of the ranks' flags.
         totals: int32 [K], rows of all ranks in each step.
         report: float32 [K, names], the losses of each step over all ranks.
     """
@@ -40,13 +40,13 @@ class CallResult(NamedTuple):
 
 
 class Exchanged(NamedTuple):
-    """What a step knows before it updates anything.
+    """The results of a step before anything is updated.
 
     Attributes:
-        gradients: Over all ranks, of `TrainStep.variables`, multiplied and clipped.
-        norm: Scalar that is finite where all of them are.
+        gradients: The gradients of `TrainStep.variables` over all ranks, multiplied and clipped.
+        norm: A scalar that is finite if all gradients are.
         losses: float32 [names], over all ranks.
-        moving: New values for the moving averages, with where they go.
+        moving: New values for the moving averages, with their variables.
     """
 
     gradients: list[Gradient]
@@ -59,8 +59,8 @@ class Rows(NamedTuple):
     """The rows of one step.
 
     Attributes:
-        share: float32 scalar, this rank's share of them; 0 where there are none.
-        total: float32 scalar, those of all ranks.
+        share: float32 scalar, this rank's share of them; 0 if there are none.
+        total: float32 scalar, the number of rows of all ranks.
     """
 
     share: tf.Tensor
@@ -68,15 +68,15 @@ class Rows(NamedTuple):
 
     @classmethod
     def of(cls, own: tf.Tensor, total: tf.Tensor) -> Rows:
-        """From this rank's number of rows and that of all ranks."""
+        """Computes the shares from the numbers of rows on this rank and on all ranks."""
         return cls(tf.math.divide_no_nan(tf.cast(own, tf.float32), total), total)
 
 
 class TrainStep(tf.Module):
     """Trains a recommender on the batches of all ranks together.
 
-    A step's gradient is that of the concatenated batch for every loss that is a mean over rows:
-    each rank's is weighted by its share of the rows. A rank without rows takes part with weight 0.
+    For every loss that is a mean over rows, a step's gradient is the gradient of the concatenated batch: each
+    rank's gradient is weighted by its share of the rows. A rank without rows takes part with weight 0.
     """
 
     def __init__(
@@ -95,13 +95,13 @@ class TrainStep(tf.Module):
 
         Args:
             recommender: The model.
-            optimizer: Its slots are made already.
+            optimizer: The optimizer, with its slots created.
             group: The ranks.
-            feed: Takes batches apart.
+            feed: Unpacks batches.
             reducer: Exchanges gradients.
-            global_step: int64 variable, the updates done.
-            clip_norm: `gradient_clipping_by_norm`, 0 or less for none.
-            seed: Of dropout and of random loss weights.
+            global_step: int64 variable, the number of updates done.
+            clip_norm: `gradient_clipping_by_norm`; 0 or less for none.
+            seed: The seed for dropout and random loss weights.
             embedding_multiplier: `embedding_learning_rate_multiplier`, for the banks' gradients.
         """
         super().__init__()
@@ -132,8 +132,8 @@ class TrainStep(tf.Module):
 
         Args:
             call: This rank's batches.
-            flags: float32 [F], added over the ranks; the first one being set stops the call
-                before its first step.
+            flags: float32 [F], summed over the ranks; if the first is set, the call stops before its first
+                step.
         """
         steps = tf.shape(call.rows)[0]
         counts = tf.concat([flags, *(tf.cast(n, tf.float32) for n in (call.rows, call.present))], axis=0)
@@ -164,24 +164,24 @@ class TrainStep(tf.Module):
                 tf.TensorShape([]),
                 tf.TensorShape([None, len(self.loss_names)]),
             ),
-            # Collectives must be reached in the same order on every rank.
+            # Collectives must run in the same order on every rank.
             parallel_iterations=1,
         )
         return CallResult(done, finite, flags, tf.cast(totals, tf.int32), report)
 
     def _step(self, batch: Batch, rows: Rows) -> tuple[tf.Tensor, tf.Tensor]:
-        """One step; gives whether all was finite (else nothing was updated) and the losses."""
+        """One step; returns whether everything was finite (else nothing was updated) and the losses."""
         step = tf.identity(self.global_step)
         exchanged = self.exchange(batch, rows, step)
         return self.update(exchanged, step), exchanged.losses
 
     def _step_without_rows(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """The step of batches that `ignore_error` left empty on all ranks: it counts, and learns nothing."""
+        """A step with batches that `ignore_error` left empty on all ranks: counted, but updates nothing."""
         self.global_step.assign_add(1)
         return tf.constant(True), tf.fill([len(self.loss_names)], math.nan)
 
     def update(self, exchanged: Exchanged, step: tf.Tensor) -> tf.Tensor:
-        """Updates all variables, unless a number isn't finite; gives whether it did (bool scalar)."""
+        """Updates all variables, unless a number is not finite; returns whether it did (bool scalar)."""
         gradients, norm, losses, updates = exchanged
         finite = tf.logical_and(tf.math.is_finite(norm), tf.math.is_finite(tf.reduce_sum(losses)))
 
@@ -196,7 +196,7 @@ class TrainStep(tf.Module):
         return tf.cond(finite, update, lambda: tf.constant(False))
 
     def _updates(self, gradients: Sequence[Gradient]) -> list[tuple[Gradient, tf.Variable]]:
-        """Each variable with its gradient."""
+        """Pairs of variable and gradient."""
         model, banks = self.recommender, len(self.recommender.strategy.trained)
         dense = zip(gradients[banks:], model.dense_trainable, strict=True)
         return [*model.strategy.updates(gradients[:banks]), *dense]
@@ -206,8 +206,8 @@ class TrainStep(tf.Module):
 
         Args:
             batch: This rank's rows.
-            rows: How many they are among all ranks' rows.
-            step: int64 scalar, updates done before.
+            rows: Their number and share among all ranks' rows.
+            step: int64 scalar, the number of updates done before.
         """
         share = rows.share
         touched, dense, losses, run = self.gradients(batch, share, step, self._replicas(rows))
@@ -223,7 +223,7 @@ class TrainStep(tf.Module):
         losses: tf.Tensor,
         moving: list[tuple[MovingUpdate, tf.Tensor]],
     ) -> Exchanged:
-        """What becomes of gradients once they are those of all rows of a step."""
+        """Processes gradients after they are summed over all rows of a step."""
         if self.embedding_multiplier != 1.0:
             banks = [g * self.embedding_multiplier for g in banks]
         gradients: list[Gradient] = [*banks, *dense]
@@ -254,7 +254,7 @@ class TrainStep(tf.Module):
         seed_of: tf.Tensor | None = None,
         touched: Sequence[tf.Tensor] | None = None,
     ) -> tuple[list[RowGradient], list[tf.Tensor], tf.Tensor, ForwardContext]:
-        """This rank's part of the gradients and losses of one step.
+        """This rank's part of the gradients and losses of a step.
 
         Args:
             batch: Its rows.
@@ -266,7 +266,7 @@ class TrainStep(tf.Module):
 
         Returns:
             Gradients of the trained banks' touched rows and of the dense variables, the losses in the
-            order of `loss_names` (float32 [names]), and the pass with its moving averages.
+            order of `loss_names` (float32 [names]), and the forward pass with its moving averages.
         """
         model = self.recommender
         seed = self._random_seed(step, self.group.rank if seed_of is None else seed_of)
@@ -291,7 +291,7 @@ class TrainStep(tf.Module):
     def _target(
         self, losses: dict[str, tf.Tensor], kernel: tf.Tensor, output: ForwardResult, share: tf.Tensor
     ) -> tf.Tensor:
-        """This rank's part of the step's loss: sums over rows as they are, the rest by its share."""
+        """This rank's part of the step's loss: sums over rows unchanged, the rest weighted by its share."""
         summed = self.recommender.summed_losses
         means = [value for name, value in losses.items() if name not in summed]
         mean = tf.add_n(means) + kernel if means else kernel
@@ -314,6 +314,6 @@ class TrainStep(tf.Module):
         return tf.stack([*values, target])
 
     def _random_seed(self, step: tf.Tensor, rank: tf.Tensor | int) -> tf.Tensor:
-        """int32 [2], another one for every step and rank."""
+        """int32 [2], a different seed for every step and rank."""
         low = tf.cast(step % (1 << 20), tf.int32) * 1024 + rank % 1024
         return tf.stack([low, tf.constant(self.seed & 0x3FFFFFFF, tf.int32)])

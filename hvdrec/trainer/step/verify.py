@@ -1,4 +1,4 @@
-"""Do the replicas still hold the same bits?"""
+"""Checks that all replicas hold the same bits."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def verify_replicas(group: ReplicaGroup, entries: Sequence[SavedTensor], step: i
     Rows of a split table are on one rank alone: there is nothing to compare.
 
     Raises:
-        TrainingError: Two ranks differ; the text names the first variable that does.
+        TrainingError: Two ranks differ; the message names the first variable.
     """
     entries = [entry for entry in entries if not entry.split]
     gathered = group.gather_objects(checksums(entries))
@@ -39,5 +39,6 @@ def verify_replicas(group: ReplicaGroup, entries: Sequence[SavedTensor], step: i
         for rank, sums in enumerate(gathered):
             if sums[position] != gathered[0][position]:
                 raise TrainingError(
-                    f"step {step}: replicas differ: {entry.name} of rank {rank} is not that of rank 0"
+                    f"step {step}: replicas differ: {entry.name} on rank {rank} "
+                    "is not equal to that on rank 0"
                 )

@@ -1,1 +1,1 @@
-"""What looks at a run: evaluation, early stop, exports, TensorBoard."""
+"""Observers of a run: evaluation, early stop, exports, TensorBoard."""

@@ -7,13 +7,13 @@ import numpy as np
 from hvdrec.trainer.watch.font import HEIGHT, written
 
 _SIZE = 320
-#: Room for the title above the square, for numbers and a label at its left and below it, and at its right.
+#: Margins of the square: the title above, numbers and a label on the left and below, and the right side.
 _TOP, _LEFT, _BELOW, _RIGHT = 20, 44, 36, 14
 _GREY, _DARK, _BLUE, _PALE = (225, 225, 225), (90, 90, 90), (33, 102, 172), (198, 219, 239)
 
 
 class UnitSquare:
-    """A picture of [0, 1] x [0, 1] with a grid at tenths, the diagonal, and what stands beside it.
+    """A picture of [0, 1] x [0, 1] with a grid at tenths, the diagonal, and labels.
 
     Attributes:
         pixels: uint8 [height, width, 3].
@@ -23,9 +23,9 @@ class UnitSquare:
         """Draws grid, frame and axes.
 
         Args:
-            title: Stands above.
-            across: What runs from left to right.
-            up: What runs upwards.
+            title: The title above.
+            across: The label of the horizontal axis.
+            up: The label of the vertical axis.
         """
         self.pixels = np.full((_TOP + _SIZE + _BELOW, _LEFT + _SIZE + _RIGHT, 3), 255, np.uint8)
         middle = _LEFT + _SIZE // 2
@@ -43,7 +43,7 @@ class UnitSquare:
         self._polyline(np.asarray([0, 1]), np.asarray([0, 1]), _DARK, 0)
 
     def _write(self, text: str, row: int, column: int, upwards: bool = False) -> None:
-        """Writes a text around a place."""
+        """Writes a text centred at a point."""
         letters = np.rot90(written(text)) if upwards else written(text)
         top, left = row - letters.shape[0] // 2, column - letters.shape[1] // 2
         self.pixels[top : top + letters.shape[0], left : left + letters.shape[1]][letters] = _DARK
@@ -53,7 +53,7 @@ class UnitSquare:
         self._polyline(x, y, _BLUE, 1)
 
     def points(self, x: np.ndarray, y: np.ndarray) -> None:
-        """Marks the points."""
+        """Draws a mark at each point."""
         for column, row in zip(*self._places(x, y), strict=True):
             self.pixels[row - 3 : row + 4, column - 3 : column + 4] = _BLUE
 

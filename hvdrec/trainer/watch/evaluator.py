@@ -1,4 +1,4 @@
-"""Evaluation: every rank takes its batches, the metrics are merged exactly."""
+"""Evaluation: every rank evaluates its batches, and the metrics are merged exactly."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class EvalOutput(NamedTuple):
 
 
 class HeadMetric(NamedTuple):
-    """A metric and the head whose predictions it is of."""
+    """A metric, and the head that it evaluates."""
 
     head: Head
     metric: Metric
@@ -50,7 +50,7 @@ class Evaluator:
     """Runs the model without training on packed batches."""
 
     def __init__(self, recommender: Recommender, feed: Feed) -> None:
-        """Nothing is traced before the first batch."""
+        """Sets up the evaluator; nothing is traced before the first batch."""
         self._recommender = recommender
         self._feed = feed
         signature = [call_spec(feed.specs)]
@@ -76,7 +76,7 @@ class Evaluator:
             **self._recommender.predictions(output),
             **self._recommender.evaluated(batch, output),
         }
-        # Metrics read numbers only; embeddings written out as text are for predicting.
+        # Metrics read only numbers; embeddings formatted as text are for prediction.
         numbers = {name: t for name, t in predictions.items() if t.dtype != tf.string}
         return numbers, losses, self._recommender.means(output)
 
@@ -95,9 +95,9 @@ class Evaluator:
 
         Args:
             batches: This rank's share.
-            metrics: Fresh metrics.
+            metrics: New metrics, without data.
             group: The ranks.
-            limit: At most this many batches on this rank.
+            limit: The maximum number of batches on this rank.
 
         Returns:
             Metrics and mean losses by EasyRec's names (``auc``, ``loss/loss/total_loss``, ...).
@@ -132,7 +132,7 @@ class Evaluator:
             result.update(values)
             for name in (n for n, value in values.items() if math.isnan(value) and group.rank == 0):
                 logger.warning(
-                    "%s isn't defined on this evaluation data, which has no %s", name, each.metric.needs
+                    "%s is undefined on this evaluation data, which has no %s", name, each.metric.needs
                 )
         result.update({name: mean.result() for name, mean in means.items()})
         for name, mean in losses.items():

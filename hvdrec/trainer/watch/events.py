@@ -10,14 +10,14 @@ from tensorflow.core.util import event_pb2
 
 
 def read_scalars(folder: str, name: str) -> dict[int, float]:
-    """The values of one scalar by step; the last one written counts."""
+    """The values of one scalar by step; the last written value is used."""
     return {step: values[name] for step, values in read_all_scalars(folder).items() if name in values}
 
 
 def read_all_scalars(folder: str) -> dict[int, dict[str, float]]:
-    """Every scalar's values by step and name; the last one written counts.
+    """The values of all scalars by step and name; the last written value is used.
 
-    A file that is cut off, as after a crash, is read up to there.
+    A truncated file, as after a crash, is read as far as possible.
     """
     found: dict[int, dict[str, float]] = {}
     for path in sorted(glob.glob(os.path.join(glob.escape(folder), "*tfevents*"))):

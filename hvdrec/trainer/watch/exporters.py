@@ -1,4 +1,4 @@
-"""What `export_config` exports while a run goes on and at its end (rank 0)."""
+"""Exports during a run and at its end, as configured by `export_config` (rank 0)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Exporter:
             gathered: Gives the model to export where the tables of `recommender` are split.
 
         Raises:
-            ConfigError: The model can't be exported, or an asset isn't there.
+            ConfigError: The model can't be exported, or an asset is missing.
         """
         self._refresh, self._gathered = refresh, gathered
         if gathered is not None:
@@ -63,7 +63,7 @@ class Exporter:
         """Exports now.
 
         Args:
-            keep: How many versions stay, the newest first; None for all.
+            keep: The number of newest versions to keep; None for all.
         """
         self._refresh()
         folder = Path(self._folder.path) / "export" / self._kind
@@ -79,11 +79,10 @@ class Exporter:
 
 
 class Best:
-    """Which evaluation has been the best so far, across restarts.
+    """Tracks the best evaluation so far, across restarts.
 
-    Its checkpoints are kept in ``model_dir/best_ckpt``, beside ``best.json``, which says how good
-    the newest of them is. Without that file, as in a run begun by EasyRec, the evaluations
-    in ``eval_val`` count.
+    Its checkpoints are kept in ``model_dir/best_ckpt``, with ``best.json``, which records the value of the
+    newest. Without that file, as in a run started by EasyRec, the evaluations in ``eval_val`` are used.
     """
 
     def __init__(self, export_config: Any, checkpoints: Store) -> None:
@@ -102,32 +101,32 @@ class Best:
         return best is None or (value > best if self._bigger else value < best)
 
     def known(self) -> bool:
-        """Whether any evaluation has been the best."""
+        """Whether there is a best evaluation."""
         return (self._store.model_dir / _BEST_FILE).exists()
 
     def keep(self, step: int) -> None:
-        """Keeps the checkpoint of `step`, which must be whole on the disk.
+        """Keeps the checkpoint of `step`, which must be complete on disk.
 
         Raises:
-            CheckpointError: It isn't.
+            CheckpointError: The checkpoint is not complete.
         """
         prefix = self._store.adopt(self._checkpoints, step)
         logger.info("best %s so far; the checkpoint is kept as %s", self.metric, prefix)
 
     def remember(self, step: int, value: float) -> None:
-        """Makes `value` the one to beat."""
+        """Sets `value` as the best so far."""
         record = {"metric": self.metric, "bigger": self._bigger, "step": step, "value": value}
         self._store.replace_text(_BEST_FILE, json.dumps(record) + "\n")
 
     def described(self, shown: Callable[[str], str]) -> str | None:
-        """The best evaluation and its checkpoint in words; `shown` makes a path one of the user's."""
+        """Describes the best evaluation and its checkpoint; `shown` converts a path for users."""
         record, prefix = self._record(), self._store.latest()
         if record is None or prefix is None:
             return None
         return f"best: {self.metric} {record[1]:.4f} at step {record[0]}, kept as {shown(prefix)}"
 
     def _record(self) -> tuple[int, float] | None:
-        """Step and value of the best evaluation, as kept beside its checkpoint."""
+        """Step and value of the best evaluation, as saved with its checkpoint."""
         try:
             record = json.loads((self._store.model_dir / _BEST_FILE).read_text(encoding="utf-8"))
             if (record["metric"], record["bigger"]) == (self.metric, self._bigger):
@@ -159,28 +158,28 @@ class RunExports:
         refresh: Callable[[], None] = lambda: None,
         gathered: Gathered | None = None,
     ) -> None:
-        """Prepares what `exporter_type` asks for.
+        """Prepares the exports selected by `exporter_type`.
 
         Args:
-            config: The run's.
-            folder: Its files.
-            recommender: Its model.
-            checkpoints: Its checkpoints.
-            evaluated: What an evaluation gives.
+            config: The run's config.
+            folder: The run's files.
+            recommender: The run's model.
+            checkpoints: The run's checkpoints.
+            evaluated: The names that an evaluation returns.
             refresh: See `Exporter`.
             gathered: See `Exporter`.
 
         Raises:
-            ConfigError: It asks for what can't be done. EasyRec exports at the end where nothing
-                is said: then it is a warning.
+            ConfigError: The export isn't possible. If the config doesn't request one, EasyRec exports at the
+                end; then this is only a warning.
         """
         export = config.proto.export_config
         self._kind = export.exporter_type
         self._keep = max(1, int(export.exports_to_keep))
         if self._kind == "best" and export.best_exporter_metric not in evaluated:
             raise ConfigError(
-                f"{config.where('export_config.best_exporter_metric')}: no evaluation gives "
-                f"{export.best_exporter_metric!r}; there are {', '.join(evaluated)}"
+                f"{config.where('export_config.best_exporter_metric')}: evaluations have no "
+                f"{export.best_exporter_metric!r}; use one of {', '.join(evaluated)}"
             )
         self._folder = folder
         self._best = Best(export, checkpoints) if self._kind == "best" else None
@@ -204,15 +203,15 @@ class RunExports:
     def after_evaluation(
         self, step: int, result: dict[str, float], settle: Callable[[], object] = lambda: None
     ) -> None:
-        """Exports where this evaluation is a reason to.
+        """Exports if this evaluation requires it.
 
         Args:
             step: The step evaluated.
             result: The evaluation.
-            settle: Waits until the checkpoint of `step` is on the disk.
+            settle: Waits until the checkpoint of `step` is on disk.
 
         Raises:
-            CheckpointError: That checkpoint isn't there, or nothing can be written.
+            CheckpointError: That checkpoint doesn't exist, or the export can't be written.
         """
         if self._exporter is None:
             return
@@ -226,24 +225,24 @@ class RunExports:
             self._best.remember(step, result[self._best.metric])
 
     def best(self) -> str | None:
-        """What the best evaluation was and where its checkpoint is, in words; None where none is kept."""
+        """Describes the best evaluation and the location of its checkpoint; None if none is kept."""
         described = self._best.described(self._folder.shown) if self._best else None
         exports = self._folder.shown(os.path.join(self._folder.path, "export", self._kind))
-        return described and f"{described}, exported below {exports}"
+        return described and f"{described}, exported to {exports}"
 
     def at_end(self) -> Path | None:
-        """Exports at the end of training; gives where."""
+        """Exports at the end of training; returns the folder."""
         exporter = self._exporter
         if self._best is not None and exporter is not None and not self._best.known():
             logger.warning(
-                "not exported: no evaluation gave a number for %s (exporter_type best)", self._best.metric
+                "not exported: no evaluation had a finite value of %s (exporter_type best)", self._best.metric
             )
         if exporter is None or self._kind != "final":
             return None
         return self._unless_unasked(exporter.export)
 
     def _unless_unasked(self, work: Callable[[], Any]) -> Any:
-        """Turns a ConfigError into a warning where the config doesn't ask to export."""
+        """Turns a ConfigError into a warning if the config doesn't request an export."""
         try:
             return work()
         except ConfigError as error:
@@ -256,7 +255,7 @@ class RunExports:
 def export_after_evaluation(
     exports: RunExports | None, group: ReplicaGroup, saver: BackgroundSaver
 ) -> Callable[[int, dict[str, float]], None]:
-    """What the loop calls on every rank after an evaluation; rank 0 has `exports`."""
+    """The hook that the loop calls on every rank after an evaluation; rank 0 has `exports`."""
 
     def hook(step: int, result: dict[str, float]) -> None:
         def work() -> None:

@@ -1,10 +1,10 @@
-"""Letters of five by seven pixels, for the pictures of an evaluation."""
+"""A font of five by seven pixels, for the pictures of an evaluation."""
 
 from __future__ import annotations
 
 import numpy as np
 
-#: Each letter and its five columns of seven pixels, the lowest bit on top.
+#: Each letter with its five columns of seven pixels; the lowest bit is at the top.
 _FORMS = """
 . 0060600000 , 0050300000 - 0808080808 ( 001C224100 ) 0041221C00 0 3E5149453E 1 00427F4000
 2 4261514946 3 2141454B31 4 1814127F10 5 2745454539 6 3C4A494930 7 0171090503 8 3649494936
@@ -22,7 +22,7 @@ _ADVANCE = 6
 
 
 def written(text: str) -> np.ndarray:
-    """Which pixels a line of text is: bool [7, width]; a letter there is no form of is left blank."""
+    """The pixels of a line of text: bool [7, width]; unknown letters are blank."""
     pixels = np.zeros((HEIGHT, max(1, _ADVANCE * len(text))), bool)
     for i, letter in enumerate(text):
         for column, bits in enumerate(_COLUMNS.get(letter, b"")):

@@ -15,23 +15,23 @@ from hvdrec.trainer.step.step import Rows, TrainStep
 
 
 class GradientSummaries:
-    """Writes each variable's gradient as it updates the variable, under EasyRec's names.
+    """Writes the gradient that updates each variable, under EasyRec's names.
 
-    ``gradient_norm/<variable>_0`` is a scalar, ``gradients/<variable>_0`` a histogram; of an
-    embedding table those of the rows that the batch touches. The gradients are computed once more
-    for this, with the same dropout, and change nothing.
+    ``gradient_norm/<variable>_0`` is a scalar, ``gradients/<variable>_0`` a histogram; for an embedding
+    table, only the rows touched by the batch. The gradients are computed again for this, with the same
+    dropout, and update nothing.
 
     Attributes:
-        period: Every how many steps.
+        period: The number of steps between summaries.
     """
 
     def __init__(self, step: TrainStep, entries: Sequence[SavedTensor], log: RunLog, period: int) -> None:
-        """Nothing is traced before the first call.
+        """Sets up the summaries; nothing is traced before the first call.
 
         Args:
             step: The training step.
-            entries: The model's variables, by the names of checkpoints.
-            log: Where rank 0 writes.
+            entries: The model's variables, by their names in checkpoints.
+            log: The record that rank 0 writes to.
             period: `save_summary_steps`.
         """
         self.period = period
@@ -55,7 +55,7 @@ class GradientSummaries:
                     tf.summary.histogram(f"gradients/{name}_0", values, step=step)
 
     def after(self, step: int) -> None:
-        """Nothing is left to do."""
+        """Does nothing."""
 
     def _gradients_graph(
         self, call: FeedCall
@@ -73,7 +73,7 @@ class GradientSummaries:
 def _by_name(
     entries: Sequence[SavedTensor], gradients: dict[int, Gradient]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Each trained variable's gradient, a bank's table by table."""
+    """Each trained variable's gradient; for a bank, table by table."""
     for entry in entries:
         gradient = gradients.get(id(entry.variable))
         if gradient is None:

@@ -1,4 +1,4 @@
-"""All evaluations of a run, and their file for a search of hyper-parameters."""
+"""All evaluations of a run, and the metric file for hyper-parameter search."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _FLAG = "--hpo_metric_save_path"
 
 
 class Evaluations:
-    """What each evaluation of a run gave, across restarts (for rank 0)."""
+    """The results of all evaluations of a run, across restarts (for rank 0)."""
 
     def __init__(self, model_dir: str) -> None:
-        """Those before this process are read from ``model_dir/eval_val`` when the first is added."""
+        """Evaluations of earlier processes are read from ``model_dir/eval_val`` when the first is added."""
         self._folder = os.path.join(model_dir, "eval_val")
         self._found: dict[int, dict[str, float]] | None = None
 
     def add(self, step: int, result: dict[str, float]) -> dict[int, dict[str, float]]:
-        """Adds an evaluation; gives all up to it by step, in order.
+        """Adds an evaluation; returns all up to it by step, in order.
 
-        What an earlier process evaluated beyond `step` was of weights that are gone.
+        Evaluations of an earlier process beyond `step` are dropped, because their weights no longer exist.
         """
         if self._found is None:
             read = read_all_scalars(self._folder)
@@ -39,23 +39,23 @@ class Evaluations:
 
 
 def _without_twins(values: dict[str, float]) -> dict[str, float]:
-    """Leaves out the losses that are there under the tags of training too."""
+    """Drops the losses that are also stored under the tags of training."""
     return {name: v for name, v in values.items() if f"loss/{name}" not in values}
 
 
 class MetricFile:
-    """`--hpo_metric_save_path`: a line of JSON per evaluation, metrics and `global_step`, as EasyRec's."""
+    """`--hpo_metric_save_path`: a JSON line per evaluation with metrics and `global_step`, as in EasyRec."""
 
     def __init__(self, path: str, model_dir: str) -> None:
-        """The file appears with the first evaluation."""
+        """The file is created at the first evaluation."""
         self._path = storage.local(path)
         self._evaluations = Evaluations(model_dir)
 
     def need_place(self) -> None:
-        """Makes sure, before there are evaluations, that the file can be written.
+        """Checks, before the first evaluation, that the file can be written.
 
         Raises:
-            ConfigError: It can't.
+            ConfigError: The file can't be written.
         """
         if storage.is_remote(self._path):
             return
@@ -64,17 +64,17 @@ class MetricFile:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            # Whoever may write beside it may replace it.
+            # Write permission on the folder is enough to replace the file.
             with tempfile.TemporaryFile(dir=path.parent):
                 pass
         except OSError as error:
             raise ConfigError(f"{_FLAG}: can't write {path}: {error.strerror}") from error
 
     def add(self, step: int, result: dict[str, float]) -> None:
-        """Writes the file anew with this evaluation; a reader always finds whole lines.
+        """Rewrites the file with this evaluation added; a reader always finds complete lines.
 
         Raises:
-            CheckpointError: It can't be written.
+            CheckpointError: The file can't be written.
         """
         found = self._evaluations.add(step, result)
         lines = [json.dumps({"global_step": s, **json_numbers(values)}) + "\n" for s, values in found.items()]

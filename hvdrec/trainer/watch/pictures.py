@@ -22,19 +22,19 @@ _NONE = np.empty(0, np.int32)
 
 
 class Pictures:
-    """Collects what is drawn during an evaluation, and draws it.
+    """Collects data during an evaluation, and draws the pictures.
 
-    Heads with one probability a row get ``precision_recall`` (the PR curves dashboard), ``roc``
+    Heads with one probability per row get ``precision_recall`` (the PR curves dashboard), ``roc``
     and ``calibration`` (images), with the head's suffix; all models get ``embedding_norm/<table>``
     (histograms).
     """
 
     def __init__(self, recommender: Recommender, heads: Sequence[Head]) -> None:
-        """Nothing is collected yet.
+        """Starts without data.
 
         Args:
             recommender: The model.
-            heads: Those of its heads that give each row one probability of being positive.
+            heads: The model's heads with one probability of being positive per row.
         """
         self._recommender = recommender
         self._heads = heads
@@ -42,7 +42,7 @@ class Pictures:
         self._norms: list[tuple[str, np.ndarray]] = []
 
     def metrics(self) -> list[HeadMetric]:
-        """What the next evaluation has to feed besides its metrics."""
+        """Additional consumers of the next evaluation's predictions."""
         found = [(head, Curves()) for head in self._heads]
         self._curves = [(head.config.suffix, curves) for head, curves in found]
         return [HeadMetric(head, curves) for head, curves in found]
@@ -52,7 +52,7 @@ class Pictures:
 
         Args:
             log: The run's (rank 0).
-            folder: Below model_dir, as ``eval_val``.
+            folder: The folder in model_dir, such as ``eval_val``.
             step: The step evaluated.
             result: Its metrics.
         """
@@ -86,10 +86,11 @@ def _sample(table: Table, most: int) -> np.ndarray:
     return np.arange(table.offset, table.offset + table.rows, -(-table.rows // most), dtype=np.int32)
 
 
-_ROC = "a model that guesses is on the diagonal, a perfect one on the frame's left and top"
+_ROC = "a random model follows the diagonal, a perfect one the left and top of the frame"
 _CALIBRATION = (
-    "mean predicted probability (across) against the share of positive rows (up), in twenty even bins; "
-    "on the diagonal a model is calibrated; pale: how many rows a bin has, relative to the largest"
+    "the share of positive rows (vertical) over the mean predicted probability (horizontal), "
+    "in twenty equal bins; a calibrated model follows the diagonal; pale bars: the "
+    "number of rows in a bin, relative to the largest"
 )
 
 
@@ -111,10 +112,10 @@ def _precision_recall(curves: Curves, suffix: str, step: int) -> None:
 
 
 def roc(curves: Curves, auc: float | None = None) -> UnitSquare:
-    """The ROC curve, with the evaluation's `auc` or else the area under the points it is drawn from."""
+    """The ROC curve, with the evaluation's `auc` or else the area under the drawn points."""
     across, up = curves.roc()
     area = float(np.sum((across[:-1] - across[1:]) * (up[:-1] + up[1:]) / 2)) if auc is None else auc
-    # With rows of one class only there is no such area.
+    # With rows of only one class, the area is undefined.
     title = f"ROC curve, AUC {area:.4f}" if all(curves.totals()) and np.isfinite(area) else "ROC curve"
     picture = UnitSquare(title, "false positive rate", "true positive rate")
     picture.curve(across, up)

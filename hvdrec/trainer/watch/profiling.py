@@ -17,33 +17,33 @@ from hvdrec.trainer.step.feed import FeedCall
 
 
 def log_devices() -> None:
-    """Prints the device of every operation to standard output when it is placed, as EasyRec does.
+    """Prints the device of every operation to standard output, as EasyRec does.
 
-    Must come before TensorFlow's first operation.
+    Must run before TensorFlow's first operation.
     """
     tf.debugging.set_log_device_placement(True)
 
 
 class Profiler:
-    """Traces the call that begins every `period` steps, but for the first, which builds the graph.
+    """Traces the call that begins every `period` steps, except the first, which builds the graph.
 
     A trace is ``model_dir/timeline-<step>.json`` in the trace event format (chrome://tracing,
     Perfetto) and, for TensorBoard's profiler, ``model_dir/plugins/profile/step-<step>``.
 
     Attributes:
-        period: Every how many steps.
+        period: The number of steps between traces.
     """
 
     def __init__(
         self, model_dir: str, period: int, active: bool = True, shown: Callable[[str], str] = str
     ) -> None:
-        """Nothing is traced yet.
+        """Doesn't trace anything yet.
 
         Args:
-            model_dir: Where traces go.
-            period: Every how many steps.
-            active: Whether this rank is traced; the others only begin their calls at the same steps.
-            shown: How users know a path below `model_dir`.
+            model_dir: The folder for traces.
+            period: The number of steps between traces.
+            active: Whether this rank is traced; the other ranks only begin their calls at the same steps.
+            shown: Converts a path in `model_dir` for users.
         """
         self.period = period
         self._shown = shown
@@ -66,7 +66,7 @@ class Profiler:
             self._give_up(error)
 
     def after(self, step: int) -> None:
-        """Ends it and writes the files; where that fails, training goes on without."""
+        """Ends the trace and writes the files; if that fails, training continues without them."""
         if self._folder is None:
             return
         try:
@@ -90,7 +90,7 @@ class Profiler:
         logger.info("traced steps from %d on: %s", self._step, self._shown(str(timeline)))
 
     def _give_up(self, error: Exception) -> None:
-        logger.warning("step %d isn't traced: %s", self._step, error)
+        logger.warning("could not trace step %d: %s", self._step, error)
         self._clear()
 
     def _clear(self) -> None:
@@ -100,9 +100,9 @@ class Profiler:
 
 
 def trace_events(space: xplane_pb2.XSpace) -> dict[str, Any]:
-    """TensorFlow's profile in the trace event format: a process per plane, a thread per line.
+    """TensorFlow's profile in the trace event format: one process per plane, one thread per line.
 
-    Times are microseconds.
+    Times are in microseconds.
     """
     events: list[dict[str, Any]] = []
     for pid, plane in enumerate(space.planes, start=1):

@@ -212,12 +212,15 @@ def test_a_package_gets_inputs() -> None:
             "feature_group_name: no group of feature_groups is named 'usr'; did you mean user?",
         ),
         (block("b", of("package", "p")), "blocks[0].inputs[0].package_name: no package is named 'p'"),
-        (block("b", "inputs { use_package_input: true }"), "use_package_input: is for blocks of a package"),
+        (
+            block("b", "inputs { use_package_input: true }"),
+            "use_package_input: can be set only in blocks of a package",
+        ),
         (block("b", "inputs { }"), "blocks[0].inputs[0]: needs feature_group_name, block_name"),
         (block("b", of("feature_group", "user")) * 2, "blocks[1].name: there are two blocks named 'b'"),
         (
             block("a", of("block", "c")) + block("b", of("block", "a")) + block("c", of("block", "b")),
-            "blocks[0].inputs: blocks need each other: a -> b -> c -> a",
+            "blocks[0].inputs: blocks depend on each other in a cycle: a -> b -> c -> a",
         ),
         (
             block("b", of("feature_group", "user")) + "concat_blocks: 'x'",
@@ -225,7 +228,7 @@ def test_a_package_gets_inputs() -> None:
         ),
         (
             block("b", of("feature_group", "user") * 2, "input_layer {}"),
-            "blocks[0].inputs: block 'b' with input_layer takes one input",
+            "blocks[0].inputs: block 'b' with input_layer needs exactly one input",
         ),
         (
             "packages { name: 'p' "
@@ -234,11 +237,11 @@ def test_a_package_gets_inputs() -> None:
             + block("y", of("package", "p"))
             + "}"
             + block("b", of("package", "p")),
-            "packages[0].name: packages need each other: p -> q -> p",
+            "packages[0].name: packages depend on each other in a cycle: p -> q -> p",
         ),
         (
             block("b", of("feature_group", "user", "package_input: 'x'")),
-            "inputs[0].package_input: is for inputs with a package_name",
+            "inputs[0].package_input: can be set only in inputs with a package_name",
         ),
     ],
 )
@@ -258,9 +261,9 @@ def test_a_graph_that_does_not_hold_together(text: str, said: str) -> None:
         (
             block("b", of("feature_group", "user"), "input_layer { only_output_3d_tensor: true }"),
             "blocks[0]",
-            "features of one width, found 4, 4, 8",
+            "features of the same width, found 4, 4, 8",
         ),
-        (block("b", of("feature_group", "user"), "raw_input {}"), "blocks[0]", "takes a group of numbers"),
+        (block("b", of("feature_group", "user"), "raw_input {}"), "blocks[0]", "needs a group of numbers"),
         (
             block("b", of("feature_group", "user"), "keras_layer { class_name: 'MPL' }"),
             "blocks[0].keras_layer.class_name",
@@ -279,13 +282,13 @@ def test_a_graph_that_does_not_hold_together(text: str, said: str) -> None:
         (
             block("b", of("feature_group", "user", "input_slice: '[1]'")),
             "blocks[0].inputs[0].input_slice",
-            "the batch can't be sliced",
+            "the batch dimension can't be sliced",
         ),
         (
             block("a", of("feature_group", "item"), "input_layer { only_output_3d_tensor: true }")
             + block("b", of("block", "a") + of("feature_group", "user")),
             "blocks[1].inputs",
-            "tensors of different ranks can't be put side by side: [batch, 2, 4], [batch, 16]",
+            "tensors of different ranks can't be concatenated: [batch, 2, 4], [batch, 16]",
         ),
         (
             "packages { name: 'p' "
@@ -302,7 +305,7 @@ def test_a_graph_that_does_not_hold_together(text: str, said: str) -> None:
                 "recurrent { num_steps: 2 fixed_input_index: 1 " + MLP % 2 + "}",
             ),
             "blocks[0].recurrent.fixed_input_index",
-            "needs a list of over 1 inputs",
+            "needs a list of more than 1 inputs",
         ),
         (
             block("b", of("feature_group", "user"), "lambda { expression: 'lambda x: open(x)' }"),
@@ -312,7 +315,7 @@ def test_a_graph_that_does_not_hold_together(text: str, said: str) -> None:
         (
             block("a", of("feature_group", "user"), "lambda { expression: 'lambda x: tf.transpose(x)' }"),
             "",
-            "whose first dimension isn't that of the batch",
+            "its first dimension is not the batch dimension",
         ),
     ],
 )

@@ -33,7 +33,7 @@ def tasks(second: str = "", outputs: str = "") -> str:
         (PARAMS, "", "model_config: model_class RankModel needs a block model_params {}, found none"),
         ('class_name: "FM"', 'class_name: "MF"', "blocks[1].keras_layer.class_name: there is no layer 'MF'"),
         ('input_slice: "[1]"', 'input_slice: "[0]"', "blocks[1].keras_layer: needs a list of features"),
-        ('input_slice: "[1]"', 'input_slice: "[5]"', "blocks[1].inputs[0].input_slice: character 1: element 5 of a list of 2"),
+        ('input_slice: "[1]"', 'input_slice: "[5]"', "blocks[1].inputs[0].input_slice: character 1: index 5 is out of range for a list of 2"),
         ("tf.sigmoid(x[1])", "tf.sigmoid(x[2])", "blocks[3].lambda.expression: character"),
         ("tf.sigmoid(x[1])", "print(x)", "the function 'print' is not among those allowed"),
         ('concat_blocks: ["fm",', 'concat_blocks: ["mf",', "backbone.concat_blocks[0]: no block is named 'mf'; there are: features, fm, "),
@@ -55,8 +55,8 @@ def test_right_ones_have_no_warnings(checked: Load) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (tasks('relation_tower_names: "three"'), "'three' is not a tower before 'two'; there are one"),
-        (tasks(outputs="output_blocks:"), "model_config.backbone: gives 3 outputs for 2 task_towers"),
+        (tasks('relation_tower_names: "three"'), "'three' is not a tower listed before 'two'; there are one"),
+        (tasks(outputs="output_blocks:"), "model_config.backbone: returns 3 outputs for 2 task_towers"),
         (tasks().replace('tower_name: "two"', 'tower_name: "one"'), "two towers are named 'one'"),
     ],
 )
@@ -80,5 +80,5 @@ def test_wide_groups_need_a_width(checked: Load) -> None:
 
 def test_other_classes_have_no_backbone(checked: Load, example: str) -> None:
     block = 'backbone { blocks { name: "b" inputs { feature_group_name: "deep" } } } deepfm {'
-    with pytest.raises(ConfigError, match="DeepFM isn't made of blocks; use model_class"):
+    with pytest.raises(ConfigError, match="DeepFM has no backbone of blocks; use model_class"):
         checked(example.replace("deepfm {", block, 1))

@@ -16,7 +16,10 @@ FEATURE_B = 'features { input_names: "b" feature_type: IdFeature hash_bucket_siz
 #: (old text, new text) -> field path and what the error must say about it.
 REFUSED = {
     ("num_steps: 0", ""): None,
-    ("num_epochs: 1", ""): ("train_config.num_steps", "set num_steps, or data_config.num_epochs, above 0"),
+    ("num_epochs: 1", ""): (
+        "train_config.num_steps",
+        "set num_steps or data_config.num_epochs to a number above 0",
+    ),
     ("sync_replicas: false", "save_checkpoints_secs: 60"): (
         "train_config.save_checkpoints_secs",
         "save_checkpoints_steps is set too; remove one of them",
@@ -57,7 +60,7 @@ REFUSED = {
     ),
     ("input_type: CSVInput", "input_type: OdpsInput"): (
         "train_input_path",
-        "rows.csv is no table of MaxCompute, which OdpsInput reads (odps://PROJECT/tables/TABLE, and maybe",
+        "rows.csv is not a MaxCompute table (odps://PROJECT/tables/TABLE, optionally with",
     ),
     ('train_input_path: "rows.csv"', ""): (
         "train_input_path",
@@ -74,7 +77,7 @@ REFUSED = {
     ),
     ('"c" input_type: INT32 default_val: "0"', '"c" input_type: INT32 default_val: "1.5"'): (
         "data_config.input_fields[3].default_val",
-        "'1.5' is no INT32",
+        "'1.5' is not a valid INT32",
     ),
     ("shuffle: false", 'sample_weight: "weigth"'): ("data_config.sample_weight", "did you mean weight?"),
     (FEATURE_B, FEATURE_B.replace('"b"', '"bb"')): (
@@ -83,7 +86,7 @@ REFUSED = {
     ),
     (FEATURE_B, FEATURE_B.replace("hash_bucket_size: 60", "")): (
         "feature_config.features[1]",
-        "set one of hash_bucket_size, num_buckets, vocab_list and vocab_file",
+        "set one of hash_bucket_size, num_buckets, vocab_list or vocab_file",
     ),
     (FEATURE_B, FEATURE_B.replace("hash_bucket_size: 60", 'vocab_list: ["q", "r", "q"]')): (
         "feature_config.features[1].vocab_list",
@@ -95,7 +98,7 @@ REFUSED = {
     ),
     (FEATURE_B, FEATURE_B.replace("IdFeature", "LookupFeature")): (
         "feature_config.features[1].input_names",
-        "a LookupFeature has two inputs, the key and the map, is 1",
+        "a LookupFeature has two inputs (the key and the map), has 1",
     ),
     (FEATURE_B, FEATURE_B.replace("IdFeature", "PassThroughFeature")): (
         "feature_config.features[1].feature_type",
@@ -107,11 +110,11 @@ REFUSED = {
     ),
     ('train_input_path: "rows.csv"', 'binary_train_input { label_path: "a" }'): (
         "binary_train_input",
-        "is for CriteoInput; CSVInput reads train_input_path",
+        "applies to CriteoInput only; CSVInput reads train_input_path",
     ),
     ("input_type: CSVInput", 'input_type: RTPInput selected_cols: "label,features"'): (
         "data_config.selected_cols",
-        "'label,features' must be numbers of columns",
+        "'label,features' must be comma-separated column numbers",
     ),
     ("input_type: CSVInput", 'input_type: RTPInput selected_cols: "3"'): (
         "data_config.selected_cols",
@@ -119,11 +122,11 @@ REFUSED = {
     ),
     ("input_type: CSVInput", 'input_type: RTPInput selected_cols: "0,3" rtp_separator: ""'): (
         "data_config.rtp_separator",
-        "'' is empty or has a newline in it",
+        "'' is empty or contains a newline",
     ),
     ("input_type: CSVInput", 'input_type: TFRecordInput data_compression_type: "LZ4"'): (
         "data_config.data_compression_type",
-        "'LZ4' isn't known; use GZIP or ZLIB",
+        "'LZ4' is not a known compression type; use GZIP or ZLIB",
     ),
     ('"y" feature_type: RawFeature', '"y" normalizer_fn: "os.system" feature_type: RawFeature'): (
         "feature_config.features[6].normalizer_fn",
@@ -153,7 +156,7 @@ REFUSED = {
     ),
     ("embedding_regularization: 1e-5", "loss_type: KL_DIVERGENCE_LOSS"): (
         "model_config.loss_type",
-        "is for knowledge distillation",
+        "is only for knowledge distillation",
     ),
     ("embedding_regularization: 1e-5", "losses { loss_type: F1_REWEIGHTED_LOSS pairwise_loss {} }"): (
         "model_config.losses[0].pairwise_loss",
@@ -164,11 +167,11 @@ REFUSED = {
         "losses { loss_type: L2_LOSS } losses { loss_type: SIGMOID_L2_LOSS }",
     ): (
         "model_config.losses",
-        "give y two meanings",
+        "interpret the output y differently",
     ),
     ("embedding_regularization: 1e-5", "num_class: 3 loss_type: BINARY_FOCAL_LOSS"): (
         "model_config.loss_type",
-        "is for num_class: 1, is 3",
+        "needs num_class: 1, is 3",
     ),
     ("embedding_regularization: 1e-5", "num_class: 3"): (
         "eval_config.metrics_set[0].auc",
@@ -180,7 +183,7 @@ REFUSED = {
     ),
     ("auc {}", "auc {} } metrics_set { auc { num_thresholds: 9 }"): (
         "eval_config.metrics_set[1].auc",
-        "is listed twice, with other parameters",
+        "is listed twice with different parameters",
     ),
     ("auc {}", "recall_at_topk {}"): (
         "eval_config.metrics_set[0].recall_at_topk",

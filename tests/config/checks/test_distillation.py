@@ -39,14 +39,14 @@ def test_good(checked, text: str) -> None:
     [
         (KD.replace("logits", "logit"), "kd[0].pred_name", "did you mean logits"),
         (KD.replace("weight", "label2"), "kd[0].soft_label_name", "is not among data_config.label_fields"),
-        (KD.replace("KL_DIVERGENCE", "CIRCLE"), "kd[0].loss_type", "CIRCLE_LOSS can't be distilled with; use one of"),
-        (KD.replace("KL_DIVERGENCE", "JRC"), "kd[0].loss_type", "JRC_LOSS needs 2 numbers a row, has 1"),
-        (f"num_class: 3 {KD}", "kd[0].soft_label_name", "'weight' has label_dim 1, and the prediction has 3 numbers"),
+        (KD.replace("KL_DIVERGENCE", "CIRCLE"), "kd[0].loss_type", "CIRCLE_LOSS can't be used for distillation; use one of"),
+        (KD.replace("KL_DIVERGENCE", "JRC"), "kd[0].loss_type", "JRC_LOSS needs 2 numbers per row, has 1"),
+        (f"num_class: 3 {KD}", "kd[0].soft_label_name", "'weight' has label_dim 1, but the prediction has 3 numbers"),
         (KD.replace("}", "pairwise_loss {} }"), "kd[0].pairwise_loss", "it has no parameters"),
         (f"{KD} {KD}", "kd[1]", "two losses are named 'kd_loss_logits_weight'"),
         (KD.replace("}", 'task_space_indicator_name: "c" }'), "kd[0].task_space_indicator_name", "it must be STRING"),
         ("num_class: 2 losses { loss_type: JRC_LOSS }", "losses", "JRC_LOSS needs jrc_loss { session_name"),
-        ("loss_type: JRC_LOSS", "loss_type", "JRC_LOSS is for num_class: 2, is 1"),
+        ("loss_type: JRC_LOSS", "loss_type", "JRC_LOSS needs num_class: 2, is 1"),
         (
             'num_class: 2 losses { loss_type: JRC_LOSS jrc_loss { session_name: "c" loss_weight_strategy: "best" } }',
             "losses[0].jrc_loss.loss_weight_strategy",
@@ -60,9 +60,9 @@ def test_good(checked, text: str) -> None:
         (
             "num_class: 3 losses { loss_type: ZILN_LOSS } losses { loss_type: CLASSIFICATION }",
             "losses",
-            "ZILN_LOSS takes amounts as labels; remove CLASSIFICATION",
+            "ZILN_LOSS uses amounts as labels, so it can't be combined with other losses; remove CLASSIFICATION",
         ),
-        ("loss_type: ORDER_CALIBRATE_LOSS", "loss_type", "is for model class DBMTL"),
+        ("loss_type: ORDER_CALIBRATE_LOSS", "loss_type", "applies only to model class DBMTL"),
     ],
 )  # fmt: skip
 def test_refused(checked, text: str, path: str, problem: str) -> None:
@@ -103,12 +103,12 @@ def test_good_models(checked) -> None:
     ("block", "old", "new", "path", "problem"),
     [
         (ESMM, "group_name: \"all\"", "group_name: \"every\"", "esmm.groups", "no group of feature_groups is named 'all'"),
-        (ESMM, 'tower_name: "cvr"', 'tower_name: "ctcvr"', "esmm.cvr_tower.tower_name", "names what both towers say together"),
+        (ESMM, 'tower_name: "cvr"', 'tower_name: "ctcvr"', "esmm.cvr_tower.tower_name", "is reserved for the product of both towers"),
         (ESMM, 'tower_name: "ctr"', 'tower_name: "ctr" loss_type: L2_LOSS', "esmm.ctr_tower.loss_type", "needs CLASSIFICATION, is L2_LOSS"),
-        (ESMM, 'tower_name: "ctr"', 'tower_name: "ctr" losses { loss_type: CLASSIFICATION }', "esmm.ctr_tower.losses", "one loss a tower"),
-        (ESMM, "esmm {", f"{KD} esmm {{", "kd", "ESMM doesn't learn from a teacher"),
+        (ESMM, 'tower_name: "ctr"', 'tower_name: "ctr" losses { loss_type: CLASSIFICATION }', "esmm.ctr_tower.losses", "one loss per tower"),
+        (ESMM, "esmm {", f"{KD} esmm {{", "kd", "ESMM does not support knowledge distillation"),
         (ROCKET, "light_dnn { hidden_units: 8", "light_dnn { hidden_units: 7", "rocket_launching.feature_based_distillation", "nothing to compare"),
-        (ROCKET, "feature_based", "feature_distillation_function: INNER_PRODUCT feature_based", "rocket_launching.feature_distillation_function", "use COSINE or EUCLID"),
+        (ROCKET, "feature_based", "feature_distillation_function: INNER_PRODUCT feature_based", "rocket_launching.feature_distillation_function", "must be COSINE or EUCLID"),
         (ROCKET, "num_class: 2", "loss_type: L2_LOSS", "loss_type", "needs CLASSIFICATION, is L2_LOSS"),
     ],
 )  # fmt: skip

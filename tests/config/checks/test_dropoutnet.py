@@ -70,5 +70,5 @@ def test_refused(tmp_path: pathlib.Path, losses: str, edit: tuple[str, str], mes
 
 
 def test_the_loss_is_for_two_towers(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(ConfigError, match="is for model class DropoutNet"):
+    with pytest.raises(ConfigError, match="applies only to model class DropoutNet"):
         checked(tmp_path, MINING, model="DeepFM")

@@ -66,7 +66,7 @@ def test_right(checked) -> None:
         (
             "loss_type: CIRCLE_LOSS losses { loss_type: CIRCLE_LOSS } metric_learning { circle_loss { } }",
             METRICS,
-            "CoMetricLearningI2I has one loss: set loss_type",
+            "CoMetricLearningI2I has a single loss; set loss_type",
         ),
     ],
 )
@@ -77,7 +77,7 @@ def test_refused(checked, model: str, metrics: str, message: str) -> None:
 
 
 def test_other_models_have_neither(checked, example: str) -> None:
-    with pytest.raises(ConfigError, match="is for model class CoMetricLearningI2I"):
+    with pytest.raises(ConfigError, match="applies only to model class CoMetricLearningI2I"):
         checked(example.replace("embedding_regularization: 1e-5", "loss_type: CIRCLE_LOSS"))
-    with pytest.raises(ConfigError, match="precision_at_topk: is for CoMetricLearningI2I"):
+    with pytest.raises(ConfigError, match="precision_at_topk: applies only to CoMetricLearningI2I"):
         checked(example.replace("auc {}", "precision_at_topk { topk: 3 }"))

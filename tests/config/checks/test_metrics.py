@@ -48,7 +48,7 @@ def test_taken(tmp_path: pathlib.Path, metrics: str, model: str) -> None:
         (
             "metrics_set { recall_at_topk {} }",
             "num_class: 3",
-            r"topk: must be at least 1 and at most num_class, which is 3; is 5",
+            r"topk: must be at least 1 and at most num_class \(3\), is 5",
         ),
         (
             "metrics_set { recall { threshold: 1.5 } }",
@@ -79,7 +79,7 @@ def test_refused(tmp_path: pathlib.Path, metrics: str, model: str, message: str)
         ),
         (
             'losses { loss_type: L2_LOSS } losses { loss_type: SIGMOID_L2_LOSS loss_name: "s" }',
-            "give y two meanings",
+            "interpret the output y differently",
         ),
     ],
 )

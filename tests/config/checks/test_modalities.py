@@ -37,21 +37,21 @@ def test_good(checked, config: str) -> None:
     [
         (CMBF, GROUPS, 'feature_groups { group_name: "all" feature_names: "u" }', "feature_groups", "needs one of the groups 'image', 'general', 'text', 'other'"),
         (CMBF, '["u", "c"]', '["u", "tokens"]', "feature_groups[1].feature_names[1]", "no feature is named 'tokens'"),
-        (CMBF, '"text" feature_names: "h"', '"text" feature_names: "u"', "feature_groups", "group 'text' takes SequenceFeatures alone; 'u' is IdFeature"),
+        (CMBF, '"text" feature_names: "h"', '"text" feature_names: "u"', "feature_groups", "group 'text' can contain only SequenceFeatures; 'u' is IdFeature"),
         (CMBF, '"image" wide_deep: DEEP', '"image" wide_deep: WIDE', "feature_groups", "group 'image' must be wide_deep: DEEP"),
-        (CMBF, "multi_head_num: 2", "multi_head_num: 3", "cmbf.config.multi_head_num", "3 heads can't share image_head_size times image_multi_head_num, 4 columns"),
+        (CMBF, "multi_head_num: 2", "multi_head_num: 3", "cmbf.config.multi_head_num", "3 heads can't divide image_head_size times image_multi_head_num (4 columns) evenly"),
         (CMBF, "multi_head_num: 2", "multi_head_num: 0", "cmbf.config.multi_head_num", "must be at least 1"),
         (CMBF, TOWER, f"{TOWER} image_feature_patch_num: 3", "cmbf.config.image_feature_patch_num", "'i' has 4 numbers, not a multiple of 3"),
-        (CMBF, "max_position_embeddings: 5", "max_position_embeddings: 4", "cmbf.config.max_position_embeddings", "is 4, and the feature 'h' has max_seq_len: 5"),
+        (CMBF, "max_position_embeddings: 5", "max_position_embeddings: 4", "cmbf.config.max_position_embeddings", "is 4, but the feature 'h' has max_seq_len: 5"),
         (CMBF, "max_position_embeddings: 5", "", "cmbf.config.max_position_embeddings", "must be above 0"),
         (CMBF, '"text" feature_names: "h"', '"text" feature_names: "k"', "cmbf.config.max_position_embeddings", "the feature 'k' of group 'text' needs max_seq_len, at most 5"),
         (CMBF, TOWER, f"{TOWER} hidden_dropout_prob: 1", "cmbf.config.hidden_dropout_prob", "must be at least 0 and below 1"),
-        (UNITER, "num_attention_heads: 2", "num_attention_heads: 3", "uniter.config.num_attention_heads", "3 heads can't share hidden_size, 4 columns"),
+        (UNITER, "num_attention_heads: 2", "num_attention_heads: 3", "uniter.config.num_attention_heads", "3 heads can't divide hidden_size (4 columns) evenly"),
         (UNITER, TRANSFORMER, f'{TRANSFORMER} hidden_act: "gely"', "uniter.config.hidden_act", "'gely' is not known; did you mean gelu"),
         (UNITER, 'feature_names: "h"', 'feature_names: "k"', "uniter.config.max_position_embeddings", "needs max_seq_len"),
         (UNITER, 'feature_names: "i"', f"feature_names: {list('uic')}", "uniter.config.max_position_embeddings", "must be above 0"),
         (BOTTOM, '"text" feature_names: "h"', '"text" feature_names: "k"', "dbmtl.bottom_cmbf.max_position_embeddings", "needs max_seq_len"),
-        (OTHER_BOTTOM, "num_attention_heads: 2", "num_attention_heads: 3", "dbmtl.bottom_uniter.num_attention_heads", "3 heads can't share"),
+        (OTHER_BOTTOM, "num_attention_heads: 2", "num_attention_heads: 3", "dbmtl.bottom_uniter.num_attention_heads", "3 heads can't divide"),
     ],
 )  # fmt: skip
 def test_refused(checked, config: str, old: str, new: str, path: str, problem: str) -> None:
@@ -68,9 +68,9 @@ def test_refused(checked, config: str, old: str, new: str, path: str, problem: s
 @pytest.mark.parametrize(
     ("config", "old", "new", "path", "problem"),
     [
-        (CMBF, "image_self_attention_layer_num: 1", "image_feature_patch_num: 2", "cmbf.config.image_feature_patch_num", "has no effect but on one image"),
-        (CMBF, "image_self_attention_layer_num: 1", "image_feature_dim: 2", "cmbf.config.image_feature_dim", "has no effect but on one image in one piece"),
-        (BOTTOM, "bottom_cmbf {", "bottom_dnn { hidden_units: 4 } bottom_cmbf {", "dbmtl.bottom_dnn", "has no effect beside bottom_cmbf, as in EasyRec"),
+        (CMBF, "image_self_attention_layer_num: 1", "image_feature_patch_num: 2", "cmbf.config.image_feature_patch_num", "has an effect only on a single image"),
+        (CMBF, "image_self_attention_layer_num: 1", "image_feature_dim: 2", "cmbf.config.image_feature_dim", "has an effect only on a single uncut image"),
+        (BOTTOM, "bottom_cmbf {", "bottom_dnn { hidden_units: 4 } bottom_cmbf {", "dbmtl.bottom_dnn", "has no effect together with bottom_cmbf, as in EasyRec"),
     ],
 )  # fmt: skip
 def test_told(checked, config: str, old: str, new: str, path: str, problem: str) -> None:

@@ -68,5 +68,5 @@ def test_a_tower_without_a_label(checked) -> None:
 def test_what_is_not_shared_is_warned_about(checked) -> None:
     text = TEXT.replace("model_config {", "model_config { num_class: 2 losses { loss_type: L2_LOSS }")
     text = text.replace("eval_config {", "eval_config { metrics_set { auc {} }")
-    found = [w for w in checked(text).warnings if "each tower has its own" in w]
+    found = [w for w in checked(text).warnings if "has no effect; set it in each tower" in w]
     assert [re.search(r"(\w+): has no", w)[1] for w in found] == ["num_class", "losses", "metrics_set"]

@@ -51,9 +51,9 @@ def test_good(checked) -> None:
         (DIN, f"{DIN} {DIN}", "multi_tower.din_towers[1].input", "two towers have the input 'din'"),
         ('key: "item"', 'key: "items"', "seq_att_groups[0].seq_att_map[0].key[0]", "did you mean item?"),
         ('key: "item"', "", "seq_att_groups[0]", "seq_att_map has no key"),
-        ('key: "item"', 'key: ["item", "item"]', "seq_att_groups[0]", "of one width: item (4) + item (4) = 8, history (4)"),
+        ('key: "item"', 'key: ["item", "item"]', "seq_att_groups[0]", "must have the same width: item (4) + item (4) = 8, history (4)"),
         ('hist_seq: "history"', 'hist_seq: "history" aux_hist_seq: "history"', "seq_att_groups[0].seq_att_map[0].aux_hist_seq", "is not used by din_towers"),
-        (DIN, f'{DIN} bst_towers {{ input: "din" }}', "multi_tower.bst_towers", 'is for model_class: "MultiTowerBST"'),
+        (DIN, f'{DIN} bst_towers {{ input: "din" }}', "multi_tower.bst_towers", 'applies only to model_class: ' '"MultiTowerBST"'),
     ],
 )  # fmt: skip
 def test_refused(checked, old: str, new: str, path: str, problem: str) -> None:

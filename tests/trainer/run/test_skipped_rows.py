@@ -57,18 +57,18 @@ def test_rows_left_out_are_told_and_the_others_keep_their_places(
     Job(config, SingleReplica()).train(False, 0)
     told = capsys.readouterr().err
     first = f"{job.train}, row 10, column 'label': 'yes' is not an INT32"
-    assert "training: 3 of 100 rows were left out (ignore_error), as " in told
-    assert "evaluation: 3 of 100 rows were left out" in told
-    assert first in told or f"{job.train}, row 20: 2 columns where 9 are expected" in told
+    assert "training: 3 of 100 rows were skipped (ignore_error); the first: " in told
+    assert "evaluation: 3 of 100 rows were skipped" in told
+    assert first in told or f"{job.train}, row 20: found 2 columns, expected 9" in told
     # Of the look at the evaluation data before the first step, of training and of evaluation.
-    assert told.count("other such rows are counted") == 3
+    assert told.count("further invalid rows are only counted") == 3
     end = json.loads((job.model_dir / "logs" / "rank-0.jsonl").read_text().splitlines()[-1])
     assert (end["input"]["rows"], end["input"]["bad_rows"]) == (97, 3)
 
     (job.model_dir / "pipeline.config").write_text(job.text())
     kept = _predict(job, "train.csv")
     # A label that can't be used is no reason to leave a row out of a prediction.
-    assert "prediction: 2 of 100 rows were left out" in capsys.readouterr().err
+    assert "prediction: 2 of 100 rows were skipped" in capsys.readouterr().err
     assert len(kept) == 99
     columns = kept[0].split(",")
     assert kept.pop(10).split(",")[-9:] == BAD[10].split(",")

@@ -24,7 +24,7 @@ def _steps(model_dir: pathlib.Path) -> list[int]:
     ("extra", "why"),
     [
         ('dead_line: "20200101 00:00:00"', "has passed; nothing is left to train"),
-        ("enable_oss_stop_signal: true", "OSS_STOP_SIGNAL is there; nothing is left to train"),
+        ("enable_oss_stop_signal: true", "OSS_STOP_SIGNAL exists; nothing is left to train"),
     ],
 )
 def test_a_run_that_may_not_begin_is_refused(tmp_path: pathlib.Path, extra: str, why: str) -> None:

@@ -56,9 +56,9 @@ def test_horovods_run_goes_on_in_step_ends_by_a_wrong_number_and_goes_back(tmp_p
     assert run.wait() == 1, run.text
     assert "model.ckpt-10: epoch 0, row 480 of the input" in run.text
     assert re.search(r"error: step 24: not finite: loss .*, gradient of .*row 1190;", run.text)
-    assert "the last checkpoint is that of step 20" in run.text
+    assert "the last checkpoint is from step 20" in run.text
     assert "Traceback" not in run.text
-    assert "evaluated" not in run.text.partition("going on from")[2]
+    assert "evaluated" not in run.text.partition("continuing from")[2]
     assert not (job.model_dir / "ESTIMATOR_TRAIN_DONE").exists()
     assert sorted(p.name for p in job.model_dir.glob("*.index")) == [
         f"model.ckpt-{n}.index" for n in (0, 10, 20)
@@ -85,7 +85,7 @@ def test_a_wrong_number_ends_asynchronous_workers_and_what_was_saved_is_exported
     )
     assert run.wait() == 1, run.text
     assert re.search(r"error: step 24: not finite: loss .*, gradient of .*row 1190;", run.text)
-    assert "the last checkpoint is that of step 20" in run.text
+    assert "the last checkpoint is from step 20" in run.text
     assert "Traceback" not in run.text
     _edit_row(job.train, 1190, before)
     monkeypatch.setattr("hvdrec.commands.export.set_threads", lambda *_: None)

@@ -70,8 +70,8 @@ def test_mistakes_are_told(tmp_path: pathlib.Path) -> None:
         (f'early_stop_func: "{__name__}.seen_enough"', "job.config:.*early_stop_func: .*only with --allow_user_code"),
         ('early_stop_func: "patience"', "there is no rule 'patience'; use one of max_check_steps"),
         ('early_stop_func: "metric_reached" early_stop_params: "x"', "early_stop_params: expected a number, found 'x'"),
-        ('early_stop_func: "evaluations_without_better" early_stop_params: "0"', "1 or more"),
-        ('best_exporter_metric: "f1"', "no evaluation gives 'f1'"),
+        ('early_stop_func: "evaluations_without_better" early_stop_params: "0"', "at least 1"),
+        ('best_exporter_metric: "f1"', "evaluations have no 'f1'"),
     ):  # fmt: skip
         with pytest.raises(ConfigError, match=message):
             _stops(tmp_path, export, [0.5])

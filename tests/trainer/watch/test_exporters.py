@@ -65,7 +65,7 @@ def test_best_keeps_its_checkpoint_and_its_export(job: SmallJob) -> None:
     kept = job.model_dir / "best_ckpt" / f"model.ckpt-{record['step']}"
     assert trained.exports is not None
     best = f"best: auc {record['value']:.4f} at step {record['step']}, kept as {kept}"
-    assert trained.exports.best() == f"{best}, exported below {job.model_dir}/export/best"
+    assert trained.exports.best() == f"{best}, exported to {job.model_dir}/export/best"
     assert (record["step"], record["value"]) == (bests[-1], aucs[bests[-1]])
     assert len(versions(job.model_dir / "export" / "best")) == len(bests[-2:])
     # It stays when the run's own checkpoints go, and is whole.
@@ -131,7 +131,7 @@ def test_mistakes_are_told_before_training(job: SmallJob) -> None:
     job.export = 'exporter_type: "best" best_exporter_metric: "auuc"'
     with pytest.raises(
         ConfigError,
-        match=r"job.config:\d+: export_config.best_exporter_metric: no evaluation gives 'auuc'; there are auc, gauc, ",
+        match=r"job.config:\d+: export_config.best_exporter_metric: evaluations have no 'auuc'; use one of auc, gauc, ",
     ):
         _train(job)
     assert not list(job.model_dir.glob("model.ckpt-*"))

@@ -1,1 +1,1 @@
-"""The parameters of Keras's layers that are plain functions of their inputs."""
+"""The parameters of Keras layers that are plain functions of their inputs."""

@@ -1,4 +1,4 @@
-"""Keras's layers that leave the shape of their input as it is."""
+"""Keras layers that keep the shape of their input."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _last(config: LayerConfig, inputs: Widths) -> Widths:
 
 def _along(config: LayerConfig, inputs: Widths) -> Widths:
     if inputs is None or isinstance(inputs, list) or place(config.axis, len(dimensions(inputs))) is None:
-        raise misfit(f"one tensor with an axis {config.axis} that isn't the batch's", inputs)
+        raise misfit(f"one tensor where axis {config.axis} exists and is not the batch axis", inputs)
     return inputs
 
 
@@ -30,8 +30,8 @@ DROPOUT = LayerSpec(
     None,
     (Parameter("rate", float, required=True, allowed=BELOW_1),),
     outputs=_same,
-    formula="any tensor -> the same; in training that share of its numbers becomes 0 and the others are "
-    "divided by what "
+    formula="any tensor -> the same shape; in training that fraction of its numbers is "
+    "set to 0 and the others are divided by what "
     "is left.",
     source="Srivastava et al., JMLR 2014",
 )
@@ -64,7 +64,8 @@ RELU = LayerSpec(
         Parameter("threshold", float, default=0.0, allowed=AT_LEAST_0),
     ),
     outputs=_same,
-    formula="any tensor -> the same shape: x from `threshold` on, at most `max_value`; below it "
+    formula="any tensor -> the same shape: x if x is at least `threshold`, "
+    "capped at `max_value`; below the threshold "
     "`negative_slope (x - threshold)`.",
 )
 LEAKY_RELU = LayerSpec(
@@ -72,14 +73,14 @@ LEAKY_RELU = LayerSpec(
     None,
     (Parameter("alpha", float, default=0.3, allowed=AT_LEAST_0),),
     outputs=_same,
-    formula="any tensor -> the same shape: x, below 0 `alpha x`.",
+    formula="any tensor -> the same shape: x, and `alpha x` below 0.",
 )
 ELU = LayerSpec(
     "ELU",
     None,
     (Parameter("alpha", float, default=1.0),),
     outputs=_same,
-    formula="any tensor -> the same shape: x, below 0 `alpha (exp(x) - 1)`.",
+    formula="any tensor -> the same shape: x, and `alpha (exp(x) - 1)` below 0.",
     source="Clevert, Unterthiner and Hochreiter, ICLR 2016",
 )
 SOFTMAX = LayerSpec(
@@ -87,15 +88,15 @@ SOFTMAX = LayerSpec(
     None,
     (Parameter("axis", int, default=-1),),
     outputs=_along,
-    formula="any tensor -> the same shape: the softmax along `axis`, which counts the batch's as 0.",
+    formula="any tensor -> the same shape: the softmax along `axis`, where 0 is the batch axis.",
 )
 UNIT_NORMALIZATION = LayerSpec(
     "UnitNormalization",
     None,
     (Parameter("axis", int, default=-1),),
     outputs=_along,
-    formula="any tensor -> the same shape: x divided by its Euclidean norm along `axis`, which counts the "
-    "batch's as 0.",
+    formula="any tensor -> the same shape: x divided by its Euclidean norm "
+    "along `axis`, where 0 is the batch axis.",
 )
 BY_COLUMN = (
     *(DROPOUT, LAYER_NORMALIZATION, ACTIVATION, RELU, LEAKY_RELU, ELU, SOFTMAX),

@@ -1,4 +1,4 @@
-"""Keras's layers that make one tensor of several."""
+"""Keras layers that merge several tensors into one."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from hvdrec.config.layers.spec import LayerConfig, LayerSpec, Parameter
 
 
 def one_shape(inputs: Widths) -> Width:
-    """The width of tensors that all have the same.
+    """The width of tensors that must all have the same width.
 
     Raises:
-        ShapeError: They haven't, or there are fewer than two.
+        ShapeError: The widths differ, or there are fewer than two tensors.
     """
     if isinstance(inputs, list) and len(inputs) > 1:
         first = inputs[0]
         if first is not None and not isinstance(first, list) and all(each == first for each in inputs):
             return first
-    raise misfit("a list of two tensors or more of one shape", inputs)
+    raise misfit("a list of at least two tensors of the same shape", inputs)
 
 
 def _two(config: LayerConfig, inputs: Widths) -> Widths:
     if isinstance(inputs, list) and len(inputs) != 2:
-        raise misfit("a list of two tensors of one shape", inputs)
+        raise misfit("a list of two tensors of the same shape", inputs)
     return one_shape(inputs)
 
 
@@ -32,26 +32,26 @@ def _merge(class_name: str, formula: str) -> LayerSpec:
         class_name,
         None,
         outputs=_two if class_name == "Subtract" else lambda config, inputs: one_shape(inputs),
-        formula=f"a list of tensors of one shape -> a tensor of that shape: {formula}.",
+        formula=f"a list of tensors of the same shape -> a tensor of that shape: {formula}.",
     )
 
 
 def place(axis: int, rank: int) -> int | None:
-    """The place of Keras's `axis` among dimensions without the batch's; None where it isn't one of them.
+    """The index of Keras's `axis` among the dimensions without the batch; None if it isn't one of them.
 
     Args:
-        axis: Counts the batch's as 0, or from the end as -1.
-        rank: How many dimensions there are without the batch's.
+        axis: The axis, where 0 is the batch and -1 the last.
+        rank: The number of dimensions without the batch.
     """
     at = axis + rank if axis < 0 else axis - 1
     return at if 0 <= at < rank else None
 
 
 def shapes_and_place(axis: int, inputs: Widths) -> tuple[list[tuple[int | None, ...]], int]:
-    """The dimensions of tensors that are alike but for one axis, and the place of that axis in them.
+    """The dimensions of tensors that are equal except along one axis, and the index of that axis.
 
     Raises:
-        ShapeError: They aren't, or there are fewer than two, or there is no such axis.
+        ShapeError: They differ elsewhere, there are fewer than two, or the axis doesn't exist.
     """
     if isinstance(inputs, list) and len(inputs) > 1:
         shapes = [dimensions(e) for e in inputs if e is not None and not isinstance(e, list)]
@@ -60,7 +60,7 @@ def shapes_and_place(axis: int, inputs: Widths) -> tuple[list[tuple[int | None, 
             others = {(len(shape), shape[:at], shape[at + 1 :]) for shape in shapes}
             if len(others) == 1:
                 return shapes, at
-    raise misfit(f"a list of two tensors or more that are alike but for axis {axis}", inputs)
+    raise misfit(f"a list of at least two tensors with equal shapes except along axis {axis}", inputs)
 
 
 def _concatenate(config: LayerConfig, inputs: Widths) -> Widths:
@@ -73,7 +73,7 @@ def _concatenate(config: LayerConfig, inputs: Widths) -> Widths:
 
 def _check_axes(config: LayerConfig) -> Iterator[tuple[str, str]]:
     if config.axes == 0:
-        yield "axes", "must not be 0, the axis of the batch"
+        yield "axes", "must not be 0, the batch axis"
 
 
 def _dot(config: LayerConfig, inputs: Widths) -> Widths:
@@ -94,19 +94,19 @@ def _dot(config: LayerConfig, inputs: Widths) -> Widths:
 
 MERGES = (
     _merge("Add", "their sum"),
-    _merge("Subtract", "the first less the second"),
-    _merge("Multiply", "their product, column by column"),
+    _merge("Subtract", "the first minus the second"),
+    _merge("Multiply", "their element-wise product"),
     _merge("Average", "their mean"),
-    _merge("Maximum", "the greatest of each column"),
-    _merge("Minimum", "the least of each column"),
+    _merge("Maximum", "their element-wise maximum"),
+    _merge("Minimum", "their element-wise minimum"),
 )
 CONCATENATE = LayerSpec(
     "Concatenate",
     None,
     (Parameter("axis", int, default=-1),),
     outputs=_concatenate,
-    formula="a list of tensors that are alike but for `axis`, which counts the batch's as 0 -> a tensor "
-    "with them end to end.",
+    formula="a list of tensors with equal shapes except along `axis`, where 0 is the "
+    "batch axis -> the tensors concatenated along it.",
 )
 DOT = LayerSpec(
     "Dot",
@@ -115,6 +115,5 @@ DOT = LayerSpec(
     check=_check_axes,
     outputs=_dot,
     formula="x and y [B, D] -> their dot product [B, 1]; x [B, T, D] and y [B, S, D] -> [B, T, S] with "
-    "`axes: 2`, the axis "
-    "that is added up over; `normalize` divides by the norms along it first.",
+    "`axes: 2`, the axis that is summed over; `normalize` first divides by the norms along it.",
 )
