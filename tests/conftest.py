@@ -1,4 +1,4 @@
-"""Fixtures all tests share."""
+"""Fixtures shared by all tests."""
 
 from __future__ import annotations
 

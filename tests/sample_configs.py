@@ -1,4 +1,4 @@
-"""EasyRec's sample configs, where they are at hand: what is refused of them, and rows made for them.
+"""EasyRec's sample configs, if available: what is refused in them, and generated rows for them.
 
 None of their data is here. `prepared` makes rows from a config's own `input_fields`, by what its features and
 labels take, so that any of them trains, is evaluated and is exported.

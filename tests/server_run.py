@@ -1,4 +1,4 @@
-"""Runs on parameter servers for tests: the launcher's processes, and jobs with tables that are dealt."""
+"""Runs on parameter servers for tests: the launcher's processes, and jobs with distributed tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The examples in configs/: they load, pass the check, build, and say how they are run."""
+"""The examples in configs/: they load, pass the check, build, and describe how they are run."""
 
 from __future__ import annotations
 

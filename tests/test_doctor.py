@@ -1,4 +1,4 @@
-"""The doctor: every piece that is missing or broken becomes a line with what to do, never a crash."""
+"""The doctor: every missing or broken part is reported in a line with a remedy, never by a crash."""
 
 from __future__ import annotations
 

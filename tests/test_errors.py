@@ -1,4 +1,4 @@
-"""What is told of an exception that nobody foresaw."""
+"""The report of an unexpected exception."""
 
 from __future__ import annotations
 

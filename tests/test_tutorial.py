@@ -1,4 +1,4 @@
-"""The tutorial's commands, config and program do what it says, one after the other."""
+"""The tutorial's commands, config and program work as described, one after the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranks that are threads of one process; what they exchange has to be eager tensors."""
+"""Ranks that are threads of one process; they can only exchange eager tensors."""
 
 from __future__ import annotations
 

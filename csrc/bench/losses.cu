@@ -1,7 +1,7 @@
-// The CUDA twins of the losses as C functions, for bench/gpu/losses.py: on float32 and a stream of
-// the caller's, with scratch that is kept.
+// The CUDA versions of the losses as C functions, for bench/gpu/losses.py: for float32 and a stream
+// of the caller, with scratch that is kept.
 //
-// Each function returns 0, or 1 where it failed: hvdrec_error() then says why.
+// Each function returns 0, or 1 if it failed: hvdrec_error() then returns the reason.
 
 #include <exception>
 #include <string>
@@ -64,7 +64,7 @@ int hvdrec_circle(void* stream, double margin, double gamma, int64_t rows, int64
   });
 }
 
-// Mined where `eps` is at least 0.
+// Mined if `eps` is at least 0.
 int hvdrec_multi_similarity(void* stream, double alpha, double beta, double lambda, double eps,
                             int64_t rows, int64_t dim, const float* embeddings,
                             const int64_t* labels, float* gradient, double* loss) {

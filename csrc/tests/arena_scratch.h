@@ -14,7 +14,7 @@
 
 namespace hvdrec {
 
-// Kept from call to call as TensorFlow's allocator does: what is timed is the kernels.
+// Kept from call to call, like TensorFlow's allocator does, so that only the kernels are timed.
 class ArenaScratch final : public GpuScratch {
  public:
   ArenaScratch() = default;
@@ -24,13 +24,13 @@ class ArenaScratch final : public GpuScratch {
     for (const Block& block : blocks_) cudaFree(block.data);
   }
 
-  // All that was handed out may be handed out again.
+  // Everything that was allocated may be allocated again.
   void Rewind() {
     next_ = 0;
     handed_out_ = 0;
   }
 
-  // Bytes handed out since then.
+  // Bytes allocated since then.
   size_t handed_out() const { return handed_out_; }
 
   void* Allocate(size_t bytes) override {

@@ -1,4 +1,4 @@
-// Holds the deferred update by Adam against the sweep over all rows, step by step and in double.
+// Compares Adam's deferred update with the sweep over all rows, step by step and in double.
 
 #include "kernels/optim/deferred_adam.h"
 
@@ -38,7 +38,7 @@ struct Job {
   double away;               // of the averages
 };
 
-// The rows of a step and their gradients: some rows come always, some never, some late.
+// The rows of a step and their gradients: some rows occur always, some never, some late.
 struct Batch {
   std::vector<int32_t> rows;
   std::vector<double> gradient;
@@ -149,7 +149,7 @@ double Distance(const std::vector<T>& found, const std::vector<double>& expected
   return Norm(left);
 }
 
-// In double, from 0 on: each element within 1e-12 of the way that it went.
+// In double, from 0 on: each element within 1e-12 of the sum of its changes.
 void Exact(const Job& job) {
   const double first = 1 - job.beta1, second = 1 - job.beta2;
   const DeferredAdam<double> adam(first, second, job.epsilon, job.away);
@@ -176,7 +176,7 @@ void Exact(const Job& job) {
               adam.terms(), static_cast<long>(adam.window()), worst);
 }
 
-// In float, from weights as tables have: as near to the truth as the sweep in float, or nearer.
+// In float, from typical weights of tables: at least as accurate as the sweep in float.
 void AsNearAsTheSweep(const Job& job) {
   const float first = 1.0F - static_cast<float>(job.beta1),
               second = 1.0F - static_cast<float>(job.beta2);
@@ -213,7 +213,7 @@ void AsNearAsTheSweep(const Job& job) {
               job.name.c_str(), adam.terms(), off, sweep);
 }
 
-// The same bits by any threads, in any order of rows; what is read is what settling makes.
+// The same bits for any threads and any order of rows; reading gives the same values as settling.
 void SameBits(const Job& job) {
   const DeferredAdam<float> adam(1.0F - static_cast<float>(job.beta1),
                                  1.0F - static_cast<float>(job.beta2),

@@ -1,9 +1,9 @@
-// Runs the kernels of kernels/gpu/steps.h on the host, with all that a GPU leaves open left open:
-// blocks in any order, threads within a step in any order, shared and local memory and scratch that
-// hold anything at first.
+// Runs the kernels of kernels/gpu/steps.h on the host, with everything random that a GPU doesn't
+// define: the order of blocks, the order of threads within a step, and the initial content of
+// shared memory, local memory and scratch.
 //
-// A result that depends on any of it differs from one seed to the next, or is NaN; what reads or
-// writes past an array's end shows under AddressSanitizer, as each is allocated to its very size.
+// A result that depends on any of it differs from one seed to the next, or is NaN; AddressSanitizer
+// detects reads and writes past an array's end, because each is allocated with its exact size.
 
 #ifndef HVDREC_TESTS_EMULATED_MACHINE_H_
 #define HVDREC_TESTS_EMULATED_MACHINE_H_
@@ -51,7 +51,7 @@ class EmulatedMachine {
       std::memset(locals.get(), 0xFF, sizeof(Local) * Kernel::kThreads);
       const int64_t steps = kernel.Steps(block);
       for (int64_t step = 0; step < steps; ++step) {
-        // Another order each step: warps overtake each other.
+        // A different order in each step: warps overtake each other.
         const auto turn = static_cast<int>(random_() % Kernel::kThreads);
         const bool backwards = random_() % 2;
         for (int t = 0; t < Kernel::kThreads; ++t) {

@@ -1,7 +1,7 @@
-// Holds the CUDA kernels against the CPU's on this machine's GPU, and times them.
+// Compares the CUDA kernels with the CPU's on this machine's GPU, and times them.
 //
-// Writes one JSON document. Exit status: 0 all hold; 1 some differ, or CUDA reports an error; 3
-// there is no GPU that can be used.
+// Writes one JSON document. Exit status: 0 all pass; 1 some differ, or CUDA reports an error; 3
+// there is no usable GPU.
 //
 //   --short            no more than 16,384 rows of pairs and 1,000 of embeddings
 //   --rows N           no more than N of either
@@ -37,7 +37,7 @@ struct Choice {
   bool Wants(const char* form) const { return only.empty() || only == form; }
 };
 
-// A copy on the GPU of some of the host's values; null where there are none.
+// A copy on the GPU of some of the host's values; null if there are none.
 template <typename V>
 class OnGpu {
  public:
@@ -63,8 +63,8 @@ class OnGpu {
   const size_t count_;
 };
 
-// Milliseconds of the quickest of some runs, from the call to the end of what it put on the stream.
-// A few seconds are enough of them.
+// Milliseconds of the fastest of some runs, from the call to the end of its work on the stream.
+// Runs end after a few seconds.
 template <typename Body>
 double Best(int runs, const Body& body) {
   double best = 1e300, spent = 0;
@@ -119,12 +119,12 @@ Device Look() {
 struct Outcome {
   std::string name, type;
   double loss_error = 0, gradient_error = 0, tolerance = 0;
-  // What errors are relative to where the loss and the gradient are smaller.
+  // The scale of errors if the loss and the gradient are smaller.
   double loss_scale = 1e-290, gradient_scale = 1e-290;
   bool repeats = false;     // the same bits twice
   double gpu = 0, cpu = 0;  // milliseconds
   double scratch = 0;       // bytes of the GPU
-  double bytes = 0;         // that can't but be moved
+  double bytes = 0;         // that must be moved in any case
   double flops = 0;         // of the matrix products; 0: none
 
   bool Holds() const { return repeats && loss_error <= tolerance && gradient_error <= tolerance; }
@@ -170,8 +170,8 @@ class Report {
   int failed_ = 0;
 };
 
-// Runs both and compares; each call gives its loss and leaves its gradient in `expected`, and on
-// the GPU in `gradient`.
+// Runs both and compares; each call returns its loss and writes its gradient to `expected`, and on
+// the GPU to `gradient`.
 template <typename T, typename OnCpu, typename OnDevice>
 Outcome Compare(int runs, Outcome outcome, const OnCpu& on_cpu, const std::vector<T>& expected,
                 const OnDevice& on_gpu, const OnGpu<T>& gradient) {
@@ -262,7 +262,7 @@ void CheckSimilarity(int64_t rows, int64_t dim, bool sessions, Report* report) {
 template <typename T>
 void CheckSoftmax(int64_t queries, int64_t items, int64_t dim, bool more, Report* report) {
   const SoftmaxInput<T> input(queries, items, dim, more, more);
-  // Both gradients, one behind the other.
+  // Both gradients, concatenated.
   std::vector<T> expected(input.query_values.size() + input.item_values.size());
   const OnGpu<T> query_values(input.query_values), item_values(input.item_values);
   const OnGpu<T> weights(input.weights), gradient(expected);
@@ -281,7 +281,7 @@ void CheckSoftmax(int64_t queries, int64_t items, int64_t dim, bool more, Report
                   std::to_string(items) + " dim " + std::to_string(dim) +
                   (more ? " ids, weighted" : "")};
   outcome.tolerance = sizeof(T) == sizeof(float) ? 2e-5 : 1e-11;
-  // Logits are rounded, and what a probability near 1 lacks of 1 is rounded as the 1 is.
+  // Logits are rounded, and 1 minus a probability near 1 has the rounding error of 1.
   outcome.loss_scale = 1;
   outcome.gradient_scale = 1 / static_cast<double>(queries);
   outcome.bytes = 2.0 * static_cast<double>(expected.size()) * sizeof(T);
@@ -372,7 +372,7 @@ int Run(const Choice& choice) {
   }
 }
 
-// False where the arguments aren't as they should be.
+// False if the arguments are invalid.
 bool Parse(int argc, char** argv, Choice* choice) {
   for (int i = 1; i < argc; ++i) {
     const std::string name = argv[i];

@@ -1,5 +1,5 @@
-// Runs the kernels of lists over a grid of inputs and holds them against plain loops over contexts.
-// Made for sanitizers (`make sanitize`): a buffer's end or an overflow shows here as an error.
+// Runs the kernels of lists over a grid of inputs and compares them with plain loops over contexts.
+// Made for sanitizers (`make sanitize`), which report buffer overruns and overflows as errors.
 
 #include "kernels/lists/lists.h"
 

@@ -1,4 +1,4 @@
-// Inputs over which the CUDA twins of the losses are held against the CPU's, and the comparison.
+// Inputs on which the CUDA versions of the losses are compared with the CPU's, and the comparison.
 
 #ifndef HVDREC_TESTS_LOSS_CASES_H_
 #define HVDREC_TESTS_LOSS_CASES_H_
@@ -86,7 +86,7 @@ struct SimilarityInput {
   std::vector<int64_t> labels, sessions;
 };
 
-// Queries, items and what goes with them, for the in-batch softmax.
+// Queries, items and their further inputs, for the in-batch softmax.
 template <typename T>
 struct SoftmaxInput {
   SoftmaxInput(int64_t queries, int64_t items, int64_t dim, bool with_ids, bool weighted)
@@ -111,8 +111,8 @@ const V* OrNull(const std::vector<V>& values) {
   return values.empty() ? nullptr : values.data();
 }
 
-// How far the values lie from the expected ones, relative to the largest of those (or to `scale`
-// where that is larger).
+// The difference of the values from the expected ones, relative to the largest of those (or to
+// `scale` if that is larger).
 template <typename T>
 double Difference(const std::vector<T>& found, const std::vector<T>& expected,
                   double scale = 1e-290) {

@@ -1,5 +1,5 @@
-// Runs the pairwise kernels over a grid of inputs and holds them against all pairs in plain loops.
-// Made for sanitizers (`make sanitize`): a buffer's end or an overflow shows here as an error.
+// Runs the pairwise kernels over a grid of inputs and compares them with all pairs in plain loops.
+// Made for sanitizers (`make sanitize`), which report buffer overruns and overflows as errors.
 
 #include "kernels/pairwise/pairwise.h"
 
@@ -59,7 +59,7 @@ bool Holds(const Case& c) {
   std::mt19937_64 random(static_cast<uint64_t>(c.rows * 31 + c.grades));
   std::normal_distribution<double> normal;
   const auto n = static_cast<size_t>(c.rows);
-  // Allocated to the very size, so that reading past an end shows.
+  // Allocated with the exact size, so that reading past an end is detected.
   std::vector<T> scores(n), labels(n), weights(n), gradient(n);
   std::vector<int64_t> sessions(n);
   for (size_t i = 0; i < n; ++i) {
@@ -109,8 +109,8 @@ bool Holds(const Case& c) {
   return holds;
 }
 
-// Whether rows many times over have the loss of the rows themselves, and their gradient by the
-// copy: an oracle for more rows than all pairs could be made of, which several threads share.
+// Whether many copies of rows have the loss of the rows themselves, and the same gradient for each
+// copy: an oracle for more rows than all pairs could be enumerated for, shared by several threads.
 template <typename T>
 bool HoldsManyTimes(const Case& c) {
   constexpr int64_t kCopies = 100;
@@ -155,7 +155,8 @@ bool HoldsManyTimes(const Case& c) {
   return holds;
 }
 
-// Whether three processes, the second without rows, make of their parts what one makes of all rows.
+// Whether three processes, the second without rows, compute from their parts what one computes from
+// all rows.
 template <typename T>
 bool HoldsInParts(const Case& c) {
   std::mt19937_64 random(static_cast<uint64_t>(c.rows * 17 + c.grades));

@@ -1,4 +1,4 @@
-// Runs the CUDA twins of the losses on an emulated machine and holds them against the CPU's
+// Runs the CUDA versions of the losses on an emulated machine and compares them with the CPU's
 // kernels.
 
 #include <cstring>
@@ -12,7 +12,7 @@
 namespace hvdrec {
 namespace {
 
-// What the sums of panels of either side allow, in float input's tolerance and in double's.
+// The errors that the sums of panels of both sides allow, in float's tolerance and in double's.
 template <typename T>
 constexpr double kTolerance = sizeof(T) == sizeof(float) ? 2e-7 : 1e-10;
 

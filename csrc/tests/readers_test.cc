@@ -1,6 +1,6 @@
 // Reads damaged files: bytes flipped, cut and inserted in TFRecord files, in the examples within
-// them, and in lines with nested cells. Made for sanitizers (`make sanitize`): a read behind a
-// buffer shows here as an error. Undamaged files must give their rows.
+// them, and in lines with nested cells. Made for sanitizers (`make sanitize`), which report a read
+// past a buffer as an error. Undamaged files must give their rows.
 //
 //   readers_test [damaged files of each kind]
 
@@ -93,14 +93,14 @@ void Damage(Random* random, std::string* bytes) {
   }
 }
 
-// A copy in memory of exactly its size, so that a read behind it is found.
+// A copy in memory of exactly its size, so that a read past it is detected.
 std::unique_ptr<char[]> Exactly(const std::string& bytes, size_t padding) {
   std::unique_ptr<char[]> copy(new char[bytes.size() + padding]());
   std::memcpy(copy.get(), bytes.data(), bytes.size());
   return copy;
 }
 
-// Reads records as they lie and gathered; gives the good rows.
+// Reads records in place and gathered; returns the good rows.
 size_t ReadRecords(const std::string& bytes, bool sequences) {
   const std::unique_ptr<char[]> data = Exactly(bytes, 0);
   const RecordBlock block(data.get(), 0, bytes.size(), true, 0, 1, sequences);
@@ -150,7 +150,7 @@ int Run(int files) {
     std::string bytes = several ? sequences : examples;
     Damage(&random, &bytes);
     failed += ReadRecords(bytes, several) > 1000;
-    // Records whose checksums are right and whose contents aren't.
+    // Records whose checksums are correct but whose contents aren't.
     std::string inside = several ? Sequences(i) : Example(i);
     Damage(&random, &inside);
     failed += ReadRecords(Record(inside) + Record(Example(1)), several) > 1000;

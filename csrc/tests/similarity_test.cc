@@ -1,6 +1,6 @@
-// Runs the similarity kernels over a grid of inputs and holds them against all pairs in plain
-// loops. Made for sanitizers (`make sanitize`): a buffer's end or an overflow shows here as an
-// error.
+// Runs the similarity kernels over a grid of inputs and compares them with all pairs in plain
+// loops. Made for sanitizers (`make sanitize`), which report buffer overruns and overflows as
+// errors.
 
 #include <algorithm>
 #include <cmath>
@@ -203,7 +203,7 @@ bool SoftmaxHolds(const Case& c) {
   for (T& weight : weights) weight = static_cast<T>(random() % 4) / 2;
   const double temperature = 0.1;
   const bool named = c.sessions > 0;
-  // With `part` the last two items are negatives of the last query alone, the one before has no id.
+  // With `part` the last two items are negatives of only the last query, the one before has no id.
   const int64_t owned = c.part && c.rows > 0 ? 2 : 0;
   const std::vector<int64_t> owners(2, c.rows - 1);
   const int64_t identified = items - owned - (owned > 0 ? 1 : 0);

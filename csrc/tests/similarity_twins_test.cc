@@ -1,5 +1,5 @@
-// Runs the CUDA twins of circle, multi-similarity and in-batch softmax on an emulated machine and
-// holds them against their definitions in plain loops, in double.
+// Runs the CUDA versions of circle, multi-similarity and in-batch softmax on an emulated machine
+// and compares them with their definitions in plain loops, in double.
 
 #include <cstring>
 #include <limits>
@@ -234,7 +234,7 @@ void CheckSoftmax(int64_t queries, int64_t items, int64_t dim, bool ids, bool we
       RunInBatchSoftmaxTwin(batch, second, other_query.data(), other_item.data());
   const bool same =
       twin.loss == other.loss && query_gradient == other_query && item_gradient == other_item;
-  // What a probability near 1 lacks of 1 is rounded as the 1 is.
+  // 1 minus a probability near 1 has the rounding error of 1.
   const double scale = 1.0 / static_cast<double>(std::max<int64_t>(queries, 1));
   const double off = std::max(Difference(Wide(query_gradient), by_query, scale),
                               Difference(Wide(item_gradient), by_item, scale));

@@ -1,4 +1,4 @@
-"""A save that dies at any of its file operations leaves a whole checkpoint behind."""
+"""A save that dies at any of its file operations leaves a complete checkpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""kill -9 between any two system calls of a save: a whole checkpoint is left, and the next save works.
+"""kill -9 between any two system calls of a save: a complete checkpoint remains, and the next save works.
 
 `make test` tries `--kills` places (default 60), spread over all of them; `make soak` tries 1,000.
 """

@@ -1,4 +1,4 @@
-"""Runs of the entry points within this process, small enough to have many."""
+"""Small runs of the entry points within this process."""
 
 from __future__ import annotations
 

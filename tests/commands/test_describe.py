@@ -1,4 +1,4 @@
-"""`hvdrec.describe` says what a config makes, in numbers that are right."""
+"""`hvdrec.describe` describes the model of a config, with correct numbers."""
 
 from __future__ import annotations
 

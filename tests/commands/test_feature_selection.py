@@ -1,4 +1,4 @@
-"""Features ranked by the rates that EasyRec's run has learned."""
+"""Features ranked by the rates that EasyRec's run learned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hosts that share no files: what must be the same on all is looked at before anything runs."""
+"""Hosts that share no files: what must be equal on all of them is checked before anything runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that is killed (SIGKILL) at any moment, again and again, ends with the bits of one that wasn't."""
+"""A run that is killed (SIGKILL) repeatedly at any moment ends with the same bits as one that wasn't."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that `ignore_error` leaves out: batches of nothing else, and inputs of nothing else."""
+"""Rows that `ignore_error` leaves out: batches and inputs that contain no other rows."""
 
 from __future__ import annotations
 

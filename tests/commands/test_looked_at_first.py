@@ -1,4 +1,4 @@
-"""What a run needs only later is looked at before its first step."""
+"""What a run needs only later is checked before its first step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Going on: with the input that was left, with one that is finished, and with another."""
+"""Continuing: with the unfinished input, with a finished one, and with another one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run that is refused leaves model_dir as it was."""
+"""A run that is refused leaves model_dir unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A metric that isn't defined on the evaluation data is told, and is never the best."""
+"""A metric that isn't defined on the evaluation data is reported, and never counts as the best."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Code of the user's own: layers of docs/backbone.md, functions on labels; refused without the flag."""
+"""User code: layers of docs/backbone.md, functions on labels; refused without the flag."""
 
 from __future__ import annotations
 

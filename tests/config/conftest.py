@@ -1,4 +1,4 @@
-"""Configs for tests: a right one to start from, and ways to read and check others."""
+"""Configs for tests: a valid one to start from, and ways to read and check others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One config in many forms: what may be written differently without meaning something else."""
+"""One config in many forms that are written differently but mean the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hypothesis strategies: messages of any shape, and mutilated configs, edits and flags."""
+"""Hypothesis strategies: messages of any form, and corrupted configs, edits and flags."""
 
 from __future__ import annotations
 

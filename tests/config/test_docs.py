@@ -1,4 +1,4 @@
-"""docs/config.md: its edits and errors are what they are there, and no field of this project is left out."""
+"""docs/config.md: its edits work, its errors are as written, and no field of this project is missing."""
 
 from __future__ import annotations
 

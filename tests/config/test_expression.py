@@ -1,4 +1,4 @@
-"""Expressions: how they are parsed, what is refused and where, and what EasyRec makes of them."""
+"""Expressions: how they are parsed, what is refused and where, and what EasyRec computes for them."""
 
 from __future__ import annotations
 

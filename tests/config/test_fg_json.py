@@ -1,4 +1,4 @@
-"""fg.json: what its features become, as EasyRec's converter has it."""
+"""fg.json: its features are converted as by EasyRec's converter."""
 
 from __future__ import annotations
 

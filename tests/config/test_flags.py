@@ -1,4 +1,4 @@
-"""The flags, and the config they lead to."""
+"""The flags, and the resulting config."""
 
 from __future__ import annotations
 

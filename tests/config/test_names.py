@@ -1,4 +1,4 @@
-"""What messages say of names and values."""
+"""How messages show names and values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is done to a config, an edit or a flag: a config, or one clear error; never a crash."""
+"""Any change to a config, an edit or a flag gives a config or one clear error, never a crash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every number of every loss, optimizer and schedule at its edges: refused by the check, or it runs."""
+"""Every number of every loss, optimizer and schedule at its limits: refused by the check, or it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading text protos and JSON, and what is said of files that can't be read."""
+"""Reading text protos and JSON, and the errors for files that can't be read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The census: which of EasyRec's sample configs can be used, and what is refused of the others."""
+"""Which of EasyRec's sample configs can be used, and what is refused in the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the lowest floor says there is, against what the floors above can build."""
+"""The names in the config package, compared with what the packages above it can build."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The line of each field, against configs written in every style there is."""
+"""The line of each field, in configs written in every style."""
 
 from __future__ import annotations
 

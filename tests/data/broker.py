@@ -1,4 +1,4 @@
-"""A Kafka broker for tests: the mock cluster that librdkafka has for its own."""
+"""A Kafka broker for tests: librdkafka's own mock cluster."""
 
 from __future__ import annotations
 

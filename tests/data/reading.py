@@ -1,4 +1,4 @@
-"""What the tests of the readers share: small inputs, and a plain model of the order of rows."""
+"""Shared by the tests of the readers: small inputs, and a plain model of the order of rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""KafkaInput against librdkafka's mock cluster: each row once, wherever a run is cut and on how many ranks."""
+"""KafkaInput with librdkafka's mock cluster: each row once, wherever a run stops and on any number of ranks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of MaxCompute's tables, from a stand-in of its tunnel."""
+"""Rows of MaxCompute's tables, from a fake of its tunnel."""
 
 import itertools
 import os

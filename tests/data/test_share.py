@@ -1,4 +1,4 @@
-"""How many blocks are still to come: a guess during the first pass, exact afterwards."""
+"""The number of remaining blocks: an estimate during the first pass, exact afterwards."""
 
 from __future__ import annotations
 

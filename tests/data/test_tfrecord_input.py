@@ -1,4 +1,4 @@
-"""TFRecord files: TensorFlow writes them, and so says what is in them."""
+"""TFRecord files, written by TensorFlow, which also defines the expected content."""
 
 import gzip
 import zlib

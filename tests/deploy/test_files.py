@@ -1,4 +1,4 @@
-"""The files of deploy/: what clusters would refuse in them is found here."""
+"""The files of deploy/: finds what clusters would refuse in them."""
 
 from __future__ import annotations
 

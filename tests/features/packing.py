@@ -1,4 +1,4 @@
-"""What the tests of the packer share: a packer for a few features, and its arrays taken apart."""
+"""Shared by the tests of the packer: a packer for a few features, and ways to split its arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Typed columns, as Parquet files have them."""
+"""Typed columns, as in Parquet files."""
 
 from __future__ import annotations
 

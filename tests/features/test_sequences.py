@@ -1,4 +1,4 @@
-"""Sequences against the operations that EasyRec builds on, and where they lie in a plan."""
+"""Sequences against the operations that EasyRec builds on, and their positions in a plan."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs that EasyRec made: their configs on their own rows, their predictions and losses beside ours."""
+"""Runs of EasyRec: their configs on their own rows, their predictions and losses compared with ours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EasyRec's runs of backbones: predictions from its checkpoints, and its losses in every step."""
+"""EasyRec's runs of backbones: predictions from its checkpoints, and its losses at every step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""EasyRec's runs of models of several tasks: metrics and losses by tower."""
+"""EasyRec's runs of models with several tasks: metrics and losses by tower."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""el_submit's words become a run; the command they carry is read as a shell would, and nothing is evaluated."""
+"""el_submit's arguments become a run; their command is split like in a shell, and nothing is evaluated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every command tells what it takes; one that can't start isn't started."""
+"""Every command has a help text; a command that can't start isn't started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the keeper of a rank does when the rank ends; the ranks are a few lines of Python."""
+"""The reaction of the keeper of a rank to the end of the rank; the ranks are a few lines of Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `hvdrec.launch` shows of the ranks' output, and what it does with signals while nothing trains yet."""
+"""Which of the ranks' output `hvdrec.launch` shows, and how it handles signals before training starts."""
 
 from __future__ import annotations
 

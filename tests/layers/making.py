@@ -1,4 +1,4 @@
-"""Layers built from their parameters, for tests of their formulas."""
+"""Builds layers from their parameters, for tests of their formulas."""
 
 from __future__ import annotations
 

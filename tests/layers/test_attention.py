@@ -1,4 +1,4 @@
-"""DIN, BST, attention and transformers against float64 references, padding included."""
+"""DIN, BST, attention and transformers against float64 references, including padding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Banks: first values, and both ways of keeping rows against plain arrays."""
+"""Banks: initial values, and both ways of storing rows against plain arrays."""
 
 from __future__ import annotations
 

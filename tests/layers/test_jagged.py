@@ -1,4 +1,4 @@
-"""What is computed on flat rows against the same on padded ones, in float64."""
+"""Computations on flat rows against the same on padded ones, in float64."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory that isn't there is refused with the bytes, before it is asked for."""
+"""Missing memory is reported with the number of bytes, before it is allocated."""
 
 from __future__ import annotations
 

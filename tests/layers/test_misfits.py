@@ -1,4 +1,4 @@
-"""What blocks refuse of their parameters and inputs, without building anything."""
+"""What blocks refuse in their parameters and inputs, without building anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Banks whose rows are dealt to ranks, against whole ones; the ranks are threads."""
+"""Banks whose rows are distributed over ranks, against whole ones; the ranks are threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every loss of the library with its usual and unusual options, rows for it, and what it is in float64."""
+"""Every loss of the library with its usual and unusual options, rows for it, and its value in float64."""
 
 from __future__ import annotations
 

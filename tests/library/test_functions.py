@@ -1,4 +1,4 @@
-"""`hvdrec.losses` and `hvdrec.numpy` against float64, and what tensors they take."""
+"""`hvdrec.losses` and `hvdrec.numpy` against float64, and the tensors that they accept."""
 
 from __future__ import annotations
 

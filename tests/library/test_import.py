@@ -1,4 +1,4 @@
-"""What `import hvdrec` loads, in processes of their own."""
+"""What `import hvdrec` loads, in separate processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`hvdrec.keras`: the losses and metrics in Keras 3, and in tf-keras 2 in a process of its own."""
+"""`hvdrec.keras`: the losses and metrics in Keras 3, and in tf-keras 2 in a separate process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`cross_replica=True` under Horovod: averaged over ranks, loss and gradient are those of all rows in one process."""
+"""`cross_replica=True` under Horovod: averaged over ranks, loss and gradient equal those of all rows in one process."""
 
 from __future__ import annotations
 

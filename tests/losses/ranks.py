@@ -1,4 +1,4 @@
-"""Ranks of one process: a thread each, which wait for each other in their exchanges."""
+"""Ranks in one process: one thread each, which wait for each other in their exchanges."""
 
 from __future__ import annotations
 

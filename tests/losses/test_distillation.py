@@ -1,4 +1,4 @@
-"""Knowledge distillation, form by form, against its definition in float64, and what configs may ask of it."""
+"""Knowledge distillation, form by form, against its definition in float64, and its use in configs."""
 
 from __future__ import annotations
 

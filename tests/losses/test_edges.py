@@ -1,4 +1,4 @@
-"""What no loss may do: give something else than 0 for nothing, or a number that isn't finite."""
+"""What no loss may do: return a value other than 0 for no rows, or a number that isn't finite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CIRCLE_LOSS and MULTI_SIMILARITY_LOSS as models use them."""
+"""CIRCLE_LOSS and MULTI_SIMILARITY_LOSS in models."""
 
 from __future__ import annotations
 

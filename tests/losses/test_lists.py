@@ -1,4 +1,4 @@
-"""The losses of lists against loops over sessions in float64, and as several ranks compute them."""
+"""The list-wise losses against loops over sessions in float64, and on several ranks."""
 
 from __future__ import annotations
 

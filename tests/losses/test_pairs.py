@@ -1,4 +1,4 @@
-"""`cross_replica` of the pairwise losses: what the ranks make together is what one batch makes."""
+"""`cross_replica` of the pairwise losses: the ranks together compute the same as one batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluated rows, and metrics of a config over the whole of them and over parts."""
+"""Evaluated rows, and metrics of a config over all of them and over parts."""
 
 from __future__ import annotations
 

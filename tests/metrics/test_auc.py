@@ -1,4 +1,4 @@
-"""auc against counts made at every threshold, and against TensorFlow's."""
+"""auc against counts at every threshold, and against TensorFlow's."""
 
 from __future__ import annotations
 

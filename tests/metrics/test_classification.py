@@ -1,4 +1,4 @@
-"""accuracy, precision and recall against counts made one row at a time."""
+"""accuracy, precision and recall against counts row by row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Curves against counts made one row at a time."""
+"""Curves against counts row by row."""
 
 from __future__ import annotations
 

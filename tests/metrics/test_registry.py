@@ -1,4 +1,4 @@
-"""Metrics of a config: their names, and lists that can't be."""
+"""Metrics of a config: their names, and invalid lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The exact search, and what is said of its result."""
+"""The exact search, and the metrics of its result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models built from a config, and what EasyRec's formulas give for them in float64."""
+"""Models built from a config, and the results of EasyRec's formulas for them in float64."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AutoInt against the paper's formula, and EasyRec's scale."""
+"""AutoInt against the paper's formula, and with EasyRec's scale."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CoMetricLearningI2I: variables by EasyRec's names, and what it predicts."""
+"""CoMetricLearningI2I: EasyRec's variable names, and what it predicts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DropoutNet: variables by EasyRec's names, what it predicts, and the rows it drops."""
+"""DropoutNet: EasyRec's variable names, what it predicts, and the rows it drops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MultiTowerRecall: what each row's user is with every sampled item, and what is refused."""
+"""MultiTowerRecall: each row's user combined with every sampled item, and what is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Model classes: each spec has its code, and no other room knows them by name."""
+"""Model classes: each spec has its code, and no other package contains their names."""
 
 from __future__ import annotations
 

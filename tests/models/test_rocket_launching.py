@@ -1,4 +1,4 @@
-"""RocketLaunching: what the light net is drawn to, and EasyRec's run where that is the other way round."""
+"""RocketLaunching: what the light net is trained towards, and EasyRec's run, in which that is reversed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Horovod's elastic driver over hosts: one falls silent, another comes, and the run goes on by itself."""
+"""Horovod's elastic driver over hosts: one stops responding, another is added, and the run continues automatically."""
 
 from __future__ import annotations
 

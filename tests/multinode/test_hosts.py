@@ -1,4 +1,4 @@
-"""Training over hosts that share nothing but a network: each has its own folder, data, name and sshd."""
+"""Training over hosts that share only a network: each has its own folder, data, name and sshd."""
 
 from __future__ import annotations
 

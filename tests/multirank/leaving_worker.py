@@ -1,4 +1,4 @@
-"""Trains nothing: rank 0 is late to look at what it was given when another has left already."""
+"""Trains nothing: rank 0 reads what it received only after another rank has left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs on every rank: trains jobs that are stopped by signals and go on.
+"""Runs on every rank: trains jobs that are stopped by signals and continued.
 
 Called as ``resume_worker.py jobs.json``: a list of {name, config, stops, resume}. Every rank writes
 ``<name>.rank<r>.json`` beside it: the labels of the rows it trained on, and the exit codes.

@@ -1,4 +1,4 @@
-"""Runs on every rank: trains a model with a negative sampler in one go, and once more in two parts.
+"""Runs on every rank: trains a model with a negative sampler in one run, and again in two parts.
 
 Called as ``sampler_worker.py config folder``. Every rank writes ``rank<r>.json`` into the folder: what its sampler
 drew for its first batches, and the sums of its weights; rank 0 also what the first step's losses should be.

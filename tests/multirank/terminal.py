@@ -1,4 +1,4 @@
-"""A run in the foreground of a terminal, as a user has it, whose saves take a while."""
+"""A run in the foreground of a terminal, like a user's, with slow saves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Horovod's elastic driver: ranks that are killed and hosts that come and go cost the steps since the last checkpoint.
+"""Horovod's elastic driver: killed ranks and changes of hosts cost only the steps since the last checkpoint.
 
 `--losses 20` kills ranks twenty times in one run (by hand; ten minutes).
 """

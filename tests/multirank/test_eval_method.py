@@ -1,4 +1,4 @@
-"""Who evaluates during training: the ranks that train, the last rank alone, or no rank."""
+"""Who evaluates during training: the ranks that train, only the last rank, or no rank."""
 
 from __future__ import annotations
 

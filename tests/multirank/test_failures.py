@@ -1,4 +1,4 @@
-"""One rank's trouble stops all of them, with its message and without losing what was saved."""
+"""A failure of one rank stops all of them, with its message and without losing what was saved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pairs of the rows of all ranks, under Horovod: what one process makes of the same rows."""
+"""Pairs of the rows of all ranks, under Horovod: the same as in one process with all rows."""
 
 from __future__ import annotations
 

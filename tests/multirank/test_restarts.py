@@ -1,4 +1,4 @@
-"""`hvdrec.launch local --restarts`: ranks that are killed cost the steps since the last checkpoint, and nothing else."""
+"""`hvdrec.launch local --restarts`: killed ranks cost only the steps since the last checkpoint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM under every launcher of the docs: saved, and said in one line.
+"""Ctrl-C and SIGTERM under every launcher of the docs: the run saves and reports it in one line.
 
 `--stops 20` tries each twenty times (by hand; minutes each).
 """

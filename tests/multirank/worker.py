@@ -1,4 +1,4 @@
-"""Runs on every rank: trains the jobs it is given, one after the other, and keeps what came out.
+"""Runs on every rank: trains the given jobs, one after the other, and stores the results.
 
 Called as ``worker.py jobs.json``: a list of {name, config, verify}. For each job rank 0 writes
 ``<name>.npz`` (all variables by checkpoint name) and every rank ``<name>.rank<r>.json`` beside it.

@@ -1,4 +1,4 @@
-"""The CUDA twins of the losses, as far as a machine without a GPU can try them."""
+"""The CUDA versions of the losses, as far as a machine without a GPU can test them."""
 
 from __future__ import annotations
 

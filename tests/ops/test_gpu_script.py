@@ -1,4 +1,4 @@
-"""bench/gpu/run.sh, as far as a machine without a GPU can try it: programs that answer as CUDA's do stand in for them."""
+"""bench/gpu/run.sh, as far as a machine without a GPU can test it, with fakes of CUDA's programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pairwise losses made in parts by several processes: what one makes of all rows."""
+"""Pairwise losses computed in parts by several processes: the same as one process computes from all rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which implementations a job runs."""
+"""Which implementations a job uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs an optimizer and its TensorFlow 1 model beside each other."""
+"""Runs an optimizer and its TensorFlow 1 counterpart in parallel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows that wait against rows that move at every step."""
+"""Deferred updates of rows against updates at every step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two optimizers beside two of TensorFlow 1 in one graph: values, slots, and the names of scalars."""
+"""Two optimizers against two of TensorFlow 1 in one graph: values, slots, and the names of scalars."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Averages beside `tf.train.ExponentialMovingAverage` of TensorFlow 1."""
+"""Averages against `tf.train.ExponentialMovingAverage` of TensorFlow 1."""
 
 from __future__ import annotations
 

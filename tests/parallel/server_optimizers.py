@@ -1,4 +1,4 @@
-"""Updates tables on two servers and here by the same gradients; run by test_parameter_server.py.
+"""Updates tables on two servers and here with the same gradients; run by test_parameter_server.py.
 
 Prints a line of JSON: optimizer -> variable or slot -> largest difference, and how far it has moved.
 """

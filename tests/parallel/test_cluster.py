@@ -1,4 +1,4 @@
-"""What `TF_CONFIG` says, and who is still there."""
+"""The content of `TF_CONFIG`, and which processes still run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The launcher's process is held, let go whatever happens, and its death is noticed."""
+"""The launcher's process is suspended, resumed in any case, and its death is noticed."""
 
 from __future__ import annotations
 

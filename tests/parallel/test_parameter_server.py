@@ -1,4 +1,4 @@
-"""Where variables go on servers, and that optimizers do there what they do here."""
+"""Where variables are placed on servers, and that optimizers compute the same there as here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a worker's failed call tells, and that a lost server is noticed."""
+"""The meaning of a worker's failed call, and that a lost server is noticed."""
 
 from __future__ import annotations
 

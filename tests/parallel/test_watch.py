@@ -1,4 +1,4 @@
-"""A process learns that another is gone, and isn't told of one that has said good-bye."""
+"""A process is notified when another is lost, but not of one that has left properly."""
 
 from __future__ import annotations
 

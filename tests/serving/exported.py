@@ -1,4 +1,4 @@
-"""Models with weights that matter, and requests for them."""
+"""Models with nontrivial weights, and requests for them."""
 
 from __future__ import annotations
 

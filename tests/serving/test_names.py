@@ -1,4 +1,4 @@
-"""Every name that a field can have is exported, and predicts."""
+"""Models with fields of any name can be exported, and predict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exported models in a process that has nothing but TensorFlow."""
+"""Exported models in a process that has only TensorFlow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tests that every kind of store has to pass: a module takes them all, and says by a fixture `store` where."""
+"""The tests for every kind of store: a module imports them, and defines the location in a fixture `store`."""
 
 from storage.test_objects import (
     test_a_file_comes_and_goes,

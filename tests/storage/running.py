@@ -1,4 +1,4 @@
-"""Runs of the entry points that must not tell a key."""
+"""Runs of the entry points that must not reveal a key."""
 
 from __future__ import annotations
 

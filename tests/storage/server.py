@@ -1,4 +1,4 @@
-"""Servers of stores on loopback, S3's and Google's, and a proxy before it that fails as it is told."""
+"""Servers of stores on loopback, S3's and Google's, and a proxy in front of them with configurable failures."""
 
 import collections
 import contextlib

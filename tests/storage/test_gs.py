@@ -1,4 +1,4 @@
-"""What is tried with an S3 server, against an emulator of Google's store: objects, rows, checkpoints, a run."""
+"""The tests of the S3 server, with an emulator of Google's store: objects, rows, checkpoints, a run."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What is tried with an S3 server, against a Hadoop file system given by HVDREC_TEST_HDFS=hdfs://host:port."""
+"""The tests of the S3 server, with a Hadoop file system given by HVDREC_TEST_HDFS=hdfs://host:port."""
 
 import os
 import uuid

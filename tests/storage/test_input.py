@@ -1,4 +1,4 @@
-"""Configs and rows out of a store give what they give out of local files."""
+"""Configs and rows from a store give the same as from local files."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Whole runs on MaxCompute's tables, from a stand-in of its tunnel."""
+"""Whole runs on MaxCompute's tables, from a fake of its tunnel."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""oss:// goes by OSS's settings, to a server that speaks S3's protocol with the bucket in the host's name."""
+"""oss:// uses OSS's settings, with a server that speaks S3's protocol with the bucket in the host name."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Ranges that a machine keeps: asked for once, whoever reads; never in the way."""
+"""Ranges that a machine caches: requested once for all readers, without causing failures."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""Checkpoints in a store: whole and committed, or not there."""
+"""Checkpoints in a store: complete and committed, or missing."""
 
 import json
 import logging

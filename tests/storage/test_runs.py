@@ -1,4 +1,4 @@
-"""Whole runs from and to a store: trained, killed, gone on with, exported, predicted with."""
+"""Whole runs from and to a store: trained, killed, continued, exported, used for prediction."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""A stand-in for MaxCompute's tunnel: what pyodps asks for when it downloads a table, and no more.
+"""A fake of MaxCompute's tunnel with only the requests that pyodps makes to download a table.
 
 Requests, sessions, row ranges and the framing of Arrow batches with their checksums are as pyodps'
 own client sends and reads them (odps/tunnel/tabletunnel.py, odps/tunnel/io/reader.py).

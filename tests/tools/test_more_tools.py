@@ -1,4 +1,4 @@
-"""Feature infos of a table in a config, and what is in an exported model."""
+"""Feature infos from a table in a config, and the description of an exported model."""
 
 from __future__ import annotations
 

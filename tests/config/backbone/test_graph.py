@@ -1,4 +1,4 @@
-"""Backbones of configs: their order, what is wrong with them, and the shapes of what they give."""
+"""Backbones of configs: their order, their errors, and the shapes of their outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Python text of a config: what it may say, what is refused, and that shapes foretell tensors."""
+"""Python expressions in a config: what is allowed and refused, and that predicted shapes match tensors."""
 
 from __future__ import annotations
 

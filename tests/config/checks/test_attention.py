@@ -1,4 +1,4 @@
-"""What is refused, and told, of attention to histories: `sequence_features`, and models that attend."""
+"""What is refused or warned about in attention to histories: `sequence_features`, and models that attend."""
 
 from __future__ import annotations
 

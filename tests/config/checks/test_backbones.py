@@ -1,4 +1,4 @@
-"""What is refused and warned about of models made of backbones."""
+"""What is refused or warned about in models with backbones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is refused of `kd`, of the losses over sessions, and of ESMM and RocketLaunching."""
+"""What is refused in `kd`, in losses over sessions, and in ESMM and RocketLaunching."""
 
 from __future__ import annotations
 

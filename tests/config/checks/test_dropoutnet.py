@@ -1,4 +1,4 @@
-"""What is refused of a DropoutNet config."""
+"""What is refused in a DropoutNet config."""
 
 from __future__ import annotations
 

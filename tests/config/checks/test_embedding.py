@@ -1,4 +1,4 @@
-"""Configs of models of embeddings that are refused, by line and field."""
+"""Configs of embedding models that are refused, with line and field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is refused, and told, of images and texts as tokens."""
+"""What is refused or warned about in images and texts as tokens."""
 
 from __future__ import annotations
 

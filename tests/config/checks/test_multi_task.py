@@ -1,4 +1,4 @@
-"""What is refused of models with several towers."""
+"""What is refused in models with several towers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is refused of a MultiTowerDIN config."""
+"""What is refused in a MultiTowerDIN config."""
 
 from __future__ import annotations
 

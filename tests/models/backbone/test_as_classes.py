@@ -1,4 +1,4 @@
-"""A backbone that says what a model class says computes the same."""
+"""A backbone that is equivalent to a model class computes the same."""
 
 from __future__ import annotations
 

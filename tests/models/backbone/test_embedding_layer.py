@@ -1,4 +1,4 @@
-"""`embedding_layer`: a group through tables of one width, beside an input layer with the same weights."""
+"""`embedding_layer`: a group embedded with tables of one width, against an input layer with the same weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a backbone's input layer makes of a feature group."""
+"""The outputs of a backbone's input layer for a feature group."""
 
 from __future__ import annotations
 

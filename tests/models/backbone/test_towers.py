@@ -1,4 +1,4 @@
-"""MatchModel's towers alone: from the groups that each needs, the vectors that the whole model gives."""
+"""MatchModel's separate towers: from the groups that each needs, they compute the vectors of the whole model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What heads predict, by EasyRec's names."""
+"""What heads predict, under EasyRec's names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run says while it goes on, where no terminal shows a bar."""
+"""The log of a running run, without a terminal for a progress bar."""
 
 from __future__ import annotations
 

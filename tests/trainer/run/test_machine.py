@@ -1,4 +1,4 @@
-"""One line for what the machine hasn't got."""
+"""One line for each thing that the machine lacks."""
 
 from __future__ import annotations
 

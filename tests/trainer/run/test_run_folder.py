@@ -1,4 +1,4 @@
-"""A model_dir that is removed while its run goes on."""
+"""A model_dir that is removed during its run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is due after a step falls on the end of a call."""
+"""Everything that is due after a step is at the end of a call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ignore_error` through training, evaluation and prediction: rows left out are told, the others stay in place."""
+"""`ignore_error` in training, evaluation and prediction: skipped rows are reported, the others keep their positions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranks that meet in each forward pass take the same number of turns."""
+"""Ranks with collective forward passes run the same number of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs on parameter servers share with Horovod's: the end by a wrong number, checkpoints, fine-tuning."""
+"""What runs on parameter servers have in common with Horovod's: ending on a bad number, checkpoints, fine-tuning."""
 
 from __future__ import annotations
 

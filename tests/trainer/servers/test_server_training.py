@@ -1,4 +1,4 @@
-"""Whole runs on parameter servers: they learn, their checkpoints are Horovod's, and losses are survived."""
+"""Whole runs on parameter servers: they learn, their checkpoints work with Horovod, and lost processes are survived."""
 
 from __future__ import annotations
 
