@@ -31,7 +31,7 @@ def user_code_allowed() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def shared() -> pathlib.Path:
-    """The folder with golden files and real data, beside the project; skips where it is absent."""
+    """The folder with golden files and real data, next to the project; skips if it is missing."""
     path = pathlib.Path(__file__).resolve().parents[2] / "shared"
     if not path.is_dir():
         pytest.skip("../shared is not here: golden files and data sets are not part of the project")

@@ -53,7 +53,7 @@ def listed_as_refused() -> dict[str, str]:
 
 
 def load_sample(name: str, folder: pathlib.Path) -> Config:
-    """A sample as it stands, ranges written out.
+    """An unchanged sample, with ranges expanded.
 
     Args:
         name: Of its file.
@@ -418,6 +418,6 @@ _WRITERS: dict[str, Callable[[Any, dict[str, list[str]], pathlib.Path], None]] =
 
 
 if __name__ == "__main__":
-    # Writes the list anew.
+    # Writes the list again.
     found = {name: refusals(name) for name in names()}
     REFUSED.write_text("".join(f"{name} {next(iter(why))}\n" for name, why in found.items() if why))

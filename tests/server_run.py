@@ -85,7 +85,7 @@ def small_job(folder: pathlib.Path, name: str, **changes: object) -> SmallJob:
 
 
 def write(job: SmallJob) -> str:
-    """Writes the config, with tables large enough to be dealt to two servers, and gives its path."""
+    """Writes the config, with tables large enough for two servers, and returns its path."""
     path = job.model_dir.with_suffix(".config")
     path.write_text(job.text().replace("hash_bucket_size: 200", "hash_bucket_size: 40000"))
     return str(path)

@@ -64,7 +64,7 @@ class LockedVariable {
   std::unique_ptr<tensorflow::mutex_lock> lock_;
 };
 
-// A variable that nobody changes for as long as this lives; others may read it.
+// Prevents changes of a variable during the lifetime of this object; others may read it.
 template <typename T = float>
 class SharedVariable {
  public:

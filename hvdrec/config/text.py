@@ -15,7 +15,7 @@ _TOKEN = re.compile(r""" \#[^\n]* | "(?:[^"\\\n]|\\.)*" | '(?:[^'\\\n]|\\.)*' | 
 _ALIASED = re.compile("|".join(map(re.escape, FIELD_ALIASES)))
 _NO_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]*)"')
 _NO_VALUE = re.compile(r'Enum type "([\w.]+)" has no value named (.*)\.$', re.DOTALL)
-#: Problems of one field alone: the rest of the text may be right.
+#: Problems of a single field: the rest of the text may be correct.
 _FIELD_ALONE = re.compile(
     r"has no field (?!.*is a \} missing above)|has no value|Couldn't parse|Value out of range"
     r"|Expected \"true\" or|Expected string"

@@ -60,7 +60,7 @@ class InputFile:
             return 0
 
     def fingerprint(self) -> str:
-        """What tells its content from another's; empty where that can't be known.
+        """Identifies its content; empty if that isn't possible.
 
         Of a local file it is a digest of pieces of it, wherever it lies and whenever it was written;
         of a file in a store its name and time, as reading costs a request there.

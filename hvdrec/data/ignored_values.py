@@ -1,4 +1,4 @@
-"""`ignore_val`: a value that stands for nothing, taken out of columns."""
+"""`ignore_val`: a value that means a missing value, removed from columns."""
 
 from __future__ import annotations
 

@@ -270,7 +270,7 @@ def input_files(proto: Any, training: bool, paths: Sequence[Any] | None = None) 
     named = [configured] if paths is None else paths
     if is_stream(proto):
         topic = _topic(named, what)
-        # Its name alone: what it holds now is no part of it, nor how many partitions it has.
+        # Only its name: neither its current content nor its number of partitions.
         return [Partition(f"kafka topic {topic.topic}")] if topic else []
     open_format = INPUT_TYPES.get(_input_type(proto.data_config))
     if open_format is _open_odps:

@@ -192,7 +192,7 @@ class Recommender(tf.Module):
         return {head.named(name): tensor for head, each in found for name, tensor in each.items()}
 
     def means(self, output: ForwardResult) -> dict[str, tf.Tensor]:
-        """What an evaluation gives the means of over batches besides losses, float32 scalars by name."""
+        """Values whose means an evaluation reports, in addition to losses: float32 scalars by name."""
         return self.model.means(output.outputs)
 
     def kernel_penalty(self) -> tf.Tensor:

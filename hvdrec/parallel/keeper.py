@@ -52,7 +52,7 @@ def began_at() -> int | None:
 
 
 def end_with_keeper() -> None:
-    """Has the kernel end this process with its keeper: it must not train beside the one that replaces it."""
+    """Makes the kernel end this process with its keeper, so that it doesn't train next to its replacement."""
     if not is_kept():
         return
     with contextlib.suppress(OSError, AttributeError):

@@ -24,7 +24,7 @@ class Breaker:
         self.count, self.at, self.error = 0, -1, Killed()
         for name in OPERATIONS:
             monkeypatch.setattr(os, name, self._wrap(getattr(os, name)))
-        # A killed process doesn't go on to remove the rest of a tree.
+        # A killed process doesn't remove the rest of a tree.
         monkeypatch.setattr("shutil.rmtree", self._remove_tree)
         self.dead = False
 

@@ -97,7 +97,7 @@ def test_what_is_missing_or_does_not_fit_keeps_its_values(saved):
     assert "force_restore_shape_compatible" in report.skipped[KERNEL]
     np.testing.assert_array_equal(new.numpy(), np.full([5, 5], 3.0))
     np.testing.assert_array_equal(odd.numpy(), np.full([2, 2], 4.0))
-    assert KERNEL not in report.unused  # It is told of already.
+    assert KERNEL not in report.unused  # It has already been reported.
     lines = report.lines()
     assert f"  not restored   {KERNEL}: {report.skipped[KERNEL]}" in lines
     assert f"  unused         {KERNEL}/Adam: in the checkpoint only" in lines

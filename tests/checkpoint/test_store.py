@@ -318,7 +318,7 @@ def test_a_store_without_renames(tmp_path, state, other, monkeypatch):
     assert len(os.listdir(tmp_path)) == 2 * 4 + 1
     assert tf.train.latest_checkpoint(str(tmp_path)) == str(tmp_path / "model.ckpt-30")
     (tmp_path / "model.ckpt-30.committed").unlink()
-    latest = Store(str(tmp_path)).latest()  # whoever reads it knows by the manifest
+    latest = Store(str(tmp_path)).latest()  # readers know from the manifest
     assert latest == str(tmp_path / "model.ckpt-20")
     store.restore(latest, other.entries)
     assert other.holds(20)

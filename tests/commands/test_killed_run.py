@@ -40,7 +40,7 @@ def test_same_bits(tmp_path: pathlib.Path, request: pytest.FixtureRequest) -> No
         _kill_after_saving(paths[1], model_dir, drawn.random() * 0.05)
         newest = max(int(p.name[11:-6]) for p in model_dir.glob("*.index"))
         if newest > 3 * STEPS // 4:
-            # Little is left to be killed in: begin anew.
+            # Little time is left for kills: start over.
             for path in model_dir.glob("model.ckpt-*"):
                 os.unlink(path)
     train(paths[1], SingleReplica(), begun=True)

@@ -13,7 +13,7 @@ from hvdrec.config.flags import load_for_training, parse_train
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A config, and evaluation data of several kinds beside it."""
+    """A config, and evaluation data of several kinds next to it."""
     folder = tmp_path_factory.mktemp("first")
     write_data(folder / "rows.csv", 64)
     (folder / "empty.csv").write_text("")

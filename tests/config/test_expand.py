@@ -62,7 +62,7 @@ def test_ranges_in_inputs_and_shared_names_count_when_asked_for(read):
     assert (first.default_val, second.default_val) == ("7", "7")
     copy = config.proto.feature_config.features[3]
     assert (copy.embedding_dim, copy.feature_type, list(copy.shared_names)) == (3, 1, [])
-    # Errors in what was made are told at the line it was made from.
+    # Errors in expanded fields are reported at the line that they were expanded from.
     assert config.line("data_config.input_fields[1].input_type") == 3
     assert config.line("data_config.input_fields[2].input_name") == 4
     assert config.line("feature_config.features[3].embedding_dim") == 7

@@ -37,7 +37,7 @@ def folder(tmp_path_factory) -> pathlib.Path:
 
 #: Errors of the protobuf text parser name what they met, at its place.
 _SYNTAX = re.compile(r"Expected |Couldn't |the file ends inside |messages are nested too deeply|Invalid ")
-#: What is missing altogether stands on no line.
+#: Missing things have no line.
 _MISSING = re.compile(r"is missing|is empty|needs a label|above 0|not UTF-8")
 
 

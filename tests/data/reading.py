@@ -26,7 +26,7 @@ def columns(*names: str) -> list[Column]:
 
 
 def write_files(folder: pathlib.Path, sizes: Sequence[int]) -> list[str]:
-    """Writes files of rows "<row number>,<file>-<row in file>"; numbers go on over the files."""
+    """Writes files of rows "<row number>,<file>-<row in file>"; numbers continue over the files."""
     paths = []
     number = itertools.count()
     for i, size in enumerate(sizes):
@@ -58,7 +58,7 @@ def check_order(
     buffer: int,
     names: Sequence[str],
 ) -> None:
-    """All ranks' blocks of two epochs together are the model's rows, and each row tells where it is from.
+    """All ranks' blocks of two epochs together are the model's rows, and each row has its origin.
 
     Args:
         data: Has columns n (row number over all files) and at ("<file>-<row>").

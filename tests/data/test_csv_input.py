@@ -142,7 +142,7 @@ class TestHeader:
         data = csv_format(paths, with_header=True, block_bytes=64)
         rows = cells(data, shuffle=True, shuffle_buffer=70)
         assert sorted(rows) == sorted((b"%d" % i, f) for i in range(40) for f in (b"a", b"b"))
-        # Both files' rows lie in the buffer at once.
+        # The buffer contains rows of both files.
         assert len({f for _, f in rows[:20]}) == 2
 
     @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_shuffle_over_everything_is_uniform():
     for seed in range(4000):
         for place, row in enumerate(take_all(BufferOrder(seed, 0, 8), 8, [8])):
             places[place, row] += 1
-    # Chi-square with 49 degrees of freedom: 99.99% lie below 96.
+    # Chi-square with 49 degrees of freedom: 99.99% are below 96.
     assert ((places - 500) ** 2 / 500).sum() < 96
 
 

@@ -72,7 +72,7 @@ def _inputs(tree: object) -> set[str]:
 
 
 def _text(tree: object, level: int = 0) -> str:
-    """With no more parentheses than needed; `level`: of what stands around it."""
+    """Written with the fewest parentheses; `level`: of the surrounding expression."""
     if not isinstance(tree, tuple):
         return repr(tree) if isinstance(tree, float) else str(tree)
     name, *parts = tree

@@ -26,7 +26,7 @@ from hvdrec.ops.in_batch_softmax import masked_pairs
 from hvdrec.parallel.single import SingleReplica
 from hvdrec.trainer import input as trainer_input
 
-#: Least probability of a row's own item that EasyRec tells from 0.
+#: Least probability of a row's own item that EasyRec distinguishes from 0.
 LEAST = 1e-12
 
 

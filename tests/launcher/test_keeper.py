@@ -21,7 +21,7 @@ from hvdrec.parallel.launcher_process import has_ended
 
 _PLACE = {"HOROVOD_RANK": "0", "HOROVOD_SIZE": "2"}
 
-#: Does what the n-th start is told to, and leaves what it was given.
+#: Acts as configured for its n-th start, and stores its environment.
 _RANK = """
 import json, os, signal, sys, time
 folder, doings = sys.argv[1], json.loads(sys.argv[2])
@@ -162,7 +162,7 @@ def test_a_signal_reaches_the_rank_once(tmp_path: pathlib.Path) -> None:
 
 
 def test_a_rank_ends_with_its_keeper() -> None:
-    """It must not train beside the one that replaces it."""
+    """It must not train next to the one that replaces it."""
     rank = (
         "import time; from hvdrec.parallel.keeper import end_with_keeper; end_with_keeper(); "
         "print('up', flush=True); time.sleep(60)"

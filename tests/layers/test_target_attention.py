@@ -152,7 +152,7 @@ def test_keys_of_any_width(query_width: int, key: KeyOptions, training: bool) ->
 
 
 def compare(case: Case, layers: int, training: bool, impl: str, kept: bool = True) -> None:
-    """Outputs, gradients and batch statistics, beside those of padded histories."""
+    """Outputs, gradients and batch statistics, compared with those of padded histories."""
     q, history, (auxiliary,) = case.inputs
     sources = {"query": q, "history": history.values, "auxiliary": auxiliary.values}
     sources |= {n: v for n, v in case.store.variables_by_name.items() if "moving" not in n}

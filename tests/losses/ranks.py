@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from hvdrec.losses.base import Replicas
 
-#: Seconds after which a rank that nobody joins gives up.
+#: Seconds after which a rank gives up waiting for the others.
 PATIENCE = 60.0
 
 

@@ -51,7 +51,7 @@ OF_SEVERAL = {
     "loss_type: JRC_LOSS jrc_loss { session_name: 'user' alpha: 0.3 same_label_loss: false }": 2,
     "loss_type: ZILN_LOSS ziln_loss { max_sigma: 3 }": 3,
 }
-#: Those of a head beside others.
+#: Those of one of several heads.
 OF_TOWERS = ("loss_type: ORDER_CALIBRATE_LOSS",)
 
 

@@ -15,7 +15,7 @@ from hvdrec.metrics.base import EvalBatch, Metric
 from hvdrec.metrics.registry import build_metrics
 from hvdrec.metrics.task import Task
 
-#: A third are ties, or lie on a threshold or one step of float32 beside it.
+#: A third are ties, or are at a threshold or one step of float32 from it.
 SCORES = st.one_of(
     st.sampled_from([0.0, 0.25, 0.5, 1.0, float(np.nextafter(np.float32(0.5), np.float32(1)))]),
     st.integers(0, 199).map(lambda i: float(np.float32(i / 199))),

@@ -17,7 +17,7 @@ FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
 
 def mean(values: list[float], ranks: int = 1) -> float:
-    """The mean of numbers dealt out to ranks."""
+    """The mean of numbers distributed over ranks."""
     parts = []
     for rank in range(ranks):
         part = ExactMean()

@@ -107,7 +107,7 @@ class Oracle:
         return self._values[name]
 
     def features(self, scope: str, names: Iterable[str]) -> list[np.ndarray]:
-        """Each feature [B, D] of a group whose tables lie below `scope`."""
+        """Each feature [B, D] of a group whose tables are in `scope`."""
         return [self._feature(scope, name, _mean) for name in names]
 
     def wide(self, scope: str, names: Iterable[str]) -> list[np.ndarray]:

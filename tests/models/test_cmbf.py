@@ -54,7 +54,7 @@ def built(case: str, more: str = "") -> histories.Histories:
 
 
 def _scopes(case: str) -> dict[str, str]:
-    """Where the tables of each group lie; texts have a place of their own."""
+    """Where the tables of each group are; texts have a separate scope."""
     order = [n for n in ("image", "general", "other") if n in CASES[case][0]]
     return {name: f"input_layer_{i}" if i else "input_layer" for i, name in enumerate(order)}
 

@@ -21,7 +21,7 @@ import psutil
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIN = pathlib.Path(sys.executable).parent
-#: Where a host's own files lie, as it sees them.
+#: The path of a host's own files on that host.
 WORK = pathlib.Path("/tmp/work")
 
 _SSHD = "/usr/sbin/sshd"
@@ -99,7 +99,7 @@ class Host:
         return self.files / WORK.relative_to("/tmp")
 
     def command(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> list[str]:
-        """What runs a command in the host's `WORK`, as from a shell that somebody has logged in to."""
+        """The command that runs a command in the host's `WORK`, as from a login shell."""
         variables = {
             "PATH": os.defpath + ":/usr/local/bin:/usr/sbin",
             "HOME": os.path.expanduser("~"),
@@ -169,7 +169,7 @@ class Hosts:
         self._ends.close()
 
     def unplug(self, host: Host) -> None:
-        """Nothing comes from or to the host any more; it still has its link, and nobody is told."""
+        """Drops all traffic from and to the host; its link stays up, and nothing is notified."""
         _in_network(self._switch, f"ip link set {host.port} nomaster")
 
     @contextlib.contextmanager

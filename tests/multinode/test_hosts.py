@@ -171,7 +171,7 @@ def test_a_host_that_goes_off_ends_the_run(network: Hosts) -> None:
     launched = _endless(network, "horovodrun")
     network.hosts["node-b"].power_off()
     text = _end(launched, 60)
-    # mpirun gives 0 where its daemon's connection is closed before ssh's is: the mark tells that the run isn't done.
+    # mpirun returns 0 if its daemon's connection closes before ssh's: the missing file shows that the run isn't done.
     assert launched.returncode is not None
     assert "node-b" in text
     assert _checkpoints(network.hosts["node-a"])

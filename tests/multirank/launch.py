@@ -31,7 +31,7 @@ def start(
     timeout: float = 240.0,
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Runs to the end and gives what was printed; fails if it hangs."""
+    """Runs to the end and returns the output; fails if it hangs."""
     assert launcher == "plain" or shutil.which(str(_BIN / "horovodrun")), "horovodrun is not installed"
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("OMPI_", "PMIX_", "HOROVOD_"))}
     inherited["PYTHONPATH"] = os.pathsep.join([str(_ROOT), str(_ROOT / "tests")])

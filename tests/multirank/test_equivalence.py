@@ -52,7 +52,7 @@ PAIRS: dict[str, object] = {
 }
 
 
-#: Tables of both widths, one of them a single number, are dealt to the ranks.
+#: Tables of both widths, one of them a single number, are distributed over the ranks.
 SPLIT = "train_distribute: EmbeddingParallelStrategy embedding_split_min_bytes: 0"
 
 

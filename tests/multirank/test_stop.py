@@ -117,7 +117,7 @@ def _wait_for(condition: Callable[[], bool], seconds: float = 120.0) -> None:
 
 @pytest.mark.parametrize("launcher", ["plain", "mpirun"])
 def test_sigterm_saves_and_a_second_run_is_refused(tmp_path: pathlib.Path, launcher: str) -> None:
-    """Sent to the program alone, or to one of two ranks; while it runs, nobody else gets in."""
+    """Sent only to the program, or to one of two ranks; while it runs, no other run can start."""
     write_data(tmp_path / "train.csv", 400)
     job = SmallJob(tmp_path / "train.csv", tmp_path / "model", batch_size=8, steps=100_000_000)
     config = job.write(tmp_path / "job.config")
@@ -171,7 +171,7 @@ def test_a_second_signal_stops_at_once(tmp_path: pathlib.Path) -> None:
         launched.send_signal(signal.SIGINT)
         launched.communicate(timeout=20)
     assert launched.returncode == 130
-    # The kernel has freed the lock, so the next run goes on.
+    # The kernel has freed the lock, so the next run can continue.
     again = start("plain", 1, ["-m", "hvdrec.train", *arguments[1:], "--continue_train",
                                "--train_config.num_steps=2"])  # fmt: skip
     assert again.returncode == 0, again.stderr

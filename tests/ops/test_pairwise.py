@@ -16,7 +16,7 @@ from hvdrec.ops.native import load_native
 from hvdrec.ops.pairwise import pairwise
 
 KINDS = ("logistic", "focal", "hinge", "squared_hinge", "square")
-#: Options that go together with each kind, beside the plain form.
+#: Options for each kind, in addition to the plain form.
 OPTIONS: list[tuple[str, dict[str, Any]]] = [
     *((kind, {}) for kind in KINDS),
     *((kind, {"margin": 0.7, "temperature": 2.5}) for kind in KINDS),

@@ -24,7 +24,7 @@ def lock(store, beat_seconds=10.0):
 
 
 def tried(locks):
-    """Starts all at once: those that have it, and what the others are told."""
+    """Starts all at once: those that have the lock, and the messages of the others."""
     together = threading.Barrier(len(locks))
 
     def acquire(each):

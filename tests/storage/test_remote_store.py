@@ -51,7 +51,7 @@ def test_a_save_is_in_the_store_and_restores_elsewhere(store, tmp_path, state):
     other.restore(prefix, state.entries)
     assert state.holds(5)
     assert other.extra(prefix) == {"row": 7}
-    # What lies in the store is a checkpoint of the kind that local folders know, too.
+    # The store contains a checkpoint of the same form as local folders.
     assert Store(str(tmp_path / "b")).latest() == prefix
 
 

@@ -212,7 +212,7 @@ def test_parameter_servers(store, server, tmp_path):
     assert "saved" in storage.read_text(f"{store}/run/logs/chief.log")
     assert not (_ROOT / "s3:").exists()
     assert not list((tmp_path / "work").iterdir())
-    # One process goes on with it.
+    # One process continues it.
     more = [*flags, "--continue_train", "--train_config.num_steps", "14"]
     assert f"continuing from {store}/run/model.ckpt-12: " in ok("train", 1, more, variables_).stderr
 

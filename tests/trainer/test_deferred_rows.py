@@ -1,4 +1,4 @@
-"""Whole jobs whose rows wait, beside the same jobs in which all rows move at each step."""
+"""Whole jobs with deferred updates, against the same jobs that update all rows at each step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands in the way of a run's output is told before it trains."""
+"""Obstacles to a run's output are reported before it trains."""
 
 from __future__ import annotations
 

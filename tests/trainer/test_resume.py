@@ -1,4 +1,4 @@
-"""A run that was stopped and went on ends with the bits of one that never stopped."""
+"""A run that was stopped and continued ends with the same bits as one that never stopped."""
 
 from __future__ import annotations
 

@@ -80,10 +80,10 @@ class Lookups {
   const std::vector<IdShape> shapes_;
   std::vector<std::vector<size_t>> singles_;         // by bank and slot: the lookup
   std::vector<bool> alone_;                          // by lookup
-  std::vector<std::unique_ptr<Numbered>> features_;  // by feature, where a lookup is alone
+  std::vector<std::unique_ptr<Numbered>> features_;  // by feature, if a lookup is alone
   std::vector<std::unique_ptr<Distinct>> shared_;    // by bank, where lookups share tables
   std::vector<Array<int32_t>> together_;             // by lookup that shares a table: its numbers
-  std::vector<Numbers> numbers_;                     // by lookup, of the batch at hand
+  std::vector<Numbers> numbers_;                     // by lookup, of the current batch
 };
 
 }  // namespace hvdrec

@@ -121,7 +121,7 @@ struct RunningColumns {
   };
   using Local = Empty;
 
-  const int32_t* begin;  // by segment; one that ends where it begins is left alone
+  const int32_t* begin;  // by segment; one that ends where it begins is skipped
   const int32_t* end;
   bool backwards;
   int64_t stride;  // of items

@@ -35,7 +35,7 @@ def check_embedding_layers(
     features: Mapping[str, Any],
     report: Callable[[str, str], None],
 ) -> None:
-    """Checks them: ids alone, one layer for a group, a combiner that is known.
+    """Checks them: only ids, one layer for a group, a known combiner.
 
     Args:
         graph: The backbone.

@@ -75,7 +75,7 @@ class Backbone(tf.Module):
         return Run(self.graph, _TensorBackend(self._layers, self._inputs, inputs, run))()
 
     def output(self, place: int, inputs: ModelInputs, run: ForwardContext) -> Any:
-        """One of `output_blocks` alone: groups that it has no use for needn't be there."""
+        """A single one of `output_blocks`: groups that it doesn't need may be missing."""
         needed = self.graph.needed_by(self.graph.main.output_blocks[place])
         return Run(self.graph, _TensorBackend(self._layers, self._inputs, inputs, run), needed)()[place]
 

@@ -37,7 +37,7 @@ def need_places(model_dir: str, checkpoint_bytes: int) -> None:
 
 
 def need_folder(path: str, setting: str) -> None:
-    """Makes sure that files can be written in a folder that is there, or that one can be made.
+    """Checks that files can be written in an existing folder, or that the folder can be created.
 
     Raises:
         ConfigError: They can't.
@@ -66,7 +66,7 @@ def need_file(path: str, setting: str) -> None:
 
 
 def _there(path: str) -> str:
-    """The path itself, or the nearest above it that is there."""
+    """The path itself, or its nearest existing parent."""
     path = os.path.abspath(path)
     while not os.path.lexists(path) and os.path.dirname(path) != path:
         path = os.path.dirname(path)

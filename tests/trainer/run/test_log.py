@@ -15,7 +15,7 @@ from hvdrec.trainer.run.log import RunLog, logger
 
 
 class Clock:
-    """Time that goes by when it is told to."""
+    """A clock that is advanced explicitly."""
 
     now = 1000.0
 

@@ -26,7 +26,7 @@ MODEL = {"model": "DCN", "optimizer": "adam_optimizer { learning_rate { constant
 
 
 def _edit_row(data: pathlib.Path, row: int, x: str) -> str:
-    """Writes `x` in the place of a row's x, and gives what was there."""
+    """Replaces a row's x by `x`, and returns the old one."""
     lines = data.read_text().splitlines(keepends=True)
     cells = lines[row - 1].split(",")
     before, cells[5] = cells[5], x

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.multirank
 
 
 def _wait_until_it_computes(run: ServerRun, worker: psutil.Process) -> None:
-    """Its CPU time stands still between the end of its imports and its first batch."""
+    """Its CPU time doesn't increase between the end of its imports and its first batch."""
     address = json.loads(worker.environ()["TF_CONFIG"])["cluster"]["worker"][1]
     run.until(lambda: answers(address))
     began = worker.cpu_times().user
@@ -150,7 +150,7 @@ def test_a_lost_server_ends_the_run(tmp_path: pathlib.Path) -> None:
     run.until(lambda: newest() >= 100)
     run.role("ps").kill()
     assert run.wait() == 1, run.text
-    # The chief or the launcher, whoever notices first.
+    # The chief or the launcher, whichever notices it first.
     assert re.search(
         r"ps was ended by SIGKILL .*; its variables are lost|hvdrec: error: ps 0 is gone", run.text
     )
@@ -167,7 +167,7 @@ def test_a_lost_server_ends_the_run(tmp_path: pathlib.Path) -> None:
         _keep_away(run, name)
     run.until(lambda: run.text.count("is lost; the others take over its batches") == 2)
     run.role("ps").kill()
-    # TensorFlow tells a chief nothing that waits for workers.
+    # TensorFlow doesn't notify a chief that waits for workers.
     assert run.wait() == 1, run.text
     assert "[chief] hvdrec: error: ps 0 is gone" in run.text
     assert (folder / "logs" / "worker-0.log").exists()
@@ -187,7 +187,7 @@ def test_lost_workers_are_replaced(tmp_path: pathlib.Path) -> None:
     assert "worker 1 is lost; the others take over its batches" in run.text
     _wait_until_it_computes(run, run.role("worker-1"))
     _keep_away(run, "worker-0")
-    # Now only the one that was started again can go on.
+    # Now only the restarted one can continue.
     reached = newest()
     run.until(lambda: newest() >= reached + 200)
     for name, act in (("worker-1", psutil.Process.kill), ("worker-0", psutil.Process.resume)):

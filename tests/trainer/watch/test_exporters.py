@@ -1,4 +1,4 @@
-"""Exports while a run goes on and at its end, and the best checkpoint that stays."""
+"""Exports during a run and at its end, and the best checkpoint that is kept."""
 
 from __future__ import annotations
 

@@ -334,7 +334,7 @@ class PairwiseCutTwin {
   pairwise_steps::Counted* counts_ = nullptr;
   pairwise_steps::Bisection* bisection_ = nullptr;
 
-  // Of the level at hand.
+  // Of the current level.
   pairwise_steps::Entries entries_ = {};
   pairwise_steps::Groups groups_ = {};
   pairwise_steps::Blocks blocks_ = {};
