@@ -6,6 +6,7 @@ import sys
 
 from hvdrec.commands.main import main
 from hvdrec.config.flags import TrainFlags, load_for_training, parse_train
+from hvdrec.parallel import keeper
 from hvdrec.parallel.cluster import asks_for_servers, quieten
 
 
@@ -18,6 +19,11 @@ def run(flags: TrainFlags) -> None:
 
         check(config, flags)
         return
+    if keeper.is_wanted():
+        from hvdrec.launcher.keeper import become_keeper
+
+        become_keeper(sys.argv[1:])
+    keeper.end_with_keeper()
     if asks_for_servers(config.proto.train_config):
         quieten(flags.verbose)
         from hvdrec.commands.train_on_servers import train_on_servers

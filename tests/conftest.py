@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import pathlib
+from collections.abc import Iterator
 
 import pytest
+
+from hvdrec.config import user_code
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -15,6 +18,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=60, help="how often saves are killed")
     parser.addoption("--samples", default="", help="which of EasyRec's samples to train: names, or all")
     parser.addoption("--stops", type=int, default=1, help="how often each launcher is stopped by each signal")
+    parser.addoption("--losses", type=int, default=0, help="how often ranks of one elastic run are killed")
+
+
+@pytest.fixture
+def user_code_allowed() -> Iterator[None]:
+    """The flag `--allow_user_code` is given."""
+    user_code.allow(True)
+    yield
+    user_code.allow(False)
 
 
 @pytest.fixture(scope="session")

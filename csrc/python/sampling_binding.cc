@@ -86,18 +86,16 @@ py::tuple OfUsers(const UserItems& items, const Ids& users, int64_t most) {
 // What two arrays of distinct numbers have together: the first, then what only the second has; and
 // for each of the second its place in that, plus one.
 py::tuple MergeDistinct(const Places& first, const Places& second, int32_t limit) {
-  Array<int32_t> all(first.data(), first.data() + first.size());
-  std::vector<int32_t> places(static_cast<size_t>(second.size()));
+  const auto count = static_cast<size_t>(first.size());
+  Array<int32_t> all;
+  std::vector<int32_t> places(std::max(count, static_cast<size_t>(second.size())));
   {
     const py::gil_scoped_release release;
-    Array<int32_t> numbered;
     Distinct distinct(limit);
     distinct.Begin();
-    for (const int32_t value : all) distinct.Number(value, &numbered);
-    for (py::ssize_t i = 0; i < second.size(); ++i) {
-      places[static_cast<size_t>(i)] = distinct.Number(second.data()[i], &numbered);
-    }
-    all.swap(numbered);
+    distinct.Number(first.data(), count, 0, places.data(), &all);
+    places.resize(static_cast<size_t>(second.size()));
+    distinct.Number(second.data(), places.size(), 0, places.data(), &all);
   }
   return py::make_tuple(Adopt(std::move(all)), Adopt(std::move(places)));
 }

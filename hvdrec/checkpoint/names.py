@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Collection, Iterable
 
 import tensorflow as tf
@@ -44,6 +45,11 @@ class SavedTensor:
 def replicated_variables(entries: Iterable[SavedTensor]) -> list[tf.Variable]:
     """The variables of which every rank holds the same value, each once."""
     return list({id(e.variable): e.variable for e in entries if e.replicated}.values())
+
+
+def tensor_bytes(entries: Iterable[SavedTensor]) -> int:
+    """What the tensors of a checkpoint take."""
+    return sum(math.prod(entry.shape) * entry.dtype.size for entry in entries)
 
 
 def nearest(name: str, names: Collection[str]) -> str:

@@ -32,7 +32,7 @@ def parse(text: str) -> Owner:
     """What a lock says; nothing where it says nothing that can be understood."""
     try:
         owner = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     known = isinstance(owner, dict) and {"host", "process"} <= owner.keys()
     return owner if known and str(owner["process"]).isdigit() else {}

@@ -10,8 +10,10 @@ from hvdrec.commands.restored import restore, share
 from hvdrec.config import Config
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.launch import join_group
+from hvdrec.trainer.job import Job
 from hvdrec.trainer.run import log
 from hvdrec.trainer.run.agree import run_on_all_ranks
+from hvdrec.trainer.run.places import need_file
 from hvdrec.trainer.run.run_folder import RunFolder, bring_checkpoint, open_run_folder
 from hvdrec.trainer.run.threads import set_threads
 from hvdrec.trainer.watch.evaluator import Evaluator, write_result
@@ -37,7 +39,12 @@ def evaluate(config: Config, flags: Any) -> None:
 def _evaluate(
     config: Config, flags: Any, group: ReplicaGroup, folder: RunFolder, checkpoint: str | None
 ) -> None:
-    job, step = run_on_all_ranks(group, lambda: restore(config, group, checkpoint, folder))
+    def begin() -> tuple[Job, int]:
+        if group.rank == 0:
+            need_file(os.path.join(folder.path, flags.eval_result_path), "--eval_result_path")
+        return restore(config, group, checkpoint, folder)
+
+    job, step = run_on_all_ranks(group, begin)
     share(job)
     paths = list(flags.eval_input_path) if flags.eval_input_path else None
     pictures = job.pictures()

@@ -20,6 +20,7 @@ from hvdrec.serving.module import ServingModule
 from hvdrec.trainer.job import Job
 from hvdrec.trainer.run import log
 from hvdrec.trainer.run.agree import run_on_all_ranks
+from hvdrec.trainer.run.places import need_folder
 from hvdrec.trainer.run.run_folder import RunFolder, bring_checkpoint, open_run_folder
 from hvdrec.trainer.run.threads import set_threads
 
@@ -66,6 +67,7 @@ def _export(
         if done:
             storage.write_text(done, "ExportDone")
         return target, step
+    need_folder(folder, "--export_dir")
     if done:
         with contextlib.suppress(FileNotFoundError):
             os.remove(done)

@@ -10,8 +10,9 @@ import time
 import tensorflow as tf
 
 from hvdrec.errors import UserError, words
+from hvdrec.parallel import keeper
 from hvdrec.parallel.group import ReplicaGroup
-from hvdrec.trainer.run.agree import PeerError
+from hvdrec.trainer.run.agree import PeerError, exit_code_of
 
 _FILE = os.path.join("logs", "failure.json")
 
@@ -22,13 +23,21 @@ def clear(model_dir: str) -> None:
         os.remove(os.path.join(model_dir, _FILE))
 
 
-def record(model_dir: str, rank: int, message: str) -> None:
-    """Leaves why a rank failed, unless another failed before it."""
+def record(model_dir: str, rank: int, message: str, exit_code: int | None = None) -> None:
+    """Leaves why a rank failed, unless another failed before it.
+
+    Args:
+        model_dir: Where.
+        rank: Which.
+        message: Why.
+        exit_code: The code it ends with; None if it is lost, so that starting it again may help.
+    """
     path = os.path.join(model_dir, _FILE)
     with contextlib.suppress(OSError):
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "x", encoding="utf-8") as file:
-            json.dump({"rank": rank, "message": message}, file)
+            code = {} if exit_code is None else {"exit_code": exit_code}
+            json.dump({"rank": rank, "message": message, **code}, file)
 
 
 def stop_all(group: ReplicaGroup, model_dir: str, error: BaseException) -> None:
@@ -46,7 +55,7 @@ def stop_all(group: ReplicaGroup, model_dir: str, error: BaseException) -> None:
     if isinstance(error, UserError) or not _is_echo(error):
         if not isinstance(error, PeerError):
             said = str(error) if isinstance(error, UserError) else words(error)
-            record(model_dir, group.rank, said)
+            record(model_dir, group.rank, said, exit_code_of(error))
         group.close()
         return
     group.close()
@@ -54,9 +63,14 @@ def stop_all(group: ReplicaGroup, model_dir: str, error: BaseException) -> None:
         try:
             with open(path, encoding="utf-8") as file:
                 first = json.load(file)
-            raise PeerError(f"rank {first['rank']} failed: {first['message']}") from error
+            if "exit_code" not in first:
+                keeper.tell(keeper.LOST)
+            raise PeerError(
+                f"rank {first['rank']} failed: {first['message']}", first.get("exit_code", 1)
+            ) from error
         except (OSError, ValueError):
             time.sleep(0.1)
+    keeper.tell(keeper.LOST)
     raise PeerError(
         "another rank is gone (killed, out of memory, its host is lost, or it has said why itself); the run "
         f"can go on from its last checkpoint (--continue_train); Horovod says: {words(error)}"

@@ -119,7 +119,7 @@ def _fg_without(path: str, dropped: set[str]) -> str:
     try:
         content = json.loads(storage.read_text(path))
         content["features"] = [f for f in content["features"] if f.get("feature_name") not in dropped]
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(f"--fg_path: {path} can't be read as an fg.json: {error}") from error
     return json.dumps(content, indent=4, ensure_ascii=False)
 

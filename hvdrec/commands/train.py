@@ -16,7 +16,7 @@ from hvdrec.config import Config, save
 from hvdrec.config.flags import EVAL_METHODS
 from hvdrec.config.protos import train_pb2
 from hvdrec.errors import StoppedError
-from hvdrec.parallel import launcher_process
+from hvdrec.parallel import keeper, launcher_process
 from hvdrec.parallel.environment import launched_size
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.launch import join_group, relaunch
@@ -42,7 +42,7 @@ def train(config: Config, flags: Any) -> None:
     train_config = config.proto.train_config
     own_ranks = int(train_config.num_gpus_per_worker)
     mirrored = train_config.train_distribute == train_pb2.MirroredStrategy
-    if mirrored and own_ranks > 1 and launched_size() == 1:
+    if mirrored and own_ranks > 1 and launched_size() == 1 and not keeper.is_kept():
         relaunch(own_ranks, sys.argv[1:])
     signals = StopSignals()
     with signals.watching():
@@ -146,7 +146,6 @@ def run_job(flags: Any, signals: StopSignals, group: ReplicaGroup, make: Callabl
         evaluates=flags.eval_method == EVAL_METHODS[0],
         fit_on_eval=flags.fit_on_eval,
         fit_on_eval_steps=flags.fit_on_eval_steps,
-        allow_user_code=flags.allow_user_code,
         hpo_metric_save_path=flags.hpo_metric_save_path,
         signals=signals,
     )

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from hvdrec.config.config import Config, is_within
+from hvdrec.config.labels import add_made_labels
 from hvdrec.config.protos import dataset_pb2, feature_config_pb2, train_pb2
 from hvdrec.errors import ConfigError
 
@@ -54,8 +55,9 @@ def expand(config: Config) -> None:
 
     Ranges count in `feature_groups.feature_names`, and with `data_config.auto_expand_input_fields`
     in `input_fields.input_name` and `shared_names`. A feature with `shared_names` is followed, after
-    all others, by one copy for each name. Fields of `CriteoInput` get its types. `sync_replicas` is
-    cleared where a `train_distribute` is chosen, as EasyRec does.
+    all others, by one copy for each name. Fields of `CriteoInput` get its types. The labels of
+    `extra_label_func` come behind the others. `sync_replicas` is cleared where a `train_distribute` is
+    chosen, as EasyRec does.
 
     Raises:
         ConfigError: A range is empty or very long.
@@ -65,6 +67,7 @@ def expand(config: Config) -> None:
         _expand_input_fields(config)
     if proto.data_config.input_type == _DATA.CriteoInput:
         _type_criteo_fields(proto.data_config)
+    add_made_labels(proto.data_config)
     _expand_shared_names(config)
     _expand_groups(config)
     if proto.train_config.train_distribute != train_pb2.NoStrategy and proto.train_config.sync_replicas:

@@ -34,6 +34,39 @@ def parse(text: str) -> Any:
     return json.loads(text, object_pairs_hook=unique, parse_int=_integer)
 
 
+def remove(value: Any, path: str) -> bool:
+    """Takes a field out of a value that `parse` gave; of an element the whole list.
+
+    Args:
+        value: What is changed.
+        path: Of the field, in the proto's names.
+
+    Returns:
+        Whether it was there.
+    """
+    inner, *names = value, *re.findall(r"[^.\[\]]+|\[\d+\]", path)
+    while names and names[-1].startswith("["):
+        names.pop()
+    for i, name in enumerate(names):
+        key: Any = int(name[1:-1]) if name.startswith("[") else None
+        if key is None:
+            if not isinstance(inner, dict):
+                return False
+            key = next((k for k in inner if _snake(k) == _snake(name)), None)
+            if key is None:
+                return False
+        if i == len(names) - 1:
+            del inner[key]
+            return True
+        inner = inner[key]
+    return False
+
+
+def _snake(name: str) -> str:
+    """A field's name in one form, whether it is written as the proto has it or in camelCase."""
+    return name.replace("_", "").lower()
+
+
 def _integer(written: str) -> int | str:
     """The number; what no field can hold stays as it is written, for the message that says so."""
     return int(written) if len(written) < _MOST_DIGITS else written

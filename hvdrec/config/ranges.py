@@ -45,3 +45,10 @@ STRENGTH = Range(0, 1e6)
 STRENGTH_ABOVE_0 = Range(1e-6, 1e6)
 #: The pairwise and similarity kernels hold their accuracy for margins up to here.
 MARGIN = Range(-1e4, 1e4)
+
+
+def wrong(value: float, allowed: Range) -> str:
+    """What is wrong with a number: empty where nothing is, else as "must be at least 1, is 0"."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"must be a finite number, is {value:g}"
+    return "" if value in allowed else f"must be {allowed}, is {value:g}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
+from typing import Any
 
 from hvdrec.config import json_source, text
 from hvdrec.config.config import Config, parent_path
@@ -13,6 +15,8 @@ from hvdrec.config.values import FieldValueError, merge_value
 from hvdrec.errors import ConfigError
 from hvdrec.storage import local, read_text
 
+#: More mistakes than these mean that the file is something else.
+_MOST_MISTAKES = 20
 _TEXT_SUFFIXES = (".config", ".prototxt", ".txt")
 
 
@@ -41,7 +45,8 @@ def load(path: str | os.PathLike[str]) -> Config:
         text.merge(content, proto)
         return _with_fg_json(Config(proto, path, dict(text.locate(content, proto.DESCRIPTOR))))
     except text.TextError as error:
-        raise ConfigError(f"{_place(path, error.line, error.column)}: {error.problem}") from None
+        found = (f"{_place(path, e.line, e.column)}: {e.problem}" for e in (error, *error.more))
+        raise ConfigError("\n".join(found)) from None
     except RecursionError:
         raise ConfigError(f"{path}: messages are nested too deeply") from None
 
@@ -61,22 +66,38 @@ def _place(path: str, line: int, column: int = 0) -> str:
 
 
 def _from_json(path: str, content: str) -> Config:
-    proto = pipeline_pb2.EasyRecConfig()
-    lines: dict[str, int] = {}
     try:
         value = json_source.parse(content)
-        lines = json_source.locate(content, proto.DESCRIPTOR)
-        merge_value(proto, value, "")
+        lines = json_source.locate(content, pipeline_pb2.EasyRecConfig.DESCRIPTOR)
+        proto = _merged(path, value, lines)
     except json.JSONDecodeError as error:
         raise ConfigError(f"{_place(path, error.lineno, error.colno)}: {error.msg}") from None
-    except FieldValueError as error:
-        outer = error.at if error.at in lines else error.path
-        while outer and outer not in lines:
-            outer = parent_path(outer)
-        raise ConfigError(f"{_place(path, lines.get(outer, 1))}: {error}") from None
     except RecursionError:
         raise ConfigError(f"{path}: values are nested too deeply") from None
     return _with_fg_json(Config(proto, path, dict(lines)))
+
+
+def _merged(path: str, value: Any, lines: Mapping[str, int]) -> pipeline_pb2.EasyRecConfig:
+    """The config of a JSON value.
+
+    Raises:
+        ConfigError: It isn't one; a line for each field that can't be used.
+    """
+    problems: list[str] = []
+    while True:
+        proto = pipeline_pb2.EasyRecConfig()
+        try:
+            merge_value(proto, value, "")
+        except FieldValueError as error:
+            outer = error.at if error.at in lines else error.path
+            while outer and outer not in lines:
+                outer = parent_path(outer)
+            problems.append(f"{_place(path, lines.get(outer, 1))}: {error}")
+            if len(problems) < _MOST_MISTAKES and json_source.remove(value, error.at):
+                continue
+        if problems:
+            raise ConfigError("\n".join(problems))
+        return proto
 
 
 def _with_fg_json(config: Config) -> Config:

@@ -20,10 +20,10 @@ from hvdrec.config.ranges import RATIO as _RATIO
 __all__ = ["ANY_NUMBER", "Range"]
 
 #: Input types whose cells are texts: several values in one are written out.
-TEXT_INPUTS = ("CSVInput", "CSVInputV2", "CSVInputEx", "HiveInput", "RTPInput")
+TEXT_INPUTS = ("CSVInput", "CSVInputV2", "CSVInputEx", "HiveInput", "RTPInput", "KafkaInput")
 INPUT_TYPES = (
     *("RTPInput", "TFRecordInput", "BatchTFRecordInput", "HiveInput", "HiveParquetInput", "CriteoInput"),
-    "DummyInput",
+    *("DummyInput", "KafkaInput"),
     *("CSVInput", "CSVInputV2", "CSVInputEx", "ParquetInput", "ParquetInputV2", "ParquetInputV3"),
     *("OdpsInput", "OdpsInputV2", "OdpsInputV3"),
 )
@@ -64,7 +64,6 @@ METRICS = tuple(metrics.SPECS)
 _NOT_YET = "is not supported yet"
 _ALIBABA = "exists only in Alibaba's cloud"
 _UNREAD = "has no effect, as in EasyRec"
-_SAMPLER = "negative sampling is not supported yet"
 
 #: Why a value of an enum or oneof isn't supported, where there is more to say than "not supported yet".
 REASONS = {
@@ -87,20 +86,13 @@ REASONS = {
 
 #: Fields that must not be set (to other than their default): what is wrong and what to do.
 REFUSED = {
-    "EasyRecConfig.kafka_train_input": f"{_NOT_YET}; use train_input_path",
-    "EasyRecConfig.kafka_eval_input": f"{_NOT_YET}; use eval_input_path",
     "EasyRecConfig.datahub_train_input": f"{_ALIBABA}; use train_input_path",
     "EasyRecConfig.datahub_eval_input": f"{_ALIBABA}; use eval_input_path",
     "EasyRecConfig.hive_train_input": "no Hive server is asked; use train_input_path with the table's files",
     "EasyRecConfig.hive_eval_input": "no Hive server is asked; use eval_input_path with the table's files",
     "TrainConfig.incr_save_config": f"{_NOT_YET}; remove it",
-    "DatasetConfig.extra_label_func": "labels computed by functions are not supported yet; "
-    "compute them in the data",
-    "DatasetConfig.Field.user_define_fn": "functions on columns are not supported; compute it in the data",
-    "DatasetConfig.Field.ignore_val": "values to leave out are not supported; take them out of the data",
     "FeatureConfig.ev_params": f"embedding variables: {_ALIBABA}; use hash_bucket_size",
     "SequenceCombiner.multi_head_attention": "is not supported, nor is it in EasyRec; use attention",
-    "FeatureGroupConfig.negative_sampler": _SAMPLER,
     "EasyRecModel.ev_params": f"embedding variables: {_ALIBABA}; use hash_bucket_size",
     **registry.fields("refused"),
 }
@@ -144,8 +136,6 @@ SILENT = (
     "Optimizer.moving_average_decay",
     "DatasetConfig.n_data_batch_tfrecord",
     "DatasetConfig.feature_fields",
-    "DatasetConfig.Field.user_define_fn_path",
-    "DatasetConfig.Field.user_define_fn_res_type",
     "EvalMetrics.precision_at_topk",
     "Loss.circle_loss",
     "Loss.multi_simi_loss",
@@ -164,7 +154,7 @@ RANGES = {
     "TrainConfig.log_step_count_steps": _AT_LEAST_1,
     "TrainConfig.save_checkpoints_steps": _AT_LEAST_1,
     "TrainConfig.save_checkpoints_secs": _AT_LEAST_1,
-    "DatasetConfig.batch_size": _AT_LEAST_1,
+    "DatasetConfig.batch_size": Range(1, 10_000_000),
     **{
         f"{name}.num_sample": _AT_LEAST_1
         for name in (
@@ -223,7 +213,7 @@ RANGES = {
     "ZILNLoss.max_sigma": Range(1e-3, 1e3),
     "ZILNLoss.max_log_clip_value": Range(-80, 80),
     "PolyDecayLearningRate.power": STRENGTH,
-    "AUC.num_thresholds": Range(2),
+    "AUC.num_thresholds": Range(2, 10_000_000),
     "RecallAtTopK.topk": _AT_LEAST_1,
     "AvgPrecisionAtTopK.topk": _AT_LEAST_1,
     "Precision.threshold": _FRACTION,

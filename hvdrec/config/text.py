@@ -15,6 +15,11 @@ _TOKEN = re.compile(r""" \#[^\n]* | "(?:[^"\\\n]|\\.)*" | '(?:[^'\\\n]|\\.)*' | 
 _ALIASED = re.compile("|".join(map(re.escape, FIELD_ALIASES)))
 _NO_FIELD = re.compile(r'Message type "([\w.]+)" has no field named "([^"]*)"')
 _NO_VALUE = re.compile(r'Enum type "([\w.]+)" has no value named (.*)\.$', re.DOTALL)
+#: Problems of one field alone: the rest of the text may be right.
+_FIELD_ALONE = re.compile(
+    r"has no field (?!.*is a \} missing above)|has no value|Couldn't parse|Value out of range"
+    r"|Expected \"true\" or|Expected string"
+)
 _FIELD_BEFORE = re.compile(r"([A-Za-z_]\w*)\s*:\s*[^:{}<>]*$")
 #: What a text that begins like this may have meant.
 _BEGINNINGS = {
@@ -22,6 +27,8 @@ _BEGINNINGS = {
     "/": " (a comment begins with #)",
     "}": " (one } too many?)",
 }
+#: More mistakes than these mean that the text is something else.
+_MOST_MISTAKES = 20
 
 
 class TextError(ValueError):
@@ -31,12 +38,14 @@ class TextError(ValueError):
         line: From 1; 0 where it isn't known.
         column: From 1.
         problem: What is wrong, on one line.
+        more: Further mistakes in the same text.
     """
 
     def __init__(self, line: int, column: int, problem: str) -> None:
         super().__init__(problem)
         self.line, self.column = line, column
         self.problem = problem
+        self.more: list[TextError] = []
 
 
 def merge(text: str, message: Any) -> None:
@@ -46,18 +55,64 @@ def merge(text: str, message: Any) -> None:
     required. `FIELD_ALIASES` are understood.
 
     Raises:
-        TextError: The text isn't one.
+        TextError: The text isn't one. A field that doesn't exist, or a value that its field can't have,
+            doesn't keep further ones from being found.
     """
     if _ALIASED.search(text):
         text = _replace_aliases(text)
+    first = _mistake(text, message)
+    if first is None:
+        return
+    error: TextError | None = first
+    while error is not None and len(first.more) < _MOST_MISTAKES:
+        rest = _without_field(text, error.line, error.column) if _FIELD_ALONE.search(error.problem) else None
+        if rest is None or rest == text:
+            break
+        text = rest
+        error = _mistake(text, type(message)())
+        if error is not None:
+            first.more.append(error)
+    raise first
+
+
+def _mistake(text: str, message: Any) -> TextError | None:
+    """Merges a text; gives what is wrong where that can't be done."""
     try:
         text_format.Merge(text, message)
     except text_format.ParseError as error:
-        raise _explained(error, text, message.DESCRIPTOR) from None
+        return _explained(error, text, message.DESCRIPTOR)
     except RecursionError:
-        raise TextError(0, 0, "messages are nested too deeply") from None
+        return TextError(0, 0, "messages are nested too deeply")
     except (ValueError, TypeError, KeyError) as error:
-        raise TextError(0, 0, one_line(str(error))) from None
+        return TextError(0, 0, one_line(str(error)))
+    return None
+
+
+def _without_field(text: str, line: int, column: int) -> str | None:
+    """The text with spaces in place of the field whose name or value stands at a place, if there is one."""
+    tokens = [m for m in _TOKEN.finditer(text) if not m[0].startswith("#")]
+    words = [token[0] for token in tokens]
+    offset = sum(len(each) + 1 for each in text.split("\n")[: line - 1]) + column - 1
+    last = bisect.bisect_right([token.start() for token in tokens], offset) - 1
+    first = last
+    if words[last + 1 : last + 2] not in ([":"], ["{"], ["<"]):
+        while first > 0 and words[first] not in (":", "{", "}", "<", ">"):
+            first -= 1
+        first -= 1
+        if first < 0 or words[first + 1] != ":":
+            return None
+    last = first + 1 + (words[first + 1] == ":")
+    depth = 0
+    while last < len(words):
+        depth += (words[last] in ("{", "<", "[")) - (words[last] in ("}", ">", "]"))
+        string = words[last][:1] in ("'", '"')
+        if depth <= 0 and not (string and words[last + 1 : last + 2] and words[last + 1][:1] in ("'", '"')):
+            break
+        last += 1
+    if last >= len(words):
+        return None
+    begin, end = tokens[first].start(), tokens[last].end()
+    return text[:begin] + re.sub(r"[^\n]", " ", text[begin:end]) + text[end:]
 
 
 def _replace_aliases(text: str) -> str:

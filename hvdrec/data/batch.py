@@ -19,10 +19,12 @@ class InputPosition:
     Attributes:
         epoch: Number of whole passes done.
         row: Rows of the current pass already consumed, counted over all ranks.
+        offsets: Of KafkaInput, which has no such order: partitions with the offset to go on from.
     """
 
     epoch: int = 0
     row: int = 0
+    offsets: tuple[tuple[int, int], ...] = ()
 
 
 BEGINNING = InputPosition()

@@ -8,12 +8,15 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from hvdrec.config.labels import read_labels
 from hvdrec.config.protos import dataset_pb2
 from hvdrec.data.batch import BEGINNING, InputPosition
 from hvdrec.data.criteo_input import CriteoFile, CriteoFormat, criteo_files
 from hvdrec.data.csv_input import CsvFormat
 from hvdrec.data.dummy_input import DummyFormat, DummyRows
 from hvdrec.data.files import list_files
+from hvdrec.data.kafka.source import KafkaSource, stretch_of
+from hvdrec.data.kafka.topic import Partition
 from hvdrec.data.odps_input import OdpsFormat
 from hvdrec.data.parquet_input import ParquetFormat
 from hvdrec.data.rows import FieldLike, Format, RowsFile
@@ -76,7 +79,10 @@ def _open_csv(wanted: _Wanted) -> Format:
 def _open_parquet(wanted: _Wanted) -> Format:
     wanted.ignore_selected_cols("Parquet files")
     files = list_files(wanted.paths, wanted.what)
-    return ParquetFormat(files, wanted.fields, wanted.declared(), keep_raw=wanted.keep_raw)
+    ignored = {
+        f.input_name: f.ignore_val for f in wanted.data_config.input_fields if f.HasField("ignore_val")
+    }
+    return ParquetFormat(files, wanted.fields, wanted.declared(), keep_raw=wanted.keep_raw, ignored=ignored)
 
 
 def _open_odps(wanted: _Wanted) -> Format:
@@ -99,7 +105,7 @@ def _open_rtp(wanted: _Wanted) -> Format:
         list_files(wanted.paths, wanted.what),
         wanted.fields,
         [field.input_name for field in data_config.input_fields],
-        labels=list(data_config.label_fields),
+        labels=read_labels(data_config),
         selected=selected,
         rtp_separator=data_config.rtp_separator,
         separator=data_config.separator,
@@ -141,7 +147,8 @@ def _open_dummy(wanted: _Wanted) -> Format:
 # An epoch of DummyInput.
 _DUMMY = [DummyRows(1 << 16)]
 
-# By `data_config.input_type`.
+_KAFKA = "KafkaInput"
+# By `data_config.input_type`, but for KafkaInput, which is no kind of file.
 INPUT_TYPES: dict[str, Callable[[_Wanted], Format]] = {
     "CSVInput": _open_csv,
     "CSVInputV2": _open_csv,
@@ -160,6 +167,10 @@ INPUT_TYPES: dict[str, Callable[[_Wanted], Format]] = {
     "ParquetInputV2": _open_parquet,
     "ParquetInputV3": _open_parquet,
 }
+
+
+#: All that `data_config.input_type` may be.
+ALL_INPUT_TYPES = (*INPUT_TYPES, _KAFKA)
 
 
 def open_source(
@@ -202,10 +213,10 @@ def open_source(
     """
     data_config = proto.data_config
     open_format = INPUT_TYPES.get(_input_type(data_config))
-    if open_format is None:
+    if open_format is None and not is_stream(proto):
         raise ConfigError(
             f"data_config.input_type: {_input_type(data_config)} isn't supported; "
-            f"use one of {', '.join(INPUT_TYPES)}"
+            f"use one of {', '.join(ALL_INPUT_TYPES)}"
         )
     what, configured = _input_paths(proto, training)
     batch_size = data_config.batch_size
@@ -226,7 +237,20 @@ def open_source(
         drop_remainder=training and data_config.drop_remainder,
         ignore_error=data_config.ignore_error,
     )
-    wanted = _Wanted(data_config, [configured] if paths is None else paths, named or what, fields, keep_raw)
+    given = [configured] if paths is None else paths
+    if is_stream(proto):
+        return KafkaSource(
+            _topic(given, named or what),
+            named or what,
+            dataclasses.replace(plan, shuffle=False, shard_files=training),
+            start,
+            fields=fields,
+            declared=[field.input_name for field in data_config.input_fields],
+            separator=data_config.separator,
+            keep_raw=keep_raw,
+        )
+    wanted = _Wanted(data_config, given, named or what, fields, keep_raw)
+    assert open_format is not None
     return RowSource(open_format(wanted), plan, start)
 
 
@@ -244,6 +268,10 @@ def input_files(proto: Any, training: bool, paths: Sequence[Any] | None = None) 
     """
     what, configured = _input_paths(proto, training)
     named = [configured] if paths is None else paths
+    if is_stream(proto):
+        topic = _topic(named, what)
+        # Its name alone: what it holds now is no part of it, nor how many partitions it has.
+        return [Partition(f"kafka topic {topic.topic}")] if topic else []
     open_format = INPUT_TYPES.get(_input_type(proto.data_config))
     if open_format is _open_odps:
         return tables(named, what)
@@ -252,6 +280,47 @@ def input_files(proto: Any, training: bool, paths: Sequence[Any] | None = None) 
     if open_format is _open_dummy:
         return _DUMMY
     return list_files(named, what)
+
+
+def is_stream(proto: Any) -> bool:
+    """Whether training reads a topic of Kafka."""
+    return _input_type(proto.data_config) == _KAFKA
+
+
+def waits_for_rows(proto: Any) -> bool:
+    """Whether training may have to wait for rows that aren't there yet."""
+    return is_stream(proto) and proto.data_config.num_epochs == 0
+
+
+def own_positions(proto: Any) -> bool:
+    """Whether in training each rank has an input position of its own."""
+    return bool(proto.data_config.file_shard) or is_stream(proto)
+
+
+def with_an_end(proto: Any, training: bool, paths: Sequence[Any] | None) -> Sequence[Any] | None:
+    """Paths for all ranks to read: of a topic up to where it ends now; any others as they are.
+
+    Args:
+        proto: An EasyRecConfig.
+        training: Whether to read for training.
+        paths: Given in place of the config's, if any.
+
+    Raises:
+        UserError: No broker answers.
+    """
+    if training or not is_stream(proto):
+        return paths
+    what, configured = _input_paths(proto, training)
+    return [stretch_of(_topic(paths or [configured], what), what)]
+
+
+def _topic(paths: Sequence[Any], what: str) -> Any:
+    if len(paths) != 1 or isinstance(paths[0], str):
+        raise ConfigError(
+            f"{what}: KafkaInput reads what kafka_train_input and kafka_eval_input of the config name; to "
+            "read files set data_config.input_type, as CSVInput"
+        )
+    return paths[0]
 
 
 def _input_type(data_config: Any) -> str:
@@ -263,6 +332,7 @@ def _input_paths(proto: Any, training: bool) -> tuple[str, Any]:
     """Returns the name of the path setting in force and its value: a text or, of `CriteoInput`, a message."""
     which = proto.WhichOneof("train_path" if training else "eval_path")
     mode = "train" if training else "eval"
-    if which is None or which not in (f"{mode}_input_path", f"parquet_{mode}_input", f"binary_{mode}_input"):
+    kinds = ("{}_input_path", "parquet_{}_input", "binary_{}_input", "kafka_{}_input")
+    if which not in [kind.format(mode) for kind in kinds]:
         return which or f"{mode}_input_path", ""
     return which, getattr(proto, which)

@@ -18,6 +18,12 @@ _log = logging.getLogger(__name__)
 _MOST_BYTES = 256 << 20
 # A read that hangs (a dead network disk) must not keep the process from ending.
 _JOIN_SECONDS = 10.0
+# How often one who waits looks whether it is to go on waiting.
+_LOOK_SECONDS = 0.5
+
+
+class WaitInterruptedError(Exception):
+    """Nothing came before something asked to stop waiting."""
 
 
 class _ClosedError(Exception):
@@ -66,13 +72,19 @@ class _Queue:
             self._error = error
             self._filled.notify_all()
 
-    def get(self) -> Any:
-        """Returns the next item; None at the end. Raises what the producer failed with."""
+    def get(self, interrupted: Callable[[], bool] | None = None) -> Any:
+        """Returns the next item; None at the end. Raises what the producer failed with.
+
+        Raises:
+            WaitInterruptedError: `interrupted` has become true before there was an item.
+        """
         with self._filled:
             if not (self._items or self._ended or self._closed):
                 started = time.perf_counter()
                 while not (self._items or self._ended or self._closed):
-                    self._filled.wait()
+                    self._filled.wait(None if interrupted is None else _LOOK_SECONDS)
+                    if interrupted is not None and not self._items and interrupted():
+                        raise WaitInterruptedError
                 self.waited += time.perf_counter() - started
             if self._closed:
                 raise _ClosedError
@@ -176,6 +188,7 @@ class _Pipe:
         return batch
 
     def close(self) -> None:
+        self.source.stop()
         self.runs.close()
         self.batches.close()
         for thread in self.threads:
@@ -188,7 +201,12 @@ class Loader:
 
     An error in a thread is raised here, once the batches before it have been taken. Use it in a `with`,
     or call `close()`; a loader that is forgotten closes itself.
+
+    Attributes:
+        interrupted: Whether to give up waiting for a batch, with `WaitInterruptedError`; None: never.
     """
+
+    interrupted: Callable[[], bool] | None = None
 
     def __init__(
         self,
@@ -217,7 +235,7 @@ class Loader:
 
     def __next__(self) -> PackedBatch:
         try:
-            batch = self._pipe.batches.get()
+            batch = self._pipe.batches.get(self.interrupted)
         except _ClosedError:
             batch = None
         if batch is None:

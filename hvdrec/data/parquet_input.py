@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 from hvdrec.data.arrow_rows import ArrowBlock, ArrowRows, Stretch
 from hvdrec.data.column_types import plain_schema
 from hvdrec.data.files import InputFile
+from hvdrec.data.ignored_values import without
 from hvdrec.data.rows import FieldLike
 from hvdrec.data.share import ReadShare
 from hvdrec.errors import DataError
@@ -33,6 +35,7 @@ class ParquetFormat(ArrowRows):
         fields: The columns wanted, in the order of the result.
         declared: The `input_type` of declared fields by name.
         keep_raw: Also read all other columns, after those of `fields`.
+        ignored: `ignore_val` of fields: the value that stands for nothing.
         block_rows: Rows decoded at a time.
 
     Raises:
@@ -48,10 +51,12 @@ class ParquetFormat(ArrowRows):
         declared: Mapping[str, str] | None = None,
         *,
         keep_raw: bool = False,
+        ignored: Mapping[str, str] = MappingProxyType({}),
         block_rows: int = _BLOCK_ROWS,
     ) -> None:
         self.files = files
         self.declared = declared or {}
+        self._ignored = ignored
         self._share = ReadShare(files)
         self._block_rows = block_rows
         self._names = list(dict.fromkeys(field.name for field in fields))
@@ -95,6 +100,15 @@ class ParquetFormat(ArrowRows):
                     yield block
                 first += rows
             self._share.end_file(number)
+
+    def conform(self, batch: pa.RecordBatch) -> pa.Table:
+        """See `ArrowRows.conform`; without the values that stand for nothing."""
+        table = super().conform(batch)
+        for place, name in enumerate(table.schema.names):
+            if name in self._ignored:
+                (column,) = table.column(place).chunks
+                table = table.set_column(place, name, without(column, self._ignored[name]))
+        return table
 
     @property
     def share_read(self) -> float:

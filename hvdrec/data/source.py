@@ -124,6 +124,9 @@ class RowSource:
             self._runs = self._all_runs()
         return self._runs
 
+    def stop(self) -> None:
+        """Has a source that waits for rows give up; called from any thread."""
+
     def close(self) -> None:
         """Lets go of open files; the source can't be read on."""
         if self._runs is not None:

@@ -33,7 +33,7 @@ from hvdrec.features.plan import (
     NestedSlot,
     Table,
 )
-from hvdrec.features.uses import AttentionUses, GroupUses, Use, Uses, tables
+from hvdrec.features.uses import AttentionUses, GroupUses, Use, Uses, keys_alone, tables
 
 
 class _Tables(NamedTuple):
@@ -114,8 +114,9 @@ def tower_plan(proto: Any, side: str) -> FeaturePlan:
 
 def _sampled_plan(proto: Any, uses: Uses, sampler: Any) -> FeaturePlan:
     """The groups of items alone, whose columns the sampler's item table has."""
-    names = spec_of(proto.model_config).item_groups(proto)
-    plan = _Layout(proto, uses, {}, frozenset(names)).plan().for_prediction()
+    names = frozenset(spec_of(proto.model_config).item_groups(proto))
+    paired = frozenset(g.group_name for g in proto.model_config.feature_groups if g.negative_sampler)
+    plan = _Layout(proto, uses, {}, names | paired, paired).plan().for_prediction()
     missing = sorted({field.name for field in plan.fields} - set(sampler.attr_fields))
     if missing:
         raise ConfigError(
@@ -134,8 +135,13 @@ class _Layout:
         uses: Uses,
         labels: Mapping[str, LabelRange],
         only: frozenset[str] | None = None,
+        keys_of: frozenset[str] = frozenset(),
     ) -> None:
-        """With `only`, the features of groups of other names have tables and no places."""
+        """With `only`, the features of groups of other names have tables and no places.
+
+        Of the groups `keys_of` only the keys of their attention have.
+        """
+        self._keys_of = keys_of
         self._proto = proto
         self._only = only
         self._label_ranges = labels
@@ -152,7 +158,11 @@ class _Layout:
 
     def plan(self) -> FeaturePlan:
         """Lays everything out."""
-        wanted = [group for group in self._uses.groups if self._only is None or group.name in self._only]
+        wanted = [
+            keys_alone(group) if group.name in self._keys_of else group
+            for group in self._uses.groups
+            if self._only is None or group.name in self._only
+        ]
         inside = {i for group in wanted for i in group.uses}
         placed: dict[int, GroupFeature] = {}
         for i, use in enumerate(self._uses.list):

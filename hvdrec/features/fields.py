@@ -22,6 +22,11 @@ class FieldSet:
     def __init__(self, data_config: Any) -> None:
         """Takes the declared `input_fields`."""
         self._declared = {f.input_name: f for f in data_config.input_fields}
+        for function in data_config.extra_label_func:
+            made = dataset_pb2.DatasetConfig.Field(
+                input_name=function.label_name, input_type=_FIELD_TYPES.DOUBLE
+            )
+            self._declared.setdefault(function.label_name, made)
         self._used: dict[str, Field] = {}
 
     def index(self, name: str, asked_by: str) -> int:

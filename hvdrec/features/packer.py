@@ -36,6 +36,7 @@ class Packer:
         self._schema: pa.Schema | None = None
         self._taken: list[pa.DataType] = []
         self._casts = False
+        self._picks = False
 
     def pack(
         self, columns: pa.RecordBatch, locate: Callable[[int], str]
@@ -99,13 +100,10 @@ class Packer:
 
     def _conform(self, columns: pa.RecordBatch) -> pa.RecordBatch:
         """Casts to the types the native packer takes: binary, int64, double or lists of them."""
-        if columns.schema.names != self._names:
-            columns = columns.select(self._names)
         if self._schema is None or not columns.schema.equals(self._schema):
-            found = plain_schema(columns.schema, self._names, self._declared)
-            self._taken = [_canonical_type(field.type, field.name) for field in found]
-            self._casts = self._taken != columns.schema.types
-            self._schema = columns.schema
+            self._learn(columns)
+        if self._picks:
+            columns = columns.select(self._names)
         if not self._casts:
             return columns
         arrays = [
@@ -113,6 +111,16 @@ class Packer:
             for array, kind, name in zip(columns.columns, self._taken, self._names, strict=True)
         ]
         return pa.RecordBatch.from_arrays(arrays, self._names)
+
+    def _learn(self, columns: pa.RecordBatch) -> None:
+        """Notes what batches of this schema need, so that the next ones are taken without a look."""
+        picks = columns.schema.names != self._names
+        picked = columns.select(self._names).schema if picks else columns.schema
+        found = plain_schema(picked, self._names, self._declared)
+        self._taken = [_canonical_type(field.type, field.name) for field in found]
+        self._casts = self._taken != picked.types
+        self._picks = picks
+        self._schema = columns.schema
 
 
 def _locate_kept(locate: Callable[[int], str], kept: np.ndarray, row: int) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
 import numpy as np
+import pyarrow as pa
 
 from hvdrec.data.batch import PackedBatch, RowBlock
 from hvdrec.data.negatives.sampler import Drawn, Sampler
+from hvdrec.data.negatives.tables import are_whole_numbers
 from hvdrec.features.layout import OWNER, SAMPLED_PREFIX
 from hvdrec.features.packer import Packer
 from hvdrec.features.plan import FeaturePlan
@@ -31,6 +34,7 @@ class SampledPacker:
         self._plan = plan
         self._sampled = plan.sampled
         self._sampler = sampler
+        self._ignore_error = ignore_error
         self._rows = Packer(plan, ignore_error)
         self._items = Packer(self._sampled)
         self._merge = load_native().merge_distinct
@@ -41,12 +45,34 @@ class SampledPacker:
         Raises:
             DataError: A cell of a row or of a drawn item can't be used.
         """
+        left_out, first_bad = 0, None
+        if self._ignore_error:
+            block, left_out, first_bad = self._without_bad_ids(block)
         batch = self._rows.pack_block(block, keep_raw=True)
         assert batch.raw is not None
         drawn = self._sampler.draw(batch.raw, block.position, batch.locate or block.locate)
         batch.raw = None
+        batch.bad_rows += left_out
+        batch.first_bad = first_bad or batch.first_bad
         self._add(batch.arrays, drawn)
         return batch
+
+    def _without_bad_ids(self, block: RowBlock) -> tuple[RowBlock, int, str | None]:
+        """The block without rows that nothing can be drawn for, how many they are, and where the first is."""
+        good = np.ones(block.columns.num_rows, bool)
+        first: tuple[int, str] | None = None
+        for name in self._sampler.id_fields:
+            usable = are_whole_numbers(block.columns.column(name))
+            if not usable.all():
+                row = int(np.argmin(usable))
+                first = min(first or (row, name), (row, name))
+            good &= usable
+        if first is None:
+            return block, 0, None
+        said = f"{block.locate(first[0])}, column {first[1]!r}: is no 64-bit whole number"
+        locate = functools.partial(_place, block.locate, np.flatnonzero(good))
+        kept = dataclasses.replace(block, columns=block.columns.filter(pa.array(good)), locate=locate)
+        return kept, int((~good).sum()), said
 
     def _add(self, arrays: dict[str, np.ndarray], drawn: Drawn) -> None:
         table = self._sampler.table

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hvdrec.config.backbone.embedding import embedded
 from hvdrec.config.models.registry import spec_of
 from hvdrec.config.protos import dataset_pb2, feature_config_pb2
 from hvdrec.errors import ConfigError
@@ -83,6 +84,12 @@ class GroupUses:
         return {*self.features, *self.sequences, *(c.use for c in self.combined), *attended}
 
 
+def keys_alone(group: GroupUses) -> GroupUses:
+    """A group with the keys of its attention and nothing else."""
+    attention = tuple(dataclasses.replace(a, histories=(), auxiliary=()) for a in group.attention)
+    return dataclasses.replace(group, features=(), sequences=(), combined=(), attention=attention)
+
+
 class Uses:
     """What the built groups of a config use.
 
@@ -104,6 +111,7 @@ class Uses:
             f.input_name for f in proto.data_config.input_fields if f.input_type == _FIELD_TYPES.STRING
         )
         self._wide_dim = spec_of(proto.model_config).wide_width(proto.model_config)
+        self._layers = spec_of(proto.model_config).embedding_layers(proto.model_config)
         self._as_they_are = spec_of(proto.model_config).sequence_groups
         self._carriers = collections.Counter(c.embedding_name for c in configs if c.embedding_name)
         self.list: list[Use] = []
@@ -122,7 +130,8 @@ class Uses:
         self._scopes += bool(combining) or not all(self._is_sequence(name) for name in group.feature_names)
         place, wide = f"model_config.feature_groups {group.group_name!r}", is_wide(group)
         plain = [name for name in group.feature_names if name not in combining]
-        in_order = [self._add(name, place, scope, wide) for name in plain]
+        layer = self._layers.get(group.group_name)
+        in_order = [self._add(name, place, scope, wide, layer=layer) for name in plain]
         combined = [self._combined(name, place, wide) for name in sorted(combining, key=self._column_name)]
         own = dict(zip(plain, in_order, strict=True))
         sequences = tuple(i for i in in_order if self.list[i].column.kind.is_sequence)
@@ -227,10 +236,11 @@ class Uses:
         wide: bool,
         attended: bool = False,
         combined: bool = False,
+        layer: Any = None,
     ) -> int:
         if name not in self._features:
             raise ConfigError(f"{place}: no feature is named {name!r}")
-        config = self._features[name]
+        config = self._features[name] if layer is None else embedded(self._features[name], layer)
         dim = self._wide_dim if wide else int(config.embedding_dim)
         column = self._column(config, name, dim)
         table = ""

@@ -24,6 +24,8 @@ from hvdrec.parallel import launcher_process
 _POLL_SECONDS = 0.1
 #: What ranks get to end after a second signal.
 _GRACE_SECONDS = 2.0
+#: What ranks get to save and end once `mpirun` is gone.
+_SAVE_SECONDS = 60.0
 #: What `mpirun --tag-output` puts before a rank's line.
 _TAG = re.compile(rb"\[\d+,(\d+)\]<std(?:out|err)>: ?")
 #: The first and last line of what `mpirun` itself has to say.
@@ -75,12 +77,25 @@ class Ranks:
             while started.poll() is None or any(relay.is_alive() for relay in relays):
                 self._pass_signals_on(started.pid)
                 time.sleep(_POLL_SECONDS)
+            self._outlast(started.pid)
         if not self._first:
             return started.returncode if started.returncode >= 0 else 128 - started.returncode
         if not self._said:
             name = signal.Signals(self._first).name
             print(f"hvdrec.launch: {name} ended the run; nothing was saved by it", file=sys.stderr)
         return 128 + self._first
+
+    def _outlast(self, session: int) -> None:
+        """Waits for ranks that are still there though what started them isn't, as when it was killed.
+
+        They notice, save and end; two runs in one model_dir there must not be.
+        """
+        end = time.monotonic() + _SAVE_SECONDS
+        while left := _members(session):
+            self._pass_signals_on(session)
+            if time.monotonic() > end:
+                _send(left, signal.SIGKILL)
+            time.sleep(_POLL_SECONDS)
 
     def _start(self) -> subprocess.Popen[bytes]:
         own = {launcher_process.LAUNCHER: str(os.getpid())}
@@ -143,11 +158,11 @@ def _from_rank(rank: int, line: bytes) -> bytes:
 
 
 def _members(session: int) -> list[int]:
-    """The processes of a session: what `horovodrun` has started, whether it is alive or not."""
+    """The living processes of a session: what `horovodrun` has started, whether it is alive or not."""
     found = []
     for name in os.listdir("/proc"):
         with contextlib.suppress(OSError, ValueError):
-            if os.getsid(int(name)) == session:
+            if os.getsid(int(name)) == session and not launcher_process.has_ended(int(name)):
                 found.append(int(name))
     return found
 

@@ -31,6 +31,15 @@ class Jagged:
         starts = tf.cumsum(self.lengths, exclusive=True)
         return tf.range(tf.shape(self.rows)[0]) - tf.gather(starts, self.rows)
 
+    def repeated(self, times: tf.Tensor) -> Jagged:
+        """Each row so many times (int32 scalar), one behind the other: [B * times] rows."""
+        lengths = tf.repeat(self.lengths, times)
+        starts = tf.repeat(tf.cumsum(self.lengths, exclusive=True), times)
+        rows = tf.repeat(tf.range(tf.shape(lengths)[0]), lengths)
+        shift = starts - tf.cumsum(lengths, exclusive=True)
+        values = tf.gather(self.values, tf.range(tf.shape(rows)[0]) + tf.gather(shift, rows))
+        return Jagged(values, rows, lengths)
+
     def first(self, length: int) -> Jagged:
         """The first elements of each row, at most `length`."""
         kept = tf.where(self.places() < length)[:, 0]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hvdrec.config.layers.registry import SPECS
-from hvdrec.config.layers.shapes import ShapeError
+from hvdrec.config.layers.shapes import ShapeError, Widths
+from hvdrec.config.layers.user import is_user_layer, user_layer, user_spec
 from hvdrec.errors import ConfigError
 from hvdrec.layers import batch_norm
 from hvdrec.layers.attention import (
@@ -96,13 +97,27 @@ BUILDERS: dict[str, Callable[[LayerBuild], Layer]] = {
 
 
 def build_layer(class_name: str, build: LayerBuild) -> Layer:
-    """Builds the layer `class_name`.
+    """Builds the layer `class_name`, which may be one of the user's own (`config/layers/user.py`).
 
     Raises:
-        ConfigError: Its inputs don't fit.
+        ConfigError: Its inputs don't fit, or a layer of the user's own can't be built.
     """
+    own = is_user_layer(class_name)
     try:
-        SPECS[class_name].outputs(build.config, build.inputs)
+        spec = user_spec(class_name) if own else SPECS[class_name]
+        outputs = spec.outputs(build.config, build.inputs)
     except ShapeError as error:
         raise ConfigError(f"layer {build.scope}: {class_name} {error}") from None
-    return BUILDERS[class_name](build)
+    return _user_layer(class_name, build, outputs) if own else BUILDERS[class_name](build)
+
+
+def _user_layer(class_name: str, build: LayerBuild, outputs: Widths) -> Layer:
+    try:
+        layer = user_layer(class_name)(build)
+    except Exception as error:
+        problem = f"{class_name} failed to be built: {type(error).__name__}: {error}"
+        raise ConfigError(f"layer {build.scope}: {problem}") from error
+    if not isinstance(layer, Layer):
+        raise ConfigError(f"layer {build.scope}: {class_name} is no hvdrec.layers.layer.Layer")
+    layer.outputs = outputs
+    return layer

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import zlib
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from hvdrec.layers import initializers
+from hvdrec.layers import initializers, memory
 from hvdrec.layers.initializers import Initializer
 
 
@@ -60,6 +61,7 @@ class VariableStore(tf.Module):
         self.added_losses: list[AddedLoss] = []
         self._trainable: list[tf.Variable] = []
         self._automatic: dict[str, int] = {}
+        self._bytes = 0
 
     @property
     def dense_trainable(self) -> list[tf.Variable]:
@@ -88,6 +90,8 @@ class VariableStore(tf.Module):
         """
         if name in self.variables_by_name:
             raise ValueError(f"variable {name} is made twice")
+        self._bytes += 4 * math.prod(shape)
+        memory.need(self._bytes, f"the dense variables up to {name}, of shape {list(shape)},")
         value = initializer(tuple(shape), self.generator(name))
         variable = tf.Variable(value, trainable=trainable, name=name, dtype=tf.float32)
         self.variables_by_name[name] = variable

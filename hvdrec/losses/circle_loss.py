@@ -8,14 +8,13 @@ import tensorflow as tf
 
 from hvdrec.losses.base import Loss
 from hvdrec.losses.embeddings import EmbeddedRows, embedding_loss
-from hvdrec.losses.parameters import finite, positive
 from hvdrec.ops.circle import circle_loss
 
 
 def build(config: Any, num_class: int) -> Loss:
     """Builds it from a `CircleLoss` message; see `hvdrec.ops.circle.circle_loss`."""
-    margin = finite("margin", config.margin)
-    gamma = positive("gamma", config.gamma)
+    margin = config.margin
+    gamma = config.gamma
 
     def compute(rows: EmbeddedRows) -> tf.Tensor:
         return circle_loss(

@@ -7,7 +7,6 @@ from typing import Any
 import tensorflow as tf
 
 from hvdrec.losses.base import Loss, LossBatch
-from hvdrec.losses.parameters import fraction, positive
 from hvdrec.losses.reduction import weighted_mean
 
 EPSILON = 1e-8
@@ -66,8 +65,8 @@ def f1_reweighted_loss(
 
 def build(config: Any, num_class: int) -> Loss:
     """Builds it from an `F1ReweighedLoss` message."""
-    beta_square = positive("f1_beta_square", config.f1_beta_square)
-    label_smoothing = fraction("label_smoothing", config.label_smoothing)
+    beta_square = config.f1_beta_square
+    label_smoothing = config.label_smoothing
 
     def compute(batch: LossBatch) -> tf.Tensor:
         return f1_reweighted_loss(

@@ -7,7 +7,6 @@ from typing import Any
 import tensorflow as tf
 
 from hvdrec.losses.base import Loss, LossBatch
-from hvdrec.losses.parameters import fraction, not_negative, ratio
 from hvdrec.losses.reduction import weighted_mean
 from hvdrec.ops.hardest import mean_of_hardest
 
@@ -72,10 +71,10 @@ def binary_focal_loss(
 
 def build(config: Any, num_class: int) -> Loss:
     """Builds it from a `BinaryFocalLoss` message."""
-    gamma = not_negative("gamma", config.gamma)
-    alpha = fraction("alpha", config.alpha) if config.HasField("alpha") else None
-    ohem_ratio = ratio("ohem_ratio", config.ohem_ratio)
-    label_smoothing = fraction("label_smoothing", config.label_smoothing)
+    gamma = config.gamma
+    alpha = config.alpha if config.HasField("alpha") else None
+    ohem_ratio = config.ohem_ratio
+    label_smoothing = config.label_smoothing
 
     def compute(batch: LossBatch) -> tf.Tensor:
         return binary_focal_loss(

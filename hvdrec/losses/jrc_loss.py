@@ -12,7 +12,6 @@ from hvdrec.errors import ConfigError
 from hvdrec.losses.base import Loss, LossBatch, LossVariable
 from hvdrec.losses.classification import softmax_cross_entropy
 from hvdrec.losses.lists import generative_loss
-from hvdrec.losses.parameters import fraction
 
 #: Distinguishes the random weights from other random numbers drawn by step.
 _SEED = 0x6A7263
@@ -32,7 +31,7 @@ def build(config: Any, num_class: int) -> Loss:
     """
     if not config.session_name:
         raise ConfigError("session_name: is missing; name the feature or field whose rows compete")
-    alpha = fraction("alpha", config.alpha)
+    alpha = config.alpha
     strategy = config.loss_weight_strategy
     if strategy not in JRC_STRATEGIES:
         raise ConfigError(f"loss_weight_strategy: {strategy!r} is not one of {', '.join(JRC_STRATEGIES)}")

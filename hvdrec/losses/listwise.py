@@ -9,14 +9,13 @@ import tensorflow as tf
 
 from hvdrec.losses.base import Loss, LossBatch, LossVariable
 from hvdrec.losses.lists import held, listwise_loss, positions_as_masses
-from hvdrec.losses.parameters import finite, positive
 from hvdrec.losses.transforms import transform
 from hvdrec.ops.listwise import LOGITS, MASSES, SHARES
 
 
 def build_rank(config: Any, num_class: int) -> Loss:
     """Builds LISTWISE_RANK_LOSS from a `ListwiseRankLoss` message."""
-    temperature = positive("temperature", config.temperature)
+    temperature = config.temperature
     function = transform(config.transform_fn)
     label_is_logits = bool(config.label_is_logits)
 
@@ -28,8 +27,8 @@ def build_rank(config: Any, num_class: int) -> Loss:
 
 def build_distill(config: Any, num_class: int) -> Loss:
     """Builds LISTWISE_DISTILL_LOSS from a `ListwiseDistillLoss` message."""
-    temperature = positive("temperature", config.temperature)
-    most = positive("label_clip_max_value", finite("label_clip_max_value", config.label_clip_max_value))
+    temperature = config.temperature
+    most = config.label_clip_max_value
     function = transform(config.transform_fn)
 
     def lists(labels: tf.Tensor) -> tf.Tensor:

@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from hvdrec.losses.base import Loss
 from hvdrec.losses.embeddings import EmbeddedRows, embedding_loss
-from hvdrec.losses.parameters import finite, positive
 from hvdrec.ops.multi_similarity import multi_similarity_loss
 
 
@@ -18,10 +17,10 @@ def build(config: Any, num_class: int) -> Loss:
     See `hvdrec.ops.multi_similarity.multi_similarity_loss`; `eps` counts only with `mining`, as
     EasyRec never mines.
     """
-    alpha = positive("alpha", config.alpha)
-    beta = positive("beta", config.beta)
-    lamb = finite("lamb", config.lamb)
-    eps = finite("eps", config.eps) if config.mining else None
+    alpha = config.alpha
+    beta = config.beta
+    lamb = config.lamb
+    eps = config.eps if config.mining else None
 
     def compute(rows: EmbeddedRows) -> tf.Tensor:
         return multi_similarity_loss(

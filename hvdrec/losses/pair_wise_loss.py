@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from hvdrec.losses.base import Loss, LossBatch, Replicas
 from hvdrec.losses.pairs import pairwise_loss
-from hvdrec.losses.parameters import finite, positive
 
 
 def pair_wise_loss(
@@ -54,8 +53,8 @@ def pair_wise_loss(
 
 def build(config: Any, num_class: int) -> Loss:
     """Builds it from a `PairwiseLoss` message."""
-    margin = finite("margin", config.margin)
-    temperature = positive("temperature", config.temperature)
+    margin = config.margin
+    temperature = config.temperature
     session_name = config.session_name or None
     cross_replica = bool(config.cross_replica)
 

@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from hvdrec.losses.base import Loss, LossBatch, Replicas
 from hvdrec.losses.pairs import pairwise_loss
-from hvdrec.losses.parameters import finite, fraction, not_negative, positive, ratio
 
 
 def pairwise_focal_loss(
@@ -64,12 +63,12 @@ def pairwise_focal_loss(
 
 def build(config: Any, num_class: int) -> Loss:
     """Builds it from a `PairwiseFocalLoss` message."""
-    gamma = not_negative("gamma", config.gamma)
-    alpha = fraction("alpha", config.alpha) if config.HasField("alpha") else None
+    gamma = config.gamma
+    alpha = config.alpha if config.HasField("alpha") else None
     # The proto's default of 1 counts only where the field is written.
-    hinge_margin = finite("hinge_margin", config.hinge_margin) if config.HasField("hinge_margin") else None
-    ohem_ratio = ratio("ohem_ratio", config.ohem_ratio)
-    temperature = positive("temperature", config.temperature)
+    hinge_margin = config.hinge_margin if config.HasField("hinge_margin") else None
+    ohem_ratio = config.ohem_ratio
+    temperature = config.temperature
     session_name = config.session_name or None
     cross_replica = bool(config.cross_replica)
 

@@ -9,7 +9,6 @@ import tensorflow as tf
 from hvdrec.errors import ConfigError
 from hvdrec.losses.base import Loss, LossBatch, Replicas
 from hvdrec.losses.pairs import pairwise_loss
-from hvdrec.losses.parameters import finite, positive, ratio
 
 
 def pairwise_hinge_loss(
@@ -71,9 +70,9 @@ def build(config: Any, num_class: int) -> Loss:
             "use_exponent: is not supported (in EasyRec the loss then doesn't depend on the model); set it "
             "to false"
         )
-    temperature = positive("temperature", config.temperature)
-    margin = finite("margin", config.margin)
-    ohem_ratio = ratio("ohem_ratio", config.ohem_ratio)
+    temperature = config.temperature
+    margin = config.margin
+    ohem_ratio = config.ohem_ratio
     use_label_margin, label_is_logits = bool(config.use_label_margin), bool(config.label_is_logits)
     session_name = config.session_name or None
     cross_replica = bool(config.cross_replica)

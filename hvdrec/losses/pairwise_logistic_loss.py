@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from hvdrec.losses.base import Loss, LossBatch, Replicas
 from hvdrec.losses.pairs import pairwise_loss
-from hvdrec.losses.parameters import finite, positive, ratio
 
 
 def pairwise_logistic_loss(
@@ -60,9 +59,9 @@ def pairwise_logistic_loss(
 
 def build(config: Any, num_class: int) -> Loss:
     """Builds it from a `PairwiseLogisticLoss` message."""
-    temperature = positive("temperature", config.temperature)
-    hinge_margin = finite("hinge_margin", config.hinge_margin) if config.HasField("hinge_margin") else None
-    ohem_ratio = ratio("ohem_ratio", config.ohem_ratio)
+    temperature = config.temperature
+    hinge_margin = config.hinge_margin if config.HasField("hinge_margin") else None
+    ohem_ratio = config.ohem_ratio
     use_label_margin = bool(config.use_label_margin)
     session_name = config.session_name or None
     cross_replica = bool(config.cross_replica)

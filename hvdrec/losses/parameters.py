@@ -1,42 +1,23 @@
-"""Checks of loss parameters."""
+"""Checks of the numbers that a loss or metric is built with."""
 
 from __future__ import annotations
 
-import math
+from google.protobuf.message import Message
 
+from hvdrec.config.ranges import ANY_NUMBER, wrong
+from hvdrec.config.support import RANGES
 from hvdrec.errors import ConfigError
 
 
-def positive(name: str, value: float) -> float:
-    """`value`, which must be a number over 0."""
-    if not (value > 0.0 and math.isfinite(value)):
-        raise ConfigError(f"{name}: {value:g} is not a number over 0")
-    return value
+def check_numbers(parameters: Message) -> None:
+    """Makes sure that the numbers of a message lie where `config.support.RANGES` says.
 
-
-def not_negative(name: str, value: float) -> float:
-    """`value`, which must be a number of at least 0."""
-    if not (value >= 0.0 and math.isfinite(value)):
-        raise ConfigError(f"{name}: {value:g} is not a number of at least 0")
-    return value
-
-
-def finite(name: str, value: float) -> float:
-    """`value`, which must be a number."""
-    if not math.isfinite(value):
-        raise ConfigError(f"{name}: {value:g} is not a finite number")
-    return value
-
-
-def fraction(name: str, value: float) -> float:
-    """`value`, which must lie in [0, 1]."""
-    if not 0.0 <= value <= 1.0:
-        raise ConfigError(f"{name}: {value:g} is not within 0 to 1")
-    return value
-
-
-def ratio(name: str, value: float) -> float:
-    """`value`, which must be over 0 and at most 1."""
-    if not 0.0 < value <= 1.0:
-        raise ConfigError(f"{name}: {value:g} is not over 0 and at most 1")
-    return value
+    Raises:
+        ConfigError: One doesn't; the text begins with its field.
+    """
+    for field in parameters.DESCRIPTOR.fields:
+        value = getattr(parameters, field.name)
+        if isinstance(value, int | float) and parameters.HasField(field.name):
+            allowed = RANGES.get(f"{parameters.DESCRIPTOR.name}.{field.name}", ANY_NUMBER)
+            if problem := wrong(value, allowed):
+                raise ConfigError(f"{field.name}: {problem}")

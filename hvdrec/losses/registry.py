@@ -28,6 +28,7 @@ from hvdrec.losses import (
     ziln,
 )
 from hvdrec.losses.base import Loss
+from hvdrec.losses.parameters import check_numbers
 
 #: By the name of the `LossType`; `hvdrec.config.losses.SPECS` says what is known of each. Each makes the
 #: loss from its parameter message (defaults where it isn't set; None for a loss without parameters) and
@@ -101,7 +102,9 @@ def build(config: loss_pb2.Loss, num_class: int) -> Loss:
         raise ConfigError(
             f"{given}: does not belong to {type_name}; its parameters go into {found.param_field}"
         )
+    parameters = getattr(config, found.param_field)
     try:
-        return BUILDERS[type_name](getattr(config, found.param_field), num_class)
+        check_numbers(parameters)
+        return BUILDERS[type_name](parameters, num_class)
     except ConfigError as error:
         raise ConfigError(f"{found.param_field}.{error}") from None

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from hvdrec.errors import ConfigError
 from hvdrec.losses.base import Loss, LossBatch
-from hvdrec.losses.parameters import finite, positive
+from hvdrec.losses.parameters import check_numbers
 from hvdrec.losses.reduction import weighted_mean
 
 #: Distinguishes the shifts from other random numbers drawn by step.
@@ -79,9 +79,10 @@ def build(config: Any, num_class: int) -> Loss:
     count = int(config.num_negative_samples)
     if count < 1:
         raise ConfigError("num_negative_samples: must be at least 1")
-    margin = finite("margin", config.margin)
-    gamma = positive("gamma", config.gamma)
-    support = positive("coefficient_of_support_vector", config.coefficient_of_support_vector)
+    check_numbers(config)
+    margin = config.margin
+    gamma = config.gamma
+    support = config.coefficient_of_support_vector
 
     def compute(batch: LossBatch) -> tf.Tensor:
         if batch.towers is None or batch.step is None:

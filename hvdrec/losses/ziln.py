@@ -8,7 +8,6 @@ from typing import Any
 import tensorflow as tf
 
 from hvdrec.losses.base import Loss, LossBatch
-from hvdrec.losses.parameters import finite, not_negative, positive
 
 #: The least sigma.
 LEAST_SIGMA = math.sqrt(1e-7)
@@ -85,12 +84,11 @@ def expected_amount(logits: tf.Tensor, config: Any) -> tf.Tensor:
 
 def build(config: Any, num_class: int) -> Loss:
     """Builds it from a `ZILNLoss` message; it takes no sample weights, as EasyRec's."""
-    max_sigma = positive("max_sigma", config.max_sigma)
-    mu = not_negative("mu_regularization", config.mu_regularization)
-    sigma = not_negative("sigma_regularization", config.sigma_regularization)
-    first = not_negative("classification_weight", config.classification_weight)
-    second = not_negative("regression_weight", config.regression_weight)
-    finite("max_log_clip_value", config.max_log_clip_value)
+    max_sigma = config.max_sigma
+    mu = config.mu_regularization
+    sigma = config.sigma_regularization
+    first = config.classification_weight
+    second = config.regression_weight
 
     def compute(batch: LossBatch) -> tf.Tensor:
         return ziln_loss(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hvdrec.metrics.base import EvalBatch, Metric, State
+from hvdrec.metrics.counts import RowShare
 from hvdrec.metrics.task import Task
 
 #: EasyRec's names, and the ranks they count; `hvdrec.models.heads.match` has them.
@@ -51,6 +52,19 @@ class CandidateRecall(Metric):
         *hits, rows = (int(n) for n in self._hits)
         names = [f"{name}@{self._topk}" for name in self._among]
         return {name: hit / rows if rows else math.nan for name, hit in zip(names, hits, strict=True)}
+
+
+class HardNegativeAccuracy(RowShare):
+    """`hard_neg_acc`: rows none of whose hard negatives is nearer than their own item."""
+
+    name = "hard_neg_acc"
+    #: The number of hard negatives that are, int64 [B].
+    reads = "hard_negatives_nearer"
+
+    def hits(self, batch: EvalBatch) -> tuple[np.ndarray, np.ndarray]:
+        """Those rows, among all; a row without hard negatives is one."""
+        nearer = batch.predictions[self.reads]
+        return nearer == 0, np.ones(len(nearer), bool)
 
 
 def build(config: Any, task: Task) -> Metric:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from hvdrec.losses.parameters import fraction
+from hvdrec.losses.parameters import check_numbers
 from hvdrec.metrics.base import EvalBatch
 from hvdrec.metrics.counts import RowShare
 from hvdrec.metrics.inputs import finite, labels, positives, probabilities
@@ -85,9 +85,11 @@ def build_accuracy(config: Any, task: Task) -> RowShare:
 
 def build_precision(config: Any, task: Task) -> Precision:
     """Builds it from a `Precision` message."""
-    return Precision(fraction("threshold", config.threshold))
+    check_numbers(config)
+    return Precision(config.threshold)
 
 
 def build_recall(config: Any, task: Task) -> Recall:
     """Builds it from a `Recall` message."""
-    return Recall(fraction("threshold", config.threshold))
+    check_numbers(config)
+    return Recall(config.threshold)

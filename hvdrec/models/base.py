@@ -58,7 +58,10 @@ class Model(tf.Module, abc.ABC):
         plan: The feature plan.
         store: Makes the variables.
         l2: `l2_regularization`.
+        mean_names: The outputs that `means` gives.
     """
+
+    mean_names: tuple[str, ...] = ()
 
     def __init__(self, build: ModelBuild) -> None:
         """Takes the model's own message out of `model_config`.
@@ -97,6 +100,14 @@ class Model(tf.Module, abc.ABC):
         """
         del outputs
         return {}
+
+    def means(self, outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Numbers of a batch whose means over batches an evaluation gives, float32 scalars by name.
+
+        Args:
+            outputs: What `forward` gave.
+        """
+        return {name: outputs[name] for name in self.mean_names}
 
     def loss_terms(self) -> Sequence[LossTerm]:
         """Losses that tie heads together; they are part of the model's loss as they are."""

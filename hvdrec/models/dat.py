@@ -11,12 +11,12 @@ from hvdrec.layers.feed_forward.dnn import EmbeddingDNN
 from hvdrec.losses.terms import LossTerm, TermBatch
 from hvdrec.models.base import ModelBuild
 from hvdrec.models.inputs import ModelInputs
-from hvdrec.models.matching import ITEMS, USERS, MatchingModel, Similarity, mean_of_rows
+from hvdrec.models.matching import ITEMS, USERS, Similarity, TwoTowerModel, mean_of_rows
 
 _AUGMENTED = {"user": "augmented_a_u", "item": "augmented_a_i"}
 
 
-class DAT(MatchingModel):
+class DAT(TwoTowerModel):
     """Two towers, each with a vector of its id that learns what the other tower says of the ids it met."""
 
     def __init__(self, build: ModelBuild) -> None:
@@ -44,12 +44,12 @@ class DAT(MatchingModel):
         return {**found, **{name: inputs.concat(f"{side}_id_augment") for side, name in _AUGMENTED.items()}}
 
     def users(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """See `MatchingModel.users`."""
+        """See `TwoTowerModel.users`."""
         parts = [inputs.concat(name) for name in ("user", "user_id_augment")]
         return self.similarity.normalised(self.towers["user"](tf.concat(parts, axis=1), run))
 
     def items(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """See `MatchingModel.items`."""
+        """See `TwoTowerModel.items`."""
         parts = [inputs.candidates(name) for name in ("item", "item_id_augment")]
         return self.similarity.normalised(self.towers["item"](tf.concat(parts, axis=1), run))
 
@@ -60,7 +60,7 @@ class DAT(MatchingModel):
             outputs: What `forward` gave.
 
         Returns:
-            See `MatchingModel`; besides ``augmented_p_u`` and ``augmented_p_i``, the towers once more, and
+            See `TwoTowerModel`; besides ``augmented_p_u`` and ``augmented_p_i``, the towers once more, and
             ``augmented_a_u`` and ``augmented_a_i``, float32 [B, D].
         """
         found = super().predictions(outputs)

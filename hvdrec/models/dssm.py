@@ -11,10 +11,10 @@ from hvdrec.layers.feed_forward.dnn import EmbeddingDNN
 from hvdrec.models.base import ModelBuild
 from hvdrec.models.heads.embedding import joined
 from hvdrec.models.inputs import ModelInputs
-from hvdrec.models.matching import MatchingModel, Similarity
+from hvdrec.models.matching import Similarity, TwoTowerModel
 
 
-class DSSM(MatchingModel):
+class DSSM(TwoTowerModel):
     """The groups `user` and `item`, each through its tower."""
 
     def __init__(self, build: ModelBuild) -> None:
@@ -37,11 +37,11 @@ class DSSM(MatchingModel):
         return {**found, **features}
 
     def users(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """See `MatchingModel.users`."""
+        """See `TwoTowerModel.users`."""
         return self.similarity.normalised(self.user(inputs.concat("user"), run))
 
     def items(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """See `MatchingModel.items`."""
+        """See `TwoTowerModel.items`."""
         return self.similarity.normalised(self.item(inputs.candidates("item"), run))
 
     def predictions(self, outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -51,7 +51,7 @@ class DSSM(MatchingModel):
             outputs: What `forward` gave.
 
         Returns:
-            See `MatchingModel`; besides ``user_tower_feature`` and ``item_tower_feature``, string [B].
+            See `TwoTowerModel`; besides ``user_tower_feature`` and ``item_tower_feature``, string [B].
         """
         features = {name: joined(outputs[name]) for name in ("user_tower_feature", "item_tower_feature")}
         return {**super().predictions(outputs), **features}

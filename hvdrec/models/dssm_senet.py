@@ -11,10 +11,10 @@ from hvdrec.layers.feed_forward.dnn import EmbeddingDNN
 from hvdrec.layers.interaction.squeeze_excite import SqueezeExcite
 from hvdrec.models.base import ModelBuild
 from hvdrec.models.inputs import ModelInputs, group_of
-from hvdrec.models.matching import MatchingModel, Similarity
+from hvdrec.models.matching import Similarity, TwoTowerModel
 
 
-class DSSM_SENet(MatchingModel):  # noqa: N801
+class DSSM_SENet(TwoTowerModel):  # noqa: N801
     """The groups `user` and `item`, each through its gates and its tower."""
 
     def __init__(self, build: ModelBuild) -> None:
@@ -33,18 +33,18 @@ class DSSM_SENet(MatchingModel):  # noqa: N801
         return self.similarity.outputs(self.users(inputs, run), self.items(inputs, run), inputs)
 
     def users(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """See `MatchingModel.users`."""
+        """See `TwoTowerModel.users`."""
         return self.similarity.normalised(self.user(inputs.concat("user"), run))
 
     def items(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """See `MatchingModel.items`."""
+        """See `TwoTowerModel.items`."""
         return self.similarity.normalised(self.item(inputs.candidates("item"), run))
 
 
 class _Tower(tf.Module):
     """Gates, then a DNN."""
 
-    def __init__(self, model: MatchingModel, side: str, config: Any) -> None:
+    def __init__(self, model: TwoTowerModel, side: str, config: Any) -> None:
         super().__init__()
         widths = [feature.width for feature in group_of(model.plan, side).features]
         senet = config.senet

@@ -106,17 +106,45 @@ class ModelInputs:
                     f"model_config.feature_groups {name!r}: sequences can't be put beside one value a row "
                     f"here: {listed}; use a TagFeature"
                 )
-            parts = [self._side_by_side(group.features)] if group.features else []
-            # The layers are those of the whole plan, the places those of this one.
-            combined = zip(group.combined, self._layers.combiners(name), strict=False)
-            parts += [self._combined(own.feature, layer) for own, (_, layer) in combined]
-            if parts:
-                side_by_side = parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
-                parts = [self._layers.dropped(name, side_by_side, self._run_context)]
+            parts = self._own_parts(group)
             attended = zip(group.attention, self._layers.attention(name), strict=False)
             parts += [layer(self.attention(own), self._run_context) for own, (_, layer) in attended]
             self._groups[name] = parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
         return self._groups[name]
+
+    def pairs(self, name: str) -> tf.Tensor:
+        """A group as each row's own item and every sampled one make it, float32 [B * (1 + S), width].
+
+        Its attention has keys of items (`FeatureGroupConfig.negative_sampler`). A row's own item comes first,
+        then the sampled ones in their order; all of a row before those of the next.
+        """
+        if self.sampled is None:
+            return self.concat(name)
+        group, sampled = group_of(self._plan, name), group_of(self.sampled.plan, name)
+        each = 1 + self.sampled.rows
+        parts = [tf.repeat(part, each, axis=0) for part in self._own_parts(group)]
+        for own, other, (_, layer) in zip(
+            group.attention, sampled.attention, self._layers.attention(name), strict=True
+        ):
+            found, others = self.attention(own), self.sampled._side_by_side(other.keys)
+            paired = AttentionInputs(
+                query=paired_rows(found.query, others),
+                history=found.history.repeated(each),
+                auxiliary=tuple(auxiliary.repeated(each) for auxiliary in found.auxiliary),
+            )
+            parts.append(layer(paired, self._run_context))
+        return parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
+
+    def _own_parts(self, group: Group) -> list[tf.Tensor]:
+        """What a group has besides attention, float32 [B, width], or nothing."""
+        parts = [self._side_by_side(group.features)] if group.features else []
+        # The layers are those of the whole plan, the places those of this one.
+        combined = zip(group.combined, self._layers.combiners(group.name), strict=False)
+        parts += [self._combined(own.feature, layer) for own, (_, layer) in combined]
+        if parts:
+            side_by_side = parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
+            parts = [self._layers.dropped(group.name, side_by_side, self._run_context)]
+        return parts
 
     def sequences(self, several: Iterable[Sequence[GroupFeature]]) -> list[Jagged]:
         """What `sequence` gives of each, all of which have the same lengths."""
@@ -230,6 +258,13 @@ class ModelInputs:
                 ]
             self._pooled[number] = parts
         return self._pooled[number]
+
+
+def paired_rows(own: tf.Tensor, others: tf.Tensor) -> tf.Tensor:
+    """Each row of `own` [B, D] with all of `others` [S, D] behind it: [B * (1 + S), D]."""
+    count, columns = tf.shape(own)[0], own.shape[1]
+    repeated = tf.tile(others[tf.newaxis], [count, 1, 1])
+    return tf.reshape(tf.concat([own[:, tf.newaxis], repeated], axis=1), [-1, columns])
 
 
 def _sampled_arrays(batch: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:

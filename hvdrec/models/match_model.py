@@ -13,10 +13,10 @@ from hvdrec.layers.jagged import Jagged
 from hvdrec.models.backbone.engine import Backbone
 from hvdrec.models.base import ModelBuild
 from hvdrec.models.inputs import ModelInputs
-from hvdrec.models.matching import MatchingModel, Similarity
+from hvdrec.models.matching import Similarity, TwoTowerModel
 
 
-class MatchModel(MatchingModel):
+class MatchModel(TwoTowerModel):
     """Two of the backbone's outputs are users and items."""
 
     def __init__(self, build: ModelBuild) -> None:
@@ -44,12 +44,12 @@ class MatchModel(MatchingModel):
         return users, items
 
     def users(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """See `MatchingModel.users`; the items' groups must be there too."""
-        return self._sides(inputs, run)[0]
+        """See `TwoTowerModel.users`."""
+        return self.similarity.normalised(self.backbone.output(self._places[0], inputs, run))
 
     def items(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """See `MatchingModel.items`; the users' groups must be there too."""
-        return self._sides(inputs, run)[1]
+        """See `TwoTowerModel.items`; those of the rows alone."""
+        return self.similarity.normalised(self.backbone.output(self._places[1], inputs, run))
 
 
 class _WithSampled(ModelInputs):

@@ -99,13 +99,6 @@ class MatchingModel(Model):
         return self.heads[0].kind != "logit"
 
     @abc.abstractmethod
-    def users(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """The users as they are compared with items, float32 [B, D]."""
-
-    @abc.abstractmethod
-    def items(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """The items as they are compared with users, float32 [M, D], the sampled ones last."""
-
     def tower(self, side: str, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
         """What is predicted of users alone, or of items alone: their vectors, and those as text.
 
@@ -114,8 +107,6 @@ class MatchingModel(Model):
             inputs: Rows of that side's groups.
             run: The pass.
         """
-        vectors = (self.users if side == "user" else self.items)(inputs, run)
-        return {f"{side}_tower_emb": vectors, f"{side}_emb": joined(vectors)}
 
     def predictions(self, outputs: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The towers.
@@ -134,6 +125,27 @@ class MatchingModel(Model):
     def loss_terms(self) -> Sequence[LossTerm]:
         """`reg_pos_loss` of list-wise models."""
         return (LossTerm("reg_pos_loss", _behind_zero),) if self.list_wise else ()
+
+
+class TwoTowerModel(MatchingModel):
+    """A matching model that makes one vector of each user and of each item."""
+
+    @abc.abstractmethod
+    def users(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
+        """The users as they are compared with items, float32 [B, D]."""
+
+    @abc.abstractmethod
+    def items(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
+        """The items as they are compared with users, float32 [M, D], the sampled ones last."""
+
+    def tower(self, side: str, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
+        """See `MatchingModel.tower`."""
+        return tower_of(side, (self.users if side == "user" else self.items)(inputs, run))
+
+
+def tower_of(side: str, vectors: tf.Tensor) -> dict[str, tf.Tensor]:
+    """What `MatchingModel.tower` says of one vector for each row, float32 [B, D]."""
+    return {f"{side}_tower_emb": vectors, f"{side}_emb": joined(vectors)}
 
 
 def _behind_zero(batch: TermBatch) -> tf.Tensor:

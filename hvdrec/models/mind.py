@@ -15,16 +15,20 @@ from hvdrec.layers.jagged import Jagged, segment_softmax
 from hvdrec.losses.terms import LossTerm, TermBatch
 from hvdrec.models.base import ModelBuild
 from hvdrec.models.inputs import ModelInputs, group_of
-from hvdrec.models.matching import USERS, MatchingModel, Similarity
+from hvdrec.models.matching import USERS, MatchingModel, Similarity, tower_of
 
 #: Outputs: float32 [B, max_k, D] with zeros behind a row's own, int32 [B], float32 scalar.
 INTERESTS, COUNTS, INTEREST_SIMILARITY = "user_interests", "user_emb_num", "interest_similarity"
+#: The same of the capsules that interests are made of.
+CAPSULE_SIMILARITY = "capsule_similarity"
 #: From this `simi_pow` on only the nearest interest counts.
 _ALONE = 100.0
 
 
 class MIND(MatchingModel):
     """Interests of the histories of group `hist`, each with the user's vector; those near an item count."""
+
+    mean_names = (INTEREST_SIMILARITY, CAPSULE_SIMILARITY)
 
     def __init__(self, build: ModelBuild) -> None:
         """Builds capsules and towers.
@@ -53,38 +57,43 @@ class MIND(MatchingModel):
 
     def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
         """See `Similarity.outputs`; besides the interests."""
-        interests, counts = self.interests(inputs, run)
-        items = self.items(inputs, run)
+        capsules, counts = self._capsules(self._history(inputs, run), run)
+        interests = self._interests(capsules, counts, inputs, run)
+        items = self._items(inputs, run)
         inside = tf.sequence_mask(counts, self._most)
         shares = self._shares(interests, items[: tf.shape(interests)[0]], inside)
         users = tf.einsum("bkd,bk->bd", interests, shares)
         found = self.similarity.outputs(users, items, inputs)
-        similar = interest_similarity(interests, counts)
-        return {**found, INTERESTS: interests, COUNTS: counts, INTEREST_SIMILARITY: similar}
+        similar = {
+            INTEREST_SIMILARITY: interest_similarity(interests, counts),
+            CAPSULE_SIMILARITY: interest_similarity(capsules, counts),
+        }
+        return {**found, INTERESTS: interests, COUNTS: counts, **similar}
 
     def interests(self, inputs: ModelInputs, run: ForwardContext) -> Interests:
         """The users' interests, as they are compared with items."""
         capsules, counts = self._capsules(self._history(inputs, run), run)
+        return Interests(self._interests(capsules, counts, inputs, run), counts)
+
+    def _interests(
+        self, capsules: tf.Tensor, counts: tf.Tensor, inputs: ModelInputs, run: ForwardContext
+    ) -> tf.Tensor:
         user = self._user(self._user_norm(inputs.concat("user"), run), run)
         each = tf.tile(user[:, tf.newaxis, :], [1, self._most, 1])
         width = self._capsules.outputs + self._user.outputs
         flat = tf.reshape(tf.concat([capsules, each], axis=2), [-1, width])
         interests = tf.reshape(self._concat(flat, run), [-1, self._most, self._concat.outputs])
         inside = tf.cast(tf.sequence_mask(counts, self._most), tf.float32)
-        return Interests(self.similarity.normalised(interests) * inside[:, :, tf.newaxis], counts)
+        return self.similarity.normalised(interests) * inside[:, :, tf.newaxis]
 
-    def users(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """A user has no one vector without an item."""
-        raise NotImplementedError("MIND's users have interests")
-
-    def items(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
-        """See `MatchingModel.items`."""
+    def _items(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
+        """The items as they are compared with interests, float32 [M, D], the sampled ones last."""
         return self.similarity.normalised(self._item(inputs.candidates("item"), run))
 
     def tower(self, side: str, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
         """See `MatchingModel.tower`; a user has interests."""
         if side != "user":
-            return super().tower(side, inputs, run)
+            return tower_of(side, self._items(inputs, run))
         interests, counts = self.interests(inputs, run)
         return {INTERESTS: interests, "user_emb": _text(interests), COUNTS: counts}
 

@@ -191,6 +191,10 @@ class Recommender(tf.Module):
         found = [(head, head.evaluated(output.outputs, rows)) for head in self.heads]
         return {head.named(name): tensor for head, each in found for name, tensor in each.items()}
 
+    def means(self, output: ForwardResult) -> dict[str, tf.Tensor]:
+        """What an evaluation gives the means of over batches besides losses, float32 scalars by name."""
+        return self.model.means(output.outputs)
+
     def kernel_penalty(self) -> tf.Tensor:
         """`l2_regularization` / 2 times the squared kernels, float32 scalar."""
         terms = [r.scale * tf.nn.l2_loss(r.variable) for r in self.store.regularized]

@@ -24,6 +24,7 @@ from hvdrec.models.multi_task_model import MultiTaskModel
 from hvdrec.models.multi_tower import MultiTower
 from hvdrec.models.multi_tower_bst import MultiTowerBST
 from hvdrec.models.multi_tower_din import MultiTowerDIN
+from hvdrec.models.multi_tower_recall import MultiTowerRecall
 from hvdrec.models.pdn import PDN
 from hvdrec.models.ple import PLE
 from hvdrec.models.rank_model import RankModel
@@ -53,6 +54,7 @@ MODELS: dict[str, type[Model]] = {
     "MultiTower": MultiTower,
     "MultiTowerBST": MultiTowerBST,
     "MultiTowerDIN": MultiTowerDIN,
+    "MultiTowerRecall": MultiTowerRecall,
     "PDN": PDN,
     "PLE": PLE,
     "RankModel": RankModel,

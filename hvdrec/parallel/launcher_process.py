@@ -172,7 +172,18 @@ def _command(pid: int) -> bytes:
 
 def parent(pid: int) -> int:
     """The number of a process's parent, 0 if there is none."""
+    state = _state(pid)
+    return int(state[1]) if state else 0
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process is no more, or only waits for its parent to take note of its end."""
+    return _state(pid)[:1] in ([], [b"Z"], [b"X"])
+
+
+def _state(pid: int) -> list[bytes]:
+    """State, parent and more of a process; nothing if there is none."""
     with contextlib.suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
-        # Behind the name, which may hold anything: state, parent.
-        return int(file.read().rpartition(b")")[2].split()[1])
-    return 0
+        # They come behind the name, which may hold anything.
+        return file.read().rpartition(b")")[2].split()
+    return []

@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 
 from hvdrec.errors import UserError
-from hvdrec.parallel import launcher_process
+from hvdrec.parallel import keeper, launcher_process
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +123,7 @@ def end_process(lost: str, patience: float) -> None:
         flush=True,
     )
     launcher_process.let_go()
+    keeper.tell(keeper.LOST)
     if "OMPI_COMM_WORLD_SIZE" in os.environ:
         time.sleep(patience)
     os._exit(1)

@@ -97,7 +97,7 @@ def parse_buckets(written: str) -> dict[str, dict[str, str]]:
     try:
         found = json.loads(written or "{}")
         return {str(b): {str(k): str(v) for k, v in own.items()} for b, own in found.items()}
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         raise StorageError(f"{BUCKETS_VARIABLE}: is not a JSON object of objects") from None
 
 

@@ -58,27 +58,16 @@ def parse(arguments: Sequence[str]) -> BoundariesFlags:
     )
     parser.add_argument("--template_config_path", metavar="FILE", help="the config to read")
     parser.add_argument("--output_config_path", metavar="FILE", help="the config to write")
-    parser.add_argument(
-        "--data_input_path",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="PATH",
-        help="rows, in place of the config's training data",
-    )
+    parser.add_paths("--data_input_path", "rows, in place of the config's training data")
     parser.add_argument(
         "--features", default="", help="their names, with commas; by default every RawFeature"
     )
     parser.add_argument("--num_buckets", type=count(2), default=10, help="how many buckets a feature gets")
     parser.add_argument("--embedding_dim", type=count(1), default=_DIM, help="of features that have none yet")
     parser.add_argument("--tables", default="", help="EasyRec's table of quantiles; not read here")
-    values = parser.parse(arguments)
+    values = parser.parse(arguments, needed=["template_config_path", "output_config_path"])
     if values.pop("tables"):
         raise ConfigError("--tables: no table of quantiles is read; they come from the rows themselves")
-    for name in ("template_config_path", "output_config_path"):
-        if not values[name]:
-            raise ConfigError(f"--{name}: is missing")
-    values["data_input_path"] = tuple(values["data_input_path"])
     return BoundariesFlags(**values)
 
 

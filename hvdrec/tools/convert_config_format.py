@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from hvdrec.commands.main import main
 from hvdrec.config.flags.parser import FlagParser
 from hvdrec.config.reader import load
-from hvdrec.errors import ConfigError
 from hvdrec.tools.config_files import write_config
 
 
@@ -32,10 +31,7 @@ def parse(arguments: Sequence[str]) -> ConvertFlags:
     parser = FlagParser("hvdrec.tools.convert_config_format", "Writes a config as .config or as .json.")
     parser.add_argument("--input_config", metavar="FILE", help="the config to read")
     parser.add_argument("--output_config", metavar="FILE", help="the file to write: .config or .json")
-    values = parser.parse(arguments)
-    for name in ("input_config", "output_config"):
-        if not values[name]:
-            raise ConfigError(f"--{name}: is missing")
+    values = parser.parse(arguments, needed=["input_config", "output_config"])
     return ConvertFlags(**values)
 
 

@@ -82,10 +82,7 @@ def parse(arguments: Sequence[str]) -> ExcelFlags:
     parser.add_argument("--train_input_path", default="", metavar="PATH", help="training data")
     parser.add_argument("--eval_input_path", default="", metavar="PATH", help="evaluation data")
     parser.add_argument("--model_dir", default="experiments/demo", metavar="DIR", help="where runs go")
-    values = parser.parse(arguments)
-    for name in ("excel_path", "output_path", "model_type"):
-        if not values[name]:
-            raise ConfigError(f"--{name}: is missing")
+    values = parser.parse(arguments, needed=["excel_path", "output_path", "model_type"])
     if values["excel_path"].endswith((".xls", ".xlsx")):
         raise ConfigError(
             f"--excel_path: {values['excel_path']}: save the sheet `features` as CSV and name that"

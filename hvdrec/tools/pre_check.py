@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 
 from hvdrec.commands.main import main
+from hvdrec.config.flags.common import add_user_code
 from hvdrec.config.flags.parser import FlagParser
 from hvdrec.config.flags.train import TrainFlags, load_for_training
-from hvdrec.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +18,7 @@ class PreCheckFlags:
 
     pipeline_config_path: str
     data_input_path: tuple[str, ...] = ()
+    allow_user_code: bool = False
     verbose: bool = False
     ignored: tuple[str, ...] = ()
 
@@ -30,13 +31,9 @@ def parse(arguments: Sequence[str]) -> PreCheckFlags:
     """
     parser = FlagParser("hvdrec.tools.pre_check", "Checks a config and all rows; trains nothing.")
     parser.add_argument("--pipeline_config_path", metavar="FILE", help="the config")
-    parser.add_argument(
-        "--data_input_path", nargs="+", action="extend", default=[], metavar="PATH", help="rows to check"
-    )
-    values = parser.parse(arguments)
-    if not values["pipeline_config_path"]:
-        raise ConfigError("--pipeline_config_path: is missing")
-    values["data_input_path"] = tuple(values["data_input_path"])
+    parser.add_paths("--data_input_path", "rows to check")
+    add_user_code(parser)
+    values = parser.parse(arguments, needed=["pipeline_config_path"])
     return PreCheckFlags(**values)
 
 
@@ -45,6 +42,7 @@ def run(flags: PreCheckFlags) -> None:
     asked = TrainFlags(
         flags.pipeline_config_path,
         train_input_path=flags.data_input_path,
+        allow_user_code=flags.allow_user_code,
         check_mode=True,
         verbose=flags.verbose,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hvdrec.checkpoint.background import BackgroundSaver
 from hvdrec.config.config import has_eval_input
 from hvdrec.data.batch import InputPosition, PackedBatch
+from hvdrec.data.input import own_positions, waits_for_rows
 from hvdrec.data.loader import Loader
 from hvdrec.layers.banks.replicated import DENSE, GATHER
 from hvdrec.layers.banks.strategy import Bank
@@ -58,6 +59,9 @@ def loop_parts(
     proto, train = job.proto, job.proto.train_config
     by_time = train.HasField("save_checkpoints_secs")
     first, exhausted = _first_batch(job.group, batches)
+    ends = endings(proto) if job.group.rank == 0 else ()
+    if waits_for_rows(proto):
+        batches.interrupted = lambda: options.signals.received != 0 or any(end() for end in ends)
     step = build_step(job, first)
     pictures = job.pictures()
     evaluator = job.evaluator()
@@ -81,16 +85,19 @@ def loop_parts(
             last=int(train.num_steps),
             save=0 if by_time else int(train.save_checkpoints_steps),
             verify=verify,
-            per_call=steps_per_call(int(train.steps_per_call), int(proto.data_config.batch_size)),
+            # A step that has its rows isn't to wait for those of the next ones.
+            per_call=1
+            if waits_for_rows(proto)
+            else steps_per_call(int(train.steps_per_call), int(proto.data_config.batch_size)),
             watch=tuple(watcher.period for watcher in watchers),
         ),
         save_seconds=float(train.save_checkpoints_secs) if by_time else 0.0,
         log_steps=int(train.log_step_count_steps),
         summary_steps=int(train.save_summary_steps),
         extra=extra,
-        own_positions=bool(proto.data_config.file_shard),
+        own_positions=own_positions(proto),
         signals=options.signals,
-        endings=endings(proto) if job.group.rank == 0 else (),
+        endings=ends,
         after_evaluation=_after_evaluation(job, pictures, log, saver, options),
         steps_left=batches.batches_after,
         throttle=None if throttle.unlimited else throttle,

@@ -7,6 +7,8 @@ from typing import Any
 
 from hvdrec.data import RowSource, open_source
 from hvdrec.data.batch import InputPosition, PackedBatch, RowBlock
+from hvdrec.data.input import is_stream, with_an_end
+from hvdrec.data.label_functions import LabelFunctions
 from hvdrec.data.loader import Loader
 from hvdrec.data.negatives.sampler import open_sampler
 from hvdrec.features import Packer
@@ -41,16 +43,19 @@ def open_batches(
     """
     pack: Callable[[RowBlock], PackedBatch]
     pack = Packer(plan, ignore_error=proto.data_config.ignore_error).pack_block
+    functions = LabelFunctions(proto.data_config)
 
     def open_input() -> RowSource:
         nonlocal pack
         sampler = open_sampler(proto, training, group.rank) if plan.sampled else None
         if sampler is not None:
             pack = SampledPacker(plan, sampler, proto.data_config.ignore_error).pack_block
+        if functions:
+            pack = functions.packing(pack)
         return open_source(
             proto,
             paths=paths,
-            fields=plan.fields,
+            fields=functions.fields(plan.fields),
             rank=group.rank,
             size=group.size,
             training=training,
@@ -58,6 +63,12 @@ def open_batches(
             seed=proto.train_config.seed,
         )
 
+    if is_stream(proto):
+        bounded = run_on_all_ranks(
+            group, lambda: with_an_end(proto, training, paths) if group.rank == 0 else None
+        )
+        # Ranks must agree where a topic ends, to which messages are added all the time.
+        paths = group.gather_objects(bounded)[0]
     source = run_on_all_ranks(group, open_input)
     need_same_files(source.files, not (training and proto.data_config.file_shard), group)
     return Loader(source, pack, proto.data_config.prefetch_size)

@@ -14,19 +14,20 @@ import tensorflow as tf
 from google.protobuf import text_format
 
 from hvdrec.checkpoint.background import BackgroundSaver
-from hvdrec.checkpoint.names import SavedTensor
+from hvdrec.checkpoint.names import SavedTensor, tensor_bytes
 from hvdrec.config import Config
 from hvdrec.config.config import has_eval_input
 from hvdrec.config.variables import optimizer_index
 from hvdrec.data.batch import InputPosition
 from hvdrec.data.identity import describe
-from hvdrec.data.input import input_files
+from hvdrec.data.input import input_files, own_positions
 from hvdrec.errors import ConfigError
 from hvdrec.features import build_plan
 from hvdrec.features.fields import heads_of
 from hvdrec.layers.placement import HERE, Placement
 from hvdrec.layers.variables import variable_key
 from hvdrec.losses.labels import label_ranges
+from hvdrec.metrics.candidates import HardNegativeAccuracy
 from hvdrec.metrics.registry import build_metrics
 from hvdrec.metrics.task import Task
 from hvdrec.models.recommender import Recommender
@@ -38,7 +39,9 @@ from hvdrec.trainer.loop import Loop, LoopParts
 from hvdrec.trainer.run.agree import run_on_all_ranks
 from hvdrec.trainer.run.done_mark import was_done
 from hvdrec.trainer.run.log import RunLog, logger
+from hvdrec.trainer.run.memory import need_memory
 from hvdrec.trainer.run.options import RunOptions
+from hvdrec.trainer.run.places import need_places
 from hvdrec.trainer.run.run_folder import RunFolder
 from hvdrec.trainer.run.skipped_rows import report_skipped_rows
 from hvdrec.trainer.run.start import Start, begin, describe_positions, identity
@@ -76,6 +79,8 @@ class Job:
         self.config, self.proto, self.group = config, config.proto, group
         train = self.proto.train_config
         self.plan = build_plan(self.proto, label_ranges(heads_of(self.proto)))
+        if placement is HERE:
+            need_memory(self.plan, train.optimizer_config, group.rank, group.local_size)
         self.recommender = Recommender(self.proto, self.plan, int(train.seed), placement)
         self.feed = Feed(self.plan)
         optimizer_of = self._optimizer_of()
@@ -168,6 +173,7 @@ class Job:
             raise ConfigError(f"{where}: every variable is frozen; nothing is left to train")
         self.prepare_exports(options)
         if self.group.rank == 0:
+            need_places(self.folder.path, tensor_bytes(self.entries()))
             if options.evaluates and has_eval_input(self.proto):
                 try_eval_input(self.proto, self.plan)
             if options.hpo_metric_save_path:
@@ -176,11 +182,12 @@ class Job:
     def prepare_exports(self, options: RunOptions | None = None) -> None:
         """Rank 0 finds out before anything runs whether it can export and end as the config asks."""
         losses = (*self.recommender.loss_names(training=False), "total_loss")
-        names = [*(name for m in self.metrics() for name in m.result()), *(f"loss/loss/{n}" for n in losses)]
+        measured = [name for metric in self.metrics() for name in metric.result()]
+        names = [*measured, *self.recommender.model.mean_names, *(f"loss/loss/{n}" for n in losses)]
         if self.group.rank == 0:
             self.exports = self._run_exports([*names, "loss"])
             if options is not None:
-                self.stop_rule = find_rule(self.config, [*names, "loss"], options.allow_user_code)
+                self.stop_rule = find_rule(self.config, [*names, "loss"])
 
     def _run_exports(self, evaluated: Sequence[str]) -> RunExports:
         return RunExports(self.config, self.folder, self.recommender, self.store, evaluated)
@@ -237,7 +244,7 @@ class Job:
         ready: Callable[..., None],
     ) -> tuple[dict[str, float], dict[str, Any]]:
         """Trains on the training data; gives the last evaluation and what a checkpoint keeps."""
-        own = bool(self.proto.data_config.file_shard)
+        own = own_positions(self.proto)
         same = {"config_sha256": _digest(self.proto), **self.identity()}
 
         def extra(positions: Sequence[InputPosition]) -> dict[str, Any]:
@@ -265,7 +272,7 @@ class Job:
     ) -> None:
         """Trains on the evaluation data, as `--fit_on_eval` asks."""
         first = int(self.global_step.numpy()) if start.fit_from is None else start.fit_from
-        own = bool(self.proto.data_config.file_shard)
+        own = own_positions(self.proto)
         logger.info("training on the evaluation data from step %d on", first)
 
         def extra(positions: Sequence[InputPosition]) -> dict[str, Any]:
@@ -298,6 +305,8 @@ class Job:
             config = head.config
             built = build_metrics(config.metrics, Task.of(config), config.metrics_path)
             found.extend(HeadMetric(head, metric) for metric in built)
+            if config.hard_negatives and HardNegativeAccuracy.reads in head.names:
+                found.append(HeadMetric(head, HardNegativeAccuracy()))
         return found
 
     def evaluate(

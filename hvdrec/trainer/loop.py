@@ -14,7 +14,9 @@ import numpy as np
 from hvdrec.checkpoint.background import BackgroundSaver, Saved
 from hvdrec.checkpoint.names import SavedTensor
 from hvdrec.data.batch import InputPosition, PackedBatch
+from hvdrec.data.loader import WaitInterruptedError
 from hvdrec.errors import StoppedError, TrainingError
+from hvdrec.parallel import keeper
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.run.agree import raise_together, run_on_all_ranks
 from hvdrec.trainer.run.log import RunLog, logger
@@ -176,8 +178,12 @@ class Loop:
         flags, error = self._flags()
         batches: list[PackedBatch] = []
         if not flags[Flag.HALT]:
-            batches, error = self._take(count)
-            flags[Flag.HALT] = flags[Flag.FAILED] = error is not None
+            try:
+                batches, error = self._take(count)
+                flags[Flag.HALT] = flags[Flag.FAILED] = error is not None
+            except WaitInterruptedError:
+                # Something asked to stop while there were no rows; batches taken are left to the next run.
+                flags, error = self._flags()
         call = parts.step.feed.stack(batches, count)
         watchers = [w for w in parts.watchers if self.now % w.period == 0]
         for watcher in watchers:
@@ -232,6 +238,8 @@ class Loop:
                 if batch is None:
                     break
                 batches.append(batch)
+        except WaitInterruptedError:
+            raise
         except Exception as failure:
             error = failure
         return batches, error
@@ -307,6 +315,7 @@ class Loop:
     def _save(self) -> None:
         """Rank 0 begins to save; if that fails, every rank stops at its next call."""
         parts = self.parts
+        keeper.tell(keeper.STEP, self.now)
         positions = parts.group.gather_objects(self.position) if parts.own_positions else [self.position]
 
         def save() -> None:

@@ -106,9 +106,10 @@ def test_one_machine_is_asked_nothing(tmp_path: pathlib.Path) -> None:
 
 def test_rank_0s_fellows_hear_of_it(tmp_path: pathlib.Path) -> None:
     file = _file(tmp_path / "a.csv")
-    group = _TwoHosts("another digest", ("node-a", [(file.name, 4)]), "a.csv differs")
-    with pytest.raises(PeerError, match=r"rank 0 failed: a\.csv differs"):
+    group = _TwoHosts("another digest", ("node-a", [(file.name, 4)]), ("a.csv differs", 2))
+    with pytest.raises(PeerError, match=r"rank 0 failed: a\.csv differs") as error:
         need_same_files([file], True, group)
+    assert error.value.exit_code == 2
 
 
 def test_a_rank_that_evaluates_needs_the_same_folder(

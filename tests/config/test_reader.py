@@ -201,3 +201,50 @@ def test_files_that_cant_be_read(tmp_path):
 def test_a_byte_order_mark_is_left_out(tmp_path):
     (tmp_path / "x.config").write_bytes(b'\xef\xbb\xbfmodel_dir: "x"')
     assert load(tmp_path / "x.config").proto.model_dir == "x"
+
+
+MANY_MISTAKES = """
+train_config {
+  num_stepz: 5  # num_stepz { }
+  log_step_count_steps: abc
+  optimizer_config { adam_optimiser { learning_rate { x: 1 } } use_moving_average: maybe }
+}
+data_config { input_type: CSVInputt
+  input_fieldz { input_name: "}" "x" }
+}
+model_config { model_class: "DeepFM" feature_groups { wide_deep: DEEEP } layers: [1, 2] }
+"""
+FOUND = [
+    (3, "TrainConfig has no field 'num_stepz'"),
+    (4, "log_step_count_steps: Couldn't parse integer: abc"),
+    (5, "Optimizer has no field 'adam_optimiser'"),
+    (5, 'use_moving_average: Expected "true" or "false"'),
+    (7, "input_type: InputType has no value 'CSVInputt'"),
+    (8, "DatasetConfig has no field 'input_fieldz'"),
+    (10, "WideOrDeep has no value 'DEEEP'"),
+    (10, "EasyRecModel has no field 'layers'"),
+]
+
+
+def test_all_mistakes_in_text_are_told_at_once(read):
+    with pytest.raises(ConfigError) as error:
+        read(MANY_MISTAKES)
+    told = str(error.value).split("\n")
+    assert len(told) == len(FOUND)
+    for line, (place, problem) in zip(told, FOUND, strict=True):
+        assert re.match(rf".*x\.config:{place}:\d+: ", line)
+        assert problem in line
+
+
+def test_all_mistakes_in_json_are_told_at_once(read):
+    with pytest.raises(ConfigError) as error:
+        read(
+            '{"trainConfig": {"numStepz": 5,\n "log_step_count_steps": "abc"},\n'
+            '"data_config": {"inputFields": [{"input_name": "a"},\n {"inputname": ["b"]}]}}',
+            "x.json",
+        )
+    told = [re.match(r".*x\.json:(\d+): (.*)", line).groups() for line in str(error.value).split("\n")]
+    assert [line for line, _ in told] == ["1", "2", "4"]
+    assert 'has no field "numStepz"' in told[0][1]
+    assert "log_step_count_steps: expected" in told[1][1]
+    assert 'input_fields[1]: Field has no field "inputname"' in told[2][1]

@@ -8,7 +8,7 @@ import pytest
 
 from hvdrec.config import activations, feature_values, support
 from hvdrec.config.layers.spec import INITIALIZERS
-from hvdrec.data import INPUT_TYPES
+from hvdrec.data import ALL_INPUT_TYPES
 from hvdrec.features.registry import FEATURE_TYPES
 from hvdrec.features.serving import raw_feature
 from hvdrec.layers import activations as functions
@@ -20,7 +20,7 @@ from hvdrec.optim.schedules.registry import BUILDERS as SCHEDULES
 @pytest.mark.parametrize(
     ("named", "built"),
     [
-        (support.INPUT_TYPES, INPUT_TYPES),
+        (support.INPUT_TYPES, ALL_INPUT_TYPES),
         # A PassThroughFeature has no column.
         (support.FEATURE_TYPES, {*FEATURE_TYPES, "PassThroughFeature"}),
         (support.OPTIMIZERS, OPTIMIZERS),

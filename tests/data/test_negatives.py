@@ -307,6 +307,28 @@ def test_a_bad_attribute_is_named_by_its_line(tmp_path: pathlib.Path) -> None:
         SampledPacker(plan, found, False).pack_block(given)
 
 
+@pytest.mark.parametrize("kind", ["negative_sampler", "negative_sampler_v2", "hard_negative_sampler"])
+def test_ids_that_nothing_can_be_drawn_for_are_bad_rows(tmp_path: pathlib.Path, kind: str) -> None:
+    proto = config(tmp_path, kind, 6)
+    plan = build_plan(proto)
+    found = open_sampler(proto, True, 0)
+    assert found is not None
+    names = [f.name for f in plan.fields]
+    rows = block().columns.select(names).to_pydict()
+    for name in found.id_fields:
+        rows[name] = [b"1", b"x", b"99999999999999999999"]
+    columns = pa.RecordBatch.from_arrays([pa.array(rows[n], pa.binary()) for n in names], names)
+    given = RowBlock(columns, lambda i: f"row {i}", InputPosition(0, 3))
+    with pytest.raises(DataError, match="row 1"):
+        SampledPacker(plan, found, False).pack_block(given)
+    batch = SampledPacker(plan, found, True).pack_block(given)
+    assert (batch.rows, batch.bad_rows) == (1, 2)
+    assert batch.first_bad is not None
+    assert batch.first_bad.startswith("row 1, column ")
+    assert batch.locate is not None
+    assert batch.locate(0) == "row 0"
+
+
 def test_attributes_must_be_all_that_items_read(tmp_path: pathlib.Path) -> None:
     proto = config(tmp_path, "negative_sampler", 6)
     proto.data_config.negative_sampler.attr_fields.remove("price")

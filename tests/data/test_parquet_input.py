@@ -273,3 +273,33 @@ def test_rows_held_in_memory_are_bounded(tmp_path):
         source = RowSource(parquet_format(paths, block_rows=1000), plan)
         assert sum(len(block) for block in numbers(source)) == pytest.approx(100_000 / 3, abs=64)
         assert source.peak_rows < 600 + 64 * 3 + 4 * 1000
+
+
+def test_a_value_that_stands_for_nothing_is_left_out(tmp_path):
+    table = pa.table(
+        {
+            "n": pa.array([1, -1, None, 4], pa.int64()),
+            "f": pa.array([0.5, -1.0, 2.0, None], pa.float64()),
+            "s": pa.array(["a", "-1", None, "-1.0"], pa.string()),
+            "l": pa.array([[1, -1, 2], [-1], None, [3]], pa.list_(pa.int64())),
+            "t": pa.array([["-1", "x"], [], None, ["y", "-1", "-1"]], pa.list_(pa.string())),
+        }
+    )
+    ignored = dict.fromkeys(table.schema.names, "-1")
+    data = table_format(tmp_path, table, *table.schema.names, ignored=ignored, block_rows=3)
+    blocks = list(RowSource(data, ReadPlan(batch_size=4)))
+    found = {name: [v for b in blocks for v in b.columns.column(name).to_pylist()] for name in ignored}
+    assert found == {
+        "n": [1, None, None, 4],
+        "f": [0.5, None, 2.0, None],
+        "s": ["a", None, None, "-1.0"],
+        "l": [[1, 2], [], None, [3]],
+        "t": [["x"], [], None, ["y"]],
+    }
+    words = table_format(tmp_path, table, "n", ignored={"n": "none"})
+    assert next(iter(RowSource(words, ReadPlan(batch_size=4)))).columns.column("n").to_pylist() == [
+        1,
+        -1,
+        None,
+        4,
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 import re
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -294,3 +295,48 @@ def test_a_column_that_comes_and_goes_is_empty() -> None:
     assert ids(pack(packer, s=pa.array(["a", None]))) == _hashes("a", "")
     tags = packer_for(TAGS, ["t"])
     assert several(tags.plan, pack(tags, t=pa.nulls(2, pa.list_(pa.null()))), 2) == [[], []]
+
+
+def _packed(field: str, feature: str, column: pa.Array, weights: pa.Array | None = None) -> tuple[Any, Any]:
+    """Plan and arrays of one feature on a column of lists called ``l``, with weights in ``w``."""
+    names = '["l", "w"]' if weights is not None else '"l"'
+    text = f"""data_config {{ input_type: ParquetInput label_fields: "y"
+      input_fields {{ input_name: "y" input_type: INT32 }}
+      input_fields {{ input_name: "l" {field} }} input_fields {{ input_name: "w" input_type: STRING }} }}
+    feature_config {{ features {{ feature_name: "f" input_names: {names} {feature} }} }}
+    model_config {{ model_class: "DCN" feature_groups {{ group_name: "all" feature_names: "f" }} dcn {{}} }}"""
+    plan = build_plan(text_format.Parse(text, pipeline_pb2.EasyRecConfig()))
+    columns = {"y": pa.array([0] * len(column)), "l": column, "w": weights}
+    batch = pa.RecordBatch.from_arrays([columns[f.name] for f in plan.fields], [f.name for f in plan.fields])
+    return plan, Packer(plan).pack(batch, str)[1]
+
+
+_TAG = "feature_type: TagFeature embedding_dim: 4"
+
+
+def test_a_null_list_is_its_fields_default() -> None:
+    column = pa.array([["a"], None, []])
+    plan, packed = _packed('input_type: STRING default_val: "b|a"', f"{_TAG} hash_bucket_size: 1000", column)
+    a, b = _hashes("a", "b")
+    assert [[row for row, _ in each] for each in several(plan, packed, 3)] == [[a], [b, a], []]
+    column = pa.array([[1.0, 2.0], None])
+    _, packed = _packed(
+        'input_type: STRING default_val: "3,4"',
+        'feature_type: RawFeature raw_input_dim: 2 separator: ","',
+        column,
+    )
+    assert packed["dense"].tolist() == [[1, 2], [3, 4]]
+    _, packed = _packed(
+        "input_type: INT64 default_val: '7'",
+        "feature_type: IdFeature num_buckets: 10 embedding_dim: 4",
+        pa.array([[5], None]),
+    )
+    assert ids(packed) == [5, 7]
+
+
+def test_minus_one_in_a_list_of_numbers_is_none() -> None:
+    """As in a request of an exported model, whose rows are filled up with it."""
+    column = pa.array([[-1, 3, -1, 4], [-1], [5, None, 6]])
+    weights = pa.array([[0.5, 1.0, 2.0, 4.0], [8.0], [1.0, 2.0]])
+    plan, packed = _packed("input_type: INT64", f"{_TAG} combiner: 'sum' num_buckets: 10", column, weights)
+    assert several(plan, packed, 3) == [[(3, 1.0), (4, 4.0)], [], [(5, 1.0), (6, 2.0)]]

@@ -16,6 +16,8 @@ from hvdrec.commands.restored import restore
 from hvdrec.data.batch import InputPosition
 from hvdrec.data.negatives import sampler as samplers
 from hvdrec.data.negatives.sampler import Drawn, Sampler
+from hvdrec.layers.attention.target import AttentionInputs, TargetAttention
+from hvdrec.layers.context import ForwardContext
 from hvdrec.losses import softmax_cross_entropy
 from hvdrec.models import match_model
 from hvdrec.models.backbone.engine import Backbone
@@ -121,6 +123,18 @@ def test_trace_of_a_backbone(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyP
     assert parted(our_trace(run, tmp_path / "run")[:12], run.trace()[:12]) < 1e-4
 
 
+def test_how_alike_interests_are(tmp_path: pathlib.Path) -> None:
+    """The means of MIND's evaluation; EasyRec evaluated in batches of as many rows."""
+    run = golden_run("mind_taobao")
+    config = run.config(tmp_path)
+    config.proto.data_config.eval_batch_size = config.proto.data_config.batch_size
+    job, _ = restore(config, SingleReplica(), run.checkpoint(30))
+    found = job.evaluate(job.evaluator())
+    expected = json.loads((run.folder / "eval_result.json").read_text())
+    for name in expected.keys() - {"global_step"}:
+        assert found[name] == pytest.approx(expected[name], rel=1e-4), name
+
+
 def test_evaluation(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What depends on the batches alone is EasyRec's; what depends on the items drawn is near it."""
     run = golden_run("dssm_neg_in_memory_taobao")
@@ -134,3 +148,31 @@ def test_evaluation(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> 
             name
         )
     assert job.evaluate(job.evaluator()) == found
+
+
+def attended_as_easyrec(layer: TargetAttention, inputs: AttentionInputs, run: ForwardContext) -> tf.Tensor:
+    """Target attention on padded histories; of a row with sampled items EasyRec takes the length of another row.
+
+    It tiles the lengths as [row, item] where all else is tiled as [item, row]
+    (`negative_sampler_target_attention`).
+    """
+    each = 5
+    history = inputs.history.padded()
+    most = tf.shape(history)[1]
+    query = tf.repeat(inputs.query[:, tf.newaxis], most, axis=1)
+    crossed = tf.concat([query, history, query - history, query * history], axis=2)
+    scores = tf.reshape(layer._dnn(tf.reshape(crossed, [-1, crossed.shape[2]]), run), [-1, most])
+    lengths = tf.tile(inputs.history.lengths[::each], [each])
+    shares = tf.nn.softmax(tf.where(tf.sequence_mask(lengths, most), scores, float(-(2**32) + 1)))
+    return tf.concat([tf.einsum("bt,btd->bd", shares, history), inputs.query], axis=1)
+
+
+def test_trace_of_pairs(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MultiTowerRecall with EasyRec's lengths has its losses, until rounding parts them; else it has others."""
+    run = golden_run("multi_tower_recall_taobao")
+    replay(run, monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(TargetAttention, "__call__", attended_as_easyrec)
+        assert parted(our_trace(run, tmp_path / "run")[:12], run.trace()[:12]) < 1e-4
+    replay(run, monkeypatch)
+    assert parted(our_trace(run, tmp_path / "ours")[:12], run.trace()[:12]) > 1e-2

@@ -12,6 +12,7 @@ from golden.easyrec import golden_run, numbers, our_predictions
 RUNS = (
     "deepfm_multi_cls",
     "dssm_kd_taobao",
+    "multi_tower_recall_taobao",
     "order_calibrate_dbmtl",
     "esmm_taobao",
     "rocket_launching_taobao",

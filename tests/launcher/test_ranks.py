@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -76,3 +77,12 @@ def test_a_signal_before_there_are_ranks_ends_all() -> None:
     assert started.returncode == 143
     assert time.monotonic() - began < 20
     assert error == "hvdrec.launch: SIGTERM ended the run; nothing was saved by it\n"
+
+
+def test_ranks_that_outlive_their_launcher_are_waited_for(tmp_path: pathlib.Path) -> None:
+    """Else a restarted run would find them in its model_dir."""
+    ended = tmp_path / "ended"
+    with _run(f"(sleep 1; touch {ended}) >/dev/null 2>&1 & kill -9 $$") as started:
+        started.communicate(timeout=60)
+    assert started.returncode == 137
+    assert ended.exists()

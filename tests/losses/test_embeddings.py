@@ -110,8 +110,8 @@ def _value_and_gradient(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (CIRCLE % "gamma: 0", r"circle_loss\.gamma: 0 is not a number over 0"),
-        (MULTI % "alpha: -1", r"multi_simi_loss\.alpha: -1"),
+        (CIRCLE % "gamma: 0", r"circle_loss\.gamma: must be .*, is 0"),
+        (MULTI % "alpha: -1", r"multi_simi_loss\.alpha: must be .*, is -1"),
     ],
 )
 def test_parameters_are_checked(text: str, message: str) -> None:

@@ -36,24 +36,27 @@ def test_all_losses_are_tried_by_the_tests() -> None:
         ),
         (
             "loss_type: PAIR_WISE_LOSS pairwise_loss { temperature: 0 }",
-            r"pairwise_loss\.temperature: 0 is not a number over 0",
+            r"pairwise_loss\.temperature: must be at least 1e-06 and at most 1e\+06, is 0",
         ),
-        ("loss_type: PAIR_WISE_LOSS pairwise_loss { margin: nan }", r"pairwise_loss\.margin: nan"),
+        (
+            "loss_type: PAIR_WISE_LOSS pairwise_loss { margin: nan }",
+            r"pairwise_loss\.margin: must be a finite number, is nan",
+        ),
         (
             "loss_type: PAIRWISE_FOCAL_LOSS pairwise_focal_loss { ohem_ratio: 1.5 }",
-            r"pairwise_focal_loss\.ohem_ratio: 1.5 is not over 0 and at most 1",
+            r"pairwise_focal_loss\.ohem_ratio: must be above 0 and at most 1, is 1\.5",
         ),
         (
             "loss_type: BINARY_FOCAL_LOSS binary_focal_loss { gamma: -1 }",
-            r"binary_focal_loss\.gamma: -1 is not a number of at least 0",
+            r"binary_focal_loss\.gamma: must be at least 0 and at most 100, is -1",
         ),
         (
             "loss_type: BINARY_FOCAL_LOSS binary_focal_loss { alpha: 2 }",
-            r"binary_focal_loss\.alpha: 2 is not within 0 to 1",
+            r"binary_focal_loss\.alpha: must be at least 0 and at most 1, is 2",
         ),
         (
             "loss_type: F1_REWEIGHTED_LOSS f1_reweighted_loss { f1_beta_square: 0 }",
-            r"f1_reweighted_loss\.f1_beta_square: 0",
+            r"f1_reweighted_loss\.f1_beta_square: must be at least 1e-06 and at most 1e\+06, is 0",
         ),
         (
             "loss_type: PAIRWISE_HINGE_LOSS pairwise_hinge_loss { use_exponent: true }",

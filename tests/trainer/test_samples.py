@@ -15,7 +15,6 @@ from sample_configs import FOLDER, listed_as_refused, names, prepared
 from hvdrec.config.checks.check import check
 from hvdrec.parallel.single import SingleReplica
 from hvdrec.trainer.job import Job
-from hvdrec.trainer.run.options import RunOptions
 
 SOME = (
     "taobao_fg.config",
@@ -25,6 +24,8 @@ SOME = (
     "deepfm_lookup.config",
     "dlrm_on_criteo.config",
     "fm_variational_dropout_on_taobao.config",
+    "multi_tower_on_taobao_test_udf.config",
+    "deepfm_combo_avazu_kafka.config",
 )
 
 
@@ -43,11 +44,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.mark.skipif(
     not FOLDER.is_dir(), reason="EasyRec's sample configs are in ../shared, which isn't there"
 )
+@pytest.mark.usefixtures("user_code_allowed")
 def test_a_sample_trains_is_evaluated_and_exported(name: str, tmp_path: pathlib.Path) -> None:
     config = prepared(name, tmp_path)
     check(config)
     job = Job(config, SingleReplica())
-    result = job.train(False, 0, RunOptions(allow_user_code=True))
+    result = job.train(False, 0)
     lines = (tmp_path / "run" / "logs" / "rank-0.jsonl").read_text().splitlines()
     steps = [record for record in map(json.loads, lines) if record["kind"] == "step"]
     assert len(steps) == 2

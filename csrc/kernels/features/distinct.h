@@ -20,52 +20,35 @@ class Distinct {
   // Forgets the values of the last batch.
   void Begin();
 
-  // The number of a value, from 1; a new value goes to the end of `values`.
-  int32_t Number(int32_t value, Array<int32_t>* values) {
-    return direct_.empty() ? Hashed(value, values) : Direct(value, values);
-  }
+  // Sets numbers[i] to the number of offset + values[i], from 1, or to 0 where values[i] is
+  // negative. A value's number is its place in `found`, to whose end new ones go; what others
+  // have put there since Begin() takes numbers too.
+  //
+  // Throws std::out_of_range for a value at or above the limit.
+  void Number(const int32_t* values, size_t count, int32_t offset, int32_t* numbers,
+              Array<int32_t>* found);
 
  private:
+  // A stamp is base_ plus a value's number; one up to base_ is of a batch before.
   struct Entry {
     int32_t value;
-    int32_t number;  // 0: free
+    uint32_t stamp;
   };
 
-  int32_t Direct(int32_t value, Array<int32_t>* values) {
-    uint64_t& seen = direct_[static_cast<size_t>(value)];
-    if (static_cast<uint32_t>(seen >> 32) != round_) {
-      values->push_back(value);
-      seen = static_cast<uint64_t>(round_) << 32 | values->size();
-    }
-    return static_cast<int32_t>(static_cast<uint32_t>(seen));
-  }
-
-  int32_t Hashed(int32_t value, Array<int32_t>* values) {
-    for (size_t at = Home(value);; at = (at + 1) & (table_.size() - 1)) {
-      Entry& entry = table_[at];
-      if (entry.number != 0) {
-        if (entry.value == value) return entry.number;
-        continue;
-      }
-      values->push_back(value);
-      entry = {value, static_cast<int32_t>(values->size())};
-      if (++used_ * 2 <= table_.size()) return entry.number;
-      const int32_t number = entry.number;
-      Grow();
-      return number;
-    }
-  }
-
-  size_t Home(int32_t value) const {
-    return static_cast<uint32_t>(value) * uint32_t{0x9E3779B1} >> shift_;
-  }
+  void Check(const int32_t* values, size_t count, int32_t offset) const;
+  void Direct(const int32_t* values, size_t count, int32_t offset, int32_t* numbers,
+              int32_t* found);
+  void Hashed(const int32_t* values, size_t count, int32_t offset, int32_t* numbers,
+              int32_t* found);
   void Grow();
 
-  std::vector<uint64_t> direct_;  // by value: round << 32 | number
-  uint32_t round_ = 0;
+  const int32_t limit_;
+  std::vector<uint32_t> direct_;  // by value: its stamp
   std::vector<Entry> table_;
   int shift_ = 0;
-  size_t used_ = 0;
+  uint32_t base_ = 0;
+  uint32_t used_ = 0;   // the highest number since Begin()
+  size_t entries_ = 0;  // in table_, since Begin()
 };
 
 }  // namespace hvdrec

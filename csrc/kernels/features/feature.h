@@ -121,6 +121,8 @@ class IdMap {
   explicit IdMap(const FeatureSpec& spec);
 
   bool identity() const { return mode_ == Mode::kIdentity; }
+  bool hashed() const { return mode_ == Mode::kHash; }
+  const Modulo& buckets() const { return buckets_; }
 
   // The id of a token that isn't empty; identity maps need Number().
   int32_t Token(std::string_view token) const {
@@ -170,7 +172,7 @@ template <typename Use>
 void ForEachNumber(ArrowCells* cells, int field, int64_t row, std::string_view separators,
                    const Use& use) {
   const Column& column = cells->column(field);
-  if (column.storage() == Column::Storage::kList) {
+  if (column.HasList(row)) {
     int64_t begin, end;
     column.List(row, &begin, &end);
     const Column& elements = column.elements();
@@ -180,7 +182,8 @@ void ForEachNumber(ArrowCells* cells, int field, int64_t row, std::string_view s
     return;
   }
   const bool text = column.storage() == Column::Storage::kText;
-  if (column.field().type != FieldType::kString || (!text && !column.Null(row))) {
+  const bool list = column.storage() == Column::Storage::kList;
+  if (!list && (column.field().type != FieldType::kString || (!text && !column.Null(row)))) {
     use(cells->Number(field, row));
     return;
   }

@@ -23,6 +23,14 @@ class SingleId : public IdFeature {
       RunIdentity(cells, ids);
       return;
     }
+    if (map_.hashed()) {
+      // By value: the compiler keeps in registers what it would fetch again for each cell.
+      const Modulo buckets = map_.buckets();
+      cells->EachText(field_, precision_, [ids, buckets](int64_t row, std::string_view text) {
+        ids[row] = text.empty() ? -1 : static_cast<int32_t>(buckets(Fingerprint64(text)));
+      });
+      return;
+    }
     cells->EachText(field_, precision_, [&](int64_t row, std::string_view text) {
       ids[row] = text.empty() ? -1 : map_.Token(text);
     });
@@ -50,6 +58,10 @@ class SingleId : public IdFeature {
     const Column& elements = column.elements();
     std::string scratch;
     for (int64_t row = 0; row < cells->rows(); ++row) {
+      if (!column.HasList(row)) {
+        ids[row] = DefaultId(cells, row, column.field());
+        continue;
+      }
       ids[row] = -1;
       int64_t begin, end;
       column.List(row, &begin, &end);
@@ -61,6 +73,13 @@ class SingleId : public IdFeature {
         ids[row] = ElementId(cells, row, elements, begin, &scratch);
       }
     }
+  }
+
+  // The id of a null in a column of lists.
+  int32_t DefaultId(ArrowCells* cells, int64_t row, const Field& field) const {
+    if (!map_.identity()) return map_.Token(field.default_text);
+    const int64_t value = cells->ParseInteger(field.default_text, field, row);
+    return value == -1 ? -1 : map_.Number(value);
   }
 
   int32_t ElementId(ArrowCells* cells, int64_t row, const Column& elements, int64_t at,

@@ -44,7 +44,9 @@ Packer::Packer(PackerSpec spec) : spec_(std::move(spec)) {
   for (const FeatureSpec& f : spec_.number_sequences) {
     number_sequences_.push_back(MakeNumberSequence(f));
   }
-  for (const BankSpec& bank : spec_.banks) distinct_.emplace_back(bank.rows);
+  std::vector<IdShape> shapes;
+  for (const auto& feature : id_features_) shapes.push_back(feature->shape());
+  lookups_ = std::make_unique<Lookups>(spec_.lookups, spec_.banks, std::move(shapes));
   values_.resize(id_features_.size());
   numbers_.resize(number_sequences_.size());
 }
@@ -73,81 +75,10 @@ Packed Packer::Pack(const ArrowSchema& schema, const ArrowArray& array, bool col
   out.first_bad_row = cells.first_bad_row();
   out.first_bad = cells.first_bad();
   if (out.bad.empty()) {
-    PackLookups(&out);
+    out.banks = lookups_->Pack(values_, out.rows);
     PackSequences(&out);
   }
   return out;
-}
-
-void Packer::PackLookups(Packed* out) {
-  out->banks.resize(spec_.banks.size());
-  for (size_t b = 0; b < spec_.banks.size(); ++b) {
-    distinct_[b].Begin();
-    out->banks[b].index.resize(static_cast<size_t>(out->rows * spec_.banks[b].singles));
-  }
-  for (const LookupSpec& lookup : spec_.lookups) {
-    const IdValues& values = values_[lookup.feature];
-    switch (id_features_[lookup.feature]->shape()) {
-      case IdShape::kSingle:
-        PackSingle(lookup, values, out);
-        break;
-      case IdShape::kPooled:
-        PackPooled(lookup, values, out);
-        break;
-      case IdShape::kSequence:
-        PackSequence(lookup, values, out);
-        break;
-      case IdShape::kNested:
-        PackNested(lookup, values, out);
-    }
-  }
-}
-
-void Packer::PackSingle(const LookupSpec& lookup, const IdValues& values, Packed* out) {
-  PackedBank& bank = out->banks[lookup.bank];
-  Distinct& distinct = distinct_[lookup.bank];
-  const int stride = spec_.banks[lookup.bank].singles;
-  int32_t* place = bank.index.data() + lookup.slot;
-  for (const int32_t id : values.ids) {
-    *place = id < 0 ? 0 : distinct.Number(lookup.offset + id, &bank.rows);
-    place += stride;
-  }
-}
-
-void Packer::PackPooled(const LookupSpec& lookup, const IdValues& values, Packed* out) {
-  PackedBank& bank = out->banks[lookup.bank];
-  Distinct& distinct = distinct_[lookup.bank];
-  const auto first = static_cast<int64_t>(lookup.slot) * out->rows;
-  int64_t begin = 0;
-  for (int64_t row = 0; row < out->rows; ++row) {
-    for (; begin < values.ends[row]; ++begin) {
-      bank.multi_index.push_back(distinct.Number(lookup.offset + values.ids[begin], &bank.rows));
-      bank.multi_segment.push_back(static_cast<int32_t>(first + row));
-      bank.multi_weight.push_back(values.weights[begin]);
-    }
-  }
-}
-
-void Packer::PackSequence(const LookupSpec& lookup, const IdValues& values, Packed* out) {
-  PackedBank& bank = out->banks[lookup.bank];
-  Distinct& distinct = distinct_[lookup.bank];
-  for (const int32_t id : values.ids) {
-    bank.sequence_index.push_back(distinct.Number(lookup.offset + id, &bank.rows));
-  }
-}
-
-void Packer::PackNested(const LookupSpec& lookup, const IdValues& values, Packed* out) {
-  PackedBank& bank = out->banks[lookup.bank];
-  Distinct& distinct = distinct_[lookup.bank];
-  int64_t begin = 0;
-  for (const int64_t end : values.element_ends) {
-    for (; begin < end; ++begin) {
-      bank.nested_index.push_back(distinct.Number(lookup.offset + values.ids[begin], &bank.rows));
-      bank.nested_segment.push_back(bank.nested_elements);
-      bank.nested_weight.push_back(values.weights[begin]);
-    }
-    ++bank.nested_elements;
-  }
 }
 
 const Array<int64_t>& Packer::Ends(const SequenceSpec& sequence) const {
@@ -203,10 +134,16 @@ void Packer::CheckLabels(ArrowCells* cells, const LabelSpec& label, const float*
                          int64_t rows) const {
   const float high = label.classes > 0 ? static_cast<float>(label.classes - 1) : label.high;
   const float low = label.classes > 0 ? 0.0f : label.low;
+  const auto good = [low, high, any = label.classes == 0](float value) {
+    return static_cast<int>(value >= low) & static_cast<int>(value <= high) &
+           (static_cast<int>(any) | static_cast<int>(value == std::floor(value)));
+  };
+  int all = 1;
+  for (int64_t row = 0; row < rows; ++row) all &= good(values[row]);
+  if (all != 0) return;
   for (int64_t row = 0; row < rows; ++row) {
     const float value = values[row];
-    const bool whole = label.classes == 0 || value == std::floor(value);
-    if (value >= low && value <= high && whole) continue;
+    if (good(value) != 0) continue;
     std::ostringstream text;
     text << "label " << value << " where " << label.range;
     cells->Bad(row, spec_.fields[label.field], text.str());

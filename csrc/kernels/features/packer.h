@@ -11,24 +11,11 @@
 #include <vector>
 
 #include "kernels/base/array.h"
-#include "kernels/features/distinct.h"
 #include "kernels/features/feature.h"
+#include "kernels/features/lookups.h"
 #include "kernels/rows/arrow_cells.h"
 
 namespace hvdrec {
-
-// An id feature looked up in a table: where the ids go.
-struct LookupSpec {
-  int feature = 0;
-  int bank = 0;
-  int slot = 0;        // among the bank's slots of the feature's shape
-  int32_t offset = 0;  // the table's first row within the bank
-};
-
-struct BankSpec {
-  int32_t rows = 0;
-  int singles = 0;
-};
 
 struct DenseSpec {
   int feature = 0;
@@ -69,19 +56,6 @@ struct PackerSpec {
 };
 
 // What hvdrec/features/layout.py describes.
-struct PackedBank {
-  Array<int32_t> rows;
-  Array<int32_t> index;
-  Array<int32_t> multi_index;
-  Array<int32_t> multi_segment;
-  Array<float> multi_weight;
-  Array<int32_t> sequence_index;
-  Array<int32_t> nested_index;
-  Array<int32_t> nested_segment;
-  Array<float> nested_weight;
-  int32_t nested_elements = 0;  // those of the slots so far
-};
-
 struct Packed {
   int64_t rows = 0;
   // Per row whether it is bad, empty if none is. If one is, no arrays are set, but the place and
@@ -110,11 +84,6 @@ class Packer {
   Packed Pack(const ArrowSchema& schema, const ArrowArray& array, bool collect);
 
  private:
-  void PackLookups(Packed* out);
-  void PackSingle(const LookupSpec& lookup, const IdValues& values, Packed* out);
-  void PackPooled(const LookupSpec& lookup, const IdValues& values, Packed* out);
-  void PackSequence(const LookupSpec& lookup, const IdValues& values, Packed* out);
-  void PackNested(const LookupSpec& lookup, const IdValues& values, Packed* out);
   void PackSequences(Packed* out) const;
   void CheckLengths(ArrowCells* cells) const;
   const Array<int64_t>& Ends(const SequenceSpec& sequence) const;
@@ -130,7 +99,7 @@ class Packer {
   std::vector<std::unique_ptr<NumberSequence>> number_sequences_;
   std::vector<IdValues> values_;       // by id feature, of the batch at hand
   std::vector<NumberValues> numbers_;  // by number sequence, likewise
-  std::vector<Distinct> distinct_;     // by bank
+  std::unique_ptr<Lookups> lookups_;
   std::mutex one_call_;
 };
 

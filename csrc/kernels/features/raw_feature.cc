@@ -120,7 +120,7 @@ class Reader {
       }
       ++parts;
     };
-    if (column.storage() == Column::Storage::kList) {
+    if (column.HasList(row)) {
       ForEachListValue(cells, column, row, false, &scratch_, part);
     } else {
       ForEachToken(cells->Text(field_, row, &scratch_, 9), parts_, part);

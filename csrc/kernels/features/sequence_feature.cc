@@ -29,7 +29,7 @@ class Elements {
   template <typename Use>
   void Each(ArrowCells* cells, int64_t row, const Use& use) {
     const Column& column = cells->column(field_);
-    if (column.storage() == Column::Storage::kList) {
+    if (column.HasList(row)) {
       ForEachListValue(cells, column, row, ids_, &scratch_, use);
     } else {
       ForEachElement(cells->Text(field_, row, &scratch_, 9), separator_, use);

@@ -31,7 +31,8 @@ class Tag : public IdFeature {
  private:
   void AddTokens(ArrowCells* cells, int64_t row, IdValues* out) {
     const Column& column = cells->column(inputs_[0]);
-    if (column.storage() != Column::Storage::kList) {
+    absent_.clear();
+    if (!column.HasList(row)) {
       ForEachToken(cells->Text(inputs_[0], row, &scratch_, precision_), separator_,
                    [&](std::string_view token) { Add(cells, row, token, out); });
       return;
@@ -39,14 +40,21 @@ class Tag : public IdFeature {
     int64_t begin, end;
     column.List(row, &begin, &end);
     const Column& elements = column.elements();
+    size_t next = 0;
     for (int64_t i = begin; i < end; ++i) {
       if (elements.Null(i)) continue;
+      const size_t place = next++;
       const bool text = elements.storage() == Column::Storage::kText;
       if (text && elements.Raw(i).empty()) continue;
       if (text && !kv_separator_.empty()) {
         Add(cells, row, elements.Raw(i), out);
       } else if (map_.identity()) {
-        Push(map_.Number(cells->ElementInteger(elements, i, row)), 1.0f, out);
+        const int64_t value = cells->ElementInteger(elements, i, row);
+        if (value == -1) {
+          absent_.push_back(place);
+        } else {
+          Push(map_.Number(value), 1.0f, out);
+        }
       } else {
         const std::string_view token = cells->ElementText(elements, i, row, &scratch_, precision_);
         if (!token.empty()) Push(map_.Token(token), 1.0f, out);
@@ -88,10 +96,14 @@ class Tag : public IdFeature {
   // Takes the weights from the second input, which must have as many.
   void SetWeights(ArrowCells* cells, int64_t row, size_t begin, IdValues* out) {
     const Column& column = cells->column(inputs_[1]);
-    const size_t wanted = out->ids.size() - begin;
-    size_t found = 0;
+    const size_t wanted = out->ids.size() - begin + absent_.size();
+    size_t found = 0, left_out = 0;
     const auto take = [&](float weight) {
-      if (found < wanted) out->weights[begin + found] = weight;
+      if (left_out < absent_.size() && absent_[left_out] == found) {
+        ++left_out;
+      } else if (found < wanted) {
+        out->weights[begin + found - left_out] = weight;
+      }
       ++found;
     };
     if (column.storage() == Column::Storage::kList) {
@@ -133,6 +145,9 @@ class Tag : public IdFeature {
   const std::string kv_separator_;
   const bool positive_weights_;
   const IdMap map_;
+  // Where in the row's list whole numbers stand that are none (-1, as in requests of exported
+  // models).
+  std::vector<size_t> absent_;
   std::string scratch_;
   std::string weights_scratch_;
 };

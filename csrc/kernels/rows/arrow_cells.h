@@ -81,6 +81,10 @@ class Column {
     *end = Null(row) ? 0 : text_.offsets[i + 1];
   }
   const Column& elements() const { return *elements_; }
+  // Whether a cell is to be read as a list: a null in a column of lists is its field's default.
+  bool HasList(int64_t row) const {
+    return storage_ == Storage::kList && (field_->default_text.empty() || !Null(row));
+  }
 
  private:
   const Field* field_ = nullptr;
@@ -118,6 +122,7 @@ class ArrowCells {
       const std::string_view text = column.Raw(row);
       return text.empty() ? std::string_view(column.field().default_text) : text;
     }
+    if (column.storage() == Column::Storage::kList) return column.field().default_text;
     return WrittenOut(column, row, row, scratch, precision);
   }
 

@@ -14,6 +14,7 @@ from hvdrec.config.layers.mlp import MLP
 from hvdrec.config.layers.registry import SPECS, unknown
 from hvdrec.config.layers.shapes import Widths
 from hvdrec.config.layers.spec import LayerConfig, LayerSpec, Problem
+from hvdrec.config.layers.user import is_user_layer, user_spec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,16 +87,17 @@ class ShapeBackend(ShapeOperations):
 
     def embedding_layer(self, group: str, config: Any, place: Place) -> Any:
         """See `Backend`."""
-        raise ValueError("embedding_layer is not supported yet; use an input_layer over IdFeatures")
+        widths = self._groups[group]
+        if widths.sequences:
+            raise ValueError("the feature group has sequences; use an input_layer, or make them TagFeatures")
+        return as_shapes(widths.width if config.concat else [*widths.features])
 
     def layer(self, config: Any, inputs: Any, place: Place) -> Any:
         """See `Backend`."""
-        if config.class_name not in SPECS:
-            raise BlockError(f"{place.path}.class_name", unknown(config.class_name))
-        spec = SPECS[config.class_name]
+        spec = self._spec(config.class_name, f"{place.path}.class_name")
         read, problems = spec.read(config)
         self._note(problems, place)
-        return self._call(spec, read, inputs, place)
+        return self._call(spec, read, inputs, place, config.class_name)
 
     def mlp(self, config: Any, inputs: Any, place: Place) -> Any:
         """See `Backend`."""
@@ -107,6 +109,16 @@ class ShapeBackend(ShapeOperations):
         """See `Backend`."""
         return concatenated(values, axis)
 
+    def _spec(self, class_name: str, path: str) -> LayerSpec:
+        if class_name in SPECS:
+            return SPECS[class_name]
+        if not is_user_layer(class_name):
+            raise BlockError(path, unknown(class_name))
+        try:
+            return user_spec(class_name)
+        except ValueError as error:
+            raise BlockError(path, str(error)) from None
+
     def _note(self, problems: Sequence[Problem], place: Place) -> None:
         for problem in problems:
             path = f"{place.path}.{problem.path}" if problem.path else place.path
@@ -114,10 +126,12 @@ class ShapeBackend(ShapeOperations):
                 raise BlockError(path, problem.text)
             self.warnings.append((path, problem.text))
 
-    def _call(self, spec: LayerSpec, config: LayerConfig, inputs: Any, place: Place) -> Any:
+    def _call(
+        self, spec: LayerSpec, config: LayerConfig, inputs: Any, place: Place, class_name: str = ""
+    ) -> Any:
         widths = as_widths(inputs)
         outputs = spec.outputs(config, widths)
-        self.layers.append(Called(place, spec.class_name, config, widths, outputs))
+        self.layers.append(Called(place, class_name or spec.class_name, config, widths, outputs))
         return as_shapes(outputs)
 
 

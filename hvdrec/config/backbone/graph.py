@@ -117,6 +117,33 @@ class Graph:
         read(self.main, ())
         return list(found)
 
+    def needed_by(self, block: str) -> frozenset[str]:
+        """The blocks and packages that a block outside of packages needs, itself included."""
+        found, new = {block}, [block]
+        while new:
+            name = new.pop()
+            before = [b for b, after in self.main.edges.items() if name in after and b not in found]
+            found.update(before)
+            new.extend(before)
+        return frozenset(found)
+
+    def groups_for(self, block: str) -> list[str]:
+        """The feature groups that a block outside of packages needs, in the order of `groups`."""
+        needed = self.needed_by(block)
+        read = {b.group for name, b in self.main.blocks.items() if name in needed}
+        waiting, seen = [self.packages[name] for name in needed if name in self.packages], set[str]()
+        while waiting:
+            package = waiting.pop()
+            seen.add(package.name)
+            read |= {b.group for b in package.blocks.values()}
+            waiting += [p for n, p in self.packages.items() if n in package.edges and n not in seen]
+        return [name for name in self.groups() if name in read]
+
+    @property
+    def resets_inputs(self) -> bool:
+        """Whether a use of a package changes the input layers of those after it."""
+        return any(one.HasField("reset_input") for block in self.all_blocks() for one in block.config.inputs)
+
     def all_blocks(self) -> Iterator[Block]:
         """Every block, those of packages last."""
         for package in (self.main, *self.packages.values()):
@@ -139,18 +166,19 @@ class _Builder:
     def __init__(self, backbone: Any, groups: Collection[str], report: Report) -> None:
         self._backbone, self._groups, self._report = backbone, groups, report
         self._names = {block.name for block in backbone.blocks}
+        self._main = Package(MAIN, PATH)
+        self._packages: dict[str, Package] = {}
 
     def graph(self) -> Graph:
-        main = Package(MAIN, PATH)
-        packages: dict[str, Package] = {}
+        main, packages = self._main, self._packages
         for i, config in enumerate(self._backbone.packages):
             path = f"{PATH}.packages[{i}]"
             if not config.name or config.name in (*packages, MAIN):
                 self._report(f"{path}.name", f"{config.name!r} is missing, taken or reserved")
             packages[config.name] = Package(config.name, path)
-        self._fill(main, self._backbone, packages, main)
+        self._fill(main, self._backbone)
         for config in self._backbone.packages:
-            self._fill(packages[config.name], config, packages, main)
+            self._fill(packages[config.name], config)
         uses = {name: _used(package, packages) for name, package in packages.items()}
         for name, used in uses.items():
             for other in used:
@@ -163,14 +191,14 @@ class _Builder:
         top = self._backbone.top_mlp if self._backbone.HasField("top_mlp") else None
         return Graph(main, packages, top)
 
-    def _fill(self, package: Package, config: Any, packages: Mapping[str, Package], main: Package) -> None:
+    def _fill(self, package: Package, config: Any) -> None:
         for i, message in enumerate(config.blocks):
             path = f"{package.path}.blocks[{i}]"
             if not message.name:
                 self._report(f"{path}.name", "is missing")
             elif message.name in package.blocks:
                 self._report(f"{path}.name", f"there are two blocks named {message.name!r}")
-            elif message.name in packages:
+            elif message.name in self._packages:
                 self._report(f"{path}.name", f"{message.name!r} is the name of a package")
             package.blocks[message.name] = Block(message.name, message, path)
             package.edges.setdefault(message.name, {})
@@ -181,7 +209,7 @@ class _Builder:
                 self._check_input_block(block)
             else:
                 for j, one in enumerate(block.config.inputs):
-                    self._connect(package, block, one, f"{block.path}.inputs[{j}]", packages, main)
+                    self._connect(package, block, one, f"{block.path}.inputs[{j}]")
         package.concat_blocks, package.output_blocks = (
             tuple(config.concat_blocks),
             tuple(config.output_blocks),
@@ -199,55 +227,39 @@ class _Builder:
         near = hint(name, self._groups)
         self._report(f"{path}.feature_group_name", f"no group of feature_groups is named {name!r}; {near}")
 
-    def _connect(
-        self,
-        package: Package,
-        block: Block,
-        one: Any,
-        path: str,
-        packages: Mapping[str, Package],
-        main: Package,
-    ) -> None:
+    def _connect(self, package: Package, block: Block, one: Any, path: str) -> None:
         """Adds the edges of one input."""
         kind = one.WhichOneof("name")
         if kind is None:
             self._report(path, "needs feature_group_name, block_name, package_name or use_package_input")
         elif kind == "use_package_input":
-            if package is main or not one.use_package_input:
+            if package is self._main or not one.use_package_input:
                 self._report(f"{path}.{kind}", "is for blocks of a package, and true there")
         elif kind == "package_name":
-            self._connect_package(package, block, one, path, packages, main)
+            self._connect_package(package, block, one, path)
         else:
-            self._connect_block(package, block, one, path, main)
+            self._connect_block(package, block, one, path)
         if kind != "package_name":
             for field in ("package_input", "package_input_fn", "reset_input"):
                 if one.HasField(field):
                     self._report(f"{path}.{field}", "is for inputs with a package_name")
 
-    def _connect_package(
-        self,
-        package: Package,
-        block: Block,
-        one: Any,
-        path: str,
-        packages: Mapping[str, Package],
-        main: Package,
-    ) -> None:
-        if one.package_name not in packages:
-            near = hint(one.package_name, packages)
+    def _connect_package(self, package: Package, block: Block, one: Any, path: str) -> None:
+        if one.package_name not in self._packages:
+            near = hint(one.package_name, self._packages)
             self._report(f"{path}.package_name", f"no package is named {one.package_name!r}; {near}")
             return
         package.add_edge(one.package_name, block.name)
         if not one.HasField("package_input"):
             return
         given = one.package_input
-        if given == block.name or (given not in package.blocks and given not in packages):
-            near = hint(given, [*package.blocks, *packages])
+        if given == block.name or (given not in package.blocks and given not in self._packages):
+            near = hint(given, [*package.blocks, *self._packages])
             self._report(f"{path}.package_input", f"no other block or package is named {given!r}; {near}")
             return
         package.add_edge(given, one.package_name)
 
-    def _connect_block(self, package: Package, block: Block, one: Any, path: str, main: Package) -> None:
+    def _connect_block(self, package: Package, block: Block, one: Any, path: str) -> None:
         kind = one.WhichOneof("name")
         name = getattr(one, kind)
         if name == block.name:
@@ -262,8 +274,8 @@ class _Builder:
             message.inputs.add(feature_group_name=name)
             package.blocks[name] = Block(name, message, path)
             package.add_edge(name, block.name)
-        elif package is not main and name in self._names:
-            main.add_edge(name, package.name)
+        elif package is not self._main and name in self._names:
+            self._main.add_edge(name, package.name)
         else:
             near = hint(name, [*package.blocks, *self._names])
             self._report(f"{path}.block_name", f"no block is named {name!r}; {near}")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
+from hvdrec.config.backbone.embedding import embedded
 from hvdrec.config.backbone.graph import Graph
 from hvdrec.config.combiners import combined_width
 from hvdrec.config.expand import feature_list, feature_name
@@ -35,16 +37,24 @@ class GroupWidths:
         return sum(self.features)
 
 
-def group_widths(proto: Any, wide: int) -> dict[str, GroupWidths]:
+def group_widths(
+    proto: Any, wide: int, layers: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, GroupWidths]:
     """The widths of all groups of a config.
 
     Args:
         proto: It; its groups' features must be there.
         wide: The width of embeddings in wide groups.
+        layers: The `EmbeddingLayer` of groups that are read by one.
     """
     configs = {feature_name(config): config for config in feature_list(proto)}
+
+    def own(group: str) -> dict[str, Any]:
+        layer = layers.get(group)
+        return configs if layer is None else {n: embedded(c, layer) for n, c in configs.items()}
+
     return {
-        group.group_name: _widths(proto, group, configs, wide)
+        group.group_name: _widths(proto, group, own(group.group_name), wide)
         for group in proto.model_config.feature_groups
         if all(name in configs for name in group.feature_names)
     }

@@ -69,9 +69,15 @@ class Backend(Operations, Protocol):
 class Run:
     """One pass through a graph."""
 
-    def __init__(self, graph: Graph, backend: Backend) -> None:
-        """Takes the graph, which must be right, and what its parts are done with."""
-        self._graph, self._do = graph, backend
+    def __init__(self, graph: Graph, backend: Backend, only: frozenset[str] | None = None) -> None:
+        """Takes the graph, which must be right, and what its parts are done with.
+
+        Args:
+            graph: It.
+            backend: What is done.
+            only: The blocks outside of packages to compute; an output that is none of them is None.
+        """
+        self._graph, self._do, self._only = graph, backend, only
         self._evaluate = Evaluator(backend)
         #: What blocks gave, by package: the last call counts.
         self._outputs: dict[str, dict[str, Any]] = {}
@@ -100,11 +106,12 @@ class Run:
     def _package(self, package: Package, scope: str) -> Any:
         scope = f"{scope}{package.name}/"
         outputs = self._outputs[package.name] = {}
+        skipped = self._only is not None and package.name == MAIN
         for name in package.order:
-            if name in package.blocks:
+            if name in package.blocks and not (skipped and name not in (self._only or ())):
                 outputs[name] = self._block(package, package.blocks[name], scope)
         if package.output_blocks:
-            return [outputs[name] for name in package.output_blocks]
+            return [outputs.get(name) for name in package.output_blocks]
         found = [outputs[name] for name in package.concat_blocks]
         path = package.path if len(found) < 2 else f"{package.path}.concat_blocks"
         return self._guard(path, lambda: self._merge(found, -1))

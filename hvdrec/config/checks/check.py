@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from hvdrec.config import support
@@ -11,6 +10,7 @@ from hvdrec.config.config import Config, join
 from hvdrec.config.models.registry import SPECS
 from hvdrec.config.names import is_free_form, is_message, is_repeated
 from hvdrec.config.protos import easy_rec_model_pb2
+from hvdrec.config.ranges import wrong
 from hvdrec.config.report import Report
 
 _PACKAGE = "hvdrec.protos."
@@ -89,7 +89,5 @@ def _check_value(report: Report, field: Any, value: Any, name: str, path: str) -
         if is_message(field):
             if not is_free_form(field.message_type):
                 _check_fields(report, element, place)
-        elif isinstance(element, float) and not math.isfinite(element):
-            report.error(place, f"must be a finite number, is {element:g}")
-        elif isinstance(element, int | float) and element not in allowed:
-            report.error(place, f"must be {allowed}, is {element:g}")
+        elif isinstance(element, int | float) and (problem := wrong(element, allowed)):
+            report.error(place, problem)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from hvdrec.config import support
+from hvdrec.config.checks.kafka import check_topics
+from hvdrec.config.checks.label_functions import check_label_functions
 from hvdrec.config.expand import feature_list
+from hvdrec.config.labels import read_labels
 from hvdrec.config.models.registry import SPECS
 from hvdrec.config.models.spec import ModelSpec
 from hvdrec.config.names import enum_name, hint, listed
@@ -37,12 +40,13 @@ def check_data(report: Report, needs_train: bool, needs_eval: bool) -> None:
             _check_path(report, "train", input_type, required=True)
         if needs_train or needs_eval:
             _check_path(report, "eval", input_type, required=needs_eval)
-    if input_type in ("HiveInput", *_CSV) and (
+    if input_type in ("HiveInput", "KafkaInput", *_CSV) and (
         not data.separator or any(c in '\r\n"' for c in data.separator)
     ):
         report.error(f"{_PATH}.separator", f'{data.separator!r} is empty or has a newline or a " in it')
     if input_type == "RTPInput":
         _check_rtp(report, data)
+    check_topics(report, input_type, needs_train, needs_eval)
     if "TFRecord" in input_type and data.data_compression_type not in _COMPRESSIONS:
         report.error(
             f"{_PATH}.data_compression_type",
@@ -55,6 +59,7 @@ def check_data(report: Report, needs_train: bool, needs_eval: bool) -> None:
         )
     fields = _check_fields(report, data)
     _check_labels(report, data, fields)
+    check_label_functions(report, data, fields)
     if data.sample_weight:
         _check_known(report, f"{_PATH}.sample_weight", data.sample_weight, fields)
     if input_type.startswith("Parquet"):
@@ -74,10 +79,10 @@ def _check_rtp(report: Report, data: Any) -> None:
             f"{data.selected_cols!r} must be numbers of columns, from 0, with commas between: of each label, "
             "and of the features",
         )
-    elif len(selected) != len(data.label_fields) + 1:
+    elif len(selected) != len(read_labels(data)) + 1:
         report.error(
             f"{_PATH}.selected_cols",
-            f"names {len(selected)} columns; RTPInput needs one for each of the {len(data.label_fields)} "
+            f"names {len(selected)} columns; RTPInput needs one for each of the {len(read_labels(data))} "
             "label_fields and one for the features",
         )
 
@@ -88,6 +93,8 @@ def _check_path(report: Report, mode: str, input_type: str, required: bool) -> N
     used = proto.WhichOneof(f"{mode}_path")
     if input_type == "CriteoInput":
         _check_binary(report, binary, used, required)
+        return
+    if input_type == "KafkaInput":
         return
     if used == binary:
         report.error(binary, f"is for CriteoInput; {input_type} reads {plain}")
@@ -134,6 +141,8 @@ def _check_fields(report: Report, data: Any) -> dict[str, Any]:
             report.error(f"{path}.input_name", f"{field.input_name!r} is declared twice")
         fields[field.input_name] = field
         kind = enum_name(field, "input_type")
+        if field.HasField("ignore_val") and "Parquet" not in enum_name(data, "input_type"):
+            report.error(f"{path}.ignore_val", "is for Parquet files; take such values out of the data")
         if field.default_val and not _fits(field.default_val, kind):
             report.error(f"{path}.default_val", f"{field.default_val!r} is no {kind}")
     return fields
@@ -163,18 +172,20 @@ def _check_labels(report: Report, data: Any, fields: dict[str, Any]) -> None:
     if not data.label_fields:
         report.error(f"{_PATH}.label_fields", "is empty; name the label's column")
     seen: set[str] = set()
+    made = {function.label_name for function in data.extra_label_func}
     for i, name in enumerate(data.label_fields):
         path = f"{_PATH}.label_fields[{i}]"
-        _check_known(report, path, name, fields)
+        if name not in made:
+            _check_known(report, path, name, fields)
         if name in seen:
             report.error(path, f"{name!r} is listed twice")
         seen.add(name)
     for field in ("label_dim", "label_sep"):
         count = len(getattr(data, field))
-        if count and count != len(data.label_fields):
+        if count and count != len(read_labels(data)):
             report.error(
                 f"{_PATH}.{field}",
-                f"has {count} values for {len(data.label_fields)} label_fields; give one each",
+                f"has {count} values for {len(read_labels(data))} label_fields; give one each",
             )
     label = report.config.proto.model_config.label_name
     if label and label not in data.label_fields:

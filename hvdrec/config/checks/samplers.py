@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from hvdrec.config.expand import feature_list, feature_name
@@ -26,16 +27,27 @@ def check_sampler(report: Report) -> None:
         report.error(path, f"model_class {spec.name} has no use for negative samples; remove it")
     features = {feature_name(f): f for f in feature_list(proto)}
     attributes = set(config.attr_fields)
-    for g, group in enumerate(proto.model_config.feature_groups):
+    for place, name in _of_items(proto.model_config, groups):
+        inputs = features[name].input_names if name in features else ()
+        missing = [field for field in inputs if field not in attributes]
+        if missing:
+            report.error(
+                place,
+                f"{name!r} reads {missing[0]!r}, which sampled items don't have; put it into the item "
+                f"table and into {path}.attr_fields",
+            )
+
+
+def _of_items(model: Any, groups: Collection[str]) -> Iterator[tuple[str, str]]:
+    """The features that sampled items have, with their places."""
+    for g, group in enumerate(model.feature_groups):
+        path = f"model_config.feature_groups[{g}]"
         for i, name in enumerate(group.feature_names if group.group_name in groups else ()):
-            inputs = features[name].input_names if name in features else ()
-            missing = [field for field in inputs if field not in attributes]
-            if missing:
-                report.error(
-                    f"model_config.feature_groups[{g}].feature_names[{i}]",
-                    f"{name!r} reads {missing[0]!r}, which sampled items don't have; put it into the item "
-                    f"table and into {path}.attr_fields",
-                )
+            yield f"{path}.feature_names[{i}]", name
+        for s, attention in enumerate(group.sequence_features if group.negative_sampler else ()):
+            for m, one in enumerate(attention.seq_att_map):
+                for i, name in enumerate(one.key):
+                    yield f"{path}.sequence_features[{s}].seq_att_map[{m}].key[{i}]", name
 
 
 def _check_fields(report: Report, config: Any, path: str) -> None:

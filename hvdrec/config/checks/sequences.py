@@ -36,6 +36,13 @@ def check_sequences(report: Report) -> None:
         )
     _check_attention(report, model, spec)
     for g, group in enumerate(model.feature_groups):
+        if group.negative_sampler and group.group_name not in spec.paired_groups:
+            taken = [f"{each.name}'s {name!r}" for each in SPECS.values() for name in each.paired_groups]
+            report.error(
+                f"model_config.feature_groups[{g}].negative_sampler",
+                f"is for {', '.join(taken)}; {model.model_class} has no use for it there",
+            )
+    for g, group in enumerate(model.feature_groups):
         for i, name in enumerate(group.feature_names):
             taken = spec.sequences or group.group_name in spec.sequence_groups
             if name in sequences and not taken and not sequences[name].HasField("sequence_combiner"):

@@ -6,11 +6,11 @@ import itertools
 from typing import Any
 
 from hvdrec.config import support
-from hvdrec.config.dead_line import parse_dead_line
 from hvdrec.config.models.registry import SPECS
 from hvdrec.config.models.spec import ModelSpec
 from hvdrec.config.names import enum_name, listed
 from hvdrec.config.report import Report
+from hvdrec.config.times import parse_time
 from hvdrec.config.variables import pattern_problem
 
 _PATH = "train_config"
@@ -40,7 +40,7 @@ def check_train(report: Report, training: bool) -> None:
         problem = pattern_problem(pattern)
         if problem:
             report.error(f"{_PATH}.freeze_gradient[{i}]", problem)
-    if train.dead_line and parse_dead_line(train.dead_line) is None:
+    if train.dead_line and parse_time(train.dead_line) is None:
         report.error(
             f"{_PATH}.dead_line",
             f"expected 'YYYYmmdd HH:MM:SS' or 10 digits (seconds since 1970), found {train.dead_line!r}",

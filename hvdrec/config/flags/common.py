@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hvdrec import storage
-from hvdrec.config import edit
+from hvdrec.config import edit, user_code
 from hvdrec.config.config import Config
 from hvdrec.config.flags.parser import FlagParser
 from hvdrec.config.names import enum_name
@@ -23,7 +23,17 @@ def add_restoring_flags(parser: FlagParser) -> None:
     )
     parser.add_argument("--model_dir", metavar="DIR", help="the folder with pipeline.config and checkpoints")
     parser.add_argument("--checkpoint_path", metavar="PATH", help="a prefix or folder; by default the newest")
+    add_user_code(parser)
     add_odps_config(parser)
+
+
+def add_user_code(parser: FlagParser) -> None:
+    """Adds the flag that allows code of the user's own."""
+    parser.add_argument(
+        user_code.FLAG,
+        action="store_true",
+        help="import and run the layers and functions that the config names",
+    )
 
 
 def add_odps_config(parser: FlagParser) -> None:

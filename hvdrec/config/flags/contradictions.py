@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from hvdrec.config.config import Config, has_eval_input
@@ -10,6 +11,8 @@ from hvdrec.config.report import Report
 if TYPE_CHECKING:
     from hvdrec.config.flags.train import TrainFlags
 
+#: Set by horovodrun where it has a discovery script.
+_ELASTIC = "HOROVOD_ELASTIC"
 _METRICS = "--hpo_metric_save_path"
 
 
@@ -23,6 +26,7 @@ def check_contradictions(config: Config, flags: TrainFlags) -> None:
     has_data = has_eval_input(config.proto)
     _check_evaluations(report, flags, has_data)
     _check_fit_on_eval(report, flags, has_data)
+    _check_elastic(report, flags)
     train, export = config.proto.train_config, config.proto.export_config
     if (
         train.fine_tune_ckpt_var_map
@@ -34,6 +38,22 @@ def check_contradictions(config: Config, flags: TrainFlags) -> None:
         if getattr(export, name) and not export.enable_early_stop:
             report.warn(f"export_config.{name}", "has no effect without enable_early_stop")
     config.warnings += report.close()
+
+
+def _check_elastic(report: Report, flags: TrainFlags) -> None:
+    """What can't be done where horovodrun's elastic driver changes the number of ranks."""
+    if os.environ.get(_ELASTIC, "0") in ("", "0"):
+        return
+    if report.config.proto.data_config.file_shard:
+        report.error(
+            "data_config.file_shard",
+            "gives each rank files of its own, and the elastic driver changes how many ranks there are; set "
+            "it to false",
+        )
+    if flags.eval_method == "separate":
+        report.flag_error(
+            "--eval_method separate", "takes the last rank, and the elastic driver changes which that is"
+        )
 
 
 def _check_evaluations(report: Report, flags: TrainFlags, has_data: bool) -> None:

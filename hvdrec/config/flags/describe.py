@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from hvdrec.config import user_code
 from hvdrec.config.checks.check import PREDICT, check
 from hvdrec.config.config import Config
 from hvdrec.config.expand import expand
+from hvdrec.config.flags.common import add_user_code
 from hvdrec.config.flags.parser import FlagParser
 from hvdrec.config.reader import load
 from hvdrec.errors import ConfigError
@@ -20,11 +22,13 @@ class DescribeFlags:
     Attributes:
         pipeline_config_path: The config.
         graph: Where the picture of the blocks goes; ``.dot`` or ``.svg``.
+        allow_user_code: Import code of the user's own that the config names.
         verbose: Show stack traces.
     """
 
     pipeline_config_path: str
     graph: str = ""
+    allow_user_code: bool = False
     verbose: bool = False
 
 
@@ -39,13 +43,15 @@ def parse_describe(arguments: Sequence[str]) -> DescribeFlags:
     parser.add_argument(
         "--graph", default="", metavar="FILE", help="where a picture of the blocks goes: x.dot or x.svg"
     )
-    values = parser.parse(arguments)
-    if not values["pipeline_config_path"]:
-        raise ConfigError("--pipeline_config_path: is missing")
+    add_user_code(parser)
+    values = parser.parse(arguments, needed=["pipeline_config_path"])
     if values["graph"] and not values["graph"].endswith((".dot", ".svg")):
         raise ConfigError(f"--graph: must end with .dot or .svg, is {values['graph']}")
     return DescribeFlags(
-        values["pipeline_config_path"], values["graph"], verbose=bool(values.get("verbose", False))
+        values["pipeline_config_path"],
+        values["graph"],
+        allow_user_code=values["allow_user_code"],
+        verbose=bool(values.get("verbose", False)),
     )
 
 
@@ -55,6 +61,7 @@ def load_for_description(flags: DescribeFlags) -> Config:
     Raises:
         ConfigError: It can't be used.
     """
+    user_code.allow(flags.allow_user_code)
     config = load(flags.pipeline_config_path)
     expand(config)
     # Nothing is written, so it doesn't matter where.

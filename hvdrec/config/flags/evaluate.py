@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from hvdrec.config import user_code
 from hvdrec.config.checks.check import check
 from hvdrec.config.checks.paths import plain_paths
 from hvdrec.config.config import Config
@@ -24,6 +25,7 @@ class EvalFlags:
         model_dir: Where checkpoints are looked for, and pipeline.config where no other is given.
         eval_result_path: The result's file, below model_dir.
         distribute_eval: Accepted; evaluation is always split over the ranks.
+        allow_user_code: Import and run code of the user's own that the config names.
         verbose: Show stack traces and more log lines.
         ignored: Flags given that have no effect here.
     """
@@ -34,6 +36,7 @@ class EvalFlags:
     model_dir: str | None = None
     eval_result_path: str = "eval_result.txt"
     distribute_eval: bool = False
+    allow_user_code: bool = False
     verbose: bool = False
     ignored: tuple[str, ...] = ()
 
@@ -46,14 +49,7 @@ def parse_eval(arguments: Sequence[str]) -> EvalFlags:
     """
     parser = FlagParser("hvdrec.eval", "Evaluates a checkpoint.")
     add_restoring_flags(parser)
-    parser.add_argument(
-        "--eval_input_path",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="PATH",
-        help="replaces the config's",
-    )
+    parser.add_paths("--eval_input_path", "replaces the config's")
     parser.add_argument(
         "--eval_result_path",
         default="eval_result.txt",
@@ -68,9 +64,7 @@ def parse_eval(arguments: Sequence[str]) -> EvalFlags:
         type=boolean,
         help="accepted; evaluation is always split over the ranks",
     )
-    values = parser.parse(arguments)
-    values["eval_input_path"] = tuple(values["eval_input_path"])
-    return EvalFlags(**values)
+    return EvalFlags(**parser.parse(arguments))
 
 
 def load_for_eval(flags: EvalFlags) -> Config:
@@ -79,6 +73,7 @@ def load_for_eval(flags: EvalFlags) -> Config:
     Raises:
         ConfigError: There is none, or it is wrong.
     """
+    user_code.allow(flags.allow_user_code)
     config = load_restoring(flags.model_dir, flags.pipeline_config_path, flags.ignored)
     set_input(config, "eval", flags.eval_input_path)
     plain_paths(config)

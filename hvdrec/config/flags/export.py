@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 
+from hvdrec.config import user_code
 from hvdrec.config.checks.check import check
 from hvdrec.config.checks.paths import plain_paths
 from hvdrec.config.config import Config
@@ -29,6 +30,7 @@ class ExportFlags:
         clear_export: Remove the older versions once the new one is there.
         towers: Write the users' and the items' towers of a matching model too.
         export_done_file: A file in `export_dir` that appears when the version is there.
+        allow_user_code: Import and run code of the user's own that the config names.
         verbose: Show stack traces and more log lines.
         ignored: Flags given that have no effect here.
     """
@@ -41,6 +43,7 @@ class ExportFlags:
     clear_export: bool = False
     towers: bool = False
     export_done_file: str = ""
+    allow_user_code: bool = False
     verbose: bool = False
     ignored: tuple[str, ...] = ()
 
@@ -71,9 +74,7 @@ def parse_export(arguments: Sequence[str]) -> ExportFlags:
     parser.add_argument(
         "--export_done_file", default="", metavar="NAME", help="a file of export_dir that says it is done"
     )
-    values = parser.parse(arguments)
-    if not values["export_dir"]:
-        raise ConfigError("--export_dir: is missing")
+    values = parser.parse(arguments, needed=["export_dir"])
     if os.path.basename(values["export_done_file"]) != values["export_done_file"]:
         raise ConfigError("--export_done_file: give a name without folders; it goes into export_dir")
     return ExportFlags(**values)
@@ -85,6 +86,7 @@ def load_for_export(flags: ExportFlags) -> Config:
     Raises:
         ConfigError: There is none, or it is wrong.
     """
+    user_code.allow(flags.allow_user_code)
     config = load_restoring(flags.model_dir, flags.pipeline_config_path, flags.ignored)
     if flags.asset_files and not config.proto.export_config.asset_files:
         config.proto.export_config.asset_files.extend(flags.asset_files.split(","))

@@ -56,10 +56,7 @@ def parse_feature_selection(arguments: Sequence[str]) -> FeatureSelectionFlags:
     parser.add_argument(
         "--model_type", choices=("variational_dropout",), default="variational_dropout", help="what ranks"
     )
-    values = parser.parse(arguments)
-    for name in ("config_path", "output_dir"):
-        if not values[name]:
-            raise ConfigError(f"--{name}: is missing")
+    values = parser.parse(arguments, needed=["config_path", "output_dir"])
     return FeatureSelectionFlags(**values)
 
 

@@ -60,8 +60,19 @@ class FlagParser(argparse.ArgumentParser):
         """Adds a flag whose value goes into an environment variable."""
         self.add_argument(name, action=_Variable, const=variable, **options)
 
-    def parse(self, arguments: Sequence[str], path_edits: bool = False) -> dict[str, Any]:
+    def add_paths(self, name: str, help_text: str) -> None:
+        """Adds a flag that takes several paths and may be given several times; its value is a tuple."""
+        self.add_argument(name, nargs="+", action="extend", default=[], metavar="PATH", help=help_text)
+
+    def parse(
+        self, arguments: Sequence[str], path_edits: bool = False, needed: Sequence[str] = ()
+    ) -> dict[str, Any]:
         """Values by flag name, None and False included.
+
+        Args:
+            arguments: The command line.
+            path_edits: Whether the program also takes ``--<part>.<path>=<value>``.
+            needed: Names of the flags that must be given.
 
         Raises:
             ConfigError: A flag is unknown, refused, or its value missing or wrong.
@@ -81,7 +92,11 @@ class FlagParser(argparse.ArgumentParser):
             raise ConfigError(
                 "\n".join(_wrong_flag(name, known, path_edits) for name in dict.fromkeys(wrong))
             )
-        return {"ignored": (), **vars(values)}
+        found = {n: tuple(v) if isinstance(v, list) else v for n, v in vars(values).items()}
+        for name in needed:
+            if not found[name]:
+                raise ConfigError(f"--{name}: is missing")
+        return {"ignored": (), **found}
 
 
 def _wrong_flag(name: str, known: Sequence[str], path_edits: bool) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from hvdrec import storage
+from hvdrec.config import user_code
 from hvdrec.config.checks.check import check
 from hvdrec.config.checks.paths import plain_paths
 from hvdrec.config.config import Config
@@ -36,6 +37,7 @@ class PredictFlags:
         output_format: csv or jsonl.
         selected_cols: Replaces `data_config.selected_cols`.
         input_type: Replaces `data_config.input_type`.
+        allow_user_code: Import and run code of the user's own that the config names.
         verbose: Show stack traces and more log lines.
         ignored: Flags given that have no effect here.
     """
@@ -54,6 +56,7 @@ class PredictFlags:
     output_format: str = "csv"
     selected_cols: str | None = None
     input_type: str | None = None
+    allow_user_code: bool = False
     verbose: bool = False
     ignored: tuple[str, ...] = ()
 
@@ -83,10 +86,7 @@ def parse_predict(arguments: Sequence[str]) -> PredictFlags:
     parser.add_argument("--output_format", choices=("csv", "jsonl"), default="csv", help="csv or jsonl")
     parser.add_argument("--selected_cols", metavar="COLS", help="replaces data_config.selected_cols")
     parser.add_argument("--input_type", metavar="TYPE", help="replaces data_config.input_type")
-    values = parser.parse(arguments)
-    for name in ("input_path", "output_path"):
-        if not values[name]:
-            raise ConfigError(f"--{name}: is missing")
+    values = parser.parse(arguments, needed=["input_path", "output_path"])
     if values["saved_model_dir"] and values["checkpoint_path"]:
         raise ConfigError("--saved_model_dir: can't be given together with --checkpoint_path")
     values["output_sep"] = _SEPARATORS.get(values["output_sep"], values["output_sep"])
@@ -102,6 +102,7 @@ def load_for_predict(flags: PredictFlags) -> Config:
     path = flags.pipeline_config_path
     if flags.saved_model_dir:
         path = path or _served_config(flags.saved_model_dir)
+    user_code.allow(flags.allow_user_code)
     config = load_restoring(None if flags.saved_model_dir else flags.model_dir, path, flags.ignored)
     set_field(config, "data_config.selected_cols", flags.selected_cols, "--selected_cols")
     set_field(config, "data_config.input_type", flags.input_type, "--input_type")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from hvdrec.config import user_code
 from hvdrec.config.checks.check import check
 from hvdrec.config.checks.paths import plain_paths
 from hvdrec.config.config import Config
@@ -31,6 +32,7 @@ class RetrieveFlags:
         pipeline_config_path: The config, in place of model_dir's own.
         checkpoint_path: A prefix or folder; None for the newest checkpoint of model_dir.
         model_dir: Where checkpoints are looked for, and pipeline.config where no other is given.
+        allow_user_code: Import and run code of the user's own that the config names.
         verbose: Show stack traces and more log lines.
         ignored: Flags given that have no effect here.
     """
@@ -45,6 +47,7 @@ class RetrieveFlags:
     pipeline_config_path: str | None = None
     checkpoint_path: str | None = None
     model_dir: str | None = None
+    allow_user_code: bool = False
     verbose: bool = False
     ignored: tuple[str, ...] = ()
 
@@ -73,9 +76,7 @@ def parse_retrieve(arguments: Sequence[str]) -> RetrieveFlags:
     )
     parser.add_argument("--topk", default="10,50", metavar="K,K", help="lengths of the lists")
     parser.add_argument("--batch_size", type=count(1), default=1024, help="rows embedded at a time")
-    values = parser.parse(arguments)
-    if not values["input_path"]:
-        raise ConfigError("--input_path: is missing")
+    values = parser.parse(arguments, needed=["input_path"])
     numbers = values["topk"].split(",")
     if not all(n.strip().isdigit() and int(n) > 0 for n in numbers):
         raise ConfigError(f"--topk: {values['topk']!r} must be whole numbers above 0 with commas between")
@@ -89,6 +90,7 @@ def load_for_retrieve(flags: RetrieveFlags) -> tuple[Config, RetrieveFlags]:
     Raises:
         ConfigError: There is none, it is wrong, or doesn't say what is searched.
     """
+    user_code.allow(flags.allow_user_code)
     config = load_restoring(flags.model_dir, flags.pipeline_config_path, flags.ignored)
     plain_paths(config)
     expand(config)

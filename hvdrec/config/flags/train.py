@@ -8,12 +8,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hvdrec import storage
-from hvdrec.config import edit
+from hvdrec.config import edit, user_code
 from hvdrec.config.checks.check import check
 from hvdrec.config.checks.paths import plain_paths
 from hvdrec.config.config import Config
 from hvdrec.config.expand import expand
-from hvdrec.config.flags.common import add_odps_config, set_field, set_input, warn_ignored
+from hvdrec.config.flags.common import (
+    add_odps_config,
+    add_user_code,
+    set_field,
+    set_input,
+    warn_ignored,
+)
 from hvdrec.config.flags.contradictions import check_contradictions
 from hvdrec.config.flags.parser import FlagParser, count, take_path_edits
 from hvdrec.config.reader import load
@@ -41,7 +47,7 @@ class TrainFlags:
         edits: From `--edit_config_json`.
         hpo_param_path: A JSON file ``{"param": {path: value}}`` with further edits.
         hpo_metric_save_path: Where a line of JSON per evaluation goes.
-        allow_user_code: Import and run what `export_config.early_stop_func` names.
+        allow_user_code: Import and run code of the user's own that the config names.
         path_edits: From ``--train_config.x=y`` and the like: path -> (value, the flag as written).
         seed: Replaces `train_config.seed`.
         verify_replicas: Steps between two comparisons of the replicas; 0 = none.
@@ -115,9 +121,7 @@ def parse_train(arguments: Sequence[str]) -> TrainFlags:
     parser.add_argument(
         "--hpo_metric_save_path", metavar="FILE", help="where a line of JSON per evaluation goes"
     )
-    parser.add_argument(
-        "--allow_user_code", action="store_true", help="run the function that early_stop_func names"
-    )
+    add_user_code(parser)
     parser.add_argument("--seed", type=count(0), help="replaces train_config.seed")
     parser.add_argument(
         "--verify_replicas", type=count(0), default=0, metavar="N", help="compare the replicas every N steps"
@@ -141,8 +145,6 @@ def parse_train(arguments: Sequence[str]) -> TrainFlags:
         raise ConfigError("--pipeline_config_path: is missing; give the config to train by")
     written = values.pop("edit_config_json")
     edits = edit.parse_edits(written) if written else {}
-    for name in ("train_input_path", "eval_input_path"):
-        values[name] = tuple(values[name])
     return TrainFlags(path, edits=edits, path_edits=path_edits, **values)
 
 
@@ -157,6 +159,7 @@ def load_for_training(flags: TrainFlags) -> Config:
     """
     if flags.gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = flags.gpu
+    user_code.allow(flags.allow_user_code)
     config = load(flags.pipeline_config_path)
     set_field(config, "data_config.selected_cols", flags.selected_cols, "--selected_cols")
     set_field(config, "model_dir", flags.model_dir, "--model_dir")

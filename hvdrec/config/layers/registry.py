@@ -48,13 +48,13 @@ _EASYREC = (
 )
 _KERAS = (DENSE, BATCH_NORMALIZATION, *BY_COLUMN, *MERGES, CONCATENATE, DOT, *SHAPING)
 
-_TEXT = "reads text, which a PassThroughFeature would give it; neither is supported yet"
+_TEXT = "reads text, which no feature gives a model; let a TagFeature or SequenceFeature hash its words"
+_OPERATION = "is an operation of EasyRec's whose source isn't public; compute it in the data"
 #: EasyRec's layers that aren't here, with the reason.
 REFUSED = {
-    **dict.fromkeys(
-        ("TextEncoder", "EditDistance", "MappedDotProduct", "OverlapFeature", "TextNormalize"), _TEXT
-    ),
-    "EmbeddingLayer": "is not supported yet; use an input_layer over IdFeatures",
+    "TextEncoder": _TEXT,
+    **dict.fromkeys(("EditDistance", "MappedDotProduct", "OverlapFeature", "TextNormalize"), _OPERATION),
+    "EmbeddingLayer": "takes ids, which no block gives; use embedding_layer {} in place of keras_layer",
 }
 
 SPECS: dict[str, LayerSpec] = {spec.class_name: spec for spec in (*_EASYREC, *_KERAS)}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from hvdrec.config.backbone.check import Described, describe
+from hvdrec.config.backbone.embedding import check_embedding_layers, embedding_layers
 from hvdrec.config.backbone.graph import Graph, build_graph
 from hvdrec.config.backbone.groups import group_widths, wide_output_dim
 from hvdrec.config.backbone.run import BlockError
+from hvdrec.config.expand import feature_list, feature_name
 from hvdrec.config.models.check import PATH, ModelCheck
 from hvdrec.config.models.spec import ModelSpec
 from hvdrec.config.names import enum_name
@@ -41,6 +43,10 @@ class BackboneSpec(ModelSpec):
         """`wide_output_dim` of an input layer."""
         return wide_output_dim(graph_of(model))
 
+    def embedding_layers(self, model: Any) -> Mapping[str, Any]:
+        """Those of blocks."""
+        return embedding_layers(graph_of(model))
+
     def check(self, check: ModelCheck) -> None:
         """The graph holds together, every layer's parameters are right, and all shapes fit."""
         if not check.model.HasField("backbone"):
@@ -64,8 +70,12 @@ class BackboneSpec(ModelSpec):
         graph = build_graph(check.model.backbone, check.groups, report)
         read = graph.groups()
         wide = self._wide(check, graph, read)
-        widths = group_widths(check.proto, wide)
-        if faults or any(name not in widths for name in read):
+        features = {feature_name(feature): feature for feature in feature_list(check.proto)}
+        check_embedding_layers(graph, check.groups, features, report)
+        if faults:
+            return None
+        widths = group_widths(check.proto, wide, embedding_layers(graph))
+        if any(name not in widths for name in read):
             return None
         try:
             found = describe(graph, widths)

@@ -165,6 +165,7 @@ class HeadConfig:
         metrics_path: Where they are.
         session: For labels that are ids: the field whose sessions keep classes apart, if any.
         item: The feature or field whose equal values are one item, where rows compare items.
+        hard_negatives: Whether rows have sampled items of their own.
         trained_by_losses: Whether the losses train it. Where not, they only say what its output means,
             and the model's own terms (`hvdrec.losses.terms.LossTerm`) train it.
         relations: The heads it builds on, by name: it is to predict no more than they do.
@@ -186,6 +187,7 @@ class HeadConfig:
     metrics_path: str = "eval_config.metrics_set"
     session: str = ""
     item: str = ""
+    hard_negatives: bool = False
     trained_by_losses: bool = True
     relations: tuple[str, ...] = ()
     of: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from hvdrec.config.backbone.check import Described
 from hvdrec.config.expand import feature_list, feature_name
 from hvdrec.config.layers.shapes import described as shown
-from hvdrec.config.models.backbone import BackboneSpec
+from hvdrec.config.models.backbone import BackboneSpec, graph_of
 from hvdrec.config.models.check import PATH, ModelCheck
 from hvdrec.config.models.matching import MatchSpec, ranges_of
 from hvdrec.config.samplers import sampler_config
@@ -39,9 +39,16 @@ class MatchModelSpec(BackboneSpec, MatchSpec):
         ]
 
     def sides(self, proto: Any) -> Mapping[str, Sequence[str]]:
-        """None: a backbone isn't computed in part."""
-        del proto
-        return {}
+        """The groups that each of both outputs needs; none where the outputs aren't blocks of their own."""
+        model = proto.model_config
+        graph, block = graph_of(model), model.model_params
+        outputs = graph.main.output_blocks
+        places = {"user": block.user_tower_idx_in_output, "item": block.item_tower_idx_in_output}
+        if graph.top_mlp is not None or graph.resets_inputs:
+            return {}
+        if not all(0 <= place < len(outputs) for place in places.values()):
+            return {}
+        return {side: graph.groups_for(outputs[place]) for side, place in places.items()}
 
     def check(self, check: ModelCheck) -> None:
         """That of a backbone, and that of a matching model."""

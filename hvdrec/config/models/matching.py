@@ -53,7 +53,8 @@ class MatchSpec(ModelSpec):
         loss = LossConfig(
             default_name(kind), loss_pb2.Loss(loss_type=model.loss_type), f"{PATH}.loss_type", False
         )
-        return (dataclasses.replace(head, losses=(loss,), item=self.item_id(model)),)
+        hard = (proto.data_config.WhichOneof("sampler") or "").startswith("hard")
+        return (dataclasses.replace(head, losses=(loss,), item=self.item_id(model), hard_negatives=hard),)
 
     def item_id(self, model: Any) -> str:
         """The feature of the items' ids where equal items of a batch are no negatives, else ""."""

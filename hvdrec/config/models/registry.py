@@ -25,6 +25,7 @@ from hvdrec.config.models.multi_task_model import MultiTaskModelSpec
 from hvdrec.config.models.multi_tower import MultiTowerSpec
 from hvdrec.config.models.multi_tower_bst import MultiTowerBSTSpec
 from hvdrec.config.models.multi_tower_din import MultiTowerDINSpec
+from hvdrec.config.models.multi_tower_recall import MultiTowerRecallSpec
 from hvdrec.config.models.pdn import PDNSpec
 from hvdrec.config.models.ple import PLESpec
 from hvdrec.config.models.rank_model import RankModelSpec
@@ -62,6 +63,7 @@ SPECS: dict[str, ModelSpec] = {
         DATSpec(),
         MINDSpec(),
         MatchModelSpec(),
+        MultiTowerRecallSpec(),
         PDNSpec(),
         RankModelSpec(),
         MultiTaskModelSpec(),

@@ -32,6 +32,7 @@ class ModelSpec:
             `sequence_combiner` become one vector all the same.
         sequence_groups: The groups whose features it takes as sequences, whether they have one or not.
         aligned_groups: Groups whose sequences lie side by side, so that they have equal lengths in every row.
+        paired_groups: Groups that may have `negative_sampler`: their attention has keys of sampled items too.
         backbone: Whether it is made of a `backbone`.
         most_optimizers: How many `optimizer_config` it may have.
         refused: Fields that must not be set: ``Message.field`` -> what is wrong and what to do.
@@ -52,6 +53,7 @@ class ModelSpec:
     sequences: ClassVar[bool] = False
     sequence_groups: ClassVar[tuple[str, ...]] = ()
     aligned_groups: ClassVar[tuple[str, ...]] = ()
+    paired_groups: ClassVar[tuple[str, ...]] = ()
     backbone: ClassVar[bool] = False
     most_optimizers: ClassVar[int] = 2
     refused: ClassVar[Mapping[str, str]] = {}
@@ -75,6 +77,11 @@ class ModelSpec:
     def wide_width(self, model: Any) -> int:
         """The width of the embeddings of groups that are `wide_deep: WIDE`."""
         return int(getattr(self.config(model), "wide_output_dim", 1))
+
+    def embedding_layers(self, model: Any) -> Mapping[str, Any]:
+        """The `EmbeddingLayer` message of feature groups that have width and combiner from one."""
+        del model
+        return {}
 
     def item_groups(self, proto: Any) -> Sequence[str]:
         """The feature groups of items, to whose rows a negative sampler may add; none: it has no use for one.

@@ -95,6 +95,11 @@ class Sampler(abc.ABC):
         self._count = count
         self._stream = stream
 
+    @property
+    def id_fields(self) -> tuple[str, ...]:
+        """The columns of a batch whose cells must be whole numbers."""
+        return (self._item_field,)
+
     @abc.abstractmethod
     def draw(self, rows: pa.RecordBatch, position: InputPosition, locate: Callable[[int], str]) -> Drawn:
         """Draws for a batch.
@@ -175,6 +180,11 @@ class ForUsers(Sampler):
         self._edges = edges
         self._native: Any = native_sampler(table, weighted=True)
 
+    @property
+    def id_fields(self) -> tuple[str, ...]:
+        """See `Sampler.id_fields`."""
+        return (self._user_field,)
+
     def draw(self, rows: pa.RecordBatch, position: InputPosition, locate: Callable[[int], str]) -> Drawn:
         """See `Sampler.draw`."""
         users = whole_numbers(rows.column(self._user_field), self._user_field, locate)
@@ -199,6 +209,11 @@ class WithHard(Sampler):
         self._user_field = user_field
         self._most = most
         self._edges = edges
+
+    @property
+    def id_fields(self) -> tuple[str, ...]:
+        """See `Sampler.id_fields`."""
+        return (*self._shared.id_fields, self._user_field)
 
     def draw(self, rows: pa.RecordBatch, position: InputPosition, locate: Callable[[int], str]) -> Drawn:
         """See `Sampler.draw`."""

@@ -17,6 +17,8 @@ from hvdrec.errors import DataError
 from hvdrec.ops.native import load_native
 
 _WHOLE_NUMBER = r"^[+-]?\d{1,19}$"
+#: Whole numbers of so many characters fit 64 bits.
+_SAFE_DIGITS = 18
 
 
 class Column(NamedTuple):
@@ -246,6 +248,17 @@ def whole_numbers(column: pa.Array, name: str, locate: Callable[[int], str]) -> 
     if pa.types.is_integer(column.type):
         return pc.cast(pc.fill_null(column, 0), pa.int64()).to_numpy(zero_copy_only=False)
     return TablePart([pc.cast(pc.cast(column, pa.string()), pa.binary())], [name], locate).whole_numbers(0)
+
+
+def are_whole_numbers(column: pa.Array) -> np.ndarray:
+    """Which cells of a column `whole_numbers` takes: bool [rows]."""
+    if pa.types.is_integer(column.type):
+        return np.ones(len(column), bool)
+    cells = pc.fill_null(pc.cast(pc.cast(column, pa.string()), pa.binary()), b"")
+    good = pc.match_substring_regex(cells, _WHOLE_NUMBER).to_numpy(zero_copy_only=False)
+    for row in np.flatnonzero(good & (pc.binary_length(cells).to_numpy(zero_copy_only=False) > _SAFE_DIGITS)):
+        good[row] = -(2**63) <= int(cells[row].as_py()) < 2**63
+    return good
 
 
 def _first_that_fails(cells: pa.Array, parse: Callable[[bytes], object]) -> int:

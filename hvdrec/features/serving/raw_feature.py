@@ -54,7 +54,8 @@ class Raw(tf.Module):
 
     def __call__(self, cells: FieldTensors) -> tf.Tensor:
         """The numbers of each row: float32 [B, dim]."""
-        values = self._read(cells)
+        name = cells.field(self._field).name
+        values = tf.debugging.check_numerics(self._read(cells), f"{name} has a number that isn't finite")
         if self._scaled:
             values = (values - self._min) / self._span
         return self._normalize(values)

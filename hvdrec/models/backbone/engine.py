@@ -74,6 +74,11 @@ class Backbone(tf.Module):
         """What the backbone gives: float32 of the widths `outputs`."""
         return Run(self.graph, _TensorBackend(self._layers, self._inputs, inputs, run))()
 
+    def output(self, place: int, inputs: ModelInputs, run: ForwardContext) -> Any:
+        """One of `output_blocks` alone: groups that it has no use for needn't be there."""
+        needed = self.graph.needed_by(self.graph.main.output_blocks[place])
+        return Run(self.graph, _TensorBackend(self._layers, self._inputs, inputs, run), needed)()[place]
+
 
 class _TensorBackend(TensorOperations):
     """Walks a graph by tensors."""
@@ -97,7 +102,7 @@ class _TensorBackend(TensorOperations):
 
     def embedding_layer(self, group: str, config: Any, place: Place) -> Any:
         """See `Backend`."""
-        raise AssertionError(place.path)
+        return self._inputs.concat(group) if config.concat else self._inputs.features(group)
 
     def layer(self, config: Any, inputs: Any, place: Place) -> Any:
         """See `Backend`."""

@@ -15,6 +15,8 @@ from hvdrec.ops.in_batch_softmax import masked_pairs
 RANKS = ("rank", "rank_among_sampled", "rank_in_batch")
 #: The same by the nearest of a user's interests, hard negatives left out.
 INTEREST_RANKS = ("interests_rank", "interests_rank_among_sampled")
+#: How many hard negatives of a row come before its own item, int64 [B].
+HARD_NEARER = "hard_negatives_nearer"
 
 
 class MatchHead(LogitHead):
@@ -69,17 +71,22 @@ class MatchHead(LogitHead):
 class InterestHead(MatchHead):
     """That of users with several vectors; reads output ``user_interests`` too, float32 [B, K, D]."""
 
-    names = (*MatchHead.names, *INTEREST_RANKS)
+    names = (*MatchHead.names, *INTEREST_RANKS, HARD_NEARER)
 
     def evaluated(self, outputs: Tensors, rows: StepRows) -> dict[str, tf.Tensor]:
         """`RANKS`, and `INTEREST_RANKS`: an item is as near as it is to the nearest interest.
 
-        EasyRec leaves out no equal items here.
+        EasyRec leaves out no equal items here, and compares hard negatives (`HARD_NEARER`) with the logit.
         """
-        items = outputs["item_tower_emb"]
+        items, interests = outputs["item_tower_emb"], outputs["user_interests"]
+        hard: dict[str, tf.Tensor] = {}
         if "owners" in outputs:
-            items = items[: tf.shape(items)[0] - tf.size(outputs["owners"])]
-        interests = outputs["user_interests"]
+            owners, shared = outputs["owners"], tf.shape(items)[0] - tf.size(outputs["owners"])
+            of_owner = tf.gather(interests, owners)
+            near = tf.reduce_max(tf.einsum("nkd,nd->nk", of_owner, items[shared:]), axis=1)
+            nearer = tf.cast(near > tf.gather(self.logits(outputs), owners), tf.int64)
+            hard[HARD_NEARER] = tf.math.unsorted_segment_sum(nearer, owners, tf.shape(interests)[0])
+            items = items[:shared]
         scores = tf.reduce_max(tf.einsum("bkd,nd->bkn", interests, items), axis=1)
         batch, columns = tf.shape(interests)[0], tf.range(tf.shape(items)[0])[tf.newaxis, :]
         own = tf.linalg.diag_part(scores)[:, tf.newaxis]
@@ -87,4 +94,5 @@ class InterestHead(MatchHead):
         before = nearer | ((scores == own) & (columns < tf.range(batch)[:, tf.newaxis]))
         sampled = nearer & (columns >= batch)
         ranks = (tf.math.count_nonzero(mask, axis=1) for mask in (before, sampled))
-        return {**super().evaluated(outputs, rows), **dict(zip(INTEREST_RANKS, ranks, strict=True))}
+        found = dict(zip(INTEREST_RANKS, ranks, strict=True))
+        return {**super().evaluated(outputs, rows), **found, **hard}

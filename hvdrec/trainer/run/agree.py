@@ -12,9 +12,16 @@ T = TypeVar("T")
 
 
 class PeerError(UserError):
-    """Another rank failed; the text is that rank's message."""
+    """Another rank failed; text and exit code are that rank's."""
 
-    exit_code = 1
+    def __init__(self, text: str, exit_code: int = 1) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
+def exit_code_of(error: BaseException) -> int:
+    """With which exit code a process ends because of an error."""
+    return error.exit_code if isinstance(error, UserError) else 1
 
 
 def raise_together(group: ReplicaGroup, error: Exception | None) -> None:
@@ -24,12 +31,13 @@ def raise_together(group: ReplicaGroup, error: Exception | None) -> None:
         Exception: This rank's own error, or PeerError with the first failing rank's message.
     """
     said = str(error) if error is None or isinstance(error, UserError) else words(error)
-    texts = group.gather_objects(None if error is None else said)
+    failed = group.gather_objects(None if error is None else (said, exit_code_of(error)))
     if error is not None:
         raise error
-    for rank, text in enumerate(texts):
-        if text is not None:
-            raise PeerError(f"rank {rank} failed: {text}")
+    for rank, failure in enumerate(failed):
+        if failure is not None:
+            text, code = failure
+            raise PeerError(f"rank {rank} failed: {text}", code)
 
 
 def run_on_all_ranks(group: ReplicaGroup, work: Callable[[], T]) -> T:

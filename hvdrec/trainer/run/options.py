@@ -16,7 +16,6 @@ class RunOptions:
         fit_on_eval: Train on the evaluation data once training is over.
         fit_on_eval_steps: At most this many steps of it; 0 = until the data ends.
         evaluates: Evaluate after each checkpoint, where there is data for it.
-        allow_user_code: Import what `early_stop_func` names.
         hpo_metric_save_path: Where a line of JSON per evaluation goes, if anywhere.
         signals: Which signal has asked to stop.
     """
@@ -25,6 +24,5 @@ class RunOptions:
     fit_on_eval: bool = False
     fit_on_eval_steps: int = 0
     evaluates: bool = True
-    allow_user_code: bool = False
     hpo_metric_save_path: str | None = None
     signals: StopSignals = dataclasses.field(default_factory=StopSignals)

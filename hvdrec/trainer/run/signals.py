@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 
-from hvdrec.parallel import launcher_process
+from hvdrec.parallel import keeper, launcher_process
 from hvdrec.parallel.environment import launched_rank
 from hvdrec.trainer.run.log import logger
 
@@ -134,6 +134,7 @@ class StopSignals:
 
     def _receive(self, number: int) -> None:
         self._signals += 1
+        keeper.tell(keeper.SIGNAL)
         if self._signals > 1:
             # Not sys.exit: the main thread may never come back from a collective.
             os._exit(128 + number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import socket
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -15,8 +16,10 @@ from hvdrec.checkpoint.names import SavedTensor, replicated_variables
 from hvdrec.checkpoint.restore import RestoreReport
 from hvdrec.checkpoint.store import Store
 from hvdrec.data.batch import BEGINNING, InputPosition
+from hvdrec.data.input import is_stream
 from hvdrec.errors import CheckpointError
 from hvdrec.optim.moving_average import SLOT as AVERAGE
+from hvdrec.parallel import keeper
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.storage.maxcompute import is_table
 from hvdrec.trainer.run.agree import run_on_all_ranks
@@ -141,6 +144,13 @@ def describe_positions(positions: Sequence[InputPosition], own: bool) -> dict[st
         own: Whether each rank has its own.
     """
     described: dict[str, Any] = {"epoch": positions[0].epoch, "row": positions[0].row}
+    offsets: dict[int, int] = {}
+    for position in positions:
+        for partition, offset in position.offsets:
+            # A rank that has trained nothing since holds those of all ranks.
+            offsets[partition] = max(offset, offsets.get(partition, 0))
+    if offsets:
+        described["offsets"] = {str(partition): offsets[partition] for partition in sorted(offsets)}
     if own:
         described["positions"] = [(p.epoch, p.row) for p in positions]
     return described
@@ -159,6 +169,7 @@ def _restore(
     if not continue_train:
         refuse_used_model_dir(store)
     restored = store.restore_newest(lambda prefix: entries)
+    _need_own_checkpoint(store, None if restored is None else restored.prefix)
     if restored is not None:
         kept = store.extra(restored.prefix)
         _tell_where(store.shown(restored.prefix), kept, now)
@@ -178,6 +189,21 @@ def _restore(
     return {}
 
 
+def _need_own_checkpoint(store: Store, restored: str | None) -> None:
+    """Sees to it that ranks which were started again don't begin anew on a host without their checkpoints.
+
+    Raises:
+        CheckpointError: They would.
+    """
+    began = keeper.began_at()
+    if began is not None and (restored is None or int(restored.rpartition("-")[2]) < began):
+        raise CheckpointError(
+            f"{store.model_dir} on {socket.gethostname()} has no checkpoint of this run: rank 0 was on "
+            "another host. Under horovodrun's elastic driver put model_dir on a file system that all hosts "
+            "share, or in a store"
+        )
+
+
 def _begin_averages(entries: Sequence[SavedTensor], report: RestoreReport) -> None:
     """Lets averages that the checkpoint didn't have begin at the values of their variables."""
     by_name = {e.name: e for e in entries}
@@ -193,6 +219,10 @@ def _begin_averages(entries: Sequence[SavedTensor], report: RestoreReport) -> No
 
 def _position(proto: Any, kept: Mapping[str, Any], group: ReplicaGroup) -> InputPosition:
     """The position of this rank's input."""
+    if is_stream(proto):
+        kept_offsets = kept.get("offsets", {})
+        row = max((int(row) for _, row in kept.get("positions", ())), default=0)
+        return InputPosition(0, row, tuple((int(p), int(offset)) for p, offset in kept_offsets.items()))
     positions = kept.get("positions")
     if (positions is not None) != proto.data_config.file_shard:
         logger.warning("data_config.file_shard has changed: the input begins at its first row")

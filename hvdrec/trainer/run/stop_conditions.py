@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hvdrec import storage
-from hvdrec.config.dead_line import parse_dead_line
+from hvdrec.config.times import parse_time
 from hvdrec.errors import StorageError
 
 STOP_FILE = "OSS_STOP_SIGNAL"
@@ -25,7 +25,7 @@ class DeadLine:
     def __init__(self, written: str) -> None:
         """Takes it as the config has it, in one of the two forms."""
         self._written = written
-        self._seconds = parse_dead_line(written) or 0.0
+        self._seconds = parse_time(written) or 0.0
 
     def __call__(self) -> str | None:
         """Whether the time has come."""

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hvdrec.data.batch import InputPosition, PackedBatch
+from hvdrec.data.loader import WaitInterruptedError
 from hvdrec.errors import TrainingError
 from hvdrec.parallel.parameter_server import NoWorkersError
 from hvdrec.trainer.loop import Flag, Loop, LoopParts
@@ -47,7 +48,10 @@ class ServerLoop(Loop):
         done = 0
         while done < count:
             wanted = min(self._step.steps, count - done)
-            batches, error = self._take(wanted * self._step.batches)
+            try:
+                batches, error = self._take(wanted * self._step.batches)
+            except WaitInterruptedError:
+                return done, self._asked()
             if error is not None:
                 self._drain()
                 raise error

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import collections
-import importlib
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
-from hvdrec.config import Config
+from hvdrec.config import Config, user_code
 from hvdrec.errors import ConfigError, TrainingError
 from hvdrec.trainer.watch.history import Evaluations
 
@@ -35,13 +33,12 @@ class EarlyStop:
         return self._rule(self._evaluations.add(step, rounded))
 
 
-def find_rule(config: Config, evaluated: Sequence[str], allow_user_code: bool) -> Rule | None:
+def find_rule(config: Config, evaluated: Sequence[str]) -> Rule | None:
     """The rule that `export_config` asks for, None without `enable_early_stop`.
 
     Args:
         config: The run's.
         evaluated: What an evaluation gives.
-        allow_user_code: `--allow_user_code`.
 
     Raises:
         ConfigError: There is no such rule, or it can't be loaded.
@@ -51,17 +48,10 @@ def find_rule(config: Config, evaluated: Sequence[str], allow_user_code: bool) -
         return None
     name = export.early_stop_func
     if name and name not in RULES:
-        if "." in name and allow_user_code:
+        if "." in name:
             return _user_rule(config, name, export.early_stop_params)
-        hint = f"use one of {', '.join(RULES)}, or a dotted path to your own function"
-        raise ConfigError(
-            f"{config.where(_FIELD)}: "
-            + (
-                f"{name} is your own code, which is run only with --allow_user_code"
-                if "." in name
-                else f"there is no rule {name!r}; {hint} with --allow_user_code"
-            )
-        )
+        hint = f"use one of {', '.join(RULES)}, or a dotted path to your own function with {user_code.FLAG}"
+        raise ConfigError(f"{config.where(_FIELD)}: there is no rule {name!r}; {hint}")
     metric = export.best_exporter_metric
     if metric not in evaluated:
         raise ConfigError(
@@ -126,13 +116,10 @@ RULES: dict[str, Callable[[Config], Rule]] = {
 
 def _user_rule(config: Config, name: str, parameters: str) -> Rule:
     """EasyRec's ``f(eval_results, params) -> bool``, imported by its dotted path."""
-    module, _, attribute = name.rpartition(".")
     try:
-        function: Any = getattr(importlib.import_module(module), attribute)
-    except Exception as error:
-        raise ConfigError(f"{config.where(_FIELD)}: can't import {name}: {error}") from error
-    if not callable(function):
-        raise ConfigError(f"{config.where(_FIELD)}: {name} is no function")
+        function = user_code.find_function(name)
+    except ValueError as error:
+        raise ConfigError(f"{config.where(_FIELD)}: {error}") from error
 
     def rule(found: dict[int, dict[str, float]]) -> str | None:
         try:

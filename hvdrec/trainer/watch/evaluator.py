@@ -19,17 +19,18 @@ from hvdrec.metrics.mean import Mean
 from hvdrec.models.heads.base import Head
 from hvdrec.models.recommender import Recommender
 from hvdrec.parallel.group import ReplicaGroup
-from hvdrec.trainer.run.agree import PeerError
+from hvdrec.trainer.run.agree import PeerError, exit_code_of
 from hvdrec.trainer.run.log import json_numbers, logger
 from hvdrec.trainer.step.feed import Feed, FeedCall, call_spec
 
 
 class EvalOutput(NamedTuple):
-    """A batch, the model's predictions for it by name, and its losses by name (scalars)."""
+    """A batch, the model's predictions for it by name, its losses by name and other scalars by name."""
 
     batch: PackedBatch
     predictions: dict[str, np.ndarray]
     losses: Mapping[str, Any]
+    means: Mapping[str, Any]
 
 
 class HeadMetric(NamedTuple):
@@ -65,7 +66,9 @@ class Evaluator:
         _, output = self._forward(call)
         return self._recommender.predictions(output)
 
-    def _evaluate_graph(self, call: FeedCall) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
+    def _evaluate_graph(
+        self, call: FeedCall
+    ) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         batch, output = self._forward(call)
         losses = self._recommender.losses(batch, output, False, tf.constant(0, tf.int64))
         predictions = {
@@ -73,7 +76,8 @@ class Evaluator:
             **self._recommender.evaluated(batch, output),
         }
         # Metrics read numbers only; embeddings written out as text are for predicting.
-        return {name: t for name, t in predictions.items() if t.dtype != tf.string}, losses
+        numbers = {name: t for name, t in predictions.items() if t.dtype != tf.string}
+        return numbers, losses, self._recommender.means(output)
 
     def predict(self, batch: PackedBatch) -> dict[str, np.ndarray]:
         """EasyRec's prediction tensors of one batch, by name."""
@@ -98,29 +102,35 @@ class Evaluator:
             Metrics and mean losses by EasyRec's names (``auc``, ``loss/loss/total_loss``, ...).
         """
         losses = {name: Mean() for name in (*self._recommender.loss_names(training=False), "total_loss")}
-        parts: list[Metric | Mean] = [*(each.metric for each in metrics), *losses.values()]
+        means = {name: Mean() for name in self._recommender.model.mean_names}
+        parts: list[Metric | Mean] = [*(each.metric for each in metrics), *losses.values(), *means.values()]
         error: Exception | None = None
         try:
             for output in self._outputs(b for b in itertools.islice(batches, limit) if b.rows):
                 self._add(output, metrics, losses)
+                for name, value in output.means.items():
+                    means[name].update(float(value))
         except Exception as failure:
             error = failure
-        gathered = group.gather_objects((str(error) if error else None, [part.state() for part in parts]))
+        failed = (str(error), exit_code_of(error)) if error else None
+        gathered = group.gather_objects((failed, [part.state() for part in parts]))
         if error is not None:
             raise error
-        for rank, (text, _) in enumerate(gathered):
-            if text is not None:
-                raise PeerError(f"rank {rank} failed: {text}")
+        for rank, (found, _) in enumerate(gathered):
+            if found is not None:
+                text, code = found
+                raise PeerError(f"rank {rank} failed: {text}", code)
         for i, part in enumerate(parts):
             part.merge([states[i] for _, states in gathered])
         result: dict[str, float] = {}
         for each in metrics:
-            found = each.result()
-            result.update(found)
-            for name in (n for n, value in found.items() if math.isnan(value) and group.rank == 0):
+            values = each.result()
+            result.update(values)
+            for name in (n for n, value in values.items() if math.isnan(value) and group.rank == 0):
                 logger.warning(
                     "%s isn't defined on this evaluation data, which has no %s", name, each.metric.needs
                 )
+        result.update({name: mean.result() for name, mean in means.items()})
         for name, mean in losses.items():
             result[f"loss/loss/{name}"] = mean.result()
         result["loss"] = result["loss/loss/total_loss"]
@@ -129,11 +139,11 @@ class Evaluator:
     def _outputs(self, batches: Iterable[PackedBatch]) -> Iterator[EvalOutput]:
         """Runs the model on each batch."""
         for batch in batches:
-            predictions, losses = self._evaluate(self._feed.stack([batch]))
-            yield EvalOutput(batch, {name: t.numpy() for name, t in predictions.items()}, losses)
+            predictions, *scalars = self._evaluate(self._feed.stack([batch]))
+            yield EvalOutput(batch, {name: t.numpy() for name, t in predictions.items()}, *scalars)
 
     def _add(self, output: EvalOutput, metrics: Sequence[HeadMetric], losses: dict[str, Mean]) -> None:
-        batch, predictions, values = output
+        batch, predictions, values, _ = output
         numbers = {name: float(v) for name, v in values.items()}
         for name, value in numbers.items():
             losses[name].update(value)

@@ -124,7 +124,7 @@ class Best:
             record = json.loads((self._store.model_dir / _BEST_FILE).read_text(encoding="utf-8"))
             if (record["metric"], record["bigger"]) == (self.metric, self._bigger):
                 return int(record["step"]), float(record["value"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             pass
         return None
 

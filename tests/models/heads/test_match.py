@@ -9,7 +9,7 @@ import tensorflow as tf
 from hvdrec.config.models.heads import HeadConfig
 from hvdrec.losses.softmax_cross_entropy import candidate_loss
 from hvdrec.metrics.base import EvalBatch
-from hvdrec.metrics.candidates import CandidateRecall
+from hvdrec.metrics.candidates import CandidateRecall, HardNegativeAccuracy
 from hvdrec.models.heads.base import StepRows
 from hvdrec.models.heads.match import RANKS, InterestHead, MatchHead
 
@@ -93,6 +93,15 @@ def test_ranks_by_the_nearest_interest() -> None:
         order = np.argsort(-scores[i], kind="stable").tolist()
         assert int(found["interests_rank"][i]) == order.index(i)
         assert int(found["interests_rank_among_sampled"][i]) == np.sum(scores[i, ROWS:] > scores[i, i])
+    hard, owners = outputs["item_tower_emb"].numpy()[-OWNED:], outputs["owners"].numpy()
+    near = np.einsum("nkd,nd->nk", interests[owners], hard).max(axis=1)
+    nearer = near > outputs["logits"].numpy()[owners, 0]
+    counts = np.bincount(owners, nearer, ROWS)
+    np.testing.assert_array_equal(found["hard_negatives_nearer"], counts)
+    accuracy = HardNegativeAccuracy()
+    accuracy.update(EvalBatch(np.zeros(ROWS), {n: t.numpy() for n, t in found.items()}, {}))
+    assert accuracy.result() == {"hard_neg_acc": np.mean(counts == 0)}
+    assert 0 < accuracy.result()["hard_neg_acc"] < 1
     several = CandidateRecall(2, interests=True)
     several.update(EvalBatch(np.zeros(ROWS), {n: t.numpy() for n, t in found.items()}, {}))
     share = np.mean(found["interests_rank"].numpy() < 2)

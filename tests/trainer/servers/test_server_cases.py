@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 import pytest
+from golden.easyrec import golden_run
 from multirank.launch import start
 from server_run import ServerRun, predict, small_job, values, write
 
@@ -118,3 +119,25 @@ def test_easyrecs_checkpoint_is_trained_on_as_easyrec_does(
     for found, expected in zip(steps, trace, strict=True):
         for name in expected.keys() - {"step"}:
             assert found[name] == pytest.approx(float(expected[name]), rel=1e-4), (found["step"], name)
+
+
+def test_a_matching_model_trains_on_servers(tmp_path: pathlib.Path) -> None:
+    """Its loss over sampled items is computed by the workers."""
+    golden = golden_run("dssm_neg_sampler_taobao")
+    text = (golden.folder / "pipeline.config").read_text()
+    for name in [*golden.folder.glob("*.csv"), *golden.folder.glob("*.txt")]:
+        text = text.replace(f'"{name.name}"', f'"{name}"')
+    config = tmp_path / "c.config"
+    config.write_text(text)
+    run = ServerRun(
+        *("--workers", "1", "--ps", "2", "--pipeline_config_path", str(config)),
+        *("--model_dir", str(tmp_path / "model"), "--eval_method", "none", "--train_config.num_steps=10"),
+        *("--train_config.sync_replicas=true", "--fine_tune_checkpoint", golden.checkpoint(0)),
+    )
+    assert run.wait() == 0, run.text
+    lines = (tmp_path / "model" / "logs" / "rank-0.jsonl").read_text().splitlines()
+    steps = [record for record in map(json.loads, lines) if record["kind"] == "step"]
+    assert len(steps) == 10
+    # EasyRec drew other items, so its losses are near and not the same.
+    assert steps[0]["cross_entropy_loss"] == pytest.approx(golden.trace()[0]["cross_entropy_loss"], rel=0.1)
+    assert steps[-1]["cross_entropy_loss"] < steps[0]["cross_entropy_loss"]

@@ -1,4 +1,4 @@
-"""The form of `train_config.dead_line`."""
+"""The form of times: `train_config.dead_line`, `offset_time` of a Kafka topic."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time
 _FORM = "%Y%m%d %H:%M:%S"
 
 
-def parse_dead_line(written: str) -> float | None:
-    """A dead line as seconds since 1970.
+def parse_time(written: str) -> float | None:
+    """A time as seconds since 1970.
 
     Args:
         written: ``YYYYmmdd HH:MM:SS`` in local time, or seconds since 1970 in 10 digits.

@@ -1,0 +1,50 @@
+"""The texts of a `KafkaServer` message: offsets and settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+#: Settings that reading each row once depends on.
+_OWN = {
+    "bootstrap.servers": "server",
+    "group.id": "group",
+    "enable.auto.commit": "",
+    "enable.auto.offset.store": "",
+    "enable.partition.eof": "",
+    "auto.offset.reset": "",
+}
+
+
+def parse_offsets(written: str) -> dict[int, int]:
+    """`offset_info`: ``{"0": 5, "1": 10}``, partition to offset.
+
+    Raises:
+        ValueError: It isn't that.
+    """
+    try:
+        found = json.loads(written)
+        offsets = {int(partition): int(offset) for partition, offset in found.items()}
+    except (ValueError, TypeError, AttributeError):
+        offsets = {-1: -1}
+    if any(partition < 0 or offset < 0 for partition, offset in offsets.items()):
+        raise ValueError(f'{written!r} must be JSON like {{"0": 5, "1": 10}}: partitions and offsets in them')
+    return offsets
+
+
+def parse_settings(written: Sequence[str]) -> dict[str, str]:
+    """`config_global` or `config_topic`: settings of librdkafka, ``name=value`` each.
+
+    Raises:
+        ValueError: One isn't that, or is one that hvdrec sets itself.
+    """
+    settings = {}
+    for each in written:
+        name, found, value = (part.strip() for part in each.partition("="))
+        if not found or not name:
+            raise ValueError(f"{each!r} must be name=value")
+        if name in _OWN:
+            other = f"; set {_OWN[name]}" if _OWN[name] else ""
+            raise ValueError(f"{name} can't be set: that each row is read once depends on it{other}")
+        settings[name] = value
+    return settings

@@ -1,0 +1,1 @@
+"""KafkaInput: lines of text that arrive in a topic of Apache Kafka."""

@@ -1,0 +1,165 @@
+"""Widths, boundaries and steps out of a table: ``python -m hvdrec.tools.add_feature_info_to_config``."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from hvdrec import storage
+from hvdrec.commands.main import main
+from hvdrec.config.config import Config
+from hvdrec.config.expand import expand, feature_list
+from hvdrec.config.flags.parser import FlagParser
+from hvdrec.config.reader import load
+from hvdrec.errors import ConfigError, DataError
+from hvdrec.tools.config_files import write_config
+
+_FEATURE, _INFO, _MESSAGE = "feature", "feature_info", "message"
+_DROP = "DROP IT"
+#: Rows of the table that are about no feature, and what each sets.
+_NUM_STEPS, _DECAY_STEPS = ("__NUM_STEPS__", "num_steps"), ("__DECAY_STEPS__", "decay_steps")
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureInfoFlags:
+    """Flags: the config to read, the config to write, and the table."""
+
+    template_config_path: str
+    output_config_path: str
+    config_table: str
+    verbose: bool = False
+    ignored: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Info:
+    """A row of the table.
+
+    Attributes:
+        where: Its place, for messages.
+        values: `feature_info`, by name.
+        dropped: Whether its feature leaves all groups.
+    """
+
+    where: str
+    values: Mapping[str, Any]
+    dropped: bool
+
+    def get(self, name: str, kind: Callable[[Any], Any]) -> Any:
+        """A value.
+
+        Raises:
+            DataError: It is missing, or of another kind.
+        """
+        try:
+            return kind(self.values[name])
+        except KeyError:
+            raise DataError(f"{self.where}: feature_info has no {name}") from None
+        except (TypeError, ValueError):
+            raise DataError(f"{self.where}: {name} can't be {self.values[name]!r}") from None
+
+
+def parse(arguments: Sequence[str]) -> FeatureInfoFlags:
+    """The flags.
+
+    Raises:
+        ConfigError: They aren't right.
+    """
+    parser = FlagParser(
+        "hvdrec.tools.add_feature_info_to_config",
+        "Gives features the widths, boundaries and numbers of ids that a table has for them.",
+    )
+    parser.add_argument("--template_config_path", metavar="FILE", help="the config to read")
+    parser.add_argument("--output_config_path", metavar="FILE", help="the config to write")
+    parser.add_argument(
+        "--config_table", metavar="FILE", help="CSV with the columns feature, feature_info (JSON) and message"
+    )
+    values = parser.parse(arguments)
+    for name in ("template_config_path", "output_config_path", "config_table"):
+        if not values[name]:
+            raise ConfigError(f"--{name}: is missing")
+    return FeatureInfoFlags(**values)
+
+
+def run(flags: FeatureInfoFlags) -> None:
+    """Writes the config with what the table says."""
+    config = load(flags.template_config_path)
+    expand(config)
+    infos = read_table(flags.config_table)
+    for feature in feature_list(config.proto):
+        name = feature.input_names[0] if feature.input_names else ""
+        if name in infos and not infos[name].dropped:
+            _change(feature, infos[name])
+    _set_steps(config.proto.train_config, infos)
+    _drop(config, {name for name, info in infos.items() if info.dropped})
+    write_config(config.proto, flags.output_config_path, "--output_config_path")
+
+
+def read_table(path: str) -> dict[str, Info]:
+    """The rows by feature.
+
+    Raises:
+        DataError: The file can't be read, or a row isn't right.
+    """
+    try:
+        rows = csv.DictReader(io.StringIO(storage.read_text(path)))
+        named = {_FEATURE, _INFO} <= set(rows.fieldnames or ())
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"--config_table: {path} can't be read: {error}") from error
+    if not named:
+        raise DataError(f"{path}, row 1: needs the columns {_FEATURE}, {_INFO} and {_MESSAGE}")
+    found: dict[str, Info] = {}
+    for row in rows:
+        where = f"{path}, row {rows.line_num}"
+        try:
+            values = json.loads(row[_INFO] or "{}")
+        except ValueError as error:
+            raise DataError(f"{where}: {_INFO} is no JSON: {error}") from None
+        if not isinstance(values, dict):
+            raise DataError(f"{where}: {_INFO} must be a JSON object, is {row[_INFO]}")
+        found[row[_FEATURE]] = Info(where, values, _DROP in (row.get(_MESSAGE) or ""))
+    return found
+
+
+def _change(feature: Any, info: Info) -> None:
+    feature.embedding_dim = info.get("embedding_dim", int)
+    if "boundary" in info.values:
+        feature.boundaries[:] = info.get("boundary", lambda values: [float(v) for v in values])
+    elif "hash_bucket_size" in info.values:
+        feature.hash_bucket_size = info.get("hash_bucket_size", int)
+    print(f"{feature.input_names[0]}: changed")
+
+
+def _set_steps(train: Any, infos: Mapping[str, Info]) -> None:
+    row, name = _NUM_STEPS
+    if row in infos:
+        train.num_steps = infos[row].get(name, int)
+    row, name = _DECAY_STEPS
+    for each in train.optimizer_config if row in infos else ():
+        rate = getattr(each, each.WhichOneof("optimizer")).learning_rate
+        schedule = getattr(rate, rate.WhichOneof("learning_rate") or "constant_learning_rate")
+        if name in schedule.DESCRIPTOR.fields_by_name:
+            schedule.decay_steps = infos[row].get(name, int)
+
+
+def _drop(config: Config, names: set[str]) -> None:
+    """Takes features out of all groups.
+
+    Raises:
+        ConfigError: A group is left without any.
+    """
+    for g, group in enumerate(config.proto.model_config.feature_groups):
+        left = [name for name in group.feature_names if name not in names]
+        if group.feature_names and not left:
+            where = config.where(f"model_config.feature_groups[{g}]")
+            raise ConfigError(f"{where}: the table drops all features of group {group.group_name!r}")
+        group.feature_names[:] = left
+
+
+if __name__ == "__main__":
+    sys.exit(main(parse, run, sys.argv[1:]))

@@ -1,0 +1,63 @@
+"""What a run's tables and optimizer slots take, said and compared with the machine before they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import psutil
+import tensorflow as tf
+
+from hvdrec.features.plan import FeaturePlan
+from hvdrec.layers import memory
+from hvdrec.optim.registry import build_optimizer
+from hvdrec.trainer.run.log import logger
+
+_FLOAT_BYTES = 4
+
+
+def need_memory(plan: FeaturePlan, optimizers: Sequence[Any], rank: int, processes: int) -> None:
+    """Makes sure that the tables and their slots can be held.
+
+    Args:
+        plan: The feature plan.
+        optimizers: All of `optimizer_config`.
+        rank: Rank 0 says how much they take.
+        processes: Ranks of this machine.
+
+    Raises:
+        ConfigError: The machine hasn't got that much.
+    """
+    slots = [_slots(config) for config in optimizers]
+    values = sum(
+        bank.rows * bank.dim * (1 + (0 if bank.frozen else slots[bank.optimizer])) for bank in plan.banks
+    )
+    tables = [(table.rows * bank.dim, table.name) for bank in plan.banks for table in bank.tables]
+    if not tables:
+        return
+    size, largest = values * _FLOAT_BYTES, max(tables)
+    per_weight = f"{max(slots)} slot{'' if max(slots) == 1 else 's'} of the optimizer for each weight"
+    what = (
+        f"the {len(tables)} embedding tables, of which {largest[1]} is the largest "
+        f"({memory.shown(largest[0] * _FLOAT_BYTES)}), with {per_weight}"
+    )
+    memory.need(size, what, processes)
+    if rank != 0:
+        return
+    logger.info("embedding tables and optimizer slots take %s%s", memory.shown(size), _each(processes))
+    available = psutil.virtual_memory().available
+    if size * processes > available:
+        logger.warning(
+            "that is more than the %s of this machine that nobody uses now", memory.shown(available)
+        )
+
+
+def _slots(config: Any) -> int:
+    """How many numbers an optimizer keeps for each weight of a table."""
+    optimizer = build_optimizer(config)
+    optimizer.create_slots([tf.Variable(tf.zeros([1, 1]), name="probe")])
+    return len(optimizer.slots)
+
+
+def _each(processes: int) -> str:
+    return f" in each of {processes} ranks" if processes > 1 else ""

@@ -1,0 +1,73 @@
+"""Looks, before anything is trained, whether what a run will write can be written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+
+from hvdrec.errors import ConfigError, WriteError
+from hvdrec.layers.memory import shown
+
+#: Below a model_dir.
+_FOLDERS = ("logs", "eval_val", "export", "best_ckpt")
+_FILES = ("pipeline.config", "checkpoint", "eval_result.txt", "ESTIMATOR_TRAIN_DONE")
+
+
+def need_places(model_dir: str, checkpoint_bytes: int) -> None:
+    """Makes sure that folders are folders, files are files, and a checkpoint finds room.
+
+    Args:
+        model_dir: On this machine.
+        checkpoint_bytes: What a checkpoint's tensors take.
+
+    Raises:
+        ConfigError: Something stands where the run will write, or it may not write there.
+        WriteError: The disk hasn't room for one checkpoint.
+    """
+    for name in _FOLDERS:
+        need_folder(os.path.join(model_dir, name), "model_dir")
+    for name in _FILES:
+        need_file(os.path.join(model_dir, name), "model_dir")
+    free = shutil.disk_usage(_there(model_dir)).free
+    if free < checkpoint_bytes:
+        raise WriteError(
+            f"{model_dir}: a checkpoint takes {shown(checkpoint_bytes)}, and its disk has {shown(free)} left"
+        )
+
+
+def need_folder(path: str, setting: str) -> None:
+    """Makes sure that files can be written in a folder that is there, or that one can be made.
+
+    Raises:
+        ConfigError: They can't.
+    """
+    above = _there(path)
+    try:
+        if not os.path.isdir(above):
+            raise NotADirectoryError
+        with tempfile.TemporaryFile(dir=above):
+            pass
+    except NotADirectoryError:
+        raise ConfigError(f"{setting}: {above} is a file where a folder is needed") from None
+    except OSError as error:
+        raise ConfigError(f"{setting}: can't write in {above}: {error.strerror}") from error
+
+
+def need_file(path: str, setting: str) -> None:
+    """Makes sure that a file can be written, or replaced by another.
+
+    Raises:
+        ConfigError: It can't.
+    """
+    if os.path.isdir(path):
+        raise ConfigError(f"{setting}: {path} is a folder where a file is needed")
+    need_folder(os.path.dirname(path) or ".", setting)
+
+
+def _there(path: str) -> str:
+    """The path itself, or the nearest above it that is there."""
+    path = os.path.abspath(path)
+    while not os.path.lexists(path) and os.path.dirname(path) != path:
+        path = os.path.dirname(path)
+    return path

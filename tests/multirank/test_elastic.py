@@ -1,0 +1,88 @@
+"""Horovod's elastic driver: ranks that are killed and hosts that come and go cost the steps since the last checkpoint.
+
+`--losses 20` kills ranks twenty times in one run (by hand; ten minutes).
+"""
+
+from __future__ import annotations
+
+import pathlib
+import random
+import time
+
+import pytest
+from multirank.elastic import assert_each_row_counts_once, start_here
+from small_job import SmallJob, write_data
+
+from hvdrec.checkpoint.store import Store
+
+pytestmark = pytest.mark.multirank
+
+BATCH = 8
+
+
+def _job(folder: pathlib.Path, rows: int, every: int) -> tuple[SmallJob, pathlib.Path]:
+    """One epoch, a checkpoint every so many steps."""
+    write_data(folder / "train.csv", rows)
+    job = SmallJob(
+        folder / "train.csv",
+        folder / "model",
+        batch_size=BATCH,
+        batch_norm=False,
+        train_extra="steps_per_call: 1",
+        data_extra="shuffle: true",
+    )
+    config = job.write(folder / "job.config")
+    text = config.read_text().replace("save_checkpoints_steps: 1000", f"save_checkpoints_steps: {every}")
+    config.write_text(text)
+    return job, config
+
+
+def _last(job: SmallJob) -> tuple[int, dict[str, object]]:
+    """The step of the newest checkpoint, and what is kept with it."""
+    store = Store(str(job.model_dir))
+    prefix = store.latest()
+    assert prefix is not None
+    return int(prefix.rpartition("-")[2]), store.extra(prefix)
+
+
+def test_a_killed_rank_and_fewer_slots(tmp_path: pathlib.Path) -> None:
+    rows = 12_000
+    job, config = _job(tmp_path, rows, 100)
+    with start_here(tmp_path, config, "localhost:2", 2) as run:
+        run.wait_for("a checkpoint", lambda: (job.model_dir / "model.ckpt-100.index").exists())
+        run.set_hosts("localhost:1")
+        seconds = run.kill(1)
+        assert run.finish() == 0, run.text
+    assert seconds < 60
+    parts = run.parts(2)
+    assert parts[-1].ranks == 1
+    assert parts[-1].step > 0
+    step, kept = _last(job)
+    assert (kept["epoch"], kept["row"]) == (1, 0)
+    assert_each_row_counts_once(parts, BATCH, rows, step)
+    assert "Traceback" not in run.text
+    assert (job.model_dir / "ESTIMATOR_TRAIN_DONE").exists()
+
+
+@pytest.mark.timeout(1800)
+def test_many_losses_in_one_run(tmp_path: pathlib.Path, request: pytest.FixtureRequest) -> None:
+    losses = request.config.getoption("--losses")
+    if not losses:
+        pytest.skip("by hand: --losses 20")
+    draw = random.Random(5)
+    rows = 3_500 * losses
+    job, config = _job(tmp_path, rows, 50)
+    times = []
+    with start_here(tmp_path, config, "localhost:2", 2) as run:
+        run.wait_for("steps", lambda: run.steps_since(0) > 60)
+        for number in range(losses):
+            time.sleep(draw.uniform(0, 3))
+            run.set_hosts(f"localhost:{3 if number % 7 == 3 else 2}")
+            times.append(run.kill(draw.randrange(len(run.ranks()))))
+            (tmp_path / "shown.txt").write_text(run.text)
+            print(f"{times[-1]:.1f} s to the next step, on {run.parts(2)[-1].ranks} ranks", flush=True)
+        assert run.finish(1200) == 0, run.text
+    step, kept = _last(job)
+    assert (kept["epoch"], kept["row"]) == (1, 0)
+    assert_each_row_counts_once(run.parts(2), BATCH, rows, step)
+    print(f"{losses} losses: {min(times):.1f} to {max(times):.1f} s, {sum(times) / losses:.1f} in the mean")
