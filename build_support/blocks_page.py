@@ -14,13 +14,13 @@ _HEAD = """# Blocks
 
 Written by `make docs` from the specs in `hvdrec/config/layers`; change it there.
 
-The layers that `keras_layer { class_name: ... }` of a backbone may name. Parameters stand in the block's
-own message (`mlp { hidden_units: 8 }`) or in `st_params`. `[B, D]` is a tensor of B rows and D columns,
-`[B, T, D]` one of T elements a row, `[B]` a number for each row. A *sequence* is what an `input_layer` with
-`output_seq_and_normal_feature: true` gives: a list of the elements [B, T, D], padded with zeros to the
-longest row of the batch, their lengths [B], and the target's features [B, D'], or nothing.
+The layers that can be used in `keras_layer { class_name: ... }` of a backbone. Parameters are given in the
+block's own message (`mlp { hidden_units: 8 }`) or in `st_params`. `[B, D]` is a tensor of B rows and D
+columns, `[B, T, D]` one of T elements per row, `[B]` a number for each row. A *sequence* is the output of an
+`input_layer` with `output_seq_and_normal_feature: true`: a list of the elements [B, T, D], padded with zeros
+to the longest row of the batch, their lengths [B], and the target's features [B, D'], or nothing.
 
-What doesn't fit together is told with block and field before anything runs.
+Inputs that don't fit together are reported with block and field before anything runs.
 """
 _FORMS = keras_layer_pb2.KerasLayer.DESCRIPTOR.fields_by_name
 _KINDS = {int: "whole number", float: "number", bool: "true or false", str: "text"}
@@ -37,14 +37,14 @@ def _kind(parameter: Parameter) -> str:
 
 def _default(parameter: Parameter, message: Any) -> str:
     if parameter.required:
-        return "must be given"
+        return "required"
     value = parameter.default
     if isinstance(value, LayerConfig):
         return "its defaults"
     shown = f"`{str(value).lower() if isinstance(value, bool) else value}`"
     if value is None or value in ((), ""):
         shown = "none"
-    # Of a text that isn't given EasyRec takes the message's default, of all else the layer's.
+    # For a text that isn't given, EasyRec uses the message's default; for all else, the layer's.
     written = (
         message.fields_by_name[parameter.name].default_value if message and parameter.kind is str else ""
     )
@@ -63,7 +63,7 @@ def _table(parameters: Sequence[Parameter], message: Any) -> Iterator[str]:
 def _block(spec: LayerSpec) -> Iterator[str]:
     yield f"### {spec.class_name}"
     yield ""
-    # A name such as x stays as it is.
+    # A name such as x stays in lower case.
     named = spec.formula[:2] in ("x ", "q ")
     yield spec.formula if named else f"{spec.formula[0].upper()}{spec.formula[1:]}"
     yield ""
@@ -88,6 +88,6 @@ def page() -> str:
     lines = [_HEAD]
     for spec in SPECS.values():
         lines.extend(_block(spec))
-    lines.append("## Not here\n\n| layer | why |\n| --- | --- |")
+    lines.append("## Not supported\n\n| layer | why |\n| --- | --- |")
     lines.extend(f"| `{name}` | {why} |" for name, why in REFUSED.items())
     return "\n".join(lines) + "\n"

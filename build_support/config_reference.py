@@ -29,8 +29,8 @@ _HEAD = """# Every field of a config
 
 Written by `make docs` from the comments in `hvdrec/config/protos` and the tables of the config's check;
 change it there. A config is one `EasyRecConfig`; a field that is a block has its own section.
-**Not supported** marks what is refused where it is in force: [config_support.md](config_support.md) says
-why, and what to use. How configs are read and edited is in [config.md](config.md).
+**Not supported** marks fields that are refused if they are in force: [config_support.md](config_support.md)
+gives the reason and what to use instead. [config.md](config.md) describes how configs are read and edited.
 """
 _SCALARS = {
     FieldDescriptorProto.TYPE_DOUBLE: "number",
@@ -75,7 +75,7 @@ class Protos:
             self._take(inner, f"{name}.{inner.name}", (*path, 3, i), places)
 
     def reached(self, name: str = "EasyRecConfig", seen: set[str] | None = None) -> Iterator[str]:
-        """The names of all messages that a config can hold, each after the first that holds it."""
+        """The names of all messages that a config can contain, each after the first that contains it."""
         seen = set() if seen is None else seen
         if name in seen or name not in self.messages:
             return
@@ -117,7 +117,7 @@ class Page:
         """The page as Markdown.
 
         Raises:
-            SystemExit: Something in the protos has no comment.
+            SystemExit: A message or field in the protos has no comment.
         """
         names = list(self._protos.reached())
         bare = [
@@ -148,7 +148,7 @@ class Page:
         if key in support.REFUSED:
             meaning += " **Not supported.**"
         if key in support.IGNORED:
-            meaning += " Set aside with a warning."
+            meaning += " Ignored with a warning."
         return f"| `{field.name}` | {self._type(field)} | {_default(field)} | {_cell(meaning)} |"
 
     def _type(self, field: FieldDescriptorProto) -> str:
@@ -171,15 +171,15 @@ def _default(field: FieldDescriptorProto) -> str:
 
 
 def main() -> int:
-    """Writes the page, or says that it must be written again."""
+    """Writes the page, or reports that it is out of date."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="fail where the page isn't up to date")
+    parser.add_argument("--check", action="store_true", help="fail if the page is out of date")
     written = Page(Protos()).text()
     if not parser.parse_args().check:
         PAGE.write_text(written, encoding="utf-8")
         return 0
     if not PAGE.is_file() or PAGE.read_text(encoding="utf-8") != written:
-        print(f"{PAGE.relative_to(ROOT)} is behind hvdrec/config/protos: run make docs", file=sys.stderr)
+        print(f"{PAGE.relative_to(ROOT)} is older than hvdrec/config/protos: run make docs", file=sys.stderr)
         return 1
     return 0
 

@@ -1,4 +1,4 @@
-"""Writes docs/config_support.md and docs/blocks.md from what checks a config; ``--check`` compares."""
+"""Writes docs/config_support.md and docs/blocks.md from the check of configs; ``--check`` compares."""
 
 from __future__ import annotations
 
@@ -24,16 +24,15 @@ from hvdrec.config.protos import (  # noqa: E402
 
 PAGE = ROOT / "docs" / "config_support.md"
 BLOCKS = ROOT / "docs" / "blocks.md"
-_HEAD = """# What of EasyRec's config is supported
+_HEAD = """# Supported parts of EasyRec's config
 
 Written by `make docs` from `hvdrec/config/support.py` and the specs in `hvdrec/config/models`; change it
-there. How configs are read and edited is in
-[config.md](config.md).
+there. [config.md](config.md) describes how configs are read and edited.
 
-Every field of EasyRec's protos is read. What no table below lists is supported. A field in
-force that isn't is refused, or reported in a warning, with its file and line, before anything else runs. A
-field that holds its default is accepted, and so is a block that isn't in force: of another model class than
-`model_class`, or `feature_config` beside `feature_configs`.
+Every field of EasyRec's protos is read, and supported unless a table below lists it. Fields that are in force
+but not supported are refused, or reported in a warning, with file and line, before anything else runs. A
+field with its default value is accepted, and so is a block that isn't in force: the block of another model
+class than `model_class`, or `feature_config` when there are `feature_configs`.
 """
 
 
@@ -71,7 +70,7 @@ def _values() -> str:
         (
             "## Values",
             _table(("where", "supported", "refused"), rows),
-            "Of those that are refused there is more to say about:",
+            "Further reasons and alternatives for refused values:",
             _table(("value", "why, and what to use"), [(f"`{n}`", why) for n, why in reasons]),
         )
     )
@@ -86,21 +85,21 @@ def _fields() -> str:
         (
             "## Fields that are refused",
             _table(("field", "why, and what to do"), rows(support.REFUSED)),
-            "## Fields that are set aside with a warning",
+            "## Fields that are ignored with a warning",
             _table(("field", "why"), rows(support.IGNORED)),
-            "## Fields that nothing reads",
-            "They only name something, ask for what is done anyway, or belong to a value or field above:",
+            "## Fields that have no effect",
+            "They only name something, request what is done anyway, or belong to a value or field above:",
             f"{_code(sorted(support.SILENT))}.",
-            "## What numbers may be",
+            "## Ranges of numbers",
             _table(("field", "must be"), ranges),
         )
     )
 
 
 def main() -> int:
-    """Writes the pages, or says which must be written again."""
+    """Writes the pages, or reports those that are out of date."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="fail where a page isn't up to date")
+    parser.add_argument("--check", action="store_true", help="fail if a page is out of date")
     pages = {PAGE: f"{_HEAD}\n{_values()}\n\n{_fields()}\n", BLOCKS: blocks_page.page()}
     behind = [p for p, text in pages.items() if not p.is_file() or p.read_text(encoding="utf-8") != text]
     if not parser.parse_args().check:
@@ -108,7 +107,7 @@ def main() -> int:
             path.write_text(pages[path], encoding="utf-8")
         return 0
     for path in behind:
-        print(f"{path.relative_to(ROOT)} is behind hvdrec/config: run make docs", file=sys.stderr)
+        print(f"{path.relative_to(ROOT)} is older than hvdrec/config: run make docs", file=sys.stderr)
     return 1 if behind else 0
 
 
