@@ -23,9 +23,9 @@ class Saved:
     Attributes:
         step: `global_step`.
         prefix: Where it is.
-        held: Seconds that training was held: waiting for the save before, taking the values, and writing
-            them where they are many.
-        written: Seconds the thread took to write them and to wait for the disk.
+        held: Seconds that training was blocked: waiting for the previous save, copying the values or, if they
+            are large, writing them.
+        written: Seconds that the thread took to write them and to wait for the disk.
     """
 
     step: int
@@ -48,10 +48,10 @@ class BackgroundSaver:
         self._error: Exception | None = None
 
     def begin(self, step: int) -> Path:
-        """Waits for the save before this one, and makes the folder for parts that ranks write themselves.
+        """Waits for the previous save, and creates the folder for parts that ranks write themselves.
 
         Raises:
-            CheckpointError: The save before failed, or the folder can't be made.
+            CheckpointError: The previous save failed, or the folder can't be created.
         """
         self._join()
         return self.store.begin(step)
@@ -65,13 +65,13 @@ class BackgroundSaver:
     ) -> None:
         """Takes the current values and begins to write them; waits for the save before this one.
 
-        Many values (`Snapshot.is_large`) are written when it returns, but not yet on the disk.
+        Large values (`Snapshot.is_large`) are written when it returns, but not yet synced to disk.
 
         Args:
             step: `global_step`.
             entries: What to save.
             extra: JSON values kept beside it.
-            staged: What is written already, of entries that are split.
+            staged: The already written parts of split entries.
 
         Raises:
             CheckpointError: The previous save failed.

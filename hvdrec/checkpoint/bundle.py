@@ -1,8 +1,8 @@
 """Rows of the variables of a TensorFlow V2 checkpoint, without reading the rest of them.
 
-TensorFlow's own reader takes a variable into memory whole, however few of its rows are asked for. An index
-is a table of sorted strings, as LevelDB has them (tensorflow/core/lib/io/format.h); where a variable lies is
-told by its `BundleEntryProto` (tensorflow/core/protobuf/tensor_bundle.proto).
+TensorFlow's own reader reads a whole variable into memory, however few of its rows are requested. An index
+is a table of sorted strings in LevelDB's format (tensorflow/core/lib/io/format.h); the `BundleEntryProto` of
+a variable gives its location (tensorflow/core/protobuf/tensor_bundle.proto).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from hvdrec.errors import DamagedError
 
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER = 48
-#: Bytes after a block: how it is compressed (0: not), and its checksum.
+#: Bytes after a block: its compression type (0 for none) and its checksum.
 _TRAILER = 5
 
 
 class _Slice(NamedTuple):
-    """Rows [first, last) of a variable, saved as they are read; `text` names them for TensorFlow."""
+    """Rows [first, last) of a variable that were saved together; `text` is TensorFlow's name for them."""
 
     first: int
     last: int
@@ -37,7 +37,7 @@ class _Slice(NamedTuple):
 
 
 class RowReader:
-    """Reads ranges of rows; a variable in parts (`Reader`) is one."""
+    """Reads ranges of rows; a variable saved in parts (see `Reader`) is read as one."""
 
     def __init__(self, reader: Reader) -> None:
         """Reads the index.
@@ -59,8 +59,8 @@ class RowReader:
         """Rows [first, last) of a variable.
 
         Raises:
-            DamagedError: They can't be read, or the slice they were saved in fails its checksum. Rows of
-                a variable that was saved whole are not compared with its checksum; `check` does it.
+            DamagedError: They can't be read, or the slice that contains them fails its checksum. For a
+                variable that was saved whole the checksum isn't compared; use `check`.
         """
         pieces, offset = [], 0
         for source, shape in self._parts(name):
@@ -75,7 +75,7 @@ class RowReader:
         return self._reader.shapes[name]
 
     def check(self, name: str) -> None:
-        """Compares the checksums of a variable, holding little of it at a time.
+        """Compares the checksums of a variable, reading a small part of it at a time.
 
         Raises:
             DamagedError: It can't be read, or fails its checksum.
@@ -111,7 +111,7 @@ class RowReader:
         return rows
 
     def _bytes(self, source: str) -> np.ndarray:
-        """The bytes of a variable that was saved whole, where they lie."""
+        """The bytes of a variable that was saved whole, mapped from the file."""
         entry = self._entries[source]
         path = f"{self.prefix}.data-{entry.shard_id:05d}-of-{self._shards:05d}"
         try:
@@ -120,9 +120,9 @@ class RowReader:
             raise DamagedError(f"{path}: can't be read: {message(error)}") from error
 
     def _slices(self, source: str) -> list[_Slice] | None:
-        """The slices a variable was saved in, by rows; None where it was saved whole.
+        """The slices that a variable was saved in, by rows; None if it was saved whole.
 
-        One that was cut along its columns is one slice of all rows.
+        A variable that was split by columns is one slice with all rows.
         """
         entry = self._entries[source]
         if not entry.slices:
@@ -145,7 +145,7 @@ class RowReader:
         return sorted(found)
 
     def _slice(self, source: str, wanted: _Slice) -> np.ndarray:
-        """One slice; the last one is kept, as it is asked for range by range."""
+        """Reads a slice; the last one is cached, because it is read range by range."""
         if self._kept is None or self._kept[:2] != (source, wanted):
             self._kept = None
             try:
@@ -163,7 +163,7 @@ class RowReader:
 
 
 def _index(path: Path) -> tuple[dict[str, BundleEntryProto], int]:
-    """The entries of an index by name, those of slices left out, and the number of data files."""
+    """The entries of an index by name, without those of slices, and the number of data files."""
     data = path.read_bytes()
     low, high = struct.unpack("<II", data[-8:])
     if len(data) < _FOOTER or low | high << 32 != _MAGIC:
@@ -195,7 +195,7 @@ def _block(data: bytes, start: int, size: int) -> bytes:
 
 
 def _records(block: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values of a block; a key leaves out what it has in common with the one before."""
+    """Keys and values of a block; a key is stored without the prefix that it shares with the previous one."""
     (restarts,) = struct.unpack("<I", block[-4:])
     end = len(block) - 4 * (restarts + 1)
     place, key = 0, b""

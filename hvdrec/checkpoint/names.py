@@ -31,7 +31,7 @@ class SavedTensor:
 
     @property
     def split(self) -> SplitVariable | None:
-        """The variable where each rank has rows of its own; None where every rank holds the same value."""
+        """The variable if its rows are split over the ranks; None if every rank holds the same value."""
         return self.variable if isinstance(self.variable, SplitVariable) else None
 
     @property

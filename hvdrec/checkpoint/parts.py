@@ -1,8 +1,8 @@
-"""Saves and restores variables that are split over the ranks; no rank holds one whole.
+"""Saves and restores variables that are split over the ranks; no rank ever holds a whole one.
 
-Ranks that see the folder of the checkpoint each have a range of rows of every variable (`portions`): they get
-those rows from all ranks and write them, or read them and send them where they belong, a bounded number of
-bytes at a time.
+Each rank that can see the checkpoint's folder handles a range of rows of every variable (`portions`): it
+receives those rows from all ranks and writes them, or reads them and sends them to their owners, a bounded
+number of bytes at a time.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _TOKEN = "written-by"
 
 
 class Part(NamedTuple):
-    """A split variable as a checkpoint has it: where its rows are, and from which of them on."""
+    """A checkpoint's variable that is split: the split variable, and the offset of its rows in that."""
 
     name: str
     variable: SplitVariable
@@ -43,15 +43,15 @@ class Part(NamedTuple):
 
     @property
     def extent(self) -> Extent:
-        """How large it is."""
+        """Its size."""
         return Extent(self.shape[0], math.prod(self.shape[1:]) * self.variable.dtype.size)
 
     def width(self) -> int:
-        """Numbers in a row."""
+        """The number of values in a row."""
         return math.prod(self.shape[1:])
 
     def held(self, rank: int, piece: Piece) -> np.ndarray:
-        """Which rows of a piece a rank holds, counted from the piece's first."""
+        """The rows of a piece that a rank holds, relative to the piece's first row."""
         first = self.offset + piece.first
         return self.variable.deal.held(rank, first, self.offset + piece.last)[1] - first
 
@@ -67,13 +67,13 @@ def write_parts(
     """Writes the rows of all ranks' split variables (collective).
 
     Args:
-        prefix: The parts get names that begin with it; its folder is there, as rank 0 sees it.
-        entries: What a checkpoint holds.
+        prefix: The beginning of the parts' names; its folder exists on rank 0.
+        entries: The content of the checkpoint.
         group: The ranks.
 
     Returns:
-        The prefixes that this rank has written, all of them on the disk, and why it couldn't: it goes on to
-        take part, so that the others get what they have to.
+        The prefixes that this rank has written and synced to disk, and the error if it couldn't write; it
+        still takes part in the exchanges, so that the other ranks receive their rows.
     """
     parts, writers = parts_of(entries), _who_sees(prefix.parent, group)
     written: list[str] = []
@@ -96,17 +96,17 @@ def write_parts(
 def read_parts(
     prefix: str, pairs: Sequence[tuple[SavedTensor, str]], group: ReplicaGroup
 ) -> Exception | None:
-    """Gives split variables the values of a checkpoint (collective).
+    """Reads the values of split variables from a checkpoint (collective).
 
-    A value of another shape is cut, or filled up with zeros.
+    A value with a different shape is cut, or padded with zeros.
 
     Args:
-        prefix: The checkpoint, as rank 0 sees it.
+        prefix: The checkpoint's path on rank 0.
         pairs: Entries, and the names of the checkpoint's variables.
         group: The ranks.
 
     Returns:
-        Why this rank couldn't read; it goes on to take part.
+        The error if this rank couldn't read; it still takes part in the exchanges.
     """
     readers = _who_reads(prefix, group)
     error: Exception | None = None
@@ -134,12 +134,12 @@ def read_parts(
 def gather_parts(
     entries: Sequence[SavedTensor], group: ReplicaGroup, put: Callable[[str, int, int, np.ndarray], None]
 ) -> None:
-    """Brings all rows of split variables to rank 0 (collective).
+    """Sends all rows of split variables to rank 0 (collective).
 
     Args:
-        entries: Those that aren't split are passed over.
+        entries: The variables; those that aren't split are skipped.
         group: The ranks.
-        put: Called on rank 0 with an entry's name, its rows [first, last) and their values.
+        put: Called on rank 0 with an entry's name, a range of rows [first, last) and their values.
     """
     parts = parts_of(entries)
     for pieces in rounds([p.extent for p in parts], 1):
@@ -149,7 +149,7 @@ def gather_parts(
 
 
 def _who_sees(folder: Path, group: ReplicaGroup) -> list[int]:
-    """The ranks that see rank 0's folder."""
+    """The ranks that can see rank 0's folder."""
     token = uuid.uuid4().hex
     if group.rank == 0:
         with contextlib.suppress(OSError):
@@ -163,7 +163,7 @@ def _who_sees(folder: Path, group: ReplicaGroup) -> list[int]:
 
 
 def _who_reads(prefix: str, group: ReplicaGroup) -> list[int]:
-    """The ranks that see rank 0's checkpoint: their index is the same."""
+    """The ranks that can see rank 0's checkpoint: those with the same index."""
     try:
         digest = hashlib.sha256(Path(f"{prefix}.index").read_bytes()).hexdigest()
     except OSError:
@@ -179,7 +179,7 @@ def _collect(
     own: Sequence[Piece],
     group: ReplicaGroup,
 ) -> list[np.ndarray]:
-    """Gives each worker the rows of its pieces (collective); those of `own`, float32 [rows, ...] each."""
+    """Sends each worker the rows of its pieces (collective); returns those of `own`, float32 [rows, ...]."""
     counts, sent = np.zeros(group.size, np.int32), []
     for worker, wanted in zip(workers, pieces, strict=True):
         for item, first, last in wanted:
@@ -206,7 +206,7 @@ def _distribute(
     values: Sequence[np.ndarray],
     group: ReplicaGroup,
 ) -> None:
-    """The opposite of `_collect`: workers send rows to the ranks that hold them (collective)."""
+    """The inverse of `_collect`: workers send rows to the ranks that hold them (collective)."""
     counts, sent = np.zeros(group.size, np.int32), []
     for rank in range(group.size):
         for piece, value in zip(own, values, strict=True):
@@ -253,7 +253,7 @@ def _write(target: str, parts: Sequence[Part], own: Sequence[Piece], values: Seq
 
 
 def _fitting(reader: RowReader, name: str, shape: tuple[int, ...], piece: Piece) -> np.ndarray:
-    """The rows of a piece, float32 [rows, numbers in one]."""
+    """The rows of a piece, float32 [rows, values per row]."""
     stored = reader.shape(name)
     found = np.zeros((piece.last - piece.first, *shape[1:]), np.float32)
     last = min(piece.last, stored[0])

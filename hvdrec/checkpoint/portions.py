@@ -1,12 +1,12 @@
-"""How the rows of split variables are shared out among the ranks that write or read a checkpoint."""
+"""How the rows of split variables are distributed over the ranks that write or read a checkpoint."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-#: What a rank that writes or reads holds at once, besides its own rows: as much of its share as makes files
-#: neither too large for memory nor too many.
+#: Limits of the bytes that a rank which writes or reads holds at once in addition to its own rows: a fraction
+#: of its share, so that the files are neither too large for memory nor too many.
 _LEAST_BYTES, _MOST_BYTES, _PORTIONS = 16 << 20, 1 << 30, 64
 
 
@@ -19,20 +19,20 @@ class Piece(NamedTuple):
 
 
 class Extent(NamedTuple):
-    """How large a variable is: its rows, and the bytes of one."""
+    """The size of a variable: its number of rows, and the bytes of a row."""
 
     rows: int
     row_bytes: int
 
 
 def rounds(extents: Sequence[Extent], workers: int) -> Iterator[list[list[Piece]]]:
-    """What each worker has to do in each round; every rank finds the same.
+    """The pieces of each worker in each round; every rank computes the same.
 
-    Each worker has one range of rows of each variable, cut so that a round holds a bounded number of bytes.
+    Each worker has one range of rows of each variable, cut so that a round has a bounded number of bytes.
 
     Args:
-        extents: Of the variables.
-        workers: How many there are.
+        extents: The sizes of the variables.
+        workers: The number of workers.
     """
     share = sum(e.rows * e.row_bytes for e in extents) // workers
     most = min(max(_LEAST_BYTES, share // _PORTIONS), _MOST_BYTES)

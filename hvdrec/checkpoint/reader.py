@@ -74,7 +74,7 @@ class Reader:
         return self._dtypes[self._sources[name][0]]
 
     def sources(self, name: str) -> tuple[str, ...]:
-        """What a variable is saved as: itself, or its parts in their order."""
+        """The names that a variable is saved under: its own, or those of its parts in order."""
         return self._sources[name]
 
     def nbytes(self, name: str) -> int:

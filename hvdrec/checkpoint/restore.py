@@ -37,9 +37,9 @@ class RestoreReport:
         skipped: SavedTensor names that got none, and why.
         unused: Names of the checkpoint that nothing asked for.
         reshaped: SavedTensor names whose value was cut or filled up, and how.
-        parts: What is still to be given to variables that are split over the ranks (`read_parts`); their
-            checksums were found to hold.
-        files: Prefix of the files they are read from, where that isn't `prefix`.
+        parts: Matches of variables that are split over the ranks and still have to be read (`read_parts`);
+            their checksums are correct.
+        files: Prefix of the files that these are read from, if it isn't `prefix`.
     """
 
     prefix: str
@@ -137,7 +137,8 @@ def assign(reader: Reader, matches: Sequence[Match]) -> tuple[Match, ...]:
     If shapes of the same rank differ, the value is cut, or padded with zeros.
 
     Returns:
-        The matches of variables that are split over the ranks: their checksums hold, they have no value yet.
+        The matches of variables that are split over the ranks: their checksums are correct, but they have no
+        value yet.
 
     Raises:
         DamagedError: A value can't be read; earlier variables have already been assigned.

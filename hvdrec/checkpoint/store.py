@@ -28,7 +28,7 @@ _INDEX = re.compile(r"model\.ckpt-(\d+)\.index$")
 _PIECE = re.compile(r"model\.ckpt-(\d+)\.(data-.*|manifest\.json|committed|meta)$")
 _STALE_SECONDS = 86400.0
 
-#: From so many bytes on training waits until the values are written, so that none is held twice.
+#: From this many bytes on, training waits until the values are written, so that they aren't held twice.
 LARGE = 1 << 30
 
 T = TypeVar("T")
@@ -37,20 +37,20 @@ T = TypeVar("T")
 class Snapshot(Mapping[str, tf.Tensor]):
     """The values of entries at one moment, on the host, unaffected by later updates.
 
-    On a CPU nothing is copied until a variable is updated: TensorFlow updates a buffer that
-    somebody holds in a new one. So those of a large snapshot must not be updated before it is
-    released, or they are held twice.
+    On a CPU nothing is copied until a variable is updated: TensorFlow then copies a buffer that is still
+    referenced. The variables of a large snapshot must therefore not be updated before it is released, or
+    they are held twice.
 
     Attributes:
-        released: Set once the values are written or given up.
-        released_at: When, by `time.monotonic`.
+        released: Set when the values have been written or discarded.
+        released_at: The time of the release, by `time.monotonic`.
     """
 
     def __init__(self, entries: Sequence[SavedTensor]) -> None:
-        """Takes the values; a table is cut out of its bank when it is asked for.
+        """Takes the values; a table is sliced from its bank when it is read.
 
         Args:
-            entries: Of these, those that aren't split over the ranks.
+            entries: The entries; those that are split over the ranks are skipped.
         """
         entries = [entry for entry in entries if entry.split is None]
         self._entries = {entry.name: entry for entry in entries}
@@ -63,11 +63,11 @@ class Snapshot(Mapping[str, tf.Tensor]):
 
     @property
     def is_large(self) -> bool:
-        """Whether holding its values twice is to be avoided."""
+        """Whether its values should not be held twice."""
         return sum(v.dtype.size * math.prod(v.shape) for v in self._whole.values()) >= LARGE
 
     def release(self) -> None:
-        """Lets go of the values; nothing can be read any more."""
+        """Releases the values; nothing can be read afterwards."""
         if not self.released.is_set():
             self._whole, self.released_at = {}, time.monotonic()
             self.released.set()
@@ -88,12 +88,12 @@ class Snapshot(Mapping[str, tf.Tensor]):
 
 
 class Staged(NamedTuple):
-    """What is written of a checkpoint before the rest.
+    """The parts of a checkpoint that are written before the rest.
 
     Attributes:
-        folder: Where all its files go first.
-        parts: Prefixes there, each of a checkpoint of some rows of split variables.
-        began: When the save began, by `time.monotonic`.
+        folder: The folder where all its files are first written.
+        parts: Prefixes in it, each of a checkpoint with some rows of split variables.
+        began: The start of the save, by `time.monotonic`.
     """
 
     folder: Path
@@ -146,10 +146,10 @@ class Store:
         return self.write(step, Snapshot(entries), extra)
 
     def begin(self, step: int) -> Path:
-        """Makes the folder in which a checkpoint's files come together; `write` takes it away.
+        """Creates the folder that collects the files of a checkpoint; `write` removes it.
 
         Raises:
-            CheckpointError: It can't be made.
+            CheckpointError: It can't be created.
         """
         self._check_owned()
         with files.explained(f"can't save {self._prefix(step)}"):
@@ -164,7 +164,7 @@ class Store:
         extra: Mapping[str, Any],
         staged: Staged | None = None,
     ) -> str:
-        """Saves values taken earlier in a `Snapshot`, and parts that are `staged`; otherwise as `save`."""
+        """Saves values taken earlier in a `Snapshot`, and `staged` parts; otherwise like `save`."""
         prefix = self._prefix(step)
         staging = staged.folder if staged else self.begin(step)
         with files.explained(f"can't save {prefix}"):
@@ -400,7 +400,7 @@ class Store:
         files.remove_tree(self._aside(step))
 
     def _remove_strays(self, target: Path) -> None:
-        """Removes data files that the checkpoint before had in this place, which had another number."""
+        """Removes data files of the checkpoint that this one replaces, if their number was different."""
         with contextlib.suppress(OSError, CheckpointError):
             names = (manifest.read(target) or {"files": {}})["files"]
             for path in manifest.tensor_files(target):

@@ -41,7 +41,7 @@ class Predictor(abc.ABC):
         """Shares what rank 0 has read with every rank (collective)."""
 
     def end(self) -> None:  # noqa: B027
-        """Called once all of this rank's batches are predicted, or can't be (collective)."""
+        """Called after this rank's batches are predicted, or after a failure (collective)."""
 
     @abc.abstractmethod
     def pack(self, block: RowBlock) -> PackedBatch:
@@ -80,7 +80,7 @@ class FromCheckpoint(Predictor):
         return self._turns.take(batch)
 
     def end(self) -> None:
-        """Answers for the rows that this rank holds until the others are through."""
+        """Takes part in the others' forward passes, which need this rank's rows, until they are finished."""
         self._turns.end()
 
 

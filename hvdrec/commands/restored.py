@@ -37,7 +37,7 @@ def restore(
         group: The ranks; only rank 0 needs to see the checkpoint.
         checkpoint: A prefix, a directory (its newest), or None for the newest of model_dir.
         folder: The run's files; None takes model_dir as it is.
-        placement: Where the variables live; None: as the config says.
+        placement: Where the variables are placed; None: as in the config.
 
     Returns:
         The job, and the checkpoint's step (0 on other ranks).
@@ -69,7 +69,7 @@ def restore(
 
 
 def share(job: Job) -> None:
-    """Gives every rank the weights of rank 0, and of split tables its rows of the checkpoint (collective)."""
+    """Sends rank 0's weights to every rank, and restores the rows of split tables (collective)."""
     entries = model_entries(job.recommender)
     job.group.broadcast(replicated_variables(entries))
     restore_parts(job.group, entries, job.restored)

@@ -137,7 +137,7 @@ def _refuse(config: Config, flags: Any) -> None:
         )
     if is_split(train):
         where = config.where("train_config.embedding_split")
-        raise ConfigError(f"{where}: parameter servers share out every table by themselves; remove it")
+        raise ConfigError(f"{where}: parameter servers already distribute every table; remove it")
     if train.is_profiling:
         where = config.where("train_config.is_profiling")
         raise ConfigError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-#: Settings that reading each row once depends on.
+#: Settings that affect whether each row is read once; the field to use instead, if there is one.
 _OWN = {
     "bootstrap.servers": "server",
     "group.id": "group",
@@ -20,7 +20,7 @@ def parse_offsets(written: str) -> dict[int, int]:
     """`offset_info`: ``{"0": 5, "1": 10}``, partition to offset.
 
     Raises:
-        ValueError: It isn't that.
+        ValueError: It doesn't have this form.
     """
     try:
         found = json.loads(written)
@@ -33,10 +33,10 @@ def parse_offsets(written: str) -> dict[int, int]:
 
 
 def parse_settings(written: Sequence[str]) -> dict[str, str]:
-    """`config_global` or `config_topic`: settings of librdkafka, ``name=value`` each.
+    """`config_global` or `config_topic`: settings of librdkafka, each as ``name=value``.
 
     Raises:
-        ValueError: One isn't that, or is one that hvdrec sets itself.
+        ValueError: One doesn't have this form, or is a setting that hvdrec sets itself.
     """
     settings = {}
     for each in written:

@@ -1,4 +1,4 @@
-"""Whether a config shares out the rows of embedding tables among the ranks."""
+"""Whether a config splits the rows of embedding tables over the ranks."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 from hvdrec.config.names import enum_name
 from hvdrec.config.protos import train_pb2
 
-#: Values of `train_distribute` that ask for it.
+#: Values of `train_distribute` that request it.
 STRATEGIES = ("EmbeddingParallelStrategy", "SokStrategy")
 
 
 def is_split(train_config: Any) -> bool:
-    """What `embedding_split` says, or where that is AUTO, `train_distribute`."""
+    """Whether tables are split, by `embedding_split` or, if that is AUTO, by `train_distribute`."""
     if train_config.embedding_split == train_pb2.EmbeddingSplit.AUTO:
         return enum_name(train_config, "train_distribute") in STRATEGIES
     return bool(train_config.embedding_split == train_pb2.EmbeddingSplit.SPLIT)

@@ -76,7 +76,7 @@ def merge(text: str, message: Any) -> None:
 
 
 def _mistake(text: str, message: Any) -> TextError | None:
-    """Merges a text; gives what is wrong where that can't be done."""
+    """Merges a text; returns the mistake if that isn't possible."""
     try:
         text_format.Merge(text, message)
     except text_format.ParseError as error:
@@ -89,7 +89,7 @@ def _mistake(text: str, message: Any) -> TextError | None:
 
 
 def _without_field(text: str, line: int, column: int) -> str | None:
-    """The text with spaces in place of the field whose name or value stands at a place, if there is one."""
+    """Replaces the field whose name or value is at a position by spaces; None if there is no such field."""
     tokens = [m for m in _TOKEN.finditer(text) if not m[0].startswith("#")]
     words = [token[0] for token in tokens]
     offset = sum(len(each) + 1 for each in text.split("\n")[: line - 1]) + column - 1

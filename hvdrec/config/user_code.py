@@ -1,6 +1,6 @@
 """User code that a config names, which runs only with `--allow_user_code`.
 
-Whether it is given holds for the process: a config comes from anywhere, the flag from who runs it.
+The flag applies to the process: a config may come from anyone, the flag only from the user who runs it.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ def find(name: str, file: str = "") -> Any:
     """Imports an object that a config names.
 
     Args:
-        name: With dots before its last part, which is an attribute of a module: ``package.module.name``. With
-            `file` the name alone.
-        file: A Python file; the working directory is where a relative path begins.
+        name: A dotted path whose last part is an attribute of a module: ``package.module.name``. With
+            `file`, only the attribute's name.
+        file: A Python file; a relative path is relative to the working directory.
 
     Raises:
-        ValueError: It isn't allowed, or can't be imported.
+        ValueError: User code isn't allowed, or the object can't be imported.
     """
     if refused := refusal(name):
         raise ValueError(refused)
@@ -59,16 +59,16 @@ def find_function(name: str, file: str = "") -> Any:
     """Imports a callable that a config names.
 
     Raises:
-        ValueError: See `find`, or it can't be called.
+        ValueError: See `find`, or the object isn't callable.
     """
     found = find(name, file)
     if not callable(found):
-        raise ValueError(f"{name} is no function")
+        raise ValueError(f"{name} is not a function")
     return found
 
 
 def _run_file(path: str) -> types.ModuleType:
-    """Runs a Python file, which may be in a store, as a module of its own."""
+    """Runs a Python file, which may be in a store, as a separate module."""
     try:
         text = storage.read_text(path)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Labels that functions of the user's own make, on their way from the reader to the packer."""
+"""Labels that user-defined functions compute, between the reader and the packer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Field(FieldLike, Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class _Function:
-    """A function with the words for what it does."""
+    """A function with its name in messages and the type of its result."""
 
     name: str
     call: Callable[[Any], Any]
@@ -44,15 +44,15 @@ class _Function:
 class LabelFunctions:
     """`user_define_fn` of fields that are labels, then `extra_label_func`.
 
-    Functions get NumPy arrays, a number for each row, and give the same; what they give for a row must come
-    from that row alone, as rows are dealt to any number of ranks.
+    Functions receive and return NumPy arrays with a value for each row; the result for a row must depend
+    only on that row, because rows are distributed over any number of ranks.
     """
 
     def __init__(self, data_config: Any) -> None:
         """Imports the functions.
 
         Raises:
-            ConfigError: It isn't allowed, or one can't be imported.
+            ConfigError: User code isn't allowed, or a function can't be imported.
         """
         fields = [f for f in data_config.input_fields if f.input_name in data_config.label_fields]
         self._wanted_names: set[str] = set()
@@ -80,15 +80,15 @@ class LabelFunctions:
         return bool(self._changed or self._made)
 
     def fields(self, fields: Sequence[_Field]) -> list[_Field]:
-        """Those of a plan's fields that are columns of the data; new labels are made if the plan has them."""
+        """The plan's fields that are columns of the data; new labels are computed if the plan has them."""
         self._wanted_names = {field.name for field in fields}
         return [field for field in fields if field.name not in self._made]
 
     def __call__(self, block: RowBlock) -> RowBlock:
-        """A block with the labels as functions make them.
+        """Applies the functions to a block.
 
         Raises:
-            DataError: A cell is no number, or a function failed or gave something else than a label a row.
+            DataError: A cell isn't a number, or a function failed or didn't return one label per row.
         """
         columns = dict(zip(block.columns.schema.names, block.columns.columns, strict=True))
         rows = block.columns.num_rows
@@ -108,11 +108,11 @@ class LabelFunctions:
         )
 
     def packing(self, pack: Callable[[RowBlock], Packed]) -> Callable[[RowBlock], Packed]:
-        """What packs blocks that have been through these functions."""
+        """Returns a packer that applies these functions first."""
         return lambda block: pack(self(block))
 
     def _wanted(self, columns: Mapping[str, pa.Array]) -> list[str]:
-        """The labels that functions see."""
+        """The labels that the functions need."""
         return [name for name in (self._kinds if self._made else self._changed) if name in columns]
 
     def _array(self, name: str, column: pa.Array, block: RowBlock) -> np.ndarray:

@@ -1,9 +1,9 @@
-"""What a keeper asks of Horovod's elastic driver: a place among the ranks, and whether they still run.
+"""A keeper's requests to Horovod's elastic driver: a place among the ranks, and whether they are to end.
 
-The driver (`horovod.runner.elastic`) answers over HTTP. Asking it for a place says that this slot is ready
-for the next ranks; the answer comes once every slot is ready or has failed, with the places on the hosts
-there are then. Keepers leave each other word in the same store, which the driver empties before it gives
-places out.
+The driver (`horovod.runner.elastic`) answers over HTTP. A request for a place declares that this slot is
+ready for the next ranks; the answer comes when every slot is ready or has failed, with the places on the
+hosts that are then available. Keepers exchange messages through the same store, which the driver empties
+before it assigns places.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from __future__ import annotations
 import http.client
 from collections.abc import Mapping
 
-#: Where `horovodrun` says it listens, and which slot this is.
+#: The address of `horovodrun`, and which slot this is.
 _ADDRESS, _PORT = "HOROVOD_GLOO_RENDEZVOUS_ADDR", "HOROVOD_GLOO_RENDEZVOUS_PORT"
 _HOST, _SLOT = "HOROVOD_HOSTNAME", "HOROVOD_LOCAL_RANK"
-#: What the driver answers, in this order.
+#: The numbers in the driver's answer, in this order.
 _PLACE = (
     "HOROVOD_RANK",
     "HOROVOD_SIZE",
@@ -33,33 +33,33 @@ class DriverGoneError(Exception):
 
 
 class Driver:
-    """The driver as one slot sees it."""
+    """The driver, from the view of one slot."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        """Asks nothing yet.
+        """Sends no request yet.
 
         Args:
-            environment: What `horovodrun` gave this process.
+            environment: The environment that `horovodrun` gave this process.
         """
         self._address, self._port = environment[_ADDRESS], int(environment[_PORT])
         self._key = f"{environment[_HOST]}:{environment[_SLOT]}"
         self.first = {name: environment[name] for name in _PLACE}
 
     def place(self) -> dict[str, str] | None:
-        """Waits for the next ranks; gives this slot's place among them, None where it has none.
+        """Waits for the next ranks; returns this slot's place among them, or None if it has none.
 
         Raises:
-            DriverGoneError: It doesn't answer.
+            DriverGoneError: The driver doesn't answer.
         """
         answer = self._ask("GET", f"{_READY}/{self._key}", timeout=None)
         numbers = (answer or b"").decode().split(",")
         if len(numbers) != len(_PLACE):
             raise DriverGoneError(f"it answers {answer!r}")
-        # -1: the host has been taken off the list, or a rank of it that the driver had started has failed.
+        # -1: the host was removed from the list, or a process that the driver started on it has failed.
         return None if int(numbers[0]) < 0 else dict(zip(_PLACE, numbers, strict=True))
 
     def word(self) -> str | None:
-        """Why the ranks are to end, None as long as they aren't.
+        """The reason why the ranks are to end; None while they aren't.
 
         Raises:
             DriverGoneError: The driver doesn't answer.
@@ -78,7 +78,7 @@ class Driver:
     def _ask(
         self, method: str, path: str, body: bytes | None = None, timeout: float | None = _SECONDS
     ) -> bytes | None:
-        # Not urllib: what it knows of proxies would come in between.
+        # Not urllib, which would use a configured proxy.
         connection = http.client.HTTPConnection(self._address, self._port, timeout=timeout)
         try:
             connection.request(method, f"/{path}", body)

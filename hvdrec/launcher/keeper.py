@@ -1,11 +1,11 @@
-"""Keeps one rank of a run under Horovod's elastic driver: starts it again, in the place it has then.
+"""Keeps one rank of a run under Horovod's elastic driver: restarts it in the place that it then has.
 
-What `horovodrun` with a discovery script starts for each slot becomes a keeper, which starts the rank. When
-a rank is lost, all others end too, as they do under every launcher; each keeper then asks the driver for
-its place among the ranks of the hosts there are, and starts its rank again, from the last checkpoint. So
-the driver doesn't hear of a lost rank: it would never use that host again. Of a lost host it loses the
-keepers, and gives the others their places without it. Where hosts have come or gone, it tells the keeper of
-rank 0, which has the ranks save.
+The process that `horovodrun` with a discovery script starts for each slot becomes a keeper, which starts the
+rank. When a rank is lost, all others end too, as under every launcher; each keeper then requests from the
+driver its place among the ranks on the available hosts, and restarts its rank from the last checkpoint. The
+driver therefore doesn't notice a lost rank; otherwise it would never use that host again. When a host is
+lost, the driver loses the keepers there, and assigns places to the others without it. When hosts are added
+or removed, it notifies the keeper of rank 0, which makes the ranks save.
 """
 
 from __future__ import annotations
@@ -28,28 +28,29 @@ from hvdrec.parallel.watch import SECONDS as LOST_AFTER
 
 _POLL_SECONDS = 0.1
 _ASK_SECONDS = 1.0
-#: What a rank gets to say why it ends, once another has ended.
+#: The time that a rank has to report why it ends, after another has ended.
 _GRACE_SECONDS = 5.0
-#: A launcher signals the rank beside its keeper, or the keeper alone: it passes on what hasn't come by then.
+#: A launcher signals both the rank and its keeper, or only the keeper, which forwards what the rank hasn't
+#: received by then.
 _SIGNAL_SECONDS = 0.3
-#: The driver is gone after so many questions in a row without an answer.
+#: The driver is considered gone after this many requests in a row without an answer.
 _UNANSWERED = 5
-#: The places given out are of the hosts that were known so long before.
+#: Assigned places are based on the hosts that were known this long before.
 _KNOWN_SECONDS = 1.0
-#: A host that doesn't answer for so long is lost; what the user sets stays.
+#: A host that doesn't answer for this long is lost; the user's setting takes precedence.
 _LOST_AFTER_SECONDS = "10"
-#: So many ends in a row without a checkpoint in between are too many: of ranks with an error of their own,
-#: and of those that were killed or lost.
+#: The run ends after this many ends in a row without a checkpoint in between: of ranks with an error of their
+#: own, and of ranks that were killed or lost.
 _MOST_ERRORS, _MOST_LOSSES = 3, 10
 _MISTAKE = 2
 #: Exit codes of a rank that a signal ended after it had saved.
 _STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
-#: Words that keepers leave each other.
+#: Messages between keepers.
 _LOSS, _HOSTS = "a rank has ended", "hosts have changed"
 
 
 def become_keeper(arguments: Sequence[str]) -> NoReturn:
-    """Puts the keeper of a rank in this process's place.
+    """Replaces this process by the keeper of a rank.
 
     Args:
         arguments: The flags of `hvdrec.train`.
@@ -61,14 +62,14 @@ def become_keeper(arguments: Sequence[str]) -> NoReturn:
 
 @dataclasses.dataclass
 class _Told:
-    """What the ranks of this slot have told.
+    """What the ranks of this slot have reported.
 
     Attributes:
-        began: The step that the run began at; None as long as it hasn't.
-        last: The step of the last checkpoint that was about to be written.
-        whole: Whether one before that must have been finished.
-        signals: Those that have reached the rank that runs.
-        lost: Whether the rank that runs ends because another is lost.
+        began: The step at which the run began; None before that.
+        last: The step of the last checkpoint whose write was started.
+        whole: Whether an earlier one must be complete.
+        signals: The number of signals that have reached the running rank.
+        lost: Whether the running rank ends because another is lost.
     """
 
     began: int | None = None
@@ -96,27 +97,27 @@ class Keeper:
 
         Args:
             driver: The elastic driver.
-            command: What starts a rank, without `--continue_train`.
+            command: The command that starts a rank, without `--continue_train`.
         """
         self._driver, self._command = driver, tuple(command)
         self._place = driver.first
         self._told = _Told()
         self._signals: list[int] = []
-        #: When the driver told of other hosts; 0 if it hasn't.
+        #: When the driver reported a change of hosts; 0 if it hasn't.
         self._hosts_changed = 0.0
         self._ended_at = 0.0
-        #: The last step told before the rank's last start, and how often it has ended since another was.
+        #: The last step reported before the rank's last start, and how often it has ended without a new one.
         self._seen, self._in_vain = -1, 0
 
     def on_hosts_updated(self, timestamp: int, result: object) -> None:
-        """Called by Horovod, in the keeper of rank 0, when the driver has found other hosts."""
+        """Called by Horovod in the keeper of rank 0 when the hosts have changed."""
         self._hosts_changed = time.monotonic()
 
     def run(self) -> int:
-        """Keeps the rank until the run is over.
+        """Keeps the rank running until the run is over.
 
         Returns:
-            The exit code of its last process; 0 where the driver has no place for it any more.
+            The exit code of its last process; 0 if the driver no longer has a place for it.
         """
         with noted(self._signals):
             while True:
@@ -136,7 +137,7 @@ class Keeper:
                 self._place = place
 
     def _run_rank(self) -> int:
-        """Runs the rank once; gives its exit code, negative where a signal killed it."""
+        """Runs the rank once; returns its exit code, which is negative if a signal killed it."""
         self._told.signals, self._told.lost = 0, False
         reading, writing = os.pipe()
         with open(reading, encoding="utf-8") as pipe:
@@ -165,7 +166,7 @@ class Keeper:
 
     def _environment(self, pipe: int) -> dict[str, str]:
         environment = {LOST_AFTER: _LOST_AFTER_SECONDS, **os.environ, **self._place, told.PIPE: str(pipe)}
-        # It joins the ranks of its place, and asks for no other.
+        # The rank uses the place in its environment and doesn't request another.
         environment.pop(told.ELASTIC, None)
         if self._told.whole:
             environment[told.BEGAN] = str(self._told.began)
@@ -176,7 +177,7 @@ class Keeper:
             self._told.take(line)
 
     def _mind(self, rank: subprocess.Popen[bytes]) -> None:
-        """Waits for the rank's end; brings it about where the run or these ranks are to end."""
+        """Waits for the end of the rank, and ends it if the run or these ranks are to end."""
         signalled: float | None = None
         kill_at, asked, unanswered, ask_at = float("inf"), False, 0, 0.0
         while rank.poll() is None:
@@ -209,10 +210,10 @@ class Keeper:
                 kill_at = min(kill_at, now + _GRACE_SECONDS)
 
     def _is_over(self, code: int) -> bool:
-        """Whether no rank is to be started again after this one's end; tells the others where it is."""
+        """Whether the run is over after the end of this rank; if it isn't, notifies the other keepers."""
         word = self._driver.word()
         if code in _STOPPED:
-            # Without word somebody has signalled a rank: all have saved and left together.
+            # Without a message, a user has signalled a rank: all have saved and ended together.
             return word is None
         if word != _LOSS:
             self._driver.leave_word(_LOSS)
@@ -234,7 +235,7 @@ class Keeper:
         return True
 
     def _next_place(self) -> dict[str, str] | None:
-        """Waits for the driver's answer, which comes when all slots are ready or lost; None at a signal."""
+        """Waits for the driver's answer, which comes when all slots are ready or lost; None on a signal."""
         answers: list[dict[str, str] | None] = []
         errors: list[DriverGoneError] = []
 
@@ -280,7 +281,7 @@ def _say(text: str) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Keeps a rank of `hvdrec.train` with these flags."""
-    # Of Horovod only what its workers need to hear of hosts: TensorFlow isn't imported.
+    # Only the part of Horovod that reports changes of hosts, which doesn't import TensorFlow.
     from horovod.runner.elastic.worker import WorkerNotificationManager
 
     keeper = Keeper(Driver(os.environ), [sys.executable, "-m", "hvdrec.train", *arguments])

@@ -13,7 +13,7 @@ from hvdrec.layers.variables import VariableStore
 KERAS_EPSILON = 1e-3
 #: The epsilon of TensorFlow 1's contrib.layers.layer_norm, which EasyRec's transformers use.
 CONTRIB_EPSILON = 1e-12
-#: Below this an epsilon keeps no gradient small.
+#: An epsilon below this doesn't limit gradients.
 _TINY = 1e-6
 
 
@@ -53,8 +53,8 @@ class LayerNorm(Layer):
     def __call__(self, inputs: tf.Tensor, run: ForwardContext) -> tf.Tensor:
         """Normalises float32 [..., width].
 
-        No gradient flows to what has no variance beside a tiny epsilon: of numbers that are all equal, as an
-        image's that is missing, it would be a million times the upstream gradient in every layer.
+        With a tiny epsilon, no gradient flows to inputs whose variance is not above it: if all numbers are
+        equal, as for a missing image, it would be a million times the upstream gradient in every layer.
         """
         del run
         mean, variance = tf.nn.moments(inputs, axes=[-1], keepdims=True)

@@ -54,19 +54,19 @@ class Placement:
 
 
 class SplitTables(Placement):
-    """The ranks share out the rows of large banks; all else lives in every process."""
+    """Splits the rows of large banks over the ranks; everything else is in every process."""
 
     def __init__(self, group: ReplicaGroup, min_bytes: int) -> None:
-        """Says who shares them out.
+        """Creates the placement.
 
         Args:
             group: The ranks.
-            min_bytes: A bank of fewer bytes (float32 values, without slots) is kept whole by every rank.
+            min_bytes: Every rank holds whole banks of fewer bytes (float32 values, without slots).
         """
         self._group, self._min_bytes = group, min_bytes
 
     def banks(self, layouts: Sequence[BankLayout], seed: int) -> BankStrategy:
-        """Makes the embedding banks of a model, of the split ones this rank's rows."""
+        """Creates the embedding banks of a model, with this rank's rows of the split ones."""
         split = [4 * layout.rows * layout.dim >= self._min_bytes for layout in layouts]
         return Split(layouts, seed, self._group, split) if any(split) else Replicated(layouts, seed)
 

@@ -1,4 +1,4 @@
-"""MultiTowerRecall: a tower for users, a tower for items, and a DNN over both, in place of a similarity."""
+"""MultiTowerRecall: a tower for users, a tower for items, and a DNN over both instead of a similarity."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from hvdrec.models.inputs import ModelInputs, paired_rows
 
 
 class MultiTowerRecall(RankModel):
-    """Says of a row's user and item whether they go together; it can't be searched.
+    """Predicts whether a row's user and item match; its items can't be searched.
 
-    With a negative sampler the towers and the DNN see each user with all sampled items too. As in EasyRec
-    only the row's own item has a label: the others count in the batch norms and nowhere else.
+    With a negative sampler, the towers and the DNN also process each user with all sampled items. As in
+    EasyRec, only the row's own item has a label: the others only affect the batch norms.
     """
 
     def __init__(self, build: ModelBuild) -> None:

@@ -1,4 +1,4 @@
-"""Adam's update of whole tables at the cost of the rows that a batch touches."""
+"""Adam's update of whole tables, at a cost that depends only on the rows that a batch touches."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from hvdrec.errors import words
 from hvdrec.ops.adam import AdamStep, Moments
 from hvdrec.ops.library import load_ops
 
-#: Steps that there is room for, and sums of each (csrc/kernels/optim/deferred_adam.h).
+#: The maximum number of steps, and the number of sums for each (csrc/kernels/optim/deferred_adam.h).
 _STEPS, _ROOM = 1 << 14, 16
-#: After so many steps rows are settled at the latest.
+#: Rows are settled after this many steps at the latest.
 SETTLED_AFTER = _STEPS
 
 
 class DeferredTable(NamedTuple):
-    """A table that waits.
+    """A table with deferred updates.
 
     Attributes:
         moments: The table [R, D] and its moments.
-        steps: int32 [R], the step that each row is up to date with.
-        average: Its average, where one is kept.
+        steps: int32 [R], the step up to which each row has been updated.
+        average: Its average, if one is kept.
     """
 
     moments: Moments
@@ -40,14 +40,14 @@ class _Numbers:
 
 
 class DeferredAdam(tf.Module):
-    """Tables whose rows are brought up to date when they are read or updated, and not before.
+    """Tables whose rows are updated only when they are read or touched.
 
-    A row without a gradient moves on with its moments all the same: what it has missed is made up for by
-    a series whose terms all rows share that were last touched at the same step, in the arithmetic of
-    csrc/kernels/optim/deferred_adam.h. So a row costs the same however long it waited.
+    Adam also changes rows without a gradient, by their moments. The missed updates of a row are computed
+    by a series whose terms are shared by all rows that were last touched at the same step, with the
+    arithmetic of csrc/kernels/optim/deferred_adam.h. The cost of a row doesn't depend on how long it waited.
 
     Attributes:
-        tables: By `variable_key` of their variable.
+        tables: The tables, by `variable_key` of their variable.
     """
 
     def __init__(self, beta1: float, beta2: float, epsilon: float, decay: float | None = None) -> None:
@@ -56,11 +56,11 @@ class DeferredAdam(tf.Module):
         Args:
             beta1: Decay of the first moment.
             beta2: Decay of the second moment.
-            epsilon: Added to the root of the second moment.
-            decay: Of the tables' averages, where they are kept.
+            epsilon: Added to the square root of the second moment.
+            decay: The decay of the tables' averages, if they are kept.
 
         Raises:
-            ValueError: With these betas rows can't wait.
+            ValueError: With these betas updates can't be deferred.
         """
         super().__init__()
         away = 0.0 if decay is None else 1.0 - decay
@@ -78,12 +78,12 @@ class DeferredAdam(tf.Module):
         self._now.assign(0)
 
     def add(self, name: str, moments: Moments, average: tf.Variable | None = None) -> None:
-        """Takes in a table, all of whose rows are up to date, while no other has missed a step.
+        """Adds a table; all rows of all tables must be up to date.
 
         Args:
-            name: What the other methods call it.
+            name: The name for the other methods.
             moments: The table and its moments.
-            average: ``average += (1 - decay) * (table - average)`` after each step, of all rows.
+            average: Updated by ``average += (1 - decay) * (table - average)`` after each step, in all rows.
         """
         steps = tf.Variable(
             tf.zeros([moments.variable.shape[0]], tf.int32), trainable=False, name=f"{name}/steps"
@@ -91,7 +91,7 @@ class DeferredAdam(tf.Module):
         self.tables[name] = DeferredTable(moments, steps, average)
 
     def read(self, name: str, rows: tf.Tensor) -> tf.Tensor:
-        """Rows of a table as they are now; nothing is changed.
+        """Returns the current values of rows of a table; nothing is changed.
 
         Args:
             name: The table.
@@ -106,14 +106,14 @@ class DeferredAdam(tf.Module):
     def update(
         self, step: AdamStep, name: str, rows: tf.Tensor, gradient: tf.Tensor, weight_decay: float = 0.0
     ) -> None:
-        """Brings rows of a table up to date, takes `weight_decay` of them and updates them.
+        """Brings rows of a table up to date, applies `weight_decay` and updates them.
 
         Args:
             step: The numbers of the update.
             name: The table.
             rows: int32 [U], distinct.
             gradient: float32 [U, D].
-            weight_decay: What part of a weight goes before the update.
+            weight_decay: The fraction of a weight that is subtracted before the update.
         """
         load_ops().hvdrec_deferred_adam_update(
             **self._handles(name),
@@ -128,7 +128,7 @@ class DeferredAdam(tf.Module):
         )
 
     def advance(self, step: AdamStep) -> None:
-        """Counts a step, once all tables are updated."""
+        """Counts a step, after all tables have been updated."""
         self._advance(step.beta1_power, step.beta2_power, step.rate)
 
     def settle(self) -> None:
@@ -140,7 +140,7 @@ class DeferredAdam(tf.Module):
         self._now.assign(0)
 
     def make_room(self) -> None:
-        """Settles where rows could neither be read nor another step be counted."""
+        """Settles if no row could be read and no further step could be counted."""
         tf.cond(self._now >= SETTLED_AFTER, self.settle, lambda: None)
 
     def _advance(self, beta1_power: tf.Tensor, beta2_power: tf.Tensor, rate: tf.Tensor) -> None:

@@ -29,12 +29,12 @@ class Adam(Optimizer):
         v = beta2 * v + (1 - beta2) * g^2
         variable -= rate * sqrt(1 - beta2^(t+1)) / (1 - beta1^(t+1)) * m / (sqrt(v) + 1e-8)
 
-    Rows without a gradient count as rows with gradient 0: their moments decay and they move on,
-    as in TensorFlow 1. Where that isn't deferred, an update costs one pass over the moments of the
-    whole table, and over the rows that were ever touched, however few rows a batch touches.
+    Rows without a gradient are treated as rows with gradient 0: their moments decay and they still change,
+    as in TensorFlow 1. If that isn't deferred, an update costs one pass over the moments of the whole
+    table, and over the rows that were ever touched, however few rows a batch touches.
 
     Attributes:
-        weight_decay: What part of a touched row goes before its update.
+        weight_decay: The fraction of a touched row that is subtracted before its update.
     """
 
     weight_decay = 0.0
@@ -63,7 +63,7 @@ class Adam(Optimizer):
         self.add_scalar("beta2_power", self.beta2)
 
     def defer(self, banks: Sequence[Bank], fewest: int, averages: Averages | None = None) -> list[str]:
-        """Defers all rows' update, where this process updates them by native operations."""
+        """Defers the updates of all rows, if this process updates them with native operations."""
         large = [bank for bank in banks if bank.layout.rows >= fewest]
         why = self._why_not_deferred()
         if large and why is None:
@@ -85,7 +85,7 @@ class Adam(Optimizer):
 
     def _why_not_deferred(self) -> str | None:
         if self.placement.touched_rows_only or not self.placement.own_kernels:
-            return "servers update rows as they are touched"
+            return "parameter servers update only the touched rows"
         return None if self.policy.optimizers == NATIVE else "native operations don't update these tables"
 
     def _read(self, variable: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
@@ -93,17 +93,17 @@ class Adam(Optimizer):
         return self._deferred.read(variable_key(variable), rows)
 
     def is_deferred(self, variable: tf.Variable) -> bool:
-        """Whether rows of `variable` wait until they are needed."""
+        """Whether the updates of `variable` are deferred until rows are needed."""
         return self._deferred is not None and variable_key(variable) in self._deferred.tables
 
     def settle(self) -> None:
-        """Brings the rows that wait up to date."""
+        """Brings all rows up to date."""
         if self._deferred is not None:
             self._deferred.settle()
 
     @property
     def unsaved(self) -> dict[str, tf.Variable]:
-        """The steps that rows are up to date with."""
+        """The steps up to which rows have been updated."""
         tables = self._deferred.tables if self._deferred is not None else {}
         return {f"{name}/steps": table.steps for name, table in tables.items()}
 
@@ -112,7 +112,7 @@ class Adam(Optimizer):
         self._apply_dense([(gradient, variable)], rate)
 
     def apply_all_dense(self, gradients: Sequence[tuple[tf.Tensor, tf.Variable]], rate: tf.Tensor) -> None:
-        """One fused pass over each variable, all in one op where they live together."""
+        """One fused pass over each variable, all in one op if they are on one device."""
         for gradient, variable in gradients:
             if self.is_deferred(variable):
                 self.apply_rows(RowGradient(tf.range(variable.shape[0]), gradient), variable, rate)
@@ -131,7 +131,7 @@ class Adam(Optimizer):
         )
 
     def apply_rows(self, gradient: RowGradient, variable: tf.Variable, rate: tf.Tensor) -> None:
-        """Updates every row; rows with zero moments don't move and are skipped."""
+        """Updates every row; rows with zero moments don't change and are skipped."""
         if self.placement.touched_rows_only:
             self.apply_touched(gradient, variable, rate)
             return

@@ -18,7 +18,7 @@ class AdamW(Adam):
     """Adam after ``variable -= weight_decay * variable``, as in EasyRec (Loshchilov and Hutter, 2019).
 
     The decay applies to every variable, including biases and batch norm, and isn't multiplied by the learning
-    rate. In a table it applies to the rows with a gradient, while Adam moves all rows.
+    rate. In a table it applies to the rows with a gradient, while Adam updates all rows.
     """
 
     tells_rows_apart = True
@@ -45,7 +45,7 @@ class AdamW(Adam):
         super().apply_all_dense(gradients, rate)
 
     def apply_rows(self, gradient: RowGradient, variable: tf.Variable, rate: tf.Tensor) -> None:
-        """Decays the touched rows, then moves all."""
+        """Decays the touched rows, then updates all."""
         if not self.is_deferred(variable):
             decay_rows(gradient, variable, self.weight_decay)
         super().apply_rows(gradient, variable, rate)

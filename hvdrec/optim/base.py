@@ -23,8 +23,8 @@ class Averages(NamedTuple):
     """Averages of variables: ``average += (1 - decay) * (variable - average)`` after each step.
 
     Attributes:
-        decay: Above 0, below 1.
-        of: The average of a variable.
+        decay: Above 0 and below 1.
+        of: Returns the average of a variable.
     """
 
     decay: float
@@ -89,31 +89,31 @@ class Optimizer(tf.Module, abc.ABC):
         """Called once a step after all variables are updated, with the learning rate."""
 
     def defer(self, banks: Sequence[Bank], fewest: int, averages: Averages | None = None) -> list[str]:
-        """Lets rows of tables wait that no batch touches; after `create_slots`, before the first `apply`.
+        """Defers updates of rows that no batch touches; after `create_slots`, before the first `apply`.
 
-        Where an optimizer moves every row at each step, this makes a step cost the touched rows only: a
-        row is brought up to date when it is read (through `Bank.reader`) or updated. Variables and
-        slots hold what they have to only after `settle`.
+        If an optimizer changes every row at each step, a step then costs only the touched rows: a row is
+        brought up to date when it is read (through `Bank.reader`) or updated. Variables and slots are up
+        to date only after `settle`.
 
         Args:
-            banks: Trained banks whose parts live in this process.
-            fewest: Banks of fewer rows are left as they are.
-            averages: Averages of their variables, to be kept along.
+            banks: Trained banks whose parts are in this process.
+            fewest: Banks with fewer rows aren't deferred.
+            averages: Averages of their variables, to be kept too.
 
         Returns:
-            The variables it was done for.
+            The deferred variables.
 
         Raises:
-            ConfigError: It can't be done, and `fewest` is 0.
+            ConfigError: It isn't possible, and `fewest` is 0.
         """
         return []
 
     def settle(self) -> None:
-        """Brings all rows up to date; every replica has to do so at the same step, because it rounds."""
+        """Brings all rows up to date; every replica must do so at the same step, because it rounds."""
 
     @property
     def unsaved(self) -> dict[str, tf.Variable]:
-        """State by name that no checkpoint holds, for the check of replicas."""
+        """State that isn't in checkpoints, by name, for the check of replicas."""
         return {}
 
     def learning_rate(self, step: tf.Variable | tf.Tensor | int) -> tf.Tensor:

@@ -49,7 +49,7 @@ class Grouped(Optimizer):
                 self.scalars[f"{name}_{before}" if before else name] = scalar
 
     def defer(self, banks: Sequence[Bank], fewest: int, averages: Averages | None = None) -> list[str]:
-        """Each does it for its own banks."""
+        """Applies to each optimizer, for its own banks."""
         return [
             name
             for i, optimizer in enumerate(self.optimizers)
@@ -59,17 +59,17 @@ class Grouped(Optimizer):
         ]
 
     def settle(self) -> None:
-        """Each does."""
+        """Applies to each optimizer."""
         for optimizer in self.optimizers:
             optimizer.settle()
 
     @property
     def unsaved(self) -> dict[str, tf.Variable]:
-        """That of each."""
+        """The state of each optimizer."""
         return {name: v for optimizer in self.optimizers for name, v in optimizer.unsaved.items()}
 
     def apply(self, gradients: Sequence[tuple[Gradient, tf.Variable]], step: tf.Variable | tf.Tensor) -> None:
-        """Each updates its own variables."""
+        """Lets each optimizer update its own variables."""
         for i, optimizer in enumerate(self.optimizers):
             optimizer.apply([(g, v) for g, v in gradients if self._index_of(v) == i], step)
 

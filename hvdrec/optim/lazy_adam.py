@@ -24,7 +24,7 @@ class LazyAdam(Adam):
     tells_rows_apart = True
 
     def defer(self, banks: Sequence[Bank], fewest: int, averages: Averages | None = None) -> list[str]:
-        """Nothing is there to defer."""
+        """Defers nothing."""
         return []
 
     def apply_rows(self, gradient: RowGradient, variable: tf.Variable, rate: tf.Tensor) -> None:

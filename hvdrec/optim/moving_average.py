@@ -21,9 +21,9 @@ SLOT = "ExponentialMovingAverage"
 class MovingAverage(Optimizer):
     """An optimizer that also keeps ``average -= (1 - decay) * (average - variable)`` after each step.
 
-    Polyak and Juditsky (1992), as `tf.train.ExponentialMovingAverage`; an average starts at its
-    variable's first value. All rows of a table are averaged at each step; where the optimizer lets
-    rows wait, their averages wait too.
+    Polyak and Juditsky (1992), like `tf.train.ExponentialMovingAverage`; an average starts at its
+    variable's initial value. All rows of a table are averaged at each step; if the optimizer defers
+    the updates of rows, it also defers their averages.
     """
 
     def __init__(self, optimizer: Optimizer, decay: float) -> None:
@@ -51,7 +51,7 @@ class MovingAverage(Optimizer):
         self._averaged = list(variables)
 
     def defer(self, banks: Sequence[Bank], fewest: int, averages: Averages | None = None) -> list[str]:
-        """As the optimizer, and the averages of those tables with them; others are averaged at each step."""
+        """Defers tables and their averages like the optimizer; others are averaged at each step."""
         if self.decay > 0.0:
             self._deferred = self.optimizer.defer(banks, fewest, Averages(self.decay, self._average))
         if not fewest and len(self._deferred) < sum(len(bank.parts) for bank in banks):
@@ -59,19 +59,19 @@ class MovingAverage(Optimizer):
         return self._deferred
 
     def settle(self) -> None:
-        """As the optimizer, averages too."""
+        """Applies to the wrapped optimizer, including the averages."""
         self.optimizer.settle()
 
     @property
     def unsaved(self) -> dict[str, tf.Variable]:
-        """As the optimizer."""
+        """The wrapped optimizer's."""
         return self.optimizer.unsaved
 
     def _average(self, variable: tf.Variable) -> tf.Variable:
         return self.slot(SLOT, variable)
 
     def apply(self, gradients: Sequence[tuple[Gradient, tf.Variable]], step: tf.Variable | tf.Tensor) -> None:
-        """Updates, then averages what the optimizer hasn't."""
+        """Updates, then averages what the optimizer hasn't averaged."""
         self.optimizer.apply(gradients, step)
         for variable in (v for v in self._averaged if variable_key(v) not in self._deferred):
             average = self.slot(SLOT, variable)
@@ -92,7 +92,7 @@ class MovingAverage(Optimizer):
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
-        """Puts the averages in the place of the variables until the end of the block."""
+        """Replaces the variables by their averages until the end of the block."""
         self.settle()
         kept = [tf.identity(v.read_value()) for v in self._averaged]
         for variable in self._averaged:

@@ -41,15 +41,15 @@ class ReplicaGroup(abc.ABC):
 
     @abc.abstractmethod
     def exchange(self, value: tf.Tensor, counts: tf.Tensor, name: str) -> tuple[tf.Tensor, tf.Tensor]:
-        """Sends each rank its part of `value`, and gives what the others send to this one.
+        """Sends each rank its part of `value`, and returns what the ranks send to this one.
 
         Args:
-            value: The parts along axis 0, that of rank 0 first.
-            counts: int32 [size], how much of axis 0 is each rank's; their sum is below 2^31.
+            value: The parts along axis 0, the one for rank 0 first.
+            counts: int32 [size], the length of each rank's part along axis 0; their sum is below 2^31.
             name: As above.
 
         Returns:
-            What was received, that of rank 0 first, and how much came from each rank, int32 [size].
+            The received parts, the one from rank 0 first, and the length of each rank's part, int32 [size].
         """
 
     @abc.abstractmethod

@@ -77,7 +77,7 @@ class HorovodReplicas(ReplicaGroup):
         return self._hvd.allgather(value, name=name, process_set=self._processes)
 
     def exchange(self, value: tf.Tensor, counts: tf.Tensor, name: str) -> tuple[tf.Tensor, tf.Tensor]:
-        """Sends each rank its part of `value`, and gives what the others send."""
+        """Sends each rank its part of `value`, and returns what the ranks send."""
         received, found = self._hvd.alltoall(value, splits=counts, name=name, process_set=self._processes)
         return received, tf.ensure_shape(found, [self.size])
 

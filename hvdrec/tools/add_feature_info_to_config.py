@@ -1,4 +1,4 @@
-"""Widths, boundaries and steps out of a table: ``python -m hvdrec.tools.add_feature_info_to_config``."""
+"""Takes widths, boundaries and steps from a table: ``python -m hvdrec.tools.add_feature_info_to_config``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hvdrec.tools.config_files import write_config
 
 _FEATURE, _INFO, _MESSAGE = "feature", "feature_info", "message"
 _DROP = "DROP IT"
-#: Rows of the table that are about no feature, and what each sets.
+#: Rows of the table that don't belong to a feature, and what each sets.
 _NUM_STEPS, _DECAY_STEPS = ("__NUM_STEPS__", "num_steps"), ("__DECAY_STEPS__", "decay_steps")
 
 
@@ -41,9 +41,9 @@ class Info:
     """A row of the table.
 
     Attributes:
-        where: Its place, for messages.
+        where: Its location, for messages.
         values: `feature_info`, by name.
-        dropped: Whether its feature leaves all groups.
+        dropped: Whether its feature is removed from all groups.
     """
 
     where: str
@@ -54,7 +54,7 @@ class Info:
         """A value.
 
         Raises:
-            DataError: It is missing, or of another kind.
+            DataError: It is missing, or has the wrong type.
         """
         try:
             return kind(self.values[name])
@@ -68,11 +68,11 @@ def parse(arguments: Sequence[str]) -> FeatureInfoFlags:
     """The flags.
 
     Raises:
-        ConfigError: They aren't right.
+        ConfigError: A flag is unknown, missing or invalid.
     """
     parser = FlagParser(
         "hvdrec.tools.add_feature_info_to_config",
-        "Gives features the widths, boundaries and numbers of ids that a table has for them.",
+        "Sets the widths, boundaries and hash bucket sizes of features from a table.",
     )
     parser.add_argument("--template_config_path", metavar="FILE", help="the config to read")
     parser.add_argument("--output_config_path", metavar="FILE", help="the config to write")
@@ -87,7 +87,7 @@ def parse(arguments: Sequence[str]) -> FeatureInfoFlags:
 
 
 def run(flags: FeatureInfoFlags) -> None:
-    """Writes the config with what the table says."""
+    """Writes the config, changed as the table says."""
     config = load(flags.template_config_path)
     expand(config)
     infos = read_table(flags.config_table)
@@ -104,7 +104,7 @@ def read_table(path: str) -> dict[str, Info]:
     """The rows by feature.
 
     Raises:
-        DataError: The file can't be read, or a row isn't right.
+        DataError: The file can't be read, or a row is invalid.
     """
     try:
         rows = csv.DictReader(io.StringIO(storage.read_text(path)))
@@ -148,10 +148,10 @@ def _set_steps(train: Any, infos: Mapping[str, Info]) -> None:
 
 
 def _drop(config: Config, names: set[str]) -> None:
-    """Takes features out of all groups.
+    """Removes features from all groups.
 
     Raises:
-        ConfigError: A group is left without any.
+        ConfigError: A group has no features left.
     """
     for g, group in enumerate(config.proto.model_config.feature_groups):
         left = [name for name in group.feature_names if name not in names]

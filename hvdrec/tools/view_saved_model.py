@@ -1,4 +1,4 @@
-"""What an exported model takes and gives: ``python -m hvdrec.tools.view_saved_model --input DIR``."""
+"""Shows an exported model's inputs and outputs: ``python -m hvdrec.tools.view_saved_model --input DIR``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BINARY, _TEXT = "saved_model.pb", (".pbtxt", ".txt")
 
 @dataclasses.dataclass(frozen=True)
 class ViewFlags:
-    """Flags: an exported model, or its ``saved_model.pb``, and where to write that anew."""
+    """Flags: an exported model, or its ``saved_model.pb``, and where to write the graph."""
 
     input: str
     output: str = ""
@@ -30,7 +30,7 @@ def parse(arguments: Sequence[str]) -> ViewFlags:
     """The flags.
 
     Raises:
-        ConfigError: They aren't right.
+        ConfigError: A flag is unknown, missing or invalid.
     """
     parser = FlagParser(
         "hvdrec.tools.view_saved_model",
@@ -39,7 +39,7 @@ def parse(arguments: Sequence[str]) -> ViewFlags:
     parser.add_argument(
         "--input", metavar="PATH", help="an export, the folder with its versions, or saved_model.pb or .pbtxt"
     )
-    parser.add_argument("--output", default="", metavar="FILE", help="takes the graph: .pbtxt or .pb")
+    parser.add_argument("--output", default="", metavar="FILE", help="the file for the graph: .pbtxt or .pb")
     values = parser.parse(arguments)
     if not values["input"]:
         raise ConfigError("--input: is missing")
@@ -49,7 +49,7 @@ def parse(arguments: Sequence[str]) -> ViewFlags:
 
 
 def run(flags: ViewFlags) -> None:
-    """Prints the signatures and writes the file that is asked for."""
+    """Prints the signatures and writes the requested file."""
     from google.protobuf import text_format
 
     model = _read(flags.input)

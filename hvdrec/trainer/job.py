@@ -74,7 +74,7 @@ class Job:
             config: The config to train.
             group: The ranks.
             folder: The run's files; None takes model_dir as it is.
-            placement: Where the variables live; None: on every rank, but for tables that the config splits.
+            placement: Where the variables are placed; None: on every rank, except split tables.
 
         Raises:
             ConfigError: The config is inconsistent.
@@ -92,12 +92,12 @@ class Job:
         self.optimizer.place(placement, self.recommender.policy)
         banks = [v for bank in self.recommender.strategy.trained for v in bank.parts]
         self.optimizer.create_slots([*banks, *self.recommender.dense_trainable])
-        #: The variables whose rows are brought up to date only when they are needed.
+        #: The variables whose rows are updated only when they are needed.
         self.deferred = self._defer_updates()
         self.global_step = tf.Variable(0, trainable=False, dtype=tf.int64, name="global_step")
         self.folder = folder or RunFolder(config)
         self.store = self.folder.open_store()
-        #: Brings split tables together for an export, where there are any.
+        #: Gathers split tables for an export, if there are any.
         self.gathered = Gathered(config, self.recommender, group) if self.recommender.strategy.meets else None
         #: What a command restored, on rank 0.
         self.restored: RestoreReport | None = None
@@ -123,7 +123,7 @@ class Job:
         banks = [bank for bank in trained if bank.reads_late]
         try:
             if len(banks) < len(trained):
-                raise ConfigError("DEFERRED: only tables that every rank holds whole can wait")
+                raise ConfigError("DEFERRED: works only with tables that every rank holds whole")
             return self.optimizer.defer(banks, 0)
         except ConfigError as error:
             raise ConfigError(f"{self.config.where('train_config.row_updates')}: {error}") from None
@@ -134,7 +134,7 @@ class Job:
         return sum(math.prod(v.shape) for v in self.recommender.dense_trainable)
 
     def describe_tables(self) -> str:
-        """Where the tables are and what memory they take, with the optimizer's slots."""
+        """Describes where the tables and the optimizer's slots are, and their memory."""
         sizes = [0, 0, 0]
         for entry in self.entries():
             if entry.rows is not None:

@@ -53,13 +53,13 @@ def _check_split(report: Report, train: Any) -> None:
     if is_split(train) and enum_name(train, "train_distribute") == "PSStrategy":
         report.error(
             f"{_PATH}.embedding_split",
-            "parameter servers share out every table by themselves; remove it, or train with "
+            "parameter servers already distribute every table; remove it, or train with "
             "EmbeddingParallelStrategy",
         )
     if train.HasField("embedding_split_min_bytes") and not is_split(train):
         report.warn(
             f"{_PATH}.embedding_split_min_bytes",
-            f"has no effect: tables are shared out with {listed(STRATEGIES)}, or embedding_split: SPLIT",
+            f"has no effect: tables are only split with {listed(STRATEGIES)}, or embedding_split: SPLIT",
         )
 
 

@@ -1,1 +1,1 @@
-"""KafkaInput: lines of text that arrive in a topic of Apache Kafka."""
+"""KafkaInput: lines of text from a topic of Apache Kafka."""

@@ -1,4 +1,4 @@
-"""KafkaInput: the lines of a topic's messages as rows, and by which offsets to go on behind them."""
+"""KafkaInput: the messages of a topic as rows, and the offsets from which to continue after them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from hvdrec.data.rows import Block, FieldLike, names_to_read
 from hvdrec.data.source import ReadPlan, RowSource
 from hvdrec.errors import ConfigError
 
-#: In place of a line break within a message, and of nothing: text that is no row of several columns.
+#: Replaces a line break within a message, and an empty message: text that isn't a row of several columns.
 _BREAK = b"\0"
 
 
 @dataclasses.dataclass(frozen=True)
 class KafkaStretch:
-    """A part of a topic that has an end, the same for all ranks.
+    """A part of a topic with an end, which is the same for all ranks.
 
     Attributes:
         message: The `KafkaServer`.
-        bounds: Where it begins and ends.
+        bounds: Its beginning and end.
     """
 
     message: Any
@@ -34,14 +34,14 @@ class KafkaStretch:
 
 
 def stretch_of(message: Any, what: str) -> KafkaStretch:
-    """A topic from where its config begins to where it ends now.
+    """Returns a topic from the beginning given in the config to its current end.
 
     Args:
         message: The `KafkaServer`.
-        what: The setting it is, for messages.
+        what: The name of the setting, for messages.
 
     Raises:
-        UserError: No broker answers, or offsets don't fit.
+        UserError: No broker responds, or an offset is invalid.
     """
     topic = Topic(message, what)
     try:
@@ -51,10 +51,10 @@ def stretch_of(message: Any, what: str) -> KafkaStretch:
 
 
 class KafkaFormat(LineFormat):
-    """Messages of a topic, a row of delimited text each.
+    """Messages of a topic, each a row of delimited text.
 
-    A row's number in messages is its offset. A pass with an end goes through one partition after the other;
-    one without takes messages as they come, those of a partition in their order.
+    In error messages, the number of a row is its offset. A pass with an end reads one partition after the
+    other; one without reads messages in the order they arrive, those of a partition in the partition's order.
     """
 
     def __init__(
@@ -66,14 +66,14 @@ class KafkaFormat(LineFormat):
         separator: str,
         keep_raw: bool = False,
     ) -> None:
-        """Takes a topic.
+        """Opens the topic's partitions.
 
         Args:
-            topic: It.
-            bounds: Of the partitions to read.
-            fields: The columns wanted, in the order of the result.
+            topic: The topic.
+            bounds: The bounds of the partitions to read.
+            fields: The columns to read, in the order of the result.
             declared: Names of all columns, in order.
-            separator: Between cells.
+            separator: The separator between cells.
             keep_raw: Also read all other columns, after those of `fields`.
 
         Raises:
@@ -86,7 +86,7 @@ class KafkaFormat(LineFormat):
         columns = [declared.index(name) for name in names]
         for number in range(len(parts)):
             self.splitter.set_layout(number, columns, len(declared))
-        #: Offsets behind what has been read of each partition, after rows that haven't been asked for yet.
+        #: What has been read: (number of the first row, rows, partition, first offset) of each block.
         self._read: collections.deque[tuple[int, int, int, int]] = collections.deque()
         self._rows = 0
         self._offsets = dict(bounds.start)
@@ -113,7 +113,7 @@ class KafkaFormat(LineFormat):
         return found
 
     def offsets_after(self, rows: int) -> tuple[tuple[int, int], ...]:
-        """Where the partitions go on behind that many rows; may be asked for ever more rows alone."""
+        """Offsets of the partitions after that many rows; `rows` must not decrease from call to call."""
         while self._read and self._read[0][0] < rows:
             begin, count, partition, first = self._read[0]
             self._offsets[partition] = first + min(count, rows - begin)
@@ -123,16 +123,16 @@ class KafkaFormat(LineFormat):
         return tuple(sorted(self._offsets.items()))
 
     def close(self) -> None:
-        """Leaves the brokers."""
+        """Disconnects from the brokers."""
         self._topic.close()
 
 
 class KafkaSource(RowSource):
-    """Blocks of rows whose positions hold offsets.
+    """Blocks of rows whose positions contain offsets.
 
-    In training partition p belongs to rank p mod N, and each rank reads its own in the order of arrival. So a
-    position holds the offsets of the rank's partitions, and a run continues from those of all ranks, on any
-    number.
+    In training, partition p belongs to rank p mod N, and each rank reads its own in the order of arrival. A
+    position therefore contains the offsets of the rank's partitions, and a run continues from those of all
+    ranks, on any number of ranks.
     """
 
     def __init__(
@@ -142,13 +142,13 @@ class KafkaSource(RowSource):
 
         Args:
             message: The `KafkaServer`, or a `KafkaStretch`.
-            what: The setting it is, for messages.
-            plan: Who gets which rows; with `shard_files` partitions are dealt to the ranks.
-            start: Where to go on.
+            what: The name of the setting, for messages.
+            plan: Which rank gets which rows; `shard_files` distributes the partitions over the ranks.
+            start: The position to continue from.
             options: See `KafkaFormat`.
 
         Raises:
-            UserError: No broker answers, offsets don't fit, or a rank has no partition.
+            UserError: No broker responds, an offset is invalid, or a rank has no partition.
         """
         stretch = message if isinstance(message, KafkaStretch) else None
         topic = Topic(message if stretch is None else stretch.message, what)
@@ -180,7 +180,7 @@ class KafkaSource(RowSource):
         return InputPosition(position.epoch, self._begun + position.row, offsets)
 
     def _turn_page(self) -> None:
-        # Whether there is more is known only once it comes, and rows that are there mustn't wait for that.
+        # More messages are known only when they arrive, and available rows must not wait for them.
         if self._plan.epochs:
             super()._turn_page()
 
@@ -206,7 +206,7 @@ def _of(bounds: Bounds, partitions: Sequence[int]) -> Bounds:
 
 
 def _line(value: bytes) -> bytes:
-    """A message as one line: a line break at its end counts for nothing, one within it makes a bad row."""
+    """A message as one line: a line break at its end is ignored, one within it makes a bad row."""
     line = value.removesuffix(b"\n").removesuffix(b"\r")
     if not line:
         return _BREAK

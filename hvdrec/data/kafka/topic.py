@@ -1,4 +1,4 @@
-"""A topic of Kafka: its partitions, where to begin in each, and the messages from there on."""
+"""A topic of Kafka: its partitions, the offsets to start at, and the messages from there on."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from hvdrec.errors import ConfigError, DataError, StorageError
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
-#: The client: librdkafka's.
+#: The client, which uses librdkafka.
 _CLIENT = "confluent_kafka"
 _SECONDS = 30.0
-#: How long a look for messages lasts, and how many it takes at most.
+#: The time that a poll waits for messages, and the most messages that it returns.
 _POLL_SECONDS, _MOST_MESSAGES = 0.1, 8192
 
 
 @dataclasses.dataclass(frozen=True)
 class Partition:
-    """A partition, as messages name it; a row's number is its offset."""
+    """A partition under its name in messages; a row's number is its offset."""
 
     name: str
 
     def size(self) -> int:
-        """Not known: it grows."""
+        """Unknown, because partitions grow."""
         return 0
 
     def fingerprint(self) -> str:
-        """Its name: what is in it stays as it is."""
+        """Its name; its messages never change."""
         return self.name
 
 
 @dataclasses.dataclass(frozen=True)
 class Bounds:
-    """Where a pass over some partitions begins and ends.
+    """The beginning and end of a pass over some partitions.
 
     Attributes:
-        start: The first offset by partition.
-        end: The offset behind the last; None: there is no end.
+        start: The first offset, by partition.
+        end: The offset after the last one; None for no end.
     """
 
     start: Mapping[int, int]
@@ -52,7 +52,7 @@ class Bounds:
 
 @dataclasses.dataclass(frozen=True)
 class Messages:
-    """Messages of one partition that follow each other without a gap."""
+    """Consecutive messages of one partition, without a gap."""
 
     partition: int
     first: int
@@ -60,17 +60,17 @@ class Messages:
 
 
 class Topic:
-    """A topic by its `KafkaServer` message.
+    """The topic of a `KafkaServer` message.
 
-    Offsets are kept in checkpoints, not by Kafka: nothing is committed for the group.
+    Offsets are stored in checkpoints, not by Kafka: nothing is committed for the group.
     """
 
     def __init__(self, message: Any, what: str) -> None:
-        """Takes the message; nothing is asked yet.
+        """Stores the message; connects only when needed.
 
         Args:
             message: The `KafkaServer`.
-            what: The setting it is, for messages.
+            what: The name of the setting, for messages.
         """
         self._message, self._what = message, what
         self.name = f"topic {message.topic} of {message.server}"
@@ -82,12 +82,12 @@ class Topic:
 
         Raises:
             DataError: There is no such topic.
-            StorageError: No broker answers.
+            StorageError: No broker responds.
         """
         return [Partition(f"{self._message.topic}, partition {p}") for p in range(self._count())]
 
     def stop(self) -> None:
-        """Has `messages` end."""
+        """Makes `messages` end."""
         self._stopped.set()
 
     @property
@@ -96,7 +96,7 @@ class Topic:
         return self._stopped.is_set()
 
     def close(self) -> None:
-        """Leaves the brokers."""
+        """Disconnects from the brokers."""
         self.stop()
         if self._consumer is not None:
             self._consumer.close()
@@ -111,15 +111,15 @@ class Topic:
         return len(found.partitions)
 
     def bounds(self, partitions: Sequence[int], ends: bool, resumed: Mapping[int, int]) -> Bounds:
-        """Where to begin, and where the partitions end now.
+        """The offsets to start at, and the current ends of the partitions.
 
         Args:
-            partitions: Whose.
+            partitions: The partitions.
             ends: Whether there is an end.
-            resumed: Offsets to go on from, which come before those of the config.
+            resumed: Offsets to continue from, which override those of the config.
 
         Raises:
-            DataError: An offset is behind the end of its partition.
+            DataError: An offset is past the end of its partition.
         """
         marks = {p: self._watermarks(p) for p in partitions}
         asked = {**self._configured(partitions), **resumed}
@@ -150,7 +150,7 @@ class Topic:
         assert seconds is not None
         at = [self._place(p, int(seconds * 1000)) for p in partitions]
         found = self._ask(lambda c: c.offsets_for_times(at, _SECONDS))
-        # -1: nothing is as new as that, so it begins with what comes.
+        # -1: no message is that new, so reading starts with the next one to arrive.
         return {p.partition: p.offset if p.offset >= 0 else self._watermarks(p.partition)[1] for p in found}
 
     def _watermarks(self, partition: int) -> tuple[int, int]:
@@ -158,15 +158,15 @@ class Topic:
         return int(low), int(high)
 
     def messages(self, bounds: Bounds) -> Iterator[Messages]:
-        """The messages of some partitions, each of which follows its own order.
+        """The messages of some partitions, in order within each partition.
 
-        Waits for more where there is no end.
+        Waits for more messages if there is no end.
 
         Args:
-            bounds: Of these partitions.
+            bounds: The bounds of these partitions.
 
         Raises:
-            StorageError: The brokers give up.
+            StorageError: The brokers report an error.
         """
         ends = bounds.end
         left = {p: s for p, s in bounds.start.items() if ends is None or s < ends[p]}
@@ -180,7 +180,7 @@ class Topic:
                     mine = [m for m in mine if m.offset() < ends[partition]]
                 yield from _without_gaps(partition, [(m.offset(), m.value() or b"") for m in mine])
             if ends is not None:
-                # Markers of transactions take offsets and are no messages, so where the reader is counts.
+                # Transaction markers use offsets but aren't messages, so the reader's position counts.
                 for place in self._ask(lambda c: c.position([self._place(p) for p in left])):
                     if place.offset >= ends[place.partition]:
                         del left[place.partition]
@@ -191,10 +191,10 @@ class Topic:
         return kind(topic, partition) if offset is None else kind(topic, partition, offset)
 
     def _ask(self, question: Callable[[Any], T]) -> T:
-        """Asks the brokers.
+        """Sends a request to the brokers.
 
         Raises:
-            StorageError: They can't be reached, or refuse.
+            StorageError: They can't be reached, or return an error.
         """
         client = _client()
         try:
@@ -212,7 +212,7 @@ class Topic:
         except ValueError as error:
             raise ConfigError(f"{self._what}: {error}") from None
         return {
-            # It prints what exceptions tell too.
+            # It would print what exceptions also report.
             "log_level": 0,
             **given,
             "bootstrap.servers": message.server,
@@ -220,7 +220,7 @@ class Topic:
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
             "enable.partition.eof": False,
-            # An offset that is gone must not be passed over in silence.
+            # A deleted offset must not be skipped silently.
             "auto.offset.reset": "error",
         }
 
@@ -235,7 +235,7 @@ def _by_partition(messages: Sequence[Any]) -> dict[int, list[Any]]:
 
 
 def _without_gaps(partition: int, messages: Sequence[tuple[int, bytes]]) -> Iterator[Messages]:
-    """Messages cut where offsets are missing, as after compaction."""
+    """Splits messages where offsets are missing, as after compaction."""
     start = 0
     for i in range(1, len(messages) + 1):
         if i == len(messages) or messages[i][0] != messages[i - 1][0] + 1:

@@ -1,4 +1,4 @@
-"""How the rows of a bank are dealt to ranks."""
+"""How the rows of a bank are distributed over the ranks."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ _LOW = 0xFFFFFFFF
 
 
 class Deal:
-    """Each block of as many rows as there are ranks gives every rank one row, in an order of its own.
+    """Distributes rows in blocks of N: every rank gets one row of each block, in a hashed order.
 
-    Row r is in block b = r // N, and belongs to rank (r + shift(b)) % N, whose row b it is there. The
-    shift is a hash of the block, so that ids that are hot together (low ones, even ones) don't meet on
-    one rank; and a range of rows is a range of every rank's rows, by which they are saved and restored.
+    Row r is in block b = r // N, and belongs to rank (r + shift(b)) % N, where it is row b. The shift is a
+    hash of the block, so that ids that are frequent together (low ones, even ones) don't accumulate on one
+    rank; and a range of rows is a range of every rank's rows, which is how they are saved and restored.
 
     Attributes:
-        rows: Of the bank.
+        rows: The number of rows of the bank.
         ranks: N.
-        per_rank: Rows that each rank holds; the last one of some belongs to no row of the bank.
+        per_rank: The number of rows that each rank holds; on some ranks the last one is unused.
     """
 
     def __init__(self, rows: int, ranks: int) -> None:
-        """Deals `rows` rows to `ranks` ranks."""
+        """Distributes `rows` rows over `ranks` ranks."""
         self.rows, self.ranks = rows, ranks
         self.per_rank = -(-rows // ranks)
 
     def place(self, rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """For rows int32 [U] of the bank the ranks they belong to and their rows there, int32 [U] each."""
+        """Maps rows int32 [U] of the bank to their ranks and their row numbers there, int32 [U] each."""
         block = rows // self.ranks
         mixed = tf.cast(block, tf.int64)
         for _ in range(2):
@@ -40,12 +40,12 @@ class Deal:
         return (rows % self.ranks + shift) % self.ranks, block
 
     def row(self, rank: tf.Tensor | int, own: tf.Tensor) -> tf.Tensor:
-        """The rows of the bank, int32 [U], that rows int32 [U] of a rank are."""
+        """Maps row numbers of a rank, int32 [U], to rows of the bank, int32 [U]."""
         owner, _ = self.place(own * self.ranks)
         return own * self.ranks + (rank - owner) % self.ranks
 
     def held(self, rank: int, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
-        """What a rank holds of a range of rows.
+        """Finds the rows of a range that a rank holds.
 
         Args:
             rank: The rank.
@@ -53,7 +53,7 @@ class Deal:
             last: The row after the last.
 
         Returns:
-            Its own row numbers int64 [U], and the rows of the bank that they are, both ascending.
+            The rank's own row numbers int64 [U], and the corresponding rows of the bank, both ascending.
         """
         if last <= first:
             return np.empty(0, np.int64), np.empty(0, np.int64)

@@ -1,4 +1,4 @@
-"""The way of a step's rows between the ranks that ask for them and those that hold them."""
+"""Exchanges the rows of a step between the ranks that need them and the ranks that own them."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from hvdrec.layers.banks.deal import Deal
 if TYPE_CHECKING:
     from hvdrec.parallel.group import ReplicaGroup
 
-#: Row numbers or values, for each bank those of each rank one behind the other.
+#: Row numbers or values of each bank, concatenated in the order of the ranks.
 Banks = Sequence[tf.Tensor]
 
 
 class Route:
-    """Which rows this rank asks of which rank in one step, and which others ask of it.
+    """Which rows this rank requests from which rank in one step, and which rows others request from it.
 
     Attributes:
-        rows: For each bank the rows asked for, int32 [U], as they were given.
-        local: For each bank the rows, by this rank's numbers, that all ranks ask of it, int32 [A]: those
-            of rank 0 first. A row that several ask for is there several times.
+        rows: For each bank the requested rows, int32 [U], as given.
+        local: For each bank the rows, by this rank's numbers, that all ranks request from it, int32 [A]:
+            those of rank 0 first. A row that several ranks request is included several times.
     """
 
     def __init__(self, rows: Banks, deals: Sequence[Deal], group: ReplicaGroup) -> None:
-        """Tells the ranks what this one asks for (collective).
+        """Sends the requests of this rank to the others (collective).
 
         Args:
             rows: For each bank distinct rows, int32 [U].
-            deals: How each bank is dealt.
+            deals: How the rows of each bank are distributed.
             group: The ranks.
         """
         self.rows = list(rows)
@@ -45,12 +45,12 @@ class Route:
             self._back.append(tf.math.invert_permutation(order))
             wanted.append(tf.gather(own, order))
             counts.append(tf.stack([tf.size(p) for p in positions]))
-        #: int32 [ranks, banks]: rows that this rank asks of each.
+        #: int32 [ranks, banks]: the number of rows that this rank requests from each.
         self._sent = tf.stack(counts, axis=1)
         self._asked, self.local = self._tell(wanted)
 
     def _tell(self, wanted: Banks) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """Sends each rank how many rows of each bank are asked of it, and which."""
+        """Sends each rank the number of rows requested from it for each bank, and the rows."""
         banks = len(wanted)
         by_rank = [tf.split(w, self._sent[:, b], num=self._ranks) for b, w in enumerate(wanted)]
         message = tf.concat(
@@ -65,13 +65,13 @@ class Route:
         return asked, [tf.concat([f[b] for f in found], axis=0) for b in range(banks)]
 
     def fetch(self, values: Banks) -> list[tf.Tensor]:
-        """Sends the rows of `local` to those that ask for them (collective).
+        """Sends the rows of `local` to the ranks that requested them (collective).
 
         Args:
-            values: For each bank float32 [A, D], of `local`.
+            values: For each bank the values of `local`, float32 [A, D].
 
         Returns:
-            For each bank those of `rows`, float32 [U, D].
+            For each bank the values of `rows`, float32 [U, D].
         """
         widths = [int(v.shape[1]) for v in values]
         received = self._send(values, self._asked, "banks/values")
@@ -79,14 +79,14 @@ class Route:
         return [tf.gather(v, back) for v, back in zip(found, self._back, strict=True)]
 
     def give(self, values: Banks, banks: Sequence[int]) -> list[tf.Tensor]:
-        """Sends what belongs to `rows` to those that hold them (collective).
+        """Sends values for `rows` to the ranks that own these rows (collective).
 
         Args:
-            values: For some banks float32 [U, D], of `rows`.
-            banks: Which banks they are.
+            values: For some banks the values for `rows`, float32 [U, D].
+            banks: The indices of these banks.
 
         Returns:
-            For each of these banks that of `local`, float32 [A, D].
+            For each of these banks the values for `local`, float32 [A, D].
         """
         widths = [int(v.shape[1]) for v in values]
         ordered = [tf.gather(v, self._order[b]) for v, b in zip(values, banks, strict=True)]
@@ -94,12 +94,12 @@ class Route:
         return self._taken(self._send(ordered, counts, "banks/gradients"), asked, widths)
 
     def _send(self, values: Banks, counts: tf.Tensor, name: str) -> tf.Tensor:
-        """One message of flat numbers to each rank: its rows of the first bank, then of the next.
+        """Sends one message of flat numbers to each rank: its rows of the first bank, then of the next.
 
         Args:
             values: For each bank float32 [rows, D], those for rank 0 first.
-            counts: int32 [ranks, banks], how many are for each.
-            name: Of the exchange.
+            counts: int32 [ranks, banks], the number of rows for each.
+            name: The name of the exchange.
         """
         lengths = tf.reduce_sum(counts * [int(v.shape[1]) for v in values], axis=1)
         if len(values) == 1:
@@ -111,7 +111,7 @@ class Route:
         return self._group.exchange(message, lengths, name)[0]
 
     def _taken(self, received: tf.Tensor, counts: tf.Tensor, widths: Sequence[int]) -> list[tf.Tensor]:
-        """What `_send` was given on the other ranks; for each bank that of rank 0 first."""
+        """Unpacks what the ranks passed to `_send`; for each bank, that of rank 0 first."""
         if len(widths) == 1:
             return [tf.reshape(received, [-1, widths[0]])]
         lengths = tf.reshape(counts * widths, [-1])

@@ -1,4 +1,4 @@
-"""Banks whose rows are dealt to the ranks: each rank holds some and updates them."""
+"""Banks whose rows are distributed over the ranks: each rank holds and updates some of them."""
 
 from __future__ import annotations
 
@@ -18,49 +18,49 @@ from hvdrec.layers.banks.strategy import Bank, BankLayout, BankStrategy, Whole
 if TYPE_CHECKING:
     from hvdrec.parallel.group import ReplicaGroup
 
-#: First values are made for so many rows at once, of which each rank keeps its own.
+#: Initial values are computed for this many rows at a time; each rank keeps its own.
 _ROWS_AT_ONCE = 64 * BLOCK_ROWS
 
 
 class SplitVariable:
-    """All rows of a bank or of a slot [R, D], of which each rank has its own in a variable.
+    """All rows of a bank or of a slot [R, D]; each rank has its own rows in a variable.
 
     Attributes:
-        name: Of the whole.
+        name: The name of the whole.
         shape: [R, D].
         dtype: float32.
         deal: Which rank has which rows.
-        rank: This one.
+        rank: This rank.
         part: This rank's rows [`deal.per_rank`, D].
     """
 
     def __init__(self, name: str, part: tf.Variable, deal: Deal, rank: int) -> None:
-        """Takes this rank's part."""
+        """Wraps this rank's part."""
         self.name, self.part, self.deal, self.rank = name, part, deal, rank
         self.shape = tf.TensorShape([deal.rows, *part.shape[1:]])
         self.dtype = part.dtype
 
     def read(self, first: int, last: int) -> np.ndarray:
-        """What this rank holds of rows [first, last): float32 [U, D], in their order."""
+        """Reads those of the rows [first, last) that this rank holds: float32 [U, D], in ascending order."""
         own, _ = self.deal.held(self.rank, first, last)
         return tf.gather(self.part, own).numpy()
 
     def write(self, first: int, last: int, values: np.ndarray) -> None:
-        """Replaces what this rank holds of rows [first, last), in place."""
+        """Replaces those of the rows [first, last) that this rank holds, in place."""
         own, _ = self.deal.held(self.rank, first, last)
         if len(own):
             tf.raw_ops.ResourceScatterUpdate(resource=self.part.handle, indices=own, updates=values)
 
     def numpy(self) -> NoReturn:
-        """Not to be had: no rank holds all rows."""
+        """Not available: no rank holds all rows."""
         raise TypeError(f"{self.name} is split over the ranks")
 
     def read_value(self) -> NoReturn:
-        """Not to be had."""
+        """Not available."""
         self.numpy()
 
     def assign(self, value: Any) -> NoReturn:
-        """Not to be had."""
+        """Not available."""
         self.numpy()
 
 
@@ -70,7 +70,7 @@ class SplitBank(Bank):
     variable: SplitVariable
 
     def __init__(self, layout: BankLayout, seed: int, rank: int, ranks: int) -> None:
-        """Makes it, each row with the first value that it has wherever it is."""
+        """Creates the variable; the initial value of a row doesn't depend on its rank."""
         super().__init__()
         self.layout, self.rank = layout, rank
         self.deal = Deal(layout.rows, ranks)
@@ -79,7 +79,7 @@ class SplitBank(Bank):
         self.variable = SplitVariable(layout.name, part, self.deal, rank)
 
     def gather(self, rows: tf.Tensor) -> tf.Tensor:
-        """Reads rows of this rank by its own numbers: int32 [A], repeats allowed -> float32 [A, dim]."""
+        """Reads rows of this rank by its own row numbers: int32 [A], may repeat -> float32 [A, dim]."""
         return tf.gather(self.parts[0], rows)
 
     def whole(self, name: str, slots: Sequence[tf.Variable]) -> Whole:
@@ -87,16 +87,16 @@ class SplitBank(Bank):
         return SplitVariable(f"{self.layout.name}/{name}", slots[0], self.deal, self.rank)
 
     def updates(self, gradient: Gradient) -> list[tuple[Gradient, tf.Variable]]:
-        """The gradient as it is: by this rank's own row numbers."""
+        """The gradient itself, which has this rank's own row numbers."""
         return [(gradient, self.parts[0])]
 
 
 class Split(BankStrategy):
-    """Every rank holds some rows of the banks that are split, and all rows of the others.
+    """Every rank holds some rows of the split banks, and all rows of the others.
 
-    A step asks the ranks that hold them for the rows of its batch (one exchange of row numbers for all
-    banks, one of values); their gradient goes back by one more. The rows that several ranks touched are added
-    up in the order of the ranks, so that the same run gives the same bits.
+    A step requests the rows of its batch from the ranks that hold them (one exchange of row numbers for all
+    banks, one of values); one more exchange returns their gradient. Gradients of rows that several ranks
+    touched are summed in the order of the ranks, so that the same run gives the same bits.
     """
 
     meets = True
@@ -104,11 +104,11 @@ class Split(BankStrategy):
     def __init__(
         self, layouts: Sequence[BankLayout], seed: int, group: ReplicaGroup, split: Sequence[bool]
     ) -> None:
-        """Makes the variables of all banks, of the split ones this rank's rows.
+        """Creates the variables of all banks, for the split ones with this rank's rows.
 
         Args:
             layouts: The banks.
-            seed: Of the first values.
+            seed: The seed of the initial values.
             group: The ranks.
             split: Which banks are split.
         """
@@ -129,18 +129,18 @@ class Split(BankStrategy):
         return [bank for bank in self.banks if isinstance(bank, SplitBank)]
 
     def _apart(self, each: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        """Divides what belongs to the trained banks: that of the replicated ones, that of the split ones."""
+        """Separates items of the trained banks: those of the replicated banks, those of the split banks."""
         pairs = list(zip(self.trained, each, strict=True))
         whole = [one for bank, one in pairs if not isinstance(bank, SplitBank)]
         return whole, [one for bank, one in pairs if isinstance(bank, SplitBank)]
 
     def _joined(self, whole: Sequence[Any], split: Sequence[Any]) -> list[Any]:
-        """The opposite of `_apart`."""
+        """The inverse of `_apart`."""
         those, these = iter(whole), iter(split)
         return [next(these) if isinstance(bank, SplitBank) else next(those) for bank in self.trained]
 
     def gather(self, rows: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """Reads the distinct rows a batch needs of each bank (collective)."""
+        """Reads the distinct rows that a batch needs from each bank (collective)."""
         pairs = list(zip(self.banks, rows, strict=True))
         split = [(bank, wanted) for bank, wanted in pairs if isinstance(bank, SplitBank)]
         self._route = Route([w for _, w in split], [bank.deal for bank, _ in split], self._group)
@@ -151,25 +151,25 @@ class Split(BankStrategy):
         ]
 
     def plan_exchange(self, touched: Sequence[int], wished: Sequence[str | None], ranks: int) -> list[str]:
-        """Decides for the replicated banks, and says what the split ones cost."""
+        """Decides for the replicated banks, and reports the cost of the split ones."""
         most, most_split = self._apart(touched)
         lines = self._rest.plan_exchange(most, self._apart(wished)[0], ranks)
         for bank, rows in zip(self._apart(self.trained)[1], most_split, strict=True):
             sent = bytes_a_step(rows, bank.layout.dim, ranks)
             lines.append(
                 f"{bank.layout.name}: {bank.layout.rows} rows x {bank.layout.dim}, a batch touches {rows}: "
-                f"split, a rank holds {bank.deal.per_rank} rows and sends some {sent:,} bytes a step"
+                f"split, a rank holds {bank.deal.per_rank} rows and sends about {sent:,} bytes per step"
             )
         return lines
 
     def to_sum(self, gradients: Sequence[RowGradient]) -> list[tf.Tensor]:
-        """Those of the replicated banks that travel dense."""
+        """The gradients of the replicated banks that are sent dense."""
         return self._rest.to_sum(self._apart(gradients)[0])
 
     def exchange(
         self, gradients: Sequence[RowGradient], summed: Sequence[tf.Tensor], group: ReplicaGroup
     ) -> list[Gradient]:
-        """Sends the gradients of rows to those that hold them; gives that of this rank's rows."""
+        """Sends the gradients of rows to the ranks that hold them; returns those of this rank's rows."""
         whole, split = self._apart(gradients)
         found = self._rest.exchange(whole, summed, group)
         return self._joined(found, self._send(split) if split else [])
@@ -184,7 +184,7 @@ class Split(BankStrategy):
         return [RowGradient.joined(route.local[i], v) for i, v in zip(trained, given, strict=True)]
 
     def norm_parts(self, gradients: Sequence[Gradient]) -> list[tf.Tensor]:
-        """The replicated banks' gradients, and the norm of all ranks' rows of the split ones (collective)."""
+        """Gradients of the replicated banks, and the norm over all rows of the split ones (collective)."""
         whole, split = self._apart(gradients)
         parts = self._rest.norm_parts(whole)
         if split:
@@ -207,16 +207,16 @@ class Split(BankStrategy):
 
 
 def bytes_a_step(touched: int, dim: int, ranks: int) -> int:
-    """What a rank sends in a step for a split bank.
+    """The number of bytes that a rank sends in a step for a split bank.
 
-    Of the rows it touches the numbers go out, and their gradients after them; it answers as many in turn. One
-    of `ranks` parts stays where it is.
+    It sends the numbers of the rows that it touches, and later their gradients, and the values of about as
+    many rows that others request. One of the `ranks` parts isn't sent.
     """
     return int(touched * (2 * 4 * dim + 4) * (ranks - 1) / ranks)
 
 
 def _own_first_rows(layout: BankLayout, seed: int, deal: Deal, rank: int) -> np.ndarray:
-    """The first values of a rank's rows, float32 [per_rank, dim]; zeros in one that is no row of the bank."""
+    """The initial values of a rank's rows, float32 [per_rank, dim]; an unused row has zeros."""
     found = np.zeros((deal.per_rank, layout.dim), np.float32)
     for offset, first, last, table in _stretches(layout):
         own, rows = deal.held(rank, offset + first, offset + last)
@@ -226,7 +226,7 @@ def _own_first_rows(layout: BankLayout, seed: int, deal: Deal, rank: int) -> np.
 
 
 def _stretches(layout: BankLayout) -> Iterator[tuple[int, int, int, Any]]:
-    """Stretches of a bank's tables: where the table begins in the bank, its first and last row, the table."""
+    """Row ranges of a bank's tables: the table's offset in the bank, first row, end of the rows, table."""
     offset = 0
     for table in layout.tables:
         for first in range(0, table.rows, _ROWS_AT_ONCE):

@@ -71,22 +71,21 @@ class Bank(tf.Module, abc.ABC):
 
     Attributes:
         layout: What they are.
-        parts: The variables they live in, for optimizers, which make their slots beside each.
+        parts: The variables with the rows, for optimizers, which create their slots next to each.
         variable: All rows as one.
-        reader: Reads rows of one of `parts` (its own row numbers, int32 [U]) as they are now, where the
-            optimizer brings rows up to date only when they are needed; it changes nothing. None: what
-            the variable holds is up to date.
+        reader: Reads the current rows of one of `parts` (its own row numbers, int32 [U]), if the optimizer
+            updates rows only when they are needed; it changes nothing. None: the variable is up to date.
     """
 
     layout: BankLayout
     parts: tuple[tf.Variable, ...]
     variable: Whole
     reader: Callable[[tf.Variable, tf.Tensor], tf.Tensor] | None = None
-    #: Whether all reading of rows is by `read`, so that they may wait.
+    #: Whether rows are only read through `read`, so that their updates may be deferred.
     reads_late = False
 
     def read(self, part: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
-        """Rows of one of `parts` as they are now: int32 [U] -> float32 [U, dim]."""
+        """The current rows of one of `parts`: int32 [U] -> float32 [U, dim]."""
         return tf.gather(part, rows) if self.reader is None else self.reader(part, rows)
 
     @abc.abstractmethod
@@ -115,8 +114,8 @@ class BankStrategy(tf.Module, abc.ABC):
 
     Attributes:
         banks: In the order of the feature plan.
-        meets: Whether the ranks meet when rows are gathered: all of them have to gather then, as often as
-            each other, those without rows too.
+        meets: Whether gathering rows is collective: all ranks must then gather the same number of times,
+            including those without rows.
     """
 
     meets = False
@@ -133,7 +132,7 @@ class BankStrategy(tf.Module, abc.ABC):
 
     @contextlib.contextmanager
     def plainly(self) -> Iterator[None]:
-        """Graphs traced in this block read what the variables hold, by stock operations."""
+        """Makes graphs traced in this block read the variables directly, with TensorFlow's own operations."""
         readers = [bank.reader for bank in self.banks]
         try:
             for bank in self.banks:
@@ -177,7 +176,7 @@ class BankStrategy(tf.Module, abc.ABC):
         """
 
     def everywhere(self, gradients: Sequence[Gradient]) -> list[Gradient]:
-        """These gradients of all ranks' rows on every rank, by the banks' own row numbers (collective)."""
+        """Gradients of the rows of all ranks, on every rank, with the banks' row numbers (collective)."""
         return list(gradients)
 
     def norm_parts(self, gradients: Sequence[Gradient]) -> list[tf.Tensor]:

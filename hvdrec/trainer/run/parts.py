@@ -1,4 +1,4 @@
-"""Saves and restores what the ranks have of split tables; all ranks take part."""
+"""Saves and restores the ranks' rows of split tables; all ranks take part."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from hvdrec.trainer.run.agree import raise_together, run_on_all_ranks
 def save_parts(
     group: ReplicaGroup, saver: BackgroundSaver, step: int, entries: Sequence[SavedTensor]
 ) -> Staged | None:
-    """Writes the rows that all ranks hold, while training waits (collective).
+    """Writes the rows of all ranks, while training waits (collective).
 
     Args:
         group: The ranks.
-        saver: Of rank 0.
+        saver: Rank 0's saver.
         step: `global_step`.
-        entries: What the checkpoint holds.
+        entries: The content of the checkpoint.
 
     Returns:
-        What is written, None where nothing is split.
+        The written parts, or None if nothing is split.
 
     Raises:
-        CheckpointError: It can't be written; the older checkpoints are as they were.
+        CheckpointError: They can't be written; the older checkpoints are unchanged.
     """
     if not any(entry.split for entry in entries):
         return None
@@ -51,12 +51,12 @@ def save_parts(
 
 
 def restore_parts(group: ReplicaGroup, entries: Sequence[SavedTensor], report: RestoreReport | None) -> None:
-    """Gives split variables what rank 0 found for them (collective).
+    """Reads the values of split variables that rank 0 has found (collective).
 
     Args:
         group: The ranks.
-        entries: In the same order on every rank, those of rank 0's report among them.
-        report: Of rank 0; other ranks have none.
+        entries: The same order on every rank; they include those of rank 0's report.
+        report: Rank 0's report; other ranks have none.
 
     Raises:
         CheckpointError: A rank can't read; variables may have changed.

@@ -22,7 +22,7 @@ def need_places(model_dir: str, checkpoint_bytes: int) -> None:
         checkpoint_bytes: What a checkpoint's tensors take.
 
     Raises:
-        ConfigError: Something stands where the run will write, or it may not write there.
+        ConfigError: Something else exists where the run will write, or it isn't allowed to write there.
         WriteError: The disk hasn't room for one checkpoint.
     """
     for name in _FOLDERS:

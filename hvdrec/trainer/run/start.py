@@ -171,7 +171,7 @@ def _restore(
     options: RunOptions,
     folder: str,
 ) -> tuple[dict[str, Any], RestoreReport | None]:
-    """What was kept with the checkpoint of model_dir, nothing where there is none; and what was restored."""
+    """What was saved with model_dir's checkpoint (nothing if there is none), and what was restored."""
     train = proto.train_config
     if not continue_train:
         refuse_used_model_dir(store)
@@ -199,10 +199,10 @@ def _restore(
 
 
 def _need_own_checkpoint(store: Store, restored: str | None) -> None:
-    """Sees to it that ranks which were started again don't begin anew on a host without their checkpoints.
+    """Prevents restarted ranks from starting over on a host without their checkpoints.
 
     Raises:
-        CheckpointError: They would.
+        CheckpointError: They would start over.
     """
     began = keeper.began_at()
     if began is not None and (restored is None or int(restored.rpartition("-")[2]) < began):
@@ -226,7 +226,7 @@ def _begin_averages(entries: Sequence[SavedTensor], report: RestoreReport) -> No
 def _begin_split_averages(
     entries: Sequence[SavedTensor], report: RestoreReport | None, group: ReplicaGroup
 ) -> None:
-    """The same for what the ranks hold of split tables, once they have their values (collective)."""
+    """The same for the ranks' rows of split tables, after these have their values (collective)."""
     if not any(entry.split for entry in entries):
         return
     names = [average.name for average, _ in _averages_to_begin(entries, report)] if report else []

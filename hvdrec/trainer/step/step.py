@@ -262,7 +262,7 @@ class TrainStep(tf.Module):
             step: int64 scalar, updates done before.
             replicas: The ranks, for losses over the rows of all; None: each rank on its own.
             seed_of: int32 scalar, the rank whose random numbers are drawn; by default this one.
-            touched: What `Recommender.touch` gave for the batch, where it has been asked already.
+            touched: The result of `Recommender.touch` for the batch, if it has already been called.
 
         Returns:
             Gradients of the trained banks' touched rows and of the dense variables, the losses in the

@@ -46,7 +46,7 @@ class Exporter:
             folder: Its files.
             recommender: Its model.
             refresh: Brings the weights of `recommender` up to date, before each export.
-            gathered: Gives the model to export where the tables of `recommender` are split.
+            gathered: Provides the model to export if the tables of `recommender` are split.
 
         Raises:
             ConfigError: The model can't be exported, or an asset is missing.

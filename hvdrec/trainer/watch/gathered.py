@@ -1,4 +1,4 @@
-"""A copy of a model on one rank, for exporting one whose tables are split over the ranks."""
+"""A copy of a model on one rank, for exporting a model whose tables are split over the ranks."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.run.agree import run_on_all_ranks
 from hvdrec.trainer.step.state import model_entries
 
-#: Beside its tables, what TensorFlow needs to write them.
+#: Memory for the tables, and as much again that TensorFlow needs to write them.
 _TIMES_THE_TABLES = 2
 
 
 class Gathered:
-    """Brings the rows of all ranks together on rank 0 for one export at a time."""
+    """Gathers the rows of all ranks on rank 0, for one export at a time."""
 
     def __init__(self, config: Config, recommender: Recommender, group: ReplicaGroup) -> None:
-        """Takes the model whose tables are split."""
+        """Wraps a model whose tables are split."""
         self._config, self._recommender, self._group = config, recommender, group
         self._copy: Recommender | None = None
 
     def need_memory(self) -> None:
-        """Sees to it that this process can hold all tables.
+        """Checks that this process can hold all tables.
 
         Raises:
             ConfigError: It can't.
@@ -43,7 +43,7 @@ class Gathered:
         )
 
     def gather(self, wanted: bool) -> None:
-        """Makes the copy if rank 0 wants it (collective)."""
+        """Makes the copy if rank 0 wants one (collective)."""
         if not self._group.gather_objects(wanted)[0]:
             return
         copy = run_on_all_ranks(self._group, self._new)
@@ -56,14 +56,14 @@ class Gathered:
         self._copy = copy
 
     def take(self) -> Recommender:
-        """The copy; it is no longer kept here."""
+        """Returns the copy, and no longer keeps it."""
         copy, self._copy = self._copy, None
         if copy is None:
             raise RuntimeError("nothing was gathered")
         return copy
 
     def _new(self) -> Recommender | None:
-        """On rank 0 a model with all that every rank holds."""
+        """Creates a model on rank 0 with the values that all ranks share."""
         if self._group.rank != 0:
             return None
         model, proto = self._recommender, self._config.proto

@@ -16,7 +16,7 @@ from hvdrec.trainer.run.log import RunLog
 from hvdrec.trainer.watch.drawing import UnitSquare
 from hvdrec.trainer.watch.evaluator import HeadMetric
 
-#: Norms of at most this many rows of a table are taken, evenly spread; where they come from other ranks.
+#: The most rows of a table whose norms are computed, evenly spaced; the second if they are on other ranks.
 _MOST_ROWS, _MOST_MET = 1 << 18, 1 << 12
 _NONE = np.empty(0, np.int32)
 
@@ -66,7 +66,7 @@ class Pictures:
                 tf.summary.histogram(f"embedding_norm/{name}", norms, step)
 
     def look(self, draws: bool = True) -> None:
-        """Takes what `write` draws of tables (collective where ranks meet).
+        """Collects the data of tables that `write` draws (collective if ranks meet).
 
         Args:
             draws: Whether this rank draws; others only take part.

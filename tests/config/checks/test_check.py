@@ -36,7 +36,7 @@ REFUSED = {
     ("sync_replicas: false", "train_distribute: SokStrategy"): None,
     ("sync_replicas: false", "train_distribute: PSStrategy embedding_split: SPLIT"): (
         "train_config.embedding_split",
-        "parameter servers share out every table by themselves",
+        "parameter servers already distribute every table",
     ),
     ("log_step_count_steps: 1", "log_step_count_steps: 0"): (
         "train_config.log_step_count_steps",
