@@ -1,5 +1,5 @@
-# `make help` lists the commands. The first one to run sets everything up in .venv, inside this folder: it
-# needs Python 3.10 to 3.12 with its headers, g++, make and a package registry that pip can reach; no root.
+# `make help` lists the commands. The first command that runs sets everything up in .venv, inside this folder: it
+# needs Python 3.10 to 3.12 with its headers, g++, make and a package registry that pip can reach, but not root.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -13,9 +13,9 @@ ARGS      ?=
 KILLS     ?= 1000
 STOPS     ?= 20
 export GPU PYTHON
-# Horovod, csrc and the checks without tests are compiled and run side by side; none of them keeps two cores busy.
+# Horovod, csrc and the checks without tests are compiled and run in parallel; none of them keeps two cores busy.
 MAKEFLAGS += -j2
-# TensorFlow's start-up remarks; its warnings and errors still show.
+# Hides TensorFlow's start-up messages; its warnings and errors are still shown.
 export TF_CPP_MIN_LOG_LEVEL ?= 1
 
 VENV   := $(if $(filter 1,$(GPU)),.venv-gpu,.venv)
@@ -27,7 +27,7 @@ PROTOS := $(wildcard hvdrec/config/protos/*.proto)
 PB2    := $(PROTOS:.proto=_pb2.py)
 CSRC   := $(shell find csrc -name '*.cc' -o -name '*.h' -o -name '*.cu')
 
-# What was built can be lost without its stamp (or moved to where its paths no longer hold): build it again.
+# Build outputs can be lost without their stamp (or moved, so that their paths are wrong): build them again.
 MOVED       := $(if $(filter $(CURDIR),$(shell cat $(STAMPS)/python 2>/dev/null)),,FORCE)
 LOST_PROTOS := $(if $(filter-out $(wildcard $(PB2)),$(PB2)),FORCE)
 LOST_NATIVE := $(if $(and $(wildcard hvdrec/_native*.so),$(wildcard hvdrec/_ops.so)),,FORCE)
@@ -45,12 +45,12 @@ train: build ## Set up what is missing, then train CONFIG on NP ranks of this ma
 	$(PY) -m hvdrec.launch local -np $(NP) -- \
 	  --pipeline_config_path $(CONFIG) --model_dir $(MODEL_DIR) $(ARGS)
 
-# Single functions, layers and checks; whole jobs, ranks, servers and sanitizers are in `test` alone.
+# Single functions, layers and checks; whole jobs, ranks, servers and sanitizers are only in `test`.
 CHECKED := $(addprefix tests/,config layers losses metrics optim trainer/step)
 check: build lint ## Run lint, types, import contracts and the tests of single functions (minutes)
 	$(PY) -m pytest $(CHECKED) -m "not multirank" $(ARGS)
 
-# Tests that mostly wait for processes of their own run beside the others, and are shown after them.
+# Tests that mostly wait for their own processes run in parallel with the others, and are shown after them.
 APART := $(addprefix tests/,multirank parallel commands launcher checkpoint storage serving deploy multinode)
 test: build lint ## Set up what is missing, then run lint, types, import contracts and all tests
 ifeq ($(ARGS),)
@@ -69,7 +69,7 @@ soak: build ## Kill 1,000 saves between two system calls, runs at any moment, st
 	  tests/multirank/test_terminal.py --kills $(KILLS) --stops $(STOPS) \
 	  --timeout 0 -o faulthandler_timeout=0 $(ARGS)
 
-# SANITIZE=thread looks for races. The short forms are part of the tests (tests/ops).
+# SANITIZE=thread detects races. The short forms are part of the tests (tests/ops).
 SANITIZE ?= address,undefined
 comma := ,
 SANITIZED := build/sanitize/$(subst $(comma),-,$(SANITIZE))
@@ -80,14 +80,14 @@ SANITIZED_PAIRS := $(call sanitized,base/*.cc pairwise/*.cc)
 SANITIZED_LISTS := $(call sanitized,base/*.cc lists/*.cc)
 SANITIZED_OPTIM := $(call sanitized,base/*.cc optim/*.cc)
 SANITIZED_SIMILARITY := $(call sanitized,base/*.cc similarity/*.cc layers/matmul.cc)
-sanitize: $(addprefix $(SANITIZED)/,pairwise_test similarity_test lists_test deferred_adam_test readers_test) ## Run the losses' kernels, Adam's, and damaged files, under AddressSanitizer and UndefinedBehaviorSanitizer
+sanitize: $(addprefix $(SANITIZED)/,pairwise_test similarity_test lists_test deferred_adam_test readers_test) ## Run the kernels of the losses and of Adam, and readers on damaged files, under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(SANITIZED)/pairwise_test $(ARGS)
 	$(SANITIZED)/similarity_test $(ARGS)
 	$(SANITIZED)/deferred_adam_test $(ARGS)
 	$(SANITIZED)/readers_test
 
 TWINS := $(SANITIZED)/pairwise_twin_test $(SANITIZED)/similarity_twins_test
-twins: $(TWINS) ## Run the CUDA twins of the losses on an emulated machine, under the same
+twins: $(TWINS) ## Run the CUDA kernels of the losses on an emulated machine, under the same sanitizers
 	@for twin in $(TWINS); do echo $$twin $(ARGS); $$twin $(ARGS) || exit 1; done
 
 $(SANITIZED)/deferred_adam_test: csrc/tests/deferred_adam_test.cc $(SANITIZED_OPTIM)
@@ -103,12 +103,12 @@ $(SANITIZED)/%.o: csrc/kernels/%.cc $(filter csrc/kernels/%.h,$(CSRC))
 	@mkdir -p $(@D)
 	$(or $(CXX),g++) $(SANITIZED_FLAGS) -c $< -o $@
 
-gpu_check: $(STAMPS)/packages ## Compile the CUDA kernels and build/gpu_check/gpu_check, which runs them beside the CPU's
+gpu_check: $(STAMPS)/packages ## Compile the CUDA kernels and build/gpu_check/gpu_check, which compares them with the CPU's
 	$(VENV)/bin/cmake -S . -B build/gpu_check -DHVDREC_CUDA=ON -DPython_EXECUTABLE=$(abspath $(PY))
 	$(VENV)/bin/cmake --build build/gpu_check --target gpu_check -j 2
 	@ls -l build/gpu_check/gpu_check build/gpu_check/libgpu_kernels.a
 
-lint: $(STAMPS)/packages $(STAMPS)/protos ## Check style, types and the order of the floors
+lint: $(STAMPS)/packages $(STAMPS)/protos ## Check style, types and the order of the layers of packages
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
@@ -117,7 +117,7 @@ lint: $(STAMPS)/packages $(STAMPS)/protos ## Check style, types and the order of
 	$(PY) build_support/config_reference.py --check
 	find csrc -name '*.cc' -o -name '*.h' -o -name '*.cu' | xargs -r $(VENV)/bin/clang-format --dry-run -Werror
 
-docs: $(STAMPS)/packages $(STAMPS)/protos ## Write docs/config_*.md from the config's tables and protos, and the site of docs into build/site
+docs: $(STAMPS)/packages $(STAMPS)/protos ## Write docs/config_*.md from the config's tables and protos, and the documentation site to build/site
 	$(PY) build_support/config_tables.py
 	$(PY) build_support/config_reference.py
 	$(PY) -m mkdocs build --strict --quiet
@@ -131,13 +131,13 @@ bench: build ## Run every program of bench; results go to runs/bench/*.json
 	  $(PY) $$program --out runs/bench/$$(basename $$program .py).json $(ARGS) || exit 1; \
 	done
 
-bench-losses: build ## Measure the losses beside what others have (docs/benchmarks.md)
+bench-losses: build ## Compare the losses with those of other libraries (docs/benchmarks.md)
 	$(PY) -m pytest bench/losses $(ARGS)
 
-doctor: ## Say what works here, and what to do about what doesn't
+doctor: ## Report what works here, and how to fix what doesn't
 	@$(if $(wildcard $(PY)),$(PY),python3) -m hvdrec.doctor
 
-clean: ## Remove what was generated and compiled here, but for .venv and runs
+clean: ## Remove generated and compiled files, except .venv and runs
 	rm -rf build hvdrec/_native*.so hvdrec/_ops.so hvdrec/config/protos/*_pb2.py hvdrec/config/protos/*_pb2.pyi
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks
 	find hvdrec tests bench -name __pycache__ -prune -exec rm -rf {} +

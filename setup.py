@@ -1,4 +1,4 @@
-"""Builds what Python can't import as it stands: the C++ libraries (by CMakeLists.txt) and the proto modules.
+"""Builds what Python can't import directly: the C++ libraries (by CMakeLists.txt) and the proto modules.
 
 `python setup.py build_ext --inplace` writes hvdrec/_native*.so and hvdrec/_ops.so, `python setup.py
 build_protos` writes hvdrec/config/protos/*_pb2.py. Everything else about the package is in pyproject.toml.
@@ -25,7 +25,7 @@ PROTOS = "hvdrec/config/protos"
 
 
 def find_cmake() -> str:
-    """Returns the cmake of this environment, found without it being activated, or the machine's."""
+    """Returns the cmake of this environment, even if that isn't activated, or the machine's."""
     beside_python = Path(sys.executable).parent / "cmake"
     cmake = str(beside_python) if beside_python.exists() else shutil.which("cmake")
     if not cmake:
@@ -34,7 +34,7 @@ def find_cmake() -> str:
 
 
 class CMakeBuild(build_ext):
-    """Has CMake build all extensions; HVDREC_CMAKE_ARGS adds arguments, CMAKE_BUILD_PARALLEL_LEVEL jobs."""
+    """Builds all extensions with CMake; uses HVDREC_CMAKE_ARGS and CMAKE_BUILD_PARALLEL_LEVEL."""
 
     def build_extensions(self) -> None:
         """Configures and builds csrc, then puts each library where setuptools wants it."""
@@ -57,7 +57,7 @@ class CMakeBuild(build_ext):
             *shlex.split(os.environ.get("HVDREC_CMAKE_ARGS", "")),
         ]
         jobs = os.environ.get("CMAKE_BUILD_PARALLEL_LEVEL") or str(min(os.cpu_count() or 1, 8))
-        # With -q only what CMake and the compiler write to stderr shows: warnings and errors.
+        # With -q, only what CMake and the compiler write to stderr is shown: warnings and errors.
         out = None if self.distribution.verbose else subprocess.DEVNULL
         env = dict(os.environ, MAKEFLAGS="--no-print-directory")
         nvcc = Path(env.get("HOROVOD_CUDA_HOME") or env.get("CUDA_HOME") or "/usr/local/cuda", "bin", "nvcc")
@@ -75,7 +75,7 @@ class CMakeBuild(build_ext):
             os.replace(fresh, target)
 
     def take_prebuilt(self) -> None:
-        """Takes the libraries that lie in hvdrec/ as they are: HVDREC_PREBUILT=1, for a wheel of them."""
+        """Uses the libraries already in hvdrec/, with HVDREC_PREBUILT=1, for a wheel with them."""
         for extension in self.extensions:
             target = Path(self.get_ext_fullpath(extension.name)).resolve()
             built = ROOT / self.get_ext_filename(extension.name)
@@ -86,7 +86,7 @@ class CMakeBuild(build_ext):
                 shutil.copy2(built, target)
 
     def get_ext_filename(self, name: str) -> str:
-        """The file of an extension; TensorFlow's ops know nothing of Python, so it isn't in their name."""
+        """The file of an extension; TensorFlow's ops don't depend on Python, so it isn't in their name."""
         return name.replace(".", os.sep) + ".so" if name.endswith("_ops") else super().get_ext_filename(name)
 
 

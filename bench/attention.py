@@ -1,14 +1,14 @@
-"""Target attention, forward and backward: time and memory on flat rows beside the padded form.
+"""Target attention, forward and backward passes: time and memory on flat rows, compared with the padded form.
 
     .venv/bin/python bench/attention.py [--longest 50,200] [--widths 32,64] [--threads 2] [--out FILE.json]
 
-1,024 rows have histories whose lengths are exponential, a fifth of the longest on average; one row has the
-longest, one none. `flat` is `TargetAttention` as MultiTowerDIN has it, `padded` the usual form in TensorFlow: a
-mask, and the DNN over every position of [batch, longest]. It gets its histories padded already, which costs it
-nothing here. The DNN is 64, 32, 1 with batch norm, which sees the padding: both give the same numbers. `error` is
-the norm of the difference of the outputs over their norm, `gradient_error` the difference of 99 of 100 elements'
-gradients over the largest one. Every measurement is a process of its own, so that its peak of memory, over what
-it held before, is its own.
+1,024 rows have histories whose lengths follow an exponential distribution with a mean of a fifth of the longest;
+one row has the longest history, one has none. `flat` is the `TargetAttention` of MultiTowerDIN, `padded` the usual
+form in TensorFlow: a mask, and the DNN over every position of [batch, longest]. Its histories are already padded,
+which isn't timed. The DNN is 64, 32, 1 with batch norm, which includes the padding: both give the same numbers.
+`error` is the norm of the difference of the outputs divided by their norm, `gradient_error` the difference of the
+gradients of 99 of 100 elements divided by the largest one. Every measurement runs in its own process, so that the
+peak of its memory, above what was allocated before, is its own.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ BATCH = 1024
 DNN = "hidden_units: [64, 32, 1] use_bn: true"
 EPSILON = 1e-3
 
-#: Gives the attended histories [B, D], and the gradients by query [B, D], by history [E, D] and by variables.
+#: Returns the attended histories [B, D], and the gradients by query [B, D], by history [E, D] and by variables.
 Run = Callable[[], list[np.ndarray]]
 
 
 def lengths(longest: int) -> np.ndarray:
-    """How many elements each row has."""
+    """The number of elements of each row."""
     drawn = np.random.default_rng(0).exponential(longest / 5, BATCH).astype(np.int32)
     drawn[:2] = longest, 0
     return np.minimum(drawn, longest)
@@ -48,7 +48,7 @@ def lengths(longest: int) -> np.ndarray:
 
 @functools.cache
 def data(longest: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Queries [B, D], the elements of all rows [E, D], and what the output is multiplied with [B, D]."""
+    """Queries [B, D], the elements of all rows [E, D], and the factors of the output [B, D]."""
     rng = np.random.default_rng(1)
     sizes = BATCH, int(lengths(longest).sum()), BATCH
     query, elements, upstream = (rng.normal(size=(n, width)).astype(np.float32) for n in sizes)
@@ -108,7 +108,7 @@ def padded(longest: int, width: int) -> Run:
             )
         scores = tf.reshape(x @ get("din_dnn/dnn_2/kernel") + get("din_dnn/dnn_2/bias"), [BATCH, longest])
         shares = tf.nn.softmax(tf.where(there, scores, tf.fill(scores.shape, -(2.0**32))))
-        # EasyRec's softmax gives a row without elements equal shares of zeros.
+        # In EasyRec's softmax, a row without elements has equal weights for zeros.
         return tf.einsum("bt,btd->bd", shares, histories)
 
     run = _both_ways(attend, query, histories, upstream, store.dense_trainable)
@@ -138,7 +138,7 @@ def _both_ways(
 
 
 def measure(contender: str, longest: int, width: int, threads: int) -> dict[str, Any]:
-    """The best time of some repetitions, the peak of memory, and how far it is from `padded`."""
+    """The best time of some repetitions, the peak of memory, and the difference from `padded`."""
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -156,7 +156,7 @@ def measure(contender: str, longest: int, width: int, threads: int) -> dict[str,
     if contender != "padded":
         expected = padded(longest, width)()
         found["error"] = float(np.linalg.norm(values[0] - expected[0]) / np.linalg.norm(expected[0]))
-        # A ReLU whose input is 0 but for rounding opens in one form and not in the other: then a row differs.
+        # A ReLU whose input is 0 except for rounding is active in one form and not in the other: then a row differs.
         gradient = np.abs(values[2] - expected[2]).max(axis=1)
         found["gradient_error"] = float(np.quantile(gradient, 0.99) / np.abs(expected[2]).max())
     return found

@@ -1,10 +1,10 @@
-"""What a step costs as a backbone, beside the model class that computes the same.
+"""The time of a step of a backbone, compared with the model class that computes the same.
 
     .venv/bin/python bench/backbone.py [--models DeepFM,WideAndDeep,MultiTower] [--calls 40] [--out FILE.json]
 
-Both are built on the rows of data/adult in one process; calls of 20 steps of 512 rows run in turn, one of the class
-and one of the backbone, on the same packed batches. `milliseconds` is the median time of a step, `ratio` the median
-over the pairs of calls of the backbone's time over the class's. The first calls of each, which trace the graph, don't
+Both are built on the rows of data/adult in one process; calls of 20 steps of 512 rows alternate between the class and
+the backbone, on the same packed batches. `milliseconds` is the median time of a step, `ratio` the median over the
+pairs of calls of the backbone's time divided by the class's. The first calls of each, which trace the graph, don't
 count. That both give the same numbers is tested (tests/models/backbone/test_as_classes.py).
 """
 
@@ -42,7 +42,7 @@ def _of(block: str, more: str = "") -> str:
 _WIDE = """blocks { name: "wide" inputs { feature_group_name: "wide" }
   input_layer { only_output_feature_list: true wide_output_dim: 1 } }"""
 _SUM = 'input_fn: "lambda x: tf.add_n(x)"'
-#: The class's own message, and the blocks that say the same.
+#: The class's own message, and the equivalent blocks.
 PAIRS = {
     "DeepFM": (
         """deepfm { dnn { hidden_units: [64, 32] } final_dnn { hidden_units: [24] } wide_output_dim: 1
@@ -74,7 +74,7 @@ _PERSON = 'feature_groups { group_name: "person" wide_deep: DEEP feature_names: 
 
 
 def config_text(name: str, backbone: bool, model_dir: pathlib.Path) -> str:
-    """The config of configs/deepfm_adult.config's rows for a model class, or for the backbone that is the same."""
+    """A config on the rows of configs/deepfm_adult.config, for a model class or for the equivalent backbone."""
     text = (ROOT / "configs" / "deepfm_adult.config").read_text()
     groups = "\n".join(re.findall(r"feature_groups \{.*\}", text)) + _PERSON
     wanted = {"MultiTower": ("deep", "person")}.get(name, ("deep", "wide"))

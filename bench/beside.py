@@ -1,13 +1,13 @@
-"""Two working copies of hvdrec side by side: rows packed and samples trained per second, and their ratios.
+"""Compares two working copies of hvdrec: rows packed and samples trained per second, and their ratios.
 
     git worktree add ../before COMMIT && cd ../before && ln -s $OLDPWD/.venv .venv
     .venv/bin/python setup.py -q build_protos build_ext --inplace && cd -
     .venv/bin/python bench/beside.py --before ../before [--turns 3] [--only packing,job] [--out FILE.json]
 
 Runs each copy's own bench/packing.py (the loader on one core, for each shape of rows) and bench/job.py (one
-rank, and two), in turn on the same files, on a machine that does nothing else: about 6 minutes. The ratio of a
-measurement is the median over the turns of this copy's speed over the other's, of the same turn. Ends with 1
-where a ratio is below --least.
+rank, and two), alternating on the same files, on a machine that does nothing else: about 6 minutes. The ratio of
+a measurement is the median over the turns of this copy's speed divided by the other's in the same turn. Ends
+with 1 if a ratio is below --least.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from machine import describe, report
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BIN = pathlib.Path(sys.executable).parent
 BATCH = 1024
-#: Gives the speed of the copy in a folder.
+#: Returns the speed of the copy in a folder.
 Measurement = Callable[[pathlib.Path], float]
 
 
 def run(copy: pathlib.Path, command: list[str]) -> str:
-    """Runs a program of a copy with that copy's hvdrec; gives what it printed."""
+    """Runs a program of a copy with that copy's hvdrec; returns its output."""
     environment = {"PYTHONPATH": str(copy), "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": "-1"}
     done = subprocess.run(
         command, cwd=copy, env={**os.environ, **environment}, capture_output=True, text=True, check=False
@@ -75,7 +75,7 @@ def job(ranks: int, data: pathlib.Path, folder: pathlib.Path, steps: int) -> Mea
 
 
 def compare(name: str, measure: Measurement, before: pathlib.Path, turns: int) -> dict[str, Any]:
-    """Both copies in turn, the first one changing, with the ratio."""
+    """Measures both copies alternately, starting with a different one in each turn, and the ratio."""
     ours, theirs = [], []
     for turn in range(turns):
         for copy in (ROOT, before) if turn % 2 else (before, ROOT):

@@ -1,4 +1,4 @@
-"""The figures of bench/pairwise.py as a picture."""
+"""Draws the figures of bench/pairwise.py as a chart."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import pathlib
 from typing import Any
 
-#: Name of a contender in the picture, and its colour.
+#: Name of a contender in the chart, and its colour.
 LINES = {
     "op": ("hvdrec, TensorFlow op", "#c1272d"),
     "function": ("hvdrec, Python function", "#e8963c"),
@@ -18,7 +18,7 @@ LINES = {
 
 
 def draw(reports: list[pathlib.Path], out: pathlib.Path) -> None:
-    """Time and memory over rows, both logarithmic, of the results that used most threads."""
+    """Time and memory over rows, both logarithmic, for the results with the most threads."""
     import matplotlib
 
     matplotlib.use("svg")

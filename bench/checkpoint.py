@@ -1,17 +1,17 @@
-"""Seconds that a save holds training, that it takes, and that a resume takes, beside tf.train.Checkpoint.
+"""How long a save blocks training, how long it takes, and how long a resume takes; with tf.train.Checkpoint.
 
     python bench/checkpoint.py [--sizes 10,100,500] [--times 3] [--folder DIR] [--out FILE.json]
 
 A size is megabytes of variables: a bank of eight 16-wide tables with Adam's two slots. `held` is the call
-that takes the values; `first_update` the update of every variable after it, while the save is under way,
-beside `update` when none is (TensorFlow updates a buffer that a save holds in a new one); `save` runs until
-the checkpoint is whole; `resume` finds the newest checkpoint and restores it.
+that takes the values; `first_update` is the following update of every variable, during the save, and
+`update` one without a save (TensorFlow copies a buffer that a save still references before it updates it);
+`save` lasts until the checkpoint is complete; `resume` finds the newest checkpoint and restores it.
 
-The two sides don't promise the same: hvdrec waits for the disk (fsync) and keeps a SHA-256, which a resume
-compares; TensorFlow does neither (both keep a CRC32C of each tensor), and holds training for all of a save.
-`tensorflow_fsync` is TensorFlow's save with its files synced. Whatever was written is on the disk before the
-next measurement begins. Resumes read files that are in the page cache. Each size is a process of its own;
-the sides take turns, and the median of `--times` counts. Results as JSON.
+The two sides don't guarantee the same: hvdrec waits for the disk (fsync) and stores a SHA-256, which a
+resume compares; TensorFlow does neither (both store a CRC32C of each tensor), and blocks training for the
+whole save. `tensorflow_fsync` is TensorFlow's save with its files synced. All files are synced to disk before
+the next measurement begins. Resumes read files that are in the page cache. Each size runs in its own process;
+the sides alternate, and the median of `--times` counts. Prints results as JSON.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Model:
         self.checkpoint.read(str(self.folder / "tensorflow" / "model")).assert_consumed()
 
     def checked(self, save: Callable[[], dict[str, float]], resume: Callable[[], None]) -> dict[str, float]:
-        """Saves and resumes; makes sure that the values before the save come back."""
+        """Saves and resumes; checks that the values before the save are restored."""
         import numpy as np
 
         before = [bank.numpy()[:: TABLES * 8].copy() for bank in self.banks]
@@ -127,7 +127,7 @@ def median(turns: list[dict[str, float]]) -> dict[str, float]:
 
 
 def run_size(megabytes: str, times: int, folder: pathlib.Path | None) -> dict[str, Any]:
-    """One size in a process and a directory of its own, with the ratios."""
+    """Measures one size in its own process and directory, with the ratios."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": ""}
     with tempfile.TemporaryDirectory(dir=folder) as place:
         command = [sys.executable, __file__, "--measure", megabytes, str(times), place]

@@ -1,11 +1,11 @@
-"""Pairwise logistic loss with `cross_replica`, forward and backward, by rows and by sums over rows.
+"""Pairwise logistic loss with `cross_replica`, forward and backward passes, by rows and by sums over rows.
 
     .venv/bin/python bench/cross_replica.py --ranks 2 --rows 1024,16384,262144 --out cross_replica.json
 
-Every rank holds an equal part of the rows: scores normal with a deviation of 2, labels 0 or 1, sample
-weights. `own` is the loss of the rank's own rows, without an exchange; `rows` gathers all rows; `sums`
-gathers bins and adds up moments. Times are rank 0's, of one step of a loop in one graph, the ranks on
-the cores of this machine and one thread each.
+Every rank has an equal part of the rows: scores from a normal distribution with a standard deviation of 2,
+labels 0 or 1, sample weights. `own` is the loss of the rank's own rows, without an exchange; `rows` gathers
+all rows; `sums` gathers bins and adds up moments. Times are rank 0's, for one step of a loop in one graph,
+with the ranks on the cores of this machine and one thread each.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def steps_of(logits: Any, labels: Any, weights: Any, replicas: Any) -> Any:
 
 
 def measure(rows: list[int]) -> tuple[list[dict[str, Any]], int]:
-    """Runs on every rank; gives its results and which it is."""
+    """Runs on every rank; returns its results and its number."""
     import tensorflow as tf
 
     from hvdrec.losses import pairs

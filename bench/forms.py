@@ -1,10 +1,10 @@
-"""The same training by every way to launch it: AUC over seeds, as the table of docs/distributed.md.
+"""The same training with every way to launch it: AUC over seeds, for the table in docs/distributed.md.
 
     python bench/forms.py [--seeds 1,2,3] [--forms local,ps,...] [--out FILE.json]
 
-Trains configs/multi_tower_avazu.config and configs/multi_tower_adult.config (--avazu and --adult say where the
-rows are, `<prefix>train.csv` and `<prefix>test.csv`), two processes that compute wherever the form has several.
-With --out, what the file already has isn't run again. Prints the table and results as JSON.
+Trains configs/multi_tower_avazu.config and configs/multi_tower_adult.config (--avazu and --adult give the paths of
+the rows, `<prefix>train.csv` and `<prefix>test.csv`), with two computing processes in every form that has several.
+With --out, results that the file already contains aren't measured again. Prints the table, and results as JSON.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ EASYREC = (
     "--eval_input_path B --model_dir M --seed S"
 )
 EMR = "-m hvdrec.launch emr -a job -f X.config -m local -t"
-#: Form -> its command; X.config, A, B, M and S stand for config, rows, model_dir and seed.
+#: Form -> its command; X.config, A, B, M and S are placeholders for config, rows, model_dir and seed.
 FORMS = {
     "local": f"python {TRAIN} --seed S",
     "horovodrun": f"horovodrun -np 2 python {TRAIN} --seed S",
@@ -52,7 +52,7 @@ FORMS = {
     "emr-ps": f'python {EMR} tensorflow-ps -wn 2 -pn 1 -c "{EASYREC} '
     '--train_config.train_distribute=NoStrategy --train_config.sync_replicas=true"',
 }
-#: Data -> config, and where rows are unless the command line says otherwise.
+#: Data -> config, and the default path of the rows.
 DATA = {
     "adult": ("configs/multi_tower_adult.config", "../shared/data/adult/adult_"),
     "avazu": ("configs/multi_tower_avazu.config", "../shared/data/avazu/easyrec_avazu_"),
@@ -60,7 +60,7 @@ DATA = {
 
 
 def filled(form: str, config: pathlib.Path, prefix: str, model_dir: pathlib.Path, seed: int) -> list[str]:
-    """The command's words with what stands for something filled in."""
+    """The command's words, with placeholders replaced."""
     places = {
         "X.config": str(config),
         "A": f"{prefix}train.csv",
@@ -87,7 +87,7 @@ def run(form: str, data: str, prefix: str, seed: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         config, model_dir = pathlib.Path(folder, "job.config"), pathlib.Path(folder, "model")
         text = pathlib.Path(DATA[data][0]).read_text()
-        # What strategy a form is for is in its command; EMR's takes the config's for several GPUs.
+        # The command sets the form's strategy; EMR's uses the config's for several GPUs.
         config.write_text(text.replace("HorovodStrategy", "MultiWorkerMirroredStrategy"))
         began = time.monotonic()
         done = subprocess.run(

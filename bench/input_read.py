@@ -1,11 +1,11 @@
-"""Rows per second of reading Adult-width CSV: hvdrec, beside pyarrow alone and tf.data.
+"""Rows per second of reading CSV like Adult's: hvdrec, compared with pyarrow alone and tf.data.
 
     python bench/input_read.py [--rows 1000000] [--out FILE.json]
 
-Generates a file of 15 columns and about 105 bytes a row, reads it by each reader, and prints rows per
-second of wall time and of CPU time (the latter tells more on a machine that others use too) as JSON.
-hvdrec gives batches of 1,024 rows of raw cells; `of 8` is one of eight ranks, which goes through all
-bytes and takes an eighth of the rows: its rows are those of all ranks together.
+Generates a file with 15 columns and about 105 bytes per row, reads it with each reader, and prints rows per
+second of wall time and of CPU time (the latter is more reliable on a shared machine) as JSON. hvdrec returns
+batches of 1,024 rows of raw cells; `of 8` is one of eight ranks, which scans all bytes and takes an eighth
+of the rows: its figure counts the rows of all ranks together.
 """
 
 from __future__ import annotations

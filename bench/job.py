@@ -2,15 +2,15 @@
 
     python bench/job.py [--steps 1500] [--variants np1,np2,...] [--layout ml1m] [--device cpu] [--out FILE.json]
 
-Generates a file of MovieLens-1M's shape (665,000 rows, 8 columns) and trains a DeepFM 256-128-64 with
-16-wide tables by Adam on it, batch 1024 per rank: reading, hashing, packing, forward, backward, exchange,
-update, logging. `--layout criteo` is one of Criteo's shape (40 columns) and a DLRM with 26 tables of 1,000,000
-rows, 16 wide, by Adagrad. `--device gpu` computes on the GPUs, a rank to each; without one that TensorFlow can
-use it ends with an error. Counted from the end of the first call (which traces the graph) to the end of the last.
-For rank 0: `input` is waiting for a batch, `feed` laying batches end to end, `communication` the time in
-collectives, waiting for the other ranks included, `compute` the rest of the steps, `other` the loop around;
-`share_outside_steps` is input, feed and other, in which a GPU has nothing to do.
-Variants: np1, np1-tensorflow (stock operations only), np2 (MPI), np2-gloo, np2-fp16. Results as JSON.
+Generates a file like MovieLens-1M (665,000 rows, 8 columns) and trains a DeepFM 256-128-64 with 16-wide tables
+on it with Adam, batch 1024 per rank: reading, hashing, packing, forward and backward passes, exchange, update,
+logging. `--layout criteo` uses a file like Criteo's (40 columns) and a DLRM with 26 tables of 1,000,000 rows, 16
+wide, with Adagrad. `--device gpu` computes on the GPUs, one rank on each; without a GPU that TensorFlow can use
+it ends with an error. Time is counted from the end of the first call (which traces the graph) to the end of the
+last. For rank 0: `input` is waiting for a batch, `feed` concatenating batches, `communication` the time in
+collectives, including waiting for the other ranks, `compute` the rest of the steps, `other` the loop around them;
+`share_outside_steps` is input, feed and other, when a GPU is idle.
+Variants: np1, np1-tensorflow (TensorFlow's operations only), np2 (MPI), np2-gloo, np2-fp16. Prints JSON.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def config_text(layout: str, data: pathlib.Path, model_dir: pathlib.Path, steps:
 def launch(
     name: str, layout: str, device: str, data: pathlib.Path, folder: pathlib.Path, steps: int
 ) -> dict[str, Any]:
-    """Runs a variant in processes of its own."""
+    """Runs a variant in separate processes."""
     ranks, flags, environment, extra = VARIANTS[name]
     if device == "cpu":
         environment = {**environment, "CUDA_VISIBLE_DEVICES": "-1"}
@@ -90,7 +90,7 @@ def launch(
 
 
 class Clock:
-    """Seconds spent in functions it has wrapped, once it runs."""
+    """Measures the seconds spent in wrapped functions, once it is started."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -112,7 +112,7 @@ class Clock:
 
 
 def time_collectives(group: Any) -> Callable[[], float]:
-    """Times the collectives of a group inside the graph; gives their seconds so far."""
+    """Times the collectives of a group inside the graph; returns their seconds so far."""
     import tensorflow as tf
 
     spent = tf.Variable(0.0, dtype=tf.float64)
@@ -135,7 +135,7 @@ def time_collectives(group: Any) -> Callable[[], float]:
 
 
 def work(config_path: str, device: str, out: pathlib.Path) -> None:
-    """One rank: trains, and on rank 0 writes what was measured."""
+    """One rank: trains, and on rank 0 writes the results."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow as tf
 
@@ -224,7 +224,7 @@ def bench(names: Sequence[str], layout: str, device: str, steps: int, times: int
 
 
 def tensorflow_package() -> str:
-    """The name of the one that is installed."""
+    """The name of the installed one."""
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         importlib.metadata.version("tensorflow-cpu")
         return "tensorflow-cpu"

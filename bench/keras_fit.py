@@ -1,9 +1,9 @@
-"""Keras `fit` with the pairwise logistic loss: hvdrec's beside the same in Keras operations, and cross entropy.
+"""Keras `fit` with the pairwise logistic loss: hvdrec's, the same in Keras operations, and cross entropy.
 
     .venv/bin/python bench/keras_fit.py [--rows 16384] [--steps 10] [--out FILE]
 
-A model of two layers of 64 on 100 features, one batch of so many rows a step. Every loss is trained in a process of its own;
-the first step, which traces, isn't counted. Peak memory is over what the process held before `fit`.
+A model with two layers of 64 units on 100 features, one batch of `--rows` rows per step. Every loss is trained in its own process;
+the first step, which traces, isn't counted. Peak memory is above what was allocated before `fit`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LOSSES = ("cross_entropy", "hvdrec", "keras_operations")
 
 
 def pairs_in_keras(labels: Any, scores: Any) -> Any:
-    """The loss of all pairs as it is written with matrices."""
+    """The loss of all pairs, written with matrices."""
     import keras
 
     labels, scores = keras.ops.reshape(labels, [-1]), keras.ops.reshape(scores, [-1])
@@ -37,7 +37,7 @@ def pairs_in_keras(labels: Any, scores: Any) -> Any:
 
 
 def measure(name: str, rows: int, steps: int) -> dict[str, Any]:
-    """Milliseconds of a step and peak megabytes, in this process."""
+    """Measures milliseconds per step and peak megabytes in this process."""
     import keras
 
     import hvdrec

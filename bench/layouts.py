@@ -1,4 +1,4 @@
-"""Input files and configs of the three shapes that benchmarks read."""
+"""Input files and configs with the three layouts that benchmarks read."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ CRITEO_CATEGORIES = (
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """A shape of rows.
+    """A layout of rows.
 
     Attributes:
-        name: What results call it.
-        about: What it is.
-        write: Writes a file of so many rows.
+        name: Its name in results.
+        about: Its description.
+        write: Writes a file with a number of rows.
         config: The text of the pipeline.config that reads it; paths in it may not exist.
     """
 
@@ -45,7 +45,7 @@ def _write_adult(path: pathlib.Path, rows: int) -> None:
 
 
 def _write_criteo(path: pathlib.Path, rows: int) -> None:
-    """Integers over several powers of ten, a tenth of them missing; categories by Zipf's law."""
+    """Integers over several powers of ten, a tenth of them missing; categories from Zipf's distribution."""
     rng = np.random.default_rng(1)
     columns: dict[str, pa.Array] = {"label": pa.array(rng.integers(0, 2, rows))}
     for i in range(13):

@@ -1,9 +1,9 @@
-"""LightGBM on Adult with an objective of hvdrec.numpy, RankNet's loss of all pairs, beside its own `binary`.
+"""LightGBM on Adult with an objective of hvdrec.numpy, RankNet's loss of all pairs, and with its own `binary`.
 
     .venv/bin/python bench/lightgbm_auc.py [--train data/adult/train.csv --test data/adult/test.csv] [--out FILE]
 
-Both grow the same trees with the same settings; the AUC on the test rows and the seconds of training are compared, over
-seeds. LightGBM is of the extra `bench`.
+Both use the same settings of trees; the AUC on the test rows and the seconds of training are compared, over seeds.
+LightGBM is in the extra `bench`.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ SETTINGS = {
     "bagging_fraction": 0.8,
     "bagging_freq": 1,
 }
-#: By how much the margin is moved for the second derivatives.
+#: The change of the margin for the second derivatives.
 STEP = 1e-3
 
 
 def objective(scores: np.ndarray, data: Any) -> tuple[np.ndarray, np.ndarray]:
     """Gradient and diagonal of the Hessian of RankNet's loss, for labels 0 and 1.
 
-    A row is then the upper of all its pairs or the lower, so moving the margin moves its score against all others, and what
-    its gradient changes by is its second derivative.
+    A row is then the higher one in all its pairs, or the lower one in all. Changing the margin therefore changes its score
+    relative to all others, and the change of its gradient is its second derivative.
     """
     labels = data.get_label()
     _, gradient = hvdrec.numpy.ranknet(labels, scores)
     _, above = hvdrec.numpy.ranknet(labels, scores, margin=STEP)
     _, below = hvdrec.numpy.ranknet(labels, scores, margin=-STEP)
-    # LightGBM expects sums over rows, of which its limits of leaves are fractions.
+    # LightGBM expects sums over rows: its limits for leaves refer to them.
     rows = len(scores)
     return gradient * rows, np.abs(above - below) / (2 * STEP) * rows
 
 
 def read(path: pathlib.Path, codes: list[dict[str, int]]) -> tuple[np.ndarray, np.ndarray]:
-    """Features, texts as numbers in the order of their coming, and labels, of a file of Adult."""
+    """Features (texts are numbered in the order of their occurrence) and labels of a file of Adult."""
     rows = [line for line in csv.reader(path.open(encoding="utf-8")) if line]
     columns: list[Any] = []
     for i, column in enumerate(zip(*(row[1:] for row in rows), strict=True)):
@@ -78,7 +78,7 @@ def train(kind: str, train_rows: Any, test_rows: Any, rounds: int, seed: int) ->
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """The share of pairs in order, ties counting a half."""
+    """The fraction of pairs in the right order; ties count as a half."""
     distinct, rank = np.unique(scores, return_inverse=True)
     positive = np.bincount(rank, weights=labels, minlength=len(distinct))
     negative = np.bincount(rank, minlength=len(distinct)) - positive

@@ -1,4 +1,4 @@
-"""What a result was measured on: goes beside the figures of every benchmark."""
+"""Describes the machine of a measurement, for the results of every benchmark."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def report(result: dict[str, Any], out: pathlib.Path | None) -> None:
 
 
 def installed(contenders: list[str], needs: dict[str, str]) -> tuple[list[str], list[str]]:
-    """The contenders whose packages are there, and those packages; says which are left out.
+    """The contenders whose packages are installed, and those packages; prints which are left out.
 
     Args:
         contenders: Names.
@@ -53,11 +53,11 @@ def installed(contenders: list[str], needs: dict[str, str]) -> tuple[list[str], 
 
 
 def apart(program: str, *arguments: Any, **environment: str) -> dict[str, Any]:
-    """What `program --measure arguments` prints last, in a process of its own.
+    """Runs `program --measure arguments` in its own process, and returns what it prints last.
 
     Args:
         program: A Python file.
-        *arguments: What is to be measured.
+        *arguments: What to measure.
         **environment: Variables in addition to this process's.
     """
     done = subprocess.run(

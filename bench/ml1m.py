@@ -1,4 +1,4 @@
-"""A generated file of the shape of MovieLens-1M and the config that trains on it."""
+"""A generated file like MovieLens-1M, and the config that trains on it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLUMNS = {
 
 
 def write_data(path: pathlib.Path, rows: int = ROWS, seed: int = 1) -> None:
-    """Writes label + 7 columns; the label follows a hidden linear model, ids follow Zipf's law."""
+    """Writes label + 7 columns; the label follows a hidden linear model, ids follow Zipf's distribution."""
     rng = np.random.default_rng(seed)
     columns: dict[str, np.ndarray] = {}
     score = rng.normal(0, 1, rows)

@@ -1,13 +1,13 @@
-"""Rows per second from a file's bytes to packed batches: hvdrec, beside the same work by tf.data.
+"""Rows per second from a file's bytes to packed batches: hvdrec, compared with the same work by tf.data.
 
     python bench/packing.py [--layout adult] [--rows 400000] [--times 3] [--out FILE.json]
 
-Parses, hashes, bucketizes, crosses and packs generated files of three shapes (bench/layouts.py) in
+Parses, hashes, bucketizes, crosses and packs generated files with three layouts (bench/layouts.py) in
 batches of 1,024 rows. Both sides make the same arrays, which is checked first: numbers, labels, and for
-each bank of tables the distinct ids of the batch with the place of every id among them. Each measurement
-is a process of its own, bound to its cores before anything is loaded; the best of `--times` runs counts.
-`of that` lines take hvdrec's work apart: reading (bytes to cells) and packing (cells to arrays). The same rows as
-TFRecord files stand beside TensorFlow's parsing of them, of which nothing is made yet.
+each bank of tables the distinct ids of the batch with the index of every id among them. Each measurement
+runs in its own process, pinned to its cores before anything is loaded; the best of `--times` runs counts.
+`of that` lines split hvdrec's work into reading (bytes to cells) and packing (cells to arrays). The same rows
+as TFRecord files are compared with TensorFlow's parsing of them, without further processing.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ VARIANTS = {
     "tf.data, one core": ("tf", [{0}]),
     "tf.data, two cores": ("tf", [{0, 1}]),
 }
-#: tf.data and TFRecord files are measured on a part of the rows.
+#: tf.data and TFRecord files are measured on some of the rows.
 TF_SHARE = 4
 
 
@@ -91,7 +91,7 @@ class Job:
 
 
 def work(job: Job, what: str, rank: int, size: int) -> Callable[[], int]:
-    """One run of a variant; gives the rows it made."""
+    """Runs a variant once; returns the number of rows it made."""
     if what == "tf":
         batches = job.tf_batches(len(os.sched_getaffinity(0)))
         label = f"label/{job.plan.labels[0]}"
@@ -126,7 +126,7 @@ def measure(layout: str, path: str, what: str, rank: int, size: int, times: int)
 
 
 def check_equal(layout: str, path: str) -> None:
-    """Makes sure that both sides make the same of the first batch."""
+    """Checks that both sides make the same arrays from the first batch."""
     import numpy as np
 
     job = Job(layout, path)

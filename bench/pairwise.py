@@ -1,20 +1,20 @@
-"""Pairwise logistic loss, forward and backward: time, memory and error beside forms that make the pairs.
+"""Pairwise logistic loss, forward and backward: time, memory and error, compared with forms that make the pairs.
 
     .venv/bin/python bench/pairwise.py --rows 1024,4096,16384 --threads 1,2 --out pairwise.json
     .venv/bin/python bench/pairwise.py --chart pairwise.svg pairwise.json more.json
 
-Scores are normal with a deviation of 2, labels 0 or 1. `function` is the kernel called from Python,
+Scores are normal with a standard deviation of 2, labels 0 or 1. `function` is the kernel called from Python,
 `op` the same through TensorFlow (`impl="native"`), `tensorflow` the plain form of whole matrices
 (`impl="tensorflow"`), `xla` that one compiled by XLA, `pytorch` the same in two lines of PyTorch,
 `libauc` LibAUC's logistic surrogate of the differences of all pairs (its PairwiseAUCLoss, in 1.4.0,
-subtracts the scores of the two classes row by row and fails where they aren't as many). `ohem` and
+subtracts the scores of the two classes row by row and fails if their numbers differ). `ohem` and
 `ohem_tensorflow` are `op` and `tensorflow` over the hardest 30 % of the pairs.
-Every measurement is a process of its own, so that its peak of memory, over what it held before, is
-its own; that of TensorFlow's forms holds tracing or compiling too. Errors are against all pairs in
-float64 up to 16,384 rows; beyond, and for `ohem`, against the kernel in float64.
+Every measurement runs in its own process, so that the peak of its memory, above what was allocated before,
+is its own; for TensorFlow's forms it includes tracing or compiling. Errors are relative to all pairs in
+float64 up to 16,384 rows; above that, and for `ohem`, relative to the kernel in float64.
 
-PyTorch, LibAUC and, for the chart, matplotlib come with the extra `bench`, best in an environment of
-its own. LibAUC names many packages that its losses don't use:
+PyTorch, LibAUC and, for the chart, matplotlib come with the extra `bench`, preferably in a separate
+environment. LibAUC requires many packages that its losses don't use:
 
     pip install -e .[bench] && pip install --no-deps libauc==1.4.0
 """
@@ -39,7 +39,7 @@ from bench.similarity import Run, forget_peak, kilobytes
 
 CONTENDERS = ("function", "op", "tensorflow", "xla", "pytorch", "libauc", "ohem", "ohem_tensorflow")
 HARDEST = 0.3
-#: Package that a contender needs beside those of the project.
+#: Package that a contender needs in addition to those of the project.
 NEEDS = {"pytorch": "torch", "libauc": "libauc"}
 #: Matrices of all pairs of more rows don't fit everywhere.
 LARGEST_MATRIX = 16_384
@@ -89,7 +89,7 @@ def _in_tensorflow(rows: int, threads: int, impl: str, compiled: bool, hardest: 
     tf.config.threading.set_inter_op_parallelism_threads(1)
     scores, labels = map(tf.constant, data(rows))
 
-    # The data are arguments: XLA works out what it can of constants when it compiles.
+    # The data are arguments, because XLA evaluates constants when it compiles.
     @tf.function(autograph=False, jit_compile=compiled)
     def run(scores: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         with tf.GradientTape() as tape:
@@ -155,7 +155,7 @@ def all_pairs(rows: int) -> tuple[float, np.ndarray]:
 
 
 def measure(contender: str, rows: int, threads: int) -> dict[str, Any]:
-    """The best and the median time of some repetitions, peak memory and error; in this process."""
+    """Measures the best and the median time of some repetitions, peak memory and error, in this process."""
     run = globals()[contender](rows, threads)
     before = forget_peak()
     value, gradient = run()

@@ -1,13 +1,13 @@
-"""Parameter servers against Horovod: samples a second, and AUC against time.
+"""Parameter servers compared with Horovod: samples per second, and AUC over time.
 
     python bench/parameter_servers.py [--samples 300000] [--variants hvd1,hvd2,...] [--out FILE.json]
-    python bench/parameter_servers.py --model      # both on paper, up to 1,000 ranks
+    python bench/parameter_servers.py --model      # a calculation of both, up to 1,000 ranks
 
-Generates a file of MovieLens-1M's shape and trains a DeepFM 256-128-64 with 16-wide tables by Adam on it, batch
-1024 per rank or worker, by `horovodrun` and by `hvdrec.launch ps` (two servers), all on this machine, as users
-start them. What is read here is what the runs leave in model_dir/logs: samples a second are counted from the
-first evaluation to the last, without the evaluations' own time; so is the time beside each AUC. `hvd2` is Horovod on 2
-ranks, `ps2` 2 asynchronous workers, `sync2` 2 workers in step. Results as JSON.
+Generates a file like MovieLens-1M and trains a DeepFM 256-128-64 with 16-wide tables on it with Adam, batch 1024
+per rank or worker, with `horovodrun` and with `hvdrec.launch ps` (two servers), all on this machine, as users
+start them. The figures are read from model_dir/logs: samples per second are counted from the first evaluation to
+the last, without the evaluations' own time, and so is the time of each AUC. `hvd2` is Horovod on 2 ranks, `ps2` 2
+asynchronous workers, `sync2` 2 synchronous workers. Prints results as JSON.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def command(name: str, config: pathlib.Path) -> list[str]:
 
 
 def config_text(name: str, data: pathlib.Path, folder: pathlib.Path, samples: int) -> str:
-    """As many samples in all, whatever a step is."""
+    """The same number of samples in total, whatever a step is."""
     batches = samples // BATCH
     steps = batches if name.startswith("ps") else batches // int(name[-1])
     save = max(1, steps // EVALUATIONS)
@@ -80,7 +80,7 @@ def run(name: str, data: pathlib.Path, folder: pathlib.Path, samples: int) -> di
 
 
 def cpu_seconds(started: subprocess.Popen[bytes]) -> Iterator[tuple[float, dict[str, float]]]:
-    """CPU time of the chief and the workers now and then, until the run ends."""
+    """Samples the CPU time of the chief and the workers until the run ends."""
     while started.poll() is None:
         spent: dict[str, float] = {}
         with contextlib.suppress(psutil.Error, KeyError):
@@ -94,11 +94,11 @@ def cpu_seconds(started: subprocess.Popen[bytes]) -> Iterator[tuple[float, dict[
 def per_batch(
     name: str, records: Sequence[dict[str, Any]], spent: Sequence[tuple[float, dict[str, float]]]
 ) -> dict[str, float]:
-    """Of each role (all its processes together), up to the first evaluation."""
+    """CPU time of each role (all its processes together), up to the first evaluation."""
     steps = list(itertools.takewhile(lambda r: r["kind"] != "eval", records))
     steps = [r for r in steps if r["kind"] == "step" and r["step"] >= 16]
     first, last = steps[0], steps[-1]
-    # Results come for several steps at once, so a long window.
+    # Results arrive for several steps at once, so the window is long.
     during = [s for s in spent if first["time"] <= s[0] <= last["time"]]
     batches = (last["step"] - first["step"]) * (1 if name.startswith("ps") else int(name[-1]))
     batches *= (during[-1][0] - during[0][0]) / (last["time"] - first["time"])
@@ -106,16 +106,16 @@ def per_batch(
 
 
 def summary(name: str, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Rates and the curve from the lines a run leaves."""
+    """Rates and the curve from the lines that a run logs."""
     per_step = BATCH * (1 if name.startswith("ps") else int(name[-1]))
     steps = [r for r in records if r["kind"] == "step"]
-    # The first lines are of the call that traces the graph.
+    # The first lines are from the call that traces the graph.
     since = next(r for r in steps if r["step"] >= 16)["time"]
     curve: list[dict[str, float]] = []
     seconds, first = 0.0, 0.0
     for before, record in itertools.pairwise(r for r in records if r["kind"] in ("step", "eval")):
         if record["kind"] == "eval":
-            # No step is under way when an evaluation begins, nor when it ends.
+            # No step is in progress when an evaluation begins or ends.
             seconds += before["time"] - since
             since, first = record["time"], first or seconds
             point = {"seconds": round(seconds, 2), "samples": record["step"] * per_step}
@@ -148,20 +148,20 @@ def bench(names: Sequence[str], samples: int) -> dict[str, Any]:
     return results
 
 
-#: The model on paper: dense weights, rows of all tables and their width, rows a batch touches, bytes of a row of data.
+#: The calculated model: dense weights, rows of all tables and their width, rows that a batch touches, bytes of a data row.
 DENSE, TABLE, WIDTH, TOUCHED, ROW_BYTES = 400_000, 1_000_000, 17, 15_000, 200
-#: Seconds a batch takes a worker, the chief, and the servers together (measured: CPU time above); what a network
-#: carries (10 Gbit/s, bytes a second), how long a message takes, and the cores of a server.
+#: Seconds that a batch takes a worker, the chief, and the servers together (measured: CPU time above); the bandwidth
+#: of the network (10 Gbit/s, in bytes per second), the latency of a message, and the cores of a server.
 COMPUTE, HAND_OUT, SERVE, BANDWIDTH, LATENCY, CORES = 12e-3, 1e-3, 8e-3, 1.25e9, 30e-6, 8
 
 
 def on_paper(ranks: int, servers: int) -> dict[str, float]:
-    """One step of `ranks` batches both ways: bytes, and samples a second.
+    """One step of `ranks` batches in both ways: bytes, and samples per second.
 
-    Ranks reduce in a ring (each sends and takes 2 (N - 1) / N of the dense weights) and gather touched rows, or
-    reduce whole tables where that is less, as `sparse_reduce` chooses. Workers take dense weights and touched
-    rows from the servers and bring gradients of both back; all N meet at the servers' networks and cores, and
-    the chief's network and one core hand out the batches.
+    Ranks reduce in a ring (each sends and receives 2 (N - 1) / N of the dense weights) and gather touched rows,
+    or reduce whole tables if that is less, as `sparse_reduce` chooses. Workers read dense weights and touched rows
+    from the servers and send gradients of both back; all N share the servers' networks and cores, and the chief's
+    network and one core distribute the batches.
     """
     rows = TOUCHED * (WIDTH + 1) * 4
     around = (ranks - 1) / ranks

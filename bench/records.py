@@ -35,7 +35,7 @@ def _feature(kind: str, cell: str) -> tf.train.Feature:
 
 
 def parsed(data_config: Any, path: str, batch: int, threads: int) -> tf.data.Dataset:
-    """The columns of batches by tf.io.parse_example; nothing is made of them."""
+    """The columns of batches by tf.io.parse_example, without further processing."""
     wanted = {}
     for field in data_config.input_fields:
         kind = enum_name(field, "input_type")

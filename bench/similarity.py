@@ -1,11 +1,11 @@
-"""Circle, multi-similarity and in-batch softmax loss: time, memory and error beside others.
+"""Circle, multi-similarity and in-batch softmax loss: time, memory and error, compared with others.
 
     .venv/bin/python bench/similarity.py --rows 1024,4096 --threads 1,2 --out similarity.json
 
-Each loss is computed forward and backward on unit embeddings with 4 rows a class. `gemm` is what no
-method with whole matrices can do without: three matrix products, one forward and two backward, in
-numpy's BLAS. Every measurement is a process of its own, so that its peak of memory, over what it held
-before, is its own. pytorch-metric-learning and PyTorch come with the extra `bench`.
+Each loss is computed forward and backward on unit embeddings with 4 rows per class. `gemm` is the least that
+any method with whole matrices needs: three matrix products, one forward and two backward, in numpy's BLAS.
+Every measurement runs in its own process, so that the peak of its memory, above what was allocated before,
+is its own. pytorch-metric-learning and PyTorch come with the extra `bench`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Run = Callable[[], tuple[float, np.ndarray]]
 
 
 def data(rows: int, dim: int, dtype: type = np.float32) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Embeddings of norm 1, items of norm 1, and classes of 4 rows that lie a little together."""
+    """Embeddings of norm 1, items of norm 1, and classes of 4 rows that are slightly similar."""
     generator = np.random.default_rng(0)
     labels = np.arange(rows) // 4
     generator.shuffle(labels)
@@ -140,19 +140,19 @@ def gemm(loss: str, rows: int, dim: int, threads: int) -> Run:
 
 
 def kilobytes(field: str) -> int:
-    """A size out of /proc/self/status."""
+    """A size from /proc/self/status."""
     lines = pathlib.Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(field)).split()[1])
 
 
 def forget_peak() -> int:
-    """Makes VmHWM start again from what is held now, which it gives in kilobytes."""
+    """Resets VmHWM to the current size, which it returns in kilobytes."""
     pathlib.Path("/proc/self/clear_refs").write_text("5")
     return kilobytes("VmRSS")
 
 
 def measure(contender: str, loss: str, rows: int, dim: int, threads: int) -> dict[str, Any]:
-    """The best time of some repetitions, the peak of memory and the error; in this process."""
+    """Measures the best time of some repetitions, the peak of memory and the error, in this process."""
     run = globals()[contender](loss, rows, dim, threads)
     before = forget_peak()
     best, started = float("inf"), time.perf_counter()
@@ -167,8 +167,8 @@ def measure(contender: str, loss: str, rows: int, dim: int, threads: int) -> dic
     if contender != "gemm" and rows <= LARGEST_REFERENCE:
         expected, reference = native(loss, rows, dim, 1, np.float64)()
         found["loss_error"] = abs(value - expected) / abs(expected)
-        # pytorch-metric-learning brings embeddings to norm 1 itself, which keeps of the gradient what
-        # is at right angles to them.
+        # pytorch-metric-learning scales embeddings to norm 1 itself, which leaves only the component of the
+        # gradient that is orthogonal to them.
         e = data(rows, dim, np.float64)[0]
         off, whole = (x - np.sum(x * e, axis=1, keepdims=True) * e for x in (gradient - reference, reference))
         found["gradient_error"] = float(np.abs(off).max() / np.abs(whole).max())

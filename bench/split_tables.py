@@ -1,13 +1,13 @@
-"""Embedding tables on every rank beside tables split over the ranks: time and bytes of a step, memory of a rank.
+"""Replicated embedding tables compared with tables split over the ranks: time and bytes of a step, memory.
 
     .venv/bin/python bench/split_tables.py --ranks 2 --rows 1000000 --touched 5000,20000,100000 --out split.json
     .venv/bin/python bench/split_tables.py --ranks 4 --rows 16000000 --memory
 
-A step reads the rows that a rank's batch touches, sends gradients of as many and updates the table, nothing else:
-it is what the table adds to a step of training. Every rank has one thread; both ways take turns in one process.
-Bytes are what a rank sends, by the model of docs/distributed.md. `--memory` runs each way in processes of its own:
-the table and two slots of its size are made, saved and restored; the peak is each rank's largest resident set over what it
-had before.
+A step reads the rows that a rank's batch touches, sends their gradients and updates the table, nothing else:
+this is what the table adds to a step of training. Every rank has one thread; both ways alternate in one process.
+Bytes are what a rank sends, by the formula of docs/distributed.md. `--memory` runs each way in separate processes:
+the table and two slots of its size are created, saved and restored; the peak is each rank's largest resident set,
+above what it had before.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def layout_of(rows: int, width: int) -> Any:
 
 
 def strategy_of(way: str, layout: Any, group: Any) -> Any:
-    """The bank, kept one way."""
+    """The bank, replicated or split."""
     from hvdrec.layers.banks.replicated import Replicated
     from hvdrec.layers.banks.split import Split
 
@@ -51,7 +51,7 @@ def strategy_of(way: str, layout: Any, group: Any) -> Any:
 
 
 def steps_of(strategy: Any, group: Any) -> Any:
-    """A graph of `STEPS` steps, each with the rows of its own."""
+    """A graph of `STEPS` steps, each with its own rows."""
     import tensorflow as tf
 
     from hvdrec.layers.banks.gradient import RowGradient
@@ -78,7 +78,7 @@ def steps_of(strategy: Any, group: Any) -> Any:
 
 
 def time_steps(arguments: argparse.Namespace, group: Any) -> list[dict[str, Any]]:
-    """Both ways in turn, for each number of touched rows."""
+    """Measures both ways alternately, for each number of touched rows."""
     import tensorflow as tf
 
     from hvdrec.layers.banks.replicated import DENSE, choose_mode
@@ -134,7 +134,7 @@ def peak() -> int:
 
 
 def take_memory(arguments: argparse.Namespace, group: Any, folder: pathlib.Path) -> list[dict[str, Any]]:
-    """Makes, saves and restores the table and two slots one way."""
+    """Creates, saves and restores the table and two slots in one of the ways."""
     import tensorflow as tf
 
     from hvdrec.checkpoint.background import BackgroundSaver

@@ -1,11 +1,11 @@
-"""Rows per second of reading training data from a store, beside local files, and the bytes that it sends.
+"""Rows per second of reading training data from a store and from local files, and the bytes that a store sends.
 
     python bench/store.py [--rows 400000] [--ranks 8] [--out FILE.json]
 
 The store is moto's S3 server on this machine: a test server in Python, which shares the cores with the
-readers and gives about as much as one slow connection. So the ratios say what a poor store costs, and the
-bytes how often it is asked for a file; a real one is far away, and faster. Every reader is a process of its
-own; each ranks' row is `--ranks` processes at once, which read two epochs, shuffled.
+readers and is about as fast as one slow connection. The ratios therefore show the cost of a slow store, and the
+bytes how often a file is requested; a real store is farther away, and faster. Every reader runs in its own
+process; the rows with ranks are `--ranks` processes at once, which read two epochs, shuffled.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ NAMES = ["label", *(f"number{i}" for i in range(6)), *(f"word{i}" for i in range
 
 
 def serve(port: int) -> None:
-    """moto's server, which counts what it sends: /sent tells, and begins anew."""
+    """moto's server, which counts the bytes that it sends: /sent returns the count and resets it."""
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import run_simple
 
@@ -75,7 +75,7 @@ def server() -> Iterator[str]:
 
 
 def read(path: str, rank: int, size: int, epochs: int) -> None:
-    """Prints how many rows a second a rank goes through, of all ranks."""
+    """Prints the number of rows of all ranks that a rank processes per second."""
     from hvdrec.data.csv_input import CsvFormat
     from hvdrec.data.files import list_files
     from hvdrec.data.parquet_input import ParquetFormat

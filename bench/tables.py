@@ -1,13 +1,13 @@
-"""Samples per second of updating large tables by exact Adam, beside sweeping all rows and beside lazy Adam.
+"""Samples per second of updating large tables by exact Adam, deferred or sweeping, and by lazy Adam.
 
     python bench/tables.py [--tables 26] [--rows 1000000] [--dim 16] [--batch 4096] [--at 10,1000,3000]
                            [--ids uniform,zipf] [--updates deferred,lazy,sweep] [--blocks 3] [--out FILE.json]
 
-A step reads the distinct rows of a batch (one id of each table a sample), makes a gradient of them and updates; there is
-no model on top, so the figures are of the tables alone. The job trains by deferred updates up to each
-of the steps `--at`, then blocks of steps of all kinds of update are timed in turn, on the same variables (their numbers
-mean nothing after that). Ids are drawn outside the time that counts. First values, a save and a restore of
-the whole are timed too, with the most memory (resident) that each took. Results as JSON.
+A step reads the distinct rows of a batch (one id of each table per sample), makes a gradient for them and updates; there
+is no model, so the figures are for the tables only. The job trains with deferred updates up to each of the steps
+`--at`; then blocks of steps with each kind of update are timed alternately, on the same variables (whose values are
+meaningless after that). Drawing ids isn't timed. Initial values, a save and a restore of everything are timed too,
+with the peak of the memory (resident) of each. Prints results as JSON.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ UPDATES = ("deferred", "lazy", "sweep")
 
 
 def config_text(tables: int, rows: int, dim: int, model_dir: str) -> str:
-    """A job over so many tables; its data isn't read."""
+    """A job with a number of tables; its data isn't read."""
     names = [f"c{i}" for i in range(tables)]
     fields = "\n".join(f'  input_fields {{ input_name: "{n}" input_type: INT64 }}' for n in names)
     features = "\n".join(
@@ -63,7 +63,7 @@ model_config {{
 
 
 class Memory:
-    """The most resident memory (bytes) while it is watched, beyond what there was before."""
+    """The peak of the resident memory (bytes) while it is watched, above what was allocated before."""
 
     def __enter__(self) -> Memory:
         self.before = self.most = resident()
@@ -87,7 +87,7 @@ def resident() -> int:
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
-    """What `work` gives, the seconds it took, and memory before and at its most, in GB."""
+    """The result of `work`, its seconds, and the memory before it and at its peak, in GB."""
     with Memory() as memory:
         began = time.perf_counter()
         result = work()
@@ -109,7 +109,7 @@ def batches(kind: str, tables: int, rows: int, batch: int, seed: int) -> Iterato
             if kind == "uniform":
                 ids = random.integers(0, rows, batch)
             else:
-                # Zipf's law; hashed, so that near ids aren't neighbours in memory.
+                # Zipf's distribution; hashed, so that similar ids aren't neighbours in memory.
                 ids = random.zipf(1.2, batch) % (1 << 40) * 2654435761 % rows
             found.append(np.unique(ids) + table * rows)
         yield np.concatenate(found).astype(np.int32)
@@ -132,7 +132,7 @@ def stepper(bank: Any, optimizer: Any, step: Any) -> Any:
 
 
 def others(job: Any) -> dict[str, Any]:
-    """Lazy Adam, and Adam that sweeps, on the slots of the job's optimizer."""
+    """Lazy Adam and sweeping Adam, on the slots of the job's optimizer."""
     from google.protobuf import text_format
 
     from hvdrec.config.protos import optimizer_pb2
@@ -177,7 +177,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def save(job: Any) -> None:
-    """Saves as the loop does."""
+    """Saves like the training loop."""
     from hvdrec.checkpoint.background import BackgroundSaver
 
     saver = BackgroundSaver(job.store)
@@ -189,7 +189,7 @@ def save(job: Any) -> None:
 def rates(
     args: argparse.Namespace, made: Iterator[np.ndarray], steps: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    """Samples per second of each kind of update at each of the steps asked for."""
+    """Samples per second of each kind of update at each of the given steps."""
     import tensorflow as tf
 
     found, done = [], 0

@@ -1,7 +1,7 @@
 """A feature plan as a `tf.data` pipeline: the same arrays, made by TensorFlow's own operations.
 
 Everything works on whole batches (decode_csv of a batch of lines, one operation per feature), which is
-several times faster than row by row. It knows single-valued features and plain numbers.
+several times faster than row by row. It supports single-valued features and plain numbers.
 """
 
 from __future__ import annotations

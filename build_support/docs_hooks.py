@@ -1,4 +1,4 @@
-"""What mkdocs does to pages that are made to be read in the repository too."""
+"""Changes that mkdocs makes to pages that are also read in the repository."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!https?://|#)([^)\s#]+)(#[^)\s]*)?\)")
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """The README is the first page."""
+    """Makes the README the first page."""
     files.append(File.generated(config, "index.md", content=(ROOT / "README.md").read_text(encoding="utf-8")))
     return files
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
-    """Links work on the site as they do in the repository; of a file that the site lacks the name is left."""
+    """Makes links work on the site as in the repository; for a file that isn't on the site, keeps only the name."""
     is_readme = page.file.src_uri == "index.md"
     here = ROOT if is_readme else DOCS / pathlib.PurePosixPath(page.file.src_uri).parent
     there = DOCS if is_readme else here

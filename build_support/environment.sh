@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes the virtual environment, a step at a time: environment.sh VENV python|packages|horovod.
+# Creates the virtual environment, one step at a time: environment.sh VENV python|packages|horovod.
 # Called by the Makefile, which keeps the stamps. All output of pip and of compilers goes to VENV/setup.log;
-# a step that fails shows the log's end. PYTHON names the interpreter to use, GPU=1 asks for CUDA and NCCL.
+# a step that fails shows the end of the log. PYTHON is the interpreter to use, GPU=1 requests CUDA and NCCL.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -46,7 +46,7 @@ cuda_home() {
   echo "${HOROVOD_CUDA_HOME:-${CUDA_HOME:-/usr/local/cuda}}"
 }
 
-# What can't come from the package registry: a compiler, the headers of the Python in use, and CUDA's compiler.
+# Checks what the package registry can't provide: a compiler, the headers of Python, and CUDA's compiler.
 check_tools() {
   command -v "${CXX:-g++}" >/dev/null || fail "no C++ compiler: install g++ (GCC 9 or newer), or set CXX"
   "$1" - <<'PYTHON' || fail "Python.h is missing: install the headers of $1 (Debian and Ubuntu: python3-dev)"
@@ -71,7 +71,7 @@ make_python() {
   fi
 }
 
-# The lock file without Horovod, which needs the others in place before it can compile.
+# Installs the lock file without Horovod, which needs the other packages before it can be compiled.
 write_requirements() {
   local tensorflow=tensorflow-cpu
   if [[ ${GPU:-0} == 1 ]]; then tensorflow='tensorflow[and-cuda]'; fi
@@ -86,19 +86,19 @@ install_packages() {
   site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
   cp build_support/hvdrec_site.py "$site/"
   printf '%s\n' "$PWD" "import hvdrec_site" >"$site/hvdrec.pth"
-  # Ranks are bound to no core, and may outnumber the cores, under a plain `mpirun -np N` too: Open MPI's
-  # own default gives each rank of two a single core of however many there are. `slot` fills one host after
-  # the other; without it all ranks would go to the first. A host that answers no more ends the job: by ssh with
-  # an exit code, by keepalive (on the other hosts) without one, so that has to come later.
+  # Ranks aren't bound to cores, and there may be more ranks than cores, also under a plain `mpirun -np N`: by
+  # default, Open MPI gives each of two ranks a single core, however many there are. `slot` fills one host
+  # after the other; without it all ranks would go to the first. A host that no longer responds ends the job:
+  # through ssh with an exit code, through keepalive (on the other hosts) without one, so that must come later.
   printf '%s\n' 'rmaps_default_mapping_policy = slot:oversubscribe' 'hwloc_default_binding_policy = none' \
     'plm_ssh_agent = ssh -o ServerAliveInterval=15 -o ServerAliveCountMax=3 : rsh' \
     'oob_tcp_keepalive_time = 90' 'oob_tcp_keepalive_intvl = 15' 'oob_tcp_keepalive_probes = 3' \
     >"$venv/etc/prte-mca-params.conf"
 }
 
-# Adds to `options` what Horovod's build needs for GPUs: the machine's CUDA toolkit, and the very NCCL that
-# tensorflow[and-cuda] brings and loads, unless HOROVOD_NCCL_HOME names another. Compiled and loaded so far
-# (CUDA 13.0), never run: no machine with GPUs was at hand.
+# Adds to `options` what Horovod's build needs for GPUs: the machine's CUDA toolkit, and the same NCCL that
+# tensorflow[and-cuda] installs and loads, unless HOROVOD_NCCL_HOME names another. It has been compiled and
+# loaded (CUDA 13.0), but never run, because no machine with GPUs was available.
 add_gpu_options() {
   local cuda nccl
   cuda=$(cuda_home)

@@ -1,6 +1,6 @@
 """Lets this environment's MPI run without `activate`; copied into site-packages and imported at each start.
 
-PyPI's Open MPI is told where it lies by OPAL_PREFIX, and `horovodrun` looks for `mpirun` in PATH: both follow
+PyPI's Open MPI is located by OPAL_PREFIX, and `horovodrun` looks for `mpirun` in PATH: both follow
 from where this Python is. What the user has set stays.
 """
 
@@ -13,6 +13,6 @@ if os.path.exists(os.path.join(_bin, "mpirun")):
     if _bin not in os.environ.get("PATH", "").split(os.pathsep):
         os.environ["PATH"] = os.pathsep.join(filter(None, (_bin, os.environ.get("PATH"))))
 
-# It imports TensorFlow, whose start-up remarks nobody can act on; warnings and errors still show.
+# It imports TensorFlow, whose start-up messages aren't useful; warnings and errors are still shown.
 if "horovodrun" in map(os.path.basename, sys.orig_argv[:2]):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")

@@ -39,9 +39,9 @@ def main() -> None:
 
 
 def run(source: str, name: str, names: dict[str, Any]) -> list[dict[str, Any]]:
-    """Runs a cell in the notebook's names; what it printed and drew, as outputs of a notebook."""
+    """Runs a cell in the notebook's namespace; returns what it printed and drew as notebook outputs."""
     printed = io.StringIO()
-    # Whoever asks for the source of a cell's function, as TensorFlow's AutoGraph does, finds it.
+    # Code that needs the source of a cell's function, such as TensorFlow's AutoGraph, can find it.
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     with contextlib.redirect_stdout(printed):
         exec(compile(source, name, "exec"), names)
@@ -59,7 +59,7 @@ def run(source: str, name: str, names: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def drawn() -> list[dict[str, Any]]:
-    """The figures that the cell left, which are closed."""
+    """The figures that the cell left open, which are then closed."""
     if "matplotlib.pyplot" not in sys.modules:
         return []
     from matplotlib import pyplot

@@ -22,7 +22,7 @@ SIDE = 28
 
 
 def images(folder: pathlib.Path) -> Iterator[tuple[str, str, bytes]]:
-    """Alphabet, character and PNG bytes of every image, once where several files hold it."""
+    """Alphabet, character and PNG bytes of every image, once if several files contain it."""
     seen = set()
     archives = sorted(folder.glob("*.zip"))
     if not archives:
@@ -38,7 +38,7 @@ def images(folder: pathlib.Path) -> Iterator[tuple[str, str, bytes]]:
 
 
 def shades(png: bytes) -> np.ndarray:
-    """How dark each of 28 x 28 equal areas is, 0 to 255."""
+    """The darkness of each of 28 x 28 equal areas, 0 to 255."""
     paper = tf.cast(tf.io.decode_png(png, channels=1), tf.float32)
     ink = 1.0 - paper / tf.reduce_max(paper)
     areas = tf.image.resize(ink, [SIDE, SIDE], method="area")

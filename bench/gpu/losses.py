@@ -1,15 +1,15 @@
-"""The losses' CUDA kernels beside PyTorch and pytorch-metric-learning: time, memory, copies and errors on a GPU.
+"""The losses' CUDA kernels compared with PyTorch and pytorch-metric-learning on a GPU: time, memory, copies, errors.
 
     python bench/gpu/losses.py --library build/gpu/libgpu_losses.so [--seconds 150] [--out losses.json]
 
-Every loss is computed forward and backward in float32, on data that lie on the GPU, at growing numbers of
+Every loss is computed forward and backward in float32, on data in the GPU's memory, with increasing numbers of
 rows until a contender runs out of memory. `hvdrec` is the kernels through C functions (csrc/bench/losses.cu),
 without TensorFlow; `pytorch` the loss over matrices of all pairs, as a user of PyTorch writes it (TF32 is off);
-`pytorch_classes`, for two labels, the matrix of positives by negatives alone; `compiled` the `pytorch` form
+`pytorch_classes`, for two labels, only the matrix of positives by negatives; `compiled` the `pytorch` form
 through torch.compile; `metric_learning` pytorch-metric-learning's. Times are from the call to the end of its
-work, median of the repetitions. Memory is what a call takes over its inputs (`hvdrec`: scratch and gradients).
-Errors are against the same formula in float64 on the GPU. `launches` and `copies` are what the profiler saw
-of one call: kernels, and copies between host and GPU with their bytes. Needs neither TensorFlow nor hvdrec.
+work, median of the repetitions. Memory is what a call needs above its inputs (`hvdrec`: scratch and gradients).
+Errors are relative to the same formula in float64 on the GPU. `launches` and `copies` are counted by the profiler
+in one call: kernels, and copies between host and GPU with their bytes. Needs neither TensorFlow nor hvdrec.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ HARDEST = 0.3
 DIM = 128
 PAIR_ROWS = (1024, 4096, 16384, 65536, 131072, 262144, 1_000_000, 10_000_000)
 EMBEDDING_ROWS = (1024, 4096, 16384, 65536, 131072)
-#: Whose matrices in float64 surely fit.
+#: The most rows whose matrices in float64 certainly fit.
 LARGEST_REFERENCE = 8192
-#: Rows of the calls that the profiler looks at.
+#: Rows of the calls that are profiled.
 PROFILED = 16384
-#: Repetitions of one measurement end after as many seconds.
+#: Repetitions of one measurement end after this many seconds.
 SECONDS_EACH = 0.3
 
 Tensors = tuple[torch.Tensor, ...]
-#: Gives the loss; what it is differentiated by comes first.
+#: Returns the loss; the arguments to differentiate by come first.
 Formula = Callable[..., torch.Tensor]
 
 
@@ -56,7 +56,7 @@ Formula = Callable[..., torch.Tensor]
 
 
 def pairs(rows: int) -> tuple[Tensors, Tensors]:
-    """Scores of deviation 2 and labels 0 and 1."""
+    """Scores with a standard deviation of 2, and labels 0 and 1."""
     generator = torch.Generator("cuda").manual_seed(rows)
     scores = 2 * torch.randn(rows, generator=generator, device="cuda")
     labels = torch.randint(0, 2, (rows,), generator=generator, device="cuda").float()
@@ -64,7 +64,7 @@ def pairs(rows: int) -> tuple[Tensors, Tensors]:
 
 
 def embeddings(rows: int) -> tuple[Tensors, Tensors]:
-    """Embeddings of norm 1, 4 rows a class that lie a little together, and their classes."""
+    """Embeddings of norm 1, with 4 slightly similar rows per class, and their classes."""
     (e, _), labels = _embeddings(rows)
     return (e,), (labels,)
 
@@ -159,7 +159,7 @@ def in_batch_softmax(q: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 
 
 def metric_learning(loss: str) -> Formula | None:
-    """pytorch-metric-learning's, if it has the loss and is there."""
+    """pytorch-metric-learning's loss, if it has one and is installed."""
     if not loss.startswith(("circle", "multi")) or not importlib.util.find_spec("pytorch_metric_learning"):
         return None
     from pytorch_metric_learning import losses, miners
@@ -173,7 +173,7 @@ def metric_learning(loss: str) -> Formula | None:
     return lambda e, labels: function(e, labels, miner(e, labels))
 
 
-# --- contenders: a call gives the loss and the gradients
+# --- contenders: a call returns the loss and the gradients
 
 
 class Kernels:
@@ -247,7 +247,7 @@ def contenders_of(loss: str, kernels: Kernels, wanted: list[str]) -> dict[str, A
 def errors(
     loss: str, wanted: Tensors, given: Tensors, found: tuple[float, list[torch.Tensor]], across: bool
 ) -> dict[str, float]:
-    """Against float64: of the loss, and of the gradients relative to their largest element.
+    """Errors relative to float64: of the loss, and of the gradients relative to their largest element.
 
     Args:
         loss: Name of the loss.
@@ -268,7 +268,7 @@ def errors(
 
 
 def traffic(run: Callable[[], Any]) -> dict[str, Any]:
-    """Kernels and copies of one call, as the profiler sees them."""
+    """Kernels and copies of one call, from the profiler."""
     from torch.profiler import ProfilerActivity, profile
 
     with tempfile.TemporaryDirectory() as folder:
@@ -295,7 +295,7 @@ def traffic(run: Callable[[], Any]) -> dict[str, Any]:
 
 
 def measure(loss: str, rows: int, name: str, run: Any, kernels: Kernels) -> dict[str, Any]:
-    """Times, memory and errors of one contender; `failed` where it can't."""
+    """Times, memory and errors of one contender; `failed` if it can't run."""
     wanted, given = LOSSES[loss][0](rows)
     torch.cuda.synchronize()
     torch.cuda.reset_peak_memory_stats()
@@ -324,14 +324,14 @@ def measure(loss: str, rows: int, name: str, run: Any, kernels: Kernels) -> dict
         return result
     except torch.OutOfMemoryError as error:
         return {"failed": "out of memory: " + str(error).splitlines()[0][:160]}
-    except Exception as error:  # what a contender can't do is a result
+    except Exception as error:  # a contender's failure is a result
         return {"failed": f"{type(error).__name__}: {str(error)[:300]}"}
 
 
 def bench(
     kernels: Kernels, losses: list[str], wanted: list[str], seconds: float, largest: int
 ) -> list[dict[str, Any]]:
-    """All measurements, those of fewer rows first, until the time is over."""
+    """All measurements, those with fewer rows first, until the time is over."""
     results: list[dict[str, Any]] = []
     over: set[tuple[str, str]] = set()
     ends = time.perf_counter() + seconds

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Everything that only a GPU can show, in 8 minutes at most: builds gpu_check for this GPU and runs it, measures the
-# losses beside PyTorch, runs NVIDIA's checkers, and trains on the GPU where TensorFlow with CUDA is there.
+# Runs everything that needs a GPU, in at most 8 minutes: builds gpu_check for this GPU and runs it, compares the
+# losses with PyTorch, runs NVIDIA's checkers, and trains on the GPU if TensorFlow with CUDA is installed.
 #
 #   EIGEN=/folder/with/Eigen bench/gpu/run.sh RESULTS
 #
-# Needs nvcc, CMake and g++; EIGEN only where the Python in use has no TensorFlow. What is missing (PyTorch,
-# compute-sanitizer, TensorFlow) is said and left out. PYTHON names the Python (python3), BUILD the build folder;
-# CHECKED=0, LOSSES=0, COMPILED=0, SANITIZED=0 and JOBS=0 leave steps out. JSON and logs go to the folder RESULTS; a
-# table comes last. Exit status: 0 all that ran holds; 1 something failed; 3 no GPU.
+# Needs nvcc, CMake and g++; EIGEN only if the Python in use has no TensorFlow. Missing tools (PyTorch,
+# compute-sanitizer, TensorFlow) are reported and skipped. PYTHON is the Python (python3), BUILD the build folder;
+# CHECKED=0, LOSSES=0, COMPILED=0, SANITIZED=0 and JOBS=0 skip steps. JSON and logs go to the folder RESULTS; a
+# table is printed last. Exit status: 0 everything that ran passed; 1 something failed; 3 no GPU.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -20,7 +20,7 @@ failed=()
 
 say() { echo "== ${SECONDS}s: $*"; }
 
-# step NAME LIMIT COMMAND...: writes what it prints to NAME.log.
+# step NAME LIMIT COMMAND...: writes its output to NAME.log.
 step() {
   local name=$1 limit=$2
   shift 2
@@ -42,7 +42,7 @@ build_all() {
     cmake --build "$build" --target gpu_check gpu_losses -j "$(nproc)"
 }
 
-# check NAME TOOL ARGUMENTS...: what a tool says of gpu_check. What time cut short counts as far as it came.
+# check NAME TOOL ARGUMENTS...: runs gpu_check under a tool. If the time runs out, the finished cases count.
 check() {
   local log="$results/sanitize_${1/ /_}.log" status held findings
   timeout --kill-after=5 "${SANITIZER_SECONDS:-90}" compute-sanitizer --tool "$2" --error-exitcode 9 \
@@ -55,7 +55,7 @@ check() {
   ((held > 0 && findings == 0 && (status == 0 || status == 124 || status == 137)))
 }
 
-# The checkers slow kernels down by far: few rows, and each tool and form side by side.
+# The checkers slow kernels down considerably: few rows, and each tool and form in parallel.
 sanitize() {
   local tool form pid pids=() status=0
   for form in pairs cut embeddings; do

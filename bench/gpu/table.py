@@ -1,4 +1,4 @@
-"""The short table of what bench/gpu/run.sh left in a folder.
+"""Prints a short table of the results of bench/gpu/run.sh in a folder.
 
 python bench/gpu/table.py RESULTS
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def checked(path: pathlib.Path) -> list[str]:
-    """Of gpu_check's report, also of one that broke off: how many cases hold, which don't, times of the largest."""
+    """Summarizes gpu_check's report, even if incomplete: cases that pass, cases that fail, times of the largest."""
     cases: list[dict[str, Any]] = []
     for line in path.read_text().splitlines():
         if line.strip().startswith('{"case"'):

@@ -2,8 +2,8 @@
 
     python bench/losses/contenders.py '{"loss": "logistic", "by": "op", "rows": 4096, "dim": 128, ...}'
 
-Answers with a line of JSON, its peak of memory in a first call, and then with the seconds of a call for each line
-that it reads. bench/losses/test_losses.py talks to it.
+Writes a line of JSON with the peak of its memory in a first call, and then the seconds of a call for each line
+that it reads. bench/losses/test_losses.py communicates with it.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ EMBEDDINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "multi_similarity": ("multi_similarity", {"normalize": False, "mining_eps": None}),
     "in_batch_softmax": ("in_batch_softmax", {"temperature": 0.05}),
 }
-#: Rows of sessions of so many.
+#: Rows in each session.
 SESSION = 50
 LISTS: dict[str, tuple[str, dict[str, Any]]] = {
     "jrc": ("jrc", {}),
     "listwise_rank": ("listwise_rank", {}),
 }
 LOSSES = {**PAIRS, **EMBEDDINGS, **LISTS}
-#: What a contender needs beside the project's packages.
+#: What a contender needs in addition to the project's packages.
 NEEDS = {
     "pytorch": "torch",
     "libauc": "libauc",
@@ -62,7 +62,7 @@ HAS = {
     "allrank": ("logistic",),
     "pytorch_metric_learning": ("circle", "multi_similarity"),
 }
-#: Contenders that hold matrices of all pairs, and up to how many rows they are asked.
+#: Contenders that store matrices of all pairs, and the most rows they are measured with.
 OF_MATRICES = ("tensorflow", "xla", "pytorch", "libauc", "allrank", "pytorch_metric_learning")
 LARGEST_MATRIX = 16_384
 
@@ -76,7 +76,7 @@ def missing(by: str) -> str | None:
 
 
 def tensors(loss: str, rows: int, dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and scores, labels and embeddings, or queries and items: what the loss's function takes."""
+    """The arguments of the loss's function: labels and scores, labels and embeddings, or queries and items."""
     if loss in PAIRS:
         generator = np.random.default_rng(0)
         return generator.integers(0, 2, rows).astype(np.float32), (2 * generator.normal(size=rows)).astype(
@@ -129,7 +129,7 @@ def _tensorflow(
     first, second = map(tf.constant, tensors(loss, rows, dim))
     both = loss == "in_batch_softmax"
 
-    # The data are arguments: XLA works out what it can of constants when it compiles.
+    # The data are arguments, because XLA evaluates constants when it compiles.
     @tf.function(autograph=False, jit_compile=compiled)
     def run(first: tf.Tensor, second: tf.Tensor) -> Any:
         if not backward:

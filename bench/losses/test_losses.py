@@ -1,7 +1,7 @@
-"""Times of the losses, and of what others have: `pytest bench/losses` (docs/benchmarks.md).
+"""Times of the losses and of other implementations: `pytest bench/losses` (docs/benchmarks.md).
 
-Every case is a process of its own, as TensorFlow's number of threads is one for a process, and so that a peak of memory
-is a case's own. pytest-benchmark's clock is moved on by the seconds that the process measures.
+Every case runs in its own process, because TensorFlow's number of threads is fixed in a process, and so that the peak of
+memory belongs to one case. pytest-benchmark's clock is advanced by the seconds that the process measures.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 
 from bench.losses.contenders import missing
 
-#: A case takes no more rounds once it has taken so long.
+#: A case ends its rounds after this time.
 SECONDS = 5.0
 
 
@@ -50,7 +50,7 @@ class Process:
         return seconds
 
     def close(self) -> None:
-        # It has told all that it had to; TensorFlow's way out may take seconds.
+        # It has written all its results; TensorFlow's shutdown may take seconds.
         self._child.kill()
         self._child.communicate()
 
