@@ -28,10 +28,10 @@ def dataset(path: str, plan: FeaturePlan, data_config: Any, batch_size: int, thr
 
     Args:
         path: A file without header.
-        plan: What to make of its columns.
+        plan: The features to compute from its columns.
         data_config: Declares the columns.
         batch_size: Rows of a batch.
-        threads: 1: everything on one; else as many as TensorFlow finds best.
+        threads: 1: everything on one; otherwise as many as TensorFlow considers best.
     """
     declared = [f.input_name for f in data_config.input_fields]
     fields = sorted(plan.fields, key=lambda f: declared.index(f.name))

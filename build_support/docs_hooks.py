@@ -21,7 +21,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
-    """Makes links work on the site as in the repository; other files keep only their names."""
+    """Makes links work on the site as in the repository; for a file outside the site, keeps only its name."""
     is_readme = page.file.src_uri == "index.md"
     here = ROOT if is_readme else DOCS / pathlib.PurePosixPath(page.file.src_uri).parent
     there = DOCS if is_readme else here

@@ -251,11 +251,11 @@ def errors(
 
     Args:
         loss: Name of the loss.
-        wanted: What it was differentiated by, in float32.
-        given: The rest.
+        wanted: The tensors that it was differentiated by, in float32.
+        given: The other arguments.
         found: The loss and the gradients.
-        across: Compare only what of a row's gradient is at right angles to the row: what is left of it where
-            a contender brings the embeddings to norm 1 itself.
+        across: Compare only the component of a row's gradient that is orthogonal to the row: the only one if
+            a contender scales the embeddings to norm 1 itself.
     """
     formula = next(iter(LOSSES[loss][1].values()))
     precise = tuple(t.double() for t in wanted)

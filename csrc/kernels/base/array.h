@@ -1,4 +1,4 @@
-// A vector whose new elements are not set to zero first.
+// A vector that doesn't initialize new elements to zero.
 
 #ifndef HVDREC_KERNELS_BASE_ARRAY_H_
 #define HVDREC_KERNELS_BASE_ARRAY_H_

@@ -1,7 +1,7 @@
-// Numbers too small for a normal float count as 0 while this lives, on the calling thread.
+// Treats denormal floats as 0 on the calling thread during the lifetime of this object.
 //
-// Threads of TensorFlow are set so, others aren't: what runs on both needs it to give the same
-// bits.
+// TensorFlow sets its threads this way, other threads aren't: code that runs on both needs this to
+// give the same bits.
 
 #ifndef HVDREC_KERNELS_BASE_FLUSH_DENORMALS_H_
 #define HVDREC_KERNELS_BASE_FLUSH_DENORMALS_H_

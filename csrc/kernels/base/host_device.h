@@ -1,9 +1,9 @@
-// Marks functions that the CPU's kernels share with a GPU's; nothing where nvcc doesn't compile.
+// Marks functions that CPU kernels share with GPU kernels; empty unless nvcc compiles.
 
 #ifndef HVDREC_KERNELS_BASE_HOST_DEVICE_H_
 #define HVDREC_KERNELS_BASE_HOST_DEVICE_H_
 
-// HVDREC_UNROLL comes before a loop over what a thread holds: unrolled, it stays in registers.
+// HVDREC_UNROLL precedes a loop over a thread's values: unrolled, they stay in registers.
 #ifdef __CUDACC__
 #define HVDREC_HD __host__ __device__
 #define HVDREC_UNROLL _Pragma("unroll")

@@ -1,4 +1,4 @@
-// The logistic function and its integral, on the CPU and on a GPU, for any x, infinities too.
+// The logistic function and its integral, on the CPU and on a GPU, for any x, including infinities.
 
 #ifndef HVDREC_KERNELS_BASE_LOGISTIC_H_
 #define HVDREC_KERNELS_BASE_LOGISTIC_H_
@@ -12,7 +12,7 @@ namespace hvdrec {
 // log(1 + exp(x))
 HVDREC_HD inline double Softplus(double x) { return (x > 0 ? x : 0.0) + log1p(exp(-fabs(x))); }
 
-// 1 / (1 + exp(-x)), the derivative of it
+// 1 / (1 + exp(-x)), its derivative
 HVDREC_HD inline double Sigmoid(double x) { return 1 / (1 + exp(-x)); }
 
 }  // namespace hvdrec

@@ -15,14 +15,14 @@
 namespace hvdrec {
 namespace {
 
-// How long a thread waits awake for the others.
+// How long a thread spins while it waits for the others.
 constexpr std::chrono::microseconds kSpin(100);
 
 // The pieces of one Run. Tasks that begin after all pieces are taken touch nothing but this.
 struct Pieces {
   explicit Pieces(int64_t count) : count(count) {}
 
-  // Takes pieces until none is left. `body` lives as long as a piece is to be had.
+  // Takes pieces until none is left. `body` exists as long as there are pieces left.
   void Work(const std::function<void(int64_t)>& body) {
     int64_t finished = 0;
     for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count; ++finished) {
@@ -43,7 +43,7 @@ struct Pieces {
 
   bool Done() const { return done.load(std::memory_order_acquire) == count; }
 
-  // The pieces still at work end soon, mostly: falling asleep and being woken would take longer.
+  // Running pieces usually end soon: sleeping and waking up would take longer.
   void Wait() {
     const auto began = std::chrono::steady_clock::now();
     while (!Done() && std::chrono::steady_clock::now() - began < kSpin) {

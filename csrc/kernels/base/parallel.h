@@ -1,4 +1,4 @@
-// How kernels use several threads, whoever owns them: a pool of this library or TensorFlow's.
+// How kernels use several threads, from a pool of this library or from TensorFlow's.
 
 #ifndef HVDREC_KERNELS_BASE_PARALLEL_H_
 #define HVDREC_KERNELS_BASE_PARALLEL_H_
@@ -11,14 +11,14 @@ namespace hvdrec {
 
 // Runs the pieces of a kernel's work.
 //
-// A kernel cuts its work into pieces by the size of its input alone, never by the number of
-// threads, gives each piece a place of its own for its results, and adds those up in the order of
-// the pieces. Then it gives the same bits for any number of threads.
+// A kernel divides its work into pieces by the size of its input only, never by the number of
+// threads, gives each piece separate memory for its results, and adds these up in the order of the
+// pieces. It then gives the same bits for any number of threads.
 class Parallel {
  public:
   virtual ~Parallel() = default;
 
-  // Threads that take part, the caller's among them.
+  // Threads that take part, including the caller's.
   int threads() const { return threads_; }
 
   // Calls body(0) .. body(count - 1), each once, in no order and on any thread, and returns when
@@ -31,13 +31,13 @@ class Parallel {
   explicit Parallel(int threads) : threads_(std::max(threads, 1)) {}
 
  private:
-  // Hands a task to some other thread, to be run soon or late.
+  // Passes a task to another thread, which may run it at any later time.
   virtual void Schedule(std::function<void()> task) const = 0;
 
   const int threads_;
 };
 
-// The caller's thread alone.
+// Only the caller's thread.
 class Serial final : public Parallel {
  public:
   Serial() : Parallel(1) {}
@@ -56,7 +56,7 @@ class OwnThreads final : public Parallel {
   void Schedule(std::function<void()> task) const override;
 };
 
-// Number of chunks of `size` rows that `rows` make; the last one may be smaller.
+// Number of chunks of `size` rows for `rows` rows; the last one may be smaller.
 inline int64_t ChunkCount(int64_t rows, int64_t size) { return (rows + size - 1) / size; }
 
 // Calls body(chunk, begin, end) for each chunk of `size` rows.

@@ -9,19 +9,19 @@
 namespace hvdrec {
 namespace {
 
-// What is smaller the system's allocator keeps itself.
+// Smaller blocks are kept by the system's allocator itself.
 constexpr size_t kSmall = size_t{1} << 16;
 constexpr size_t kMostKept = size_t{512} << 20;
 
-// Sizes that blocks come in: four to a doubling, so that inputs of nearly one size share them.
+// The sizes of blocks: four per factor of two, so that inputs of similar sizes share them.
 size_t BlockSize(size_t bytes) {
   size_t step = kSmall / 4;
   while (step * 8 < bytes) step *= 2;
   return (bytes + step - 1) / step * step;
 }
 
-// Blocks of this size and over are made of huge pages where the system has them for whoever asks:
-// one page for 512, so as many fewer times that it has to be asked for one.
+// Blocks from this size on use huge pages where the system provides them on request: one page
+// instead of 512, so there are 512 times fewer page faults.
 constexpr size_t kHuge = size_t{4} << 20;
 constexpr std::align_val_t kHugePage{size_t{2} << 20};
 
@@ -29,7 +29,7 @@ void* Allocate(size_t size) {
   if (size < kHuge) return ::operator new(size);
   void* const block = ::operator new(size, kHugePage);
 #ifdef MADV_HUGEPAGE
-  madvise(block, size, MADV_HUGEPAGE);  // no more than advice
+  madvise(block, size, MADV_HUGEPAGE);  // only advice
 #endif
   return block;
 }
@@ -60,7 +60,7 @@ class Kept {
 
   void Give(void* block, size_t size) noexcept {
     const std::lock_guard<std::mutex> lock(mutex_);
-    // What is kept of sizes no longer asked for must not keep others out.
+    // Kept blocks of sizes that are no longer requested must not exclude others.
     if (bytes_ + size > kMostKept) Clear();
     if (size <= kMostKept) {
       try {
@@ -91,7 +91,7 @@ Kept& TheKept() {
   return *kept;
 }
 
-// Under AddressSanitizer each block is of the very size, and new: then reading past its end shows.
+// Under AddressSanitizer each block is new and has the exact size, so that overruns are detected.
 #if defined(__SANITIZE_ADDRESS__)
 constexpr bool kKeep = false;
 #else

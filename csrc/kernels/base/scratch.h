@@ -1,7 +1,7 @@
-// Memory of a kernel's own, kept for the next call.
+// Scratch memory of a kernel, kept for the next call.
 //
-// A large block from the system comes page by page, at its first use: for kernels that pass over
-// their rows a few times that costs as much as the passes.
+// The system provides a large block page by page, at its first use: for kernels that pass over
+// their rows a few times, this costs as much as the passes.
 
 #ifndef HVDREC_KERNELS_BASE_SCRATCH_H_
 #define HVDREC_KERNELS_BASE_SCRATCH_H_
@@ -13,8 +13,8 @@
 
 namespace hvdrec {
 
-// A block that may be larger than asked for; with the same `bytes` it goes back. Up to 512 MB
-// of such blocks stay with the process. Safe to call from several threads.
+// A block that may be larger than requested; it is returned with the same `bytes`. The process
+// keeps up to 512 MB of such blocks. Safe to call from several threads.
 void* TakeScratch(size_t bytes);
 void GiveScratch(void* block, size_t bytes) noexcept;
 
@@ -32,7 +32,7 @@ struct ScratchAllocator : UninitializedAllocator<T> {
   void deallocate(T* block, size_t count) noexcept { GiveScratch(block, count * sizeof(T)); }
 };
 
-// A vector of scratch, whose new elements are not set to zero.
+// A vector in scratch memory that doesn't initialize new elements to zero.
 template <typename T>
 using Scratch = std::vector<T, ScratchAllocator<T>>;
 

@@ -3,8 +3,8 @@
 namespace hvdrec {
 namespace {
 
-// The finalizer of MurmurHash3: every bit of an id moves the low bits, so that ids in even steps of
-// any size spread out.
+// The finalizer of MurmurHash3: every bit of an id affects the low bits, so that ids at regular
+// intervals of any size are spread out.
 uint64_t Mixed(int64_t id) {
   uint64_t hash = static_cast<uint64_t>(id);
   hash = (hash ^ (hash >> 33)) * 0xFF51AFD7ED558CCDu;
@@ -18,7 +18,7 @@ std::vector<Group> GroupBySession(const int64_t* sessions, Scratch<int32_t>* row
   const size_t n = rows->size();
   size_t size = 16;
   while (size < 2 * n) size *= 2;
-  std::vector<int32_t> table(size, -1);  // the number of the session in that place
+  std::vector<int32_t> table(size, -1);  // the number of the session in that slot
   std::vector<int64_t> ids, counts;
   std::vector<int32_t> number(n);
   for (size_t i = 0; i < n; ++i) {

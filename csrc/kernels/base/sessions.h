@@ -1,4 +1,4 @@
-// Rows put together by session.
+// Groups rows by session.
 
 #ifndef HVDREC_KERNELS_BASE_SESSIONS_H_
 #define HVDREC_KERNELS_BASE_SESSIONS_H_
@@ -10,17 +10,17 @@
 
 namespace hvdrec {
 
-// Places [begin, end) of a list of rows.
+// Positions [begin, end) of a list of rows.
 struct Group {
   int64_t begin, end;
 };
 
-// Gathers the rows of each session, which keep their order, and gives where each begins and ends;
-// sessions come in the order of their first rows.
+// Groups the rows of each session, in their order, and returns where each session begins and ends;
+// sessions are in the order of their first rows.
 //
 // Args:
 //   sessions: the session of each row.
-//   rows: the numbers of the rows; put in order.
+//   rows: the numbers of the rows; they are reordered.
 std::vector<Group> GroupBySession(const int64_t* sessions, Scratch<int32_t>* rows);
 
 }  // namespace hvdrec

@@ -1,8 +1,8 @@
 // Work on all pairs of two sets of rows, a tile of rows x rows at a time.
 //
 // The tiles run in rounds. In a round no block of rows is in two tiles, so that a tile may add to
-// what belongs to its rows and to its columns without a lock, and a block's tiles come in the same
-// order whatever the number of threads: sums over all pairs are the same to the bit.
+// the results of its rows and columns without a lock, and a block's tiles run in the same order for
+// any number of threads: sums over all pairs are the same to the bit.
 
 #ifndef HVDREC_KERNELS_BASE_TILES_H_
 #define HVDREC_KERNELS_BASE_TILES_H_
@@ -26,7 +26,7 @@ template <typename T>
 using MatrixMap = Eigen::Map<const RowMatrix<T>>;
 template <typename T>
 using RowArray = Eigen::Array<T, 1, Eigen::Dynamic>;
-// A stretch of one row of a tile, or of what belongs to its columns.
+// A part of one row of a tile, or of the values of its columns.
 template <typename T>
 using Stretch = Eigen::Map<RowArray<T>>;
 template <typename T>
@@ -34,10 +34,10 @@ using ConstStretch = Eigen::Map<const RowArray<T>>;
 
 // Equal blocks of rows, the last one possibly smaller.
 //
-// Eigen adds up the terms of a product in another order in the last few rows and columns of a
-// matrix than in the others, so two rows' product depends on their places in their blocks. In
-// matrices of kStep rows and columns or a multiple of it there are no such last few: a block
-// filled up with zeros to `filled` rows gives two rows the same product wherever they are.
+// Eigen adds up the terms of a product in a different order in the last few rows and columns of a
+// matrix, so the product of two rows depends on their positions in their blocks. Matrices whose
+// numbers of rows and columns are multiples of kStep have no such last few: in a block padded with
+// zeros to `filled` rows, the product of two rows is the same at any position.
 class Blocks {
  public:
   // Two 240 x 240 tiles of floats fit a core's second cache. Few rows make smaller tiles, so that
@@ -52,7 +52,7 @@ class Blocks {
   int64_t rows(int64_t block) const { return end(block) - begin(block); }
 
   int64_t filled(int64_t block) const { return FillUp(rows(block)); }
-  // Rows of all blocks, the last one filled up.
+  // Rows of all blocks, with the last one padded.
   int64_t filled() const { return FillUp(rows_); }
 
  private:
@@ -66,11 +66,11 @@ class Blocks {
 };
 
 // Calls work(i, j) for each pair of blocks i <= j of one set, each once: first all (i, i), then
-// the others by the circle method of tournaments, where everybody meets everybody.
+// the others by the circle method of round-robin tournaments.
 template <typename Work>
 void ForPairsOfBlocks(int64_t blocks, const Parallel& parallel, const Work& work) {
   parallel.Run(blocks, [&](int64_t i) { work(i, i); });
-  const int64_t places = blocks + blocks % 2;  // an odd one out rests
+  const int64_t places = blocks + blocks % 2;  // with an odd number, one is idle
   for (int64_t round = 0; round + 1 < places; ++round) {
     parallel.Run(places / 2, [&](int64_t k) {
       const int64_t turning = places - 1;
@@ -94,7 +94,7 @@ void ForBlocksOfTwo(int64_t row_blocks, int64_t column_blocks, const Parallel& p
   }
 }
 
-// Buffers that tasks borrow: as many are made as tasks run at a time.
+// Buffers that tasks borrow: as many are created as tasks run at the same time.
 template <typename Buffer>
 class BufferPool {
  public:
@@ -159,14 +159,14 @@ struct ExpSum {
   double Log() const { return shift + std::log(sum); }
 };
 
-// Exponents that lie this close to each other can share one shift: exp(-range) and exp(range) are
+// Exponents this close to each other can share one shift: exp(-range) and exp(range) are
 // normal numbers, with room for the sum of a tile's row.
 template <typename T>
 constexpr double SharedRange() {
   return sizeof(T) == 4 ? 80 : 600;
 }
 
-// Stands for minus infinity in sums of exponentials, where infinities would make NaN.
+// Represents minus infinity in sums of exponentials, where infinities would produce NaN.
 template <typename T>
 constexpr T Nothing() {
   return -std::numeric_limits<T>::max() / 4;

@@ -1,6 +1,6 @@
 // Elementary functions of several doubles at once, the same bits on every machine.
 //
-// Written with the compiler's vector types: they become whatever vector registers there are.
+// Written with the compiler's vector types, which map to the machine's vector registers.
 
 #ifndef HVDREC_KERNELS_BASE_VECTOR_MATH_H_
 #define HVDREC_KERNELS_BASE_VECTOR_MATH_H_
@@ -22,7 +22,7 @@ inline Doubles Load(const double* from) {
   return v;
 }
 
-// The first `count` values, and `otherwise` in place of those missing.
+// The first `count` values, and `otherwise` for missing ones.
 inline Doubles LoadSome(const double* from, int64_t count, double otherwise) {
   Doubles v = Fill(otherwise);
   for (int64_t k = 0; k < count && k < kLanes; ++k) v[k] = from[k];
@@ -42,7 +42,7 @@ inline Doubles Abs(Doubles v) {
 
 inline double Sum(Doubles v) { return (v[0] + v[1]) + (v[2] + v[3]); }
 
-// e^x to about 2 units in the last place; x is taken as at least -708 and at most 709.
+// e^x to about 2 units in the last place; x is clamped to -708..709.
 inline Doubles Exp(Doubles x) {
   const Doubles low = Fill(-708.0), high = Fill(709.0);
   x = Select(x < low, low, x);

@@ -11,8 +11,8 @@
 
 namespace hvdrec {
 
-// Where numbers fall between sorted boundaries: boundaries[i - 1] <= x < boundaries[i] gives i, and
-// what isn't a number the last one.
+// The buckets of numbers between sorted boundaries: boundaries[i - 1] <= x < boundaries[i] gives i,
+// and NaN the last one.
 class Boundaries {
  public:
   explicit Boundaries(std::vector<float> values) : values_(std::move(values)) {}

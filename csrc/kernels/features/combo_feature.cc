@@ -51,7 +51,7 @@ class Combo : public IdFeature {
   }
 
  private:
-  // One value of each input, and no id where one is empty: input by input over all rows.
+  // One value of each input, and no id if one is empty: input by input over all rows.
   void CrossWhole(ArrowCells* cells, IdValues* out) {
     hashes_.assign(static_cast<size_t>(cells->rows()), kCrossKey);
     out->ids.assign(hashes_.size(), 0);
@@ -75,13 +75,13 @@ class Combo : public IdFeature {
       if (!separators_[i].empty()) {
         ForEachToken(text, separators_[i], [&](std::string_view t) { tokens_[i].push_back(t); });
       } else if (!text.empty() || !join_.empty()) {
-        // A cross has no value for an empty input; joining takes it as it is.
+        // A cross has no value for an empty input; joining uses the empty text.
         tokens_[i].push_back(text);
       }
     }
   }
 
-  // A few long cells must not make more ids than memory holds.
+  // A few long cells must not produce more ids than fit in memory.
   bool TooMany(ArrowCells* cells, int64_t row) const {
     double combinations = 1.0;
     for (const auto& tokens : tokens_) combinations *= static_cast<double>(tokens.size());

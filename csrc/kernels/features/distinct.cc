@@ -22,7 +22,7 @@ size_t Home(int32_t value, int shift) {
 
 Distinct::Distinct(int32_t limit) : limit_(limit) {
   if (limit <= kMostDirect) {
-    // One more, so that a bank without rows isn't taken for a large one.
+    // One more, so that a bank without rows isn't treated as a large one.
     direct_.resize(static_cast<size_t>(limit) + 1);
   } else {
     table_.resize(size_t{1} << kFirstTableBits);

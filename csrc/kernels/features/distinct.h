@@ -11,8 +11,8 @@
 
 namespace hvdrec {
 
-// Values are below a limit. With a low one there is a place for each; with a high one a hash table
-// of the size of the batches, so that it stays in the processor's cache.
+// Values are below a limit. With a low limit, there is a slot for each; with a high one, a hash
+// table of the size of the batches, so that it stays in the processor's cache.
 class Distinct {
  public:
   explicit Distinct(int32_t limit);
@@ -20,7 +20,7 @@ class Distinct {
   // Forgets the values of the last batch.
   void Begin();
 
-  // Sets numbers[i] to the number of offset + values[i], from 1, or to 0 where values[i] is
+  // Sets numbers[i] to the number of offset + values[i], from 1, or to 0 if values[i] is
   // negative. A value's number is its place in `found`, to whose end new ones go; what others
   // have put there since Begin() takes numbers too.
   //
@@ -29,7 +29,7 @@ class Distinct {
               Array<int32_t>* found);
 
  private:
-  // A stamp is base_ plus a value's number; one up to base_ is of a batch before.
+  // A stamp is base_ plus a value's number; one up to base_ is from an earlier batch.
   struct Entry {
     int32_t value;
     uint32_t stamp;

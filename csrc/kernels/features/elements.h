@@ -25,8 +25,8 @@ void ForEachElement(std::string_view text, std::string_view separator, const Use
   }
 }
 
-// Calls `use` with each value of a list cell as text, a null as an empty one: as ids are written,
-// or with `ids` false fractions so that they read back the same.
+// Calls `use` with each value of a list cell as text, a null as an empty text: in the form of ids,
+// or with `ids` false, fractions in a form that is parsed to the same value.
 template <typename Use>
 void ForEachListValue(ArrowCells* cells, const Column& column, int64_t row, bool ids,
                       std::string* scratch, const Use& use) {

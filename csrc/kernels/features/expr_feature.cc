@@ -1,8 +1,8 @@
 // ExprFeature: a number computed from several inputs, by a stack machine over tiles of rows.
 //
-// What has no finite value (a division by 0, the logarithm of a negative number) is NaN on the
-// stack. It makes all that is computed from it NaN, but where & has a 0 or | a 1 on the other side,
-// which decide alone. A row whose result is NaN is a bad row.
+// An operation without a finite value (a division by 0, the logarithm of a negative number) puts
+// NaN on the stack. Everything computed from it is NaN, except if & has a 0 or | a 1 as the other
+// operand, which alone determines the result. A row whose result is NaN is a bad row.
 
 #include <algorithm>
 #include <cmath>
@@ -15,7 +15,7 @@
 namespace hvdrec {
 namespace {
 
-// Rows of a tile: a few of the stack's places fit the first cache.
+// Rows of a tile: a few levels of the stack fit in the first-level cache.
 constexpr int64_t kTile = 256;
 constexpr double kUndefined = std::numeric_limits<double>::quiet_NaN();
 
@@ -49,7 +49,7 @@ double Equal(double a, double b) { return Missing(a, b) ? kUndefined : a == b; }
 double And(double a, double b) { return a == 0.0 || b == 0.0 ? 0.0 : a * b; }
 double Or(double a, double b) { return a == 1.0 || b == 1.0 ? 1.0 : a + b; }
 
-// These put the result in place of the first operand.
+// These replace the first operand by the result.
 using Unary = void (*)(double* x, int64_t count);
 using Binary = void (*)(double* left, const double* right, int64_t count);
 
@@ -157,7 +157,7 @@ class Expr : public NumberFeature {
   }
 
  private:
-  // A FLOAT field's numbers are what 32 bits hold of them, in files as in requests.
+  // The numbers of a FLOAT field are rounded to 32 bits, in files and in requests.
   static void Read(ArrowCells* cells, int field, std::vector<double>* values) {
     values->resize(static_cast<size_t>(cells->rows()));
     double* const to = values->data();
@@ -169,7 +169,7 @@ class Expr : public NumberFeature {
   }
 
   void Evaluate(int64_t begin, int64_t count) {
-    double* top = stack_.data();  // the first free place
+    double* top = stack_.data();  // the first free position
     for (const Step& step : steps_) {
       if (step.unary != nullptr) {
         step.unary(top - kTile, count);
@@ -202,7 +202,7 @@ class Expr : public NumberFeature {
   const std::vector<int> inputs_;
   const std::string text_;
   std::vector<Step> steps_;
-  std::vector<double> stack_;                // kTile numbers in each place
+  std::vector<double> stack_;                // kTile numbers in each position
   std::vector<std::vector<double>> values_;  // of the inputs, by row
 };
 

@@ -1,4 +1,4 @@
-// Feature transforms: what one feature makes of its cells.
+// Feature transforms: how a feature is computed from its cells.
 //
 // A new feature type is a file with a class below one of the three bases and a line in packer.cc.
 
@@ -20,11 +20,11 @@
 
 namespace hvdrec {
 
-// How the numbers of a cell become one.
+// How the numbers of a cell are combined.
 enum class Pool { kNone, kSum, kMean, kMin, kMax };
 
-// What a feature is built from; each type reads the members it needs.
-// hvdrec/features/packer_spec.py says what they mean.
+// The description of a feature; each type reads the members it needs.
+// hvdrec/features/packer_spec.py documents them.
 struct FeatureSpec {
   std::string type;
   std::vector<int> inputs;  // fields
@@ -50,7 +50,7 @@ struct FeatureSpec {
   std::vector<std::pair<std::string, double>> steps;  // names and values
 };
 
-// What a row of an id feature is.
+// The form of a row of an id feature.
 enum class IdShape {
   kSingle,    // one id, or none
   kPooled,    // several ids with weights
@@ -88,7 +88,7 @@ struct NumberValues {
   }
 };
 
-// A feature that gives ids.
+// A feature that produces ids.
 class IdFeature {
  public:
   virtual ~IdFeature() = default;
@@ -97,7 +97,7 @@ class IdFeature {
   virtual void Run(ArrowCells* cells, IdValues* out) = 0;
 };
 
-// A feature that gives numbers.
+// A feature that produces numbers.
 class NumberFeature {
  public:
   virtual ~NumberFeature() = default;
@@ -106,7 +106,7 @@ class NumberFeature {
   virtual void Run(ArrowCells* cells, float* out, int64_t stride) = 0;
 };
 
-// A feature that gives a sequence of numbers in each row.
+// A feature that produces a sequence of numbers in each row.
 class NumberSequence {
  public:
   virtual ~NumberSequence() = default;
@@ -166,8 +166,8 @@ void ForEachToken(std::string_view text, std::string_view separators, const Use&
   }
 }
 
-// Calls `use` with each number of a cell: the elements of a list (0 for a null), what stands
-// between any of the characters of `separators` in a STRING, or the one number of another type.
+// Calls `use` with each number of a cell: the elements of a list (0 for a null), the parts of a
+// STRING between any of the characters of `separators`, or the one number of another type.
 template <typename Use>
 void ForEachNumber(ArrowCells* cells, int field, int64_t row, std::string_view separators,
                    const Use& use) {

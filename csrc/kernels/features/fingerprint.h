@@ -2,8 +2,8 @@
 // number of buckets.
 //
 // The algorithm is farmhashna::Hash64 of FarmHash (Geoff Pike, Google, MIT licence), whose values
-// are promised never to change. Little-endian machines only. Texts up to 16 bytes, which is most of
-// them, are hashed inline.
+// are guaranteed never to change. Little-endian machines only. Texts up to 16 bytes, which is most
+// of them, are hashed inline.
 
 #ifndef HVDREC_KERNELS_FEATURES_FINGERPRINT_H_
 #define HVDREC_KERNELS_FEATURES_FINGERPRINT_H_

@@ -24,7 +24,7 @@ class SingleId : public IdFeature {
       return;
     }
     if (map_.hashed()) {
-      // By value: the compiler keeps in registers what it would fetch again for each cell.
+      // By value: the compiler keeps in registers what it would otherwise load again for each cell.
       const Modulo buckets = map_.buckets();
       cells->EachText(field_, precision_, [ids, buckets](int64_t row, std::string_view text) {
         ids[row] = text.empty() ? -1 : static_cast<int32_t>(buckets(Fingerprint64(text)));
@@ -52,7 +52,7 @@ class SingleId : public IdFeature {
     }
   }
 
-  // Lists of one value or none, as Parquet files may have them.
+  // Lists with at most one value, as Parquet files may contain.
   void RunList(ArrowCells* cells, int32_t* ids) {
     const Column& column = cells->column(field_);
     const Column& elements = column.elements();

@@ -1,4 +1,4 @@
-// LookupFeature: the values that a map gives for a key, as ids.
+// LookupFeature: the values of a key in a map, as ids.
 
 #include <string>
 #include <utility>

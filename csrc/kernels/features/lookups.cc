@@ -6,7 +6,7 @@
 namespace hvdrec {
 namespace {
 
-// Rows of `index` that are filled at once, so that they stay in the first cache.
+// Rows of `index` that are filled at once, so that they stay in the first-level cache.
 constexpr int64_t kBlock = 64;
 
 // Adds `first` to numbers that aren't 0.
@@ -28,8 +28,8 @@ void Append(const Array<T>& from, Array<T>* to) {
   std::copy(from.begin(), from.end(), Extend(to, from.size()));
 }
 
-// For each value the number of its part, from `first`; a part ends at ends[i]. Returns the number
-// behind the last part's.
+// For each value the number of its part, from `first`; part i ends at ends[i]. Returns the number
+// after the last part's.
 int32_t Segments(const Array<int64_t>& ends, int32_t first, int32_t* out) {
   int64_t begin = 0;
   for (const int64_t end : ends) {
@@ -61,7 +61,7 @@ Lookups::Lookups(std::vector<LookupSpec> lookups, std::vector<BankSpec> banks,
     if (shapes_[lookup.feature] == IdShape::kSingle) singles_[lookup.bank][lookup.slot] = i;
     alone_.push_back(Alone(lookup));
     if (alone_.back()) {
-      // Tables of one feature have equally many rows.
+      // Tables of one feature have the same number of rows.
       limits[lookup.feature] = std::max(limits[lookup.feature], TableRows(lookup));
     } else if (shared_[lookup.bank] == nullptr) {
       shared_[lookup.bank] = std::make_unique<Distinct>(banks_[lookup.bank].rows);

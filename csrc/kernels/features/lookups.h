@@ -1,4 +1,4 @@
-// Which rows of the banks a batch looks up, and what looks up which.
+// The rows of the banks that a batch looks up, and which lookup uses which.
 
 #ifndef HVDREC_KERNELS_FEATURES_LOOKUPS_H_
 #define HVDREC_KERNELS_FEATURES_LOOKUPS_H_
@@ -42,16 +42,16 @@ struct PackedBank {
 
 // Numbers a batch's rows of each bank in order of first appearance, lookup by lookup.
 //
-// The ids of a feature are numbered among themselves once. In a table that only one lookup uses,
-// these numbers are the bank's but for what was numbered before, however many tables the feature
-// has. Ids of the lookups that share a table are numbered together.
+// The ids of a feature are numbered once. In a table that only one lookup uses, the bank's numbers
+// are these plus an offset for what was numbered before, however many tables the feature has. Ids
+// of lookups that share a table are numbered together.
 class Lookups {
  public:
   // `shapes` are those of the id features.
   Lookups(std::vector<LookupSpec> lookups, std::vector<BankSpec> banks,
           std::vector<IdShape> shapes);
 
-  // The banks of a batch of so many rows, with `values` by id feature.
+  // The banks of a batch of `rows` rows, with `values` by id feature.
   //
   // Throws std::out_of_range for an id that its table doesn't have.
   std::vector<PackedBank> Pack(const std::vector<IdValues>& values, int64_t rows);

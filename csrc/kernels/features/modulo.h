@@ -1,4 +1,4 @@
-// Remainders of one divisor, many times.
+// Many remainders by the same divisor.
 
 #ifndef HVDREC_KERNELS_FEATURES_MODULO_H_
 #define HVDREC_KERNELS_FEATURES_MODULO_H_
@@ -15,7 +15,7 @@ class Modulo {
   uint64_t divisor() const { return divisor_; }
 
   uint64_t operator()(uint64_t value) const {
-    // The quotient comes out right or one too small, as inverse_ >= 2^64 / divisor - 1.
+    // The quotient is exact or one too small, because inverse_ >= 2^64 / divisor - 1.
     const auto quotient =
         static_cast<uint64_t>((static_cast<unsigned __int128>(value) * inverse_) >> 64);
     const uint64_t rest = value - quotient * divisor_;

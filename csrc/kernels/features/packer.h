@@ -22,7 +22,7 @@ struct DenseSpec {
   int position = 0;  // first column
 };
 
-// A feature whose rows have lengths of their own.
+// A feature whose rows have different lengths.
 struct SequenceSpec {
   int feature = 0;  // among the id features or, with `numbers`, the number sequences
   bool numbers = false;
@@ -33,7 +33,7 @@ struct LabelSpec {
   int dim = 1;
   std::string separator;
   int classes = 0;  // above 0: only whole numbers below it are labels
-  // Else only numbers from `low` to `high`, and why.
+  // Otherwise only numbers from `low` to `high`, and why.
   float low = -std::numeric_limits<float>::infinity();
   float high = std::numeric_limits<float>::infinity();
   std::string range;
@@ -58,8 +58,8 @@ struct PackerSpec {
 // What hvdrec/features/layout.py describes.
 struct Packed {
   int64_t rows = 0;
-  // Per row whether it is bad, empty if none is. If one is, no arrays are set, but the place and
-  // the fault of the bad cell found first.
+  // For each row whether it is bad, empty if none is. If one is, no arrays are set, but the
+  // position and the fault of the first bad cell found.
   std::vector<uint8_t> bad;
   int64_t first_bad_row = -1;
   std::string first_bad;

@@ -1,4 +1,4 @@
-// RawFeature: numbers as they are, in buckets, or as coefficients of learnt vectors.
+// RawFeature: numbers unchanged, in buckets, or as coefficients of learned vectors.
 
 #include <algorithm>
 #include <cmath>
@@ -20,7 +20,7 @@ void Each(float* x, size_t count) {
 }
 
 float Log(float x) { return std::log(x); }
-// In double precision where that loses nothing: several times faster than the C library's log1pf.
+// In double precision where that is accurate: several times faster than the C library's log1pf.
 float Log1p(float x) {
   return std::fabs(x) > 1e-4f ? static_cast<float>(std::log(1.0 + static_cast<double>(x)))
                               : std::log1p(x);
@@ -66,7 +66,7 @@ class Reader {
 
   int dim() const { return dim_; }
 
-  // Writes the numbers of all rows end to end.
+  // Writes the numbers of all rows consecutively.
   void Read(ArrowCells* cells, float* out) {
     const Column& column = cells->column(field_);
     if (pool_ != Pool::kNone) {
@@ -86,8 +86,8 @@ class Reader {
     if (normalizer_ != nullptr) normalizer_(out, count);
   }
 
-  // Reports rows whose numbers aren't finite any more once they are normalised; `infinite` lets
-  // infinite ones pass.
+  // Reports rows whose numbers are no longer finite after normalisation; `infinite` allows infinite
+  // ones.
   void RequireFiniteResults(ArrowCells* cells, const float* values, bool infinite = false) const {
     if (normalizer_ == nullptr && !scaled_) return;
     RequireFinite(cells, cells->column(field_).field(), values,
@@ -189,7 +189,7 @@ class Raw : public NumberFeature {
   std::vector<float> values_;
 };
 
-// Number k of a vector has its own buckets behind those of number k - 1
+// Number k of a vector has its own buckets after those of number k - 1
 // (tf.feature_column.bucketized_column).
 class Bucket : public IdFeature {
  public:
@@ -201,7 +201,7 @@ class Bucket : public IdFeature {
     const int dim = reader_.dim();
     values_.resize(static_cast<size_t>(cells->rows() * dim));
     reader_.Read(cells, values_.data());
-    // Below or above all boundaries, an infinite number has its place.
+    // An infinite number is in the bucket below or above all boundaries.
     reader_.RequireFiniteResults(cells, values_.data(), true);
     out->ids.resize(values_.size());
     for (size_t i = 0; i < values_.size(); ++i) out->ids[i] = boundaries_.Find(values_[i]);
@@ -221,7 +221,7 @@ class Bucket : public IdFeature {
   std::vector<float> values_;
 };
 
-// The sum over k of x_k times a learnt vector k.
+// The sum over k of x_k times a learned vector k.
 class Projected : public IdFeature {
  public:
   explicit Projected(const FeatureSpec& spec) : reader_(spec), positive_(spec.positive_weights) {}

@@ -124,7 +124,7 @@ class Sequence : public IdFeature {
     });
   }
 
-  // Empty elements at the end are left out, as no value says that they are there.
+  // Empty elements at the end are left out, because no value refers to them.
   void AddElements(ArrowCells* cells, const Field& field, int64_t row, IdValues* out) {
     const size_t first = out->element_ends.size();
     size_t element = 0, length = 0;
@@ -203,7 +203,7 @@ class Vectors {
   const int length_;
 };
 
-// Number k of an element is the coefficient of learnt vector k.
+// Number k of an element is the coefficient of learned vector k.
 class ProjectedSequence : public IdFeature {
  public:
   explicit ProjectedSequence(const FeatureSpec& spec)

@@ -146,8 +146,8 @@ class Tag : public IdFeature {
   const std::string kv_separator_;
   const bool positive_weights_;
   const IdMap map_;
-  // Where in the row's list whole numbers stand that are none (-1, as in requests of exported
-  // models).
+  // The positions in the row's list of whole numbers that mean no value (-1, as in requests to
+  // exported models).
   std::vector<size_t> absent_;
   std::string scratch_;
   std::string weights_scratch_;
