@@ -8,6 +8,7 @@ needed. They release the GIL while they compute, and return the same bits for an
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,9 @@ __all__ = (
     "ValueAndGradient",
     "circle",
     "in_batch_softmax",
+    "jrc",
+    "listwise_distill",
+    "listwise_rank",
     "multi_similarity",
     "pairwise_focal",
     "pairwise_hinge",
@@ -395,6 +399,161 @@ def in_batch_softmax(
         threads=threads,
     )
     return SoftmaxLoss(value, q.back(by_queries), v.back(by_items))
+
+
+def jrc(
+    labels: Any,
+    logits: Any,
+    *,
+    weights: Any = None,
+    sessions: Any = None,
+    alpha: float = 0.5,
+    same_label: bool = True,
+    threads: int = 0,
+) -> ValueAndGradient:
+    """`hvdrec.losses.jrc` on arrays; see `ranknet` for what they may be.
+
+    Args:
+        labels: [B], 0 or 1.
+        logits: [B, 2], of label 0 and of label 1.
+        weights: [B], or None for 1.
+        sessions: [B], or None.
+        alpha: Share of the cross entropy, 0 to 1.
+        same_label: Whether rows of one label compete with each other.
+        threads: At most so many; 0 for one a core.
+
+    Returns:
+        Loss and gradient, [B, 2].
+
+    Raises:
+        ValueError: An argument can't be used.
+        UserError: The native library isn't built.
+    """
+    _check(0.0 <= alpha <= 1.0, "alpha", alpha, "from 0 to 1")
+    values = _finite("logits", _floats("logits", np.asarray(logits)))
+    if values.ndim != 2 or values.shape[1] != 2:
+        raise ValueError(f"logits have shape {list(values.shape)}: must be [rows, 2]")
+    y = _column("labels", labels, np.int32)
+    w = np.ones(len(values), values.dtype)
+    if weights is not None:
+        w = _finite("weights", _column("weights", weights, values.dtype))
+    ranking, slope = load_native().hybrid(
+        values,
+        y,
+        weights=None if weights is None else w,
+        sessions=_sessions(sessions),
+        same_label=same_label,
+        threads=threads,
+    )
+    far = values - values.max(axis=1, keepdims=True)
+    shares = np.exp(far) / np.exp(far).sum(axis=1, keepdims=True)
+    own = (np.arange(2) == y[:, np.newaxis]).astype(values.dtype)
+    count = max(np.count_nonzero(w), 1)
+    each = np.log(np.exp(far).sum(axis=1)) - (far * own).sum(axis=1)
+    calibration = float(np.sum(w * each, dtype=np.float64)) / count
+    gradient = alpha * w[:, np.newaxis] * (shares - own) / count + (1.0 - alpha) * slope
+    return ValueAndGradient(alpha * calibration + (1.0 - alpha) * ranking, gradient.astype(values.dtype))
+
+
+def listwise_rank(
+    labels: Any,
+    scores: Any,
+    *,
+    sessions: Any = None,
+    temperature: float = 1.0,
+    label_is_logits: bool = False,
+    threads: int = 0,
+) -> ValueAndGradient:
+    """`hvdrec.losses.listwise_rank` on arrays; see `ranknet` for what they may be.
+
+    Args:
+        labels: [B].
+        scores: [B].
+        sessions: [B], or None.
+        temperature: Divides the scores, and labels that are logits; over 0.
+        label_is_logits: Whether labels are logits of the shares.
+        threads: At most so many; 0 for one a core.
+
+    Returns:
+        Loss and gradient.
+
+    Raises:
+        ValueError: An argument can't be used.
+        UserError: The native library isn't built.
+    """
+    _check(temperature > 0.0, "temperature", temperature, "over 0")
+    form, scale = ("logits", temperature) if label_is_logits else ("shares", 1.0)
+    return _listwise(lambda y: y / scale, labels, scores, sessions, temperature, form, threads)
+
+
+def listwise_distill(
+    labels: Any,
+    scores: Any,
+    *,
+    sessions: Any = None,
+    temperature: float = 1.0,
+    last_position: float = 512.0,
+    threads: int = 0,
+) -> ValueAndGradient:
+    """`hvdrec.losses.listwise_distill` on arrays; see `ranknet` for what they may be.
+
+    Args:
+        labels: [B], positions from 1.
+        scores: [B].
+        sessions: [B], or None.
+        temperature: Divides the scores, over 0.
+        last_position: The last position that is told from those behind it, at least 1.
+        threads: At most so many; 0 for one a core.
+
+    Returns:
+        Loss and gradient.
+
+    Raises:
+        ValueError: An argument can't be used.
+        UserError: The native library isn't built.
+    """
+    _check(temperature > 0.0, "temperature", temperature, "over 0")
+    _check(last_position >= 1.0, "last_position", last_position, "at least 1")
+
+    def masses(positions: np.ndarray) -> np.ndarray:
+        held = np.clip(positions, 1.0, last_position)
+        return np.asarray(math.log1p(last_position) - np.log(held), positions.dtype)
+
+    return _listwise(masses, labels, scores, sessions, temperature, "masses", threads)
+
+
+def _listwise(
+    shares: Callable[[np.ndarray], np.ndarray],
+    labels: Any,
+    scores: Any,
+    sessions: Any,
+    temperature: float,
+    form: str,
+    threads: int,
+) -> ValueAndGradient:
+    """The loss of scores and of what `shares` makes of the labels."""
+    values = _finite("scores", _floats("scores", np.asarray(scores)).reshape(_rows("scores", scores)))
+    targets = _finite("labels", _column("labels", labels, values.dtype))
+    value, gradient = load_native().listwise(
+        np.ascontiguousarray(values / values.dtype.type(temperature)),
+        np.ascontiguousarray(shares(targets), values.dtype),
+        sessions=_sessions(sessions),
+        form=form,
+        threads=threads,
+    )
+    return ValueAndGradient(value, (gradient / values.dtype.type(temperature)).reshape(np.shape(scores)))
+
+
+def _finite(name: str, array: np.ndarray) -> np.ndarray:
+    """The array, whose rows must be finite.
+
+    Raises:
+        ValueError: One isn't.
+    """
+    wrong = np.argwhere(~np.isfinite(array))
+    if len(wrong):
+        raise ValueError(f"{name}: row {wrong[0][0]} is not finite")
+    return array
 
 
 def _pairwise(

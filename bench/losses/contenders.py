@@ -37,7 +37,13 @@ EMBEDDINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "multi_similarity": ("multi_similarity", {"normalize": False, "mining_eps": None}),
     "in_batch_softmax": ("in_batch_softmax", {"temperature": 0.05}),
 }
-LOSSES = {**PAIRS, **EMBEDDINGS}
+#: Rows in each session.
+SESSION = 50
+LISTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "jrc": ("jrc", {}),
+    "listwise_rank": ("listwise_rank", {}),
+}
+LOSSES = {**PAIRS, **EMBEDDINGS, **LISTS}
 #: What a contender needs in addition to the project's packages.
 NEEDS = {
     "pytorch": "torch",
@@ -50,7 +56,7 @@ HAS = {
     "op": tuple(LOSSES),
     "function": tuple(LOSSES),
     "tensorflow": tuple(LOSSES),
-    "xla": tuple(loss for loss in LOSSES if loss != "logistic_ohem"),
+    "xla": tuple(loss for loss in LOSSES if loss != "logistic_ohem" and loss not in LISTS),
     "pytorch": ("logistic", "hinge", "in_batch_softmax"),
     "libauc": ("logistic",),
     "allrank": ("logistic",),
@@ -76,14 +82,24 @@ def tensors(loss: str, rows: int, dim: int) -> tuple[np.ndarray, np.ndarray]:
         return generator.integers(0, 2, rows).astype(np.float32), (2 * generator.normal(size=rows)).astype(
             "f"
         )
+    if loss in LISTS:
+        generator = np.random.default_rng(0)
+        shape = (rows, 2) if loss == "jrc" else (rows,)
+        return generator.integers(0, 2, rows).astype(np.float32), generator.normal(size=shape).astype("f")
     e, v, labels = embedding_data(rows, dim)
     return (e, v) if loss == "in_batch_softmax" else (labels, e)
+
+
+def options_of(loss: str, rows: int) -> dict[str, Any]:
+    """The options of a loss, and sessions where it is one of these."""
+    sessions = {"sessions": np.arange(rows) // SESSION} if loss in LISTS else {}
+    return {**LOSSES[loss][1], **sessions}
 
 
 def function(loss: str, rows: int, dim: int, threads: int, backward: bool) -> Call:
     import hvdrec
 
-    name, options = LOSSES[loss]
+    name, options = LOSSES[loss][0], options_of(loss, rows)
     first, second = tensors(loss, rows, dim)
     return lambda: getattr(hvdrec.numpy, name)(first, second, threads=threads, **options)
 
@@ -109,7 +125,7 @@ def _tensorflow(
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    name, options = LOSSES[loss]
+    name, options = LOSSES[loss][0], options_of(loss, rows)
     first, second = map(tf.constant, tensors(loss, rows, dim))
     both = loss == "in_batch_softmax"
 

@@ -3,6 +3,7 @@
 
 namespace hvdrec {
 void bind_lines(pybind11::module_& m);
+void bind_lists(pybind11::module_& m);
 void bind_packer(pybind11::module_& m);
 void bind_pairwise(pybind11::module_& m);
 void bind_pairwise_bins(pybind11::module_& m);
@@ -14,6 +15,7 @@ void bind_similarity(pybind11::module_& m);
 PYBIND11_MODULE(_native, m) {
   m.doc() = "C++ kernels of hvdrec; their definitions are in the headers of csrc/kernels.";
   hvdrec::bind_lines(m);
+  hvdrec::bind_lists(m);
   hvdrec::bind_packer(m);
   hvdrec::bind_pairwise(m);
   hvdrec::bind_pairwise_bins(m);

@@ -5,6 +5,7 @@ environment.
 """
 
 from hvdrec.keras.embedding_losses import CircleLoss, MultiSimilarityLoss
+from hvdrec.keras.list_losses import JRCLoss, ListwiseDistillLoss, ListwiseRankLoss
 from hvdrec.keras.metrics import ExactAUC, GroupedAUC
 from hvdrec.keras.pairwise_losses import (
     PairwiseFocalLoss,
@@ -20,6 +21,9 @@ __all__ = (
     "CircleLoss",
     "ExactAUC",
     "GroupedAUC",
+    "JRCLoss",
+    "ListwiseDistillLoss",
+    "ListwiseRankLoss",
     "MultiSimilarityLoss",
     "PairwiseFocalLoss",
     "PairwiseHingeLoss",

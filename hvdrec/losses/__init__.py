@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hvdrec.losses.functional import circle as circle
     from hvdrec.losses.functional import in_batch_softmax as in_batch_softmax
+    from hvdrec.losses.functional import jrc as jrc
+    from hvdrec.losses.functional import listwise_distill as listwise_distill
+    from hvdrec.losses.functional import listwise_rank as listwise_rank
     from hvdrec.losses.functional import multi_similarity as multi_similarity
     from hvdrec.losses.functional import pairwise_focal as pairwise_focal
     from hvdrec.losses.functional import pairwise_hinge as pairwise_hinge
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = (
     "circle",
     "in_batch_softmax",
+    "jrc",
+    "listwise_distill",
+    "listwise_rank",
     "multi_similarity",
     "pairwise_focal",
     "pairwise_hinge",

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from hvdrec.losses.base import Replicas
 from hvdrec.losses.gathered import gather_rows
+from hvdrec.ops.listwise import SHARES, hybrid, listwise
 
 
 def over_sessions(
@@ -49,3 +50,82 @@ def over_sessions(
         return loss, back
 
     return of(scores)
+
+
+def generative_loss(
+    logits: tf.Tensor,
+    labels: tf.Tensor,
+    *,
+    sessions: tf.Tensor | None = None,
+    weights: tf.Tensor | None = None,
+    same_label: bool = True,
+    impl: str = "native",
+    replicas: Replicas | None = None,
+) -> tf.Tensor:
+    """`hvdrec.ops.listwise.hybrid` of one rank's sessions, or of those of all ranks.
+
+    Args:
+        logits: float32 [B, 2].
+        labels: int32 [B], 0 or 1.
+        sessions: int64 [B]; equal ids make a session. None: all rows are one.
+        weights: float32 [B], or None for 1.
+        same_label: Whether rows of one label compete with each other.
+        impl: As for `hvdrec.ops.listwise.hybrid`.
+        replicas: Ranks whose rows make the sessions; None: each rank has its own.
+
+    Returns:
+        float32 scalar, 0 without rows.
+    """
+
+    def compute(scores: tf.Tensor, columns: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        return hybrid(
+            scores,
+            columns["labels"],
+            sessions=columns.get("sessions"),
+            weights=columns.get("weights"),
+            same_label=same_label,
+            impl=impl,
+        )
+
+    columns = {"labels": labels, "sessions": sessions, "weights": weights}
+    return over_sessions(compute, logits, columns, replicas)
+
+
+def listwise_loss(
+    logits: tf.Tensor,
+    labels: tf.Tensor,
+    *,
+    sessions: tf.Tensor | None = None,
+    form: str = SHARES,
+    impl: str = "native",
+    replicas: Replicas | None = None,
+) -> tf.Tensor:
+    """`hvdrec.ops.listwise.listwise` of one rank's sessions, or of those of all ranks.
+
+    Args:
+        logits: float32 [B].
+        labels: float32 [B].
+        sessions: int64 [B]; equal ids make a session. None: all rows are one.
+        form: What the labels are.
+        impl: As for `hvdrec.ops.listwise.listwise`.
+        replicas: Ranks whose rows make the sessions; None: each rank has its own.
+
+    Returns:
+        float32 scalar, 0 without rows.
+    """
+
+    def compute(scores: tf.Tensor, columns: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        sessions = columns.get("sessions")
+        return listwise(scores, columns["labels"], sessions=sessions, form=form, impl=impl)
+
+    return over_sessions(compute, logits, {"labels": labels, "sessions": sessions}, replicas)
+
+
+def positions_as_masses(labels: tf.Tensor, most: float) -> tf.Tensor:
+    """log(1 + most) - log(position), positions held to 1..most: what a teacher's ranking is worth."""
+    return tf.math.log1p(tf.cast(most, labels.dtype)) - tf.math.log(held(labels, most))
+
+
+def held(labels: tf.Tensor, most: float) -> tf.Tensor:
+    """Positions within 1 and `most`."""
+    return tf.clip_by_value(labels, 1.0, most)

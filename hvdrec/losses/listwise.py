@@ -2,54 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
-from hvdrec.losses.base import Loss, LossBatch, LossVariable, Replicas
-from hvdrec.losses.lists import over_sessions
+from hvdrec.losses.base import Loss, LossBatch, LossVariable
+from hvdrec.losses.lists import held, listwise_loss, positions_as_masses
 from hvdrec.losses.transforms import transform
-from hvdrec.ops.listwise import LOGITS, MASSES, SHARES, listwise
-
-
-def listwise_loss(
-    logits: tf.Tensor,
-    labels: tf.Tensor,
-    *,
-    sessions: tf.Tensor | None = None,
-    form: str = SHARES,
-    impl: str = "native",
-    replicas: Replicas | None = None,
-) -> tf.Tensor:
-    """`hvdrec.ops.listwise.listwise` of one rank's sessions, or of those of all ranks.
-
-    Args:
-        logits: float32 [B].
-        labels: float32 [B].
-        sessions: int64 [B]; equal ids form a session. None means that all rows are one session.
-        form: The form of the labels.
-        impl: As for `hvdrec.ops.listwise.listwise`.
-        replicas: Ranks with shared sessions; None if each rank has its own.
-
-    Returns:
-        float32 scalar, 0 without rows.
-    """
-
-    def compute(scores: tf.Tensor, columns: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        sessions = columns.get("sessions")
-        return listwise(scores, columns["labels"], sessions=sessions, form=form, impl=impl)
-
-    return over_sessions(compute, logits, {"labels": labels, "sessions": sessions}, replicas)
-
-
-def positions_as_masses(labels: tf.Tensor, most: float) -> tf.Tensor:
-    """log(1 + most) - log(position), positions clipped to 1..most: the value of a teacher's rank."""
-    return tf.math.log1p(most) - tf.math.log(_held(labels, most))
-
-
-def _held(labels: tf.Tensor, most: float) -> tf.Tensor:
-    return tf.clip_by_value(labels, 1.0, most)
+from hvdrec.ops.listwise import LOGITS, MASSES, SHARES
 
 
 def build_rank(config: Any, num_class: int) -> Loss:
@@ -71,7 +32,7 @@ def build_distill(config: Any, num_class: int) -> Loss:
     function = transform(config.transform_fn)
 
     def lists(labels: tf.Tensor) -> tf.Tensor:
-        return function(_held(labels, most)) if config.transform_fn else positions_as_masses(labels, most)
+        return function(held(labels, most)) if config.transform_fn else positions_as_masses(labels, most)
 
     return _built(config, temperature, lists, MASSES, "listwise_distill_loss")
 

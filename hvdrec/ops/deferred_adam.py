@@ -140,7 +140,7 @@ class DeferredAdam(tf.Module):
         self._now.assign(0)
 
     def make_room(self) -> None:
-        """Settles if no further step could be counted."""
+        """Settles if no row could be read and no further step could be counted."""
         tf.cond(self._now >= SETTLED_AFTER, self.settle, lambda: None)
 
     def _advance(self, beta1_power: tf.Tensor, beta2_power: tf.Tensor, rate: tf.Tensor) -> None:

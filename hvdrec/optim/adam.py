@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from hvdrec.config.protos import optimizer_pb2
 from hvdrec.errors import ConfigError
-from hvdrec.layers.banks.gradient import Gradient, RowGradient
+from hvdrec.layers.banks.gradient import RowGradient
 from hvdrec.layers.banks.strategy import Bank
 from hvdrec.layers.variables import variable_key
 from hvdrec.ops.adam import AdamStep, Moments, apply_adam, apply_adam_rows
@@ -107,12 +107,6 @@ class Adam(Optimizer):
         tables = self._deferred.tables if self._deferred is not None else {}
         return {f"{name}/steps": table.steps for name, table in tables.items()}
 
-    def apply(self, gradients: Sequence[tuple[Gradient, tf.Variable]], step: tf.Variable | tf.Tensor) -> None:
-        """Updates, after making room to count the step."""
-        if self._deferred is not None:
-            self._deferred.make_room()
-        super().apply(gradients, step)
-
     def apply_dense(self, gradient: tf.Tensor, variable: tf.Variable, rate: tf.Tensor) -> None:
         """One fused pass."""
         self._apply_dense([(gradient, variable)], rate)
@@ -174,9 +168,11 @@ class Adam(Optimizer):
         return Moments(variable, self.slot(self.first, variable), self.slot(self.second, variable))
 
     def finish(self, rate: tf.Tensor) -> None:
-        """Multiplies the powers of both betas."""
+        """Counts the step, and multiplies the powers of both betas."""
         if self._deferred is not None:
             self._deferred.advance(self._step(rate))
+            # Now, not at the next step: its rows are read before anything is updated.
+            self._deferred.make_room()
         for name, beta in (("beta1_power", self.beta1), ("beta2_power", self.beta2)):
             with self.placement.at(self.scalars[name]):
                 self.scalars[name].assign(self.scalars[name] * beta)

@@ -65,6 +65,6 @@ def test_every_field_of_this_project_is_described():
 
 def test_the_readme_says_first_which_models_are_there() -> None:
     first = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split("\n\n")[1].split())
-    there, to_come = re.search(r"the model classes (.*?)\. Not there yet: (.*?);", first, re.S).groups()
+    there, to_come = re.search(r"the model classes (.*?)\. Not supported yet: (.*?);", first, re.S).groups()
     assert set(re.findall(r"\w+", there)) - {"and"} == set(SPECS)
     assert set(re.findall(r"\w+", to_come)) - {"and"} == set(TO_COME)

@@ -121,15 +121,14 @@ def test_selected_cols_with_a_header(config, tmp_path):
     ("data_config", "paths", "error", "message"),
     [
         (
-            "input_type: KafkaInput",
+            "input_type: OdpsRTPInput",
             None,
             ConfigError,
-            "input_type: KafkaInput is not supported; use one of CSV",
+            "input_type: OdpsRTPInput is not supported; use one of CSV",
         ),
         ("batch_size: 0", None, ConfigError, "batch_size: must be at least 1"),
         ("", 'train_input_path: ""', DataError, "train_input_path: no path is given"),
         ("", 'eval_input_path: "x"', DataError, "train_input_path: no path is given"),
-        ("", "kafka_train_input {}", DataError, "kafka_train_input: no path is given"),
         (
             "",
             'train_input_path: "/nowhere/x.csv"',

@@ -121,7 +121,7 @@ def test_weights_as_lists() -> None:
     tags = pa.array([["a", "b"], []])
     found = _several(feature, 2, t=tags, v=pa.array([[0.5, 2.0], []]))
     assert [[w for _, w in row] for row in found] == [[0.5, 2.0], []]
-    with pytest.raises(DataError, match=r"row 1, column 'v': 1 weights for 2 tags"):
+    with pytest.raises(DataError, match=r"row 1, column 'v': found 1 weights for 2 tags"):
         pack(packer_for(feature, ["t"]), t=tags, v=pa.array([[0.5], []]))
     with pytest.raises(DataError, match=r"row 1, column 'v': a weight is null"):
         pack(packer_for(feature, ["t"]), t=tags, v=pa.array([[0.5, None], []]))

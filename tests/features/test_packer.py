@@ -309,7 +309,7 @@ def test_labels_that_the_losses_do_not_take_are_named(
 
     assert labels(*map(float, allowed)) == np.asarray(allowed, np.float32).tolist()
     for value in refused:
-        with pytest.raises(DataError, match=f"f.csv, row 2, column 'y': label {value} where {told}"):
+        with pytest.raises(DataError, match=f"f.csv, row 2, column 'y': label {value}, but {told}"):
             labels(1.0, float(value))
 
 

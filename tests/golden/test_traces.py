@@ -81,9 +81,3 @@ def test_rounding_alone_parts_a_deep_model(
     named = [{name: step[name] for name in trace[0]} for step in ours]
     starts = (our_trace(run, tmp_path / str(seed), in_last_bit(seed, share)) for seed in range(4))
     assert any(parted(found, named) > parted(ours, trace) / 2 for found in starts)
-
-
-def test_keys_filled_up_go_with_easyrec_until_rounding_parts_them(tmp_path: pathlib.Path) -> None:
-    """The same with target attention whose keys are narrower than the histories."""
-    run = golden_run("dbmtl_multi_numeric_boundary_allow_key_transform")
-    assert parted(our_trace(run, tmp_path / "ours")[:8], run.trace()[:8]) < 1e-5

@@ -175,8 +175,8 @@ def test_a_path_says_which_activation_is_meant() -> None:
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_not_here_has_a_reason(name: str) -> None:
     assert name not in SPECS
-    assert unknown(name).startswith(name)
-    assert "supported yet" in unknown(name)
+    assert unknown(name).startswith(f"{name} ")
+    assert "; " in unknown(name), "says what to do instead"
 
 
 def test_a_misspelt_layer() -> None:

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+from losses.list_oracles import hybrid_by_loops, listwise_by_loops, log_softmax, slope
 from ops import pairwise_oracle, similarity_oracles
 
 
@@ -129,6 +130,65 @@ def softmax_oracle(
     if options.get("normalize"):
         dq, dv = through_norm(dq, unit[0], norms[0]), through_norm(dv, unit[1], norms[1])
     return value, dq, dv
+
+
+LISTS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("jrc", {}),
+    ("jrc", {"alpha": 0.2, "same_label": False}),
+    ("listwise_rank", {}),
+    ("listwise_rank", {"temperature": 0.5, "label_is_logits": True}),
+    ("listwise_distill", {"temperature": 2.0, "last_position": 3.0}),
+)
+
+
+def list_rows(rows: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """Labels 0 and 1 with two logits, and labels in grades or positions with float32 scores; sessions."""
+    generator = np.random.default_rng(seed)
+    return {
+        "clicks": generator.integers(0, 2, rows),
+        "logits": (2 * generator.normal(size=(rows, 2))).astype(np.float32),
+        "labels": generator.integers(1, 6, rows).astype(np.float32),
+        "scores": (2 * generator.normal(size=rows)).astype(np.float32),
+        "weights": generator.choice([0.0, 0.5, 2.0], rows).astype(np.float32),
+        "sessions": generator.integers(0, 4, rows) + (1 << 40),
+    }
+
+
+def list_inputs(function: str, rows: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """What the loss takes of `list_rows`."""
+    return (rows["clicks"], rows["logits"]) if function == "jrc" else (rows["labels"], rows["scores"])
+
+
+def list_oracle(
+    function: str,
+    rows: dict[str, np.ndarray],
+    options: dict[str, Any],
+    sessions: np.ndarray | None,
+    weights: np.ndarray | None = None,
+) -> tuple[float, np.ndarray]:
+    """Loss and gradient in float64, by loops over sessions and central differences."""
+    labels, outputs = (x.astype(np.float64) for x in list_inputs(function, rows))
+    ids = np.zeros(len(labels), np.int64) if sessions is None else sessions
+    if function == "jrc":
+        w = np.ones(len(labels)) if weights is None else weights.astype(np.float64)
+        alpha, same = options.get("alpha", 0.5), options.get("same_label", True)
+
+        def value(x: np.ndarray) -> float:
+            each = [-log_softmax(row)[int(y)] for row, y in zip(x, labels, strict=True)]
+            calibration = np.sum(w * each) / max(np.count_nonzero(w), 1)
+            return alpha * calibration + (1 - alpha) * hybrid_by_loops(x, rows["clicks"], ids, w, same)
+    else:
+        temperature, form = options.get("temperature", 1.0), "shares"
+        if options.get("label_is_logits"):
+            labels, form = labels / temperature, "logits"
+        if function == "listwise_distill":
+            most = options.get("last_position", 512.0)
+            labels, form = np.log((1 + most) / np.clip(labels, 1, most)), "masses"
+
+        def value(x: np.ndarray) -> float:
+            return listwise_by_loops(x / temperature, labels, ids, form)
+
+    return value(outputs), slope(value, outputs)
 
 
 def close(found: Any, expected: Any, tolerance: float = 1e-6) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from library.cases import embedding_rows, pair_rows
+from library.cases import embedding_rows, list_rows, pair_rows
 
 import hvdrec
 
@@ -23,6 +23,7 @@ def losses(part: slice, w: tf.Variable, e: tf.Variable, **options: Any) -> dict[
     rows, batch = pair_rows(ROWS), embedding_rows(90)
     few = slice(part.start // 100, part.stop // 100)
     small = {key: value[few] for key, value in rows.items()}
+    lists = {key: value[few] for key, value in list_rows(90).items()}
     embeddings = batch["embeddings"][few] * e
     items = batch["items"][few] * e
     return {
@@ -46,6 +47,17 @@ def losses(part: slice, w: tf.Variable, e: tf.Variable, **options: Any) -> dict[
             temperature=3.0,
             **options,
         ),
+        "jrc": hvdrec.losses.jrc(
+            lists["clicks"],
+            lists["logits"] * w,
+            weights=lists["weights"],
+            sessions=lists["sessions"],
+            **options,
+        ),
+        "listwise_rank": hvdrec.losses.listwise_rank(
+            lists["labels"], lists["scores"] * w, sessions=lists["sessions"], **options
+        ),
+        "listwise_distill": hvdrec.losses.listwise_distill(lists["labels"], lists["scores"] * w, **options),
         "plain_softmax": hvdrec.losses.in_batch_softmax(embeddings, items, normalize=True, **options),
     }
 

@@ -10,12 +10,16 @@ import pytest
 import tensorflow as tf
 from library.cases import (
     EMBEDDINGS,
+    LISTS,
     PAIRS,
     SOFTMAX,
     PairCase,
     close,
     embedding_oracle,
     embedding_rows,
+    list_inputs,
+    list_oracle,
+    list_rows,
     pair_oracle,
     pair_rows,
     softmax_oracle,
@@ -108,10 +112,63 @@ def test_softmax_in_every_tier(options: dict[str, Any], given: tuple[str, ...]) 
         close(ours, theirs, 5e-6)
 
 
+@pytest.mark.parametrize("by_session", [False, True])
+@pytest.mark.parametrize(("function", "options"), LISTS)
+def test_lists_in_every_tier(function: str, options: dict[str, Any], by_session: bool) -> None:
+    rows = list_rows(30)
+    chosen = {"sessions": rows["sessions"] if by_session else None}
+    if function == "jrc" and by_session:
+        chosen["weights"] = rows["weights"]
+    expected, slope = list_oracle(function, rows, options, **chosen)
+    labels, outputs = list_inputs(function, rows)
+    for impl in ("native", "tensorflow", None):
+        value, gradient = value_and_gradients(function, labels, outputs, impl=impl, **chosen, **options)
+        close(value, expected)
+        close(gradient, slope, 3e-6)
+    arrays = getattr(hvdrec.numpy, function)(labels, outputs, **chosen, **options)
+    close(arrays.value, expected)
+    close(arrays.gradient, slope, 3e-6)
+    exact = getattr(hvdrec.numpy, function)(labels, outputs.astype(np.float64), **chosen, **options)
+    assert exact.gradient.dtype == np.float64
+    close(exact.value, expected, 1e-10)
+    close(exact.gradient, slope, 1e-7)
+
+
+@pytest.mark.parametrize("dtype", [tf.bfloat16, tf.float32, tf.float64], ids=lambda d: d.name)
+def test_types_of_lists(dtype: tf.DType) -> None:
+    rows = list_rows(30)
+    for function, options in LISTS:
+        labels, outputs = list_inputs(function, rows)
+        value, gradient = value_and_gradients(function, labels, tf.cast(outputs, dtype), **options)
+        assert value.dtype == (tf.float64 if dtype == tf.float64 else tf.float32)
+        assert gradient.dtype == dtype
+        assert gradient.shape == outputs.shape
+
+
+def test_no_lists() -> None:
+    for function, _ in LISTS:
+        labels, outputs = list_inputs(function, list_rows(0))
+        value, gradient = value_and_gradients(function, labels, outputs)
+        assert float(value) == getattr(hvdrec.numpy, function)(labels, outputs).value == 0.0
+        assert gradient.shape == outputs.shape
+
+
+def test_lists_are_not_for_xla() -> None:
+    @tf.function(jit_compile=True, autograph=False)
+    def run(labels: tf.Tensor, scores: tf.Tensor) -> tf.Tensor:
+        return hvdrec.losses.listwise_rank(labels, scores)
+
+    with pytest.raises(ValueError, match="listwise_rank can't be compiled by XLA; leave jit_compile=True"):
+        run(tf.constant([1.0, 0.0]), tf.constant([1.0, 2.0]))
+
+
 def test_the_tiers_name_the_same() -> None:
     offered = set(hvdrec.losses.__all__)
     assert offered == {n for n in hvdrec.numpy.__all__ if n.islower()}
-    assert offered == {c.function for c in PAIRS} | {e[0] for e in EMBEDDINGS} | {"in_batch_softmax"}
+    assert offered == {c.function for c in PAIRS} | {e[0] for e in EMBEDDINGS} | {
+        "in_batch_softmax",
+        *(function for function, _ in LISTS),
+    }
     assert offered <= set(dir(hvdrec.losses))
     with pytest.raises(AttributeError, match=r"module 'hvdrec.losses' has no attribute 'pairwise_logistics'"):
         hvdrec.losses.pairwise_logistics  # noqa: B018
@@ -227,6 +284,15 @@ def test_wrong_arguments(arguments: tuple[Any, Any], options: dict[str, Any], me
         (lambda: hvdrec.numpy.circle([1], [[1.0]], gamma=0), "gamma is 0: must be above 0"),
         (lambda: hvdrec.losses.circle([1], [1.0]), r"embeddings have shape \(1,\): must be \[rows, dim"),
         (lambda: hvdrec.losses.circle([1, 2], [[1.0]]), "labels have 2 rows and embeddings 1"),
+        (lambda: hvdrec.losses.jrc([1], [[1.0]]), r"logits have shape \(1, 1\): must be \[rows, 2\]"),
+        (lambda: hvdrec.losses.jrc([1], [[1.0, 0.0]], alpha=2), "alpha is 2: must be at most 1"),
+        (lambda: hvdrec.losses.listwise_rank([1, 0], [1.0]), "labels have 2 rows and scores 1"),
+        (lambda: hvdrec.losses.listwise_distill([1], [1.0], last_position=0), "last_position is 0: must be"),
+        (lambda: hvdrec.losses.listwise_rank([1], [1.0], impl="fast"), "impl is 'fast': must be 'native'"),
+        (lambda: hvdrec.numpy.jrc([1], [[1.0]]), r"logits have shape \[1, 1\]: must be \[rows, 2\]"),
+        (lambda: hvdrec.numpy.jrc([1], [[1.0, 0.0]], alpha=2), "alpha is 2: must be from 0 to 1"),
+        (lambda: hvdrec.numpy.listwise_rank([1, 0], [np.inf, 2.0]), "scores: row 0 is not finite"),
+        (lambda: hvdrec.numpy.listwise_rank([1], [1.0], temperature=0), "temperature is 0: must be over 0"),
         (
             lambda: hvdrec.losses.in_batch_softmax([[1.0]], np.ones([1, 1])),
             "queries are float32 and items float64: must have the same type",

@@ -13,7 +13,18 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from library.cases import PAIRS, close, embedding_oracle, embedding_rows, pair_oracle, pair_rows
+from library.cases import (
+    LISTS,
+    PAIRS,
+    close,
+    embedding_oracle,
+    embedding_rows,
+    list_inputs,
+    list_oracle,
+    list_rows,
+    pair_oracle,
+    pair_rows,
+)
 
 import hvdrec
 from hvdrec.metrics.grouped_auc import group_wins
@@ -79,6 +90,24 @@ def test_embedding_losses_are_the_functions(name: str, function: str, options: d
     close(loss(labels, rows["embeddings"]), expected)
     with pytest.raises(ValueError, match="does not support sample_weight"):
         loss(labels, rows["embeddings"], sample_weight=np.ones(40))
+
+
+@pytest.mark.parametrize(("function", "options"), LISTS)
+def test_list_losses_are_the_functions(function: str, options: dict[str, Any]) -> None:
+    rows = list_rows(30)
+    name = {"jrc": "JRC"}.get(function, function.title().replace("_", "")) + "Loss"
+    loss = getattr(hvdrec.keras, name)(sessions="session", **options)
+    loss = type(loss).from_config(loss.get_config())
+    labels, outputs = list_inputs(function, rows)
+    targets = {"label": labels[:, None], "session": rows["sessions"]}
+    expected, _ = list_oracle(function, rows, options, rows["sessions"])
+    close(loss(targets, outputs), expected)
+    if function == "jrc":
+        expected, _ = list_oracle(function, rows, options, rows["sessions"], rows["weights"])
+        close(loss(targets, outputs, sample_weight=rows["weights"]), expected)
+    else:
+        with pytest.raises(ValueError, match="takes no sample_weight"):
+            loss(targets, outputs, sample_weight=np.ones(30))
 
 
 def test_probabilities() -> None:

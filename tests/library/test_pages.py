@@ -22,9 +22,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 MODULES = (
     "hvdrec.losses.functional.pairwise",
     "hvdrec.losses.functional.embeddings",
+    "hvdrec.losses.functional.lists",
     "hvdrec.numpy",
     "hvdrec.keras.pairwise_losses",
     "hvdrec.keras.embedding_losses",
+    "hvdrec.keras.list_losses",
     "hvdrec.keras.metrics",
     "hvdrec.keras.targets",
 )

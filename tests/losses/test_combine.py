@@ -166,7 +166,7 @@ def test_random_weights_follow_the_step_inside_a_graph() -> None:
         ),
         (
             "losses { loss_type: CLASSIFICATION } losses { loss_type: PAIR_WISE_LOSS pairwise_loss { temperature: -1 } }",
-            r"model_config\.losses\[1\]\.pairwise_loss\.temperature: -1",
+            r"model_config\.losses\[1\]\.pairwise_loss\.temperature: must be at least 1e-06",
         ),
         ("loss_type: ZILN_LOSS", r"model_config\.loss_type: ZILN_LOSS needs num_class: 3"),
         (

@@ -74,8 +74,9 @@ def test_mistakes_are_told(tmp_path: pathlib.Path) -> None:
     def widths(proto) -> None:
         proto.model_config.multi_tower_recall.item_tower.dnn.hidden_units[-1] = 3
 
-    assert "negative_sampler: is for MultiTowerRecall's 'user'; DSSM doesn't support it there" in problem(
-        other_model
+    assert (
+        "negative_sampler: applies only to MultiTowerRecall's 'user', not to this group of DSSM"
+        in problem(other_model)
     )
     assert "'user_id' reads 'user_id', which sampled items don't have" in problem(keys)
     assert "negative_sampler: must be true with a sampler" in problem(no_pairs)

@@ -205,8 +205,8 @@ def test_an_order_of_other_rows_is_refused() -> None:
     whole = part(64)
     fine = list(range(64))
     for order, bins, why in (
-        ([*fine[:-1], -1], whole.bins, "no such row"),
-        ([*fine[:-1], 64], whole.bins, "no such row"),
+        ([*fine[:-1], -1], whole.bins, "out of range"),
+        ([*fine[:-1], 64], whole.bins, "out of range"),
         (fine, part(63).bins, "do not match the rows"),
         (fine[:-1], whole.bins, "do not match the rows"),
     ):

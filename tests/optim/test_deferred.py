@@ -181,3 +181,19 @@ def test_a_row_outside_is_refused_and_changes_nothing(row: int) -> None:
             call(np.asarray([1, row], np.int32))
     for name, value in before.items():
         np.testing.assert_array_equal(run.values()[name], value)
+
+
+def test_rows_are_read_and_updated_after_the_last_step_there_is_room_for() -> None:
+    run = Run(build_optimizer(_parsed(OPTIMIZERS[0])), True)
+    (rows, values), (others, _) = _batches(2)
+    run.update(rows, values)
+    run.optimizer.settle()
+    before = run.read(tf.constant(rows)).numpy()
+    # As though that many steps had passed, all of them with rate 0.
+    run.optimizer._deferred._now.assign(deferred_adam.SETTLED_AFTER - 1)  # type: ignore[attr-defined]
+    run.update(others, values)
+    untouched = ~np.isin(rows, others)
+    found = run.read(tf.constant(rows)).numpy()[untouched]
+    np.testing.assert_allclose(found, before[untouched], rtol=0, atol=0.02)
+    run.update(rows, values)
+    assert np.isfinite(run.read(tf.range(ROWS))).all()

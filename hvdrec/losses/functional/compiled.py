@@ -35,8 +35,7 @@ def choose(loss: str, impl: str | None, *, pairs: bool, needs: str | None = None
     Raises:
         ValueError: The implementation is unknown, or XLA can't compile it.
     """
-    if impl not in (None, "native", "tensorflow"):
-        raise ValueError(f"impl is {impl!r}: must be 'native', 'tensorflow' or None")
+    _check(impl)
     if not in_xla():
         if impl is None:
             return resolve().pairs if pairs else resolve().similarities
@@ -59,3 +58,22 @@ def choose(loss: str, impl: str | None, *, pairs: bool, needs: str | None = None
             loss,
         )
     return "tensorflow"
+
+
+def choose_for_lists(loss: str, impl: str | None) -> str:
+    """The implementation of a loss over sessions, which XLA can't compile; see `choose`.
+
+    Raises:
+        ValueError: There is no such implementation, or XLA is to compile it.
+    """
+    _check(impl)
+    if in_xla():
+        raise ValueError(
+            f"{loss} can't be compiled by XLA; leave jit_compile=True out (Keras: compile(jit_compile=False))"
+        )
+    return impl or resolve().lists
+
+
+def _check(impl: str | None) -> None:
+    if impl not in (None, "native", "tensorflow"):
+        raise ValueError(f"impl is {impl!r}: must be 'native', 'tensorflow' or None")

@@ -68,7 +68,7 @@ REFUSED = {
     ),
     ('train_input_path: "rows.csv"', 'kafka_train_input { server: "x" }'): (
         "kafka_train_input",
-        "use train_input_path",
+        "is for KafkaInput; CSVInput reads train_input_path",
     ),
     ('model_dir: "run"', ""): ("model_dir", "is missing; set it, or give --model_dir"),
     ('label_fields: "label"', 'label_fields: "lable"'): (
@@ -133,9 +133,9 @@ REFUSED = {
         "would run code from a config",
     ),
     ('model_class: "DeepFM"', 'model_class: "DeepMF"'): ("model_config.model_class", "did you mean DeepFM?"),
-    ('model_class: "DeepFM"', 'model_class: "MultiTowerRecall"'): (
+    ('model_class: "DeepFM"', 'model_class: "DummyModel"'): (
         "model_config.model_class",
-        "MultiTowerRecall is not supported yet",
+        "DummyModel is not supported yet",
     ),
     ('model_class: "DeepFM"', 'model_class: "FM"'): ("model_config", "needs a block fm {}, found deepfm"),
     ('group_name: "wide"', 'group_name: "wild"'): (

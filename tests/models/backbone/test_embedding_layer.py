@@ -73,5 +73,5 @@ def test_mistakes_are_told(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPat
     wrong = BLOCKS.replace('"sparse"', '"user"') % ("embedding_dim: 4", top)
     monkeypatch.setitem(MODELS, "RankModel", (("user",), wrong))
     path = SmallJob(tmp_path / "t.csv", tmp_path / "model", model="RankModel").write(tmp_path / "c.config")
-    with pytest.raises(ConfigError, match="needs ids, and feature 'x' has none"):
+    with pytest.raises(ConfigError, match="needs ids, but feature 'x' has none"):
         check(load(str(path)))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from hvdrec.config.losses import JRC_STRATEGIES
 from hvdrec.errors import ConfigError
-from hvdrec.losses.base import Loss, LossBatch, LossVariable, Replicas
+from hvdrec.losses.base import Loss, LossBatch, LossVariable
 from hvdrec.losses.classification import softmax_cross_entropy
-from hvdrec.losses.lists import over_sessions
-from hvdrec.ops.listwise import hybrid
+from hvdrec.losses.lists import generative_loss
 
 #: Distinguishes the random weights from other random numbers drawn by step.
 _SEED = 0x6A7263
@@ -22,45 +21,6 @@ _Shares = tuple[tf.Tensor, tf.Tensor]
 #: log sigma^2 of the two parts; EasyRec's names, which are swapped.
 _OF_CALIBRATION = LossVariable("{scope}{loss}_ranking_loss_weight", (), 0.0)
 _OF_RANKING = LossVariable("{scope}{loss}_calibration_loss_weight", (), 0.0)
-
-
-def generative_loss(
-    logits: tf.Tensor,
-    labels: tf.Tensor,
-    *,
-    sessions: tf.Tensor | None = None,
-    weights: tf.Tensor | None = None,
-    same_label: bool = True,
-    impl: str = "native",
-    replicas: Replicas | None = None,
-) -> tf.Tensor:
-    """`hvdrec.ops.listwise.hybrid` of one rank's sessions, or of those of all ranks.
-
-    Args:
-        logits: float32 [B, 2].
-        labels: int32 [B], 0 or 1.
-        sessions: int64 [B]; equal ids form a session. None means that all rows are one session.
-        weights: float32 [B], or None for 1.
-        same_label: Whether rows of the same label compete with each other.
-        impl: As for `hvdrec.ops.listwise.hybrid`.
-        replicas: Ranks with shared sessions; None if each rank has its own.
-
-    Returns:
-        float32 scalar, 0 without rows.
-    """
-
-    def compute(scores: tf.Tensor, columns: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        return hybrid(
-            scores,
-            columns["labels"],
-            sessions=columns.get("sessions"),
-            weights=columns.get("weights"),
-            same_label=same_label,
-            impl=impl,
-        )
-
-    columns = {"labels": labels, "sessions": sessions, "weights": weights}
-    return over_sessions(compute, logits, columns, replicas)
 
 
 def build(config: Any, num_class: int) -> Loss:
