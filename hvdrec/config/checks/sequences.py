@@ -41,7 +41,7 @@ def check_sequences(report: Report) -> None:
             places = [f"{each.name}'s {name!r}" for each in SPECS.values() for name in each.paired_groups]
             report.error(
                 f"model_config.feature_groups[{g}].negative_sampler",
-                f"is for {', '.join(places)}; {model.model_class} doesn't support it there",
+                f"applies only to {', '.join(places)}, not to this group of {model.model_class}",
             )
     for g, group in enumerate(model.feature_groups):
         for i, name in enumerate(group.feature_names):
