@@ -10,7 +10,7 @@
 
 namespace hvdrec {
 
-// A numpy array over memory that it owns from now on.
+// A numpy array over memory that it then owns.
 template <typename T, typename Owner>
 pybind11::array_t<T> Adopt(T* data, size_t size, Owner owner) {
   pybind11::capsule base(new Owner(std::move(owner)),

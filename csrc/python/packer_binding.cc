@@ -41,7 +41,7 @@ void Get(const py::handle& from, const char* name, T* to) {
   *to = from.attr(name).cast<T>();
 }
 
-// What `parse` makes of each part of a tuple.
+// The result of `parse` for each part of a tuple.
 template <typename Parse>
 auto GetAll(const py::handle& from, const char* name, const Parse& parse) {
   std::vector<decltype(parse(from))> all;
@@ -154,7 +154,7 @@ ArrayPlace ParsePlace(const py::handle& from) {
           from.attr("number").cast<int>(), from.attr("width").cast<int>()};
 }
 
-// The array of one part of the batch; each is asked for once.
+// The array of one part of the batch; each is requested once.
 py::array Take(const ArrayPlace& place, Packed* packed) {
   if (place.part == "dense") return Adopt(std::move(packed->dense));
   if (place.part == "lengths") return Adopt(std::move(packed->lengths));
@@ -189,7 +189,7 @@ py::dict Arrays(const std::vector<ArrayPlace>& places, Packed packed) {
   return out;
 }
 
-// The packer as Python sees it; hvdrec/features/packer.py is its face.
+// The packer for Python; hvdrec/features/packer.py wraps it.
 class PythonPacker {
  public:
   PythonPacker(const py::tuple& fields, const py::handle& spec, const py::tuple& arrays)
@@ -199,7 +199,7 @@ class PythonPacker {
 
   // Packs the struct array behind the two capsules of `__arrow_c_array__`.
   //
-  // Gives (rows, arrays, None), or with bad rows and `collect` (rows, None, (uint8 [rows], row,
+  // Returns (rows, arrays, None), or with bad rows and `collect` (rows, None, (uint8 [rows], row,
   // text)). A bad cell without `collect` is raised as BadCell(row, text).
   py::tuple Pack(const py::capsule& schema, const py::capsule& array, bool collect) {
     const auto* arrow_schema =
@@ -229,7 +229,7 @@ class PythonPacker {
 }  // namespace
 
 void bind_packer(py::module_& m) {
-  // Made once and never released, as exception types of modules are.
+  // Created once and never released, like exception types of modules.
   static PyObject* const bad_cell = PyErr_NewExceptionWithDoc(
       "hvdrec._native.BadCell", "A cell that can't be used; args are its row and the reason.",
       PyExc_ValueError, nullptr);

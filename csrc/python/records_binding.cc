@@ -47,7 +47,7 @@ const char* FaultName(const RecordBlock& block) {
   }
 }
 
-// (kind, values, offsets, starts, valid): what of a column isn't there is None.
+// (kind, values, offsets, starts, valid): missing parts of a column are None.
 py::tuple TakeColumn(ExampleColumn column) {
   const auto given = [](auto values) -> py::object {
     return values.empty() ? py::object(py::none()) : py::object(Adopt(std::move(values)));
@@ -66,7 +66,7 @@ py::tuple TakeColumn(ExampleColumn column) {
   }
 }
 
-// Gives (rows, columns, files, lines, bad), bad as (position, file, line, text).
+// Returns (rows, columns, files, lines, bad), bad as (position, file, line, text).
 py::tuple Parse(const std::vector<std::pair<std::string, int32_t>>& fields,
                 const std::vector<const RecordBlock*>& blocks, const Numbers& block,
                 const Numbers& index) {

@@ -12,7 +12,7 @@ namespace hvdrec {
 
 using Numbers = pybind11::array_t<int32_t, pybind11::array::c_style>;
 
-// Row index[i] of blocks[block[i]] must be there, for all i.
+// Row index[i] of blocks[block[i]] must exist, for all i.
 template <typename Block>
 void CheckRows(const std::vector<const Block*>& blocks, const Numbers& block,
                const Numbers& index) {

@@ -83,8 +83,8 @@ py::tuple OfUsers(const UserItems& items, const Ids& users, int64_t most) {
   return py::make_tuple(Adopt(std::move(found)), Adopt(std::move(rows)));
 }
 
-// What two arrays of distinct numbers have together: the first, then what only the second has; and
-// for each of the second its place in that, plus one.
+// The union of two arrays of distinct numbers: the first, then those only in the second; and for
+// each of the second its position in the union, plus one.
 py::tuple MergeDistinct(const Places& first, const Places& second, int32_t limit) {
   const auto count = static_cast<size_t>(first.size());
   Array<int32_t> all;

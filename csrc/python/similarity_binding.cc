@@ -15,7 +15,7 @@ namespace py = pybind11;
 namespace hvdrec {
 namespace {
 
-// The values of a C-contiguous [rows, columns] array, or of a [rows] array where `columns` is 0.
+// The values of a C-contiguous [rows, columns] array, or of a [rows] array if `columns` is 0.
 template <typename T>
 const T* Values(const char* name, const py::array& array, py::ssize_t rows, py::ssize_t columns) {
   const std::string start = std::string(name) + ": ";

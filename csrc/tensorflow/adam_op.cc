@@ -58,7 +58,7 @@ rows: [U], distinct.
 gradient: [U, D].
 )");
 
-// What both ops share: the betas, and the scalars among the inputs.
+// Common to both ops: the betas, and the scalar inputs.
 class AdamBase : public tf::OpKernel {
  public:
   explicit AdamBase(tf::OpKernelConstruction* context) : tf::OpKernel(context) {

@@ -1,5 +1,5 @@
-// What every op here needs: TensorFlow's threads as the kernels see them, and their errors as
-// TensorFlow sees them.
+// Adapters for all ops here: TensorFlow's threads for the kernels, and the kernels' errors for
+// TensorFlow.
 
 #ifndef HVDREC_TENSORFLOW_ADAPTER_H_
 #define HVDREC_TENSORFLOW_ADAPTER_H_
@@ -26,7 +26,7 @@ class DeviceThreads final : public Parallel {
   tensorflow::thread::ThreadPool* const workers_;
 };
 
-// Runs a kernel; what it throws becomes the op's error.
+// Runs a kernel; its exceptions become the op's error.
 template <typename Kernel>
 void RunKernel(tensorflow::OpKernelContext* context, const Kernel& kernel) {
   try {

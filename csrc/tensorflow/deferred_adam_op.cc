@@ -166,7 +166,7 @@ class Table {
     return {const_cast<double*>(sums_.data()), averaged};
   }
 
-  // Reading changes nothing of it.
+  // Reading doesn't change it.
   DeferredTable<float> table() {
     return {const_cast<float*>(value_.data()),
             const_cast<float*>(m_.data()),

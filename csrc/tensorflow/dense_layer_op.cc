@@ -94,7 +94,7 @@ const float* Data(const tf::Tensor& tensor, int64_t size, const char* name) {
 
 }  // namespace
 
-// What both ops share: the attributes and the shapes.
+// Common to both ops: the attributes and the shapes.
 class DenseLayerBase : public tf::OpKernel {
  public:
   explicit DenseLayerBase(tf::OpKernelConstruction* context) : tf::OpKernel(context) {

@@ -1,4 +1,4 @@
-// The GPU that an op runs on, as the kernels see it.
+// The GPU that an op runs on, for the kernels.
 
 #ifndef HVDREC_TENSORFLOW_GPU_ADAPTER_H_
 #define HVDREC_TENSORFLOW_GPU_ADAPTER_H_
@@ -13,8 +13,8 @@
 
 namespace hvdrec {
 
-// Scratch from TensorFlow's allocator. It reuses memory in the order of the stream, so that what is
-// given back when the op returns stays good for what the op has put on the stream.
+// Scratch from TensorFlow's allocator. It reuses memory in the order of the stream, so memory that
+// is released when the op returns stays valid for the work that the op has put on the stream.
 class OpScratch final : public GpuScratch {
  public:
   explicit OpScratch(tensorflow::OpKernelContext* context) : context_(context) {}

@@ -75,7 +75,7 @@ loss: Scalar, 0 without rows.
 gradient: [n, 2], of the loss by the logits.
 )");
 
-// Input `index` must be as long as there are rows.
+// Input `index` must have as many elements as there are rows.
 tf::Status CheckRows(tf::OpKernelContext* context, int index, int64_t rows) {
   const tf::TensorShape& shape = context->input(index).shape();
   if (shape.dims() == 1 && shape.dim_size(0) == rows) return absl::OkStatus();

@@ -19,7 +19,7 @@ static_assert(kBinNumbers == 4);
 
 using Shape = tf::shape_inference::ShapeHandle;
 
-// The rows that every op here begins with.
+// The rows, which are the first inputs of every op here.
 tf::Status RowsShape(tf::shape_inference::InferenceContext* c, Shape* rows) {
   Shape unused;
   TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 1, rows));
@@ -193,7 +193,8 @@ class PairwiseBinsBase : public tf::OpKernel {
     options.gamma = parameters(3);
     PairwiseRows<T> rows{scores.flat<T>().data(), context->input(1).flat<T>().data(), nullptr,
                          nullptr, scores.NumElements()};
-    // No rows lie nowhere, but their weights are weights: the moments go by them on all processes.
+    // Not null even without rows: weights determine the form of the moments, which must be the same
+    // in all processes.
     static const T nowhere = 0;
     if (weighted_) rows.weights = rows.count > 0 ? context->input(2).flat<T>().data() : &nowhere;
     RunKernel(context, [&] { Run(context, rows, options); });

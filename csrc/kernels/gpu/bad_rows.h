@@ -1,4 +1,4 @@
-// Finds rows with numbers that aren't finite, for the CUDA twins.
+// Finds rows with numbers that aren't finite, for the CUDA versions.
 
 #ifndef HVDREC_KERNELS_GPU_BAD_ROWS_H_
 #define HVDREC_KERNELS_GPU_BAD_ROWS_H_

@@ -9,8 +9,8 @@ struct CUstream_st;  // *: CUDA's cudaStream_t
 
 namespace hvdrec {
 
-// Hands out memory of the GPU, which stays good until what the stream had been given by the call's
-// end has run. Throws std::bad_alloc where there is none.
+// Allocates GPU memory, which stays valid until the work that is on the stream at the end of the
+// call has run. Throws std::bad_alloc if there is none.
 class GpuScratch {
  public:
   virtual ~GpuScratch() = default;

@@ -1,9 +1,9 @@
-// The CUDA twins of the losses: the CPU's functions with the GPU in place of the threads.
+// The CUDA versions of the losses: the CPU's functions with a GPU instead of threads.
 //
 // All pointers are to the GPU's memory. The same input gives the same bits on the same GPU; no sum
-// is left to the order in which threads come. A call returns when the loss is known; what it writes
-// is there for what follows on the stream. Throws std::runtime_error where CUDA reports an error,
-// and std::invalid_argument where options can't be.
+// depends on the order in which threads run. A call returns when the loss is known; its other
+// results are available to later work on the stream. Throws std::runtime_error if CUDA reports an
+// error, and std::invalid_argument for invalid options.
 
 #ifndef HVDREC_KERNELS_GPU_GPU_LOSSES_H_
 #define HVDREC_KERNELS_GPU_GPU_LOSSES_H_
@@ -16,14 +16,14 @@
 
 namespace hvdrec {
 
-// As kernels/pairwise/pairwise.h has it, with the same orders of time and memory: groups of few
-// rows pair by pair, the hardest pairs by bisection over all levels at once. All in double. With
+// Like kernels/pairwise/pairwise.h, with the same orders of time and memory: small groups of rows
+// pair by pair, the hardest pairs by bisection over all levels at once. All in double. With
 // `hardest` at most 2^30 - 1 rows.
 template <typename T>
 PairwiseResult Pairwise(const PairwiseRows<T>& rows, const PairwiseOptions& options, const Gpu& gpu,
                         T* gradient);
 
-// As kernels/similarity/circle.h and kernels/similarity/multi_similarity.h have them, products and
+// Like kernels/similarity/circle.h and kernels/similarity/multi_similarity.h, products and
 // exponentials in T. Time O(anchors rows dim) and O(rows^2 dim) for the gradient, memory O(rows
 // dim); of a gradient no more than 2^16 dim numbers of scratch.
 template <typename T>
@@ -34,7 +34,7 @@ SimilarityResult MultiSimilarityLoss(const SimilarityBatch<T>& batch,
                                      const MultiSimilarityOptions& options, const Gpu& gpu,
                                      T* gradient);
 
-// As kernels/similarity/in_batch_softmax.h has it. Time O(queries items dim), memory O((queries +
+// Like kernels/similarity/in_batch_softmax.h. Time O(queries items dim), memory O((queries +
 // items) dim); of each gradient no more than 2^16 dim numbers of scratch.
 template <typename T>
 SoftmaxResult InBatchSoftmax(const SoftmaxBatch<T>& batch, const Gpu& gpu, T* query_gradient,

@@ -24,7 +24,7 @@ inline void CheckCuda(cudaError_t status) {
 
 template <typename Kernel>
 __global__ void __launch_bounds__(Kernel::kThreads) RunSteps(const Kernel kernel) {
-  // As bytes: shared memory is given to no constructor.
+  // As bytes, because no constructor runs for shared memory.
   __shared__ alignas(16) unsigned char shared[sizeof(typename Kernel::Shared)];
   typename Kernel::Local local;
   const int64_t block = blockIdx.x;
@@ -64,7 +64,7 @@ class CudaMachine {
     return value;
   }
 
-  // Returns when it is done: `from` needn't be kept.
+  // Returns when it is done, so `from` needn't be kept.
   template <typename V>
   void Upload(const V* from, int64_t count, V* to) {
     CheckCuda(cudaMemcpyAsync(to, from, static_cast<size_t>(count) * sizeof(V),
@@ -83,7 +83,7 @@ class CudaMachine {
   void InclusiveSum(const int32_t* in, int32_t* out, int64_t count);
 
  private:
-  // Scratch of the sorts and sums, one after the other: the stream keeps them apart.
+  // Scratch of the sorts and sums, shared because the stream runs them one after the other.
   void* Temporary(size_t bytes) {
     if (temporary_ == nullptr || bytes > temporary_bytes_) {
       temporary_ = gpu_.scratch->Allocate(bytes);

@@ -5,10 +5,10 @@
 //
 //   struct Kernel {
 //     static constexpr int kThreads = 128;
-//     struct Shared {...};  // of a block: anything when its first step begins
+//     struct Shared {...};  // of a block: uninitialized when its first step begins
 //     struct Local {...};   // of a thread, kept from step to step
-//     HVDREC_HD int64_t Steps(int64_t block) const;  // how many; the same for all threads
-//     HVDREC_HD void Step(int64_t step, int64_t block, int thread, Shared*, Local*) const;
+//     HVDREC_HD int64_t Steps(int64_t block) const;  // the number of steps, the same for all
+//     threads HVDREC_HD void Step(int64_t step, int64_t block, int thread, Shared*, Local*) const;
 //   };
 //
 // A "machine" runs them: CudaMachine (kernels/gpu/gpu_machine.h) on a stream, EmulatedMachine
@@ -16,8 +16,8 @@
 // where there is no GPU. A machine has
 //
 //   V* Allocate<V>(n)                    scratch until the call's end
-//   Launch(kernel, blocks)               nothing where blocks is 0
-//   V Read(from)                         the value there once all before has run
+//   Launch(kernel, blocks)               nothing if blocks is 0
+//   V Read(from)                         the value there after all earlier work has run
 //   Upload(from, n, to)                  from the host
 //   Zero(to, n)
 //   SortPairs(keys, keys_out, values, values_out, n, bits)   stable, by the lowest bits of the keys
@@ -35,7 +35,7 @@ namespace hvdrec {
 
 struct Empty {};
 
-// A kernel of one step without a word between threads: body(i) for i in 0 .. count - 1.
+// A kernel of one step without communication between threads: body(i) for i in 0 .. count - 1.
 template <typename Body>
 struct Each {
   static constexpr int kThreads = 256;
@@ -66,7 +66,7 @@ struct FillWith {
   HVDREC_HD void operator()(int64_t i) const { out[i] = value; }
 };
 
-// Adds up values of a struct with `Add(other)`, in an order that depends on their number alone.
+// Adds up values of a struct with `Add(other)`, in an order that depends only on their number.
 // Each block folds kItems of them.
 template <typename V>
 struct Fold {
@@ -97,7 +97,7 @@ struct Fold {
   }
 };
 
-// Where the sum of `count` values lies, at least one.
+// The position of the sum of `count` values, at least one.
 template <typename V, typename Machine>
 const V* Sum(Machine& machine, const V* values, int64_t count) {
   do {
@@ -110,7 +110,7 @@ const V* Sum(Machine& machine, const V* values, int64_t count) {
   return values;
 }
 
-// Running sums along segments of items, a block to a segment: of each of the first P numbers of an
+// Running sums along segments of items, one block per segment: of each of the first P numbers of an
 // item, in place.
 template <int P>
 struct RunningColumns {
@@ -145,7 +145,7 @@ struct RunningColumns {
     if (step == 0) shared->sums[part][k] = sum;
   }
 
-  // Of what each stretch adds up to, makes what those before it do.
+  // Replaces the sum of each part by the sum of the parts before it.
   HVDREC_HD void AddBefore(int k, Shared* shared) const {
     double before = 0;
     for (int part = 0; part < kParts; ++part) {
@@ -156,7 +156,7 @@ struct RunningColumns {
   }
 };
 
-// Scratch that is used again as long as it is large enough.
+// Scratch that is reused as long as it is large enough.
 template <typename V>
 class Room {
  public:
@@ -185,7 +185,7 @@ HVDREC_HD inline double Product(double a, double b) {
 
 HVDREC_HD inline bool IsFinite(double value) { return value - value == 0; }
 
-// Unsigned numbers in the order of the numbers, which are finite.
+// Unsigned numbers in the same order as the numbers, which are finite.
 HVDREC_HD inline uint64_t OrderedBits(double value) {
   uint64_t bits;
   value += 0.0;  // -0 and 0 are equal
@@ -201,7 +201,7 @@ HVDREC_HD inline double FromOrderedBits(uint64_t bits) {
   return value;
 }
 
-// The first of `count` ascending values that is at least `value`, as a place in 0 .. count.
+// The index, in 0 .. count, of the first of `count` ascending values that is at least `value`.
 template <typename V>
 HVDREC_HD inline int64_t FirstAtLeast(const V* values, int64_t count, V value) {
   int64_t low = 0, high = count;

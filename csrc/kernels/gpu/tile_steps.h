@@ -1,5 +1,5 @@
-// Work on the similarities of two sets of rows, s_ij = a_i . b_j, a tile at a time: the matrix of
-// all of them never is.
+// Work on the similarities of two sets of rows, s_ij = a_i . b_j, a tile at a time: the whole
+// matrix is never stored.
 //
 // A block has kTile rows of the first set and goes over some tiles of the second's, in order. Its
 // threads hold a tile's products in registers, kTall x kWide each, while kDepth columns of the rows
@@ -21,12 +21,13 @@ constexpr int kTileThreads = kAcross * kTile / kTall;
 constexpr int kStride = kTile + 4;       // of shared memory: four at a time, on other banks
 constexpr int64_t kEnoughBlocks = 1024;  // a few for each multiprocessor of the largest GPUs
 
-// Columns of a panel. Of double fewer: a block has 48 KB.
+// Columns of a panel. Fewer for double, because a block has 48 KB.
 template <typename T>
 constexpr int kDepth = sizeof(T) > 4 ? 8 : 16;
 
-// Two sets of rows of `dim` numbers, and into how many parts the second one's tiles are cut so that
-// few rows of the first still make enough blocks. By their sizes alone.
+// Two sets of rows of `dim` numbers, and the number of parts that the second one's tiles are
+// divided into, so that few rows of the first still give enough blocks. Determined only by their
+// sizes.
 template <typename T>
 struct TileSets {
   const T* rows;
@@ -44,8 +45,8 @@ struct TileSets {
   HVDREC_HD int64_t blocks() const { return row_tiles() * parts(); }
 };
 
-// Where a thread is: of the block's tiles, and of the steps of one tile. Counted on from step to
-// step, as divisions by numbers of 64 bits take longer than a step.
+// The position of a thread: in the block's tiles, and in the steps of one tile. Incremented from
+// step to step, because 64-bit divisions take longer than a step.
 struct TilePlace {
   int64_t first_row, part, tile, last_tile;
   int phase;
@@ -60,7 +61,7 @@ struct TilePlace {
     phase = 0;
     ++tile;
   }
-  // How many tiles the block has.
+  // The number of tiles of the block.
   template <typename T>
   HVDREC_HD static int64_t Tiles(const TileSets<T>& sets, int64_t block) {
     const TilePlace place = First(sets, block);
@@ -68,7 +69,7 @@ struct TilePlace {
   }
 };
 
-// kDepth numbers of each of kTile rows, those of a column side by side.
+// kDepth numbers of each of kTile rows, those of a column adjacent.
 template <typename T>
 struct alignas(16) TilePanel {
   T at[kDepth<T>][kStride];
@@ -92,7 +93,7 @@ struct TileProducts {
   }
 };
 
-// A thread's place among the products.
+// A thread's position among the products.
 HVDREC_HD inline int FirstTall(int thread) { return thread / kAcross * kTall; }
 HVDREC_HD inline int FirstWide(int thread) { return thread % kAcross * kWide; }
 
@@ -113,7 +114,7 @@ struct PanelShare {
 
   T values[kCount];
 
-  // Of kTile rows from `first` on, the numbers from `from` on; 0 past the end of either.
+  // The numbers from `from` on of kTile rows from `first` on; 0 past the end of either.
   HVDREC_HD void Fetch(const T* rows, int64_t count, int64_t dim, int64_t first, int64_t from,
                        int thread) {
     const int k = thread % kDepth<T>, r = thread / kDepth<T>;
@@ -130,7 +131,7 @@ struct PanelShare {
     for (int i = 0; i < kCount; ++i) panel->at[k][r + i * kApart] = values[i];
   }
 
-  // As above, of kDepth rows kTile numbers: the panel turned.
+  // The same for kTile numbers of kDepth rows: the transposed panel.
   HVDREC_HD void FetchTurned(const T* rows, int64_t count, int64_t dim, int64_t first, int64_t from,
                              int thread) {
     const int d = thread % kTile, r = thread / kTile;
@@ -254,7 +255,7 @@ struct TileReduce {
     place->Advance(per_tile);
   }
 
-  // A thread's share of a row of the tile. Threads side by side have rows below each other.
+  // A thread's part of a row of the tile. Adjacent threads have consecutive rows.
   HVDREC_HD void Add(int64_t first_row, int64_t first_column, int thread, const Shared& shared,
                      State* state) const {
     constexpr int kOwn = kTile / kSharers;
@@ -283,7 +284,7 @@ struct TileReduce {
   }
 };
 
-// out_i = sum over j of coefficient(i, j, s_ij) b_j, of each part of the columns apart.
+// out_i = sum over j of coefficient(i, j, s_ij) b_j, separately for each part of the columns.
 template <typename T, typename Coefficient>
 struct TileApply {
   static constexpr int kThreads = kTileThreads;
@@ -291,7 +292,7 @@ struct TileApply {
   struct Shared {
     union {
       TileStage<T> stage;
-      T tile[kTile][kStride];  // coefficients, those of a column side by side
+      T tile[kTile][kStride];  // coefficients, those of a column adjacent
     };
     TilePanel<T> others[2];  // of the columns' rows, kTile numbers
   };
@@ -346,8 +347,9 @@ struct TileApply {
     others.KeepTurned(thread, &shared->others[0]);
   }
 
-  // Of the coefficients, one panel of columns' times kTile numbers of their rows. What a panel's
-  // last adds up to goes to the numbers of `out` that no other thread writes.
+  // One panel of columns of the coefficients times kTile numbers of their rows. The sum after the
+  // last
+  // panel is written to the numbers of `out` that no other thread writes.
   HVDREC_HD void Multiply(const TilePlace& place, int step, int thread, Shared* shared,
                           TileProducts<T>* sums) const {
     const int panel = step % kPanels;
@@ -412,7 +414,7 @@ typename Visit::State* ReduceTiles(Machine& machine, const TileSets<T>& sets, co
   return states;
 }
 
-// A row's state, of those of its parts.
+// A row's state, merged from those of its parts.
 template <typename Visit>
 HVDREC_HD inline typename Visit::State MergeParts(const Visit& visit,
                                                   const typename Visit::State* states, int64_t row,

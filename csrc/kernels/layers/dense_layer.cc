@@ -9,10 +9,10 @@
 namespace hvdrec {
 namespace {
 
-// Rows that are worked on together: their numbers stay in the cache, and there is something to
-// share between threads in a batch of a thousand.
+// Rows that are processed together: their numbers stay in the cache, and a batch of a thousand has
+// several such blocks for the threads.
 constexpr int64_t kRows = 128;
-// The kernel's gradient is made in tiles of so many inputs and outputs.
+// The kernel's gradient is computed in tiles of this many inputs and outputs.
 constexpr int64_t kTileInputs = 64;
 constexpr int64_t kTileOutputs = 128;
 
@@ -30,7 +30,7 @@ class BlockSums {
   std::vector<float> values_;
 };
 
-// Adds the bias to a block; gives each column's mean and sum of squared deviations from it.
+// Adds the bias to a block; returns each column's mean and sum of squared deviations from it.
 void AddBias(const float* bias, int64_t rows, int64_t columns, float* __restrict block,
              float* __restrict mean, float* __restrict deviations) {
   std::fill_n(mean, columns, 0.0F);
@@ -122,7 +122,7 @@ void SumGradients(const float* __restrict upstream, const float* __restrict y,
   }
 }
 
-// What the gradient of a normalised layer's `linear` is made of.
+// The parts of the gradient of a normalised layer's `linear`.
 struct NormGradient {
   std::vector<float> scale;  // gamma / deviation
   std::vector<float> plain;  // mean of g

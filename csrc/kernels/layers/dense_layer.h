@@ -6,8 +6,8 @@
 //   mean, variance = of each column of `linear`, the population's
 //   y = relu(gamma (linear - mean) / sqrt(variance + epsilon) + beta)
 //
-// Without `norm` y is relu(linear), without `relu` it is what stands within. A block of rows goes
-// through all that can be done to it while it lies in the cache. All arrays are row-major float32.
+// Without `norm`, y is relu(linear); without `relu`, the argument of relu. Each block of rows goes
+// through all possible steps while it is in the cache. All arrays are row-major float32.
 
 #ifndef HVDREC_KERNELS_LAYERS_DENSE_LAYER_H_
 #define HVDREC_KERNELS_LAYERS_DENSE_LAYER_H_
@@ -34,7 +34,7 @@ struct DenseWeights {
   const float* beta;    // [O]
 };
 
-// What the forward pass gives; `linear`, `mean` and `variance` only with `norm`.
+// The results of the forward pass; `linear`, `mean` and `variance` only with `norm`.
 struct DenseOutputs {
   float* y;         // [B, O]
   float* linear;    // [B, O]
@@ -42,7 +42,7 @@ struct DenseOutputs {
   float* variance;  // [O]
 };
 
-// The same, once the forward pass is done.
+// The same, after the forward pass.
 struct DenseKept {
   const float* y;
   const float* linear;
@@ -53,7 +53,7 @@ struct DenseKept {
 struct DenseGradients {
   float* x;       // [B, I]
   float* kernel;  // [I, O]
-  float* bias;    // [O], zeros with `norm`: the mean takes a bias out again
+  float* bias;    // [O], zeros with `norm`: the mean cancels a bias
   float* gamma;   // [O], these two only with `norm`
   float* beta;    // [O]
 };

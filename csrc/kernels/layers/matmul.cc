@@ -2,8 +2,8 @@
 
 #include <Eigen/Core>
 
-// Eigen, as TensorFlow ships it, compiled here for this machine: TensorFlow's own build of it does
-// without FMA. Within one thread the order of its additions depends on shapes and caches alone.
+// The Eigen that TensorFlow ships, compiled here for this machine: TensorFlow's own build of it
+// doesn't use FMA. In one thread, the order of its additions depends only on shapes and caches.
 
 namespace hvdrec {
 namespace {

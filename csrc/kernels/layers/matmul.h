@@ -1,4 +1,4 @@
-// Products of row-major float32 matrices, on the calling thread alone.
+// Products of row-major float32 matrices, on the calling thread only.
 
 #ifndef HVDREC_KERNELS_LAYERS_MATMUL_H_
 #define HVDREC_KERNELS_LAYERS_MATMUL_H_
@@ -7,7 +7,7 @@
 
 namespace hvdrec {
 
-// Some rows and columns of an array whose rows lie `stride` floats apart.
+// Some rows and columns of an array whose rows are `stride` floats apart.
 struct Matrix {
   const float* data;
   int64_t rows;
@@ -15,7 +15,7 @@ struct Matrix {
   int64_t stride;
 };
 
-// out [m, n] = a [m, k] b [k, n]; the rows of `out` lie `stride` floats apart, as in all of these.
+// out [m, n] = a [m, k] b [k, n]; the rows of `out` are `stride` floats apart, as in all of these.
 void MatMul(const Matrix& a, const Matrix& b, float* out, int64_t stride);
 
 // out [m, n] = a^T b with a [k, m] and b [k, n].

@@ -14,7 +14,7 @@
 namespace hvdrec {
 namespace {
 
-// Sessions are worked through in pieces of about so many rows.
+// Sessions are processed in pieces of about this many rows.
 constexpr int64_t kPieceRows = 2048;
 
 // The rows of one session.
@@ -54,7 +54,7 @@ double OverSessions(const int64_t* sessions, int64_t count, const Parallel& para
   return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 
-// log of the sum of exp(value(row)) over the rows that count; minus infinity where none does.
+// log of the sum of exp(value(row)) over the rows that count; minus infinity if none does.
 template <typename Value, typename Counts>
 double LogSumExp(const Rows& rows, const Value& value, const Counts& counts) {
   double most = -std::numeric_limits<double>::infinity(), sum = 0;

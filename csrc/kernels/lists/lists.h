@@ -10,11 +10,11 @@
 
 namespace hvdrec {
 
-// What the labels of a session are: the shares t of its rows, logits whose softmax they are, or
-// numbers in their proportion.
+// The meaning of the labels of a session: the shares t of its rows, logits whose softmax gives the
+// shares, or numbers proportional to them.
 enum class ListLabels { kShares, kLogits, kMasses };
 
-// Throws std::invalid_argument where there is none of that name.
+// Throws std::invalid_argument if there is none with that name.
 ListLabels ParseListLabels(const std::string& name);
 
 template <typename T>
@@ -39,13 +39,14 @@ struct HybridRows {
   int64_t count;
 };
 
-// Which row of its session a label is at, and the gradient by the logits ([count, 2], overwritten).
+// The likelihood of the row with a label within its session, and the gradient by the logits
+// ([count, 2], overwritten).
 //
-// With `same_label` a session gives V, the sum over its rows of -log softmax of the logit of their
+// With `same_label`, V of a session is the sum over its rows of -log softmax of the logit of their
 // own label over the session's rows, and the loss is the mean over all rows of weight * V / rows of
-// the session. Without it a row competes with those of the other label alone: the mean of weight *
-// log(1 + exp(LSE - logit)), logit its own label's and LSE that of the same logit over the
-// session's rows with the other label. 0 without rows. Time and memory O(n).
+// the session. Without it, a row competes only with those of the other label: the mean of weight *
+// log(1 + exp(LSE - logit)), with the logit of its own label, and the LSE of the same logit over
+// the session's rows with the other label. 0 without rows. Time and memory O(n).
 template <typename T>
 double Hybrid(const HybridRows<T>& rows, bool same_label, const Parallel& parallel, T* gradient);
 

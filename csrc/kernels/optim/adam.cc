@@ -9,7 +9,7 @@
 namespace hvdrec {
 namespace {
 
-// Numbers that a thread takes at once.
+// Numbers that a thread processes at a time.
 constexpr int64_t kChunk = 1 << 14;
 
 inline void Update(const AdamStep& step, const float* __restrict g, int64_t size,
@@ -41,7 +41,7 @@ inline bool AllZero(const float* __restrict m, const float* __restrict v, int64_
   return bits == 0;
 }
 
-// Marks where each touched row's gradient lies, and takes the marks away again.
+// Marks the position of each touched row's gradient, and removes the marks again.
 class Places {
  public:
   Places(const int32_t* touched, int64_t count, int64_t rows, int32_t* place)

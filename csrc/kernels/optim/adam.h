@@ -31,11 +31,11 @@ struct AdamVariable {
 void AdamDense(const AdamStep& step, const float* gradient, int64_t size,
                const AdamVariable& variable, const Parallel& parallel);
 
-// Updates a variable [rows, dim] whose gradient is known for some rows and 0 for the others, which
-// move on with their moments. A row whose moments are 0 stays where it is, so it is left alone.
+// Updates a variable [rows, dim] whose gradient is given for some rows and 0 for the others, which
+// still change by their moments. A row whose moments are 0 doesn't change, so it is skipped.
 //
 // `touched` are `count` distinct rows, `gradient` is [count, dim]; `place` is [rows], zeros before
-// and after. Throws std::invalid_argument where a touched row is outside.
+// and after. Throws std::invalid_argument if a touched row is out of range.
 void AdamRows(const AdamStep& step, const int32_t* touched, int64_t count, const float* gradient,
               int64_t rows, int64_t dim, const AdamVariable& variable, int32_t* place,
               const Parallel& parallel);

@@ -12,9 +12,9 @@
 namespace hvdrec {
 namespace {
 
-// Rows that a thread takes at once.
+// Rows that a thread processes at a time.
 constexpr int64_t kChunk = 256;
-// Rows that are fetched from memory ahead of the one at work, and before that their steps.
+// Rows that are prefetched ahead of the current one, and before that their steps.
 constexpr int64_t kAhead = 12;
 constexpr int64_t kStepAhead = 24;
 constexpr int64_t kLine = 64;
@@ -35,7 +35,7 @@ struct Series {
   }
 };
 
-// What an element's sums depend on.
+// The values that an element's sums depend on.
 template <typename T>
 struct Element {
   T inverse, u;
@@ -85,14 +85,14 @@ inline bool Same(const T* __restrict one, const T* __restrict other, int64_t siz
   return same;
 }
 
-// By products alone, so that it gives the same bits on every machine.
+// By products only, so that it gives the same bits on every machine.
 double Power(double base, int exponent) {
   double power = 1;
   for (int i = 0; i < exponent; ++i) power *= base;
   return power;
 }
 
-// Largest share of the remainder in the sum of the first k terms, whatever k, at epsilon 0, where
+// Largest fraction of the remainder in the sum of the first k terms, for any k, at epsilon 0, if
 // rates have been equal or the last one is kJump times those before.
 double Remainder(double b1, double r, double p, int64_t window, int terms) {
   constexpr double kJump = 1000;
@@ -118,7 +118,7 @@ DeferredAdam<T>::DeferredAdam(T first, T second, T epsilon, T away)
     : first_(first), second_(second), epsilon_(epsilon), away_(away) {
   const double b1 = 1.0 - static_cast<double>(first), b2 = 1.0 - static_cast<double>(second);
   const double r = std::sqrt(b2), bit = std::numeric_limits<T>::epsilon();
-  // A term is (b1 / r)^j of the first one at most.
+  // A term is at most (b1 / r)^j of the first one.
   double left = 1;
   for (; left > bit / 512 && window_ < kSteps / 2; ++window_) left *= b1 / r;
   if (left <= bit / 512) ChooseSeries(b1, r, std::max(bit / 4, 1e-13));
@@ -211,7 +211,7 @@ void DeferredAdam<T>::CatchUp(const DeferredTable<T>& table, const DeferredSums&
   const double* const whole = sums.m + since * kRoom;
   const Series<Q, T> series(whole);
   if (table.average != nullptr) {
-    // Beyond the window M_q stays, and N_q comes nearer to it at each step.
+    // Beyond the window M_q stays the same, and N_q approaches it at each step.
     const double* const part = sums.n + since * kRoom;
     const double stay = stay_[static_cast<size_t>(std::max(now - since - window_, int64_t{0}))];
     double sums_n[Q];
@@ -324,7 +324,7 @@ template <typename T>
 void DeferredAdam<T>::Advance(const DeferredSums& sums, int64_t now, T corrected) const {
   CheckNow(now);
   const double rate = corrected;
-  // Rows of step `now` get their first term, others one more.
+  // Rows of step `now` get their first term, others an additional one.
   std::fill_n(sums.m + now * kRoom, kRoom, 0.0);
   if (sums.n != nullptr) std::fill_n(sums.n + now * kRoom, kRoom, 0.0);
   for (int64_t since = std::max<int64_t>(now + 1 - window_, 0); since <= now; ++since) {

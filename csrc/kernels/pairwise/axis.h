@@ -1,4 +1,4 @@
-// The panels that rows lie in (kernels/pairwise/table.h), for the sums over them.
+// The panels that contain rows (kernels/pairwise/table.h), for the sums over them.
 
 #ifndef HVDREC_KERNELS_PAIRWISE_AXIS_H_
 #define HVDREC_KERNELS_PAIRWISE_AXIS_H_
@@ -20,7 +20,7 @@ struct Panels {
   int64_t size() const { return static_cast<int64_t>(number.size()); }
 };
 
-// In time O(B log n) for B panels: their numbers rise, so that the end of each is searched for.
+// In time O(B log n) for B panels: their numbers are ascending, so the end of each is searched for.
 inline Panels FindPanels(const PairSide& side, double width) {
   Panels panels;
   const double inverse = 1 / width;
@@ -43,7 +43,7 @@ inline Panels FindPanels(const PairSide& side, double width) {
 }
 
 // Calls body(panel, begin, end, first) for the parts of panels that make up rows begin .. end;
-// `first` tells whether a part begins its panel.
+// `first` is whether a part begins its panel.
 template <typename Body>
 void ForParts(const Panels& panels, int64_t begin, int64_t end, const Body& body) {
   const auto after = std::upper_bound(panels.begin.begin(), panels.begin.end(), begin);

@@ -27,7 +27,7 @@ std::vector<int64_t> Places(const std::vector<PairBin>& some, const std::vector<
   return places;
 }
 
-// The rows of this process in the order of bins, cut into pieces of one bin each.
+// The rows of this process in the order of bins, divided into pieces of one bin each.
 struct BinnedRows {
   struct Piece {
     int64_t bin;  // of all
@@ -94,7 +94,7 @@ std::vector<double> Moments(const BinnedRows& lined, const std::vector<PairBin>&
 }
 
 // What acts on the rows of one bin: lower rows on them as upper ones, and upper rows on them as
-// lower ones. Coefficients of the slopes within reach, and the weight of what lies beyond.
+// lower ones. Coefficients of the slopes within reach, and the weight of the rows beyond it.
 template <int P>
 struct Potential {
   double up[P] = {}, down[P] = {};
@@ -153,7 +153,7 @@ class BinSum {
     sums_.assign(panels_.size() * P, 0.0);
   }
 
-  // Puts the rows of a grade to those that act.
+  // Adds the rows of a grade to those that act.
   void AddGrade(int64_t grade, int64_t kind) {
     for (int64_t c = grades_[At(grade)]; c < grades_[At(grade + 1)]; ++c) {
       const int64_t p = FirstAtLeast(all_[At(c)].panel);

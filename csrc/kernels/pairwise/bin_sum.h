@@ -13,7 +13,7 @@
 
 namespace hvdrec {
 
-// How many numbers BinMoments gives for each bin.
+// The number of values of BinMoments for each bin.
 template <typename T>
 int64_t MomentsPerBin(const PairwiseRows<T>& rows, const PairwiseOptions& options);
 
@@ -24,7 +24,7 @@ std::vector<double> BinMoments(const PairwiseRows<T>& rows, const PairwiseOption
                                const PairBinRows& own, const std::vector<PairBin>& all,
                                const Parallel& parallel);
 
-// The loss over the rows of all bins, of which `moments` are, and its gradient by the scores of
+// The loss over the rows of all bins, which have `moments`, and its gradient by the scores of
 // `rows` ([rows.count], overwritten). As exact as the panels of kernels/pairwise/pairwise.h. The
 // loss has the same bits in all processes that are given the same bins and moments.
 //

@@ -16,7 +16,7 @@ constexpr int64_t kChunk = 1 << 14;
 // Distinct bins in the order of their first rows.
 class BinTable {
  public:
-  // The number of a bin, which gets one if it has none; -1 where there are too many.
+  // The number of a bin, which is assigned if it has none; -1 if there are too many.
   int32_t Find(double label, double panel) {
     if (places_.empty()) places_.assign(kPlaces, -1);
     for (uint64_t place = Hash(label, panel);; ++place) {
@@ -43,14 +43,14 @@ class BinTable {
     uint64_t a, b;
     std::memcpy(&a, &label, sizeof(a));
     std::memcpy(&b, &panel, sizeof(b));
-    // Whole numbers differ in the upper bits alone, and so do their products.
+    // Whole numbers differ only in the upper bits, and so do their products.
     return ((a * 0x9E3779B97F4A7C15u + b) * 0xD6E8FEB86659FD93u) >> (64 - kPlaceBits);
   }
 
   std::vector<int32_t> places_;
 };
 
-// Bins sorted, each once, its rows added up.
+// Sorts bins and merges equal ones, adding up their rows.
 std::vector<PairBin> Together(std::vector<PairBin> bins) {
   std::sort(bins.begin(), bins.end(), ComesBefore);
   size_t last = 0;
@@ -125,7 +125,7 @@ PairBinRows FindBins(const PairwiseRows<T>& rows, const PairwiseOptions& options
     found.bins.assign(1, {0, std::numeric_limits<double>::quiet_NaN(), static_cast<double>(n), 0});
     return found;
   }
-  // Where the rows of each bin begin, then of each chunk in it.
+  // The begin of the rows of each bin, then of each chunk in it.
   std::vector<int64_t> starts;
   int64_t sum = 0;
   for (const PairBin& bin : found.bins) {

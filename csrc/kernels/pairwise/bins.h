@@ -1,10 +1,10 @@
-// The bins of the pairwise losses: where the rows of several processes lie.
+// The bins of the pairwise losses, for rows in several processes.
 //
 // A smooth loss over all pairs needs of other rows only the Chebyshev moments of each label in each
 // panel of the score axis (kernels/pairwise/table.h), and those are sums over rows. So processes
 // that hold rows exchange sums instead of rows:
 //
-//   1. Each finds the bins, of label and panel, that its rows lie in (FindBins); they gather
+//   1. Each finds the bins, of label and panel, that contain its rows (FindBins); they gather
 //   them.
 //   2. Each makes the same list of all bins (MergeBins) and adds up its own rows' moments there
 //      (kernels/pairwise/bin_sum.h: BinMoments); they add these up.
@@ -23,9 +23,9 @@
 
 namespace hvdrec {
 
-// More bins than this are not summed over.
+// If there are more bins than this, they are not summed over.
 constexpr int64_t kMostBins = 1024;
-// A bin costs about as much as so many rows.
+// A bin costs about as much as this many rows.
 constexpr double kRowsPerBin = 32;
 
 // The rows of one label in one panel.
@@ -56,20 +56,20 @@ template <typename T>
 std::shared_ptr<const PairTable> BinPanels(const PairwiseRows<T>& rows,
                                            const PairwiseOptions& options);
 
-// What panels are made of.
+// The parameters of panels.
 template <typename T>
 double BinScore(const PairwiseRows<T>& rows, const PairwiseOptions& options, int64_t row) {
   return rows.scores[row] / options.temperature - options.label_scale * rows.labels[row];
 }
 
-// The bins of some rows. Where they can't be summed over, because a number isn't finite or they
-// are too many, a single one whose panel is no number.
+// The bins of some rows. If they can't be summed over, because a number isn't finite or there are
+// too many, a single one whose panel is NaN.
 template <typename T>
 PairBinRows FindBins(const PairwiseRows<T>& rows, const PairwiseOptions& options,
                      const Parallel& parallel);
 
-// All processes' bins in order, each once. Empty where summing over the rows themselves costs
-// less, by `rows_per_bin`, or is the only way.
+// All processes' bins in order, each once. Empty if summing over the rows themselves costs less, by
+// `rows_per_bin`, or is the only way.
 std::vector<PairBin> MergeBins(const PairBin* bins, int64_t count,
                                double rows_per_bin = kRowsPerBin);
 

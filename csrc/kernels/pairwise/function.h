@@ -1,4 +1,4 @@
-// What a pair of rows costs, as a function of the difference of their scores.
+// The loss of a pair of rows, as a function of the difference of their scores.
 
 #ifndef HVDREC_KERNELS_PAIRWISE_FUNCTION_H_
 #define HVDREC_KERNELS_PAIRWISE_FUNCTION_H_
@@ -18,7 +18,7 @@ enum class PairLoss {
   kSquare,        // (m - t)^2
 };
 
-// By its name in Python. Throws std::invalid_argument where there is none of that name.
+// By its name in Python. Throws std::invalid_argument if there is none with that name.
 inline PairLoss ParsePairLoss(const std::string& name) {
   if (name == "logistic") return PairLoss::kLogistic;
   if (name == "focal") return PairLoss::kFocal;
@@ -49,14 +49,14 @@ struct PairFunction {
       *slope = -miss;
       return;
     }
-    // sigmoid(x) = exp(-softplus(-x)): no power of a number that may be 0.
+    // sigmoid(x) = exp(-softplus(-x)), which avoids the power of a number that may be 0.
     const Doubles modulation = Exp((Select(behind, zero, -x) + tail) * -gamma);
     *value = modulation * softplus;
     *slope = -modulation * (gamma * (1.0 - miss) * softplus + miss);
   }
 
   // Pairs that lead by more than the margin and this cost 0 to the last bit (hinge and smooth
-  // losses): the smooth ones fall as exp(-(1 + gamma) t).
+  // losses): the smooth ones decay like exp(-(1 + gamma) t).
   double Reach() const { return loss == PairLoss::kHinge ? 0.0 : 745 / (1 + gamma); }
 
   double Value(double t) const {

@@ -10,7 +10,7 @@ namespace {
 
 constexpr int64_t kPieceRows = 2048;
 
-// Doubles in their order as integers, and back.
+// Maps doubles to integers in the same order, and back.
 int64_t Rank(double value) {
   int64_t bits;
   value += 0.0;
@@ -25,8 +25,9 @@ double Unrank(int64_t rank) {
   return value;
 }
 
-// The first place in first .. last where `test`, false and then true, holds; `last` where it
-// doesn't. Looks around `guess` first, as the next row's place is near the last row's.
+// The first position in first .. last where `test`, which is false and then true, is true; `last`
+// if there is none. Searches around `guess` first, because the next row's position is near the last
+// row's.
 template <typename Test>
 int64_t Search(int64_t first, int64_t last, int64_t guess, const Test& test) {
   guess = std::clamp(guess, first, last);
@@ -78,7 +79,7 @@ std::vector<Piece> Pieces(const std::vector<PairCut>& cuts) {
   return pieces;
 }
 
-// How hard pairs are, as numbers that grow along the lower side.
+// The hardness of pairs, as numbers that increase along the lower side.
 class Hardness {
  public:
   Hardness(const PairFunction& f, bool weighted) : f_(f), weighted_(weighted) {}
@@ -100,8 +101,8 @@ class Hardness {
   const bool weighted_;
 };
 
-// Bisection for the hardness that a given number of pairs reaches, all rows at once: each row
-// keeps between which of its places the edge is, and no longer takes part once they are one.
+// Bisection for the hardness that a given number of pairs reaches, all rows at once: each row keeps
+// the two positions between which its edge is, and no longer takes part once they are equal.
 class Selection {
  public:
   Selection(const PairFunction& f, std::vector<PairCut>* cuts, const Parallel& parallel)
@@ -112,7 +113,7 @@ class Selection {
     for (const Piece& piece : Pieces(*cuts)) pieces_.push_back({piece, {}, 0, 0, 0, 0});
   }
 
-  // Sets each row's run: the pairs of the last place's hardness lie in some .. all, harder ones
+  // Sets each row's run: the pairs with the last place's hardness are in some .. all, harder ones
   // from `all` on. `kept` is at least 1 and at most the pairs there are.
   HardestPairs Keep(int64_t kept) {
     Open();
@@ -172,7 +173,7 @@ class Selection {
     });
   }
 
-  // Pairs at least so hard.
+  // The number of pairs that are at least this hard.
   int64_t Count(double least) {
     ForPieces([&](OpenPiece* piece, PairCut* cut) {
       piece->reached = piece->closed;
@@ -200,7 +201,7 @@ class Selection {
     }
   }
 
-  // A few rows at once, as their losses are worked out: one takes as long as kLanes.
+  // A few rows at once, like the computation of losses: one takes as long as kLanes.
   void SearchWeighted(const PairCut& cut, double least, OpenRow* rows, size_t count) const {
     int64_t low[kLanes], high[kLanes], middle[kLanes];
     Doubles scores = Fill(0.0), weights = Fill(0.0);

@@ -1,4 +1,4 @@
-// The pairs that a mask or hard-example mining leaves in, found without making pairs.
+// Finds the pairs that a mask or hard-example mining selects, without enumerating pairs.
 
 #ifndef HVDREC_KERNELS_PAIRWISE_HARDEST_H_
 #define HVDREC_KERNELS_PAIRWISE_HARDEST_H_
@@ -12,17 +12,18 @@
 
 namespace hvdrec {
 
-// One split and which of its pairs are in. Every loss here falls as the lead grows, and lower rows
-// are sorted, so what any threshold leaves to an upper row is a run at the end of the lower side.
+// One split and which of its pairs are selected. Every loss here decreases with the lead, and lower
+// rows are sorted, so the pairs of an upper row that a threshold selects are a run at the end of
+// the lower side.
 struct PairCut {
   PairSide upper, lower;
   std::vector<PairRun> runs;  // [upper.count]
 };
 
-// Leaves the pairs whose lead is below `limit`.
+// Selects the pairs whose lead is below `limit`.
 void CutAtLead(double limit, std::vector<PairCut>* cuts, const Parallel& parallel);
 
-// How many pairs are in; without those of weight 0 where `weighted`.
+// The number of selected pairs; without those of weight 0 if `weighted`.
 int64_t CountPairs(const std::vector<PairCut>& cuts, bool weighted);
 
 struct HardestPairs {
@@ -30,9 +31,8 @@ struct HardestPairs {
   double share = 0;  // by which pairs on the edge are in
 };
 
-// Of the pairs that are in, keeps the `count` with the largest loss w_i f(t), as far as that is
-// above 0. Pairs equal to the last one share the places that are left. `f` is logistic, focal or
-// hinge.
+// Of the selected pairs, keeps the `count` with the largest loss w_i f(t), as far as that is above
+// 0. Pairs equal to the last one share the remaining places. `f` is logistic, focal or hinge.
 //
 // Exact: the loss of the last place is found by bisection over all doubles, in O(n log n); without
 // weights it is the lead that is bisected.

@@ -10,7 +10,7 @@
 namespace hvdrec {
 namespace {
 
-// Lower rows that act one by one at the edge of a run are fewer than this.
+// Fewer lower rows than this act one by one at the edge of a run.
 constexpr int64_t kBlockRows = 16;
 // Upper rows come in a few pieces, each with sums of its own for the lower rows: O(n) memory.
 constexpr int64_t kPieces = 8;
@@ -55,7 +55,7 @@ class MaskedSum {
   }
 
  private:
-  // What some upper rows do to the lower ones.
+  // The effect of some upper rows on the lower ones.
   struct Piece {
     double loss = 0;
     Scratch<double> rows;        // [lower row]: of pairs one by one, as gradient
@@ -64,7 +64,7 @@ class MaskedSum {
     std::vector<double> far;     // [panel]: sums of w beyond the table's reach, from that panel on
   };
 
-  // The panels of the lower side that one upper panel acts on, and what they do to it.
+  // The panels of the lower side that one upper panel acts on, and their effect on it.
   struct Reach {
     int64_t from, to;            // within the table's reach; those from `to` on are linear
     std::vector<double> slopes;  // [from .. to][P]: f' summed over the panels from each one on
@@ -142,7 +142,7 @@ class MaskedSum {
               });
   }
 
-  // All that upper rows begin .. end of panel `a` take part in.
+  // Everything that upper rows begin .. end of panel `a` take part in.
   void Act(int64_t a, int64_t begin, int64_t end, Piece* piece) const {
     const double number = above_.number[static_cast<size_t>(a)];
     Reach reach = Within(number);
@@ -204,7 +204,7 @@ class MaskedSum {
     }
   }
 
-  // Upper row i with the polynomials `t` at its place in its panel.
+  // Upper row i with the polynomials `t` at its position in its panel.
   void ActRow(int64_t i, double number, const double* t, bool direct, Reach* reach,
               Piece* piece) const {
     const double weight = upper_.weights == nullptr ? 1.0 : upper_.weights[i];
@@ -224,7 +224,7 @@ class MaskedSum {
     upper_.gradient[i] += gradient;
   }
 
-  // The pairs of upper row i with the lower rows from `first` on, weighted w; gives i's gradient.
+  // The pairs of upper row i with the lower rows from `first` on, weighted w; returns i's gradient.
   double ActFrom(int64_t i, int64_t first, double w, double number, const double* t, bool direct,
                  Reach* reach, Piece* piece) const {
     const double score = upper_.scores[i];

@@ -1,5 +1,5 @@
-// Chebyshev moments of rows in a panel of the score axis, and what moments of other panels do to
-// such rows; kernels/pairwise/table.h defines panels and coordinates. P is the order.
+// Chebyshev moments of rows in a panel of the score axis, and the effect of other panels' moments
+// on such rows; kernels/pairwise/table.h defines panels and coordinates. P is the order.
 
 #ifndef HVDREC_KERNELS_PAIRWISE_MOMENTS_H_
 #define HVDREC_KERNELS_PAIRWISE_MOMENTS_H_

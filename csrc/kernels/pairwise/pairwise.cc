@@ -18,19 +18,20 @@ namespace hvdrec {
 namespace {
 
 constexpr int64_t kChunk = 1 << 14;
-// Groups up to this size go pair by pair: beyond it panels are quicker (docs/performance.md). A
-// pair of the focal loss takes several times as long as one of the logistic loss.
+// Groups up to this size are computed pair by pair: above it panels are faster
+// (docs/performance.md). A pair of the focal loss takes several times as long as one of the
+// logistic loss.
 constexpr int64_t kLeafRows = 128;
 constexpr int64_t kFocalLeafRows = 48;
-// Splits from this size on use several threads inside; smaller ones run side by side.
+// Splits from this size on use several threads inside; smaller ones run in parallel.
 constexpr int64_t kLargeSplit = 1 << 14;
 constexpr int64_t kBatchRows = 1 << 12;
-// Of a masked split, so many pairs a row are quicker one by one than by panels.
+// In a masked split, up to this many pairs per row are faster one by one than by panels.
 constexpr int64_t kFewPairs = 24;
 
 bool IsSmooth(PairLoss loss) { return loss == PairLoss::kLogistic || loss == PairLoss::kFocal; }
 
-// The rows of a plan's level, side by side.
+// The rows of a plan's level, in contiguous arrays.
 struct LevelRows {
   Scratch<double> scores, weights, gradient;
 };
@@ -130,7 +131,7 @@ class Run {
     });
   }
 
-  // The gradient of what has been summed so far: by row, or with `places_` by place.
+  // The gradient of the sums so far: by row, or with `places_` by position.
   void AddGradient(PairLevel* level, LevelRows* lined) {
     if (!level->places.empty() && gradient_.empty()) {
       places_.swap(level->places);
@@ -173,7 +174,7 @@ class Run {
   }
 
   // Calls body(item, parallel) for items of `size(item)` rows: large ones one by one, the others
-  // side by side.
+  // in parallel.
   template <typename Size, typename Body>
   void ForItems(int64_t count, const Size& size, const Body& body) const {
     std::vector<int64_t> batches{0};

@@ -43,7 +43,7 @@ struct PairwiseResult {
 
 // The loss and its gradient by the scores ([count], overwritten).
 //
-// A sum over all pairs, without a pair being made where there is a way (n rows, L different labels;
+// A sum over all pairs, without enumerating pairs where possible (n rows, L different labels;
 // the divisions of the sessions and of the labels add no term):
 //
 //   logistic, focal               O(n log L)        panels of Chebyshev moments; float input to a
@@ -53,13 +53,13 @@ struct PairwiseResult {
 //   logistic, focal with `limit`  O(n log n log L)  found exactly, summed by panels
 //     or `hardest`
 //
-// Memory is O(n log L), never the pairs. Throws std::invalid_argument where options can't be.
+// Memory is O(n log L), never that of the pairs. Throws std::invalid_argument for invalid options.
 template <typename T>
 PairwiseResult Pairwise(const PairwiseRows<T>& rows, const PairwiseOptions& options,
                         const Parallel& parallel, T* gradient);
 
-// round(pairs * share), a half to the even number; as EasyRec in float32 where that is exact for
-// the number of pairs.
+// round(pairs * share), with halves to even; like EasyRec in float32 if that is exact for the
+// number of pairs.
 int64_t ShareOfPairs(int64_t pairs, double share);
 
 // Throws std::invalid_argument where options can't be.

@@ -41,7 +41,7 @@ class PanelSum {
   // [panel][P]: sums of w T_k(x) over the rows of each panel.
   std::vector<double> Moments(const PairSide& side, const Panels& panels) const {
     std::vector<double> moments(static_cast<size_t>(panels.size() * P));
-    // What a piece adds to a panel that began in an earlier one.
+    // The contribution of a piece to a panel that began in an earlier one.
     const int64_t pieces = ChunkCount(side.count, kPieceRows);
     std::vector<double> heads(static_cast<size_t>(pieces * P));
     std::vector<int64_t> head_panels(static_cast<size_t>(pieces), -1);
@@ -162,7 +162,7 @@ class PanelSum {
           Interact<P>(table_.At(table_.slope, distance), moments, slope);
         }
         for (int q = 0; q < P; ++q) loss += weights[static_cast<size_t>(a * P + q)] * value[q];
-        // A panel may hold all rows: its evaluation is cut up below.
+        // A panel may contain all rows: its evaluation is divided below.
         if (last - first <= kPieceRows) {
           Evaluate(upper_, number, first, last, slope, 1.0, -far);
         } else {

@@ -20,7 +20,7 @@ struct Keyed {
   int32_t row;
 };
 
-// Stable; least significant digit first, only as many digits as `bits` has.
+// Stable radix sort; least significant digit first, only as many digits as `bits` has.
 void RadixSort(Scratch<Keyed>* items, int bits, const Parallel& parallel) {
   const auto n = static_cast<int64_t>(items->size());
   const int64_t chunks = ChunkCount(n, kSortChunk);
@@ -88,7 +88,7 @@ Bounds<T> FindBounds(int64_t n, const Parallel& parallel, const Value& value) {
   return all;
 }
 
-// Unsigned numbers in the order of the floats.
+// Unsigned numbers in the same order as the floats.
 uint32_t OrderedBits(float value) {
   uint32_t bits;
   value += 0.0f;  // -0 and 0 are equal
@@ -96,7 +96,7 @@ uint32_t OrderedBits(float value) {
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
-// The panels that scores lie in, numbered from the lowest.
+// The panels that contain scores, numbered from the lowest.
 struct PanelRange {
   double inverse;  // of their width
   double first;    // the lowest
@@ -110,12 +110,12 @@ struct PanelRange {
 PanelRange FindPanelRange(const double* scores, int64_t n, double width, const Parallel& parallel) {
   const Bounds<double> bounds =
       FindBounds<double>(n, parallel, [scores](int64_t i) { return scores[i]; });
-  // By the product, as in Number: a quotient may be rounded to another panel.
+  // By the product, as in Number: a quotient may be rounded to a different panel.
   const double inverse = 1 / width, first = std::floor(bounds.low * inverse);
   return {inverse, first, std::floor(bounds.high * inverse) - first};
 }
 
-// Sorts by panel; false, with nothing done, where the panels are too many for that to pay.
+// Sorts by panel; false, with nothing done, if there are too many panels for this to be worthwhile.
 bool SortByPanel(const double* scores, const PanelRange& panels, Scratch<Keyed>* items,
                  const Parallel& parallel) {
   const auto n = static_cast<int64_t>(items->size());
@@ -132,9 +132,9 @@ bool SortByPanel(const double* scores, const PanelRange& panels, Scratch<Keyed>*
   return true;
 }
 
-// Places all rows by label and panel, where that is a few stretches of memory: one session, two
-// labels and not many panels. False, with nothing done, elsewhere. The places are those that
-// SortByPanel and Splitter come to.
+// Places all rows by label and panel, if that is a few ranges of memory: one session, two labels
+// and not many panels. Otherwise false, with nothing done. The positions are the same as those of
+// SortByPanel and Splitter.
 template <typename T>
 bool PlaceByLabelAndPanel(const double* scores, const PanelRange& range, const T* labels, int64_t n,
                           const Parallel& parallel, PairPlan* plan) {
@@ -235,7 +235,7 @@ class Splitter {
       AddLeaf(rows, count);
       return;
     }
-    // Two labels, the common case, are split without a look for their median.
+    // Two labels, the common case, are split without a search for their median.
     const std::vector<int64_t> lowest =
         Counts(rows, count, [&](T label) { return label == bounds.low; });
     const std::vector<int64_t> highest =
@@ -249,7 +249,8 @@ class Splitter {
           next);
   }
 
-  // How many labels pass `test`, by chunk. No branch on the outcome: labels come in no order.
+  // How many labels pass `test`, by chunk. No branch on the outcome, because labels are in random
+  // order.
   template <typename Test>
   std::vector<int64_t> Counts(const int32_t* rows, int64_t count, const Test& test) const {
     std::vector<int64_t> counts(static_cast<size_t>(ChunkCount(count, kSortChunk)));

@@ -1,5 +1,5 @@
-// Which rows make pairs: rows put in order and split by label until every split is "these below
-// those".
+// Which rows make pairs: rows are sorted and split by label until in every split all rows of one
+// half are below those of the other.
 
 #ifndef HVDREC_KERNELS_PAIRWISE_PLAN_H_
 #define HVDREC_KERNELS_PAIRWISE_PLAN_H_
@@ -12,8 +12,8 @@
 
 namespace hvdrec {
 
-// Places [begin, middle) of a level hold rows with lower labels than [middle, end), all of one
-// session; each half is in the order of scores. All pairs between the halves count.
+// Positions [begin, middle) of a level contain rows with lower labels than [middle, end), all of
+// one session; each half is in the order of scores. All pairs between the halves count.
 struct PairSplit {
   int64_t begin, middle, end;
 };
@@ -23,9 +23,9 @@ struct PairLeaf {
   int64_t begin, end;
 };
 
-// Where the rows of a level stand: the row at each place, or the place of each row. The latter is
-// for levels of all rows: rows then come in their own order, of which the level's is a few
-// interleaved stretches, so that neither side of a move is to random places of memory.
+// The positions of the rows of a level: the row at each position, or the position of each row. The
+// latter is for levels of all rows: rows are then processed in their own order, which corresponds
+// to a few interleaved ranges of the level, so that neither side of a move is random memory access.
 struct PairLevel {
   Scratch<int32_t> rows;
   Scratch<int32_t> places;
@@ -45,9 +45,9 @@ struct PairPlan {
 };
 
 struct PairPlanOptions {
-  // Above 0: rows of one panel of this width (kernels/pairwise/table.h) may stand in any order.
+  // Above 0: rows of one panel of this width (kernels/pairwise/table.h) may be in any order.
   double panel_width = 0;
-  // Groups of at most so many rows become leaves.
+  // Groups of at most this many rows become leaves.
   int64_t leaf_size = 0;
 };
 
@@ -56,7 +56,7 @@ struct PairPlanOptions {
 // Args:
 //   scores: [n].
 //   labels: [n], graded.
-//   sessions: [n], or nullptr where all rows are one session.
+//   sessions: [n], or nullptr if all rows are one session.
 template <typename T>
 PairPlan PlanPairs(const double* scores, const T* labels, const int64_t* sessions, int64_t n,
                    const PairPlanOptions& options, const Parallel& parallel);

@@ -1,4 +1,4 @@
-// The rows on one side of a split, as all sums over pairs take them.
+// The rows on one side of a split, as used by all sums over pairs.
 
 #ifndef HVDREC_KERNELS_PAIRWISE_SIDE_H_
 #define HVDREC_KERNELS_PAIRWISE_SIDE_H_

@@ -97,7 +97,7 @@ double SweepHingeRuns(double margin, const PairSide& upper, const PairSide& lowe
   for (int64_t j = lower.count - 1; j >= 0; --j) {
     from[static_cast<size_t>(j)] = from[static_cast<size_t>(j + 1)] + (lower.scores[j] - origin);
   }
-  // What begins to act at each lower row.
+  // The weights that begin to act at each lower row.
   std::vector<double> begins(static_cast<size_t>(lower.count + 1));
   double loss = 0;
   const auto add = [&](int64_t i, int64_t first, int64_t last, double weight) {

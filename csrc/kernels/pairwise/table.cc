@@ -18,7 +18,7 @@ struct Shape {
   double width;
   int order;
 };
-// From cheap to exact. Orders are those that kernels/pairwise/panels.cc is compiled for.
+// From cheap to accurate. The orders are those that kernels/pairwise/panels.cc is compiled for.
 constexpr Shape kShapes[] = {{1, 8}, {1, 12}, {0.5, 12}, {0.25, 12}, {0.125, 12}, {0.0625, 12}};
 
 class Builder {
@@ -157,7 +157,7 @@ std::shared_ptr<const PairTable> GetPairTable(const PairFunction& f, double tole
     if (table->error <= tolerance) break;
   }
   if (table->error > tolerance) throw std::invalid_argument("gamma is too large for a panel sum");
-  // A loss has the same parameters all its life; more than a few tables is a search over them.
+  // A loss always has the same parameters; more than a few tables mean a search over parameters.
   if (tables->size() >= 64) tables->clear();
   tables->emplace(key, table);
   return table;

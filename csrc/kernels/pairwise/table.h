@@ -11,15 +11,15 @@
 
 namespace hvdrec {
 
-// The score axis is cut into panels of one width; panel number a spans width * [a, a + 1), and a
-// score s in it has the coordinate x = 2 (s / width - a) - 1 in -1..1. For two panels at distance
+// The score axis is divided into panels of one width; panel number a spans width * [a, a + 1), and
+// a score s in it has the coordinate x = 2 (s / width - a) - 1 in -1..1. For two panels at distance
 // D = a - b,
 //
 //   f(s - t) = f(width (D + (x - y) / 2)) = sum over k, l of C[D][k][l] T_k(x) T_l(y)
 //
-// with Chebyshev polynomials T up to an error that depends on the width and the order alone,
+// with Chebyshev polynomials T up to an error that depends only on the width and the order,
 // because f is analytic in a strip around the real axis: nothing is singular at equal scores, so
-// near panels are treated as far ones are. (Panels and moments: Greengard and Rokhlin, "A fast
+// near panels are treated like far ones. (Panels and moments: Greengard and Rokhlin, "A fast
 // algorithm for particle simulations", 1987.)
 struct PairTable {
   int order = 0;  // polynomials per panel
@@ -44,7 +44,7 @@ struct PairTable {
 template <typename T>
 constexpr double kPanelTolerance = sizeof(T) == sizeof(float) ? 1e-8 : 1e-12;
 
-// The table of smooth function `f` whose error is at most `tolerance` (at least 1e-12). Kept for
+// The table of smooth function `f` whose error is at most `tolerance` (at least 1e-12). Cached for
 // the next call; safe to call from several threads.
 std::shared_ptr<const PairTable> GetPairTable(const PairFunction& f, double tolerance);
 

@@ -107,7 +107,7 @@ TileSum SumOverLeaf(const PairFunction& f, const double* scores, const T* labels
 
 double SumOverRuns(const PairFunction& f, const PairSide& upper, const PairSide& lower,
                    const std::vector<PairRun>& runs, double share, const Parallel& parallel) {
-  // A few pieces, each with a gradient of its own for the lower rows: O(n) memory.
+  // A few pieces, each with a separate gradient for the lower rows: O(n) memory.
   constexpr int64_t kPieces = 8;
   const int64_t size = std::max<int64_t>(ChunkCount(upper.count, kPieces), 64);
   const int64_t pieces = ChunkCount(upper.count, size);

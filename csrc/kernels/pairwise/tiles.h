@@ -1,4 +1,4 @@
-// Pairs one by one, where there are few of them or nothing faster fits.
+// Pairs one by one, if there are few of them or there is no faster way.
 
 #ifndef HVDREC_KERNELS_PAIRWISE_TILES_H_
 #define HVDREC_KERNELS_PAIRWISE_TILES_H_
@@ -32,8 +32,8 @@ template <typename T>
 TileSum SumOverLeaf(const PairFunction& f, const double* scores, const T* labels,
                     const double* weights, double* gradient, int64_t count);
 
-// Which lower rows an upper row makes pairs with: places `all` and up of the lower side count
-// wholly, places `some` .. `all` by the share that the run's user gives.
+// Which lower rows an upper row makes pairs with: positions `all` and up of the lower side count
+// fully, positions `some` .. `all` by the share that the caller passes.
 struct PairRun {
   int64_t some, all;
 };

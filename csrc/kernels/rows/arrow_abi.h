@@ -1,4 +1,4 @@
-// The two structs of the Arrow C data interface, as its specification gives them
+// The two structs of the Arrow C data interface, as in its specification
 // (https://arrow.apache.org/docs/format/CDataInterface.html). They're ABI-stable, so no Arrow
 // library is needed to read its arrays.
 

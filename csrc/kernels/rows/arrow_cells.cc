@@ -38,7 +38,7 @@ const char* TypeName(FieldType type) {
   return "";
 }
 
-// As printf's "%.*f"; six digits behind the point where `precision` is below 0.
+// Like printf's "%.*f"; six decimal places if `precision` is below 0.
 void AppendFixed(double value, int precision, std::string* text) {
   char buffer[400];
   const int length = std::snprintf(buffer, sizeof(buffer), "%.*f", precision, value);
@@ -51,8 +51,8 @@ void AppendFixed(double value, int precision, std::string* text) {
   text->append(long_text, 0, static_cast<size_t>(length));
 }
 
-// A number of a STRING field: as an integer where it is whole, else with as few digits as tell it
-// from other doubles, never with an exponent.
+// A number of a STRING field: as an integer if it is whole, otherwise with the fewest digits that
+// distinguish it from other doubles, never with an exponent.
 void AppendPlain(double value, std::string* text) {
   char buffer[400];
   if (value == 0.0) value = 0.0;  // No -0.
@@ -62,14 +62,14 @@ void AppendPlain(double value, std::string* text) {
 
 // For messages.
 std::string Shown(double value) {
-  if (std::isnan(value)) return "nan";  // Whatever its sign.
+  if (std::isnan(value)) return "nan";  // For either sign.
   char buffer[40];
   return {buffer, std::to_chars(buffer, buffer + sizeof(buffer), value).ptr};
 }
 
 bool IsWhole(FieldType type) { return type == FieldType::kInt32 || type == FieldType::kInt64; }
 
-// A null is an empty cell: the default, and without one, 0 where the field is declared a number.
+// A null is an empty cell: the default, or without one, 0 if the field is declared as a number.
 std::string_view TextOfNull(const Field& field, int precision, std::string* scratch) {
   if (!field.default_text.empty() || field.type == FieldType::kString) return field.default_text;
   if (field.type == FieldType::kFloat || field.type == FieldType::kDouble) {
@@ -79,7 +79,7 @@ std::string_view TextOfNull(const Field& field, int precision, std::string* scra
   return "0";
 }
 
-// Whether the text is already what printing the parsed integer would give.
+// Whether the text equals the printed form of the parsed integer.
 bool IsCanonicalInteger(std::string_view text) {
   if (text.empty() || text.size() > 9) return false;
   size_t i = text[0] == '-' ? 1 : 0;
@@ -195,7 +195,7 @@ double ArrowCells::ParseNumber(std::string_view text, const Field& field, int64_
   double value = 0.0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
   if (error == std::errc::result_out_of_range && end == digits.data() + digits.size()) {
-    // from_chars leaves the value alone; strtod gives 0 or infinity, as TensorFlow has it.
+    // from_chars leaves the value unchanged; strtod gives 0 or infinity, as TensorFlow does.
     value = std::strtod(std::string(digits).c_str(), nullptr);
   } else if (error != std::errc() || end != digits.data() + digits.size() || digits.empty()) {
     NotA(TypeName(field.type), text, field, row);

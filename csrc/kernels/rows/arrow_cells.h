@@ -17,14 +17,14 @@ namespace hvdrec {
 // The declared type of an input field.
 enum class FieldType { kString, kInt32, kInt64, kFloat, kDouble, kBool };
 
-// A declared input field and what stands in an empty cell.
+// A declared input field and the value of an empty cell.
 struct Field {
   std::string name;
   FieldType type;
   std::string default_text;
 };
 
-// A cell that can't be used; thrown unless bad rows are to be collected.
+// An unusable cell; thrown unless bad rows are collected.
 class BadCell : public std::runtime_error {
  public:
   BadCell(int64_t row, const std::string& field, const std::string& what)
@@ -32,7 +32,7 @@ class BadCell : public std::runtime_error {
   const int64_t row;
 };
 
-// Text by row, as an Arrow array of type binary or utf8 holds it. A null is empty.
+// Text by row, as in an Arrow array of type binary or utf8. A null is empty.
 struct TextValues {
   const int32_t* offsets = nullptr;
   const char* data = nullptr;
@@ -53,7 +53,7 @@ struct TextValues {
 // One column of the batch. Everything is indexed by row of the batch; lists by element.
 class Column {
  public:
-  // What the column holds.
+  // The type of the column's values.
   enum class Storage { kText, kInteger, kNumber, kList };
 
   // Binds to an Arrow array of type binary, utf8, int64, double or a list of one of these. The
@@ -62,7 +62,7 @@ class Column {
 
   const Field& field() const { return *field_; }
   Storage storage() const { return storage_; }
-  // Whether cells are texts that mean themselves, or written whole numbers, or other numbers.
+  // Whether cells are plain texts, whole numbers as text, or other numbers.
   bool words() const { return words_; }
   bool written_integers() const { return written_integers_; }
   bool written_decimals() const { return written_decimals_; }
@@ -81,7 +81,7 @@ class Column {
     *end = Null(row) ? 0 : text_.offsets[i + 1];
   }
   const Column& elements() const { return *elements_; }
-  // Whether a cell is to be read as a list: a null in a column of lists is its field's default.
+  // Whether a cell must be read as a list: a null in a column of lists is its field's default.
   bool HasList(int64_t row) const {
     return storage_ == Storage::kList && (field_->default_text.empty() || !Null(row));
   }
@@ -100,7 +100,7 @@ class Column {
   const Column* elements_ = nullptr;
 };
 
-// The columns of a batch and the rows found bad in it.
+// The columns of a batch and its bad rows.
 class ArrowCells {
  public:
   // With `collect`, a bad cell marks its row instead of being thrown.
@@ -110,12 +110,13 @@ class ArrowCells {
   int64_t rows() const { return rows_; }
   const Column& column(int field) const { return columns_[field]; }
 
-  // The declared type of a field decides what its cells are, whatever the column holds: 3.0 is the
-  // INT64 3 and the STRING "3", and 2.5 is no INT64. Numbers are finite.
+  // The declared type of a field determines the values of its cells, whatever the column's
+  // type: 3.0
+  // is the INT64 3 and the STRING "3", and 2.5 is not an INT64. Numbers are finite.
 
   // A cell as text: an empty one becomes the default, a whole number its decimal form (that of a
   // field declared as integer is made canonical: "007" is "7"). `scratch` backs the view.
-  // `precision` is the number of digits behind the point for fields declared FLOAT or DOUBLE.
+  // `precision` is the number of decimal places for fields declared FLOAT or DOUBLE.
   std::string_view Text(int field, int64_t row, std::string* scratch, int precision = -1) {
     const Column& column = columns_[field];
     if (column.words()) {
@@ -190,7 +191,7 @@ class ArrowCells {
   int64_t ParseInteger(std::string_view text, const Field& field, int64_t row);
   double ParseNumber(std::string_view text, const Field& field, int64_t row);
 
-  // While it lives, what to do about a text that isn't a number is said with it.
+  // During its lifetime, errors about a text that isn't a number include this advice.
   class Advice {
    public:
     Advice(ArrowCells* cells, const char* text) : cells_(cells) { cells_->advice_ = text; }
@@ -202,7 +203,7 @@ class ArrowCells {
     ArrowCells* cells_;
   };
 
-  // The number, or 0 where it isn't finite, which is reported.
+  // The number, or 0 if it isn't finite, which is reported.
   double Finite(double value, const Field& field, int64_t row);
   // The number as a float: one beyond their range isn't finite.
   float FiniteFloat(double value, const Field& field, int64_t row) {
@@ -214,7 +215,7 @@ class ArrowCells {
 
   // For each row whether it is bad; empty if none is.
   const std::vector<uint8_t>& bad() const { return bad_; }
-  // The bad cell found first: its row and what is wrong.
+  // The first bad cell found: its row and what is wrong.
   int64_t first_bad_row() const { return first_bad_row_; }
   const std::string& first_bad() const { return first_bad_; }
 
@@ -233,7 +234,7 @@ class ArrowCells {
                               int precision);
   int64_t AnyInteger(const Column& column, int64_t at, int64_t row);
   double AnyNumber(const Column& column, int64_t at, int64_t row);
-  // What isn't null in a column of numbers.
+  // The values of a column of numbers that aren't null.
   int64_t StoredInteger(const Column& column, int64_t at, int64_t row);
   double StoredNumber(const Column& column, int64_t at, int64_t row);
   void NotA(const char* wanted, std::string_view text, const Field& field, int64_t row);
@@ -247,8 +248,8 @@ class ArrowCells {
   const char* advice_ = nullptr;
 };
 
-// Reports rows with a number that isn't finite; each row has `width` numbers. `after` says what was
-// done to the cells, if anything; `infinite` lets infinite numbers pass.
+// Reports rows with a number that isn't finite; each row has `width` numbers. `after` describes
+// what was done to the cells, if anything; `infinite` allows infinite numbers.
 void RequireFinite(ArrowCells* cells, const Field& field, const float* values, size_t count,
                    int64_t width, const std::string& after = "", bool infinite = false);
 

@@ -1,4 +1,4 @@
-// Numbers of few digits, which is nearly all there are, read without a library call.
+// Parses numbers with few digits, which are nearly all numbers, without a library call.
 
 #ifndef HVDREC_KERNELS_ROWS_DECIMAL_H_
 #define HVDREC_KERNELS_ROWS_DECIMAL_H_
@@ -8,7 +8,7 @@
 
 namespace hvdrec {
 
-// Reads "12", "-3": at most nine digits, so that the value fits an INT32. False for all else.
+// Reads "12", "-3": at most nine digits, so that the value fits an INT32. False for anything else.
 inline bool ReadShortInteger(std::string_view text, int64_t* value) {
   const char* p = text.data();
   const char* const end = p + text.size();
@@ -25,7 +25,7 @@ inline bool ReadShortInteger(std::string_view text, int64_t* value) {
   return true;
 }
 
-// Reads "12", "-3.25", ".5": at most 15 digits, no exponent. False for all else.
+// Reads "12", "-3.25", ".5": at most 15 digits, no exponent. False for anything else.
 //
 // Digits and power of ten are exact as doubles, so their quotient is the nearest double (Clinger,
 // How to read floating point numbers accurately, PLDI 1990).

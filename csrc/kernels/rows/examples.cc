@@ -1,7 +1,7 @@
 // Parses the tf.Examples and tf.SequenceExamples of records into columns; see records.h.
 //
-// First every cell is found and its values counted, so that bad rows are known; then each column
-// is written at one go.
+// First every cell is found and its values are counted, which determines the bad rows; then each
+// column is written in one pass.
 
 #include <algorithm>
 #include <charconv>
@@ -20,10 +20,10 @@
 namespace hvdrec {
 namespace {
 
-// What a tf.train.Feature holds, by the number of its field.
+// The kind of a tf.train.Feature, by the number of its field.
 enum Kind : uint8_t { kNothing = 0, kTexts = 1, kFloats = 2, kIntegers = 3 };
 
-// The values of one row and field: a BytesList, FloatList or Int64List as it is serialized.
+// The values of one row and field: a serialized BytesList, FloatList or Int64List.
 struct Cell {
   const char* data = nullptr;
   uint32_t size = 0;
@@ -82,7 +82,7 @@ bool EachText(std::string_view list, const Use& use) {
   });
 }
 
-// Finds the list of a Feature and counts its values; false where it can't be read.
+// Finds the list of a Feature and counts its values; false if it can't be read.
 bool FindValues(std::string_view feature, Cell* cell) {
   *cell = Cell();
   WireReader reader(feature);
@@ -104,7 +104,7 @@ bool FindValues(std::string_view feature, Cell* cell) {
   return sound;
 }
 
-// The cells of rows asked for, field by field, and what is wrong with those that are bad.
+// The cells of the requested rows, field by field, and what is wrong with the bad ones.
 class Cells {
  public:
   Cells(const std::vector<ExampleField>& fields, size_t rows)
@@ -132,7 +132,7 @@ class Cells {
     if (!sound) Fault(row, "it is not a tf.Example");
   }
 
-  // Takes cells from a tf.SequenceExample: pairs of a place in it and a row, by place.
+  // Takes cells from a tf.SequenceExample: pairs of a position in it and a row, by position.
   void AddSequences(std::string_view record,
                     const std::vector<std::pair<uint32_t, size_t>>& wanted) {
     size_t entry_number = 0;
@@ -180,7 +180,7 @@ class Cells {
     return true;
   }
 
-  // The field of a key, -1 if nobody wants it. Most records have their keys in one order.
+  // The field of a key, -1 if it isn't needed. Most records have their keys in the same order.
   int Number(std::string_view key, size_t entry) {
     if (entry < keys_.size() && keys_[entry].first == key) return keys_[entry].second;
     const auto found = numbers_.find(std::string(key));
@@ -198,7 +198,7 @@ class Cells {
   std::vector<std::pair<std::string, int>> keys_;
 };
 
-// Rows of one SequenceExample are taken from it at once.
+// Rows of one SequenceExample are taken from it together.
 void AddAllSequences(const std::vector<const RecordBlock*>& blocks, const int32_t* block,
                      const int32_t* index, const std::vector<uint8_t>& sound, Cells* cells) {
   std::vector<size_t> order;
@@ -233,7 +233,7 @@ void AppendText(std::string_view text, ExampleColumn* column) {
   std::memcpy(column->text.data() + size, text.data(), text.size());
 }
 
-// Writes the texts of cells, numbers among them as they are written out.
+// Writes the texts of cells; numbers in their printed form.
 void AppendTexts(const Cell& cell, ExampleColumn* column) {
   std::string scratch;
   const auto end = [&](std::string_view text) {
@@ -272,7 +272,7 @@ void AppendValues(const Cell& cell, ExampleColumn* column) {
   }
 }
 
-// Writes what stands for a missing value.
+// Writes the representation of a missing value.
 void AppendNothing(ExampleColumn* column) {
   switch (column->kind) {
     case ExampleColumn::Kind::kTexts:
@@ -287,7 +287,7 @@ void AppendNothing(ExampleColumn* column) {
   }
 }
 
-// Makes the column of a field out of the good rows.
+// Makes the column of a field from the good rows.
 ExampleColumn MakeColumn(const Cells& cells, size_t field, bool lists,
                          const std::vector<size_t>& rows) {
   ExampleColumn column;

@@ -28,7 +28,7 @@ inline uint32_t MatchMask(const char* p, char byte) {
 #endif
 }
 
-// Copies `size` bytes; may read and write up to 16 bytes where size is less.
+// Copies `size` bytes; may read and write up to 16 bytes if size is smaller.
 inline void CopyShort(char* to, const char* from, size_t size) {
   if (size <= 16) {
     std::memcpy(to, from, 16);
@@ -37,7 +37,7 @@ inline void CopyShort(char* to, const char* from, size_t size) {
   }
 }
 
-// Where the separator stands next, `end` if nowhere.
+// The position of the next separator, `end` if there is none.
 const char* FindSeparator(const char* from, const char* end, std::string_view separator) {
   const size_t size = separator.size();
   while (static_cast<size_t>(end - from) >= size) {
@@ -51,7 +51,7 @@ const char* FindSeparator(const char* from, const char* end, std::string_view se
 }
 
 // Calls cell(column, begin, size) for each part of `line`; returns how many. kLinePadding bytes
-// must be readable behind it.
+// must be readable after it.
 template <typename Cell>
 int32_t EachPlainCell(std::string_view line, std::string_view separator, Cell&& cell) {
   const char* begin = line.data();
@@ -78,7 +78,7 @@ int32_t EachPlainCell(std::string_view line, std::string_view separator, Cell&& 
   return column;
 }
 
-// Gives a column, which must be one that no field has yet, to a field.
+// Assigns a column, which must not belong to another field, to a field.
 void Place(int32_t column, size_t field, std::vector<int32_t>* fields) {
   if (column < 0 || static_cast<size_t>(column) >= fields->size() || (*fields)[column] >= 0) {
     throw std::invalid_argument("wrong column in layout");
@@ -86,7 +86,7 @@ void Place(int32_t column, size_t field, std::vector<int32_t>* fields) {
   (*fields)[column] = static_cast<int32_t>(field);
 }
 
-// How many rows ahead of the one being split memory is asked for: shuffled rows lie anywhere.
+// How many rows ahead of the current one memory is prefetched: shuffled rows are anywhere.
 constexpr size_t kAhead = 8;
 
 }  // namespace
@@ -245,7 +245,7 @@ SplitRows LineSplitter::Split(const std::vector<const LineBlock*>& blocks, const
   out.files.reserve(rows);
   out.lines.reserve(rows);
   std::deque<std::string> unquoted;
-  // First where each value lies, field by field; then, all sizes known, one copy.
+  // First the position of each value, field by field; then, with all sizes known, one copy.
   Array<const char*> begin(fields_ * rows);
   Array<uint32_t> size(fields_ * rows);
   const char** const begins = begin.data();
@@ -258,7 +258,7 @@ SplitRows LineSplitter::Split(const std::vector<const LineBlock*>& blocks, const
     const int32_t file = from.file(index[i]);
     const Layout& layout = layouts_.at(file);
     const int32_t width = static_cast<int32_t>(layout.field.size());
-    // By value: the compiler keeps in registers what it would fetch again for each cell.
+    // By value: the compiler keeps in registers what it would otherwise load again for each cell.
     const auto placing = [begins, sizes, rows, good](const std::vector<int32_t>& fields) {
       return [field = fields.data(), count = static_cast<int32_t>(fields.size()), begins, sizes,
               rows, good](int32_t column, const char* p, size_t n) {

@@ -1,6 +1,6 @@
 // Finds the lines of delimited text and splits chosen ones into columns.
 //
-// A reader looks at every byte once, to find the lines, but splits only the rows it was asked for.
+// A reader scans every byte once, to find the lines, but splits only the requested rows.
 // A row is a line that isn't empty; "\n" and "\r\n" end lines, a lone "\r" is text.
 #pragma once
 
@@ -17,29 +17,29 @@ namespace hvdrec {
 // Bytes that must be readable after a block's text: copies and compares work on whole vectors.
 constexpr size_t kLinePadding = 32;
 
-// The rows of a stretch of one text file, or rows gathered out of several blocks.
+// The rows of a part of a text file, or rows gathered from several blocks.
 class LineBlock {
  public:
-  // Scans text[begin, end). A last line without its newline belongs to the block only if `last`,
-  // else it is left over (see consumed()). The text is not copied and must outlive the block.
+  // Scans text[begin, end). A last line without a newline belongs to the block only if `last`;
+  // otherwise it is left over (see consumed()). The text is not copied and must outlive the block.
   // Throws std::length_error if `end` doesn't fit 32 bits.
   LineBlock(const char* text, size_t begin, size_t end, bool last, int32_t file,
             int64_t first_line);
 
-  // Copies rows out of other blocks: row i of the new block is row index[i] of blocks[block[i]].
+  // Copies rows from other blocks: row i of the new block is row index[i] of blocks[block[i]].
   LineBlock(const std::vector<const LineBlock*>& blocks, const int32_t* block, const int32_t* index,
             size_t rows);
 
   size_t rows() const { return begin_.size(); }
-  // Offset in the text of the first byte that belongs to no line of this block.
+  // Offset in the text of the first byte that isn't part of a line of this block.
   size_t consumed() const { return consumed_; }
-  // Lines of text in the block, empty ones included.
+  // Lines of text in the block, including empty ones.
   int64_t lines() const { return static_cast<int64_t>(rows() + empty_before_.size()); }
   // Bytes of text that the block keeps alive.
   size_t bytes() const { return bytes_; }
 
   std::string_view row(size_t i) const { return {text_ + begin_[i], end_[i] - begin_[i]}; }
-  // Ask for memory that is needed soon: where a row lies, then its text.
+  // Prefetch memory that is needed soon: the position of a row, then its text.
   void PrefetchPlace(size_t i) const {
     __builtin_prefetch(&begin_[i]);
     __builtin_prefetch(&end_[i]);
@@ -71,7 +71,7 @@ class LineBlock {
 
 // A row that could not be split.
 struct BadRow {
-  size_t position;  // among the rows asked for
+  size_t position;  // among the requested rows
   int32_t columns;  // columns found, or kBadQuote
   int32_t file;
   int64_t line;
@@ -86,7 +86,7 @@ struct SplitRows {
   // i].
   std::unique_ptr<int32_t[]> offsets;
   std::unique_ptr<char[]> data;
-  std::vector<int64_t> starts;  // one more than there are fields
+  std::vector<int64_t> starts;  // one more than the number of fields
   std::vector<int32_t> files;
   std::vector<int64_t> lines;
   std::vector<BadRow> bad;
@@ -94,15 +94,15 @@ struct SplitRows {
 
 class LineSplitter {
  public:
-  // `quoting`: a cell that begins with '"' lasts to its closing quote, "" inside it means one
+  // `quoting`: a cell that begins with '"' extends to its closing quote, "" inside it means one
   // quote.
   LineSplitter(std::string separator, bool quoting, size_t fields);
 
-  // Says which column of `file` each field is, and how many columns its rows must have.
-  // Throws std::invalid_argument for a column outside the row, or one given to two fields.
+  // Sets which column of `file` each field is, and how many columns its rows must have.
+  // Throws std::invalid_argument for a column outside the row, or one assigned to two fields.
   void SetLayout(int32_t file, const std::vector<int32_t>& columns, int32_t width);
 
-  // The same for rows of which one cell, that of `column`, holds further cells between
+  // The same for rows in which one cell, that of `column`, contains further cells between
   // `separator`s: its `parts`. A field is a column or a part, and -1 among the others.
   // Throws std::invalid_argument as `SetLayout` does, and for an empty separator.
   void SetNestedLayout(int32_t file, const std::vector<int32_t>& columns, int32_t width,
@@ -117,7 +117,7 @@ class LineSplitter {
   }
 
   // Splits row index[i] of blocks[block[i]] for all i. O(bytes of these rows).
-  // Throws std::length_error where one field's text passes 2 GiB.
+  // Throws std::length_error if one field's text exceeds 2 GiB.
   SplitRows Split(const std::vector<const LineBlock*>& blocks, const int32_t* block,
                   const int32_t* index, size_t rows) const;
 
@@ -126,8 +126,8 @@ class LineSplitter {
 
  private:
   struct Layout {
-    std::vector<int32_t> field;  // by column; -1 where nobody wants it
-    int32_t nested = -1;         // the column that holds further cells
+    std::vector<int32_t> field;  // by column; -1 if it isn't needed
+    int32_t nested = -1;         // the column that contains further cells
     std::string separator;       // between these
     std::vector<int32_t> part;   // the field of each of them
   };

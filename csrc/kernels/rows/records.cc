@@ -22,8 +22,8 @@ T Read(const char* from) {
   return value;
 }
 
-// Rows of a SequenceExample: the features of its longest feature list; 1 where it can't be read,
-// for the fault to be told with that row.
+// Rows of a SequenceExample: the features of its longest feature list; 1 if it can't be read,
+// so that the fault is reported with that row.
 uint32_t RowsOf(std::string_view record) {
   size_t most = 0;
   const bool sound = EachBytes(record, 2, [&](std::string_view lists) {
@@ -81,7 +81,7 @@ void RecordBlock::AddRows(uint32_t record) {
 
 RecordBlock::RecordBlock(const std::vector<const RecordBlock*>& blocks, const int32_t* block,
                          const int32_t* index, size_t rows) {
-  // Rows of one record share its copy. By block and record: its place here.
+  // Rows of one record share its copy. By block and record: its index here.
   std::vector<std::vector<int64_t>> copies(blocks.size());
   size_t bytes = 0;
   for (size_t i = 0; i < rows; ++i) {

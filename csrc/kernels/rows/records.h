@@ -1,8 +1,8 @@
 // Finds the records of TFRecord files and makes columns of the tf.Examples in them.
 //
-// As with lines, every byte is gone through once, to find the records, but only the rows asked for
-// are checked and parsed. A record is a tf.Example, one row, or a tf.SequenceExample with as many
-// rows as its feature lists have features.
+// As with lines, every byte is scanned once, to find the records, but only the requested rows are
+// checked and parsed. A record is a tf.Example, one row, or a tf.SequenceExample with as many rows
+// as its feature lists have features.
 #pragma once
 
 #include <cstddef>
@@ -16,23 +16,23 @@
 
 namespace hvdrec {
 
-// The records of a stretch of one file, or of rows gathered out of several blocks.
+// The records of a part of a file, or of rows gathered from several blocks.
 class RecordBlock {
  public:
-  // Why the bytes behind `consumed()` can't be a record.
+  // Why the bytes after `consumed()` can't be a record.
   enum class Fault {
     kNone,
     kLength,  // the checksum of its length is wrong
     kCut,     // the file ends within it
   };
 
-  // Scans data[begin, end). A record that goes on behind `end` is left over, and with `last` a
+  // Scans data[begin, end). A record that continues after `end` is left over, and with `last` a
   // fault. The bytes aren't copied and must outlive the block. `sequences`: records are
   // SequenceExamples. Throws std::length_error if `end` doesn't fit 32 bits.
   RecordBlock(const char* data, size_t begin, size_t end, bool last, int32_t file,
               int64_t first_row, bool sequences);
 
-  // Copies rows out of other blocks: row i of the new block is row index[i] of blocks[block[i]].
+  // Copies rows from other blocks: row i of the new block is row index[i] of blocks[block[i]].
   RecordBlock(const std::vector<const RecordBlock*>& blocks, const int32_t* block,
               const int32_t* index, size_t rows);
 
@@ -48,7 +48,7 @@ class RecordBlock {
   std::string_view data(uint32_t record) const {
     return {data_ + begin_[record], end_[record] - begin_[record]};
   }
-  // Whether its checksum, which stands behind it, is right.
+  // Whether its checksum, which follows it, is correct.
   bool Intact(uint32_t record) const;
   int32_t file(size_t i) const { return files_.empty() ? file_ : files_[i]; }
   // Number of the row in its file, counted from 1.
@@ -76,15 +76,15 @@ class RecordBlock {
   std::vector<int64_t> lines_;
 };
 
-// A field of the examples: its name, and how many numbers a row has of it; above 1 its column is
-// one of lists.
+// A field of the examples: its name, and how many numbers a row has; above 1 its column contains
+// lists.
 struct ExampleField {
   std::string name;
   int32_t width = 1;
 };
 
-// One column: texts, whole numbers or numbers, those of each row from `starts` on where it is one
-// of lists. A value that isn't there is null, which `valid` says (bit by bit, as Arrow has it).
+// One column: texts, whole numbers or numbers; for lists, those of each row begin at `starts`. A
+// missing value is null in `valid` (bit by bit, as in Arrow).
 struct ExampleColumn {
   enum class Kind { kTexts, kIntegers, kNumbers };
   Kind kind = Kind::kTexts;
@@ -97,9 +97,9 @@ struct ExampleColumn {
   Array<double> numbers;
 };
 
-// A row that can't be used.
+// An unusable row.
 struct BadExample {
-  size_t position;  // among the rows asked for
+  size_t position;  // among the requested rows
   int32_t file;
   int64_t line;
   std::string text;
@@ -113,8 +113,8 @@ struct ExampleRows {
   std::vector<BadExample> bad;
 };
 
-// Makes columns of row index[i] of blocks[block[i]] for all i, without those that are bad.
-// O(bytes of their records). Throws std::length_error where one column passes 2 GiB.
+// Makes columns of row index[i] of blocks[block[i]] for all i, without bad ones.
+// O(bytes of their records). Throws std::length_error if one column exceeds 2 GiB.
 ExampleRows ParseExamples(const std::vector<ExampleField>& fields,
                           const std::vector<const RecordBlock*>& blocks, const int32_t* block,
                           const int32_t* index, size_t rows);

@@ -7,7 +7,7 @@
 
 namespace hvdrec {
 
-// Goes through the fields of one serialized message. Anything malformed ends it, with `failed`.
+// Iterates over the fields of one serialized message. Malformed data ends it, with `failed`.
 class WireReader {
  public:
   enum Type : uint32_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
@@ -55,7 +55,7 @@ class WireReader {
     return true;
   }
 
-  // Passes over the value of a field.
+  // Skips the value of a field.
   bool Skip(uint32_t type) {
     uint64_t number;
     std::string_view bytes;
@@ -87,7 +87,7 @@ class WireReader {
   bool failed_ = false;
 };
 
-// Calls use(bytes) for each field of that number in a message; use returns whether to go on.
+// Calls use(bytes) for each field with that number in a message; use returns whether to continue.
 // Returns whether the whole message could be read.
 template <typename Use>
 bool EachBytes(std::string_view message, uint32_t wanted, const Use& use) {
@@ -104,7 +104,7 @@ bool EachBytes(std::string_view message, uint32_t wanted, const Use& use) {
   return !reader.failed();
 }
 
-// Takes apart an entry of a map<string, message>.
+// Splits an entry of a map<string, message>.
 inline bool MapEntry(std::string_view entry, std::string_view* key, std::string_view* value) {
   *key = *value = {};
   WireReader reader(entry);

@@ -11,7 +11,7 @@
 namespace hvdrec {
 namespace {
 
-// So many draws in vain say that hardly anything is left to be drawn.
+// After this many unsuccessful draws, hardly anything can be left to draw.
 constexpr int kMostTries = 64;
 
 struct Place {
@@ -25,7 +25,7 @@ Place Below(uint64_t limit, uint64_t random) {
   return {static_cast<uint64_t>(product >> 64), static_cast<uint64_t>(product)};
 }
 
-// A set of ids that is asked often and built once a batch.
+// A set of ids that is queried often and built once per batch.
 class IdSet {
  public:
   IdSet(const int64_t* ids, size_t count) : slots_(size_t{16}) {
@@ -84,7 +84,7 @@ AliasTable::AliasTable(const std::vector<float>& weights) {
     for (size_t i = 0; i < count; ++i) never_[i] = weights[i] == 0;
   }
   entries_.resize(count);
-  // What each number still has to give away, in units of the mean weight.
+  // The remaining probability of each number, in units of the mean weight.
   std::vector<double> share(count);
   std::vector<int32_t> small, large;
   for (size_t i = 0; i < count; ++i) {
@@ -104,7 +104,7 @@ AliasTable::AliasTable(const std::vector<float>& weights) {
       small.push_back(high);
     }
   }
-  // What is left over has its whole share, but for rounding; a weight of 0 never is.
+  // The remaining numbers have their whole share, except for rounding; a weight of 0 never remains.
   int32_t any = 0;
   while (never_.size() > 0 && never_[static_cast<size_t>(any)]) ++any;
   for (const auto* rest : {&small, &large}) {
@@ -175,7 +175,7 @@ int32_t ItemSampler::DrawOne(const IsExcluded& is_excluded, RandomStream random)
     drawn = table_.Draw(&random);
     if (!is_excluded(ids_[static_cast<size_t>(drawn)])) return static_cast<int32_t>(drawn);
   }
-  // The first behind the last one drawn that may be taken.
+  // The first one after the last one drawn that may be taken.
   for (int64_t step = 1; step < size(); ++step) {
     const int64_t place = (drawn + step) % size();
     if (table_.CanBeDrawn(place) && !is_excluded(ids_[static_cast<size_t>(place)])) {
@@ -211,7 +211,7 @@ int64_t ItemSampler::DrawDistinct(const int64_t* excluded, size_t excluded_count
   }
   const IdSet set(excluded, excluded_count);
   RandomStream random(seed, 0);
-  // The first steps of a shuffle of all places; only those that were moved are kept.
+  // The first steps of a shuffle of all indices; only those that were moved are stored.
   std::unordered_map<int64_t, int64_t> moved;
   const auto at = [&](int64_t place) {
     const auto found = moved.find(place);

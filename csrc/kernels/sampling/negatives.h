@@ -1,7 +1,7 @@
 // Draws of negative items for matching models: by weight, without the items of a batch or of a
 // user.
 //
-// What is drawn is a function of the seed and the arguments alone.
+// The draws are a function of the seed and the arguments only.
 
 #ifndef HVDREC_KERNELS_SAMPLING_NEGATIVES_H_
 #define HVDREC_KERNELS_SAMPLING_NEGATIVES_H_
@@ -35,9 +35,9 @@ class RandomStream {
   uint64_t state_;
 };
 
-// Numbers 0..n-1 with probabilities in proportion to weights, in constant time: Walker's alias
-// method, tables built as Vose does (IEEE Transactions on Software Engineering, 1991). 8 bytes a
-// number.
+// Numbers 0..n-1 with probabilities proportional to weights, in constant time: Walker's alias
+// method, with tables built as by Vose (IEEE Transactions on Software Engineering, 1991). 8 bytes
+// per number.
 class AliasTable {
  public:
   // Throws std::invalid_argument unless all weights are finite, none is negative and one is above
@@ -51,19 +51,19 @@ class AliasTable {
 
  private:
   struct Entry {
-    uint32_t threshold;  // of 2^32: the number itself is drawn below it, else its alias
+    uint32_t threshold;  // of 2^32: below it the number itself is drawn, otherwise its alias
     int32_t alias;
   };
   std::vector<Entry> entries_;
-  std::vector<bool> never_;  // empty where all weights are above 0
+  std::vector<bool> never_;  // empty if all weights are above 0
 };
 
-// For each user some items, in the order in which the edges come.
+// For each user some items, in the order of the edges.
 class UserItems {
  public:
   UserItems(const int64_t* users, const int64_t* items, size_t edges);
 
-  // First and last of a user's items; equal where there are none.
+  // Begin and end of a user's items; equal if there are none.
   std::pair<const int64_t*, const int64_t*> Of(int64_t user) const;
   // Whether `item` is one of the user's.
   bool Has(int64_t user, int64_t item) const;
@@ -71,32 +71,32 @@ class UserItems {
  private:
   std::vector<int64_t> users_;    // ascending
   std::vector<size_t> starts_;    // by user, one more
-  std::vector<int64_t> items_;    // user by user, as they came
+  std::vector<int64_t> items_;    // user by user, in the order of the edges
   std::vector<int64_t> ordered_;  // user by user, ascending
 };
 
 // The items of a table, to draw from.
 class ItemSampler {
  public:
-  // `ids` [items] with their weights; empty weights: all alike.
+  // `ids` [items] with their weights; empty weights: all equal.
   ItemSampler(std::vector<int64_t> ids, const std::vector<float>& weights);
 
   int64_t size() const { return static_cast<int64_t>(ids_.size()); }
 
-  // `count` places of the table, drawn by weight with replacement; their ids aren't among
-  // `excluded`. Where every item that can be drawn is excluded, none is.
+  // `count` rows of the table, drawn by weight with replacement; their ids aren't among
+  // `excluded`. If every item that can be drawn is excluded, none is.
   void DrawByWeight(const int64_t* excluded, size_t excluded_count, uint64_t seed, int64_t count,
                     int32_t* places) const;
 
-  // The same for users in turn: draw k is for users[k / per_user] and isn't one of that user's
-  // items.
+  // The same for each of several users: draw k is for users[k / per_user] and isn't one of that
+  // user's items.
   void DrawForUsers(const UserItems& items, const int64_t* users, int64_t per_user, uint64_t seed,
                     int64_t count, int32_t* places) const;
 
-  // At most `count` distinct places, each set of them as likely as any other, whose ids aren't
-  // among `excluded`: of count + margin places drawn without replacement the first that serve.
-  // Returns how many there are. Throws std::invalid_argument where the table has fewer than count +
-  // margin items.
+  // At most `count` distinct rows, each set of them equally likely, whose ids aren't among
+  // `excluded`: the first suitable ones of count + margin rows drawn without replacement. Returns
+  // how many there are. Throws std::invalid_argument if the table has fewer than count + margin
+  // items.
   int64_t DrawDistinct(const int64_t* excluded, size_t excluded_count, uint64_t seed, int64_t count,
                        int64_t margin, int32_t* places) const;
 

@@ -40,7 +40,7 @@ class CircleForm {
     }
     const double a = At(low), b = At(high);
     double least = std::min(a, b), greatest = std::max(a, b);
-    // Between its zeros -m and m the parabola dips to -g m^2 at 0; left of -m all is 0.
+    // Between its zeros -m and m the parabola dips to -g m^2 at 0; left of -m it is 0.
     if (low < 0 && high > 0) least = std::min(least, At(0));
     if (low < -margin_ && high > -margin_) greatest = std::max(greatest, 0.0);
     if (greatest - least <= SharedRange<T>()) return greatest;

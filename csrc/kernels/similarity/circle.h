@@ -19,9 +19,9 @@ struct CircleOptions {
 //   softplus(LSE_n g [s_an + m]_+ (s_an - m) + LSE_p -g [1 + m - s_ap]_+ (s_ap - 1 + m)),
 //
 // g = gamma, m = margin, LSE = log-sum-exp. An anchor without positives or without negatives
-// gives 0. In the gradient the weights [.]_+ are held constant.
+// gives 0. In the gradient the weights [.]_+ are treated as constants.
 //
-// `gradient` [rows, dim] is dloss/dembeddings; null where it isn't wanted. Time O(anchors rows
+// `gradient` [rows, dim] is dloss/dembeddings; null if it isn't needed. Time O(anchors rows
 // dim), memory O(rows dim + threads).
 template <typename T>
 SimilarityResult CircleLoss(const SimilarityBatch<T>& batch, const CircleOptions& options,

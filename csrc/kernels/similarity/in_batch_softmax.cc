@@ -13,7 +13,7 @@ namespace {
 
 constexpr int64_t kQueriesPerTask = 256;
 
-// Items sorted by id, so that the duplicates of one lie side by side in ascending order.
+// Items sorted by id, so that the duplicates of one are adjacent, in ascending order.
 class Duplicates {
  public:
   Duplicates(const int64_t* ids, int64_t items) {
@@ -51,7 +51,7 @@ class Duplicates {
 template <typename T>
 class SoftmaxSweep {
  public:
-  // `bound`: no logit is greater in size.
+  // `bound`: no logit has a larger absolute value.
   SoftmaxSweep(const SoftmaxBatch<T>& batch, double bound, const Parallel& parallel)
       : batch_(batch),
         parallel_(parallel),
@@ -152,15 +152,15 @@ class SoftmaxSweep {
     return logits;
   }
 
-  // The logit of an item that is one query's negative alone.
+  // The logit of an item that is the negative of only one query.
   double OwnedLogit(int64_t owned) const {
     const auto query = queries_.row(batch_.owners[owned]).template cast<double>();
     return query.dot(items_.row(batch_.shared() + owned).template cast<double>()) /
            batch_.temperature;
   }
 
-  // How far a query's own logit lies behind the log of the others' sum. The loss and the own
-  // item's share are functions of this alone, so they keep their digits where both are near 0.
+  // The difference between the log of the others' sum and a query's own logit. The loss and the own
+  // item's share are functions of this only, so they stay accurate where both are near 0.
   double Behind(int64_t query) const { return sums_[query].Log() - own_[query]; }
 
   // A negative's share in the gradient is exp(its logit - shift) * factor.
@@ -174,7 +174,7 @@ class SoftmaxSweep {
       for (int64_t i = begin; i < end; ++i) {
         const double share = Weight(i) / (total_weight_ * batch_.temperature);
         const double behind = Behind(i), log_sum = own_[i] + Softplus(behind);
-        // What the logits' type loses of log_sum, the factor gives back.
+        // The factor corrects the rounding of log_sum to the logits' type.
         const T shift = static_cast<T>(log_sum);
         shares_[i] = {shift, static_cast<T>(share * std::exp(shift - log_sum)),
                       static_cast<T>(-share * Sigmoid(behind))};
@@ -194,7 +194,7 @@ class SoftmaxSweep {
   const Duplicates duplicates_;
   const T scale_;
   std::optional<T> shift_;      // for any logit the batch can have
-  std::vector<ExpSum> sums_;    // by query, of the items but its own
+  std::vector<ExpSum> sums_;    // by query, of the items except its own
   std::vector<double> own_;     // the logit of the query's own item
   std::vector<Shares> shares_;  // by query
   double total_weight_ = 0;
@@ -232,7 +232,7 @@ SoftmaxResult InBatchSoftmax(const SoftmaxBatch<T>& batch, const Parallel& paral
     fill(std::numeric_limits<T>::quiet_NaN());
     return result;
   }
-  // A single item leaves nothing to tell apart.
+  // With a single item there is nothing to distinguish.
   if (batch.queries == 0 || batch.items == 1 || total_weight == 0) {
     fill(T(0));
     return result;

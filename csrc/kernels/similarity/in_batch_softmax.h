@@ -12,19 +12,19 @@
 
 namespace hvdrec {
 
-// Query i belongs to item i; the other items are its negatives, those after `queries` too. The last
-// `owned` items are negatives of one query each.
+// Query i belongs to item i; the other items are its negatives, including those after `queries`.
+// The last `owned` items are negatives of one query each.
 template <typename T>
 struct SoftmaxBatch {
   const T* query_values;    // [queries, dim]
   const T* item_values;     // [items, dim], items >= queries
-  const int64_t* item_ids;  // or null; items of the id of item i are no negatives of i
+  const int64_t* item_ids;  // or null; items with the id of item i are not negatives of i
   const T* weights;         // [queries], at least 0, or null for 1 everywhere
   int64_t queries;
   int64_t items;
   int64_t dim;
   double temperature;
-  int64_t identified = -1;          // only so many items have ids, at least `queries`; -1: all
+  int64_t identified = -1;          // only this many items have ids, at least `queries`; -1: all
   const int64_t* owners = nullptr;  // [owned], the query that each of the last items belongs to
   int64_t owned = 0;
 
@@ -34,14 +34,15 @@ struct SoftmaxBatch {
 
 struct SoftmaxResult {
   double loss = 0;
-  // The first row of queries, items and weights that isn't finite; -1 where there is none. If
+  // The first row of queries, items and weights that isn't finite; -1 if there is none. If
   // there is one, loss and gradients are NaN.
   int64_t bad_query = -1;
   int64_t bad_item = -1;
   int64_t bad_weight = -1;
 };
 
-// The logit of a query's own item, in double: where the loss is small its error is the loss's.
+// The logit of a query's own item, in double, because its error is that of the loss if that is
+// small.
 template <typename T>
 HVDREC_HD inline double OwnLogit(const SoftmaxBatch<T>& batch, int64_t query) {
   const T* const a = batch.query_values + query * batch.dim;
@@ -51,10 +52,10 @@ HVDREC_HD inline double OwnLogit(const SoftmaxBatch<T>& batch, int64_t query) {
   return sum / batch.temperature;
 }
 
-// -sum_i w_i log softmax_j(q_i . v_j / temperature)_i / sum_i w_i; 0 where all weights are 0.
+// -sum_i w_i log softmax_j(q_i . v_j / temperature)_i / sum_i w_i; 0 if all weights are 0.
 //
 // `query_gradient` [queries, dim] and `item_gradient` [items, dim] are the loss's derivatives;
-// both null where they aren't wanted. Time O(queries shared dim + owned dim), memory O((queries +
+// both null if they aren't needed. Time O(queries shared dim + owned dim), memory O((queries +
 // items) dim + threads).
 template <typename T>
 SoftmaxResult InBatchSoftmax(const SoftmaxBatch<T>& batch, const Parallel& parallel,

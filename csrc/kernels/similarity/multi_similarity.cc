@@ -31,7 +31,7 @@ class MultiSimilarityForm {
     const double factor = kPositive ? -options_.alpha : options_.beta;
     const double a = factor * (low - options_.lambda), b = factor * (high - options_.lambda);
     const double least = std::min(a, b), greatest = std::max(a, b);
-    // The sums are added to 1: what is far below 0 doesn't count.
+    // The sums are added to 1, so exponents far below 0 are negligible.
     if (greatest <= SharedRange<T>()) return 0.0;
     if (greatest - least <= SharedRange<T>()) return greatest;
     return std::nullopt;

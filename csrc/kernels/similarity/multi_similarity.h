@@ -14,7 +14,7 @@ struct MultiSimilarityOptions {
   double beta = 50;
   double lambda = 1;
   // With mining an anchor a keeps the negatives with s > min_p s_ap - eps and the positives with
-  // s < max_n s_an + eps, so none where it lacks the other kind.
+  // s < max_n s_an + eps, so none if it has no pairs of the other kind.
   bool mining = false;
   double eps = 0.1;
 };
@@ -24,9 +24,9 @@ struct MultiSimilarityOptions {
 //   log(1 + sum_p exp(-alpha (s_ap - lambda))) / alpha
 //   + log(1 + sum_n exp(beta (s_an - lambda))) / beta.
 //
-// The choice of mined pairs is held constant in the gradient.
+// The choice of mined pairs is treated as constant in the gradient.
 //
-// `gradient` [rows, dim] is dloss/dembeddings; null where it isn't wanted. Time O(anchors rows
+// `gradient` [rows, dim] is dloss/dembeddings; null if it isn't needed. Time O(anchors rows
 // dim), memory O(rows dim + threads).
 template <typename T>
 SimilarityResult MultiSimilarityLoss(const SimilarityBatch<T>& batch,

@@ -1,4 +1,4 @@
-// What the similarity losses share: the rows they are computed over, and what they give.
+// Common to the similarity losses: the rows they are computed over, and their results.
 
 #ifndef HVDREC_KERNELS_SIMILARITY_SIMILARITY_H_
 #define HVDREC_KERNELS_SIMILARITY_SIMILARITY_H_
@@ -17,7 +17,7 @@ template <typename T>
 struct SimilarityBatch {
   const T* embeddings;      // [rows, dim], row by row
   const int64_t* labels;    // [rows]
-  const int64_t* sessions;  // [rows], or null where all rows are one session
+  const int64_t* sessions;  // [rows], or null if all rows are one session
   int64_t rows;
   int64_t dim;
   int64_t first_anchor;
@@ -26,7 +26,7 @@ struct SimilarityBatch {
 
 struct SimilarityResult {
   double loss = 0;
-  // The first row that holds a number that isn't finite; -1 where there is none. If there is one,
+  // The first row with a number that isn't finite; -1 if there is none. If there is one,
   // loss and gradient are NaN.
   int64_t bad_row = -1;
 };

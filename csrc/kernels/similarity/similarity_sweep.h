@@ -11,7 +11,7 @@
 
 namespace hvdrec {
 
-// Rows sorted by class, so that the positives of a row lie side by side.
+// Rows sorted by class, so that the positives of a row are adjacent.
 template <typename T>
 struct SortedRows {
   SortedRows(const SimilarityBatch<T>& batch, const Parallel& parallel)
@@ -58,8 +58,8 @@ struct SortedRows {
   RowMatrix<T> values;           // by place, filled up
 };
 
-// What an anchor's sums make: its loss, and what to add to the exponent of a pair for the pair's
-// share in the gradient, apart from the slope and the mean over rows.
+// The results of an anchor's sums: its loss, and the summand of a pair's exponent for the pair's
+// share in the gradient, without the slope and the mean over rows.
 struct AnchorResult {
   double loss = 0;
   double positive_offset = -std::numeric_limits<double>::infinity();
@@ -68,7 +68,7 @@ struct AnchorResult {
 
 // A loss of the sums P = sum_p exp(x(s_ap)) and N = sum_n exp(y(s_an)) of each anchor.
 //
-// Form says which. For positives (`kPositive`) and negatives alike it has
+// Form defines it. For positives (`kPositive`) and negatives it has
 //   Exponent<kPositive>(s)   x or y, of an array of similarities
 //   Slope<kPositive>(s)      what the pair's share is multiplied by in the gradient
 //   Shift<kPositive>(low, high)  for similarities within [low, high] a number that all exponents
@@ -94,9 +94,9 @@ class SimilaritySweep {
     }
   }
 
-  // `largest`: no squared norm of a row is over it.
+  // `largest`: an upper bound of the rows' squared norms.
   double Loss(double largest) {
-    // A hair more, for the rounding of the products.
+    // Slightly more, for the rounding of the products.
     whole_ = Shifts(-1.0001 * largest, 1.0001 * largest);
     if (form_.mining()) FindThresholds();
     positive_.assign(batch_.rows, ExpSum());
@@ -189,8 +189,8 @@ class SimilaritySweep {
     }
   }
 
-  // Calls each(positive, values, first column, number) for the stretches of row r of a tile that
-  // are of one kind; the pair of a row with itself is left out.
+  // Calls each(positive, values, first column, number) for the parts of row r of a tile with one
+  // kind of pairs; the pair of a row with itself is left out.
   template <typename Each>
   void ForStretches(int64_t i, int64_t r, int64_t j, Tile& tile, const Each& each) {
     const int64_t place = rows_.anchors[row_blocks_.begin(i) + r];
@@ -247,7 +247,7 @@ class SimilaritySweep {
     return {form_.template Shift<true>(low, high), form_.template Shift<false>(low, high)};
   }
 
-  // What all exponents of a tile can be taken relative to.
+  // The shift that all exponents of a tile can be taken relative to.
   PairOfShifts TileShifts(int64_t i, int64_t j, const Tile& tile) const {
     if (whole_.positive && whole_.negative) return whole_;
     const auto s = tile.values.topLeftCorner(row_blocks_.rows(i), column_blocks_.rows(j));
@@ -257,7 +257,7 @@ class SimilaritySweep {
     return found;
   }
 
-  // What the anchor at `place` requires of a mined pair, as a function of its similarity.
+  // The condition of the anchor at `place` for a mined pair, as a function of its similarity.
   template <bool kPositive>
   const T* Thresholds(int64_t place) const {
     return kPositive ? &hardest_negative_[place] : &hardest_positive_[place];
@@ -313,8 +313,8 @@ class SimilaritySweep {
     }
   }
 
-  // Sum() for a stretch whose exponents lie too far apart for one shift: each row and each column
-  // takes its own.
+  // Sum() for a part whose exponents are too far apart for one shift: each row and each column
+  // uses its own.
   template <bool kPositive, bool kBoth>
   void SumApart(int64_t place, int64_t first, T* values, int64_t count, Tile& tile) {
     const ConstStretch<T> s(values, count);
@@ -423,14 +423,14 @@ class SimilaritySweep {
   const bool all_;  // all rows are anchors
   const Blocks row_blocks_, column_blocks_;
   BufferPool<Tile> pool_;
-  RowMatrix<T> anchor_values_;  // by anchor, filled up, where not all rows are
+  RowMatrix<T> anchor_values_;  // by anchor, padded, if not all rows are anchors
   PairOfShifts whole_;          // for any similarity the batch can have
   std::vector<T> hardest_positive_, hardest_negative_;  // by place, with mining
   std::vector<ExpSum> positive_, negative_;             // by place
   std::vector<AnchorResult> results_;                   // by anchor
 };
 
-// Computes a loss of that form; see CircleLoss for the arguments.
+// Computes a loss of this form; see CircleLoss for the arguments.
 template <typename T, typename Form>
 SimilarityResult SimilarityLoss(const SimilarityBatch<T>& batch, const Form& form,
                                 const Parallel& parallel, T* gradient) {

@@ -12,7 +12,7 @@ namespace pairwise_steps {
 
 constexpr int64_t kPieceRows = 2048;
 
-// Rows side by side, in the order of side and score.
+// Rows in the order of side and score.
 struct SortedRows {
   double* u;
   double* weight;
@@ -54,7 +54,7 @@ struct Bins {
   int32_t* begin;
   int32_t* end;
   int32_t* side;
-  int32_t* pieces;     // of kPieceRows rows; 0 where the side goes pair by pair
+  int32_t* pieces;     // of kPieceRows rows; 0 if the side is computed pair by pair
   double* running[2];  // for what lies beyond reach; see RunningSums
   double* moments;     // [P]: sums of w T_k(x)
   double* slope;       // [P]: coefficients of what acts on the bin's rows within reach,
@@ -146,8 +146,8 @@ HVDREC_HD inline void AddMoment(double x, double weight, double* sums) {
   }
 }
 
-// The moments of one piece of a bin, or of another group of rows, a block. `Source` has begin(c)
-// and end(c) of a group, and Row(r, c, &x, &weight) for what lies between.
+// The moments of one piece of a bin, or of another group of rows, per block. `Source` has begin(c)
+// and end(c) of a group, and Row(r, c, &x, &weight) for the rows between them.
 template <int P, typename Source>
 struct PieceMoments {
   static constexpr int kThreads = 128;
@@ -203,8 +203,8 @@ struct AddPieces {
   }
 };
 
-// Running sums over the bins of a side, a block each, the bin's own among them: lower sides of
-// counts and scores from each bin up, upper sides of weights from each bin down.
+// Running sums over the bins of a side, one block each, including the bin's own: for lower sides
+// counts and scores from each bin up, for upper sides weights from each bin down.
 template <int P>
 struct RunningSums {
   static constexpr int kThreads = 256;
@@ -263,7 +263,7 @@ struct RunningSums {
   }
 };
 
-// A PairTable where the machine can read it.
+// A PairTable in memory that the machine can read.
 struct DeviceTable {
   double width, margin;
   int64_t first, last;
@@ -300,7 +300,8 @@ HVDREC_HD inline BinRange Reach(const Sides& sides, const Bins& bins, const Devi
   return {begin + from, begin + to};
 }
 
-// Coefficient k of what moments of a lower panel do to an upper one that leads it by `lead` panels.
+// Coefficient k of the effect of a lower panel's moments on an upper one that leads it by `lead`
+// panels.
 template <int P>
 HVDREC_HD inline void FromBelow(const DeviceTable& table, double lead, const double* moments, int k,
                                 double* value, double* slope) {
@@ -311,7 +312,7 @@ HVDREC_HD inline void FromBelow(const DeviceTable& table, double lead, const dou
   }
 }
 
-// The other way round, of the slope alone.
+// The reverse, for the slope only.
 template <int P>
 HVDREC_HD inline void FromAbove(const DeviceTable& table, double lead, const double* moments, int k,
                                 double* slope) {
@@ -319,7 +320,7 @@ HVDREC_HD inline void FromAbove(const DeviceTable& table, double lead, const dou
   for (int l = 0; l < P; ++l) *slope += table.slope_transposed[at + l * P + k] * moments[l];
 }
 
-// What the bins of the other side do to one bin a block.
+// The effect of the bins of the other side on one bin per block.
 template <int P>
 struct Act {
   static constexpr int kThreads = 128;

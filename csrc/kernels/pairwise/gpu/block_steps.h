@@ -1,8 +1,8 @@
 // Steps of the pairwise losses on a GPU that sum over runs: the bin that a run begins in, and what
 // each row gets in all.
 //
-// Lower bins are cut into blocks of a few rows. An entry acts on its first block's rows one by one
-// and on the other blocks of that bin by moments.
+// Lower bins are divided into blocks of a few rows. An entry acts on its first block's rows one by
+// one and on the other blocks of that bin by moments.
 
 #ifndef HVDREC_KERNELS_PAIRWISE_GPU_BLOCK_STEPS_H_
 #define HVDREC_KERNELS_PAIRWISE_GPU_BLOCK_STEPS_H_
@@ -15,8 +15,8 @@ namespace pairwise_steps {
 constexpr int kBlockRows = 16;
 
 struct Blocks {
-  const int32_t* count;  // by bin, 0 where its side isn't a lower one or goes pair by pair
-  const int32_t* last;   // by bin: behind its blocks
+  const int32_t* count;  // by bin, 0 if its side isn't a lower one or is computed pair by pair
+  const int32_t* last;   // by bin: after its blocks
   int32_t* first;        // by bin
   int32_t* bin;          // by block
   double* moments;       // [block][P]: of the bin's rows from the block on
@@ -92,7 +92,7 @@ struct Lists {
   double* sums;     // [kBlockRows + P]: see ListPieces
 };
 
-// Keys that put entries, which are in the order of their bins, in that of blocks before it.
+// Keys that sort entries, which are in the order of their bins, first by block.
 struct ListKeys {
   EntryBins entries;
   Bins bins;
@@ -121,8 +121,8 @@ struct FillLists {
   }
 };
 
-// What one piece of a block's list does, a block of threads each: the sums of w f' at each of its
-// rows, and the coefficients of those at the rows of the bin's blocks behind it.
+// The effect of one piece of a block's list, one block of threads each: the sums of w f' at each of
+// its rows, and the coefficients of those at the rows of the bin's later blocks.
 template <int P>
 struct ListPieces {
   static constexpr int kThreads = 128;
@@ -213,7 +213,7 @@ struct ListPieces {
   }
 };
 
-// Adds what the runs of a level's large splits do to each row's gradient and loss, by panels.
+// Adds the effect of the runs of a level's large splits on each row's gradient and loss, by panels.
 template <int P>
 struct EvaluateRuns {
   static constexpr int kSums = kBlockRows + P;
@@ -265,7 +265,7 @@ struct EvaluateRuns {
     gradient[order[p]] -= slope;
   }
 
-  // The pairs with the bins behind the edge.
+  // The pairs with the bins after the edge.
   HVDREC_HD void Whole(int64_t p, int32_t lower, int32_t group, double x, double* value,
                        double* slope) const {
     *value += Series<P>(groups.value + int64_t{group} * P, x);

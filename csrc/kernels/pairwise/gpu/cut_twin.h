@@ -1,5 +1,5 @@
-// The pairwise losses of the pairs that a limit or a share of hardest pairs leaves in, as a GPU
-// computes them.
+// The pairwise losses over the pairs that a limit or a share of hardest pairs selects, as computed
+// on a GPU.
 
 #ifndef HVDREC_KERNELS_PAIRWISE_GPU_CUT_TWIN_H_
 #define HVDREC_KERNELS_PAIRWISE_GPU_CUT_TWIN_H_
@@ -13,7 +13,7 @@
 
 namespace hvdrec {
 
-// Pairs are picked over all levels at once, so all of them stay: memory O(n log L).
+// Pairs are selected over all levels at once, so all levels are kept: memory O(n log L).
 template <typename T, typename Machine>
 class PairwiseCutTwin {
  public:
@@ -89,7 +89,7 @@ class PairwiseCutTwin {
     }
   }
 
-  // How many pairs are in, with those on the edge or without.
+  // The number of selected pairs, with or without those on the edge.
   const pairwise_steps::Counted* CountRuns(bool edges, bool weighing) {
     for (size_t l = 0; l < levels_.size(); ++l) {
       const Level& level = levels_[l];
@@ -102,7 +102,7 @@ class PairwiseCutTwin {
   }
   int64_t Count(bool weighing) { return machine_.Read(CountRuns(true, weighing)).value; }
 
-  // As KeepHardest of kernels/pairwise/hardest.h; gives how many pairs are kept.
+  // Like KeepHardest of kernels/pairwise/hardest.h; returns how many pairs are kept.
   int64_t KeepHardest() {
     const int64_t wanted = ShareOfPairs(Count(false), options_.hardest);
     Cut(function_.margin + function_.Reach(), true);
@@ -158,7 +158,7 @@ class PairwiseCutTwin {
     machine_.SortPairs(keys_, sorted_keys_, slots_, order_, slots(), 64);
   }
 
-  // Weights that lie in the order of `keys`, added up within each lower side.
+  // Weights in the order of `keys`, added up within each lower side.
   pairwise_steps::RunningWeights AddUp(const Level& level, const uint64_t* keys, int64_t count,
                                        const int32_t* from, const int32_t* to, double* weights) {
     const int32_t sides = level.rows.side_count;
@@ -209,7 +209,7 @@ class PairwiseCutTwin {
                 groups_, blocks_, lists_.sums, entries_, bins_.table(), f_, gradient_, totals_});
   }
 
-  // Of the entries in their order; gives their number.
+  // For the entries in their order; returns their number.
   int64_t MakeGroups() {
     int32_t* const heads = heads_.For(machine_, slots());
     int32_t* const running = running_.For(machine_, slots());
@@ -291,7 +291,7 @@ class PairwiseCutTwin {
     machine_.Launch(RunningColumns<P>{first, last, true, P, blocks_.moments}, bins_.count());
   }
 
-  // What the entries do within the bins that they begin in.
+  // The effect of the entries within the bins in which they begin.
   template <int P>
   void ActOnBlocks(const PairwiseLevel& rows) {
     constexpr int kSums = pairwise_steps::ListPieces<P>::kSums;

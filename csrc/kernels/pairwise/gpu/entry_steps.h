@@ -1,8 +1,9 @@
 // Steps of the pairwise losses on a GPU that put runs (kernels/pairwise/gpu/run_steps.h) in order,
 // and the hinge loss over them.
 //
-// An entry is an upper row with a weight from one place of the lower side on, so a run is one entry
-// or, where pairs on its edge are in by a share, two. Entries have slots, so many to each place.
+// An entry is an upper row with a weight from one position of the lower side on, so a run is one
+// entry or, if pairs on its edge count by a share, two. Each position has a fixed number of slots
+// for entries.
 
 #ifndef HVDREC_KERNELS_PAIRWISE_GPU_ENTRY_STEPS_H_
 #define HVDREC_KERNELS_PAIRWISE_GPU_ENTRY_STEPS_H_
@@ -25,8 +26,8 @@ struct Entries {
   HVDREC_HD int64_t place(int64_t slot) const { return slot / per_row; }
 };
 
-// Entries of sides that don't go pair by pair. Keys: by first place, and where there are bins by
-// the upper row's bin before that.
+// Entries of sides that aren't computed pair by pair. Keys: by first position, and if there are
+// bins by the upper row's bin before that.
 struct MakeEntries {
   SortedRows rows;
   Sides sides;
@@ -105,7 +106,8 @@ struct EntryWeights {
   HVDREC_HD void operator()(int64_t q) const { out[q] = weight[order[q]]; }
 };
 
-// Adds what the runs of a level's large splits do to each row's gradient and loss, by the hinge.
+// Adds the effect of the runs of a level's large splits on each row's gradient and loss, for the
+// hinge.
 struct SweepRuns {
   SortedRows rows;
   const int32_t* order;

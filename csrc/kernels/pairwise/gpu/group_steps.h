@@ -1,9 +1,9 @@
 // Steps of the pairwise losses on a GPU that sum over the whole panels of runs.
 //
-// A group is the entries (kernels/pairwise/gpu/entry_steps.h) of one upper bin whose first places
-// lie in one lower bin, the edge: so all of them act on the same whole bins, those behind the edge,
-// and are acted on by the same. A lower bin is acted on by the groups of an upper bin up to the
-// last one with an edge before it.
+// A group is the entries (kernels/pairwise/gpu/entry_steps.h) of one upper bin whose first
+// positions are in one lower bin, the edge: so all of them act on the same whole bins, those after
+// the edge, and are acted on by the same. A lower bin is acted on by the groups of an upper bin up
+// to the last one with an edge before it.
 
 #ifndef HVDREC_KERNELS_PAIRWISE_GPU_GROUP_STEPS_H_
 #define HVDREC_KERNELS_PAIRWISE_GPU_GROUP_STEPS_H_
@@ -25,7 +25,7 @@ struct Groups {
   double* value;      // [P]: coefficients of what acts on an entry within reach
   double* slope;      // [P]
   int32_t* first_of;  // by bin: its groups
-  int32_t* last_of;   // behind them
+  int32_t* last_of;   // after them
 };
 
 // The bin of an entry's key, and of its first place.
@@ -103,7 +103,7 @@ struct GroupEntries {
   }
 };
 
-// What the whole bins within reach do to one group a block.
+// The effect of the whole bins within reach on one group per block.
 template <int P>
 struct ActOnGroups {
   static constexpr int kThreads = 128;
@@ -176,7 +176,7 @@ struct GroupWeights {
   HVDREC_HD void operator()(int64_t q) const { out[q] = groups.moments[int64_t{order[q]} * P]; }
 };
 
-// What the groups do to one lower bin a block.
+// The effect of the groups on one lower bin per block.
 template <int P>
 struct ActOnLower {
   static constexpr int kThreads = 128;

@@ -1,5 +1,5 @@
-// Which rows make pairs, as a GPU works it out (kernels/pairwise/gpu/side_steps.h), and the panels
-// that they lie in.
+// Which rows make pairs, as computed on a GPU (kernels/pairwise/gpu/side_steps.h), and the panels
+// that contain them.
 
 #ifndef HVDREC_KERNELS_PAIRWISE_GPU_PLAN_TWIN_H_
 #define HVDREC_KERNELS_PAIRWISE_GPU_PLAN_TWIN_H_
@@ -21,14 +21,14 @@ struct PairwiseLevel {
   int32_t side_count;
 };
 
-// Where the CPU splits labels at their median, this does at the bits of their numbers.
+// The CPU splits labels at their median; this splits them at the bits of their numbers.
 template <typename T, typename Machine>
 class PairwisePlanTwin {
  public:
   PairwisePlanTwin(const PairwiseRows<T>& rows, const PairwiseOptions& options, Machine& machine)
       : rows_(rows), options_(options), machine_(machine), n_(rows.count) {}
 
-  // Of at least one row. Gives the first with a number that isn't finite, or -1.
+  // For at least one row. Returns the first with a number that isn't finite, or -1.
   int64_t Prepare() {
     u_ = New<double>();
     keys_ = New<uint64_t>();
@@ -80,7 +80,7 @@ class PairwisePlanTwin {
     return machine_.template Allocate<V>(n_);
   }
 
-  // Numbers the labels of each session; gives the largest number. Leaves the rows in the order of
+  // Numbers the labels of each session; returns the largest number. Leaves the rows in the order of
   // session and label in by_label_.
   int32_t NumberLabels() {
     machine_.SortPairs(label_keys_, sorted_keys_, order_, by_label_, n_, 64);
@@ -136,8 +136,7 @@ class PairwiseBinsTwin {
     bin_of_ = machine_.template Allocate<int32_t>(n_);
   }
 
-  // Takes the moments of a level's bins, and what they add up to; false where no side goes by
-  // panels.
+  // Computes the moments of a level's bins, and their sums; false if no side is computed by panels.
   template <int P>
   bool Gather(const PairwiseLevel& level) {
     using pairwise_steps::BinRows;

@@ -1,5 +1,5 @@
-// The steps of the pairwise losses on a GPU, these the last: what each row gets. See
-// kernels/pairwise/gpu/twin.h for how they follow each other.
+// The steps of the pairwise losses on a GPU, these are the last: the results of each row. See
+// kernels/pairwise/gpu/twin.h for their order.
 
 #ifndef HVDREC_KERNELS_PAIRWISE_GPU_ROW_STEPS_H_
 #define HVDREC_KERNELS_PAIRWISE_GPU_ROW_STEPS_H_
@@ -21,7 +21,7 @@ struct Total {
   }
 };
 
-// Adds what a level does to each row's gradient and loss.
+// Adds the effect of a level on each row's gradient and loss.
 template <int P>
 struct Evaluate {
   SortedRows rows;
@@ -66,7 +66,7 @@ struct Evaluate {
   }
 };
 
-// Each bin's loss goes to its first row: the rows' totals are all there is to add up.
+// Each bin's loss is added to its first row, so that only the rows' totals must be added up.
 struct GiveBinLoss {
   const int32_t* order;
   Sides sides;

@@ -1,5 +1,5 @@
-// Steps of the pairwise losses on a GPU that find the pairs which a limit or a share of hardest
-// pairs leaves in, without making pairs, as kernels/pairwise/hardest.h does on the CPU.
+// Steps of the pairwise losses on a GPU that find the pairs that a limit or a share of hardest
+// pairs selects, without enumerating pairs, as kernels/pairwise/hardest.h does on the CPU.
 
 #ifndef HVDREC_KERNELS_PAIRWISE_GPU_RUN_STEPS_H_
 #define HVDREC_KERNELS_PAIRWISE_GPU_RUN_STEPS_H_
@@ -21,7 +21,7 @@ struct Counted {
   HVDREC_HD void Add(const Counted& other) { value += other.value; }
 };
 
-// At first all pairs are in.
+// Initially all pairs are selected.
 struct OpenRuns {
   SortedRows rows;
   Sides sides;
@@ -33,7 +33,7 @@ struct OpenRuns {
   }
 };
 
-// Leaves the pairs whose lead is below `limit`.
+// Selects the pairs whose lead is below `limit`.
 struct CutAtLead {
   SortedRows rows;
   Sides sides;
@@ -77,7 +77,7 @@ struct CountPairs {
   }
 };
 
-// How hard a pair is, as a number that grows along the lower side.
+// The hardness of a pair, as a number that increases along the lower side.
 struct Hardness {
   SortedRows rows;
   PairValue f;
@@ -99,7 +99,7 @@ struct Bisection {
 
   uint64_t low, high;
   Move move;     // which of them the last step moved
-  double share;  // by which pairs on the edge are in, once all is done
+  double share;  // by which pairs on the edge count, at the end
 
   HVDREC_HD uint64_t middle() const { return low + (high - low) / 2; }
 };
@@ -129,7 +129,7 @@ struct OpenEdges {
   }
 };
 
-// Takes the bisection's last step over, with `middle` that SearchEdges left.
+// Applies the bisection's last step, with the `middle` of SearchEdges.
 struct NarrowEdges {
   SortedRows rows;
   Sides sides;
@@ -194,7 +194,7 @@ struct Bisect {
   }
 };
 
-// The places that harder pairs leave are shared by all that are as hard as the last.
+// The places left by harder pairs are shared by all pairs as hard as the last.
 struct ShareEdge {
   const Counted* reached;
   const Counted* harder;
@@ -214,7 +214,7 @@ struct GivePairs {
   HVDREC_HD void operator()(int64_t) const { totals->pairs = pairs; }
 };
 
-// What a level's runs do to each row's gradient and loss, of sides that go pair by pair.
+// The effect of a level's runs on each row's gradient and loss, for sides computed pair by pair.
 struct SumRuns {
   SortedRows rows;
   const int32_t* order;

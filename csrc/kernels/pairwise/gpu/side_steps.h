@@ -1,7 +1,7 @@
 // Steps of the pairwise losses on a GPU that put rows in order: which rows make pairs.
 //
 // Rows with different labels of one session make pairs. The labels of a session are numbered, 0 the
-// lowest; two numbers differ in a highest bit. So each bit is a level of its own: rows whose
+// lowest; two numbers differ in a highest bit. Each bit is therefore a separate level: rows whose
 // numbers agree above that bit are a split, those with a 0 in it the split's lower side and those
 // with a 1 its upper side, and every pair is in exactly one split of one level.
 
@@ -14,8 +14,8 @@
 namespace hvdrec {
 namespace pairwise_steps {
 
-// A side with its partner of at most so many rows goes pair by pair, a larger one by panels or sums
-// over the rows in reach. Not measured.
+// A side and its partner with at most this many rows are computed pair by pair, larger ones by
+// panels or by sums over the rows in reach. Not measured.
 constexpr int32_t kDirectRows = 512;
 
 // u = score / temperature - label_scale * label, as double, and what the rows are sorted by.
@@ -115,18 +115,18 @@ struct SideHeads {
 // before its upper one; a side may lack the other.
 struct Sides {
   int32_t* begin;    // first place
-  int32_t* end;      // behind the last
+  int32_t* end;      // after the last
   int32_t* number;   // odd: an upper side
   int32_t* session;  // from 1
   int32_t* first_bin;
-  int32_t* last_bin;  // behind it
+  int32_t* last_bin;  // after it
 
   HVDREC_HD int32_t rows(int32_t side) const { return end[side] - begin[side]; }
   HVDREC_HD bool upper(int32_t side) const { return number[side] & 1; }
 
   // The side that it makes pairs with, of `count`; -1: none.
   HVDREC_HD int32_t Partner(int32_t side, int32_t count) const {
-    if (upper(side)) return side - 1;  // ranks leave no number out
+    if (upper(side)) return side - 1;  // label numbers are consecutive
     const int32_t other = side + 1;
     const bool partners =
         other < count && session[other] == session[side] && number[other] == number[side] + 1;

@@ -1,5 +1,6 @@
-// The hinge and square losses of large splits on a GPU: a row's pairs that count are those with the
-// other side's rows from some score on, so sums over the rows up to each, and one search a row, do.
+// The hinge and square losses of large splits on a GPU: the pairs of a row that count are those
+// with the other side's rows from some score on, so running sums over the rows and one search per
+// row are enough.
 
 #ifndef HVDREC_KERNELS_PAIRWISE_GPU_SWEEP_STEPS_H_
 #define HVDREC_KERNELS_PAIRWISE_GPU_SWEEP_STEPS_H_
@@ -16,13 +17,13 @@ HVDREC_HD inline double Origin(const SortedRows& rows, const Sides& sides, int32
   return rows.u[sides.begin[lower] + sides.rows(lower) / 2];
 }
 
-// By place. Of lower rows from each up: v and v^2. Of upper rows from each down: w and w x.
+// By position. For lower rows from each up: v and v^2. For upper rows from each down: w and w x.
 struct SweepSums {
   double* first;
   double* second;
 };
 
-// Those of a side a block, each thread a stretch of rows.
+// One side per block; each thread has a range of rows.
 struct SumSweep {
   static constexpr int kThreads = 256;
   struct Shared {
@@ -76,7 +77,7 @@ struct SumSweep {
   }
 };
 
-// Adds what a level's large splits do to each row's gradient and loss.
+// Adds the effect of a level's large splits on each row's gradient and loss.
 struct Sweep {
   SortedRows rows;
   const int32_t* order;
@@ -124,7 +125,7 @@ struct Sweep {
         f.loss == PairLoss::kHinge ? weight : 2 * (sums.second[to - 1] + weight * v);
   }
 
-  // Both compare scores alike, so that a pair counts for both of its rows or for neither.
+  // Both compare scores in the same way, so that a pair counts for both of its rows or for neither.
   HVDREC_HD bool Counts(int64_t upper, int64_t lower) const {
     return rows.u[lower] > rows.u[upper] - f.margin;
   }

@@ -1,4 +1,4 @@
-// The pairwise losses as a GPU computes them, on whatever machine runs the steps.
+// The pairwise losses as computed on a GPU, on any machine that runs the steps.
 
 #ifndef HVDREC_KERNELS_PAIRWISE_GPU_TWIN_H_
 #define HVDREC_KERNELS_PAIRWISE_GPU_TWIN_H_
@@ -14,8 +14,8 @@
 
 namespace hvdrec {
 
-// See Pairwise in kernels/gpu/gpu_losses.h. The plan splits labels another way than the CPU's does,
-// so sums are taken in another order; all else is the same.
+// See Pairwise in kernels/gpu/gpu_losses.h. The plan splits labels in a different way from the
+// CPU's, so sums are taken in a different order; everything else is the same.
 template <typename T, typename Machine>
 class PairwiseTwin {
  public:
@@ -63,7 +63,7 @@ class PairwiseTwin {
   void AddLevels(int levels) {
     const bool smooth = options_.loss == PairLoss::kLogistic || options_.loss == PairLoss::kFocal;
     std::shared_ptr<const PairTable> table;
-    if (smooth) table = GetPairTable(function_, kPanelTolerance<T>);  // as the CPU has it
+    if (smooth) table = GetPairTable(function_, kPanelTolerance<T>);  // like the CPU's
     PairwiseBinsTwin<Machine> bins(table.get(), n_, machine_);
     if (std::isfinite(options_.limit) || options_.hardest < 1) {
       PairwiseCutTwin<T, Machine> cut(options_, function_, weighted_, n_, machine_, &plan_, &bins,
@@ -90,7 +90,7 @@ class PairwiseTwin {
     }
   }
 
-  // What the panels of a level do to each other, and rows of small sides.
+  // The effect of the panels of a level on each other, and of rows of small sides.
   template <int P>
   void AddBins(const PairwiseLevel& level, PairwiseBinsTwin<Machine>* bins) {
     if (bins->template Gather<P>(level)) {

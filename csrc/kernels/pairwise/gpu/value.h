@@ -1,4 +1,5 @@
-// What a pair of rows costs, one pair at a time; kernels/pairwise/function.h does several at once.
+// The loss of a pair of rows, one pair at a time; kernels/pairwise/function.h computes several at
+// once.
 
 #ifndef HVDREC_KERNELS_PAIRWISE_GPU_VALUE_H_
 #define HVDREC_KERNELS_PAIRWISE_GPU_VALUE_H_
@@ -45,7 +46,7 @@ struct PairValue {
       *slope = -miss;
       return;
     }
-    // sigmoid(x) = exp(-softplus(-x)): no power of a number that may be 0.
+    // sigmoid(x) = exp(-softplus(-x)), which avoids the power of a number that may be 0.
     const double modulation = exp(-gamma * ((x > 0 ? 0.0 : -x) + tail));
     *value = modulation * softplus;
     *slope = -modulation * (gamma * (1 - miss) * softplus + miss);

@@ -1,4 +1,4 @@
-// The in-batch softmax as a GPU computes it, on whatever machine runs the steps.
+// The in-batch softmax as computed on a GPU, on any machine that runs the steps.
 
 #ifndef HVDREC_KERNELS_SIMILARITY_GPU_IN_BATCH_SOFTMAX_TWIN_H_
 #define HVDREC_KERNELS_SIMILARITY_GPU_IN_BATCH_SOFTMAX_TWIN_H_
@@ -138,7 +138,7 @@ SoftmaxResult RunInBatchSoftmaxTwin(const SoftmaxBatch<T>& batch, Machine& machi
     fill(std::numeric_limits<T>::quiet_NaN());
     return result;
   }
-  // A single item leaves nothing to tell apart.
+  // With a single item there is nothing to distinguish.
   if (batch.queries == 0 || batch.items == 1) {
     fill(0);
     return result;

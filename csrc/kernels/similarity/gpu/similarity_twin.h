@@ -1,4 +1,4 @@
-// Circle and multi-similarity loss as a GPU computes them, on whatever machine runs the steps.
+// Circle and multi-similarity loss as computed on a GPU, on any machine that runs the steps.
 
 #ifndef HVDREC_KERNELS_SIMILARITY_GPU_SIMILARITY_TWIN_H_
 #define HVDREC_KERNELS_SIMILARITY_GPU_SIMILARITY_TWIN_H_
@@ -16,8 +16,8 @@
 namespace hvdrec {
 namespace similarity_steps {
 
-// What an anchor's sums make: its loss, and what to add to the exponent of a pair for the pair's
-// share in the gradient, apart from the slope and the mean over rows.
+// The results of an anchor's sums: its loss, and the summand of a pair's exponent for the pair's
+// share in the gradient, without the slope and the mean over rows.
 template <typename T>
 struct AnchorResult {
   double loss;
@@ -140,7 +140,7 @@ struct FindHardest {
   }
 };
 
-// What an anchor asks of a mined pair.
+// The conditions of an anchor for a mined pair.
 template <typename T>
 struct Mining {
   const T* least_negative;     // by anchor; null: all pairs count
@@ -188,7 +188,7 @@ struct AddExponentials {
     if (row == column) return;
     const bool positive = classes.Same(row, column);
     if (!mining.Counts(anchor, positive, s)) return;
-    // Not by a reference to either: that would keep the thread's state out of registers.
+    // Not through a reference to either, which would keep the thread's state out of registers.
     if (positive) {
       state->positive.Add(form.Exponent(true, s));
     } else {
