@@ -82,7 +82,7 @@ class DirectoryLock:
         """
         if self._thread is None or self._is_in_place():
             return False
-        removed = self._descriptor
+        removed, self._descriptor = self._descriptor, -1
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._open()

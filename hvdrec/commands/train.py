@@ -143,9 +143,6 @@ def run_job(flags: Any, signals: StopSignals, group: ReplicaGroup, make: Callabl
         log.logger.info("%s", job.recommender.policy)
         if group.size > 1:
             log.logger.info("%s", job.describe_tables())
-        if job.deferred:
-            names = ", ".join(job.deferred)
-            log.logger.info("updates of rows are deferred until they are needed (row_updates): %s", names)
     options = RunOptions(
         ignore_fine_tune_errors=flags.ignore_finetune_ckpt_error,
         evaluates=flags.eval_method == EVAL_METHODS[0],

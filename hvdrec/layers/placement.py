@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
+from hvdrec.layers.banks.deal import Deal
 from hvdrec.layers.banks.replicated import Replicated
 from hvdrec.layers.banks.split import Split
 from hvdrec.layers.banks.strategy import BankLayout, BankStrategy
@@ -37,6 +38,10 @@ class Placement:
             seed: The seed of their initial values.
         """
         return Replicated(layouts, seed)
+
+    def rows_held(self, rows: int, dim: int) -> int:
+        """How many rows of a bank of `rows` rows of `dim` values this process holds."""
+        return rows
 
     def beside(self, variable: tf.Variable) -> AbstractContextManager[object]:
         """Places variables created in this block with `variable`."""
@@ -67,8 +72,15 @@ class SplitTables(Placement):
 
     def banks(self, layouts: Sequence[BankLayout], seed: int) -> BankStrategy:
         """Creates the embedding banks of a model, with this rank's rows of the split ones."""
-        split = [4 * layout.rows * layout.dim >= self._min_bytes for layout in layouts]
+        split = [self._is_split(layout.rows, layout.dim) for layout in layouts]
         return Split(layouts, seed, self._group, split) if any(split) else Replicated(layouts, seed)
+
+    def rows_held(self, rows: int, dim: int) -> int:
+        """Its share, where the bank is large."""
+        return Deal(rows, self._group.size).per_rank if self._is_split(rows, dim) else rows
+
+    def _is_split(self, rows: int, dim: int) -> bool:
+        return 4 * rows * dim >= self._min_bytes
 
 
 HERE = Placement()

@@ -82,9 +82,10 @@ class Job:
         self.config, self.proto, self.group = config, config.proto, group
         train = self.proto.train_config
         self.plan = build_plan(self.proto, label_ranges(heads_of(self.proto)))
+        here = placement is None or placement is HERE
         placement = placement or _placement(train, group)
-        if placement is HERE:
-            need_memory(self.plan, train.optimizer_config, group.rank, group.local_size)
+        if here:
+            need_memory(self.plan, train.optimizer_config, group.rank, group.local_size, placement)
         self.recommender = Recommender(self.proto, self.plan, int(train.seed), placement)
         self.feed = Feed(self.plan)
         optimizer_of = self._optimizer_of()
@@ -92,8 +93,8 @@ class Job:
         self.optimizer.place(placement, self.recommender.policy)
         banks = [v for bank in self.recommender.strategy.trained for v in bank.parts]
         self.optimizer.create_slots([*banks, *self.recommender.dense_trainable])
-        #: The variables whose rows are updated only when they are needed.
-        self.deferred = self._defer_updates()
+        #: The variables whose rows training updates only when they are needed.
+        self.deferred: list[str] = []
         self.global_step = tf.Variable(0, trainable=False, dtype=tf.int64, name="global_step")
         self.folder = folder or RunFolder(config)
         self.store = self.folder.open_store()
@@ -116,6 +117,7 @@ class Job:
         return {**dense, **tables}
 
     def _defer_updates(self) -> list[str]:
+        """Lets rows wait as `row_updates` says; only who trains asks for it, and has to be able to."""
         train = self.proto.train_config
         if train.row_updates == train.SWEEP:
             return []
@@ -168,6 +170,8 @@ class Job:
         """
         options = options or RunOptions()
         run_on_all_ranks(self.group, lambda: self._prepare(options))
+        if self.deferred and self.group.rank == 0:
+            logger.info("rows move when they are needed (row_updates): %s", ", ".join(self.deferred))
         self._describe_inputs(options.fit_on_eval)
         start = begin(
             self.proto,
@@ -204,10 +208,14 @@ class Job:
             log.close()
 
     def _prepare(self, options: RunOptions) -> None:
-        """Checks, on rank 0 and before training, everything that is needed only later."""
+        """Checks, on rank 0 and before training, everything that is needed only later.
+
+        All ranks defer updates here, before anything is traced.
+        """
         if not self.recommender.trained_banks and not self.recommender.dense_trainable:
             where = self.config.where("train_config.freeze_gradient")
             raise ConfigError(f"{where}: every variable is frozen; nothing is left to train")
+        self.deferred = self._defer_updates()
         self.prepare_exports(options)
         if self.group.rank == 0:
             need_places(self.folder.path, tensor_bytes(self.entries()))

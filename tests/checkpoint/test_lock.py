@@ -129,6 +129,18 @@ def test_a_removed_directory_is_made_again(tmp_path):
     assert not (folder / ".lock").exists()
 
 
+def test_a_removed_directory_that_can_not_be_made_again(tmp_path):
+    folder = tmp_path / "run"
+    with DirectoryLock(str(folder)) as lock:
+        lock.acquire()
+        shutil.rmtree(folder)
+        folder.touch()
+        for _ in range(2):
+            with pytest.raises(CheckpointError, match=r"run was removed during the run: File exists"):
+                lock.check()
+        lock.release()
+
+
 def test_a_removed_directory_may_be_another_runs_by_now(tmp_path):
     folder = tmp_path / "run"
     with DirectoryLock(str(folder)) as lock:

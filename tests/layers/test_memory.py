@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import re
+from types import SimpleNamespace
 
 import pytest
 from google.protobuf import text_format
@@ -13,6 +14,7 @@ from hvdrec.errors import ConfigError
 from hvdrec.features import build_plan
 from hvdrec.layers import memory
 from hvdrec.layers.memory import Limit
+from hvdrec.layers.placement import HERE, SplitTables
 from hvdrec.layers.variables import VariableStore
 from hvdrec.trainer.run.memory import need_memory
 
@@ -73,6 +75,23 @@ def test_tables_and_slots_are_counted_to_the_byte(
     wanted = rf"the 2 embedding tables, of which \S+a_embedding\S+ is the largest \(32 kB\), with {copies - 1} slot"
     with pytest.raises(ConfigError, match=wanted):
         need_memory(plan, proto.train_config.optimizer_config, 0, 1)
+
+
+def test_of_split_tables_a_share_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    proto = _config(8, "adagrad_optimizer { learning_rate { constant_learning_rate {} } }")
+    plan = build_plan(proto)
+    # Of 1500 rows in one bank 500 for each of 3 ranks, and a slot.
+    monkeypatch.setattr(memory, "limits", lambda processes=1: [Limit(500 * 8 * 4 * 2, "this machine has")])
+    group = SimpleNamespace(rank=0, size=3)
+    need_memory(plan, proto.train_config.optimizer_config, 0, 1, SplitTables(group, 0))  # type: ignore[arg-type]
+    for placement in (SplitTables(group, 1500 * 8 * 4 + 1), HERE):  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match=r"^the 2 embedding tables"):
+            need_memory(plan, proto.train_config.optimizer_config, 0, 1, placement)
+    monkeypatch.setattr(
+        memory, "limits", lambda processes=1: [Limit(500 * 8 * 4 * 2 - 1, "this machine has")]
+    )
+    with pytest.raises(ConfigError, match=r"^a rank's share of the 2 embedding tables"):
+        need_memory(plan, proto.train_config.optimizer_config, 0, 1, SplitTables(group, 0))  # type: ignore[arg-type]
 
 
 def test_a_layer_that_is_too_wide_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -313,8 +313,8 @@ def test_arguments_are_checked() -> None:
         (TypeError, "embeddings: needs float32", lambda: native.circle_loss(e.astype(int), labels)),
         (ValueError, "out of range", lambda: native.circle_loss(e, labels, first_anchor=8, anchors=3)),
         (ValueError, r"needs shape \[rows, dim\]", lambda: native.circle_loss(e[0], labels)),
-        (ValueError, "over 0", lambda: native.multi_similarity_loss(e, labels, alpha=0.0)),
-        (ValueError, "over 0", lambda: native.in_batch_softmax(e, e, temperature=0.0)),
+        (ValueError, "above 0", lambda: native.multi_similarity_loss(e, labels, alpha=0.0)),
+        (ValueError, "above 0", lambda: native.in_batch_softmax(e, e, temperature=0.0)),
         (ValueError, "a row for each query", lambda: native.in_batch_softmax(e, e[:5])),
         (ValueError, "out of range", lambda: native.circle_loss(e, labels, first_anchor=11)),
     ):

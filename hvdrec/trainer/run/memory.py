@@ -10,13 +10,16 @@ import tensorflow as tf
 
 from hvdrec.features.plan import FeaturePlan
 from hvdrec.layers import memory
+from hvdrec.layers.placement import HERE, Placement
 from hvdrec.optim.registry import build_optimizer
 from hvdrec.trainer.run.log import logger
 
 _FLOAT_BYTES = 4
 
 
-def need_memory(plan: FeaturePlan, optimizers: Sequence[Any], rank: int, processes: int) -> None:
+def need_memory(
+    plan: FeaturePlan, optimizers: Sequence[Any], rank: int, processes: int, placement: Placement = HERE
+) -> None:
     """Makes sure that the tables and their slots can be held.
 
     Args:
@@ -24,27 +27,32 @@ def need_memory(plan: FeaturePlan, optimizers: Sequence[Any], rank: int, process
         optimizers: All of `optimizer_config`.
         rank: Rank 0 says how much they take.
         processes: Ranks of this machine.
+        placement: How many of the rows are held here.
 
     Raises:
         ConfigError: The machine hasn't got that much.
     """
     slots = [_slots(config) for config in optimizers]
+    held = [placement.rows_held(bank.rows, bank.dim) for bank in plan.banks]
     values = sum(
-        bank.rows * bank.dim * (1 + (0 if bank.frozen else slots[bank.optimizer])) for bank in plan.banks
+        rows * bank.dim * (1 + (0 if bank.frozen else slots[bank.optimizer]))
+        for bank, rows in zip(plan.banks, held, strict=True)
     )
     tables = [(table.rows * bank.dim, table.name) for bank in plan.banks for table in bank.tables]
     if not tables:
         return
     size, largest = values * _FLOAT_BYTES, max(tables)
+    part = "" if sum(held) == sum(bank.rows for bank in plan.banks) else "a rank's share of "
     per_weight = f"{max(slots)} slot{'' if max(slots) == 1 else 's'} of the optimizer for each weight"
     what = (
-        f"the {len(tables)} embedding tables, of which {largest[1]} is the largest "
+        f"{part}the {len(tables)} embedding tables, of which {largest[1]} is the largest "
         f"({memory.shown(largest[0] * _FLOAT_BYTES)}), with {per_weight}"
     )
     memory.need(size, what, processes)
     if rank != 0:
         return
-    logger.info("embedding tables and optimizer slots take %s%s", memory.shown(size), _each(processes))
+    taken = (part, memory.shown(size), _each(processes))
+    logger.info("%sembedding tables and optimizer slots take %s%s", *taken)
     available = psutil.virtual_memory().available
     if size * processes > available:
         logger.warning(
