@@ -48,7 +48,7 @@ def names() -> list[str]:
 
 
 def listed_as_refused() -> dict[str, str]:
-    """What `REFUSED` says: sample -> field."""
+    """The content of `REFUSED`: sample -> field."""
     return dict(line.split() for line in REFUSED.read_text().splitlines() if line.strip())
 
 
@@ -86,7 +86,7 @@ def _fg_feature(name: str) -> dict[str, object]:
 
 
 def refusals(name: str) -> dict[str, str]:
-    """Why a sample can't be used: field (without indices) -> what is wrong; empty where it can.
+    """Why a sample can't be used: field (without indices) -> what is wrong; empty if it can.
 
     With `--allow_user_code`: a config that names code of the user's own can be used by who wrote it.
     """
@@ -110,7 +110,7 @@ def _taken_apart(line: str) -> tuple[str, str]:
 
 
 def prepared(name: str, folder: pathlib.Path, rows: int = 48) -> Config:
-    """A sample on rows of its own, with two steps to train.
+    """A sample on its own rows, with two steps to train.
 
     Args:
         name: Of its file.
@@ -198,7 +198,7 @@ def _any(rng: np.random.Generator, kind: str) -> str:
 
 
 def _labels(proto: Any) -> dict[str, tuple[int, int, str]]:
-    """Of each label: its classes, its width, and what separates its numbers."""
+    """For each label: its classes, its width, and the separator of its numbers."""
     data = proto.data_config
     found = {}
     for i, name in enumerate(data.label_fields):
@@ -216,7 +216,7 @@ def _label(classes: int, width: int, separator: str, rng: np.random.Generator, _
 
 
 def _feature_makers(proto: Any) -> Iterator[tuple[str, _Maker]]:
-    """What makes the cells of each feature's inputs; of a field with several features the last counts."""
+    """The generators of the cells of each feature's inputs; for a field with several features the last counts."""
     order = ("PassThroughFeature", "IdFeature", "ExprFeature", "ComboFeature", "RawFeature", "LookupFeature")
     order += ("TagFeature", "SequenceFeature")
     features = sorted(feature_list(proto), key=lambda f: order.index(enum_name(f, "feature_type")))
@@ -382,7 +382,7 @@ def _broker() -> Any:
 
 
 def _write_topic(proto: Any, columns: dict[str, list[str]], folder: pathlib.Path) -> None:
-    """The rows as messages of a topic of their own, from the offset of the config on."""
+    """The rows as messages of a separate topic, from the offset of the config on."""
     separator, topic = proto.data_config.separator, folder.name
     lines = [separator.join(cells) for cells in zip(*columns.values(), strict=True)]
     for partition in range(2):

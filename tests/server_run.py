@@ -24,7 +24,7 @@ SECONDS = 150.0
 
 
 class ServerRun:
-    """`python -m hvdrec.launch ps ...` and what it prints."""
+    """`python -m hvdrec.launch ps ...` and its output."""
 
     def __init__(self, *arguments: str) -> None:
         command = [sys.executable, "-m", "hvdrec.launch", "ps", *arguments]

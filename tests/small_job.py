@@ -157,7 +157,7 @@ def write_data(path: pathlib.Path, rows: int, seed: int = 0) -> None:
 
 @dataclasses.dataclass
 class SmallJob:
-    """What varies between tests; `text` gives the config.
+    """What varies between tests; `text` returns the config.
 
     Attributes:
         train: Training data.
@@ -251,6 +251,6 @@ model_config {{
 """
 
     def write(self, path: pathlib.Path) -> pathlib.Path:
-        """Writes the config to `path` and gives it back."""
+        """Writes the config to `path` and returns it."""
         path.write_text(self.text())
         return path

@@ -64,7 +64,7 @@ class ThreadRank(ReplicaGroup):
 
 
 def on_threads(size: int, work: Callable[[ReplicaGroup], T], sent: list[int] | None = None) -> list[T]:
-    """What `work` gives on each of `size` ranks; fails as the first rank that does.
+    """The results of `work` on each of `size` ranks; fails like the first failing rank.
 
     Args:
         size: How many.

@@ -31,7 +31,7 @@ ROWS, WIDTH = 131, 3
 
 
 def values(seed: int) -> dict[str, np.ndarray]:
-    """Those of one whole bank and its slot, and of a variable that every rank holds."""
+    """Entries of one whole bank and its slot, and of a variable that every rank holds."""
     random = np.random.default_rng(seed)
     found = {s: random.normal(size=(ROWS, WIDTH)).astype(np.float32) for s in ("", "/Adam")}
     return {**found, "kernel": random.normal(size=(4, 2)).astype(np.float32)}
@@ -115,7 +115,7 @@ def same(found: dict[str, np.ndarray], seed: int) -> bool:
 
 @pytest.fixture(params=[50, 16 << 20], ids=["many rounds", "one round"])
 def least(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    """How much a rank holds at once at least."""
+    """The least that a rank holds at once."""
     monkeypatch.setattr(portions, "_LEAST_BYTES", request.param)
     return request.param
 
@@ -154,7 +154,7 @@ def test_what_one_process_saved_is_split(tmp_path: pathlib.Path, least: int) -> 
 
 
 def test_easyrec_s_partitions_are_split(tmp_path: pathlib.Path) -> None:
-    """Parts under names of their own, and slices of one name; of columns too."""
+    """Parts under separate names, and slices of one name, including slices of columns."""
     prefix, value = str(tmp_path / "model.ckpt-1"), values(1)[""]
     names = ["a/part_0", "a/part_1", "b", "b", "c", "c"]
     specs = ["", "", "5 3 0,2:-", "5 3 2,3:-", "56 3 -:0,1", "56 3 -:1,2"]

@@ -176,7 +176,7 @@ def test_latest_walks_back_past_damage(tmp_path, state, other, caplog, damage, s
 
 
 def test_no_byte_of_a_checkpoint_is_restored_that_was_not_saved(tmp_path, state, other):
-    """Resuming reads each file once: what it doesn't compare with the manifest, it compares otherwise."""
+    """Resuming reads each file once: it checks what it doesn't compare with the manifest in another way."""
     save(Store(str(tmp_path)), state, 10, 20)
     for suffix in (".data-00000-of-00001", ".index"):
         path = tmp_path / f"model.ckpt-20{suffix}"

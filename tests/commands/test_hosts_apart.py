@@ -18,7 +18,7 @@ from hvdrec.trainer.run.same_files import need_same_files
 
 
 class _TwoHosts(SingleReplica):
-    """Rank 1 on a host of its own, rank 0 as told."""
+    """Rank 1 on a separate host, rank 0 as given."""
 
     def __init__(self, *first: Any) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class _TwoHosts(SingleReplica):
 
 
 class _Fellow(_TwoHosts):
-    """Rank 0 has the same; `told` is what it was told."""
+    """Rank 0 has the same; `told` is the message that it received."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ def _file(path: pathlib.Path, text: str = "1,2\n") -> InputFile:
 
 
 def _there(*described: tuple[str, int]) -> _TwoHosts:
-    """Rank 0 of another host has these files; its fellow's error, if any, is none of its own."""
+    """Rank 0 on another host has these files; an error of the other rank isn't its own."""
     return _TwoHosts("another digest", ("node-a", list(described)), None)
 
 

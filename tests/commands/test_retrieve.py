@@ -36,7 +36,7 @@ def flags(folder: pathlib.Path, *more: str) -> list[str]:
 def test_nearest_items_of_the_table(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Scores are the products of what is predicted; the measures are those counted by hand."""
+    """Scores are the products of the predictions; the metrics equal those counted separately."""
     run = golden_run("dssm_neg_sampler_taobao")
     monkeypatch.chdir(run.folder)
     output = tmp_path / "nearest.tsv"

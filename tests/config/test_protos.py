@@ -30,7 +30,7 @@ _DESCRIBED = {"IncrementSaveConfig.File.mount_path"}
 
 @dataclasses.dataclass
 class Tables:
-    """What the reference says: file -> message -> field name -> row; enum -> values."""
+    """The content of the reference: file -> message -> field name -> row; enum -> values."""
 
     messages: dict[str, dict[str, list[str]]]
     files: dict[str, str]

@@ -34,7 +34,7 @@ def test_the_projects_configs_are_read_and_right(path):
 
 
 def blocks(page: str) -> list[str]:
-    """The text protos of the training page: what its braces hold, with the field before them."""
+    """The text protos of the training page: the content of braces, with the field before them."""
     found, start, depth = [], 0, 0
     for match in re.finditer(r"[{}]", page):
         if match[0] == "{":

@@ -13,7 +13,7 @@ from tests.data.reading import columns
 
 
 def write(folder, sizes, seed=0):
-    """Files of so many rows; gives the numbers of all of them."""
+    """Writes files with a number of rows; returns the values of all of them."""
     rng = np.random.default_rng(seed)
     rows = sum(sizes)
     parts = {

@@ -270,7 +270,7 @@ def test_a_line_without_end_is_refused(tmp_path, monkeypatch):
 
 
 def model(content, separator, width):
-    """What a file holds, by definition: good rows, and the first bad row's line."""
+    """The content of a file, by definition: good rows, and the first bad row's line."""
     rows = []
     for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
         line = line.removesuffix(b"\r")

@@ -80,7 +80,7 @@ def test_partitions_are_dealt_to_the_ranks(broker: Broker, size: int) -> None:
 
 
 def kept(positions: Sequence[InputPosition]) -> InputPosition:
-    """What a checkpoint of ranks at these positions gives the next run."""
+    """The position of a run that continues from a checkpoint of ranks at these positions."""
     described = json.loads(json.dumps(describe_positions(positions, True)))
     return InputPosition(0, 0, tuple((int(p), o) for p, o in described["offsets"].items()))
 

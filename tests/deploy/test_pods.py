@@ -44,7 +44,7 @@ def _tf_config(job: Any, role: str, index: int) -> str:
 
 
 def _here(word: str) -> str:
-    """A word of a container's command, where this machine has what it names."""
+    """A word of a container's command, replaced by this machine's path if it names a program or folder."""
     return word.replace("/opt/hvdrec/.venv/bin", str(BIN)).replace("/data/", f"{WORK}/")
 
 

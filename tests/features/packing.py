@@ -72,7 +72,7 @@ def several(plan: FeaturePlan, packed: dict[str, np.ndarray], rows: int) -> list
 
 
 def model_inputs(packer: Packer, packed: dict[str, np.ndarray], table: np.ndarray) -> ModelInputs:
-    """What a model sees of a batch whose only bank holds `table`."""
+    """The inputs of a model for a batch whose only bank contains `table`."""
     batch = {name: tf.constant(array) for name, array in packed.items()}
     batch.setdefault("dense", tf.zeros([_rows(packed), 0]))
     return ModelInputs(packer.plan, batch, [tf.gather(table, packed["bank0/rows"])])  # type: ignore[attr-defined]

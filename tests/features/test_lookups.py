@@ -117,7 +117,7 @@ def check(case: Case) -> None:
 
 
 def _tables(draw: st.DrawFn, buckets: list[int]) -> tuple[list[BankSpec], list[LookupSpec], list[int]]:
-    """Lookups of each feature in tables of its own, or in those of a feature with as many ids."""
+    """Lookups of each feature in its own tables, or in those of a feature with the same number of ids."""
     ends, tables, chosen = [0, 0], [], []
     for _ in range(draw(st.integers(1, 8))):
         feature = draw(st.integers(0, len(buckets) - 1))

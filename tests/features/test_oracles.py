@@ -22,7 +22,7 @@ def _tags(combiner: str, extra: str = "", inputs: str = '"t"') -> str:
 
 
 def _looked_up(rows: list[list[tuple[bytes, float]]], combiner: str, weighted: bool) -> np.ndarray:
-    """What tf.nn.safe_embedding_lookup_sparse makes of hashed tokens and their weights."""
+    """The result of tf.nn.safe_embedding_lookup_sparse for hashed tokens and their weights."""
     table = np.random.default_rng(0).normal(size=(90, 4)).astype(np.float32)
     places = [[i, j] for i, row in enumerate(rows) for j in range(len(row))]
     shape = [len(rows), max(1, *map(len, rows))]

@@ -29,7 +29,7 @@ RUNS = (
 
 @dataclasses.dataclass(frozen=True)
 class _AsTaken(GoldenRun):
-    """A run whose config says what EasyRec makes of it.
+    """A run with a config that is equivalent to what EasyRec computes.
 
     It takes an activation named softmax, without a path, for none.
     """

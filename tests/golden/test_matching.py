@@ -31,7 +31,7 @@ LEAST = 1e-12
 
 
 class Replayed(Sampler):
-    """Gives what EasyRec drew, batch by batch."""
+    """Returns the items that EasyRec drew, batch by batch."""
 
     def __init__(self, real: Sampler, run: GoldenRun) -> None:
         self.table = real.table
@@ -136,7 +136,7 @@ def test_how_alike_interests_are(tmp_path: pathlib.Path) -> None:
 
 
 def test_evaluation(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What depends on the batches alone is EasyRec's; what depends on the items drawn is near it."""
+    """Values that depend only on the batches equal EasyRec's; those that depend on draws are close."""
     run = golden_run("dssm_neg_in_memory_taobao")
     monkeypatch.chdir(run.folder)
     job, _ = restore(run.config(tmp_path), SingleReplica(), run.checkpoint(30))

@@ -28,7 +28,7 @@ def test_names_and_metrics_go_by_tower(tmp_path: pathlib.Path) -> None:
 
 
 def test_trace_of_mmoe(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """EasyRec builds the experts as if for inference; with that, its losses in every step."""
+    """EasyRec builds the experts in inference mode; with that, its losses at every step."""
     original = ExpertBank.__call__
 
     def as_for_inference(self: ExpertBank, x: tf.Tensor, run: ForwardContext) -> tf.Tensor:

@@ -44,7 +44,7 @@ def test_trace(name: str, tmp_path: pathlib.Path) -> None:
 def test_one_rounding_parts_a_trace(
     name: str, step: int, apart: float, followed: int | None, tmp_path: pathlib.Path
 ) -> None:
-    """Somewhere a ReLU's input is 0 but for rounding, and the side it falls on parts two runs for good.
+    """Somewhere a ReLU's input is 0 except for rounding, and its sign makes two runs diverge permanently.
 
     Of starts that differ from EasyRec's in the last bit of a few weights, some follow EasyRec's run to its
     end (or for as many steps as `followed` says), and the others part from it where ours does.

@@ -54,11 +54,11 @@ class Made:
             variable.assign(variable + (np.abs(noise) if "variance" in name else noise))
 
     def eval(self, inputs: Any) -> Any:
-        """What it gives in evaluation."""
+        """Its output in evaluation."""
         return self.layer(_tensors(inputs), ForwardContext(training=False))
 
     def train(self, inputs: Any, seed: int = 5) -> tuple[Any, ForwardContext]:
-        """What it gives in training, and the pass."""
+        """Its output in training, and the pass."""
         run = ForwardContext(training=True, seed=tf.constant([seed, 7]))
         return self.layer(_tensors(inputs), run), run
 
@@ -99,7 +99,7 @@ def numbers(seed: int, *shape: int) -> np.ndarray:
 
 
 def near(found: Any, expected: Any, rtol: float = 1e-4, atol: float = 1e-5) -> None:
-    """Holds what a layer gave against the reference, lists too."""
+    """Compares a layer's output with the reference, including lists."""
     if isinstance(expected, list):
         assert isinstance(found, list)
         for f, e in zip(found, expected, strict=True):

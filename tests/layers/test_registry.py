@@ -79,7 +79,7 @@ def test_a_spec_has_every_field_of_its_message(name: str) -> None:
 
 
 def _compare(message: Any, parameters: tuple[Parameter, ...], unread: tuple[str, ...]) -> set[str]:
-    """Holds parameters against a message's fields, and those within; gives the fields that aren't read."""
+    """Compares parameters with a message's fields, recursively; returns the fields that aren't read."""
     fields = message.fields_by_name
     met = set(fields) - {p.name for p in parameters}
     assert met <= set(unread)

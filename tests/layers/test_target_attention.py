@@ -143,7 +143,7 @@ def test_numbers_are_those_of_padded_histories(config: str, lengths: str, traini
     ],
 )
 def test_keys_of_any_width(query_width: int, key: KeyOptions, training: bool) -> None:
-    """Filled up with zeros, or both sides through a layer, whose bias the padding then holds."""
+    """Padded with zeros, or both sides through a layer, whose bias the padding then contains."""
     case = make(CONFIGS["norm"], LENGTHS["mixed"], 0, query_width, key)
     by_layers = query_width > WIDTH or (query_width < WIDTH and key.by_layers)
     assert by_layers == any(name.startswith("sequence_") for name in case.store.variables_by_name)

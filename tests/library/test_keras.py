@@ -41,7 +41,7 @@ OF_CASE = {
 
 
 def data(rows: int = 512) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Features, labels that follow from them but for noise, and sessions."""
+    """Features, labels that follow from them except for noise, and sessions."""
     generator = np.random.default_rng(1)
     x = generator.normal(size=(rows, 4)).astype(np.float32)
     y = (x @ [1.0, -1.0, 0.5, 0.0] + generator.normal(size=rows) > 0).astype(np.int64)

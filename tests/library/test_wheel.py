@@ -44,7 +44,7 @@ def run(
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """The wheel of a copy of the project, which holds nothing but what builds it."""
+    """The wheel of a copy of the project with only the files that build it."""
     folder = tmp_path_factory.mktemp("wheel")
     copy = folder / "hvdrec"
     ignored = shutil.ignore_patterns("__pycache__")

@@ -44,7 +44,7 @@ def hybrid_by_loops(logits: Array, y: Array, sessions: Array, w: Array, same_lab
 
 
 def slope(function: Callable[[Array], float], at: Array) -> Array:
-    """Central differences, which float64 gives to about 1e-9."""
+    """Central differences, accurate to about 1e-9 in float64."""
     found, step = np.zeros(at.shape), 1e-5
     for place in itertools.product(*(range(n) for n in at.shape)):
         moved = [at.copy(), at.copy()]

@@ -41,7 +41,7 @@ class _Meeting:
 def run_ranks(
     rows: Sequence[int], body: Callable[[int, Replicas], Any], exchanges: list[str] | None = None
 ) -> list[Any]:
-    """What `body(rank, replicas)` gives on each rank, of which each has so many rows.
+    """The results of `body(rank, replicas)` on each rank, each with its number of rows.
 
     The names of what they exchange go into `exchanges`.
     """

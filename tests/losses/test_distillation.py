@@ -104,7 +104,7 @@ def test_forms_of_one_number(kd: str, expected: Array) -> None:
 @pytest.mark.parametrize("kind", ["BINARY_CROSS_ENTROPY_LOSS", "KL_DIVERGENCE_LOSS", "CROSS_ENTROPY_LOSS"])
 @pytest.mark.parametrize("is_logits", [True, False])
 def test_probabilities_are_taken_as_what_they_are(kind: str, is_logits: bool) -> None:
-    """Probabilities of a teacher, and of the model, give what their logits give."""
+    """Probabilities of a teacher, and of the model, give the same as their logits."""
     kd = f"pred_name: 'logits' loss_type: {kind} temperature: 2"
     _, expected = distilled(kd, LOGITS, TEACHER)
     words = f"{'pred' if is_logits else 'label'}_is_logits: false"

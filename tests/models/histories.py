@@ -170,7 +170,7 @@ def over_places(oracle: Oracle, name: str, x: np.ndarray, layers: int, norm: boo
 
 
 def attention(oracle: Oracle, name: str, layers: int, query: np.ndarray, h: np.ndarray) -> np.ndarray:
-    """The share of each place, [B, T]; the DNN has batch norms but for its last layer."""
+    """The weight of each position, [B, T]; the DNN has batch norms except in its last layer."""
     q = np.broadcast_to(query[:, None], h.shape)
     hidden = over_places(oracle, name, np.concatenate([q, h, q - h, q * h], axis=2), layers - 1)
     scores = oracle.dense(f"{name}/dnn_{layers - 1}", hidden)[:, :, 0]

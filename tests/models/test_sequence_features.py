@@ -119,7 +119,7 @@ def _text_cnn(oracle: Oracle, scope: str, group: int) -> np.ndarray:
 
 
 def _penalised(oracle: Oracle, rows: list[np.ndarray], vectors: np.ndarray) -> np.ndarray:
-    """EasyRec's penalty has the elements and what is made of them."""
+    """EasyRec's penalty includes the elements and the attention's output."""
     oracle.squared += float(np.sum(vectors**2) + sum(np.sum(h**2) for h in rows))
     return vectors
 

@@ -209,7 +209,7 @@ def missing() -> str | None:
 def _first_process(
     kinds: Sequence[str], script: str, arguments: Sequence[str]
 ) -> Iterator[subprocess.Popen[str]]:
-    """A shell in namespaces of its own, which go with it at the end of the block."""
+    """A shell in separate namespaces, which are removed with it at the end of the block."""
     command = ["unshare", *kinds, "--fork", "--kill-child", "bash", "-c", script, "bash", *arguments]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     process = subprocess.Popen(command, text=True, **pipes)

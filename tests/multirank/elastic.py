@@ -39,7 +39,7 @@ class Part:
 
 
 def write_hosts(path: pathlib.Path, hosts: str) -> None:
-    """Writes what a discovery script shows, at once."""
+    """Replaces the output of a discovery script atomically."""
     new = path.with_suffix(".new")
     new.write_text(hosts + "\n")
     new.rename(path)
@@ -82,7 +82,7 @@ def start_here(folder: pathlib.Path, config: pathlib.Path, hosts: str, ranks: in
 
 
 class ElasticRun:
-    """`horovodrun` with a discovery script that shows what the test writes."""
+    """`horovodrun` with a discovery script whose output the test sets."""
 
     def __init__(self, process: subprocess.Popen[str], hosts: pathlib.Path) -> None:
         """Follows it.
@@ -119,7 +119,7 @@ class ElasticRun:
         return "".join(line for _, line in self.lines)
 
     def set_hosts(self, hosts: str) -> None:
-        """Changes what the script shows."""
+        """Changes the output of the script."""
         write_hosts(self._hosts, hosts)
 
     def ranks(self) -> list[psutil.Process]:
@@ -133,7 +133,7 @@ class ElasticRun:
         return sorted(found, key=lambda process: process.pid)
 
     def wait_for(self, what: str, ready: Callable[[], bool], seconds: float = 120.0) -> float:
-        """Waits until `ready()`; gives the seconds it took."""
+        """Waits until `ready()`; returns the seconds it took."""
         began = time.monotonic()
         while not ready():
             assert time.monotonic() < began + seconds, f"waited in vain for {what}:\n{self.text}"
@@ -146,7 +146,7 @@ class ElasticRun:
         return sum(1 for at, line in list(self.lines) if at > moment and _STEP.search(line))
 
     def kill(self, number: int) -> float:
-        """Kills a rank without a word; gives the seconds until the next step of those started again."""
+        """Kills a rank silently; returns the seconds until the next step of the restarted ranks."""
         rank = self.ranks()[number]
         before = self.starts
         rank.send_signal(signal.SIGKILL)
@@ -158,7 +158,7 @@ class ElasticRun:
         return len(_GOES_ON.findall(self.text))
 
     def wait_for_more(self, starts: int, seconds: float = 120.0) -> float:
-        """Waits for a step of ranks that were started again; gives the seconds it took.
+        """Waits for a step of restarted ranks; returns the seconds it took.
 
         Args:
             starts: How often they had been before.
@@ -172,7 +172,7 @@ class ElasticRun:
         return self.wait_for("steps of ranks started again", goes_on, seconds)
 
     def finish(self, seconds: float = 300.0) -> int:
-        """Waits for the end; gives the exit code."""
+        """Waits for the end; returns the exit code."""
         code = self.process.wait(timeout=seconds)
         self._reader.join(timeout=10)
         return code

@@ -37,7 +37,7 @@ def config_of(path: str, folder: pathlib.Path, steps: int) -> Config:
 
 
 def first_batch(job: Job, rank: int, size: int) -> dict[str, tf.Tensor]:
-    """The first batch of a rank with what its sampler draws."""
+    """The first batch of a rank, with the draws of its sampler."""
     proto = job.proto
     packer = SampledPacker(job.plan, open_sampler(proto, True, rank))
     source = open_source(

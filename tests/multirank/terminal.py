@@ -31,14 +31,14 @@ _RUN = "HVDREC_TEST_TERMINAL_RUN"
 
 
 class TerminalRun:
-    """A command that is the foreground of a pseudo-terminal of its own; a context manager that kills what is left.
+    """A command in the foreground of its own pseudo-terminal; a context manager that kills remaining processes.
 
     Attributes:
         pid: Its process, which is the leader of the terminal's foreground group.
     """
 
     def __init__(self, command: Sequence[str], folder: pathlib.Path, save_seconds: float = 0.0) -> None:
-        """Starts it; saves but for that of step 0 take `save_seconds` longer."""
+        """Starts it; saves except that of step 0 take `save_seconds` longer."""
         hooks = folder / "hooks"
         hooks.mkdir(exist_ok=True)
         (hooks / "sitecustomize.py").write_text(_SLOW.format(seconds=save_seconds))
@@ -107,7 +107,7 @@ class TerminalRun:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Kills what is left."""
+        """Kills the remaining processes."""
         for pid in self.processes():
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)

@@ -38,7 +38,7 @@ def _job(folder: pathlib.Path, rows: int, every: int) -> tuple[SmallJob, pathlib
 
 
 def _last(job: SmallJob) -> tuple[int, dict[str, object]]:
-    """The step of the newest checkpoint, and what is kept with it."""
+    """The step of the newest checkpoint, and the data saved with it."""
     store = Store(str(job.model_dir))
     prefix = store.latest()
     assert prefix is not None

@@ -130,7 +130,7 @@ def _jobs(folder: pathlib.Path, ranks: int) -> list[dict[str, object]]:
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[int, pathlib.Path]:
-    """The folders with what 1, 2, 3 and 8 ranks made of the same jobs."""
+    """The folders with the results of 1, 2, 3 and 8 ranks for the same jobs."""
     folder = tmp_path_factory.mktemp("equivalence")
     found = {}
     for ranks, launcher in ((1, "plain"), (2, "horovodrun"), (3, "mpirun"), (8, "gloo")):

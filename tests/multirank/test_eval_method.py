@@ -48,7 +48,7 @@ def _evaluated(path: pathlib.Path) -> dict[int, float]:
 
 @pytest.mark.parametrize(("launcher", "ranks"), [("gloo", 2), ("horovodrun", 3)])
 def test_a_separate_rank_evaluates_each_checkpoint(data: pathlib.Path, launcher: str, ranks: int) -> None:
-    """The others train as if they were alone, and evaluation by them finds the same."""
+    """The others train as if they were alone, and their evaluation gives the same result."""
     separate = _train(data, f"separate{ranks}", launcher, ranks, "separate")
     alone = "plain" if ranks == 2 else "mpirun"
     together = _train(data, f"master{ranks}", alone, ranks - 1, "master")

@@ -115,7 +115,7 @@ def job(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_job_without_gpu() -> None:
-    """The worker says so, and trains on nothing else."""
+    """The worker reports it, and doesn't train on another device."""
     import tensorflow as tf
 
     if tf.config.list_physical_devices("GPU"):

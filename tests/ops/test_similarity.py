@@ -173,7 +173,7 @@ def test_a_product_is_the_same_wherever_its_rows_are(rows: int) -> None:
 
 @pytest.mark.parametrize(("name", "parameters"), [CASES[0], CASES[3], CASES[4]])
 def test_gradient_against_finite_differences(name: str, parameters: dict) -> None:
-    """Circle's gradient holds its weights constant, so the differences do too."""
+    """Circle's gradient treats its weights as constants, so the differences do too."""
     if name == "circle_loss":
         parameters = {"margin": 0.25, "gamma": 4.0}
     e, labels, _ = _rows(3, 40, 5, 4)

@@ -76,7 +76,7 @@ def run_ours(optimizer: Optimizer, problem: Problem) -> list[Values]:
 def run_tf1(
     make: Callable[[], tf.compat.v1.train.Optimizer], problem: Problem, weight_decay: float = 0.0
 ) -> list[Values]:
-    """The same with a TensorFlow 1 optimizer in a graph; a row's gradient comes in two halves."""
+    """The same with a TensorFlow 1 optimizer in a graph; a row's gradient arrives in two halves."""
     tf1 = tf.compat.v1
     with tf.Graph().as_default(), tf1.Session() as session:
         kernel = tf1.get_variable("kernel", initializer=problem.kernel, use_resource=True)

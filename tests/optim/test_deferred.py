@@ -114,7 +114,7 @@ def test_settling_often_and_rarely_comes_to_the_same(monkeypatch: pytest.MonkeyP
 
 
 def test_a_dense_gradient_is_one_of_all_rows() -> None:
-    """As a table's gradient comes where dense exchange moves fewer bytes."""
+    """The gradient of a table when dense exchange sends fewer bytes."""
     swept, late = (Run(build_optimizer(_parsed(OPTIMIZERS[0])), deferred) for deferred in (False, True))
     for i, (rows, values) in enumerate(_batches(12)):
         for run in (swept, late):

@@ -36,7 +36,7 @@ class _Ranks:
 
 
 def _linked(size: int) -> tuple[list[PeerWatch], list[queue.Queue[str]]]:
-    """Watches of `size` ranks, each with the losses it was told of."""
+    """Watches of `size` ranks, each with the losses that it was notified of."""
     ranks = _Ranks(size)
     lost: list[queue.Queue[str]] = [queue.Queue() for _ in range(size)]
     watches: dict[int, PeerWatch] = {}

@@ -31,7 +31,7 @@ ODD_ROWS = (
 
 
 def _rows(path: pathlib.Path) -> dict[str, list[str]]:
-    """Writes a file of rows and gives its cells by column."""
+    """Writes a file of rows and returns its cells by column."""
     write_data(path, 60, seed=3)
     with open(path, "a", encoding="utf-8") as file:
         file.write("".join(f"{row}\n" for row in ODD_ROWS))

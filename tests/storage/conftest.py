@@ -24,7 +24,7 @@ def proxy(server):
 
 @pytest.fixture
 def store(server, monkeypatch, tmp_path_factory):
-    """A folder of its own in the store, reached from this process."""
+    """A separate folder in the store, accessible from this process."""
     work = str(tmp_path_factory.mktemp("ranges"))
     return _reached(server, monkeypatch, HVDREC_STORE_PATIENCE="20", HVDREC_WORK_DIR=work)
 

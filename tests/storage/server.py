@@ -19,7 +19,7 @@ _DENIED = b'<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>Access
 
 @contextlib.contextmanager
 def s3_server():
-    """Runs moto's server; gives its address, with the bucket made."""
+    """Runs moto's server with a bucket; returns its address."""
     port = _free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
@@ -48,7 +48,7 @@ server.create_server("127.0.0.1", int(sys.argv[1]), in_memory=True, default_buck
 
 @contextlib.contextmanager
 def gcs_server():
-    """Runs an emulator of Google's store; gives its address, with the bucket made."""
+    """Runs an emulator of Google's store with a bucket; returns its address."""
     port = _free_port()
     with subprocess.Popen(
         [sys.executable, "-c", _EMULATOR, str(port), BUCKET],
@@ -78,7 +78,7 @@ def _wait_for(port, process):
 
 
 class Proxy:
-    """Passes requests on to the server, but for those that are to fail.
+    """Forwards requests to the server, except those that are set to fail.
 
     Attributes:
         address: host:port.

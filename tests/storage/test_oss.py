@@ -82,7 +82,7 @@ def test_a_role_needs_the_extra(none, monkeypatch):
 
 
 def test_a_roles_keys_are_taken_and_renewed(none, server, monkeypatch):
-    """With a stand-in for the package: what is asked of it, and what becomes of its answers."""
+    """With a fake of the package: the requests to it, and the handling of its answers."""
     asked = []
 
     class Client:

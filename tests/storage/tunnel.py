@@ -25,7 +25,7 @@ _TYPES |= {pa.float32(): "float", pa.list_(pa.int64()): "array<bigint>"}
 
 
 class Tunnel:
-    """The service: tables by (name, partition), and what is to go wrong.
+    """The service: tables by (name, partition), and the failures to produce.
 
     Attributes:
         tables: (table, partition or "") -> its rows.

@@ -99,7 +99,7 @@ def _steps(model_dir: pathlib.Path) -> list[dict[str, float]]:
 def _train(
     shared: pathlib.Path, run: str, model_dir: pathlib.Path, seed: int | None, steps: int = 120
 ) -> list[dict[str, float]]:
-    """Trains from EasyRec's first weights, or from their neighbours; gives the losses of each step."""
+    """Trains from EasyRec's first weights, or from their neighbours; returns the losses of each step."""
     config = _config(shared, run, model_dir)
     config.proto.ClearField("eval_path")
     config.proto.train_config.num_steps = steps

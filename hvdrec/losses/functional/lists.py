@@ -1,7 +1,7 @@
-"""Losses of lists: the rows of a session compete for a softmax.
+"""List-wise losses: the rows of a session compete in a softmax.
 
-For B rows time and memory are O(B), whatever the number of sessions and their sizes. The gradient comes with
-the value, in one pass.
+For B rows, time and memory are O(B), for any number and sizes of sessions. One pass computes the value and
+the gradient.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ def jrc(
     """Joint optimisation of ranking and calibration: EasyRec's JRC_LOSS with fixed weights.
 
     A row has a logit n for label 0 and p for label 1. The loss is alpha times the cross entropy of their
-    softmax, by which probabilities are right, plus 1 - alpha times a part by which the session's rows
-    are in order: with `same_label` the mean over all rows j of w_j V / rows of j's session, where V is the
+    softmax, which calibrates the probabilities, plus 1 - alpha times a term that orders the rows of
+    a session: with `same_label` the mean over all rows j of w_j V / rows of j's session, where V is the
     sum over the session's rows of -log of the softmax, over the session, of the logit of their own label.
-    Without it a row competes with the session's rows of the other label alone.
+    Without it, a row competes only with the session's rows with the other label.
 
     Args:
         labels: [B] or [B, 1], 0 or 1.
         logits: [B, 2], floating point: n and p.
         weights: [B] or [B, 1], or None for 1. The cross entropy is a mean over rows whose weight isn't 0.
-        sessions: [B] or [B, 1] ids or texts. None: all rows are one.
-        alpha: Share of the cross entropy, 0 to 1.
-        same_label: Whether rows of one label compete with each other.
+        sessions: [B] or [B, 1] ids or texts. None: all rows are one session.
+        alpha: Weight of the cross entropy, 0 to 1.
+        same_label: Whether rows with the same label compete with each other.
         impl: ``native`` or ``tensorflow``, both of O(B); None takes ``native`` on a CPU.
-        cross_replica: Makes the sessions of the rows of all ranks of a Horovod job that averages gradients.
+        cross_replica: Forms sessions of the rows of all ranks of a Horovod job that averages gradients.
 
     Returns:
         Scalar, float64 for float64 logits, else float32; 0 without rows.
@@ -114,11 +114,11 @@ def listwise_rank(
     Args:
         labels: [B] or [B, 1], any numbers; no gradient flows to them.
         scores: [B] or [B, 1], floating point: the model's raw outputs (logits).
-        sessions: [B] or [B, 1] ids or texts. None: all rows are one.
+        sessions: [B] or [B, 1] ids or texts. None: all rows are one session.
         temperature: Divides the scores, and labels that are logits; over 0.
-        label_is_logits: Whether labels are logits of the shares, as a teacher gives them.
+        label_is_logits: Whether labels are logits of the shares, as from a teacher.
         impl: ``native`` or ``tensorflow``, both of O(B); None takes ``native`` on a CPU.
-        cross_replica: Makes the sessions of the rows of all ranks of a Horovod job that averages gradients.
+        cross_replica: Forms sessions of the rows of all ranks of a Horovod job that averages gradients.
 
     Returns:
         Scalar, float64 for float64 scores, else float32; 0 without rows.
@@ -161,12 +161,12 @@ def listwise_distill(
         labels: [B] or [B, 1], the rows' positions in the teacher's ranking, from 1; brought within 1 and
             `last_position`. No gradient flows to them.
         scores: [B] or [B, 1], floating point: the model's raw outputs (logits).
-        sessions: [B] or [B, 1] ids or texts. None: all rows are one.
+        sessions: [B] or [B, 1] ids or texts. None: all rows are one session.
         temperature: Divides the scores, over 0.
         last_position: The last position that is told from those behind it, at least 1 (EasyRec's
             `label_clip_max_value`).
         impl: ``native`` or ``tensorflow``, both of O(B); None takes ``native`` on a CPU.
-        cross_replica: Makes the sessions of the rows of all ranks of a Horovod job that averages gradients.
+        cross_replica: Forms sessions of the rows of all ranks of a Horovod job that averages gradients.
 
     Returns:
         Scalar, float64 for float64 scores, else float32; 0 without rows.

@@ -44,7 +44,7 @@ def of(kind: str, name: str, rest: str = "") -> str:
 
 
 def test_groups_are_read_in_easyrecs_order() -> None:
-    """The run `cdn_taobao` has its tables named by it: of blocks that are ready, the last comes first."""
+    """The names of tables of the run `cdn_taobao` show it: of blocks that are ready, the last is first."""
     built, _ = graph(
         block("mem", of("feature_group", "user"), MLP % 4)
         + block("gen", of("feature_group", "item"), MLP % 4)

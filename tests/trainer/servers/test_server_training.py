@@ -84,7 +84,7 @@ def test_a_run_goes_from_horovod_to_servers_and_back(tmp_path: pathlib.Path) -> 
 
 
 def test_workers_in_step_do_what_one_process_does_with_their_rows(tmp_path: pathlib.Path) -> None:
-    """Moving averages and what is exported of them too."""
+    """Also moving averages and their exports."""
     rate = "adam_optimizer { learning_rate { constant_learning_rate { learning_rate: 0.01 } } }"
     changes = {
         "train_extra": "gradient_clipping_by_norm: 0.05",
@@ -120,7 +120,7 @@ def test_workers_in_step_do_what_one_process_does_with_their_rows(tmp_path: path
 def _endless(
     folder: pathlib.Path, log_step_count_steps: int = 20
 ) -> tuple[ServerRun, list[str], Callable[[], int]]:
-    """A run of two workers that saves every 100 steps, its arguments, and what gives its newest checkpoint."""
+    """A run of two workers that saves every 100 steps, its arguments, and a function that returns its newest checkpoint."""
     job = small_job(folder, "model", steps=1_000_000, train_extra="save_summary_steps: 0")
     arguments = [
         *("--workers", "2", "--ps", "1", "--pipeline_config_path", write(job)),
