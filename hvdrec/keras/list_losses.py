@@ -1,4 +1,4 @@
-"""Losses over the rows of sessions, for `model.compile(loss=...)`."""
+"""Losses over the rows of a session, for `model.compile(loss=...)`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hvdrec.losses import functional
 
 @registered
 class JRCLoss(BatchLoss):
-    """`hvdrec.losses.jrc` as a loss of Keras: `y_true` are labels 0 and 1, `y_pred` logits [B, 2].
+    """`hvdrec.losses.jrc` as a Keras loss: `y_true` has labels 0 and 1, `y_pred` logits [B, 2].
 
     Examples:
         >>> import hvdrec
@@ -37,8 +37,8 @@ class JRCLoss(BatchLoss):
 
         Args:
             sessions: As for `RankNetLoss`.
-            alpha: Share of the cross entropy.
-            same_label: Whether rows of one label compete with each other.
+            alpha: Weight of the cross entropy.
+            same_label: Whether rows with the same label compete with each other.
             impl: As in `hvdrec.losses`.
             cross_replica: As in `hvdrec.losses`.
             name: Of the loss.
@@ -59,7 +59,7 @@ class _ListLoss(BatchLoss):
         """The loss of scores.
 
         Raises:
-            ValueError: Rows have weights, which these losses don't know.
+            ValueError: Rows have weights, which these losses don't support.
         """
         if weights is not None:
             raise ValueError(
@@ -70,7 +70,7 @@ class _ListLoss(BatchLoss):
 
 @registered
 class ListwiseRankLoss(_ListLoss):
-    """`hvdrec.losses.listwise_rank` as a loss of Keras."""
+    """`hvdrec.losses.listwise_rank` as a Keras loss."""
 
     FUNCTION = staticmethod(functional.listwise_rank)
 

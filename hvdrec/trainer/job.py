@@ -117,7 +117,7 @@ class Job:
         return {**dense, **tables}
 
     def _defer_updates(self) -> list[str]:
-        """Lets rows wait as `row_updates` says; only who trains asks for it, and has to be able to."""
+        """Defers updates as `row_updates` says; only for training, where it must be possible."""
         train = self.proto.train_config
         if train.row_updates == train.SWEEP:
             return []
