@@ -163,7 +163,7 @@ def test_a_deepfm_out_of_a_table(tmp_path: pathlib.Path) -> None:
             "row 5, 'cate': hash_bucket_size must be a whole number, is 'x'",
         ),
         ("0,cate_wgt", "0,wgt", "row 5, 'cate': weights names 'wgt', which is not the name of a row"),
-        ("10,20,30", "10;20", "row 4, 'room': boundaries must be numbers"),
+        ("10,20,30", "10;20", "row 4, 'room': boundaries must be comma-separated numbers"),
         ("double,label", "double,notneed", "no row has type label"),
         ("name,data_type", "name,kind", "has no column data_type"),
         ("other,string,notneed,,", "other,string", "row 8: the number of cells differs"),
