@@ -21,11 +21,11 @@ class SlowStore(Store):
         self.writing = 0
         self.most = 0
 
-    def write(self, step, tensors, extra) -> str:
+    def write(self, step, tensors, extra, staged=None) -> str:
         self.writing += 1
         self.most = max(self.most, self.writing)
         assert self.let.wait(30)
-        prefix = super().write(step, tensors, extra)
+        prefix = super().write(step, tensors, extra, staged)
         self.writing -= 1
         return prefix
 

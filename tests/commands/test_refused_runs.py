@@ -35,7 +35,7 @@ def _contents(folder: pathlib.Path) -> dict[str, bytes]:
     [
         (
             ["--continue_train", "--edit_config_json", '{"feature_config.features[:].embedding_dim": 8}'],
-            "fit",
+            "in the checkpoint, [200, 8] in the model",
         ),
         (["--continue_train", "--model_config.model_class=WideAndDeep"], "wide_and_deep"),
         (["--continue_train", "--train_input_path", "nowhere.csv"], "nowhere.csv"),

@@ -119,5 +119,5 @@ def test_what_is_missing_is_said(more: list[str], problem: str) -> None:
     run = golden_run("mind_taobao")
     with pytest.raises(ConfigError, match=problem):
         load_for_retrieve(parse_retrieve(flags(run.folder, *more)))
-    with pytest.raises(ConfigError, match="--topk: '3,x' must be whole numbers"):
+    with pytest.raises(ConfigError, match="--topk: '3,x' must be comma-separated whole numbers"):
         parse_retrieve(["--input_path", "x", "--topk", "3,x"])

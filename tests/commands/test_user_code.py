@@ -92,7 +92,7 @@ def test_mistakes_in_a_layer_are_told(layers: pathlib.Path) -> None:
         (("my_layers.Scale", "my_layers.outputs"), "my_layers.outputs has no attribute SPEC"),
         (
             ('"start"', '"begin"'),
-            "begin: is not a supported parameter; the known names are: dropout_rate, start",
+            "begin: is not a supported parameter; there are: dropout_rate, start",
         ),
     ):
         _replaced(layers, text, *pairs)
