@@ -51,7 +51,7 @@ def _ranks(parent: int) -> list[psutil.Process]:
 
 def _kill_one(run: subprocess.Popen[str], job: SmallJob, after: int) -> None:
     """Kills rank 1 or 0 once there is a checkpoint beyond a step."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while time.monotonic() < deadline and run.poll() is None:
         steps = [int(p.stem.rpartition("-")[2]) for p in job.model_dir.glob("model.ckpt-*.index")]
         if max(steps, default=0) > after and (ranks := _ranks(run.pid)):
