@@ -79,11 +79,8 @@ def parse(arguments: Sequence[str]) -> FeatureInfoFlags:
     parser.add_argument(
         "--config_table", metavar="FILE", help="CSV with the columns feature, feature_info (JSON) and message"
     )
-    values = parser.parse(arguments)
-    for name in ("template_config_path", "output_config_path", "config_table"):
-        if not values[name]:
-            raise ConfigError(f"--{name}: is missing")
-    return FeatureInfoFlags(**values)
+    needed = ["template_config_path", "output_config_path", "config_table"]
+    return FeatureInfoFlags(**parser.parse(arguments, needed=needed))
 
 
 def run(flags: FeatureInfoFlags) -> None:

@@ -40,9 +40,7 @@ def parse(arguments: Sequence[str]) -> ViewFlags:
         "--input", metavar="PATH", help="an export, the folder with its versions, or saved_model.pb or .pbtxt"
     )
     parser.add_argument("--output", default="", metavar="FILE", help="the file for the graph: .pbtxt or .pb")
-    values = parser.parse(arguments)
-    if not values["input"]:
-        raise ConfigError("--input: is missing")
+    values = parser.parse(arguments, needed=["input"])
     if values["output"] and not values["output"].endswith((".pb", *_TEXT)):
         raise ConfigError(f"--output: must end with .pbtxt or .pb, is {values['output']}")
     return ViewFlags(**values)
