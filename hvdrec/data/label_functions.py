@@ -23,6 +23,7 @@ _TYPES: dict[str, type] = {
     "DOUBLE": np.float64,
     "BOOL": np.bool_,
 }
+FUNCTIONS = "functions on labels"
 _ARROW = {"INT32": pa.int32(), "INT64": pa.int64(), "FLOAT": pa.float32(), "DOUBLE": pa.float64()}
 
 Packed = TypeVar("Packed")
@@ -152,9 +153,6 @@ class LabelFunctions:
         return found.astype(_TYPES[kind])
 
 
-FUNCTIONS = "functions on labels"
-
-
 def _number(text: bytes, kind: str) -> float | int:
     if kind == "BOOL":
         return ("false", "0", "true", "1").index(text.decode().lower()) // 2
@@ -174,16 +172,21 @@ def _function(name: str, file: str, field: str) -> Callable[[Any], Any]:
     return found
 
 
+def _start(block: RowBlock) -> str:
+    """Where a block begins, for messages about all of its rows; empty without rows."""
+    return f"from {block.locate(0)} on: " if block.columns.num_rows else ""
+
+
 def _called(function: _Function, given: Any, rows: int, block: RowBlock) -> np.ndarray:
     try:
         found = np.asarray(function.call(given))
     except Exception as error:
-        at = f"from {block.locate(0)} on: " if rows else ""
-        raise DataError(f"{at}{function.name} failed: {type(error).__name__}: {error}") from error
+        raise DataError(f"{_start(block)}{function.name} failed: {type(error).__name__}: {error}") from error
     if found.shape in ((rows, 1), (rows,)):
         return found.reshape(rows)
-    at = f"from {block.locate(0)} on: " if rows else ""
-    raise DataError(f"{at}{function.name} returned an array of shape {list(found.shape)} for {rows} rows")
+    raise DataError(
+        f"{_start(block)}{function.name} returned an array of shape {list(found.shape)} for {rows} rows"
+    )
 
 
 def _column(labels: np.ndarray, function: _Function, block: RowBlock) -> pa.Array:

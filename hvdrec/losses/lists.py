@@ -67,11 +67,11 @@ def generative_loss(
     Args:
         logits: float32 [B, 2].
         labels: int32 [B], 0 or 1.
-        sessions: int64 [B]; equal ids make a session. None: all rows are one.
+        sessions: int64 [B]; equal ids form a session. None means that all rows are one session.
         weights: float32 [B], or None for 1.
-        same_label: Whether rows of one label compete with each other.
+        same_label: Whether rows of the same label compete with each other.
         impl: As for `hvdrec.ops.listwise.hybrid`.
-        replicas: Ranks whose rows make the sessions; None: each rank has its own.
+        replicas: Ranks with shared sessions; None if each rank has its own.
 
     Returns:
         float32 scalar, 0 without rows.
@@ -105,10 +105,10 @@ def listwise_loss(
     Args:
         logits: float32 [B].
         labels: float32 [B].
-        sessions: int64 [B]; equal ids make a session. None: all rows are one.
-        form: What the labels are.
+        sessions: int64 [B]; equal ids form a session. None means that all rows are one session.
+        form: The form of the labels.
         impl: As for `hvdrec.ops.listwise.listwise`.
-        replicas: Ranks whose rows make the sessions; None: each rank has its own.
+        replicas: Ranks with shared sessions; None if each rank has its own.
 
     Returns:
         float32 scalar, 0 without rows.
@@ -122,7 +122,7 @@ def listwise_loss(
 
 
 def positions_as_masses(labels: tf.Tensor, most: float) -> tf.Tensor:
-    """log(1 + most) - log(position), positions held to 1..most: what a teacher's ranking is worth."""
+    """log(1 + most) - log(position), positions clipped to 1..most: the value of a teacher's rank."""
     return tf.math.log1p(tf.cast(most, labels.dtype)) - tf.math.log(held(labels, most))
 
 

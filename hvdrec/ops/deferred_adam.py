@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -31,14 +30,6 @@ class DeferredTable(NamedTuple):
     average: tf.Variable | None
 
 
-@dataclasses.dataclass(frozen=True)
-class _Numbers:
-    beta1: float
-    beta2: float
-    epsilon: float
-    away: float
-
-
 class DeferredAdam(tf.Module):
     """Tables whose rows are updated only when they are read or touched.
 
@@ -64,7 +55,7 @@ class DeferredAdam(tf.Module):
         """
         super().__init__()
         away = 0.0 if decay is None else 1.0 - decay
-        self._numbers = dataclasses.asdict(_Numbers(beta1, beta2, epsilon, away))
+        self._numbers = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon, "away": away}
         self._now = tf.Variable(0, trainable=False, dtype=tf.int64, name="deferred_steps")
         kept = ("deferred_sums",) if decay is None else ("deferred_sums", "deferred_averaged_sums")
         self._sums = [

@@ -137,16 +137,12 @@ class Job:
 
     def describe_tables(self) -> str:
         """Describes where the tables and the optimizer's slots are, and their memory."""
-        sizes = [0, 0, 0]
-        for entry in self.entries():
-            if entry.rows is not None:
-                size = math.prod(entry.shape) * entry.dtype.size
-                sizes[0] += 0 if entry.split else size
-                sizes[1] += size if entry.split else 0
-                sizes[2] += size // self.group.size if entry.split else size
+        tables = [entry for entry in self.entries() if entry.rows is not None]
+        whole = tensor_bytes([entry for entry in tables if not entry.split])
+        split = [tensor_bytes([entry]) for entry in tables if entry.split]
         return (
-            f"tables and their slots: {sizes[0]:,} bytes on every rank, {sizes[1]:,} split over the ranks; "
-            f"{sizes[2]:,} on each"
+            f"tables and their slots: {whole:,} bytes on every rank, {sum(split):,} split over the ranks; "
+            f"{whole + sum(size // self.group.size for size in split):,} on each"
         )
 
     def train(

@@ -51,8 +51,8 @@ class Watcher(Protocol):
         """Called after that call, with the number of steps done."""
 
 
-# : Called on every rank after an evaluation with the step and its result; returns why to end training, or
-# None.
+#: Called on every rank after an evaluation with the step and its result; returns why to end training, or
+#: None.
 AfterEvaluation = Callable[[int, dict[str, float]], "str | None"]
 
 
