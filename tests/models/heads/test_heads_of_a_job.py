@@ -184,11 +184,30 @@ def test_a_towers_prediction_is_distilled_in_every_form(tmp_path: pathlib.Path) 
     assert found == {name: pytest.approx(value, rel=1e-4) for name, value in expected.items()}
 
 
-def test_learned_weights_go_by_tower(tmp_path: pathlib.Path) -> None:
-    learn = "learn_loss_weight: true"
-    job = job_of(tmp_path, LOSSES % (learn, learn), "loss_weight_strategy: Uncertainty")
-    names = {n for n in job.recommender.store.variables_by_name if n.endswith("_loss_weight")}
-    assert names == {"cross_entropy_loss_one_loss_weight", "pair_wise_loss_one_loss_weight"}
+def test_learned_and_random_weights_go_by_tower(tmp_path: pathlib.Path) -> None:
+    learn, data = "learn_loss_weight: true", 'shuffle: false label_fields: "weight"'
+    plain = LOSSES.replace("weight: 2", "").replace("weight: 3", "").replace("weight: 0.5", "") % ("", "")
+    _, _, alone = step_of(job_of(tmp_path, plain, data=data))
+    job = job_of(tmp_path, LOSSES % (learn, learn), "loss_weight_strategy: Uncertainty", data)
+    learned = {
+        name: v
+        for name, v in job.recommender.store.variables_by_name.items()
+        if name.endswith("_loss_weight")
+    }
+    assert learned.keys() == {"cross_entropy_loss_one_loss_weight", "pair_wise_loss_one_loss_weight"}
+    for variable in learned.values():
+        variable.assign(0.3)
+    _, _, losses = step_of(job)
+    assert losses == {
+        name: pytest.approx(
+            alone[name] * (np.exp(-0.3) if "one" in name else 1) + 0.15 * ("one" in name), rel=1e-5
+        )
+        for name in alone
+    }
+    job = job_of(tmp_path, LOSSES % ("", ""), "loss_weight_strategy: Random", data)
+    shares = [value / alone[name] for name, value in step_of(job)[2].items()]
+    assert sum(shares) == pytest.approx(1.0, rel=1e-5)
+    assert len({round(share, 3) for share in shares}) == 3
 
 
 def test_names_that_are_given(tmp_path: pathlib.Path) -> None:
