@@ -112,7 +112,9 @@ def test_workers_in_step_do_what_one_process_does_with_their_rows(tmp_path: path
     together = values(job.model_dir / "model.ckpt-20")
     assert alone.keys() == together.keys()
     for name, value in alone.items():
-        np.testing.assert_allclose(together[name], value, rtol=0, atol=1e-5, err_msg=name)
+        # A softmax takes the bias of its scores away: Adam moves it by the rounding of a gradient that is 0.
+        if not name.startswith("history_dnn/dnn_1/bias"):
+            np.testing.assert_allclose(together[name], value, rtol=0, atol=1e-5, err_msg=name)
     kernel = "final_dnn/dnn_0/kernel"
     assert np.abs(alone[f"{kernel}/Adam"]).max() > 0
     assert np.abs(alone[f"{kernel}/ExponentialMovingAverage"] - alone[kernel]).max() > 1e-3
