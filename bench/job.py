@@ -5,8 +5,9 @@
 Generates a file like MovieLens-1M (665,000 rows, 8 columns) and trains a DeepFM 256-128-64 with 16-wide tables
 on it with Adam, batch 1024 per rank: reading, hashing, packing, forward and backward passes, exchange, update,
 logging. `--layout criteo` uses a file like Criteo's (40 columns) and a DLRM with 26 tables of 1,000,000 rows, 16
-wide, with Adagrad. `--device gpu` computes on the GPUs, one rank on each; without a GPU that TensorFlow can use
-it ends with an error. Time is counted from the end of the first call (which traces the graph) to the end of the
+wide, with Adagrad; `--layout din` histories and a MultiTowerDIN, `--layout mmoe` two labels and an MMoE
+(model_layouts.py has both). `--device gpu` computes on the GPUs, one rank on each; without a GPU that TensorFlow can
+use it ends with an error. Time is counted from the end of the first call (which traces the graph) to the end of the
 last. For rank 0: `input` is waiting for a batch, `feed` concatenating batches, `communication` the time in
 collectives, including waiting for the other ranks, `compute` the rest of the steps, `other` the loop around them;
 `share_outside_steps` is input, feed and other, when a GPU is idle.
@@ -31,6 +32,7 @@ from typing import Any
 import ml1m
 from layouts import LAYOUTS
 from machine import describe, report
+from model_layouts import MODEL_LAYOUTS
 
 BATCH = 1024
 BIN = pathlib.Path(sys.executable).parent
@@ -45,15 +47,16 @@ VARIANTS: dict[str, tuple[int, list[str], dict[str, str], str]] = {
 
 
 #: Rows of the generated files.
-ROWS = {"ml1m": ml1m.ROWS, "criteo": 400_000}
+ROWS = {"ml1m": ml1m.ROWS, "criteo": 400_000, "din": 200_000, "mmoe": 200_000}
+_ALL = {**LAYOUTS, **MODEL_LAYOUTS}
 
 
 def config_text(layout: str, data: pathlib.Path, model_dir: pathlib.Path, steps: int) -> str:
     if layout == "ml1m":
         return ml1m.config_text(data, model_dir, BATCH, steps)
-    text = LAYOUTS[layout].config()
+    text = _ALL[layout].config()
     for old, new in (
-        ('"criteo.csv"', f'"{data}"'),
+        (f'"{layout}.csv"', f'"{data}"'),
         ('model_dir: "unused"', f'model_dir: "{model_dir}"'),
         (
             "train_config {",
@@ -213,7 +216,7 @@ def bench(names: Sequence[str], layout: str, device: str, steps: int, times: int
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         data = pathlib.Path(folder, f"{layout}.csv")
-        LAYOUTS[layout].write(data, ROWS[layout])
+        _ALL[layout].write(data, ROWS[layout])
         for turn in range(times):
             for name in names:
                 result = launch(name, layout, device, data, pathlib.Path(tempfile.mkdtemp(dir=folder)), steps)

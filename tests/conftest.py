@@ -16,7 +16,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Adds the lengths of the fault-injection tests (`make soak`), and which sample configs are trained."""
     parser.addoption("--kills", type=int, default=60, help="how often saves are killed")
-    parser.addoption("--samples", default="", help="which of EasyRec's samples to train: names, or all")
+    parser.addoption(
+        "--samples", default="", help="which of EasyRec's samples to train: names, class:NAMES, or all"
+    )
     parser.addoption("--stops", type=int, default=1, help="how often each launcher is stopped by each signal")
     parser.addoption("--losses", type=int, default=0, help="how often ranks of one elastic run are killed")
 

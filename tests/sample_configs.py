@@ -121,7 +121,7 @@ def prepared(name: str, folder: pathlib.Path, rows: int = 48) -> Config:
     proto = config.proto
     proto.model_dir = str(folder / "run")
     train, data = proto.train_config, proto.data_config
-    train.num_steps, train.log_step_count_steps, train.save_checkpoints_steps = 2, 1, 2
+    train.num_steps, train.log_step_count_steps, train.save_checkpoints_steps = 2, 1, 1
     train.ClearField("fine_tune_checkpoint")
     train.ClearField("train_distribute")
     data.batch_size = 16

@@ -91,6 +91,49 @@ MODELS = {
              use_token_type: true text_seq_emb_dropout_prob: 0 }
            final_dnn { hidden_units: [16, 8] use_bn: %BN } }""",
     ),
+    "ESMM": (
+        ("user", "item"),
+        """esmm { groups { input: "user" dnn { hidden_units: [8] use_bn: %BN } }
+           groups { input: "item" dnn { hidden_units: [8] use_bn: %BN } } l2_regularization: 1e-4
+           ctr_tower { tower_name: "ctr" label_name: "label" dnn { hidden_units: [8] use_bn: %BN }
+             metrics_set { auc {} } }
+           cvr_tower { tower_name: "cvr" label_name: "label" dnn { hidden_units: [8] use_bn: %BN }
+             metrics_set { auc {} } } }""",
+    ),
+    "SimpleMultiTask": (
+        ("all",),
+        """simple_multi_task { l2_regularization: 1e-4
+           task_towers { tower_name: "ctr" label_name: "label" dnn { hidden_units: [8] use_bn: %BN }
+             metrics_set { auc {} } }
+           task_towers { tower_name: "value" label_name: "label" loss_type: L2_LOSS weight: 0.5
+             dnn { hidden_units: [8] use_bn: %BN } metrics_set { mean_squared_error {} } } }""",
+    ),
+    "MultiTowerBST": (
+        ("item",),
+        """seq_att_groups { group_name: "history" seq_att_map { key: "b" hist_seq: "history" } }
+           multi_tower { bst_towers { input: "history" seq_len: 4 multi_head_size: 2 }
+           final_dnn { hidden_units: [8] use_bn: %BN } l2_regularization: 1e-4 }""",
+    ),
+    "PDN": (
+        ("user", "item", "u2i_seq", "i_seq", "i2i_seq"),
+        """pdn { user_dnn { hidden_units: [8, 4] use_bn: %BN } u2i_dnn { hidden_units: [4] use_bn: %BN }
+           item_dnn { hidden_units: [8, 4] use_bn: %BN } i2i_dnn { hidden_units: [4] use_bn: %BN }
+           trigger_dnn { hidden_units: [8, 1] use_bn: %BN } sim_dnn { hidden_units: [8, 1] use_bn: %BN }
+           direct_user_dnn { hidden_units: [8, 4] use_bn: %BN } direct_item_dnn { hidden_units: [8, 4] use_bn: %BN }
+           easyrec_similarity: false l2_regularization: 1e-4 }""",
+    ),
+    "RocketLaunching": (
+        ("all",),
+        """rocket_launching { share_dnn { hidden_units: [16] use_bn: %BN }
+           booster_dnn { hidden_units: [16, 8] use_bn: %BN } light_dnn { hidden_units: [8] use_bn: %BN }
+           feature_based_distillation: true feature_distillation_function: EUCLID l2_regularization: 1e-4 }""",
+    ),
+    "Uniter": (
+        ("image", "general", "text"),
+        """uniter { config { hidden_size: 8 num_hidden_layers: 1 num_attention_heads: 2 intermediate_size: 8
+             hidden_dropout_prob: 0 attention_probs_dropout_prob: 0 max_position_embeddings: 3 }
+           final_dnn { hidden_units: [16, 8] use_bn: %BN } }""",
+    ),
     "CoMetricLearningI2I": (
         ("all",),
         """metric_learning { input: "all" dnn { hidden_units: [16, 8] use_bn: %BN } l2_regularization: 1e-4 }""",
@@ -118,7 +161,7 @@ _HISTORY = """
   features { feature_name: "history" input_names: "tags" feature_type: SequenceFeature separator: "|"
              hash_bucket_size: 30 embedding_dim: 4 max_seq_len: 3 }"""
 #: Features of some model classes only.
-_FEATURES = dict.fromkeys(("MultiTowerDIN", "CMBF"), _HISTORY)
+_FEATURES = dict.fromkeys(("MultiTowerDIN", "MultiTowerBST", "PDN", "CMBF", "Uniter"), _HISTORY)
 _EMBEDDED = '["a", "b", "c", "tags", "a_x_b"]'
 _GROUPS = {
     "deep": ("deep", "DEEP", _EMBEDDED),
@@ -134,6 +177,7 @@ _GROUPS = {
     "image": ("image", "DEEP", '["b"]'),
     "general": ("general", "DEEP", '["a", "b", "c"]'),
     "text": ("text", "DEEP", '["history"]'),
+    **{name: (name, "DEEP", '["history"]') for name in ("u2i_seq", "i_seq", "i2i_seq")},
     "dense": ("dense", "DEEP", '["x", "y"]'),
     "sparse": ("sparse", "DEEP", _EMBEDDED),
 }

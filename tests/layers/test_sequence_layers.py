@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import pathlib
 from typing import Any
 
 import numpy as np
@@ -135,6 +137,23 @@ def test_auxiliary_loss(kind: str, name: str) -> None:
     near(run.losses[name], 0.5 * _reference(kind, x, y))
     _, empty = made.train([np.zeros((0, 3)), np.zeros((0, 3))])
     near(empty.losses[name], 0.0)
+
+
+def test_easyrecs_info_nce(shared: pathlib.Path) -> None:
+    """Its value and gradient for the same numbers."""
+    import tensorflow as tf
+
+    from hvdrec.layers.contrastive.auxiliary_loss import info_nce
+
+    golden = json.loads((shared / "golden" / "losses.json").read_text())
+    (case,) = (case for case in golden["cases"] if case["name"] == "info_nce")
+    inputs = [tf.constant(golden["inputs"][name], tf.float32) for name in case["inputs"]]
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        loss = info_nce(*inputs, case["params"]["temperature"])
+    near(loss, case["loss"])
+    for name, gradient in zip(case["inputs"], tape.gradient(loss, inputs), strict=True):
+        near(gradient, np.array(case["grad"][name]))
 
 
 def test_losses_have_finite_gradients() -> None:

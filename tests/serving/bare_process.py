@@ -1,6 +1,7 @@
 """Run by tests with ``python -S``: loads exported models where nothing of hvdrec can be imported.
 
 ``bare_process.py SITE_PACKAGES predict JOB.json`` writes the outputs of each model of a job;
+``bare_process.py SITE_PACKAGES predict_each -`` does it for each job whose path it reads, and answers with a line;
 ``bare_process.py SITE_PACKAGES serve FOLDER`` answers POST /v1/models/<name>:predict as TensorFlow
 Serving's REST interface does (column form) on a free port of the loopback, which it prints.
 """
@@ -40,6 +41,16 @@ def predict(path):
         np.savez(model["outputs"], **found)
 
 
+def predict_each(_):
+    for line in sys.stdin:
+        try:
+            predict(line.strip())
+            answer = "done"
+        except Exception as error:
+            answer = " ".join(f"{type(error).__name__}: {error}".split())
+        print(answer, flush=True)
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     model = None
 
@@ -71,4 +82,4 @@ def serve(folder):
 
 
 check_bare()
-{"predict": predict, "serve": serve}[sys.argv[2]](sys.argv[3])
+{"predict": predict, "predict_each": predict_each, "serve": serve}[sys.argv[2]](sys.argv[3])

@@ -15,6 +15,8 @@ import tensorflow as tf
 
 from hvdrec.config import Config
 from hvdrec.parallel.single import SingleReplica
+from hvdrec.serving.inputs import JOINED, request_fields
+from hvdrec.serving.module import ServingModule
 from hvdrec.trainer.input import open_batches
 from hvdrec.trainer.job import Job
 from hvdrec.trainer.watch.evaluator import Evaluator
@@ -44,10 +46,11 @@ def random_job(config: Config, seed: int = 0) -> Job:
     return job
 
 
-def trainers_predictions(job: Job, path: pathlib.Path) -> dict[str, np.ndarray]:
-    """What evaluation predicts for the rows of a file."""
+def trainers_predictions(job: Job, path: pathlib.Path | None = None) -> dict[str, np.ndarray]:
+    """What evaluation predicts for the rows of a file, or of the job's evaluation input."""
     evaluator = Evaluator(job.recommender, job.feed)
-    with open_batches(job.proto, job.plan, SingleReplica(), False, paths=[str(path)]) as batches:
+    paths = None if path is None else [str(path)]
+    with open_batches(job.proto, job.plan, SingleReplica(), False, paths=paths) as batches:
         parts = [evaluator.predict(batch) for batch in batches]
     return {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
 
@@ -67,6 +70,15 @@ def typed_request(proto: Any, cells: dict[str, list[str]]) -> dict[str, np.ndarr
     return request
 
 
+def request_of(job: Job, cells: dict[str, list[str]]) -> dict[str, np.ndarray]:
+    """The cells of all input fields as a request to the job's exported model."""
+    inputs = {i.name for i in ServingModule(job.proto, job.recommender).inputs}
+    if inputs == {JOINED}:
+        rows = zip(*(cells[name] for name in request_fields(job.proto, None)), strict=True)
+        return {JOINED: np.asarray([job.proto.data_config.separator.join(row).encode() for row in rows])}
+    return typed_request(job.proto, {name: cells[name] for name in cells if name in inputs})
+
+
 def bare(mode: str, argument: str, **options: Any) -> subprocess.Popen[str]:
     """Starts the bare process: neither site nor PYTHONPATH nor this folder lead to hvdrec."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
@@ -76,9 +88,8 @@ def bare(mode: str, argument: str, **options: Any) -> subprocess.Popen[str]:
         cwd="/",
         env=environment,
         text=True,
-        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        **options,
+        **{"stdin": subprocess.DEVNULL, **options},
     )
 
 
@@ -86,13 +97,40 @@ def predict_bare(
     tmp_path: pathlib.Path, models: dict[str, tuple[pathlib.Path, dict[str, np.ndarray]]]
 ) -> dict[str, dict[str, np.ndarray]]:
     """Outputs of exported models in a bare process: by name, from folders and requests."""
+    process = bare("predict", _write_job(tmp_path, models), stderr=subprocess.PIPE)
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == 0, out + err
+    return {name: dict(np.load(tmp_path / f"{name}-out.npz")) for name in models}
+
+
+def _write_job(tmp_path: pathlib.Path, models: dict[str, tuple[pathlib.Path, dict[str, np.ndarray]]]) -> str:
     job = []
     for name, (folder, request) in models.items():
         np.savez(tmp_path / f"{name}-in.npz", **request)
         places = {"inputs": f"{name}-in.npz", "outputs": f"{name}-out.npz"}
         job.append({"folder": str(folder), **{k: str(tmp_path / v) for k, v in places.items()}})
     (tmp_path / "job.json").write_text(json.dumps(job))
-    process = bare("predict", str(tmp_path / "job.json"), stderr=subprocess.PIPE)
-    out, err = process.communicate(timeout=240)
-    assert process.returncode == 0, out + err
-    return {name: dict(np.load(tmp_path / f"{name}-out.npz")) for name in models}
+    return str(tmp_path / "job.json")
+
+
+class BareProcess:
+    """One bare process for the exported models of several tests."""
+
+    def __init__(self) -> None:
+        self._process = bare("predict_each", "-", stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    def predict(
+        self, tmp_path: pathlib.Path, folder: pathlib.Path, request: dict[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """The outputs of the model in `folder`; fails with the process's error."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(_write_job(tmp_path, {"served": (folder, request)}) + "\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline().strip()
+        assert answer == "done", answer or "the bare process has ended"
+        return dict(np.load(tmp_path / "served-out.npz"))
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.communicate(timeout=60)

@@ -39,6 +39,8 @@ def test_a_run_goes_from_horovod_to_servers_and_back(tmp_path: pathlib.Path) -> 
     job = small_job(
         tmp_path,
         "model",
+        model="MMoE",
+        metrics="",
         evaluation=tmp_path / "eval.csv",
         batch_norm=True,
         train_extra="train_distribute: PSStrategy save_summary_steps: 10",
@@ -61,7 +63,7 @@ def test_a_run_goes_from_horovod_to_servers_and_back(tmp_path: pathlib.Path) -> 
     )
     assert run.wait() == 0, run.text
     assert "2 workers and 2 servers, asynchronously" in run.text
-    assert "[evaluator] evaluation: auc" in run.text
+    assert "[evaluator] evaluation: auc_ctr" in run.text
     assert "continuing from" in run.text
     saved = values(job.model_dir / "model.ckpt-160")
     assert {e.name: e.shape for e in before} == {name: value.shape for name, value in saved.items()}
@@ -74,19 +76,20 @@ def test_a_run_goes_from_horovod_to_servers_and_back(tmp_path: pathlib.Path) -> 
     there = json.loads((job.model_dir / "eval_result.txt").read_text())
     assert there.pop("global_step") == 160
     assert here == pytest.approx(there, abs=1e-6)
-    assert here["auc"] > 0.75
+    assert here["auc_ctr"] > 0.75
     for name, value in saved.items():
         entry = next(e for e in again.entries() if e.name == name)
         found = entry.variable.numpy()[slice(*entry.rows)] if entry.rows else entry.variable.numpy()
         np.testing.assert_array_equal(found, value, err_msg=name)
     job.steps = 170
-    assert Job(load(write(job)), SingleReplica()).train(True, 0)["auc"] > 0.75
+    assert Job(load(write(job)), SingleReplica()).train(True, 0)["auc_ctr"] > 0.75
 
 
 def test_workers_in_step_do_what_one_process_does_with_their_rows(tmp_path: pathlib.Path) -> None:
-    """Also moving averages and their exports."""
+    """Also attention over histories, moving averages and their exports."""
     rate = "adam_optimizer { learning_rate { constant_learning_rate { learning_rate: 0.01 } } }"
     changes = {
+        "model": "MultiTowerDIN",
         "train_extra": "gradient_clipping_by_norm: 0.05",
         "optimizer": f"{rate} use_moving_average: true moving_average_decay: 0.9",
         "export": 'exporter_type: "final"',
@@ -109,8 +112,10 @@ def test_workers_in_step_do_what_one_process_does_with_their_rows(tmp_path: path
     together = values(job.model_dir / "model.ckpt-20")
     assert alone.keys() == together.keys()
     for name, value in alone.items():
-        np.testing.assert_allclose(together[name], value, rtol=0, atol=1e-5, err_msg=name)
-    kernel = "deep_feature/dnn_0/kernel"
+        # A softmax takes the bias of its scores away: Adam moves it by the rounding of a gradient that is 0.
+        if not name.startswith("history_dnn/dnn_1/bias"):
+            np.testing.assert_allclose(together[name], value, rtol=0, atol=1e-5, err_msg=name)
+    kernel = "final_dnn/dnn_0/kernel"
     assert np.abs(alone[f"{kernel}/Adam"]).max() > 0
     assert np.abs(alone[f"{kernel}/ExponentialMovingAverage"] - alone[kernel]).max() > 1e-3
     exported = predict("--saved_model_dir", job.model_dir / "export" / "final", rows=job.train)
