@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
+import itertools
 import pathlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 import pytest
@@ -19,8 +19,10 @@ from hvdrec.commands.restored import restore
 from hvdrec.config import Config, load
 from hvdrec.config.expand import expand
 from hvdrec.parallel.single import SingleReplica
+from hvdrec.trainer.assembly import build_step
 from hvdrec.trainer.input import open_batches
 from hvdrec.trainer.job import Job
+from hvdrec.trainer.loop import Flag
 from hvdrec.trainer.step.feed import Feed
 from hvdrec.trainer.watch.evaluator import Evaluator
 
@@ -106,28 +108,37 @@ def numbers(values: np.ndarray) -> np.ndarray:
     return np.array([row + [np.nan] * (most - len(row)) for row in rows])
 
 
-def our_trace(
-    run: GoldenRun, model_dir: pathlib.Path, change: Callable[[Job], None] | None = None
-) -> list[dict[str, float]]:
-    """The losses of our run from EasyRec's checkpoint of step 0, before each update.
+def our_traces(
+    run: GoldenRun, model_dir: pathlib.Path, changes: Iterable[Callable[[Job], None]]
+) -> Iterator[list[dict[str, float]]]:
+    """The losses of our runs from EasyRec's checkpoint of step 0, before each update.
+
+    The job is built once for all runs.
 
     Args:
         run: Whose checkpoint, config and rows.
-        model_dir: Where to train; empty.
-        change: What is done to the first weights.
+        model_dir: Of the job; nothing is written.
+        changes: What is done to the first weights, for each run.
     """
-    config = run.config(model_dir)
-    config.proto.ClearField("eval_path")
-    job = Job(config, SingleReplica())
-    if change is None:
-        config.proto.train_config.fine_tune_checkpoint = run.checkpoint(0)
-    else:
-        fine_tune(run.checkpoint(0), job.entries(), None, False)
+    job = Job(run.config(model_dir), SingleReplica())
+    fine_tune(run.checkpoint(0), job.entries(), None, False)
+    first = [(entry.variable, entry.variable.numpy()) for entry in job.entries()]
+    with open_batches(job.proto, job.plan, SingleReplica(), True) as loader:
+        batches = list(itertools.islice(loader, int(job.proto.train_config.num_steps) or None))
+    step = build_step(job, batches[0])
+    call = job.feed.stack(batches, len(batches))
+    for change in changes:
+        for variable, value in first:
+            variable.assign(value)
         change(job)
-        # The weights stand: a run starts from them where it has nothing to restore.
-    job.train(False, 0)
-    lines = (model_dir / "logs" / "rank-0.jsonl").read_text().splitlines()
-    return [r for r in map(json.loads, lines) if r["kind"] == "step"]
+        result = step.run(call, np.zeros(len(Flag), np.float32))
+        assert int(result.steps) == len(batches)
+        yield [dict(zip(step.loss_names, row, strict=True)) for row in result.report.numpy().tolist()]
+
+
+def our_trace(run: GoldenRun, model_dir: pathlib.Path) -> list[dict[str, float]]:
+    """The losses of our run from EasyRec's checkpoint of step 0, before each update."""
+    return next(our_traces(run, model_dir, [lambda _: None]))
 
 
 def in_last_bit(seed: int, share: float) -> Callable[[Job], None]:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pathlib
 
 import pytest
-from golden.easyrec import golden_run, in_last_bit, our_trace, parted
+from golden.easyrec import golden_run, in_last_bit, our_trace, our_traces, parted
+
+from hvdrec.trainer.job import Job
+
+
+def _unchanged(_: Job) -> None:
+    """Starts from EasyRec's weights."""
 
 
 @pytest.mark.parametrize(
@@ -51,10 +57,10 @@ def test_one_rounding_parts_a_trace(
     """
     run = golden_run(name)
     trace = run.trace()
-    ours = our_trace(run, tmp_path / "ours")
+    starts = our_traces(run, tmp_path, [_unchanged, *(in_last_bit(seed, 0.02) for seed in range(12))])
+    ours = next(starts)
     assert parted(ours[:step], trace[:step]) < 1e-5
     assert parted(ours, trace) < apart
-    starts = (our_trace(run, tmp_path / str(seed), in_last_bit(seed, 0.02)) for seed in range(12))
     assert any(parted(found[:followed], trace[:followed]) < 1e-5 for found in starts)
 
 
@@ -77,8 +83,8 @@ def test_rounding_alone_parts_a_deep_model(
     """
     run = golden_run(name)
     trace = run.trace()
-    ours = our_trace(run, tmp_path / "ours")
+    starts = our_traces(run, tmp_path, [_unchanged, *(in_last_bit(seed, share) for seed in range(4))])
+    ours = next(starts)
     assert parted(ours[:steps], trace[:steps]) < 1e-5
     named = [{name: step[name] for name in trace[0]} for step in ours]
-    starts = (our_trace(run, tmp_path / str(seed), in_last_bit(seed, share)) for seed in range(4))
     assert any(parted(found, named) > parted(ours, trace) / 2 for found in starts)
