@@ -47,7 +47,7 @@ def test_nearest_items_of_the_table(
     shown = json.loads(capsys.readouterr().out)
     assert shown["step"] == 30
     assert shown["items"] == 40
-    predicted = our_predictions(run, tmp_path / "predict", 30)
+    predicted = next(our_predictions(run, tmp_path / "predict", 30))
     rows = [line.split(",") for line in (run.folder / "data.csv").read_text().splitlines()]
     names = [f.input_name for f in config.proto.data_config.input_fields]
     chosen = [row[names.index("adgroup_id")] for row in rows]

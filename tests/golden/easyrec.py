@@ -24,6 +24,7 @@ from hvdrec.trainer.input import open_batches
 from hvdrec.trainer.job import Job
 from hvdrec.trainer.loop import Flag
 from hvdrec.trainer.step.feed import Feed
+from hvdrec.trainer.step.state import model_entries
 from hvdrec.trainer.watch.evaluator import Evaluator
 
 #: Runs that ship with the project.
@@ -83,18 +84,20 @@ def golden_run(name: str) -> GoldenRun:
     pytest.skip(f"EasyRec's run {name} is not shipped: it is in ../shared/golden2, which isn't there")
 
 
-def our_predictions(run: GoldenRun, model_dir: pathlib.Path, step: int) -> dict[str, np.ndarray]:
-    """Our predictions of the first rows by EasyRec's checkpoint of `step`."""
+def our_predictions(run: GoldenRun, model_dir: pathlib.Path, *steps: int) -> Iterator[dict[str, np.ndarray]]:
+    """Our predictions of the first rows by EasyRec's checkpoint of each of `steps`."""
     config = run.config(model_dir)
-    job, restored = restore(config, SingleReplica(), run.checkpoint(step))
-    assert restored == step
+    job, restored = restore(config, SingleReplica(), run.checkpoint(steps[0]))
+    assert restored == steps[0]
     plan = job.plan.for_prediction()
     evaluator = Evaluator(job.recommender, Feed(plan))
-    parts: list[Mapping[str, np.ndarray]] = []
-    with open_batches(config.proto, plan, SingleReplica(), False) as batches:
-        while sum(len(next(iter(p.values()))) for p in parts) < PREDICTED:
-            parts.append(evaluator.predict(next(batches)))
-    return {name: np.concatenate([p[name] for p in parts])[:PREDICTED] for name in parts[0]}
+    for step in steps:
+        job.store.restore(run.checkpoint(step), model_entries(job.recommender))
+        parts: list[Mapping[str, np.ndarray]] = []
+        with open_batches(config.proto, plan, SingleReplica(), False) as batches:
+            while sum(len(next(iter(p.values()))) for p in parts) < PREDICTED:
+                parts.append(evaluator.predict(next(batches)))
+        yield {name: np.concatenate([p[name] for p in parts])[:PREDICTED] for name in parts[0]}
 
 
 def numbers(values: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from hvdrec.trainer.watch.evaluator import Evaluator
 
 def test_names_and_metrics_go_by_tower(tmp_path: pathlib.Path) -> None:
     run = golden_run("mmoe_taobao")
-    assert set(our_predictions(run, tmp_path, 0)) == set(run.predictions(0))
+    assert set(next(our_predictions(run, tmp_path, 0))) == set(run.predictions(0))
     job, _ = restore(run.config(tmp_path), SingleReplica(), run.checkpoint(run.last_step))
     found = job.evaluate(Evaluator(job.recommender, job.feed))
     expected = json.loads((run.folder / "eval_result.json").read_text())

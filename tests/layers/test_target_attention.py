@@ -158,16 +158,18 @@ def compare(case: Case, layers: int, training: bool, impl: str, kept: bool = Tru
     sources |= {n: v for n, v in case.store.variables_by_name.items() if "moving" not in n}
     run = ForwardContext(training, impl=impl)
     values, padded = case.values, None
-    with tf.GradientTape(persistent=True) as tape:
-        tape.watch([*sources.values(), *values.values()])
+    with tf.GradientTape() as tape, tf.GradientTape() as double:
+        tape.watch([*sources.values()])
+        double.watch([*values.values()])
         found = case.layer(case.inputs, run)
         padded = Padded(values, case.lengths, training)
         expected = padded(layers, kept)
         upstream = np.random.default_rng(5).normal(size=expected.shape)
         totals = tf.reduce_sum(found * tf.cast(upstream, tf.float32)), tf.reduce_sum(expected * upstream)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-    for name, source in sources.items():
-        ours, theirs = tape.gradient(totals[0], source), tape.gradient(totals[1], values[name])
+    gradients = tape.gradient(totals[0], sources), double.gradient(totals[1], values)
+    for name, ours in gradients[0].items():
+        theirs = gradients[1][name]
         np.testing.assert_allclose(
             tf.convert_to_tensor(ours), tf.convert_to_tensor(theirs), rtol=2e-3, atol=2e-4, err_msg=name
         )

@@ -40,6 +40,9 @@ CIRCLE = """loss_type: CIRCLE_LOSS metric_learning {
 MULTI_SIMILARITY = """loss_type: MULTI_SIMILARITY_LOSS metric_learning { session_id: "uid" multi_similarity_loss {
   alpha: 2 beta: 10 lamb: 0.5 eps: 0.3 mining: true cross_replica: true } }"""
 
+#: Jobs in which an odd number of ranks matters: rows, tables or sums are divided.
+OF_THREE_RANKS = ("adam_gather", "deferred_gather", "rows", "few", "split", "few_split", "circle", "pairs")
+OF_EIGHT_RANKS = ("rows", "adam_dense")
 #: The pairs of all ranks: plain, masked, mined and within sessions; two losses of one kind.
 PAIRS: dict[str, object] = {
     "steps": 20,
@@ -101,8 +104,6 @@ def _jobs(folder: pathlib.Path, ranks: int) -> list[dict[str, object]]:
             job(f"{name}_gather", optimizer=text, train_extra=f"{gather} {clip}")
             for name, text in OTHERS.items()
         ),
-        job("adagrad", optimizer=ADAGRAD, model="DLRM"),
-        job("attention", optimizer=ADAGRAD, model="MultiTowerDIN"),
         job("towers", optimizer=ADAGRAD, model="MMoE", metrics="", evaluation=folder / "eval.csv"),
         job("rows", train=numbered, steps=0, model="FM", model_extra=l2, batch_size=16, metrics=""),
         job("few", **few, model="DCN"),
@@ -124,7 +125,8 @@ def _jobs(folder: pathlib.Path, ranks: int) -> list[dict[str, object]]:
         job("pairs", **PAIRS),
         job("few_pairs", **{**PAIRS, **few}),
     ]
-    return jobs if ranks < 8 else [j for j in jobs if j["name"] in ("rows", "few", "adam_dense")]
+    wanted = {3: OF_THREE_RANKS, 8: OF_EIGHT_RANKS}.get(ranks)
+    return [j for j in jobs if wanted is None or j["name"] in wanted]
 
 
 @pytest.fixture(scope="module")
@@ -163,14 +165,12 @@ def _records(folder: pathlib.Path, name: str, ranks: int) -> list[dict[str, obje
             "adam_dense",
             "deferred",
             "deferred_gather",
-            "adagrad",
             "towers",
-            "attention",
             "split",
             *(f"{o}_gather" for o in OTHERS),
         )
         for r in (2, 3, 8)
-        if r < 8 or n == "adam_dense"
+        if r == 2 or (r == 3 and n in OF_THREE_RANKS) or (r == 8 and n in OF_EIGHT_RANKS)
     ],
 )
 def test_weights_do_not_depend_on_the_ranks(outputs: dict[int, pathlib.Path], name: str, ranks: int) -> None:
@@ -184,9 +184,14 @@ def test_weights_do_not_depend_on_the_ranks(outputs: dict[int, pathlib.Path], na
     assert int(alone["global_step"]) == STEPS
 
 
-@pytest.mark.parametrize("ranks", [2, 3])
 @pytest.mark.parametrize(
-    "name", ["circle", "multi_similarity", "few", "few_circle", "pairs", "few_pairs", "few_split"]
+    ("name", "ranks"),
+    [
+        (n, r)
+        for n in ("circle", "multi_similarity", "few", "few_circle", "pairs", "few_pairs", "few_split")
+        for r in (2, 3)
+        if r == 2 or n in OF_THREE_RANKS
+    ],
 )
 def test_losses_over_all_ranks_are_those_of_one(
     outputs: dict[int, pathlib.Path], name: str, ranks: int
@@ -203,11 +208,10 @@ def test_losses_over_all_ranks_are_those_of_one(
         assert {"recall@1", "MAP@5", "loss/loss/circle_loss"} <= other.keys()
 
 
-@pytest.mark.parametrize("ranks", [2, 3])
-def test_gather_and_dense_reduce_agree(outputs: dict[int, pathlib.Path], ranks: int) -> None:
+def test_gather_and_dense_reduce_agree(outputs: dict[int, pathlib.Path]) -> None:
     """Clipping sees the summed gradient however it travelled, and it acts."""
-    gathered, dense = (_weights(outputs[ranks], f"adam_{name}") for name in ("gather_clip", "dense"))
-    free = _weights(outputs[ranks], "adam_gather")
+    gathered, dense = (_weights(outputs[2], f"adam_{name}") for name in ("gather_clip", "dense"))
+    free = _weights(outputs[2], "adam_gather")
     for key, value in dense.items():
         np.testing.assert_allclose(gathered[key], value, rtol=0, atol=1e-5, err_msg=key)
     assert any(np.abs(free[key] - value).max() > 1e-4 for key, value in dense.items())
@@ -220,8 +224,10 @@ def test_split_tables_are_evaluated_by_all_ranks(outputs: dict[int, pathlib.Path
     assert together == pytest.approx(alone, abs=1e-4)
 
 
-@pytest.mark.parametrize("ranks", [1, 2, 3])
-@pytest.mark.parametrize("name", ["deferred", "deferred_gather"])
+@pytest.mark.parametrize(
+    ("name", "ranks"),
+    [("deferred", 1), ("deferred", 2), ("deferred_gather", 2), ("deferred_gather", 3)],
+)
 def test_rows_that_wait_come_to_where_all_move(
     outputs: dict[int, pathlib.Path], name: str, ranks: int
 ) -> None:
@@ -239,7 +245,7 @@ def test_every_row_once(outputs: dict[int, pathlib.Path], ranks: int) -> None:
 @pytest.mark.parametrize("ranks", [2, 3, 8])
 def test_replicas_hold_the_same_bits(outputs: dict[int, pathlib.Path], ranks: int) -> None:
     names = [p.stem for p in outputs[ranks].glob("*.npz")]
-    assert len(names) >= 3
+    assert len(names) >= 2
     for name in names:
         records = _records(outputs[ranks], name, ranks)
         assert all(r["checksums"] == records[0]["checksums"] for r in records), name
@@ -252,7 +258,7 @@ def test_evaluation_does_not_depend_on_the_ranks(
     """All ranks get the merged result; weights differ by rounding, so do losses."""
     alone = _records(outputs[1], name, 1)[0]["result"]
     assert 0.5 < alone[auc] <= 1.0
-    for ranks in (2, 3):
+    for ranks in (2, 3) if name in OF_THREE_RANKS else (2,):
         for record in _records(outputs[ranks], name, ranks):
             assert record["result"].keys() == alone.keys()
             for key, value in alone.items():

@@ -11,6 +11,7 @@ import time
 
 import psutil
 import pytest
+from commands.running import keep_threads, training
 from multirank.launch import command, start
 from small_job import SmallJob, write_data
 
@@ -114,16 +115,18 @@ sys.exit(main(parse_train, run, sys.argv[1:]))
     assert re.search(r"step 8: replicas differ: output/bias on rank 1", text), text
 
 
-def test_checkpoints_in_the_way_are_not_overwritten(job: SmallJob) -> None:
+def test_checkpoints_in_the_way_are_not_overwritten(
+    job: SmallJob, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_threads(monkeypatch)
     job.steps = 4
-    assert _train(job, "plain", 1).returncode == 0
+    config = job.write(job.model_dir.parent / "job.config")
+    assert training(config) == 0
     before = (job.model_dir / "pipeline.config").read_bytes()
-    again = _train(job, "plain", 1, "--train_config.num_steps=6")
-    assert again.returncode == 2
-    assert "--continue_train" in again.stderr
+    assert training(config, "--train_config.num_steps=6") == 2
+    assert "--continue_train" in capsys.readouterr().err
     assert (job.model_dir / "pipeline.config").read_bytes() == before
-    more = _train(job, "plain", 1, "--continue_train", "--train_config.num_steps=6")
-    assert more.returncode == 0, more.stderr
+    assert training(config, "--continue_train", "--train_config.num_steps=6") == 0
     assert (job.model_dir / "model.ckpt-6.index").exists()
 
 
