@@ -6,12 +6,12 @@ Prints a line of JSON: optimizer -> variable or slot -> largest difference, and 
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 from google.protobuf import text_format
+from served import start
 
 from hvdrec.config.protos import optimizer_pb2
 from hvdrec.layers.banks.gradient import RowGradient
@@ -20,8 +20,7 @@ from hvdrec.layers.placement import HERE, Placement
 from hvdrec.ops.policy import resolve
 from hvdrec.optim.base import Optimizer
 from hvdrec.optim.registry import build_optimizer
-from hvdrec.parallel.cluster import Cluster
-from hvdrec.parallel.parameter_server import Coordinator, OnServers
+from hvdrec.parallel.parameter_server import OnServers
 
 RATE = "learning_rate { constant_learning_rate { learning_rate: 0.1 } }"
 #: Name -> optimizer on the servers, whether in step, and what it is to be like.
@@ -42,9 +41,7 @@ ROWS, WIDTH, STEPS = 7, 3, 3
 
 
 def main() -> None:
-    addresses = _serve()
-    cluster = Cluster(addresses, "chief", 0)
-    coordinator = Coordinator(cluster)
+    _, coordinator = start()
     report = {}
     for name, (field, in_step, like) in CASES.items():
         placement = OnServers(coordinator.strategy, 2, in_step)
@@ -97,22 +94,6 @@ class _Updated:
             found[f"table/{slot}"] = PartitionedVariable(slot, parts).numpy()
             found[f"dense/{slot}"] = by_variable["dense"].numpy()
         return {**found, **{name: v.numpy() for name, v in self.optimizer.scalars.items()}}
-
-
-def _serve() -> dict[str, tuple[str, ...]]:
-    """Two servers, a worker and a place for the chief, all in this process."""
-    sockets = [socket.socket() for _ in range(4)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    free = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
-    for each in sockets:
-        each.close()
-    addresses = {"chief": (free[0],), "worker": (free[1],), "ps": (free[2], free[3])}
-    spec = tf.train.ClusterSpec({role: list(found) for role, found in addresses.items()})
-    config = tf.compat.v1.ConfigProto(inter_op_parallelism_threads=4)
-    for role, index in (("worker", 0), ("ps", 0), ("ps", 1)):
-        tf.distribute.Server(spec, job_name=role, task_index=index, protocol="grpc", config=config)
-    return addresses
 
 
 if __name__ == "__main__":

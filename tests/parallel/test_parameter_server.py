@@ -53,7 +53,11 @@ def report() -> dict[str, dict[str, float]]:
     done = subprocess.run(
         [sys.executable, str(_FOLDER / "server_optimizers.py")],
         cwd=_FOLDER.parents[1],
-        env={**os.environ, "PYTHONPATH": str(_FOLDER.parents[1]), "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{_FOLDER.parents[1]}:{_FOLDER.parent}",
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+        },
         capture_output=True,
         text=True,
         timeout=120,

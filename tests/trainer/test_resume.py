@@ -37,8 +37,7 @@ def _pair(folder: pathlib.Path, dropout: bool = False, **changes: object) -> lis
     [
         ("DeepFM", f"adam_optimizer {{ {DECAY} }}", [(7, 0, TERM), (7, 0, INT), (29, 0, TERM)]),
         ("MultiTower", f"lazy_adam_optimizer {{ {DECAY} }}", [(1, 0, TERM), (39, 0, INT)]),
-        ("WideAndDeep", f"rms_prop_optimizer {{ {DECAY} }}", [(13, 0, TERM)]),
-        ("DropoutNet", f"adam_optimizer {{ {DECAY} }}", [(11, 0, TERM)]),
+        ("DropoutNet", f"rms_prop_optimizer {{ {DECAY} }}", [(11, 0, TERM)]),
         ("DBMTL", f"adam_optimizer {{ {DECAY} }}", [(11, 0, TERM)]),
         ("CMBF", f"adam_optimizer {{ {DECAY} }}", [(29, 0, TERM)]),
     ],

@@ -46,7 +46,7 @@ def test_horovods_run_goes_on_in_step_ends_by_a_wrong_number_and_goes_back(tmp_p
     job = small_job(tmp_path, "model", batch_size=24, evaluation=tmp_path / "eval.csv", **MODEL)
     arguments = ["--pipeline_config_path", write(job), "--train_config.save_checkpoints_steps=10"]
     train = ["-m", "hvdrec.train", *arguments]
-    began = start("horovodrun", 2, [*train, "--train_config.num_steps=10"])
+    began = start("mpirun", 2, [*train, "--train_config.num_steps=10"])
     assert began.returncode == 0, began.stderr
 
     run = ServerRun(
@@ -64,7 +64,7 @@ def test_horovods_run_goes_on_in_step_ends_by_a_wrong_number_and_goes_back(tmp_p
         f"model.ckpt-{n}.index" for n in (0, 10, 20)
     ]
 
-    ended = start("horovodrun", 2, [*train, "--continue_train", "--train_config.num_steps=24"])
+    ended = start("mpirun", 2, [*train, "--continue_train", "--train_config.num_steps=24"])
     assert ended.returncode == 0, ended.stderr
     assert "model.ckpt-20: epoch 0, row 960 of the input" in ended.stderr
     found = values(job.model_dir / "model.ckpt-24")
@@ -96,48 +96,58 @@ def test_a_wrong_number_ends_asynchronous_workers_and_what_was_saved_is_exported
     np.testing.assert_allclose(found, here, atol=1e-6)
 
 
-def test_easyrecs_checkpoint_is_trained_on_as_easyrec_does(
-    shared: pathlib.Path, tmp_path: pathlib.Path
-) -> None:
-    golden, adult = shared / "golden" / "multi_tower_two_losses_adult", shared / "data" / "adult"
-    run = ServerRun(
-        *("--workers", "1", "--ps", "2", "--pipeline_config_path", str(golden / "pipeline.config")),
-        *("--train_input_path", str(adult / "adult_train.csv"), "--model_dir", str(tmp_path / "model")),
-        *("--eval_method", "none", "--train_config.sync_replicas=true", "--train_config.num_steps=40"),
-        *(
-            "--train_config.train_distribute=NoStrategy",
-            "--fine_tune_checkpoint",
-            str(golden / "model.ckpt-0"),
-        ),
+@pytest.fixture(scope="module")
+def served(shared: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A folder with EasyRec's runs, trained from its checkpoints on two servers: model_dir `adult`, `matching`."""
+    folder = tmp_path_factory.mktemp("served")
+    adult, matching = (
+        shared / "golden" / "multi_tower_two_losses_adult",
+        golden_run("dssm_neg_sampler_taobao"),
     )
-    assert run.wait() == 0, run.text
-    assert re.search(r"fine-tuning: restored \d+ variables from .*; not restored: 0", run.text)
+    text = (matching.folder / "pipeline.config").read_text()
+    for name in [*matching.folder.glob("*.csv"), *matching.folder.glob("*.txt")]:
+        text = text.replace(f'"{name.name}"', f'"{name}"')
+    (folder / "matching.config").write_text(text)
+    flags = {
+        "adult": [
+            *("--pipeline_config_path", str(adult / "pipeline.config"), "--train_config.num_steps=40"),
+            *("--train_input_path", str(shared / "data" / "adult" / "adult_train.csv")),
+            *("--fine_tune_checkpoint", str(adult / "model.ckpt-0")),
+            "--train_config.train_distribute=NoStrategy",
+        ],
+        "matching": [
+            *("--pipeline_config_path", str(folder / "matching.config"), "--train_config.num_steps=10"),
+            *("--fine_tune_checkpoint", matching.checkpoint(0)),
+        ],
+    }
+    common = ("--train_config.sync_replicas=true",)
+    jobs = [[*given, *common, "--model_dir", str(folder / name)] for name, given in flags.items()]
+    (folder / "jobs.json").write_text(json.dumps(jobs))
+    done = start("plain", 1, ["-m", "served", str(folder / "jobs.json")])
+    assert done.returncode == 0, done.stderr[-4000:]
+    return folder
+
+
+def _steps(model_dir: pathlib.Path) -> list[dict[str, float]]:
+    lines = (model_dir / "logs" / "rank-0.jsonl").read_text().splitlines()
+    return [record for record in map(json.loads, lines) if record["kind"] == "step"]
+
+
+def test_easyrecs_checkpoint_is_trained_on_as_easyrec_does(
+    shared: pathlib.Path, served: pathlib.Path
+) -> None:
+    golden = shared / "golden" / "multi_tower_two_losses_adult"
     with open(golden / "loss_trace.csv", newline="") as file:
         trace = list(csv.DictReader(file))[:40]
-    lines = (tmp_path / "model" / "logs" / "rank-0.jsonl").read_text().splitlines()
-    steps = [record for record in map(json.loads, lines) if record["kind"] == "step"]
-    for found, expected in zip(steps, trace, strict=True):
+    for found, expected in zip(_steps(served / "adult"), trace, strict=True):
         for name in expected.keys() - {"step"}:
             assert found[name] == pytest.approx(float(expected[name]), rel=1e-4), (found["step"], name)
 
 
-def test_a_matching_model_trains_on_servers(tmp_path: pathlib.Path) -> None:
+def test_a_matching_model_trains_on_servers(served: pathlib.Path) -> None:
     """Its loss over sampled items is computed by the workers."""
-    golden = golden_run("dssm_neg_sampler_taobao")
-    text = (golden.folder / "pipeline.config").read_text()
-    for name in [*golden.folder.glob("*.csv"), *golden.folder.glob("*.txt")]:
-        text = text.replace(f'"{name.name}"', f'"{name}"')
-    config = tmp_path / "c.config"
-    config.write_text(text)
-    run = ServerRun(
-        *("--workers", "1", "--ps", "2", "--pipeline_config_path", str(config)),
-        *("--model_dir", str(tmp_path / "model"), "--eval_method", "none", "--train_config.num_steps=10"),
-        *("--train_config.sync_replicas=true", "--fine_tune_checkpoint", golden.checkpoint(0)),
-    )
-    assert run.wait() == 0, run.text
-    lines = (tmp_path / "model" / "logs" / "rank-0.jsonl").read_text().splitlines()
-    steps = [record for record in map(json.loads, lines) if record["kind"] == "step"]
+    steps, first = _steps(served / "matching"), golden_run("dssm_neg_sampler_taobao").trace()[0]
     assert len(steps) == 10
     # EasyRec drew other items, so its losses are near and not the same.
-    assert steps[0]["cross_entropy_loss"] == pytest.approx(golden.trace()[0]["cross_entropy_loss"], rel=0.1)
+    assert steps[0]["cross_entropy_loss"] == pytest.approx(first["cross_entropy_loss"], rel=0.1)
     assert steps[-1]["cross_entropy_loss"] < steps[0]["cross_entropy_loss"]
