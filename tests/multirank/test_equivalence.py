@@ -54,6 +54,8 @@ PAIRS: dict[str, object] = {
 
 #: Tables of both widths, one of them a single number, are distributed over the ranks.
 SPLIT = "train_distribute: EmbeddingParallelStrategy embedding_split_min_bytes: 0"
+#: Ids get rows on the third sighting, on whichever ranks, and lose them.
+DYNAMIC = "embedding_regularization: 1e-5 ev_params { filter_freq: 3 steps_to_live: 4 }"
 
 
 def _jobs(folder: pathlib.Path, ranks: int) -> list[dict[str, object]]:
@@ -102,6 +104,14 @@ def _jobs(folder: pathlib.Path, ranks: int) -> list[dict[str, object]]:
         ),
         job("adagrad", optimizer=ADAGRAD, model="DLRM"),
         job("attention", optimizer=ADAGRAD, model="MultiTowerDIN"),
+        job(
+            "dynamic",
+            optimizer=ADAGRAD,
+            model="MultiTower",
+            model_extra=DYNAMIC,
+            verify=7,
+            evaluation=folder / "eval.csv",
+        ),
         job("towers", optimizer=ADAGRAD, model="MMoE", metrics="", evaluation=folder / "eval.csv"),
         job("rows", train=numbered, steps=0, model="FM", model_extra=l2, batch_size=16, metrics=""),
         job("few", **few, model="DCN"),
@@ -166,6 +176,7 @@ def _records(folder: pathlib.Path, name: str, ranks: int) -> list[dict[str, obje
             "deferred_gather",
             "adagrad",
             "towers",
+            "dynamic",
             "attention",
             "split",
             *(f"{o}_gather" for o in OTHERS),
@@ -247,7 +258,7 @@ def test_replicas_hold_the_same_bits(outputs: dict[int, pathlib.Path], ranks: in
         assert all(r["checksums"] == records[0]["checksums"] for r in records), name
 
 
-@pytest.mark.parametrize(("name", "auc"), [("adam_gather", "auc"), ("towers", "auc_ctr")])
+@pytest.mark.parametrize(("name", "auc"), [("adam_gather", "auc"), ("towers", "auc_ctr"), ("dynamic", "auc")])
 def test_evaluation_does_not_depend_on_the_ranks(
     outputs: dict[int, pathlib.Path], name: str, auc: str
 ) -> None:
