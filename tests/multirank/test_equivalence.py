@@ -107,7 +107,7 @@ def _jobs(folder: pathlib.Path, ranks: int) -> list[dict[str, object]]:
         job(
             "dynamic",
             optimizer=ADAGRAD,
-            model="MultiTower",
+            model="WideAndDeep",
             model_extra=DYNAMIC,
             verify=7,
             evaluation=folder / "eval.csv",
