@@ -122,7 +122,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         result[name]["samples_per_second"] = round(samples / sum(parts.values()))
     pairs = zip(found["dynamic"][1:], found["fixed"][1:], strict=True)
     result["time_ratio"] = round(statistics.median(sum(a.values()) / sum(b.values()) for a, b in pairs), 3)
-    bank = sides["dynamic"].job.feed.rows.banks[0]
+    bank = sides["dynamic"].job.rows.banks[0]
     result["ids"] = len(bank.map)
     result["map_bytes_per_id"] = round(bank.map.bytes / len(bank.map), 1)
     result["row_bytes"] = 4 * args.dim * len(bank.held)

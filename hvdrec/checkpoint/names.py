@@ -27,7 +27,7 @@ class SavedTensor:
     """
 
     name: str
-    variable: tf.Variable | Whole | DynamicView
+    variable: tf.Variable | Whole
     rows: tuple[int, int] | None
 
     @property

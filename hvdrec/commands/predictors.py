@@ -63,7 +63,7 @@ class FromCheckpoint(Predictor):
         plan = self._job.plan.for_prediction()
         self.fields = plan.fields
         self._packer = Packer(plan, ignore_error=config.proto.data_config.ignore_error)
-        feed = Feed(plan, self._job.feed.rows)
+        feed = Feed(plan, self._job.rows)
         evaluator = Evaluator(self._job.recommender, feed)
         meets = self._job.recommender.strategy.meets
         self._turns = Turns(group if meets else None, evaluator.predict, feed.empty)

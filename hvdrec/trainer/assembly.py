@@ -148,8 +148,8 @@ def build_step(job: Job, first: PackedBatch | None) -> TrainStep:
 
 def _touched(batch: PackedBatch, bank: int) -> int:
     """The distinct ids of a batch in a bank."""
-    arrays = batch.arrays
-    return int(arrays.get(f"bank{bank}/rows", arrays.get(f"bank{bank}/keys")).shape[0])
+    keys = f"bank{bank}/keys"
+    return len(batch.arrays[keys if keys in batch.arrays else f"bank{bank}/rows"])
 
 
 def _wished_exchange(job: Job, bank: Bank) -> str | None:

@@ -88,7 +88,8 @@ class Job:
         if here:
             need_memory(self.plan, train.optimizer_config, group.rank, group.local_size, placement)
         self.recommender = Recommender(self.proto, self.plan, int(train.seed), placement)
-        self.feed = Feed(self.plan, DynamicRows(self.recommender.strategy))
+        self.rows = DynamicRows(self.recommender.strategy)
+        self.feed = Feed(self.plan, self.rows)
         optimizer_of = self._optimizer_of()
         self.optimizer = build_optimizers(train.optimizer_config, lambda v: optimizer_of[variable_key(v)])
         self.optimizer.place(placement, self.recommender.policy)
@@ -97,7 +98,7 @@ class Job:
         #: The variables whose rows training updates only when they are needed.
         self.deferred: list[str] = []
         self.global_step = tf.Variable(0, trainable=False, dtype=tf.int64, name="global_step")
-        for bank in self.feed.rows.banks:
+        for bank in self.rows.banks:
             name = variable_key(bank.variable)
             slots = [of[name] for of in self.optimizer.slots.values() if name in of]
             bank.follow(slots, lambda: int(self.global_step.numpy()))

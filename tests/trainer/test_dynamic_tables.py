@@ -152,7 +152,7 @@ def test_unknown_ids_have_initial_values_without_a_filter(tmp_path: pathlib.Path
     job = Job(load(path), SingleReplica())
     job.train(False, 0)
     _served(load(path), tmp_path, tmp_path / "eval.csv")
-    bank = job.feed.rows.banks[0]
+    bank = job.rows.banks[0]
     number = [table.name for table in bank.layout.tables].index(A)
     rows = bank.rows(np.array([number], np.int32), np.array([2**60 + 5]), 3, True)
     first = sum(table.rows for table in bank.layout.tables[:number])

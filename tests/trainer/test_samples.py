@@ -26,6 +26,7 @@ SOME = (
     "fm_variational_dropout_on_taobao.config",
     "multi_tower_on_taobao_test_udf.config",
     "deepfm_combo_avazu_kafka.config",
+    "taobao_fg_ev_v2.config",
 )
 
 

@@ -83,6 +83,8 @@ def _check_dynamic(report: Report) -> None:
         report.error(f"{_PATH}.row_updates", f"{why}; remove it")
     if enum_name(train, "sparse_reduce") == "DENSE":
         report.error(f"{_PATH}.sparse_reduce", f"{why}; remove it")
+    if train.HasField("incr_save_config"):
+        report.error(f"{_PATH}.incr_save_config", f"{why}; remove one of them")
     for i, optimizer in enumerate(train.optimizer_config):
         if optimizer.use_moving_average:
             report.error(f"{_PATH}.optimizer_config[{i}].use_moving_average", f"{why}; remove it")

@@ -234,8 +234,17 @@ class DynamicView:
         with tf.device("/CPU:0"):
             return tf.convert_to_tensor(self.numpy())
 
+    @property
+    def shape(self) -> tf.TensorShape:
+        """The current shape."""
+        raise NotImplementedError
+
     def numpy(self) -> np.ndarray:
         """The value."""
+        raise NotImplementedError
+
+    def assign(self, value: object) -> None:
+        """Sets the value."""
         raise NotImplementedError
 
 

@@ -68,7 +68,7 @@ class DynamicRows:
             for b, (_, bank) in enumerate(self._banks):
                 seen = [steps[k][b] for _, steps in everyone if k < len(steps)]
                 joined = seen[0] if len(seen) == 1 else _Seen(*map(np.concatenate, zip(*seen, strict=True)))
-                bank.see(*joined, first + k)
+                bank.see(joined.tables, joined.keys, joined.counts, first + k)
                 if k < len(batches):
                     rows[k].append(bank.rows(own[k][b].tables, own[k][b].keys, first + k, False))
         for _, bank in self._banks:
