@@ -8,6 +8,7 @@ void bind_packer(pybind11::module_& m);
 void bind_pairwise(pybind11::module_& m);
 void bind_pairwise_bins(pybind11::module_& m);
 void bind_records(pybind11::module_& m);
+void bind_row_map(pybind11::module_& m);
 void bind_sampling(pybind11::module_& m);
 void bind_similarity(pybind11::module_& m);
 }  // namespace hvdrec
@@ -20,6 +21,7 @@ PYBIND11_MODULE(_native, m) {
   hvdrec::bind_pairwise(m);
   hvdrec::bind_pairwise_bins(m);
   hvdrec::bind_records(m);
+  hvdrec::bind_row_map(m);
   hvdrec::bind_sampling(m);
   hvdrec::bind_similarity(m);
 }

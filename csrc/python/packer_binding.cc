@@ -56,6 +56,7 @@ FeatureSpec ParseFeature(const py::handle& from) {
   Get(from, "inputs", &spec.inputs);
   Get(from, "hash_buckets", &spec.hash_buckets);
   Get(from, "num_buckets", &spec.num_buckets);
+  Get(from, "open", &spec.open);
   Get(from, "vocabulary", &spec.vocabulary);
   Get(from, "precision", &spec.precision);
   Get(from, "separator", &spec.separator);
@@ -90,6 +91,7 @@ BankSpec ParseBank(const py::handle& from) {
   BankSpec spec;
   Get(from, "rows", &spec.rows);
   Get(from, "singles", &spec.singles);
+  Get(from, "dynamic", &spec.dynamic);
   return spec;
 }
 
@@ -165,6 +167,9 @@ py::array Take(const ArrayPlace& place, Packed* packed) {
   if (place.part == "id") return Adopt(std::move(packed->ids.at(place.number)));
   PackedBank& bank = packed->banks.at(place.number);
   if (place.part == "rows") return Adopt(std::move(bank.rows));
+  if (place.part == "keys") return Adopt(std::move(bank.keys));
+  if (place.part == "tables") return Adopt(std::move(bank.tables));
+  if (place.part == "counts") return Adopt(std::move(bank.counts));
   if (place.part == "index") return Adopt(std::move(bank.index));
   if (place.part == "multi_index") return Adopt(std::move(bank.multi_index));
   if (place.part == "multi_segment") return Adopt(std::move(bank.multi_segment));

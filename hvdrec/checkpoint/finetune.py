@@ -11,9 +11,10 @@ from pathlib import Path
 from hvdrec.checkpoint.names import GLOBAL_STEP, SavedTensor, listed, nearest
 from hvdrec.checkpoint.reader import Reader
 from hvdrec.checkpoint.remote import fetch
-from hvdrec.checkpoint.restore import Match, RestoreReport, assign, mismatch, unused
+from hvdrec.checkpoint.restore import Match, RestoreReport, assign, has_keys, mismatch, unused
 from hvdrec.checkpoint.store import Store
 from hvdrec.errors import CheckpointError
+from hvdrec.layers.banks.dynamic import IdView
 from hvdrec.storage import is_remote, read_text
 
 
@@ -88,7 +89,7 @@ def _take(
 ) -> RestoreReport:
     """Restores matching entries from one checkpoint; `begun` receives names of possibly changed entries."""
     reader = Reader(prefix)
-    wanted = [e for e in entries if e.name != GLOBAL_STEP]
+    wanted = [e for e in entries if e.name != GLOBAL_STEP and not _counts_steps(e)]
     mapped, problems = ({}, {}) if not var_map_file else _load_map(var_map_file, wanted, reader)
     if problems and not ignore_errors:
         raise CheckpointError(_report_problems(var_map_file or "", prefix, problems))
@@ -108,10 +109,15 @@ def _take(
         restored=tuple(m.entry.name for m in matches),
         renamed={m.entry.name: m.source for m in matches if m.source != m.entry.name},
         skipped=skipped,
-        unused=unused(reader, [*(_source(e.name, mapped) for e in wanted), GLOBAL_STEP]),
+        unused=unused(reader, [*(_source(e.name, mapped) for e in entries), GLOBAL_STEP]),
         reshaped={name: why for name, why in shapes.items() if why},
         parts=parts,
     )
+
+
+def _counts_steps(entry: SavedTensor) -> bool:
+    """Whether an entry has steps of the run that saved it: ids count as last seen at this run's start."""
+    return isinstance(entry.variable, IdView) and entry.variable.counts_steps
 
 
 def _prefix(written: str) -> str:
@@ -145,8 +151,8 @@ def _obstacle(
     if source not in reader:
         return f"{source} is not in the checkpoint{nearest(source, reader.shapes)}"
     why = mismatch(entry, source, reader)
-    if why is None:
-        return None
+    if why is None or entry.dynamic is not None or has_keys(source, reader):
+        return why
     same_rank = len(reader.shapes[source]) == len(entry.shape) > 0
     if reader.dtype(source) == entry.dtype and same_rank:
         return None if force_shape else f"{why}; force_restore_shape_compatible would cut or pad it"

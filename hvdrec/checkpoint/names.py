@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 
 import tensorflow as tf
 
+from hvdrec.layers.banks.dynamic import DynamicView, IdView, RowView
 from hvdrec.layers.banks.split import SplitVariable
 from hvdrec.layers.banks.strategy import Whole
 
@@ -35,6 +36,11 @@ class SavedTensor:
         return self.variable if isinstance(self.variable, SplitVariable) else None
 
     @property
+    def dynamic(self) -> DynamicView | None:
+        """The variable if it is a part of a table without a fixed size, so that any length fits."""
+        return self.variable if isinstance(self.variable, IdView | RowView) else None
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Its dimensions."""
         whole = tuple(self.variable.shape)
@@ -47,8 +53,13 @@ class SavedTensor:
 
 
 def replicated_variables(entries: Iterable[SavedTensor]) -> list[tf.Variable]:
-    """The variables of which every rank holds the same value, each once."""
-    return list({id(e.variable): e.variable for e in entries if not e.split}.values())
+    """The variables of which every rank holds the same value, each once.
+
+    Of tables without a fixed size, they have the rows of all ids; `share_rows` gives other ranks the ids.
+    """
+    whole = (e.variable for e in entries if not e.split)
+    found = (v.source if isinstance(v, DynamicView) else v for v in whole)
+    return list({id(v): v for v in found if v is not None}.values())
 
 
 def tensor_bytes(entries: Iterable[SavedTensor]) -> int:

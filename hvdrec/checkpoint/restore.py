@@ -12,6 +12,7 @@ from hvdrec.checkpoint.bundle import RowReader
 from hvdrec.checkpoint.names import SavedTensor, listed, nearest
 from hvdrec.checkpoint.reader import Reader
 from hvdrec.errors import CheckpointError
+from hvdrec.layers.banks.dynamic import DynamicView, RowView
 from hvdrec.layers.banks.strategy import Whole
 
 #: Variables are read together up to this size, because each read reopens the checkpoint.
@@ -85,10 +86,22 @@ def _without_slots(rows: Sequence[tuple[str, str, str]]) -> list[tuple[str, str,
     return [(kind, shown(kind, name), why) for kind, name, why in kept]
 
 
+def has_keys(source: str, reader: Reader) -> bool:
+    """Whether a checkpoint's variable is a table without a fixed size, or a slot of one."""
+    return any(f"{table}/keys" in reader for table in (source, source.rpartition("/")[0]))
+
+
 def mismatch(entry: SavedTensor, source: str, reader: Reader) -> str | None:
     """Why the variable `source` of the checkpoint doesn't fit `entry`, or None."""
     shape, dtype = reader.shapes[source], reader.dtype(source)
-    if shape != entry.shape:
+    if isinstance(entry.variable, RowView):
+        keys = entry.variable.keys_name(source)
+        if keys not in reader or reader.shapes[keys] != shape[:1]:
+            return f"a table of a fixed size in the checkpoint, without {keys}; in the model ids get rows"
+    elif not isinstance(entry.variable, DynamicView) and len(shape) == 2 and has_keys(source, reader):
+        return "a table without a fixed size (ev_params) in the checkpoint, but not in the model"
+    ids = entry.dynamic is not None and len(shape) == len(entry.shape)
+    if shape[ids:] != entry.shape[ids:]:
         return f"shape {list(shape)} in the checkpoint, {list(entry.shape)} in the model"
     if dtype != entry.dtype:
         return f"{dtype.name} in the checkpoint, {entry.dtype.name} in the model"
@@ -154,7 +167,8 @@ def assign(reader: Reader, matches: Sequence[Match]) -> tuple[Match, ...]:
         values = iter(reader.read(names))
         for group in variables:
             entries = [m.entry for m in group]
-            _put(entries[0].variable, entries, [fit(next(values), e.shape) for e in entries])
+            found = [next(values) if e.dynamic else fit(next(values), e.shape) for e in entries]
+            _put(entries[0].variable, entries, found)
     return parts
 
 

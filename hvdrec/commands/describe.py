@@ -73,10 +73,14 @@ def _groups(plan: FeaturePlan) -> Iterator[tuple[str, ...]]:
 
 def _tables(plan: FeaturePlan) -> Iterator[tuple[str, ...]]:
     for table in plan.tables:
-        yield table.name, f"{table.rows:,} x {table.dim}", _bytes(table.rows * table.dim * 4)
-    if plan.tables:
-        total = sum(table.rows * table.dim for table in plan.tables)
-        yield "together", f"{sum(table.rows for table in plan.tables):,} rows", _bytes(total * 4)
+        if table.rules is not None:
+            yield table.name, f"its ids x {table.dim}", f"{_bytes(table.dim * 4)} per id"
+        else:
+            yield table.name, f"{table.rows:,} x {table.dim}", _bytes(table.rows * table.dim * 4)
+    fixed = [table for table in plan.tables if table.rules is None]
+    if fixed:
+        total = sum(table.rows * table.dim for table in fixed)
+        yield "together", f"{sum(table.rows for table in fixed):,} rows", _bytes(total * 4)
 
 
 def _layers(blocks: Described | None, store: VariableStore) -> Iterator[tuple[str, ...]]:

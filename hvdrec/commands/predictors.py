@@ -63,7 +63,8 @@ class FromCheckpoint(Predictor):
         plan = self._job.plan.for_prediction()
         self.fields = plan.fields
         self._packer = Packer(plan, ignore_error=config.proto.data_config.ignore_error)
-        evaluator, feed = Evaluator(self._job.recommender, Feed(plan)), Feed(plan)
+        feed = Feed(plan, self._job.rows)
+        evaluator = Evaluator(self._job.recommender, feed)
         meets = self._job.recommender.strategy.meets
         self._turns = Turns(group if meets else None, evaluator.predict, feed.empty)
 

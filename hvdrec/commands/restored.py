@@ -13,6 +13,7 @@ from hvdrec.checkpoint.reader import Reader
 from hvdrec.checkpoint.store import Store
 from hvdrec.config import Config
 from hvdrec.errors import CheckpointError
+from hvdrec.layers.banks.dynamic import share_rows
 from hvdrec.layers.placement import Placement
 from hvdrec.optim.moving_average import SLOT as AVERAGE
 from hvdrec.parallel.group import ReplicaGroup
@@ -71,6 +72,7 @@ def restore(
 def share(job: Job) -> None:
     """Sends rank 0's weights to every rank, and restores the rows of split tables (collective)."""
     entries = model_entries(job.recommender)
+    share_rows(job.group, job.recommender.strategy)
     job.group.broadcast(replicated_variables(entries))
     restore_parts(job.group, entries, job.restored)
 

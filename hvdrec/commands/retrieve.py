@@ -30,6 +30,7 @@ from hvdrec.storage import write_text
 from hvdrec.trainer.run import log
 from hvdrec.trainer.run.log import json_numbers
 from hvdrec.trainer.run.threads import set_threads
+from hvdrec.trainer.step.dynamic_rows import DynamicRows
 from hvdrec.trainer.step.feed import Feed, FeedCall, call_spec
 
 
@@ -76,7 +77,7 @@ class _Tower:
 
     def __init__(self, proto: Any, recommender: Recommender, side: str) -> None:
         self.plan = tower_plan(proto, side)
-        self._feed = Feed(self.plan)
+        self._feed = Feed(self.plan, DynamicRows(recommender.strategy))
         vectors = "item_tower_emb" if side == "item" else "user_tower_emb"
 
         def embed(call: FeedCall) -> tf.Tensor:

@@ -146,12 +146,9 @@ class _Converter:
         """Sets how values are mapped to ids."""
         name = field.input_name
         for key in ("filter_freq", "steps_to_live"):
+            # EasyRec's converter takes a negative number for none.
             if isinstance(feature.get(key), int) and feature[key] >= 0:
-                raise self._error(
-                    f"{key} needs embedding variables, which are not supported; remove it to use "
-                    "hash_bucket_size rows",
-                    name,
-                )
+                setattr(config.ev_params, key, feature[key])
         if "max_partitions" in feature:
             config.max_partitions = self._number(feature, "max_partitions", 1)
         if "hash_bucket_size" in feature:

@@ -45,6 +45,7 @@ LOSSES = tuple(kind for kind, spec in losses.SPECS.items() if not spec.own)
 OPTIMIZERS = (
     "adam_optimizer",
     "lazy_adam_optimizer",
+    "adam_async_optimizer",
     "adamw_optimizer",
     "adagrad_optimizer",
     "momentum_optimizer",
@@ -71,7 +72,6 @@ _UNREAD = "has no effect, as in EasyRec"
 REASONS = {
     "CollectiveAllReduceStrategy": f"{_ALIBABA}; use HorovodStrategy",
     "ExascaleStrategy": f"{_ALIBABA}; use HorovodStrategy",
-    "adam_async_optimizer": f"{_ALIBABA}; use adam_optimizer or lazy_adam_optimizer",
     "adam_asyncw_optimizer": f"{_ALIBABA}; use adamw_optimizer",
     **{
         loss: f"applies only to model class {listed(classes)}"
@@ -93,9 +93,7 @@ REFUSED = {
     "EasyRecConfig.hive_eval_input": "Hive servers are not queried; use eval_input_path "
     "with the table's files",
     "TrainConfig.incr_save_config": f"{_NOT_YET}; remove it",
-    "FeatureConfig.ev_params": f"embedding variables: {_ALIBABA}; use hash_bucket_size",
     "SequenceCombiner.multi_head_attention": "is not supported, here or in EasyRec; use attention",
-    "EasyRecModel.ev_params": f"embedding variables: {_ALIBABA}; use hash_bucket_size",
     **registry.fields("refused"),
 }
 
@@ -105,6 +103,9 @@ IGNORED = {
     "ExportConfig.batch_size": "has no effect, as in EasyRec; an exported model accepts any number of rows",
     "ExportConfig.export_features": "is not supported; the export omits it",
     "ExportConfig.export_rtp_outputs": "exists only in Alibaba's cloud; the export omits it",
+    "EVParams.use_cache": "is a setting of tables on GPUs; it has no effect",
+    "EVParams.init_capacity": "is a setting of tables on GPUs; tables grow by themselves",
+    "EVParams.max_capacity": "is a setting of tables on GPUs; tables grow as long as there is memory",
     "EvalConfig.eval_online": "is not supported yet; metrics are computed on the evaluation data only",
     "DatasetConfig.pai_worker_queue": "has no effect; rows are always divided among the ranks",
     "DatasetConfig.chief_redundant": "has no effect; every rank trains on rows of its own",

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from hvdrec.config.dynamic import ev_params
 from hvdrec.config.models.registry import spec_of
 from hvdrec.config.samplers import sampler_config
 from hvdrec.config.variables import is_frozen, optimizer_index
@@ -32,8 +33,12 @@ from hvdrec.features.plan import (
     Kind,
     NestedSlot,
     Table,
+    TableRules,
 )
 from hvdrec.features.uses import AttentionUses, GroupUses, Use, Uses, keys_alone, tables
+
+#: Ids of a table without a fixed size begin with the values of one of so many rows, as in DeepRec.
+INITIAL_ROWS = 4096
 
 
 class _Tables(NamedTuple):
@@ -42,6 +47,7 @@ class _Tables(NamedTuple):
     dim: int
     optimizer: int
     frozen: bool
+    dynamic: bool
 
 
 @dataclasses.dataclass
@@ -187,7 +193,7 @@ class _Layout:
             number_features=self._numbers.all(),
             number_sequences=self._number_sequences.all(),
             lookups=tuple(self._lookups),
-            banks=tuple(BankSpec(b.rows, b.singles) for b in banks),
+            banks=tuple(BankSpec(b.rows, b.singles, b.dynamic) for b in banks),
             dense=tuple(self._dense.values()),
             dense_dim=self._dense_dim,
             sequences=tuple(self._sequences),
@@ -260,6 +266,7 @@ class _Layout:
                 nested=tuple(bank.nested),
                 frozen=kind.frozen,
                 optimizer=kind.optimizer,
+                dynamic=kind.dynamic,
             )
             for kind, bank in zip(self._kinds, self._banks, strict=True)
         )
@@ -281,7 +288,8 @@ class _Layout:
 
     def _kind(self, position: int) -> _Tables:
         name, use = self._table_of[position]
-        return _Tables(use.dim, optimizer_index(self._proto, name), is_frozen(self._proto, name))
+        dynamic = ev_params(self._proto, use.config) is not None
+        return _Tables(use.dim, optimizer_index(self._proto, name), is_frozen(self._proto, name), dynamic)
 
     def _place(self, position: int, use: Use) -> GroupFeature:
         if isinstance(use.column, IdColumn):
@@ -311,7 +319,8 @@ class _Layout:
         if column.kind.is_sequence:
             sequence = self._sequence(feature, numbers=False)
         slot = _take_slot(bank, column.kind, combiner, sequence)
-        self._lookups.append(LookupSpec(feature, number, slot, table.offset))
+        place = table.offset if table.rules is None else list(bank.tables).index(table.name)
+        self._lookups.append(LookupSpec(feature, number, slot, place))
         return GroupFeature(use.name, column.kind, number, slot, use.dim, sequence)
 
     def _table(self, position: int, use: Use) -> Table:
@@ -321,9 +330,16 @@ class _Layout:
         if name not in bank.tables:
             assert isinstance(use.column, IdColumn)
             initializer = owner.config.initializer if owner.config.HasField("initializer") else None
-            bank.tables[name] = Table(name, use.column.rows, use.dim, initializer, number, bank.rows)
-            bank.rows += use.column.rows
+            rules = self._rules(owner)
+            rows = use.column.rows if rules is None else min(use.column.rows, INITIAL_ROWS)
+            bank.tables[name] = Table(name, rows, use.dim, initializer, number, bank.rows, rules)
+            bank.rows += rows
         return bank.tables[name]
+
+    def _rules(self, use: Use) -> TableRules | None:
+        """The rules of the use's table, if it has no fixed size."""
+        found = ev_params(self._proto, use.config)
+        return None if found is None else TableRules(int(found.filter_freq), int(found.steps_to_live))
 
     def _sequence(self, feature: int, numbers: bool) -> int:
         """The column of ``lengths`` of a transform."""

@@ -61,12 +61,14 @@ class FeatureInput:
         embedded: Whether it must be an embedding even if it could be a number (wide groups, `embedding_dim` >
             0).
         text_inputs: Its inputs that are declared STRING.
+        open: Whether its tables have no fixed size (`ev_params`), so that any 64-bit number is an id.
     """
 
     config: Any
     name: str
     embedded: bool
     text_inputs: frozenset[str]
+    open: bool = False
 
     def error(self, field: str, text: str) -> ConfigError:
         """An error in a field of this feature."""

@@ -73,13 +73,17 @@ class ArraySpec:
 
 
 def packed_arrays(plan: FeaturePlan) -> tuple[ArraySpec, ...]:
-    """The arrays of a batch of this plan."""
-    return (*own_arrays(plan), *_sampled(plan))
+    """The arrays of a batch of this plan, as a step takes them."""
+    return (*_numbers(plan), *_banks(plan, rows=True), *_targets(plan), *_sampled(plan))
 
 
 def own_arrays(plan: FeaturePlan) -> tuple[ArraySpec, ...]:
-    """The arrays without sampled items: the packer's output for input rows."""
-    return (*_numbers(plan), *_banks(plan), *_targets(plan))
+    """The arrays without sampled items: the packer's output for input rows.
+
+    Instead of ``rows``, a bank of tables without a fixed size has ``keys``, ``tables``, the number of each
+    key's table, and ``counts``, how often it occurs.
+    """
+    return (*_numbers(plan), *_banks(plan, rows=False), *_targets(plan))
 
 
 def _sampled(plan: FeaturePlan) -> Iterator[ArraySpec]:
@@ -103,9 +107,11 @@ def _numbers(plan: FeaturePlan) -> Iterator[ArraySpec]:
         yield ArraySpec("sequence_numbers", "sequence_numbers", np.float32)
 
 
-def _banks(plan: FeaturePlan) -> Iterator[ArraySpec]:
+def _banks(plan: FeaturePlan, rows: bool) -> Iterator[ArraySpec]:
     for b, bank in enumerate(plan.banks):
         parts: list[tuple[str, type]] = [("rows", np.int32)]
+        if bank.dynamic and not rows:
+            parts = [("keys", np.int64), ("tables", np.int32), ("counts", np.int32)]
         if bank.pooled:
             parts += [("multi_index", np.int32), ("multi_segment", np.int32), ("multi_weight", np.float32)]
         if bank.sequences:

@@ -17,6 +17,8 @@ class FeatureSpec:
         inputs: The numbers of the fields it reads.
         hash_buckets: Ids are hashes modulo this number; 0 disables hashing.
         num_buckets: Ids are numbers below this; 0 if they aren't.
+        open: Whether ids have 64 bits, so that those of a batch are numbered; `hash_buckets` or `num_buckets`
+            is then `OPEN_IDS`.
         vocabulary: Ids are indices in this list; empty if they aren't.
         precision: Digits after the decimal point of a hashed fraction; below 0 means six.
         separator: The separator of the values of a cell.
@@ -43,6 +45,7 @@ class FeatureSpec:
     inputs: tuple[int, ...] = ()
     hash_buckets: int = 0
     num_buckets: int = 0
+    open: bool = False
     vocabulary: tuple[str, ...] = ()
     precision: int = -1
     separator: str = ""
@@ -71,7 +74,7 @@ class LookupSpec:
         feature: Index into `PackerSpec.id_features`.
         bank: The bank that they are looked up in.
         slot: The index among the bank's slots of the feature's kind.
-        offset: First row of the table within the bank.
+        offset: First row of the table within the bank; in a dynamic bank the number of the table.
     """
 
     feature: int
@@ -82,10 +85,17 @@ class LookupSpec:
 
 @dataclasses.dataclass(frozen=True)
 class BankSpec:
-    """A bank of tables: its rows and its single-valued slots."""
+    """A bank of tables.
+
+    Attributes:
+        rows: Its rows.
+        singles: Its single-valued slots.
+        dynamic: Whether its tables have no fixed size: batches have the keys of ids, not their rows.
+    """
 
     rows: int
     singles: int
+    dynamic: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,17 +28,31 @@ class Field:
 
 
 @dataclasses.dataclass(frozen=True)
+class TableRules:
+    """When an id gets a row of a table without a fixed size, and when it loses it.
+
+    Attributes:
+        filter_freq: The sightings after which it gets one; 0 or 1: at the first.
+        steps_to_live: The steps without a sighting after which the id is forgotten; 0: never.
+    """
+
+    filter_freq: int
+    steps_to_live: int
+
+
+@dataclasses.dataclass(frozen=True)
 class Table:
     """An embedding table, with its EasyRec variable name.
 
     Attributes:
         name: e.g. ``input_layer/age_bucketized_embedding/embedding_weights``.
-        rows: Number of rows.
+        rows: Number of rows; without a fixed size, the number of rows of initial values.
         dim: Width.
         initializer: The `Initializer` message of the feature, or None for EasyRec's default
             (truncated normal, stddev 0.01 / sqrt(dim)).
         bank: Index into `FeaturePlan.banks`.
         offset: First row within the bank.
+        rules: The rules of a table without a fixed size, else None.
     """
 
     name: str
@@ -47,6 +61,7 @@ class Table:
     initializer: Any
     bank: int
     offset: int
+    rules: TableRules | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +91,7 @@ class Bank:
         nested: The slots with pooled elements.
         frozen: Whether `freeze_gradient` freezes the tables.
         optimizer: The index of the `optimizer_config` that trains them.
+        dynamic: Whether the tables have no fixed size.
     """
 
     dim: int
@@ -87,6 +103,7 @@ class Bank:
     nested: tuple[NestedSlot, ...] = ()
     frozen: bool = False
     optimizer: int = 0
+    dynamic: bool = False
 
 
 class Kind(enum.Enum):

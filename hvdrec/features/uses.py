@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hvdrec.config.backbone.embedding import embedded
+from hvdrec.config.dynamic import ev_params
 from hvdrec.config.models.registry import spec_of
 from hvdrec.config.protos import dataset_pb2, feature_config_pb2
 from hvdrec.errors import ConfigError
@@ -110,6 +111,7 @@ class Uses:
         self._text = frozenset(
             f.input_name for f in proto.data_config.input_fields if f.input_type == _FIELD_TYPES.STRING
         )
+        self._proto = proto
         self._wide_dim = spec_of(proto.model_config).wide_width(proto.model_config)
         self._layers = spec_of(proto.model_config).embedding_layers(proto.model_config)
         self._as_they_are = spec_of(proto.model_config).sequence_groups
@@ -264,7 +266,8 @@ class Uses:
             raise ConfigError(f"feature {name!r}: feature_type {kind} is not supported yet")
         if not config.input_names:
             raise ConfigError(f"feature {name!r}: input_names is empty")
-        feature = FeatureInput(config, name, dim > 0, self._text)
+        is_open = ev_params(self._proto, config) is not None
+        feature = FeatureInput(config, name, dim > 0, self._text, is_open)
         column = FEATURE_TYPES[kind](feature)
         if isinstance(column, IdColumn) and dim <= 0:
             raise feature.error("embedding_dim", "must be above 0")
@@ -293,6 +296,11 @@ def tables(uses: Sequence[Use]) -> dict[int, tuple[str, Use]]:
             name = f"input_layer/{f'{shared}_wide' if use.wide else shared}/embedding_weights"
         other = first.setdefault(name, use)
         assert isinstance(other.column, IdColumn)
+        if other.config.ev_params != use.config.ev_params:
+            raise ConfigError(
+                f"feature {use.name!r}: ev_params: differs from that of {other.name!r}, with which it shares "
+                f"embedding_name {shared!r}"
+            )
         if (other.column.rows, other.dim) != (use.column.rows, use.dim):
             raise ConfigError(
                 f"feature {use.name!r}: embedding_name {shared!r} is shared with {other.name!r}, which has "

@@ -9,22 +9,29 @@ from hvdrec.storage import read_text
 
 #: Ids are int32 in the packed batch.
 _MOST_IDS = 2**31 - 1
+#: The ids of a feature whose tables have no fixed size, as in EasyRec.
+OPEN_IDS = 2**63 - 1
 
 
 def id_space(feature: FeatureInput) -> tuple[int, dict[str, Any]]:
     """The number of ids, and the fields of a `FeatureSpec` that produce them.
 
-    `hash_bucket_size` takes precedence over `vocab_list`, `vocab_file` and `num_buckets`, as in EasyRec.
+    `hash_bucket_size` takes precedence over `vocab_list`, `vocab_file` and `num_buckets`, as in EasyRec. If
+    the tables of the feature have no fixed size, hashes and numbers keep 64 bits.
 
     Raises:
         ConfigError: None of them is set, or the space is too large.
     """
     config = feature.config
     if config.hash_bucket_size > 0:
+        if feature.open:
+            return OPEN_IDS, {"hash_buckets": OPEN_IDS, "open": True}
         return _checked(feature, int(config.hash_bucket_size)), {"hash_buckets": config.hash_bucket_size}
     words = list(config.vocab_list) or _read_vocabulary(feature)
     if words:
         return len(words), {"vocabulary": tuple(words)}
+    if feature.open:
+        return OPEN_IDS, {"num_buckets": OPEN_IDS, "open": True}
     if config.num_buckets > 0:
         return _checked(feature, int(config.num_buckets)), {"num_buckets": config.num_buckets}
     raise feature.error(

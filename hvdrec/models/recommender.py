@@ -219,7 +219,7 @@ def _layouts(plan: FeaturePlan) -> list[BankLayout]:
         BankLayout(
             f"bank_{i}",
             bank.dim,
-            tuple(BankTable(t.name, t.rows, initializer(t)) for t in bank.tables),
+            tuple(BankTable(t.name, t.rows, initializer(t), t.rules) for t in bank.tables),
             trained=not bank.frozen,
         )
         for i, bank in enumerate(plan.banks)

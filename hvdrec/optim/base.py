@@ -167,8 +167,11 @@ class Optimizer(tf.Module, abc.ABC):
         for v in variables:
             with self.placement.beside(v):
                 self.slots[name][variable_key(v)] = tf.Variable(
-                    tf.fill(v.shape, tf.constant(value, v.dtype)),
+                    tf.fill(
+                        v.shape if v.shape.is_fully_defined() else tf.shape(v), tf.constant(value, v.dtype)
+                    ),
                     trainable=False,
+                    shape=v.shape,
                     name=f"{variable_key(v)}/{name}",
                 )
 

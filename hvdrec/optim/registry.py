@@ -10,7 +10,18 @@ import tensorflow as tf
 from hvdrec.config import support
 from hvdrec.config.protos import optimizer_pb2
 from hvdrec.errors import ConfigError
-from hvdrec.optim import adagrad, adam, adamw, ftrl, lazy_adam, momentum, momentumw, rms_prop, sgd
+from hvdrec.optim import (
+    adagrad,
+    adam,
+    adam_async,
+    adamw,
+    ftrl,
+    lazy_adam,
+    momentum,
+    momentumw,
+    rms_prop,
+    sgd,
+)
 from hvdrec.optim.base import Optimizer
 from hvdrec.optim.grouped import Grouped
 from hvdrec.optim.moving_average import MovingAverage
@@ -18,6 +29,7 @@ from hvdrec.optim.moving_average import MovingAverage
 BUILDERS: dict[str, Callable[[Any], Optimizer]] = {
     "adam_optimizer": adam.build,
     "lazy_adam_optimizer": lazy_adam.build,
+    "adam_async_optimizer": adam_async.build,
     "adamw_optimizer": adamw.build,
     "adagrad_optimizer": adagrad.build,
     "momentum_optimizer": momentum.build,

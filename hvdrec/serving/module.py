@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from hvdrec.features.build import tower_plan
 from hvdrec.features.serving import ServingGraph
+from hvdrec.layers.banks.dynamic import DynamicBank
+from hvdrec.layers.banks.key_table import KeyTable
 from hvdrec.layers.context import ForwardContext
 from hvdrec.models.recommender import Recommender
 from hvdrec.serving.inputs import JOINED, request_fields, request_inputs, split_joined
@@ -34,7 +36,16 @@ class ServingModule(tf.Module):
         self._recommender = recommender
         self._side = side
         self._plan = tower_plan(proto, side) if side else recommender.plan
-        self._graph = ServingGraph(self._plan)
+        places = [
+            (i, table)
+            for i, bank in enumerate(recommender.banks)
+            if isinstance(bank, DynamicBank)
+            for table in range(len(bank.layout.tables))
+        ]
+        self._keys = [KeyTable(recommender.banks[i], table) for i, table in places]
+        self._graph = ServingGraph(
+            self._plan, {place: keys.rows for place, keys in zip(places, self._keys, strict=True)}
+        )
         self._separator = proto.data_config.separator
         only = self._graph.fields() if side else None
         self._fields = tuple(request_fields(proto, only))
@@ -43,6 +54,11 @@ class ServingModule(tf.Module):
         self.serve = tf.function(
             self._serve, input_signature=[i.spec for i in self.inputs], autograph=False, jit_compile=False
         )
+
+    def refresh(self) -> None:
+        """Takes what isn't read from the model's variables: the ids of tables without a fixed size."""
+        for keys in self._keys:
+            keys.refresh()
 
     def _serve(self, *tensors: tf.Tensor) -> dict[str, tf.Tensor]:
         """EasyRec's prediction tensors of a request, by name."""

@@ -63,6 +63,7 @@ def write(
         version = max(int(time.time()), *(v + 1 for v in (after, *versions(export_dir))))
         staging = export_dir / f"{_STAGING}{version}-{os.getpid()}"
         try:
+            module.refresh()
             tf.saved_model.save(
                 module,
                 str(staging),

@@ -125,7 +125,7 @@ def build_step(job: Job, first: PackedBatch | None) -> TrainStep:
     """The training step; the first batches decide how bank gradients are exchanged (collective)."""
     train, strategy = job.proto.train_config, job.recommender.strategy
     trained = job.recommender.trained_banks
-    touched = [0 if first is None else first.arrays[f"bank{i}/rows"].shape[0] for i in trained]
+    touched = [0 if first is None else _touched(first, i) for i in trained]
     most = [max(column) for column in zip(*job.group.gather_objects(touched), strict=True)]
     wished = [_wished_exchange(job, bank) for bank in strategy.trained]
     for line in strategy.plan_exchange(most, wished, job.group.size):
@@ -144,6 +144,12 @@ def build_step(job: Job, first: PackedBatch | None) -> TrainStep:
         int(train.seed),
         float(optimizer.embedding_learning_rate_multiplier) if scaled else 1.0,
     )
+
+
+def _touched(batch: PackedBatch, bank: int) -> int:
+    """The distinct ids of a batch in a bank."""
+    keys = f"bank{bank}/keys"
+    return len(batch.arrays[keys if keys in batch.arrays else f"bank{bank}/rows"])
 
 
 def _wished_exchange(job: Job, bank: Bank) -> str | None:

@@ -47,6 +47,7 @@ from hvdrec.trainer.run.places import need_places
 from hvdrec.trainer.run.run_folder import RunFolder
 from hvdrec.trainer.run.skipped_rows import report_skipped_rows
 from hvdrec.trainer.run.start import Start, begin, describe_positions, identity
+from hvdrec.trainer.step.dynamic_rows import DynamicRows
 from hvdrec.trainer.step.feed import Feed
 from hvdrec.trainer.step.state import entries as state_entries
 from hvdrec.trainer.watch.early_stop import Rule, find_rule
@@ -87,7 +88,8 @@ class Job:
         if here:
             need_memory(self.plan, train.optimizer_config, group.rank, group.local_size, placement)
         self.recommender = Recommender(self.proto, self.plan, int(train.seed), placement)
-        self.feed = Feed(self.plan)
+        self.rows = DynamicRows(self.recommender.strategy)
+        self.feed = Feed(self.plan, self.rows)
         optimizer_of = self._optimizer_of()
         self.optimizer = build_optimizers(train.optimizer_config, lambda v: optimizer_of[variable_key(v)])
         self.optimizer.place(placement, self.recommender.policy)
@@ -96,6 +98,10 @@ class Job:
         #: The variables whose rows training updates only when they are needed.
         self.deferred: list[str] = []
         self.global_step = tf.Variable(0, trainable=False, dtype=tf.int64, name="global_step")
+        for bank in self.rows.banks:
+            name = variable_key(bank.variable)
+            slots = [of[name] for of in self.optimizer.slots.values() if name in of]
+            bank.follow(slots, lambda: int(self.global_step.numpy()))
         self.folder = folder or RunFolder(config)
         self.store = self.folder.open_store()
         #: Gathers split tables for an export, if there are any.
@@ -125,7 +131,9 @@ class Job:
         banks = [bank for bank in trained if bank.reads_late]
         try:
             if len(banks) < len(trained):
-                raise ConfigError("DEFERRED: works only with tables that every rank holds whole")
+                raise ConfigError(
+                    "DEFERRED: works only with tables of a fixed size that every rank holds whole"
+                )
             return self.optimizer.defer(banks, 0)
         except ConfigError as error:
             raise ConfigError(f"{self.config.where('train_config.row_updates')}: {error}") from None
@@ -173,6 +181,7 @@ class Job:
             self.proto,
             self.store,
             self.entries(),
+            self.recommender.strategy,
             self.group,
             self.identity(),
             continue_train,

@@ -15,7 +15,7 @@ from hvdrec.checkpoint.background import BackgroundSaver, Saved
 from hvdrec.checkpoint.names import SavedTensor
 from hvdrec.data.batch import InputPosition, PackedBatch
 from hvdrec.data.loader import WaitInterruptedError
-from hvdrec.errors import StoppedError, TrainingError
+from hvdrec.errors import ConfigError, StoppedError, TrainingError
 from hvdrec.parallel import keeper
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.run.agree import raise_together, run_on_all_ranks
@@ -188,6 +188,11 @@ class Loop:
             except WaitInterruptedError:
                 # Something asked to stop while there were no rows; batches taken are left to the next run.
                 flags, error = self._flags()
+        try:
+            batches = parts.step.feed.admit(parts.group, batches, self.now, bool(flags[Flag.HALT]))
+        except ConfigError as failure:
+            error = failure
+            flags[Flag.HALT] = flags[Flag.FAILED] = True
         call = parts.step.feed.stack(batches, count)
         watchers = [w for w in parts.watchers if self.now % w.period == 0]
         for watcher in watchers:
@@ -320,6 +325,7 @@ class Loop:
         """Starts a save on rank 0; if it fails, every rank stops at its next call."""
         parts = self.parts
         parts.step.optimizer.settle()
+        parts.step.feed.evict()
         keeper.tell(keeper.STEP, self.now)
         positions = parts.group.gather_objects(self.position) if parts.own_positions else [self.position]
 

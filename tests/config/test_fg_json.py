@@ -202,19 +202,6 @@ def test_a_cross_that_is_made_at_training(tmp_path: pathlib.Path) -> None:
             'hash_bucket_size must be a whole number, is "9"',
         ),
         (
-            {
-                "features": [
-                    {
-                        "feature_name": "f",
-                        "feature_type": "id_feature",
-                        "hash_bucket_size": 9,
-                        "filter_freq": 2,
-                    }
-                ]
-            },
-            "feature 'f': filter_freq needs embedding variables, which are not supported",
-        ),
-        (
             {"features": [{"feature_name": "f", "feature_type": "raw_feature", "boundaries": ["x"]}]},
             "feature 'f': boundaries must be numbers",
         ),

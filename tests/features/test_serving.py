@@ -205,6 +205,7 @@ FEATURES = {
     ),
 }
 
+INDICES = ("index", "multi_index", "sequence_index", "nested_index")
 _TEXT = st.one_of(st.sampled_from([b"", b"a", b"b", b"\xc3\xa9"]), st.binary(max_size=8))
 _SPACES = st.sampled_from([b"", b" ", b"\t"])
 _INTEGER = st.builds(
@@ -243,7 +244,15 @@ _CELLS = {
 }  # fmt: skip
 
 
-def _plan(feature: str, name: str) -> FeaturePlan:
+#: Kinds whose ids have 64 bits if their tables have no fixed size, or keep theirs.
+OPEN = (
+    *("hashed text", "hashed integer with a default", "words", "numbers as ids", "bucket", "tags"),
+    *("mean of numbered tags", "history", "numbered history", "nested history", "history of buckets"),
+    *("projected vector", "lookup", "cross", "cross of parts", "joined", "joined parts"),
+)
+
+
+def _plan(feature: str, name: str, ev: str = "") -> FeaturePlan:
     fields = "\n".join(
         f'input_fields {{ input_name: "{n}" input_type: {t} default_val: "{d}" }}'
         for n, (t, d) in FIELDS.items()
@@ -253,7 +262,7 @@ def _plan(feature: str, name: str) -> FeaturePlan:
     dim = "" if number or "embedding_dim" in feature else "embedding_dim: 4"
     text = f"""data_config {{ {fields} label_fields: "label" input_type: CSVInput }}
     feature_config {{ features {{ {feature} {dim} }} }}
-    model_config {{ model_class: "DCN" feature_groups {{ group_name: "all" feature_names: ["{name}"] }} dcn {{}} }}
+    model_config {{ {ev} model_class: "DCN" feature_groups {{ group_name: "all" feature_names: ["{name}"] }} dcn {{}} }}
     """
     return build_plan(text_format.Parse(text, pipeline_pb2.EasyRecConfig()))
 
@@ -262,7 +271,15 @@ def _native(plan: FeaturePlan, columns: dict[str, list[bytes]]) -> dict[str, np.
     rows = len(next(iter(columns.values())))
     arrays = [pa.array(columns.get(f.name, [b"0"] * rows), pa.binary()) for f in plan.fields]
     batch = pa.RecordBatch.from_arrays(arrays, [f.name for f in plan.fields])
-    return Packer(plan).pack(batch, str)[1]
+    packed = Packer(plan).pack(batch, str)[1]
+    # Without a fixed size, the keys stand for the rows, and each occurs as often as it is counted.
+    for bank in {n.split("/")[0] for n in packed if n.endswith("/keys")}:
+        packed[f"{bank}/rows"] = packed[f"{bank}/keys"]
+        used = [packed[f"{bank}/{i}"] for i in INDICES if f"{bank}/{i}" in packed]
+        counts = np.bincount(np.concatenate([i.reshape(-1) for i in used]), minlength=1)[1:]
+        assert counts.tolist() == packed[f"{bank}/counts"].tolist()
+        assert len(set(packed[f"{bank}/keys"])) == len(counts)
+    return packed
 
 
 def _meaning(arrays: dict[str, np.ndarray]) -> list[object]:
@@ -302,10 +319,12 @@ def _assert_same(expected: Sequence[object], found: Sequence[object]) -> None:
             assert a == b
 
 
-@pytest.mark.parametrize("kind", FEATURES)
-def test_serving_makes_the_packers_batches(kind: str) -> None:
-    plan = _plan(*FEATURES[kind])
-    graph = ServingGraph(plan)
+@pytest.mark.parametrize(
+    ("kind", "ev"), [*((kind, "") for kind in FEATURES), *((kind, "ev_params {}") for kind in OPEN)]
+)
+def test_serving_makes_the_packers_batches(kind: str, ev: str) -> None:
+    plan = _plan(*FEATURES[kind], ev)
+    graph = ServingGraph(plan, {(0, 0): lambda ids: tf.cast(ids, tf.int64)} if ev else {})
     names = graph.fields()
     function = tf.function(lambda **tensors: graph(tensors), autograph=False)
     run = function.get_concrete_function(**{n: tf.TensorSpec([None], tf.string, n) for n in names})

@@ -41,7 +41,7 @@ MULTI_SIMILARITY = """loss_type: MULTI_SIMILARITY_LOSS metric_learning { session
   alpha: 2 beta: 10 lamb: 0.5 eps: 0.3 mining: true cross_replica: true } }"""
 
 #: Jobs in which an odd number of ranks matters: rows, tables or sums are divided.
-OF_THREE_RANKS = ("adam_gather", "deferred_gather", "rows", "few", "split", "few_split", "circle", "pairs")
+OF_THREE_RANKS = ("adam_gather", "deferred_gather", "rows", "few", "split", "few_split", "circle", "pairs", "dynamic")
 OF_EIGHT_RANKS = ("rows", "adam_dense")
 #: The pairs of all ranks: plain, masked, mined and within sessions; two losses of one kind.
 PAIRS: dict[str, object] = {
@@ -58,6 +58,8 @@ PAIRS: dict[str, object] = {
 
 #: Tables of both widths, one of them a single number, are distributed over the ranks.
 SPLIT = "train_distribute: EmbeddingParallelStrategy embedding_split_min_bytes: 0"
+#: Ids get rows on the third sighting, on whichever ranks, and lose them.
+DYNAMIC = "embedding_regularization: 1e-5 ev_params { filter_freq: 3 steps_to_live: 4 }"
 
 
 def _jobs(folder: pathlib.Path, ranks: int) -> list[dict[str, object]]:
@@ -103,6 +105,14 @@ def _jobs(folder: pathlib.Path, ranks: int) -> list[dict[str, object]]:
         *(
             job(f"{name}_gather", optimizer=text, train_extra=f"{gather} {clip}")
             for name, text in OTHERS.items()
+        ),
+        job(
+            "dynamic",
+            optimizer=ADAGRAD,
+            model="WideAndDeep",
+            model_extra=DYNAMIC,
+            verify=7,
+            evaluation=folder / "eval.csv",
         ),
         job("towers", optimizer=ADAGRAD, model="MMoE", metrics="", evaluation=folder / "eval.csv"),
         job("rows", train=numbered, steps=0, model="FM", model_extra=l2, batch_size=16, metrics=""),
@@ -166,6 +176,7 @@ def _records(folder: pathlib.Path, name: str, ranks: int) -> list[dict[str, obje
             "deferred",
             "deferred_gather",
             "towers",
+            "dynamic",
             "split",
             *(f"{o}_gather" for o in OTHERS),
         )
@@ -251,7 +262,7 @@ def test_replicas_hold_the_same_bits(outputs: dict[int, pathlib.Path], ranks: in
         assert all(r["checksums"] == records[0]["checksums"] for r in records), name
 
 
-@pytest.mark.parametrize(("name", "auc"), [("adam_gather", "auc"), ("towers", "auc_ctr")])
+@pytest.mark.parametrize(("name", "auc"), [("adam_gather", "auc"), ("towers", "auc_ctr"), ("dynamic", "auc")])
 def test_evaluation_does_not_depend_on_the_ranks(
     outputs: dict[int, pathlib.Path], name: str, auc: str
 ) -> None:

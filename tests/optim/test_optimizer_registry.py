@@ -8,7 +8,7 @@ from hvdrec.errors import ConfigError
 from hvdrec.optim.registry import BUILDERS
 
 #: Of the TensorFlow of Alibaba's cloud.
-REFUSED = {"adam_async_optimizer", "adam_asyncw_optimizer"}
+REFUSED = {"adam_asyncw_optimizer"}
 RATE = "learning_rate { constant_learning_rate { learning_rate: 0.05 } }"
 
 

@@ -149,7 +149,6 @@ def test_averages_begin_at_fine_tuned_values(data: pathlib.Path) -> None:
             {"train_extra": f"optimizer_config {{ {SGD} embedding_learning_rate_multiplier: 2 }}"},
             "is only read from the first optimizer_config",
         ),
-        ({"optimizer": f"adam_async_optimizer {{ {RATE} }}"}, "adam_async_optimizer: exists only in Alibaba"),
         (
             {"optimizer": f"adam_asyncw_optimizer {{ {RATE} }}"},
             "adam_asyncw_optimizer: exists only in Alibaba",

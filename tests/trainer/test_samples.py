@@ -35,6 +35,7 @@ SOME = (
     "fm_variational_dropout_on_taobao.config",
     "multi_tower_on_taobao_test_udf.config",
     "deepfm_combo_avazu_kafka.config",
+    "taobao_fg_ev_v2.config",
 )
 #: Served and resumed with all tests.
 TO_THE_END = "din_on_sequence_feature_taobao.config"

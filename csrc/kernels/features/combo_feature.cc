@@ -15,7 +15,7 @@ class Combo : public IdFeature {
  public:
   explicit Combo(const FeatureSpec& spec)
       : inputs_(spec.inputs),
-        buckets_(spec.hash_buckets),
+        map_(spec),
         join_(spec.join_separator),
         separators_(spec.input_separators),
         scratch_(spec.inputs.size()),
@@ -64,7 +64,7 @@ class Combo : public IdFeature {
       });
     }
     for (size_t i = 0; i < hashes_.size(); ++i) {
-      if (ids[i] == 0) ids[i] = static_cast<int32_t>(buckets_(hashes[i]));
+      if (ids[i] == 0) ids[i] = map_.Bucket(hashes[i]);
     }
   }
 
@@ -95,7 +95,7 @@ class Combo : public IdFeature {
   // All combinations, the last input running fastest (sparse_cross_hashed).
   void Cross(size_t input, uint64_t hash, IdValues* out) {
     if (input == inputs_.size()) {
-      out->ids.push_back(static_cast<int32_t>(buckets_(hash)));
+      out->ids.push_back(map_.Bucket(hash));
       return;
     }
     for (const std::string_view token : tokens_[input]) {
@@ -105,7 +105,7 @@ class Combo : public IdFeature {
 
   void Join(size_t input, IdValues* out) {
     if (input == inputs_.size()) {
-      out->ids.push_back(static_cast<int32_t>(buckets_(Fingerprint64(text_))));
+      out->ids.push_back(map_.Token(text_));
       return;
     }
     const size_t length = text_.size();
@@ -118,7 +118,7 @@ class Combo : public IdFeature {
   }
 
   const std::vector<int> inputs_;
-  const Modulo buckets_;
+  const IdMap map_;
   const std::string join_;
   std::vector<std::string> separators_;
   bool multi_ = false;

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "kernels/base/array.h"
+#include "kernels/features/distinct_keys.h"
 #include "kernels/features/fingerprint.h"
 #include "kernels/features/modulo.h"
 #include "kernels/rows/arrow_cells.h"
@@ -30,6 +31,8 @@ struct FeatureSpec {
   std::vector<int> inputs;  // fields
   uint64_t hash_buckets = 0;
   uint64_t num_buckets = 0;
+  bool open = false;
+  std::shared_ptr<DistinctKeys> keys;  // of the packer's, if `open`
   std::vector<std::string> vocabulary;
   int precision = -1;
   std::string separator;
@@ -63,8 +66,11 @@ enum class IdShape {
 // kSingle: one id per row, -1 for none. kPooled, kSequence: the ids of row i are
 // [ends[i - 1], ends[i]). kNested: the elements of row i are [ends[i - 1], ends[i]), and the ids of
 // element e are [element_ends[e - 1], element_ends[e]).
+//
+// An open feature has 64-bit keys: an id is the number of its key in `keys`.
 struct IdValues {
   Array<int32_t> ids;
+  const Array<int64_t>* keys = nullptr;
   Array<int64_t> ends;
   Array<float> weights;
   Array<int64_t> element_ends;
@@ -121,18 +127,21 @@ class IdMap {
   explicit IdMap(const FeatureSpec& spec);
 
   bool identity() const { return mode_ == Mode::kIdentity; }
-  bool hashed() const { return mode_ == Mode::kHash; }
+  // Whether ids are hashes modulo buckets().
+  bool hashed() const { return mode_ == Mode::kHash && keys_ == nullptr; }
   const Modulo& buckets() const { return buckets_; }
 
   // The id of a token that isn't empty; identity maps need Number().
   int32_t Token(std::string_view token) const {
-    return mode_ == Mode::kHash ? static_cast<int32_t>(buckets_(Fingerprint64(token)))
-                                : Word(token);
+    return mode_ == Mode::kHash ? Bucket(Fingerprint64(token)) : Word(token);
   }
+
+  // The id of a hash.
+  int32_t Bucket(uint64_t hash) const { return Id(buckets_(hash)); }
 
   // The id of a number by an identity map: out of range becomes 0.
   int32_t Number(int64_t value) const {
-    return static_cast<uint64_t>(value) < buckets_.divisor() ? static_cast<int32_t>(value) : 0;
+    return Id(static_cast<uint64_t>(value) < buckets_.divisor() ? static_cast<uint64_t>(value) : 0);
   }
 
  private:
@@ -141,8 +150,12 @@ class IdMap {
     size_t operator()(std::string_view text) const { return Fingerprint64(text); }
   };
   int32_t Word(std::string_view token) const;
+  int32_t Id(uint64_t id) const {
+    return keys_ == nullptr ? static_cast<int32_t>(id) : keys_->Number(static_cast<int64_t>(id));
+  }
 
   Mode mode_;
+  std::shared_ptr<DistinctKeys> keys_;
   Modulo buckets_;
   std::vector<std::string> words_;
   std::unordered_map<std::string_view, int32_t, Hash> ids_;

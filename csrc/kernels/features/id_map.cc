@@ -2,7 +2,7 @@
 
 namespace hvdrec {
 
-IdMap::IdMap(const FeatureSpec& spec) {
+IdMap::IdMap(const FeatureSpec& spec) : keys_(spec.keys) {
   if (spec.hash_buckets > 0) {
     mode_ = Mode::kHash;
     buckets_ = Modulo(spec.hash_buckets);

@@ -51,6 +51,7 @@ Lookups::Lookups(std::vector<LookupSpec> lookups, std::vector<BankSpec> banks,
       features_(shapes_.size()),
       shared_(banks_.size()),
       together_(lookups_.size()),
+      keyed_(banks_.size()),
       numbers_(lookups_.size()) {
   for (size_t b = 0; b < banks_.size(); ++b) {
     singles_[b].resize(static_cast<size_t>(banks_[b].singles));
@@ -59,6 +60,13 @@ Lookups::Lookups(std::vector<LookupSpec> lookups, std::vector<BankSpec> banks,
   for (size_t i = 0; i < lookups_.size(); ++i) {
     const LookupSpec& lookup = lookups_[i];
     if (shapes_[lookup.feature] == IdShape::kSingle) singles_[lookup.bank][lookup.slot] = i;
+    if (banks_[lookup.bank].dynamic) {
+      alone_.push_back(false);
+      auto& tables = keyed_[lookup.bank];
+      const auto needed = static_cast<size_t>(lookup.offset) + 1;
+      while (tables.size() < needed) tables.push_back(std::make_unique<KeyedTable>());
+      continue;
+    }
     alone_.push_back(Alone(lookup));
     if (alone_.back()) {
       // Tables of one feature have the same number of rows.
@@ -92,6 +100,7 @@ int32_t Lookups::TableRows(const LookupSpec& lookup) const {
 }
 
 Lookups::Numbers Lookups::NumberIds(size_t lookup, const IdValues& values, PackedBank* bank) {
+  if (banks_[lookups_[lookup].bank].dynamic) return NumberKeys(lookup, values, bank);
   const int32_t offset = lookups_[lookup].offset;
   if (!alone_[lookup]) {
     Array<int32_t>& numbers = together_[lookup];
@@ -109,10 +118,51 @@ Lookups::Numbers Lookups::NumberIds(size_t lookup, const IdValues& values, Packe
   return {feature.numbers.data(), first};
 }
 
+Lookups::Numbers Lookups::NumberKeys(size_t lookup, const IdValues& values, PackedBank* bank) {
+  const int32_t number = lookups_[lookup].offset;
+  KeyedTable& table = *keyed_[lookups_[lookup].bank][static_cast<size_t>(number)];
+  const auto number_of = [&](int64_t key) {
+    const auto place = static_cast<size_t>(table.distinct.Number(key));
+    if (place == table.numbers.size()) {
+      bank->keys.push_back(key);
+      bank->tables.push_back(number);
+      bank->counts.push_back(0);
+      table.numbers.push_back(static_cast<int32_t>(bank->keys.size()));
+    }
+    return table.numbers[place];
+  };
+  // The numbers of an open feature's keys are found once, by key.
+  if (values.keys != nullptr) places_.assign(values.keys->size(), 0);
+  Array<int32_t>& numbers = together_[lookup];
+  numbers.resize(values.ids.size());
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    const int32_t id = values.ids[i];
+    if (id < 0) {
+      numbers[i] = 0;
+      continue;
+    }
+    if (values.keys == nullptr) {
+      numbers[i] = number_of(id);
+    } else {
+      int32_t& place = places_[static_cast<size_t>(id)];
+      if (place == 0) place = number_of((*values.keys)[static_cast<size_t>(id)]);
+      numbers[i] = place;
+    }
+    ++bank->counts[static_cast<size_t>(numbers[i] - 1)];
+  }
+  return {numbers.data(), 0};
+}
+
 std::vector<PackedBank> Lookups::Pack(const std::vector<IdValues>& values, int64_t rows) {
   std::vector<PackedBank> banks(banks_.size());
   for (const auto& shared : shared_) {
     if (shared != nullptr) shared->Begin();
+  }
+  for (const auto& tables : keyed_) {
+    for (const auto& table : tables) {
+      table->distinct.Begin();
+      table->numbers.clear();
+    }
   }
   for (size_t f = 0; f < features_.size(); ++f) {
     if (features_[f] == nullptr) continue;

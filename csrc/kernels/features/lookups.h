@@ -9,6 +9,7 @@
 
 #include "kernels/base/array.h"
 #include "kernels/features/distinct.h"
+#include "kernels/features/distinct_keys.h"
 #include "kernels/features/feature.h"
 
 namespace hvdrec {
@@ -17,18 +18,24 @@ namespace hvdrec {
 struct LookupSpec {
   int feature = 0;
   int bank = 0;
-  int slot = 0;        // among the bank's slots of the feature's shape
-  int32_t offset = 0;  // the table's first row within the bank
+  int slot = 0;  // among the bank's slots of the feature's shape
+  // The table's first row within the bank; in a dynamic bank the table's number.
+  int32_t offset = 0;
 };
 
 struct BankSpec {
   int32_t rows = 0;
   int singles = 0;
+  // Rows aren't known here: a batch has keys instead, whose rows a RowMap knows.
+  bool dynamic = false;
 };
 
 // What hvdrec/features/layout.py describes.
 struct PackedBank {
   Array<int32_t> rows;
+  Array<int64_t> keys;
+  Array<int32_t> tables;
+  Array<int32_t> counts;
   Array<int32_t> index;
   Array<int32_t> multi_index;
   Array<int32_t> multi_segment;
@@ -70,9 +77,16 @@ class Lookups {
     int32_t first;
   };
 
+  // The keys of a dynamic bank's table.
+  struct KeyedTable {
+    DistinctKeys distinct;
+    Array<int32_t> numbers;  // by place in `distinct`: its number in the bank, from 1
+  };
+
   int32_t TableRows(const LookupSpec& lookup) const;
   bool Alone(const LookupSpec& lookup) const;
   Numbers NumberIds(size_t lookup, const IdValues& values, PackedBank* bank);
+  Numbers NumberKeys(size_t lookup, const IdValues& values, PackedBank* bank);
   void PackSingles(int64_t rows, std::vector<PackedBank>* banks) const;
 
   const std::vector<LookupSpec> lookups_;
@@ -82,8 +96,10 @@ class Lookups {
   std::vector<bool> alone_;                          // by lookup
   std::vector<std::unique_ptr<Numbered>> features_;  // by feature, if a lookup is alone
   std::vector<std::unique_ptr<Distinct>> shared_;    // by bank, where lookups share tables
-  std::vector<Array<int32_t>> together_;             // by lookup that shares a table: its numbers
-  std::vector<Numbers> numbers_;                     // by lookup, of the current batch
+  std::vector<Array<int32_t>> together_;             // by lookup that isn't alone: its numbers
+  std::vector<std::vector<std::unique_ptr<KeyedTable>>> keyed_;  // by dynamic bank and table
+  Array<int32_t> places_;                                        // scratch of NumberKeys
+  std::vector<Numbers> numbers_;                                 // by lookup, of the current batch
 };
 
 }  // namespace hvdrec

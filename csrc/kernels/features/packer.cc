@@ -37,7 +37,11 @@ void ReadNumbers(ArrowCells* cells, int field, float* out) {
 }  // namespace
 
 Packer::Packer(PackerSpec spec) : spec_(std::move(spec)) {
-  for (const FeatureSpec& f : spec_.id_features) id_features_.push_back(MakeFeature(f));
+  for (FeatureSpec f : spec_.id_features) {
+    if (f.open) f.keys = std::make_shared<DistinctKeys>();
+    keys_.push_back(f.keys);
+    id_features_.push_back(MakeFeature(f));
+  }
   for (const FeatureSpec& f : spec_.number_features) {
     number_features_.push_back(MakeNumberFeature(f));
   }
@@ -58,7 +62,9 @@ Packed Packer::Pack(const ArrowSchema& schema, const ArrowArray& array, bool col
   out.rows = cells.rows();
   for (size_t i = 0; i < id_features_.size(); ++i) {
     values_[i].Clear();
+    if (keys_[i] != nullptr) keys_[i]->Begin();
     id_features_[i]->Run(&cells, &values_[i]);
+    values_[i].keys = keys_[i] == nullptr ? nullptr : &keys_[i]->found();
   }
   for (size_t i = 0; i < number_sequences_.size(); ++i) {
     numbers_[i].Clear();

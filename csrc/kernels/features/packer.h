@@ -97,8 +97,9 @@ class Packer {
   std::vector<std::unique_ptr<IdFeature>> id_features_;
   std::vector<std::unique_ptr<NumberFeature>> number_features_;
   std::vector<std::unique_ptr<NumberSequence>> number_sequences_;
-  std::vector<IdValues> values_;       // by id feature, of the current batch
-  std::vector<NumberValues> numbers_;  // by number sequence, likewise
+  std::vector<std::shared_ptr<DistinctKeys>> keys_;  // by id feature, null for those without
+  std::vector<IdValues> values_;                     // by id feature, of the current batch
+  std::vector<NumberValues> numbers_;                // by number sequence, likewise
   std::unique_ptr<Lookups> lookups_;
   std::mutex one_call_;
 };

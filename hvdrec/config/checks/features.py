@@ -11,6 +11,7 @@ from hvdrec.config import support
 from hvdrec.config.checks.expressions import check_expression
 from hvdrec.config.checks.sequences import attended_names
 from hvdrec.config.combiners import text_cnn
+from hvdrec.config.dynamic import ev_params
 from hvdrec.config.expand import feature_list, feature_list_path, feature_name
 from hvdrec.config.feature_values import COMBINERS, POOLS, normalizer, refusal
 from hvdrec.config.names import enum_name
@@ -126,6 +127,9 @@ def _check_id(report: Report, feature: Any, path: str, kinds: Sequence[str]) -> 
 
 def _check_buckets(report: Report, feature: Any, path: str) -> None:
     """Checks how values are mapped to rows of a table."""
+    if ev_params(report.config.proto, feature) is not None and not (feature.vocab_list or feature.vocab_file):
+        # Its tables have no fixed size.
+        return
     if feature.hash_bucket_size:
         _check_rows(report, feature.hash_bucket_size, f"{path}.hash_bucket_size")
     elif feature.vocab_list:

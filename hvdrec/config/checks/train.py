@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 from hvdrec.config import support
+from hvdrec.config.dynamic import dynamic_place
 from hvdrec.config.models.registry import SPECS
 from hvdrec.config.models.spec import ModelSpec
 from hvdrec.config.names import enum_name, listed
@@ -37,6 +38,7 @@ def check_train(report: Report, training: bool) -> None:
     if refused:
         report.error(f"{_PATH}.train_distribute", refused)
     _check_split(report, train)
+    _check_dynamic(report)
     _check_optimizers(report, train)
     for i, pattern in enumerate(train.freeze_gradient):
         problem = pattern_problem(pattern)
@@ -61,6 +63,34 @@ def _check_split(report: Report, train: Any) -> None:
             f"{_PATH}.embedding_split_min_bytes",
             f"has no effect: tables are only split with {listed(STRATEGIES)}, or embedding_split: SPLIT",
         )
+
+
+def _check_dynamic(report: Report) -> None:
+    """Refuses what tables without a fixed size can't be combined with."""
+    proto = report.config.proto
+    train, place = proto.train_config, dynamic_place(proto)
+    if place is None:
+        return
+    why = f"doesn't work with tables without a fixed size ({place})"
+    if is_split(train):
+        field = (
+            "train_distribute" if enum_name(train, "train_distribute") in STRATEGIES else "embedding_split"
+        )
+        report.error(f"{_PATH}.{field}", f"splits tables, which {why}; use HorovodStrategy")
+    if enum_name(train, "train_distribute") == "PSStrategy":
+        report.error(f"{_PATH}.train_distribute", f"{why}; use HorovodStrategy")
+    if enum_name(train, "row_updates") == "DEFERRED":
+        report.error(f"{_PATH}.row_updates", f"{why}; remove it")
+    if enum_name(train, "sparse_reduce") == "DENSE":
+        report.error(f"{_PATH}.sparse_reduce", f"{why}; remove it")
+    if train.HasField("incr_save_config"):
+        report.error(f"{_PATH}.incr_save_config", f"{why}; remove one of them")
+    for i, optimizer in enumerate(train.optimizer_config):
+        if optimizer.use_moving_average:
+            report.error(f"{_PATH}.optimizer_config[{i}].use_moving_average", f"{why}; remove it")
+    sampler = proto.data_config.WhichOneof("sampler")
+    if sampler is not None:
+        report.error(f"data_config.{sampler}", f"{why}; remove one of them")
 
 
 def _check_optimizers(report: Report, train: Any) -> None:

@@ -22,6 +22,7 @@ class Combo(tf.Module):
         self._join = spec.join_separator
         self._separators = tuple(spec.input_separators) or ("",) * len(self._inputs)
         self._buckets = int(spec.hash_buckets)
+        self._dtype = tf.int64 if spec.open else tf.int32
         self.multi = any(self._separators)
 
     def __call__(self, cells: FieldTensors) -> Ids:
@@ -29,12 +30,13 @@ class Combo(tf.Module):
         texts = [cells.text(i, 6) for i in self._inputs]
         if self._join and not self.multi:
             joined = tf.strings.join(texts, self._join)
-            return Ids(tf.cast(tf.strings.to_hash_bucket_fast(joined, self._buckets), tf.int32))
+            return Ids(tf.cast(tf.strings.to_hash_bucket_fast(joined, self._buckets), self._dtype))
         parts = [self._parts(t, s) for t, s in zip(texts, self._separators, strict=True)]
         ids, rows = self._cross(parts, cells.rows)
         if self.multi:
             return Ids(ids, rows, tf.ones_like(rows, tf.float32))
-        return Ids(tf.tensor_scatter_nd_update(tf.fill([cells.rows], -1), rows[:, None], ids))
+        none = tf.fill([cells.rows], tf.constant(-1, self._dtype))
+        return Ids(tf.tensor_scatter_nd_update(none, rows[:, None], ids))
 
     def _parts(self, text: tf.Tensor, separator: str) -> tuple[tf.Tensor, tf.Tensor]:
         """An input's parts and their rows; joining uses an unsplit text unchanged."""
@@ -66,4 +68,4 @@ class Combo(tf.Module):
                 internal_type=tf.string,
             )
             ids = crossed.output_values
-        return tf.cast(ids, tf.int32), tf.cast(crossed.output_indices[:, 0], tf.int32)
+        return tf.cast(ids, self._dtype), tf.cast(crossed.output_indices[:, 0], tf.int32)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import tensorflow as tf
 
@@ -20,8 +21,17 @@ class ServingGraph(tf.Module):
     Repeated bank rows are not merged: a request is small, and merging costs more than it saves.
     """
 
-    def __init__(self, plan: FeaturePlan) -> None:
+    def __init__(
+        self,
+        plan: FeaturePlan,
+        row_finders: Mapping[tuple[int, int], Callable[[tf.Tensor], tf.Tensor]] = MappingProxyType({}),
+    ) -> None:
         """Builds the transforms.
+
+        Args:
+            plan: The plan.
+            row_finders: For each bank and number of a table without a fixed size, the function from ids to
+                rows of the bank, int32, -1 for none.
 
         Raises:
             ConfigError: A feature can't be exported.
@@ -31,6 +41,7 @@ class ServingGraph(tf.Module):
         self._id_transforms = [id_transform(spec) for spec in plan.packer.id_features]
         self._number_transforms = [number_transform(spec) for spec in plan.packer.number_features]
         self._number_sequences = [NumberSequence(spec) for spec in plan.packer.number_sequences]
+        self._row_finders = row_finders
 
     def fields(self) -> list[str]:
         """The fields that features read, in the plan's order."""
@@ -90,7 +101,10 @@ class ServingGraph(tf.Module):
         for lookup in self._plan.packer.lookups:
             if lookup.bank == bank:
                 found = ids[lookup.feature]
-                shifted = tf.where(found.ids < 0, -1, found.ids + lookup.offset)
+                if self._plan.banks[bank].dynamic:
+                    shifted = self._row_finders[bank, lookup.offset](found.ids)
+                else:
+                    shifted = tf.where(found.ids < 0, -1, found.ids + lookup.offset)
                 slots[_kind(found)].append((lookup.slot, found._replace(ids=shifted)))
         in_order = {kind: [f for _, f in sorted(s, key=lambda p: p[0])] for kind, s in slots.items()}
         if in_order[Kind.SINGLE]:

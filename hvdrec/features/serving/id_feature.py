@@ -24,12 +24,14 @@ class SingleId(tf.Module):
         if self._map.identity:
             return Ids(self._identity(cells))
         text = cells.text(self._field, self._precision)
-        return Ids(tf.where(tf.equal(text, ""), -1, self._map.tokens(text)))
+        none = tf.constant(-1, self._map.dtype)
+        return Ids(tf.where(tf.equal(text, ""), none, self._map.tokens(text)))
 
     def _identity(self, cells: FieldTensors) -> tf.Tensor:
         values = cells.integer(self._field)
-        ids = tf.where(tf.equal(values, -1), -1, self._map.numbers(values))
+        none = tf.constant(-1, self._map.dtype)
+        ids = tf.where(tf.equal(values, -1), none, self._map.numbers(values))
         field, tensor = cells.field(self._field), cells.tensor(self._field)
         if field.dtype == "STRING" and not field.default and tensor.dtype == tf.string:
-            ids = tf.where(tf.equal(tensor, ""), -1, ids)
+            ids = tf.where(tf.equal(tensor, ""), none, ids)
         return ids

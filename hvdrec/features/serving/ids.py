@@ -14,7 +14,7 @@ class Ids(NamedTuple):
     """The ids of a batch.
 
     Attributes:
-        ids: Single-valued: int32 [B], -1 for none. Multi-valued: int32 [N].
+        ids: Single-valued: int32 [B], -1 for none. Multi-valued: int32 [N]. Both int64 for open features.
         rows: Multi-valued: int32 [N], the row each id belongs to; else None.
         weights: Multi-valued: float32 [N], each id's weight; else None.
     """
@@ -28,7 +28,7 @@ class SequenceIds(NamedTuple):
     """The ids of a sequence per row.
 
     Attributes:
-        ids: int32 [N].
+        ids: int32 [N], or int64 for open features.
         rows: int32 [E], the row of each element.
         lengths: int32 [B], elements of each row.
         elements: int32 [N], the element of each id, ascending; None: each element has one.
@@ -50,6 +50,7 @@ class IdMap(tf.Module):
         super().__init__()
         self._hash_buckets = int(spec.hash_buckets)
         self._buckets = int(spec.num_buckets)
+        self.dtype = tf.int64 if spec.open else tf.int32
         self._table = None
         words = spec.vocabulary
         if not self._hash_buckets and words:
@@ -61,17 +62,17 @@ class IdMap(tf.Module):
         self.identity = not self._hash_buckets and self._table is None
 
     def tokens(self, text: tf.Tensor) -> tf.Tensor:
-        """The ids of non-empty tokens: int32, the shape of `text`."""
+        """The ids of non-empty tokens: `dtype`, the shape of `text`."""
         if self._hash_buckets:
-            return tf.cast(tf.strings.to_hash_bucket_fast(text, self._hash_buckets), tf.int32)
+            return tf.cast(tf.strings.to_hash_bucket_fast(text, self._hash_buckets), self.dtype)
         if self._table is not None:
             return self._table.lookup(text)
         return self.numbers(parse_integers(text))
 
     def numbers(self, values: tf.Tensor) -> tf.Tensor:
-        """The ids of whole numbers by an identity map, 0 for one out of range: int32."""
+        """The ids of whole numbers by an identity map, 0 for one out of range: `dtype`."""
         inside = (values >= 0) & (values < self._buckets)
-        return tf.cast(tf.where(inside, values, 0), tf.int32)
+        return tf.cast(tf.where(inside, values, 0), self.dtype)
 
 
 def split(text: tf.Tensor, separators: str) -> tuple[tf.Tensor, tf.Tensor]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
+from hvdrec.layers.banks.dynamic import DynamicBank
 from hvdrec.layers.banks.first_values import first_rows
 from hvdrec.layers.banks.gradient import Gradient, RowGradient
 from hvdrec.layers.banks.strategy import Bank, BankLayout, BankStrategy, Whole
@@ -53,7 +54,12 @@ class Replicated(BankStrategy):
 
     def __init__(self, layouts: Sequence[BankLayout], seed: int) -> None:
         """Creates the variables of all banks."""
-        super().__init__([ReplicatedBank(layout, seed) for layout in layouts])
+        super().__init__(
+            [
+                DynamicBank(layout, seed) if layout.dynamic else ReplicatedBank(layout, seed)
+                for layout in layouts
+            ]
+        )
         self._modes = [GATHER for _ in self.trained]
 
     def plan_exchange(self, touched: Sequence[int], wished: Sequence[str | None], ranks: int) -> list[str]:
@@ -61,6 +67,9 @@ class Replicated(BankStrategy):
         lines = []
         for i, (bank, most, wish) in enumerate(zip(self.trained, touched, wished, strict=True)):
             layout = bank.layout
+            if layout.dynamic:
+                lines.append(f"{layout.name}: rows x {layout.dim} for ids, a batch touches {most}: {GATHER}")
+                continue
             self._modes[i] = wish or choose_mode(layout.rows, layout.dim, most, ranks)
             lines.append(
                 f"{layout.name}: {layout.rows} rows x {layout.dim}, a batch touches {most}: "

@@ -18,13 +18,33 @@ if TYPE_CHECKING:
     from hvdrec.parallel.group import ReplicaGroup
 
 
+class Rules(Protocol):
+    """The rules of a table without a fixed size; see `hvdrec.features.plan.TableRules`."""
+
+    @property
+    def filter_freq(self) -> int:
+        """The sightings after which an id gets a row."""
+
+    @property
+    def steps_to_live(self) -> int:
+        """The steps without a sighting after which it is forgotten."""
+
+
 @dataclasses.dataclass(frozen=True)
 class BankTable:
-    """A table of a bank: checkpoint name, rows and initializer."""
+    """A table of a bank.
+
+    Attributes:
+        name: Its name in checkpoints.
+        rows: Its rows; without a fixed size, the rows of initial values.
+        initializer: Draws them.
+        rules: The rules of a table without a fixed size, else None.
+    """
 
     name: str
     rows: int
     initializer: Initializer
+    rules: Rules | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +67,11 @@ class BankLayout:
     def rows(self) -> int:
         """The rows of all tables."""
         return sum(table.rows for table in self.tables)
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether its tables have no fixed size; all of them or none."""
+        return any(table.rules is not None for table in self.tables)
 
 
 class Whole(Protocol):

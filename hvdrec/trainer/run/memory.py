@@ -15,6 +15,8 @@ from hvdrec.optim.registry import build_optimizer
 from hvdrec.trainer.run.log import logger
 
 _FLOAT_BYTES = 4
+#: The most that an id takes in the map of a table without a fixed size: 24 bytes, between 3/8 and 3/4 full.
+ID_BYTES = 64
 
 
 def need_memory(
@@ -51,6 +53,14 @@ def need_memory(
     memory.need(size, what, processes)
     if rank != 0:
         return
+    for bank in plan.banks:
+        if bank.dynamic:
+            row = bank.dim * _FLOAT_BYTES * (1 + (0 if bank.frozen else slots[bank.optimizer]))
+            logger.info(
+                "%d tables of width %d have no fixed size (ev_params): an id takes %d bytes, and up to %d "
+                "more for finding its row",
+                *(len(bank.tables), bank.dim, row, ID_BYTES),
+            )
     taken = (part, memory.shown(size), _each(processes))
     logger.info("%sembedding tables and optimizer slots take %s%s", *taken)
     available = psutil.virtual_memory().available

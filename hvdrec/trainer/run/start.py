@@ -19,6 +19,8 @@ from hvdrec.checkpoint.store import Store
 from hvdrec.data.batch import BEGINNING, InputPosition
 from hvdrec.data.input import is_stream
 from hvdrec.errors import CheckpointError
+from hvdrec.layers.banks.dynamic import share_rows
+from hvdrec.layers.banks.strategy import BankStrategy
 from hvdrec.optim.moving_average import SLOT as AVERAGE
 from hvdrec.parallel import keeper
 from hvdrec.parallel.group import ReplicaGroup
@@ -83,6 +85,7 @@ def begin(
     proto: Any,
     store: Store,
     entries: list[SavedTensor],
+    strategy: BankStrategy,
     group: ReplicaGroup,
     now: Mapping[str, Any],
     continue_train: bool,
@@ -95,6 +98,7 @@ def begin(
         proto: The config.
         store: The checkpoints of model_dir.
         entries: The entries of this run's checkpoints.
+        strategy: The model's banks.
         group: The ranks.
         now: The run's `identity`.
         continue_train: Continue from the newest checkpoint in model_dir, if there is one.
@@ -113,6 +117,7 @@ def begin(
     with tempfile.TemporaryDirectory(prefix="hvdrec-fine-tune-") as folder:
         own, report = run_on_all_ranks(group, restore)
         kept = group.gather_objects(own)[0]
+        share_rows(group, strategy)
         group.broadcast(replicated_variables(entries))
         restore_parts(group, entries, report)
     _begin_split_averages(entries, report, group)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from hvdrec.data.batch import PackedBatch
 from hvdrec.features.layout import ROWS
+from hvdrec.layers.banks.dynamic import DynamicBank
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.variables import variable_key
 from hvdrec.trainer.step.step import TrainStep
@@ -49,6 +50,9 @@ def explain(step: TrainStep, batch: PackedBatch, rank: int) -> str | None:
 
 def _bad_tables(step: TrainStep, index: int, rows: np.ndarray, values: np.ndarray) -> list[str]:
     wrong = rows[~np.isfinite(values).all(axis=1)]
+    bank = step.recommender.banks[index]
+    if isinstance(bank, DynamicBank):
+        return [f"gradient of {name}" for name in bank.names_of(wrong)]
     return [
         f"gradient of {t.name}"
         for t in step.recommender.plan.banks[index].tables

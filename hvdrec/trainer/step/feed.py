@@ -11,6 +11,8 @@ import tensorflow as tf
 from hvdrec.data.batch import PackedBatch
 from hvdrec.features.layout import ArraySpec
 from hvdrec.features.plan import FeaturePlan
+from hvdrec.parallel.group import ReplicaGroup
+from hvdrec.trainer.step.dynamic_rows import DynamicRows
 
 #: Arrays start at multiples of this many bytes, so that slicing a buffer doesn't copy.
 _ALIGNMENT = 64
@@ -41,9 +43,15 @@ class FeedCall(NamedTuple):
 class Feed:
     """Stacks batches on the host and unpacks them in the graph."""
 
-    def __init__(self, plan: FeaturePlan) -> None:
-        """Takes the arrays' types and widths from the plan."""
+    def __init__(self, plan: FeaturePlan, rows: DynamicRows | None = None) -> None:
+        """Takes the arrays' types and widths from the plan.
+
+        Args:
+            plan: The plan of the batches.
+            rows: The rows of ids in tables without a fixed size; None without such tables.
+        """
         self.specs = plan.arrays
+        self.rows = rows
 
     def empty(self) -> PackedBatch:
         """A batch without rows, for a rank that has run out."""
@@ -56,11 +64,12 @@ class Feed:
         """Packs K batches into one call.
 
         Args:
-            batches: This rank's batches.
+            batches: This rank's batches; those for training have been through `admit`.
             steps: K, if this rank may have run out earlier; default: the number of batches.
         """
         present = np.arange(steps or len(batches)) < len(batches)
-        batches = [*batches, *[self.empty()] * (len(present) - len(batches))]
+        batches = [batch if self.rows is None else self.rows.look_up(batch) for batch in batches]
+        batches += [self.empty()] * (len(present) - len(batches))
         layout = np.zeros((len(batches), len(self.specs), 2), np.int32)
         ends = [0, 0, 0]
         for k, batch in enumerate(batches):
@@ -78,6 +87,17 @@ class Feed:
         rows = np.asarray([b.rows for b in batches], np.int32)
         tensors = [tf.convert_to_tensor(x) for x in (*buffers, layout, rows, present.astype(np.int32))]
         return FeedCall(*tensors)
+
+    def admit(
+        self, group: ReplicaGroup, batches: Sequence[PackedBatch], first: int, halted: bool
+    ) -> list[PackedBatch]:
+        """Gives rows to the ids of the next steps (collective); see `DynamicRows.admit`."""
+        return list(batches) if self.rows is None else self.rows.admit(group, batches, first, halted)
+
+    def evict(self) -> None:
+        """Frees rows of ids that weren't seen for long; before a save, on all ranks."""
+        for bank in self.rows.banks if self.rows is not None else ():
+            bank.evict()
 
     def unpack(self, call: FeedCall, k: tf.Tensor) -> dict[str, tf.Tensor]:
         """Batch `k` of a call, by name, inside a graph."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from hvdrec.checkpoint.names import SavedTensor
+from hvdrec.layers.banks.dynamic import DynamicBank, IdView, InitialView, RowView
 from hvdrec.layers.banks.strategy import BankStrategy, Whole
 from hvdrec.layers.variables import variable_key
 from hvdrec.models.recommender import Recommender
@@ -14,9 +15,11 @@ from hvdrec.optim.base import Optimizer
 def model_entries(recommender: Recommender) -> list[SavedTensor]:
     """The model's variables; each embedding table of a bank under its own name."""
     strategy = recommender.strategy
-    found = [
-        entry for i, bank in enumerate(strategy.banks) for entry in _tables(strategy, i, bank.variable, "")
-    ]
+    found = []
+    for i, bank in enumerate(strategy.banks):
+        if isinstance(bank, DynamicBank):
+            found.extend(_ids(bank))
+        found.extend(_tables(strategy, i, bank.variable, ""))
     found.extend(SavedTensor(name, v, None) for name, v in recommender.store.variables_by_name.items())
     return found
 
@@ -36,7 +39,27 @@ def entries(recommender: Recommender, optimizer: Optimizer, global_step: tf.Vari
     return found
 
 
+def _ids(bank: DynamicBank) -> list[SavedTensor]:
+    """The ids of tables without a fixed size, and their initial rows; they come before the rows."""
+    found: list[SavedTensor] = []
+    for number, table in enumerate(bank.layout.tables):
+        initial = f"{table.name}/initial_values"
+        found.append(SavedTensor(initial, InitialView(initial, bank, number), None))
+        for with_row, suffix in ((True, ""), (False, "_filtered")):
+            for part, what in enumerate(IdView.PARTS):
+                name = f"{table.name}/{what}{suffix}"
+                found.append(SavedTensor(name, IdView(name, bank, number, part, with_row), None))
+    return found
+
+
 def _tables(strategy: BankStrategy, bank: int, variable: Whole, suffix: str) -> list[SavedTensor]:
+    of = strategy.banks[bank]
+    if isinstance(of, DynamicBank):
+        assert isinstance(variable, tf.Variable)
+        return [
+            SavedTensor(name, RowView(name, of, number, variable, suffix), None)
+            for number, name in enumerate(f"{table.name}{suffix}" for table in of.layout.tables)
+        ]
     found, offset = [], 0
     for table in strategy.banks[bank].layout.tables:
         rows = (offset, offset + table.rows)

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from hvdrec.checkpoint.names import SavedTensor
+from hvdrec.layers.banks.dynamic import RowView
 from hvdrec.layers.banks.gradient import Gradient, RowGradient
 from hvdrec.trainer.run.log import RunLog
 from hvdrec.trainer.step.feed import FeedCall, call_spec
@@ -75,8 +76,13 @@ def _by_name(
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Each trained variable's gradient; for a bank, table by table."""
     for entry in entries:
-        gradient = gradients.get(id(entry.variable))
+        view = entry.variable
+        gradient = gradients.get(id(view.source if isinstance(view, RowView) else view))
         if gradient is None:
+            continue
+        if isinstance(view, RowView) and isinstance(gradient, RowGradient):
+            own = np.isin(gradient.rows.numpy(), view.bank.ids(view.table, True)[3])
+            yield entry.name, gradient.values.numpy()[own]
             continue
         first, last = entry.rows or (0, entry.variable.shape[0])
         if isinstance(gradient, RowGradient):

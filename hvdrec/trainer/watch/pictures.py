@@ -9,6 +9,8 @@ import tensorflow as tf
 from tensorboard.plugins.pr_curve import summary as pr_curve
 
 from hvdrec.features.plan import Table
+from hvdrec.layers.banks.dynamic import DynamicBank
+from hvdrec.layers.banks.strategy import Bank
 from hvdrec.metrics.curves import Curves
 from hvdrec.models.heads.base import Head
 from hvdrec.models.recommender import Recommender
@@ -73,7 +75,10 @@ class Pictures:
         """
         model = self._recommender
         most = _MOST_MET if model.strategy.meets else _MOST_ROWS
-        samples = [[_sample(t, most) if draws else _NONE for t in b.tables] for b in model.plan.banks]
+        samples = [
+            [_sample(t, bank, n, most) if draws else _NONE for n, t in enumerate(b.tables)]
+            for b, bank in zip(model.plan.banks, model.banks, strict=True)
+        ]
         rows = model.strategy.gather([tf.constant(np.concatenate(each)) for each in samples])
         self._norms = []
         for bank, each, found in zip(model.plan.banks, samples, rows, strict=True):
@@ -82,7 +87,10 @@ class Pictures:
             self._norms.extend(zip(names, values, strict=True))
 
 
-def _sample(table: Table, most: int) -> np.ndarray:
+def _sample(table: Table, bank: Bank, number: int, most: int) -> np.ndarray:
+    if isinstance(bank, DynamicBank):
+        rows = bank.ids(number, True)[3]
+        return rows[:: max(1, -(-len(rows) // most))]
     return np.arange(table.offset, table.offset + table.rows, -(-table.rows // most), dtype=np.int32)
 
 
