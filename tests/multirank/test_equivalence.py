@@ -41,7 +41,17 @@ MULTI_SIMILARITY = """loss_type: MULTI_SIMILARITY_LOSS metric_learning { session
   alpha: 2 beta: 10 lamb: 0.5 eps: 0.3 mining: true cross_replica: true } }"""
 
 #: Jobs in which an odd number of ranks matters: rows, tables or sums are divided.
-OF_THREE_RANKS = ("adam_gather", "deferred_gather", "rows", "few", "split", "few_split", "circle", "pairs", "dynamic")
+OF_THREE_RANKS = (
+    "adam_gather",
+    "deferred_gather",
+    "rows",
+    "few",
+    "split",
+    "few_split",
+    "circle",
+    "pairs",
+    "dynamic",
+)
 OF_EIGHT_RANKS = ("rows", "adam_dense")
 #: The pairs of all ranks: plain, masked, mined and within sessions; two losses of one kind.
 PAIRS: dict[str, object] = {
