@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import tensorflow as tf
 from multirank.launch import start
 from serving.exported import random_job, trainers_predictions
 from small_job import SmallJob, write_data
@@ -20,6 +21,7 @@ from hvdrec.errors import ConfigError, DataError
 from hvdrec.features.plan import FeaturePlan
 from hvdrec.serving import saved_model
 from hvdrec.serving.module import ServingModule
+from hvdrec.serving.request import Wanted, request
 from hvdrec.trainer.job import Job
 
 NAMES = ("label", "a", "b", "c", "tags", "x", "y", "uid", "weight")
@@ -160,6 +162,33 @@ def test_bad_cells_of_typed_columns(
     predict(config, flags)
     wanted = np.delete(run.expected["probs"], 3)
     np.testing.assert_allclose(_probs(out.read_text().splitlines()), wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("column", "kind", "default", "expected"),
+    [
+        (pa.array([True, False, None]), tf.int32, "1", [1, 0, 1]),
+        (pa.array([True, False, None]), tf.bool, "true", [True, False, True]),
+        (pa.array([1, 0, None], pa.uint8()), tf.bool, "", [True, False, False]),
+        (pa.array([3, None], pa.int64()), tf.float64, "0.5", [3.0, 0.5]),
+        (pa.array([3, None], pa.int64()), tf.int64, "9007199254740993", [3, 2**53 + 1]),
+        (pa.array([7.0, None]), tf.int32, "", [7, 0]),
+        (pa.array([1, 2**31]), tf.int32, "", "row 1, column 'x': 2147483648 is not a valid int32"),
+        (pa.array([1, 2**63], pa.uint64()), tf.int64, "", "9223372036854775808 is not a valid int64"),
+        (pa.array([1.0, 2.5]), tf.int64, "", "2.5 is not a valid int64"),
+        (pa.array([1, 2]), tf.bool, "", "2 is not a valid bool"),
+    ],
+)
+def test_numbers_of_a_request(column: pa.Array, kind: tf.DType, default: str, expected: object) -> None:
+    rows = pa.RecordBatch.from_arrays([column], ["x"])
+    wanted = [Wanted("x", kind, default=default)]
+    if isinstance(expected, str):
+        with pytest.raises(DataError, match=expected):
+            request(rows, wanted, "row {}".format)
+        return
+    found = request(rows, wanted, "row {}".format)["x"]
+    assert found.dtype == kind.as_numpy_dtype
+    assert found.tolist() == expected
 
 
 def _probs(lines: list[str]) -> list[float]:
