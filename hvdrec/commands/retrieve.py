@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import tensorflow as tf
 
 from hvdrec.commands.restored import restore
@@ -17,6 +17,7 @@ from hvdrec.config import Config
 from hvdrec.config.samplers import sampler_config
 from hvdrec.data import open_source
 from hvdrec.data.batch import PackedBatch, RowBlock
+from hvdrec.data.column_types import exact_text
 from hvdrec.data.loader import Loader
 from hvdrec.data.negatives.tables import ItemTable, read_items
 from hvdrec.errors import DataError
@@ -26,9 +27,10 @@ from hvdrec.features.plan import FeaturePlan, Field
 from hvdrec.metrics.retrieval import RetrievalQuality, nearest
 from hvdrec.models.recommender import Recommender
 from hvdrec.parallel.single import SingleReplica
-from hvdrec.storage import write_text
+from hvdrec.storage import is_remote, local, write_text
 from hvdrec.trainer.run import log
 from hvdrec.trainer.run.log import json_numbers
+from hvdrec.trainer.run.places import need_file
 from hvdrec.trainer.run.threads import set_threads
 from hvdrec.trainer.step.feed import Feed, FeedCall, call_spec
 
@@ -45,6 +47,8 @@ def retrieve(config: Config, flags: Any) -> dict[str, float]:
     """
     log.set_up(0, flags.verbose, config.warnings)
     set_threads(config.proto.train_config, 1)
+    if flags.output_path and not is_remote(flags.output_path):
+        need_file(local(flags.output_path), "--output_path")
     job, step = restore(config, SingleReplica(), flags.checkpoint_path)
     data = config.proto.data_config
     data.ClearField("eval_batch_size")
@@ -187,7 +191,7 @@ class _Users:
             fresh = []
             for i, item in enumerate(columns[0]):
                 row += 1
-                if not list_wise and not float(columns[-1][i] or 0) > 0:
+                if not list_wise and not _number(columns[-1][i], batch, i, label) > 0:
                     continue
                 user = columns[1][i] if flags.user_id_field else str(row)
                 if user not in number:
@@ -222,11 +226,22 @@ def _rows(
 
 
 def _text(column: pa.Array) -> list[str]:
-    text = column if pa.types.is_binary(column.type) else pc.cast(column, pa.string())
     return [
         value.decode(errors="replace") if isinstance(value, bytes) else value or ""
-        for value in text.to_pylist()
+        for value in exact_text(column).to_pylist()
     ]
+
+
+def _number(text: str, batch: PackedBatch, row: int, label: str) -> float:
+    """A label, 0 where its cell is empty."""
+    try:
+        number = float(text or 0)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        assert batch.locate is not None
+        raise DataError(f"{batch.locate(row)}, column {label!r}: {text!r} is not a finite number")
+    return number
 
 
 def _item_places(table: ItemTable, places: np.ndarray) -> Callable[[int], str]:

@@ -191,17 +191,21 @@ def _texts(columns: list[pa.Array], declared: str | None) -> list[pa.Array]:
     kind = pa.binary() if any(pa.types.is_binary(c.type) for c in columns) else pa.string()
     texts = []
     for part, column in enumerate(columns):
-        if pa.types.is_floating(column.type):
-            numbers = column.cast(pa.float64()).to_pylist()
-            for row, number in enumerate(numbers):
+        if pa.types.is_floating(column.type) and declared == "STRING":
+            for row, number in enumerate(column.to_pylist()):
                 # As text it would be accepted as a word.
-                if number is not None and not np.isfinite(number) and declared == "STRING":
+                if number is not None and not np.isfinite(number):
                     raise _MismatchError(part, row, f"{number} is not a finite number")
-            column = pa.array([None if n is None else number_text(n) for n in numbers], pa.string())
-        elif pa.types.is_boolean(column.type):
-            column = column.cast(pa.int64())
-        texts.append(_cast_text(column).cast(kind))
+        texts.append(exact_text(column).cast(kind))
     return texts
+
+
+def exact_text(column: pa.Array) -> pa.Array:
+    """A plain column as text; numbers in the format of `number_text`, booleans as 1 and 0, text unchanged."""
+    if pa.types.is_floating(column.type):
+        numbers = column.cast(pa.float64()).to_pylist()
+        return pa.array([None if n is None else number_text(n) for n in numbers], pa.string())
+    return _cast_text(column.cast(pa.int64()) if pa.types.is_boolean(column.type) else column)
 
 
 def _cast_text(column: pa.Array) -> pa.Array:
