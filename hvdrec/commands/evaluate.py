@@ -8,6 +8,7 @@ from typing import Any
 from hvdrec import storage
 from hvdrec.commands.restored import restore, share
 from hvdrec.config import Config
+from hvdrec.parallel.cluster import need_one_process
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.launch import join_group
 from hvdrec.trainer.job import Job
@@ -25,6 +26,7 @@ def evaluate(config: Config, flags: Any) -> None:
     The result is written to `--eval_result_path` in model_dir, to TensorBoard events in
     ``model_dir/eval`` and to standard output.
     """
+    need_one_process("evaluate all rows and write the same files")
     group = join_group()
     log.set_up(group.rank, flags.verbose, config.warnings)
     set_threads(config.proto.train_config, group.local_size)

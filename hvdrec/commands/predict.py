@@ -11,6 +11,7 @@ from hvdrec.commands.predictors import FromCheckpoint, FromSavedModel, Predictor
 from hvdrec.config import Config
 from hvdrec.data import RowSource, open_source
 from hvdrec.data.loader import Loader
+from hvdrec.parallel.cluster import need_one_process
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.launch import join_group
 from hvdrec.trainer.run import log
@@ -27,6 +28,7 @@ def predict(config: Config, flags: Any) -> None:
     With several ranks, each writes its own part. Rows keep the file's order within a part; whole batches of
     `--batch_size` rows are distributed to the ranks round-robin.
     """
+    need_one_process("predict all rows and write the same files")
     group = join_group()
     log.set_up(group.rank, flags.verbose, config.warnings)
     set_threads(config.proto.train_config, group.local_size)
