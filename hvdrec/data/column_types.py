@@ -152,6 +152,12 @@ def _alike(columns: list[pa.Array], declared: str | None) -> list[pa.Array]:
     if len(kinds) == 1:
         (kind,) = kinds
         return [pa.nulls(len(c), kind) if pa.types.is_null(c.type) else c for c in columns]
+    # Text would be used, although rows of that type alone are refused.
+    for part, column in enumerate(columns if declared else ()):
+        if not _is_usable(column.type):
+            raise _MismatchError(
+                part, 0, f"has type {column.type}, which can't be used as a feature or label"
+            )
     if any(is_list(kind) for kind in kinds):
         return _lists_alike(columns, declared)
     if any(_is_text(kind) for kind in kinds):
@@ -216,6 +222,11 @@ def _cast_text(column: pa.Array) -> pa.Array:
 
 def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_binary(kind)
+
+
+def _is_usable(kind: pa.DataType) -> bool:
+    decimal_or_null = pa.types.is_decimal(kind) or pa.types.is_null(kind)
+    return is_list(kind) or _is_text(kind) or _is_number(kind) or decimal_or_null
 
 
 def _is_number(kind: pa.DataType) -> bool:
