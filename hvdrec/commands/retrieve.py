@@ -18,6 +18,7 @@ from hvdrec.config.samplers import sampler_config
 from hvdrec.data import open_source
 from hvdrec.data.batch import PackedBatch, RowBlock
 from hvdrec.data.column_types import exact_text
+from hvdrec.data.files import list_files
 from hvdrec.data.loader import Loader
 from hvdrec.data.negatives.tables import ItemTable, read_items
 from hvdrec.errors import DataError
@@ -30,7 +31,7 @@ from hvdrec.parallel.single import SingleReplica
 from hvdrec.storage import is_remote, local, write_text
 from hvdrec.trainer.run import log
 from hvdrec.trainer.run.log import json_numbers
-from hvdrec.trainer.run.places import need_file
+from hvdrec.trainer.run.places import need_file, need_other_file
 from hvdrec.trainer.run.threads import set_threads
 from hvdrec.trainer.step.feed import Feed, FeedCall, call_spec
 
@@ -47,8 +48,12 @@ def retrieve(config: Config, flags: Any) -> dict[str, float]:
     """
     log.set_up(0, flags.verbose, config.warnings)
     set_threads(config.proto.train_config, 1)
-    if flags.output_path and not is_remote(flags.output_path):
-        need_file(local(flags.output_path), "--output_path")
+    if flags.output_path:
+        read = list_files([flags.input_path], "--input_path")
+        read += list_files([flags.item_input_path], "--item_input_path") if flags.item_input_path else []
+        need_other_file(flags.output_path, "--output_path", [file.name for file in read])
+        if not is_remote(flags.output_path):
+            need_file(local(flags.output_path), "--output_path")
     job, step = restore(config, SingleReplica(), flags.checkpoint_path)
     data = config.proto.data_config
     data.ClearField("eval_batch_size")

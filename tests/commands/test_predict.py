@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import pathlib
 
@@ -235,6 +236,39 @@ def test_every_input_gives_the_same(run: Run, tmp_path: pathlib.Path, model: str
     }  # fmt: skip
     for name, lines in found.items():
         np.testing.assert_allclose(_probs(lines), run.expected["probs"], rtol=1e-6, atol=1e-6, err_msg=name)
+
+
+def test_columns_of_any_type_are_copied(run: Run, tmp_path: pathlib.Path) -> None:
+    table = pq.read_table(run.parquet(tmp_path / "rows.parquet"))
+    rows = table.num_rows
+    more = {
+        "day": pa.array([datetime.date(2024, 1, 2)] * rows),
+        "place": pa.array([{"lat": 1.5, "name": "x"}, None] + [{"lat": 2.0, "name": None}] * (rows - 2)),
+        "words": pa.array([[("a", 1)]] * rows, pa.map_(pa.string(), pa.int64())),
+        "nested": pa.array([[[1, 2], [3]]] * rows),
+    }
+    for name, column in more.items():
+        table = table.append_column(name, column)
+    pq.write_table(table, tmp_path / "rows.parquet")
+    given = ("--model_dir", run.model_dir, "--input_type", "ParquetInput", "--reserved_cols", ",".join(more))
+    lines = _predict(tmp_path / "o.csv", tmp_path / "rows.parquet", *given, "--output_sep", ";")
+    assert [line.split(";")[2:] for line in lines[:3]] == [
+        list(more),
+        ["2024-01-02", '{"lat": 1.5, "name": "x"}', '[["a", 1]]', "1,2,3"],
+        ["2024-01-02", "", '[["a", 1]]', "1,2,3"],
+    ]
+    lines = _predict(tmp_path / "o", tmp_path / "rows.parquet", *given, "--output_format", "jsonl")
+    assert json.loads(lines[0])["place"] == {"lat": 1.5, "name": "x"}
+
+
+def test_an_input_is_never_overwritten(run: Run, tmp_path: pathlib.Path) -> None:
+    copied = tmp_path / "rows.csv"
+    copied.write_bytes(run.rows.read_bytes())
+    (tmp_path / "link.csv").symlink_to(copied)
+    for written in (copied, tmp_path / "link.csv"):
+        with pytest.raises(ConfigError, match=r"--output_path: .* would be overwritten, but it is an input"):
+            _predict(written, copied, "--model_dir", run.model_dir)
+    assert copied.read_bytes() == run.rows.read_bytes()
 
 
 def test_no_labels_and_another_separator(run: Run, tmp_path: pathlib.Path) -> None:

@@ -117,8 +117,8 @@ def test_a_model_with_several_heads_stops_by_the_named_one(tmp_path: pathlib.Pat
         trained = Job(load(str(job.write(tmp_path / "heads.config"))), SingleReplica())
         trained.train(False, 0)
         assert trained.store.steps()[-1] == steps
-    job.export = 'exporter_type: "none" enable_early_stop: true'
+    job.export, job.model_dir = 'exporter_type: "none" enable_early_stop: true', tmp_path / "none"
     with pytest.raises(
         ConfigError, match=r"have no 'auc', .* use one of .*auc_ctr.*mean_squared_error_value"
     ):
-        Job(load(str(job.write(tmp_path / "heads.config"))), SingleReplica())
+        Job(load(str(job.write(tmp_path / "heads.config"))), SingleReplica()).train(False, 0)
