@@ -102,12 +102,14 @@ class Beats:
             count += 1
             self._write(count)
             back = [rank for rank in self._processes if rank != self._own and self._counts_again(rank)]
-            counting = min(rank for rank, silent in self._silent.items() if silent < _TOLD_AFTER)
-            if counting == self._own:
+            if not any(rank < self._own and self._counting(rank) for rank in self._processes):
                 for rank in back:
                     self._say(f"{self._name(rank)} responds again")
                 for rank, silent in self._silent.items():
                     self._judge(rank, silent)
+
+    def _counting(self, rank: int) -> bool:
+        return self._silent[rank] < _TOLD_AFTER and self._last[rank] not in (0, _LEFT)
 
     def _counts_again(self, rank: int) -> bool:
         """Compares a rank's count with its last; returns whether it had been reported and counts again."""
