@@ -21,12 +21,13 @@ from hvdrec.data.column_types import exact_text
 from hvdrec.data.files import list_files
 from hvdrec.data.loader import Loader
 from hvdrec.data.negatives.tables import ItemTable, read_items
-from hvdrec.errors import DataError
+from hvdrec.errors import ConfigError, DataError
 from hvdrec.features import Packer
 from hvdrec.features.build import tower_plan
 from hvdrec.features.plan import FeaturePlan, Field
 from hvdrec.metrics.retrieval import RetrievalQuality, nearest
 from hvdrec.models.recommender import Recommender
+from hvdrec.parallel.environment import launched_size
 from hvdrec.parallel.single import SingleReplica
 from hvdrec.storage import is_remote, local, write_text
 from hvdrec.trainer.run import log
@@ -45,7 +46,15 @@ def retrieve(config: Config, flags: Any) -> dict[str, float]:
 
     Returns:
         The metrics by name.
+
+    Raises:
+        ConfigError: Several processes were started, or the output would overwrite an input.
     """
+    if launched_size() > 1:
+        raise ConfigError(
+            f"hvdrec.retrieve runs in one process, but {launched_size()} were started, which would write the "
+            "same file; start it without a launcher"
+        )
     log.set_up(0, flags.verbose, config.warnings)
     set_threads(config.proto.train_config, 1)
     if flags.output_path:
