@@ -64,8 +64,10 @@ py::tuple RunSimilarity(const py::array& embeddings, const py::array& labels,
                            rows,
                            dim,
                            first_anchor,
-                           anchors.value_or(rows - first_anchor)};
-  if (first_anchor < 0 || batch.anchors < 0 || first_anchor + batch.anchors > rows) {
+                           0};
+  const bool inside = first_anchor >= 0 && first_anchor <= rows;
+  batch.anchors = anchors.value_or(inside ? rows - first_anchor : 0);
+  if (!inside || batch.anchors < 0 || batch.anchors > rows - first_anchor) {
     throw py::value_error("first_anchor, anchors: out of range");
   }
   std::optional<py::array_t<T>> out;

@@ -184,8 +184,8 @@ class SimilarityOp : public tf::OpKernel {
       OP_REQUIRES(context, rows == 0 || batch.labels != nullptr,
                   tf::errors::InvalidArgument("labels: must not be empty"));
       OP_REQUIRES(context,
-                  batch.first_anchor >= 0 && batch.anchors >= 0 &&
-                      batch.first_anchor + batch.anchors <= rows,
+                  batch.first_anchor >= 0 && batch.first_anchor <= rows && batch.anchors >= 0 &&
+                      batch.anchors <= rows - batch.first_anchor,
                   tf::errors::InvalidArgument("anchors: out of range"));
       T* const gradient = Gradient<T>(context, 1, with_gradient_, embeddings.shape());
       if (!context->status().ok()) return;

@@ -1,31 +1,22 @@
 """Rows of the variables of a TensorFlow V2 checkpoint, without reading the rest of them.
 
-TensorFlow's own reader reads a whole variable into memory, however few of its rows are requested. An index
-is a table of sorted strings in LevelDB's format (tensorflow/core/lib/io/format.h); the `BundleEntryProto` of
-a variable gives its location (tensorflow/core/protobuf/tensor_bundle.proto).
+TensorFlow's own reader reads a whole variable into memory, however few of its rows are requested.
 """
 
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleHeaderProto
 
 from hvdrec import _native
+from hvdrec.checkpoint.index import INDEX_ERRORS, read_index
 from hvdrec.checkpoint.reader import READ_ERRORS, Reader, message
 from hvdrec.errors import DamagedError
-
-_MAGIC = 0xDB4775248B80FB57
-_FOOTER = 48
-#: Bytes after a block: its compression type (0 for none) and its checksum.
-_TRAILER = 5
 
 
 class _Slice(NamedTuple):
@@ -50,8 +41,8 @@ class RowReader:
         """
         self.prefix, self._reader = reader.prefix, reader
         try:
-            self._entries, self._shards = _index(Path(f"{reader.prefix}.index"))
-        except (OSError, struct.error, IndexError, ValueError, DecodeError) as error:
+            self._entries, self._shards = read_index(Path(f"{reader.prefix}.index"))
+        except INDEX_ERRORS as error:
             raise DamagedError(f"{reader.prefix}.index: can't be read: {message(error)}") from error
         self._kept: tuple[str, _Slice, np.ndarray] | None = None
 
@@ -160,59 +151,3 @@ class RowReader:
                 raise DamagedError(f"{self.prefix}: can't be read: {message(error)}") from error
             self._kept = source, wanted, value.numpy()
         return self._kept[2]
-
-
-def _index(path: Path) -> tuple[dict[str, BundleEntryProto], int]:
-    """The entries of an index by name, without those of slices, and the number of data files."""
-    data = path.read_bytes()
-    low, high = struct.unpack("<II", data[-8:])
-    if len(data) < _FOOTER or low | high << 32 != _MAGIC:
-        raise ValueError("is no index of a checkpoint")
-    place = len(data) - _FOOTER
-    for _ in range(2):
-        _, place = _varint(data, place)
-    start, place = _varint(data, place)
-    size, _ = _varint(data, place)
-    entries, shards = dict[str, BundleEntryProto](), 0
-    for _, handle in _records(_block(data, start, size)):
-        begin, after = _varint(handle, 0)
-        for key, value in _records(_block(data, begin, _varint(handle, after)[0])):
-            if not key:
-                shards = BundleHeaderProto.FromString(value).num_shards
-            elif key[0]:
-                entries[key.decode()] = BundleEntryProto.FromString(value)
-    return entries, shards
-
-
-def _block(data: bytes, start: int, size: int) -> bytes:
-    block, kind = data[start : start + size], data[start + size]
-    (stored,) = struct.unpack_from("<I", data, start + size + 1)
-    if kind:
-        raise ValueError("is compressed")
-    if _native.masked_crc32c(data[start : start + size + 1]) != stored:
-        raise ValueError("fails its checksum")
-    return block
-
-
-def _records(block: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values of a block; a key is stored without the prefix that it shares with the previous one."""
-    (restarts,) = struct.unpack("<I", block[-4:])
-    end = len(block) - 4 * (restarts + 1)
-    place, key = 0, b""
-    while place < end:
-        shared, place = _varint(block, place)
-        own, place = _varint(block, place)
-        size, place = _varint(block, place)
-        key = key[:shared] + block[place : place + own]
-        yield key, block[place + own : place + own + size]
-        place += own + size
-
-
-def _varint(data: bytes, place: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[place]
-        value |= (byte & 127) << shift
-        place, shift = place + 1, shift + 7
-        if byte < 128:
-            return value, place

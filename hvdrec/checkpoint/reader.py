@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import tensorflow as tf
 
+from hvdrec.checkpoint.index import impossible
 from hvdrec.errors import DamagedError, words
 
 _PART = re.compile(r"/part_(\d+)(?=/|$)")
@@ -39,12 +41,15 @@ class Reader:
             DamagedError: The checkpoint doesn't exist or its index can't be read.
         """
         self.prefix = prefix
+        wrong = impossible(Path(f"{prefix}.index"))
+        if wrong is not None:
+            raise DamagedError(f"{prefix}.index: {wrong} has a shape or type that no variable has")
         try:
             self._reader = tf.compat.v1.train.NewCheckpointReader(prefix)
+            stored = self._reader.get_variable_to_shape_map()
+            self._dtypes = self._reader.get_variable_to_dtype_map()
         except READ_ERRORS as error:
             raise DamagedError(f"{prefix}: can't be opened as a checkpoint: {message(error)}") from error
-        stored = self._reader.get_variable_to_shape_map()
-        self._dtypes = self._reader.get_variable_to_dtype_map()
         parts: dict[str, dict[int, str]] = {}
         for name in stored:
             found = _PART.findall(name)

@@ -13,6 +13,7 @@ from hvdrec.checkpoint import files
 from hvdrec.commands.restored import restore
 from hvdrec.config import Config
 from hvdrec.layers.placement import HERE
+from hvdrec.parallel.cluster import need_one_process
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.launch import join_group
 from hvdrec.serving import saved_model
@@ -31,6 +32,7 @@ def export(config: Config, flags: Any) -> None:
 
     With several ranks, only rank 0 exports.
     """
+    need_one_process("export the same model")
     group = join_group()
     log.set_up(group.rank, flags.verbose, config.warnings)
     set_threads(config.proto.train_config, group.local_size)

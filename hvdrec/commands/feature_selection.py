@@ -41,17 +41,22 @@ def select(config: Config, flags: FeatureSelectionFlags) -> None:
 
     Raises:
         CheckpointError: There is no checkpoint, or it contains no rates.
-        ConfigError: The config is inconsistent, or a file can't be read or written.
+        ConfigError: The config is inconsistent, or a file can't be read or written, or would be overwritten.
     """
+    for path in filter(None, (flags.config_path, flags.fg_path)):
+        written = os.path.join(flags.output_dir, os.path.basename(path))
+        if os.path.realpath(written) == os.path.realpath(path):
+            raise ConfigError(f"--output_dir: {path} would be overwritten; give another folder")
     rates = dropout_rates(config, flags.checkpoint_path)
     dropped = {name for group in rates.values() for name in list(group)[flags.topk :]}
     dropped -= _attended(config.proto.model_config)
     try:
         os.makedirs(flags.output_dir, exist_ok=True)
-        for group, found in rates.items():
+        for name, found in rates.items():
+            group = name.replace("/", "_")
             _write(flags.output_dir, f"feature_dropout_ratio_{group}.csv", _table(found))
             if flags.visualize:
-                _write(flags.output_dir, f"feature_dropout_pic_{group}.svg", _picture(group, found))
+                _write(flags.output_dir, f"feature_dropout_pic_{group}.svg", _picture(name, found))
         kept = text_format.MessageToString(_without(config.proto, dropped), as_utf8=True)
         _write(flags.output_dir, os.path.basename(flags.config_path), kept)
         if flags.fg_path:

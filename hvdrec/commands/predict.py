@@ -11,10 +11,12 @@ from hvdrec.commands.predictors import FromCheckpoint, FromSavedModel, Predictor
 from hvdrec.config import Config
 from hvdrec.data import RowSource, open_source
 from hvdrec.data.loader import Loader
+from hvdrec.parallel.cluster import need_one_process
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.launch import join_group
 from hvdrec.trainer.run import log
 from hvdrec.trainer.run.agree import run_on_all_ranks
+from hvdrec.trainer.run.places import need_other_file
 from hvdrec.trainer.run.run_folder import RunFolder, bring_checkpoint, open_run_folder
 from hvdrec.trainer.run.same_files import need_same_files
 from hvdrec.trainer.run.skipped_rows import report_skipped_rows
@@ -27,6 +29,7 @@ def predict(config: Config, flags: Any) -> None:
     With several ranks, each writes its own part. Rows keep the file's order within a part; whole batches of
     `--batch_size` rows are distributed to the ranks round-robin.
     """
+    need_one_process("predict all rows and write the same files")
     group = join_group()
     log.set_up(group.rank, flags.verbose, config.warnings)
     set_threads(config.proto.train_config, group.local_size)
@@ -54,7 +57,9 @@ def predict(config: Config, flags: Any) -> None:
             checkpoint = bring_checkpoint(config, group, folder.work_dir, wanted)
         predictor = run_on_all_ranks(group, lambda: _predictor(config, flags, group, folder, checkpoint))
         predictor.share()
-    source = run_on_all_ranks(group, lambda: _open(config.proto, flags.input_path, predictor, group, layout))
+    source = run_on_all_ranks(
+        group, lambda: _open(config.proto, flags.input_path, predictor, group, layout, path)
+    )
     need_same_files(source.files, True, group)
     loader = Loader(source, predictor.pack, data.prefetch_size)
     try:
@@ -86,8 +91,10 @@ def _write(path: str, loader: Loader, predictor: Predictor, layout: Layout) -> i
         predictor.end()
 
 
-def _open(proto: Any, path: str, predictor: Predictor, group: ReplicaGroup, layout: Layout) -> RowSource:
-    return open_source(
+def _open(
+    proto: Any, path: str, predictor: Predictor, group: ReplicaGroup, layout: Layout, written: str
+) -> RowSource:
+    source = open_source(
         proto,
         paths=[path],
         fields=predictor.fields,
@@ -97,3 +104,5 @@ def _open(proto: Any, path: str, predictor: Predictor, group: ReplicaGroup, layo
         keep_raw=layout.keeps_columns,
         named="--input_path",
     )
+    need_other_file(written, "--output_path", [file.name for file in source.files])
+    return source

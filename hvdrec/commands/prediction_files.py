@@ -167,8 +167,10 @@ def _plain(value: Any) -> Any:
     """A value converted for JSON."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
+    if isinstance(value, dict):
+        return {key: _plain(v) for key, v in value.items()}
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
@@ -181,10 +183,13 @@ def _csv_lines(columns: Mapping[str, pa.Array], layout: Layout) -> bytes:
 
 
 def _texts(column: pa.Array) -> pa.Array:
-    """A column's values as text, with enough digits to be exact; empty for null."""
+    """A column's values as text, with enough digits to be exact; null is empty, structs and maps are JSON."""
     if pa.types.is_list(column.type):
         parts = pa.ListArray.from_arrays(column.offsets, _texts(column.values))
         column = pc.binary_join(parts, pa.scalar(b",", pa.binary()))
+    elif pa.types.is_struct(column.type) or pa.types.is_map(column.type):
+        written = (json.dumps(_plain(value), ensure_ascii=False) for value in column.to_pylist())
+        column = pa.array(["" if text == "null" else text for text in written], pa.string()).cast(pa.binary())
     elif not pa.types.is_binary(column.type):
         column = column.cast(pa.string()).cast(pa.binary())
     return column.fill_null(b"") if column.null_count else column

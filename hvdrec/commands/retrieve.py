@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import tensorflow as tf
 
 from hvdrec.commands.restored import restore
@@ -17,18 +17,22 @@ from hvdrec.config import Config
 from hvdrec.config.samplers import sampler_config
 from hvdrec.data import open_source
 from hvdrec.data.batch import PackedBatch, RowBlock
+from hvdrec.data.column_types import exact_text
+from hvdrec.data.files import list_files
 from hvdrec.data.loader import Loader
 from hvdrec.data.negatives.tables import ItemTable, read_items
-from hvdrec.errors import DataError
+from hvdrec.errors import ConfigError, DataError
 from hvdrec.features import Packer
 from hvdrec.features.build import tower_plan
 from hvdrec.features.plan import FeaturePlan, Field
 from hvdrec.metrics.retrieval import RetrievalQuality, nearest
 from hvdrec.models.recommender import Recommender
+from hvdrec.parallel.environment import launched_size
 from hvdrec.parallel.single import SingleReplica
-from hvdrec.storage import write_text
+from hvdrec.storage import is_remote, local, write_text
 from hvdrec.trainer.run import log
 from hvdrec.trainer.run.log import json_numbers
+from hvdrec.trainer.run.places import need_file, need_other_file
 from hvdrec.trainer.run.threads import set_threads
 from hvdrec.trainer.step.dynamic_rows import DynamicRows
 from hvdrec.trainer.step.feed import Feed, FeedCall, call_spec
@@ -43,9 +47,23 @@ def retrieve(config: Config, flags: Any) -> dict[str, float]:
 
     Returns:
         The metrics by name.
+
+    Raises:
+        ConfigError: Several processes were started, or the output would overwrite an input.
     """
+    if launched_size() > 1:
+        raise ConfigError(
+            f"hvdrec.retrieve runs in one process, but {launched_size()} were started, which would write the "
+            "same file; start it without a launcher"
+        )
     log.set_up(0, flags.verbose, config.warnings)
     set_threads(config.proto.train_config, 1)
+    if flags.output_path:
+        read = list_files([flags.input_path], "--input_path")
+        read += list_files([flags.item_input_path], "--item_input_path") if flags.item_input_path else []
+        need_other_file(flags.output_path, "--output_path", [file.name for file in read])
+        if not is_remote(flags.output_path):
+            need_file(local(flags.output_path), "--output_path")
     job, step = restore(config, SingleReplica(), flags.checkpoint_path)
     data = config.proto.data_config
     data.ClearField("eval_batch_size")
@@ -188,7 +206,7 @@ class _Users:
             fresh = []
             for i, item in enumerate(columns[0]):
                 row += 1
-                if not list_wise and not float(columns[-1][i] or 0) > 0:
+                if not list_wise and not _number(columns[-1][i], batch, i, label) > 0:
                     continue
                 user = columns[1][i] if flags.user_id_field else str(row)
                 if user not in number:
@@ -223,11 +241,22 @@ def _rows(
 
 
 def _text(column: pa.Array) -> list[str]:
-    text = column if pa.types.is_binary(column.type) else pc.cast(column, pa.string())
     return [
         value.decode(errors="replace") if isinstance(value, bytes) else value or ""
-        for value in text.to_pylist()
+        for value in exact_text(column).to_pylist()
     ]
+
+
+def _number(text: str, batch: PackedBatch, row: int, label: str) -> float:
+    """A label, 0 where its cell is empty."""
+    try:
+        number = float(text or 0)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        assert batch.locate is not None
+        raise DataError(f"{batch.locate(row)}, column {label!r}: {text!r} is not a finite number")
+    return number
 
 
 def _item_places(table: ItemTable, places: np.ndarray) -> Callable[[int], str]:

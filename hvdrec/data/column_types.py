@@ -152,6 +152,12 @@ def _alike(columns: list[pa.Array], declared: str | None) -> list[pa.Array]:
     if len(kinds) == 1:
         (kind,) = kinds
         return [pa.nulls(len(c), kind) if pa.types.is_null(c.type) else c for c in columns]
+    # Text would be used, although rows of that type alone are refused.
+    for part, column in enumerate(columns if declared else ()):
+        if not _is_usable(column.type):
+            raise _MismatchError(
+                part, 0, f"has type {column.type}, which can't be used as a feature or label"
+            )
     if any(is_list(kind) for kind in kinds):
         return _lists_alike(columns, declared)
     if any(_is_text(kind) for kind in kinds):
@@ -191,17 +197,21 @@ def _texts(columns: list[pa.Array], declared: str | None) -> list[pa.Array]:
     kind = pa.binary() if any(pa.types.is_binary(c.type) for c in columns) else pa.string()
     texts = []
     for part, column in enumerate(columns):
-        if pa.types.is_floating(column.type):
-            numbers = column.cast(pa.float64()).to_pylist()
-            for row, number in enumerate(numbers):
+        if pa.types.is_floating(column.type) and declared == "STRING":
+            for row, number in enumerate(column.to_pylist()):
                 # As text it would be accepted as a word.
-                if number is not None and not np.isfinite(number) and declared == "STRING":
+                if number is not None and not np.isfinite(number):
                     raise _MismatchError(part, row, f"{number} is not a finite number")
-            column = pa.array([None if n is None else number_text(n) for n in numbers], pa.string())
-        elif pa.types.is_boolean(column.type):
-            column = column.cast(pa.int64())
-        texts.append(_cast_text(column).cast(kind))
+        texts.append(exact_text(column).cast(kind))
     return texts
+
+
+def exact_text(column: pa.Array) -> pa.Array:
+    """A plain column as text; numbers in the format of `number_text`, booleans as 1 and 0, text unchanged."""
+    if pa.types.is_floating(column.type):
+        numbers = column.cast(pa.float64()).to_pylist()
+        return pa.array([None if n is None else number_text(n) for n in numbers], pa.string())
+    return _cast_text(column.cast(pa.int64()) if pa.types.is_boolean(column.type) else column)
 
 
 def _cast_text(column: pa.Array) -> pa.Array:
@@ -212,6 +222,11 @@ def _cast_text(column: pa.Array) -> pa.Array:
 
 def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_binary(kind)
+
+
+def _is_usable(kind: pa.DataType) -> bool:
+    decimal_or_null = pa.types.is_decimal(kind) or pa.types.is_null(kind)
+    return is_list(kind) or _is_text(kind) or _is_number(kind) or decimal_or_null
 
 
 def _is_number(kind: pa.DataType) -> bool:

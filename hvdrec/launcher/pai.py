@@ -22,6 +22,7 @@ _COMMANDS = {
     "evaluate": "hvdrec.eval",
     "predict": "hvdrec.predict",
     "export": "hvdrec.export",
+    "check": "hvdrec.train",
 }
 #: -D parameter -> flag, for each command; this module reads those in `_CONTROL`.
 _FLAGS = {
@@ -35,6 +36,12 @@ _FLAGS = {
         "fine_tune_checkpoint": "--fine_tune_checkpoint",
         "hpo_param_path": "--hpo_param_path",
         "hpo_metric_save_path": "--hpo_metric_save_path",
+        "sampler_table": "--data_config.negative_sampler.input_path",
+    },
+    "check": {
+        "config": "--pipeline_config_path",
+        "tables": "--train_input_path",
+        "edit_config_json": "--edit_config_json",
     },
     "evaluate": {
         "config": "--pipeline_config_path",
@@ -87,8 +94,8 @@ _WITHOUT_EFFECT = {
 #: EasyRec's other parameters -> the reason why they are refused.
 _REFUSED = {
     "fg_json_path": "set the file in the config's fg_json_path",
-    "sampler_table": "negative sampling is not supported yet",
-    "boundary_table": "boundaries are read from feature_config",
+    "boundary_table": "boundaries are read from feature_config; hvdrec.tools.add_boundaries_to_config "
+    "computes them",
     "place_embedding_on_cpu": "is not supported",
     "clear_model": "remove model_dir yourself",
 }
@@ -121,6 +128,8 @@ def parse(arguments: Sequence[str]) -> Run:
             flags += _flag(name, flag, values[name])
     ranks, servers, ignored = _cluster(values.get("cluster", ""))
     evaluators = 0
+    if command == "check":
+        flags.append("--check_mode")
     if command == "train":
         flags += _train_flags(values, ranks, servers)
         # One of the workers evaluates; with Horovod it is the last rank.

@@ -75,7 +75,9 @@ def asks_for_servers(train_config: Any, environment: Mapping[str, str] = os.envi
         return False
     cluster = _parse(environment).get("cluster", {})
     if not cluster.get(SERVER):
-        _refuse_workers_alone(cluster)
+        _refuse_workers_alone(
+            cluster, "train its own model on all rows", ", or add a ps for parameter servers"
+        )
         return False
     if strategy != "NoStrategy":
         raise ConfigError(
@@ -85,20 +87,38 @@ def asks_for_servers(train_config: Any, environment: Mapping[str, str] = os.envi
     return True
 
 
-def _refuse_workers_alone(cluster: Mapping[str, object]) -> None:
-    """Prevents workers that a scheduler starts separately from each training its own model.
+def need_one_process(does: str, environment: Mapping[str, str] = os.environ) -> None:
+    """Prevents workers that a scheduler starts separately from each doing the whole work.
+
+    Args:
+        does: What each would do, for the message.
+        environment: Environment variables.
 
     Raises:
-        ConfigError: `TF_CONFIG` has several processes that compute, but no servers.
+        ConfigError: `TF_CONFIG` has several processes that compute, but they aren't ranks of one job.
+    """
+    if launched_size(environment) == 1:
+        _refuse_workers_alone(_parse(environment).get("cluster", {}), does)
+
+
+def _refuse_workers_alone(cluster: Mapping[str, object], does: str, instead: str = "") -> None:
+    """Prevents workers that a scheduler starts separately from each doing the whole work.
+
+    Args:
+        cluster: What `TF_CONFIG` has.
+        does: What each would do.
+        instead: What else can be done.
+
+    Raises:
+        ConfigError: `TF_CONFIG` has several processes that compute.
     """
     named = {CHIEF if role == "master" else role: given for role, given in cluster.items()}
-    workers = sum(len(_addresses(role, named[role])) for role in (CHIEF, WORKER) if role in named)
+    workers = sum(len(_addresses(role, named[role])) for role in (CHIEF, WORKER) if named.get(role))
     if workers > 1:
         raise ConfigError(
-            f"{_VARIABLE}: has {workers} workers and no ps, so each would train its own model on "
-            f"all rows; start them together with `horovodrun -np {workers}` or mpirun (in Kubeflow "
-            "with an MPIJob instead of a TFJob), or add a ps for parameter servers; "
-            "to train in this process alone, unset it"
+            f"{_VARIABLE}: has {workers} workers{' and no ps' if instead else ''}, so each would {does}; "
+            f"start them together with `horovodrun -np {workers}` or mpirun (in Kubeflow with an MPIJob "
+            f"instead of a TFJob){instead}; to use this process alone, unset it"
         )
 
 

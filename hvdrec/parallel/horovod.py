@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from hvdrec.errors import UserError
 from hvdrec.parallel import launcher_process
+from hvdrec.parallel.beats import Beats, watch_beats
 from hvdrec.parallel.environment import launched_size
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.watch import PeerWatch, watch_peers
@@ -62,6 +63,7 @@ class HorovodReplicas(ReplicaGroup):
         self.local_rank, self.local_size = hvd.local_rank(), hvd.local_size()
         self.one_host = hvd.size() == self.local_size
         self._watch: PeerWatch | None = None
+        self._beats: Beats | None = None
         gpus = tf.config.list_physical_devices("GPU")
         if gpus:
             own = gpus[self.local_rank % len(gpus)]
@@ -103,12 +105,15 @@ class HorovodReplicas(ReplicaGroup):
         return [pickle.loads(part.tobytes()) for part in np.split(objects, np.cumsum(sizes)[:-1])]
 
     def watch(self) -> None:
-        """Ends this process, with a message, if one on another host is lost."""
+        """Ends this process, with a message, if one on another host is lost; kills one here that hangs."""
+        self._beats = watch_beats(self._hvd.rank(), self.gather_from_all)
         if not self.one_host:
             self._watch = watch_peers(self._hvd.rank(), self.gather_from_all)
 
     def leave(self) -> None:
-        """Tells the other hosts that this process may end; Horovod keeps running."""
+        """Tells the other processes that this one may end; Horovod keeps running."""
+        if self._beats is not None:
+            self._beats.close()
         if self._watch is not None:
             self._watch.close()
 

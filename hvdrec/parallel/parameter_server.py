@@ -19,9 +19,11 @@ from hvdrec.layers.banks.strategy import BankLayout, BankStrategy
 from hvdrec.layers.placement import Placement
 from hvdrec.ops.library import load_ops
 from hvdrec.parallel import cluster as clusters
+from hvdrec.parallel.beats import hanging_after
 from hvdrec.parallel.cluster import CHIEF, SERVER, WORKER, ChiefWatch, Cluster
 from hvdrec.parallel.recovery import Recovery
 from hvdrec.parallel.remote_call import RemoteCall, Result
+from hvdrec.parallel.worker_watch import WorkerWatch
 
 #: The minimum size of a part of a table in bytes (like TensorFlow's MinSizePartitioner), and the maximum,
 #: because a gRPC message holds less than 2 GiB.
@@ -132,6 +134,7 @@ class Coordinator:
         theirs.failure_handler.stop()
         for each in (theirs, *theirs.workers):
             each.failure_handler = recovery
+        WorkerWatch(recovery.calls, cluster.addresses[WORKER], hanging_after(), recovery.give_up)
         return recovery
 
     def schedule(self, function: Callable[..., Any], *arguments: Any) -> Result:

@@ -15,6 +15,7 @@ from tensorflow.python.distribute.coordinator import cluster_coordinator as tens
 from tensorflow.python.eager import context
 
 from hvdrec.parallel.cluster import WORKER, answers
+from hvdrec.parallel.worker_watch import Calls
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class Recovery:
 
     Attributes:
         error: The reason why no worker can be recovered any more, if any.
+        calls: The workers' running calls.
     """
 
     def __init__(self, cluster: Any, workers: Sequence[str], servers: Sequence[str]) -> None:
@@ -51,6 +53,7 @@ class Recovery:
         self._away: set[int] = set()
         self._ended = threading.Event()
         self.error: Exception | None = None
+        self.calls = Calls()
         self._failures: dict[int, collections.deque[float]] = {
             i: collections.deque(maxlen=_MOST_FAILURES) for i in range(len(self._workers))
         }
@@ -59,6 +62,10 @@ class Recovery:
     def nobody(self) -> bool:
         """Whether all workers are lost."""
         return len(self._away) == len(self._workers)
+
+    def give_up(self, error: Exception) -> None:
+        """Makes the chief raise this error instead of waiting for a worker."""
+        self.error = self.error or error
 
     def stop(self) -> None:
         """Stops waiting for workers."""
@@ -75,7 +82,8 @@ class Recovery:
         """Runs a worker's call; see TensorFlow's method for the arguments."""
         worker = int(worker_device_name.rpartition(":")[2])
         try:
-            yield
+            with self.calls.of(worker):
+                yield
             self._failures[worker].clear()
         except (
             tf.errors.OpError,

@@ -83,9 +83,7 @@ def _tensor(column: pa.Array, wanted: Wanted, locate: Locate) -> np.ndarray:
     if wanted.several:
         return _matrix(column, wanted, locate)
     if _is_number(column.type) and wanted.dtype != tf.string:
-        default = pa.scalar(float(wanted.default or 0), column.type)
-        filled = column.fill_null(default) if column.null_count else column
-        return filled.to_numpy(zero_copy_only=False).astype(wanted.dtype.as_numpy_dtype)
+        return _numbers(column, wanted, locate)
     if not pa.types.is_binary(column.type):
         column = pa.array([_text(cell, wanted.separator) for cell in column.to_pylist()], pa.binary())
     text = wanted.default.encode() or (b"" if wanted.dtype == tf.string else b"0")
@@ -101,6 +99,25 @@ def _tensor(column: pa.Array, wanted: Wanted, locate: Locate) -> np.ndarray:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         # Spaces and signs that Arrow doesn't accept, a BOOL, or an error to report.
         return _parsed(filled.to_pylist(), wanted, locate)
+
+
+def _numbers(column: pa.Array, wanted: Wanted, locate: Locate) -> np.ndarray:
+    """Numbers in the tensor's type; a number without a value in it is an error."""
+    blank = pa.scalar(False if pa.types.is_boolean(column.type) else 0, column.type)
+    stored = column.fill_null(blank).to_numpy(zero_copy_only=False)
+    with np.errstate(invalid="ignore", over="ignore"):
+        values = stored.astype(wanted.dtype.as_numpy_dtype)
+    if wanted.dtype.is_integer or wanted.dtype == tf.bool:
+        wrong = np.flatnonzero(values != stored)
+        if wrong.size:
+            row = int(wrong[0])
+            told = f"{stored[row]} is not a valid {wanted.dtype.name}"
+            raise DataError(f"{locate(row)}, column {wanted.name!r}: {told}")
+    if column.null_count:
+        missing = column.is_null().to_numpy(zero_copy_only=False)
+        first = int(np.flatnonzero(missing)[0])
+        values[missing] = _parsed([b""], wanted, lambda _: locate(first))[0]
+    return values
 
 
 def _arrow_type(dtype: tf.DType) -> pa.DataType:

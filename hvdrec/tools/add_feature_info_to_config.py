@@ -115,7 +115,7 @@ def read_table(path: str) -> dict[str, Info]:
         where = f"{path}, row {rows.line_num}"
         try:
             values = json.loads(row[_INFO] or "{}")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"{where}: {_INFO} is not valid JSON: {error}") from None
         if not isinstance(values, dict):
             raise DataError(f"{where}: {_INFO} must be a JSON object, is {row[_INFO]}")

@@ -31,7 +31,10 @@ def write_config(proto: Any, path: str, flag: str) -> None:
         raise ConfigError(f"{flag}: {path}: the file name must end in .config (text proto) or .json")
     try:
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        with open(path, "w", encoding="utf-8", newline="\n") as file:
+        # The path may be the template's: it must not be lost when the disk is full.
+        temporary = f"{path}.new"
+        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
+        os.replace(temporary, path)
     except OSError as error:
         raise ConfigError(f"{flag}: {path} can't be written: {error.strerror}") from error

@@ -227,7 +227,9 @@ class Job:
             if options.evaluates and has_eval_input(self.proto):
                 try_eval_input(self.proto, self.plan)
             if options.hpo_metric_save_path:
-                MetricFile(options.hpo_metric_save_path, self.folder.path).need_place()
+                read = [f.name for training in (True, False) for f in input_files(self.proto, training)]
+                metrics = MetricFile(options.hpo_metric_save_path, self.folder.path)
+                metrics.need_place([self.config.path, *read])
 
     def prepare_exports(self, options: RunOptions | None = None) -> None:
         """Checks, on rank 0 and before training, that the config's exports and end conditions work."""

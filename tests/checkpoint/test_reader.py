@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from hvdrec import _native
+from hvdrec.checkpoint.index import read_index
 from hvdrec.checkpoint.names import SavedTensor
 from hvdrec.checkpoint.reader import Reader
 from hvdrec.checkpoint.store import Store
-from hvdrec.errors import CheckpointError
+from hvdrec.errors import CheckpointError, DamagedError
 
 
 def save_raw(prefix: str, tensors: dict[str, np.ndarray]) -> None:
@@ -67,6 +71,53 @@ def test_parts_that_make_no_whole(tmp_path, tensors, message):
     save_raw(str(tmp_path / "c"), tensors)
     with pytest.raises(CheckpointError, match=message):
         Reader(str(tmp_path / "c"))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "sizes"), [(0, (2, 3)), (999, (2, 3)), (1, (2, -3)), (1, (2**40, 2**40)), (1, (2**62, 4))]
+)
+def test_an_index_of_what_no_variable_can_be(tmp_path, dtype, sizes):
+    """Rewritten with right checksums."""
+    save_raw(str(tmp_path / "c"), {"t": np.zeros([2, 3], np.float32)})
+    path = tmp_path / "c.index"
+    data = path.read_bytes()
+    entries, _ = read_index(path)
+    old, entry = entries["t"].SerializeToString(), entries["t"]
+    start = data.index(old)
+    entry.dtype = dtype
+    for dimension, size in zip(entry.shape.dim, sizes, strict=True):
+        dimension.size = size
+    path.write_bytes(_with_block(data, start, len(old), entry.SerializeToString()))
+    assert set(read_index(path)[0]) == {"t"}
+    with pytest.raises(DamagedError, match=r"c\.index: t has a shape or type that no variable has"):
+        Reader(str(tmp_path / "c"))
+
+
+def _varint(value: int) -> bytes:
+    found = bytearray()
+    while value > 127:
+        found.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*found, value])
+
+
+def _with_block(data: bytes, start: int, size: int, new: bytes) -> bytes:
+    """An index with another value of its second record, which is the last of its only data block."""
+    # Before the value of a record are three lengths of a byte each, and the key "t".
+    block = data[: start - 2] + _varint(len(new)) + b"t" + new + data[start + size : start + size + 8]
+    assert data[start - 2] == size
+    block += b"\0"
+    body = block + struct.pack("<I", _native.masked_crc32c(block))
+    handle = _varint(0) + _varint(len(block) - 1)
+    key = b"u"
+    table = b"\0" + _varint(len(key)) + _varint(len(handle)) + key + handle + struct.pack("<II", 0, 1)
+    empty = struct.pack("<II", 0, 1)
+    places = []
+    for part in (empty, table):
+        places.append((len(body), len(part)))
+        body += part + b"\0" + struct.pack("<I", _native.masked_crc32c(part + b"\0"))
+    footer = b"".join(_varint(start) + _varint(size) for start, size in places)
+    return body + footer.ljust(40, b"\0") + struct.pack("<Q", 0xDB4775248B80FB57)
 
 
 @pytest.mark.parametrize("model", ["deepfm_adult", "wide_and_deep_adult", "multi_tower_two_losses_adult"])

@@ -81,6 +81,9 @@ def test_mistakes(model_dir: pathlib.Path) -> None:
         load_for_eval(parse_eval([]))
     with pytest.raises(ConfigError, match="--is_on_ds: works only on Alibaba's platforms"):
         parse_eval(["--is_on_ds"])
+    for path in (model_dir.parent / "a.csv", "pipeline.config", model_dir / "model.ckpt-7.index"):
+        with pytest.raises(ConfigError, match="would be overwritten, but it is an input"):
+            _evaluate(model_dir, "--eval_result_path", path)
     for path in model_dir.glob("model.ckpt-*"):
         path.unlink()
     with pytest.raises(CheckpointError, match="there is no checkpoint in"):

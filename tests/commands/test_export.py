@@ -11,7 +11,7 @@ from serving.exported import random_job
 from small_job import SmallJob, write_data
 
 from hvdrec.config import load, save
-from hvdrec.config.flags import parse_export
+from hvdrec.config.flags import load_for_export, parse_export
 from hvdrec.errors import ConfigError
 from hvdrec.serving.assets import asset_files
 
@@ -46,6 +46,16 @@ def test_flags_and_files(model_dir: pathlib.Path, tmp_path: pathlib.Path) -> Non
         "words.txt",
     ]
     assert set(tf.saved_model.load(str(version)).signatures) == {"serving_default"}
+
+
+def test_asset_files_of_the_flag_replace_those_of_the_config(tmp_path: pathlib.Path) -> None:
+    job = SmallJob(
+        tmp_path / "t.csv", tmp_path / "m", export='exporter_type: "none" asset_files: ["a.txt", "b.txt"]'
+    )
+    flags = ["--export_dir", "out", "--pipeline_config_path", str(job.write(tmp_path / "x.config"))]
+    for more, listed in (([], ["a.txt", "b.txt"]), (["--asset_files", "c.txt,d/e:f"], ["c.txt", "d/e:f"])):
+        found = load_for_export(parse_export([*flags, *more]))
+        assert list(found.proto.export_config.asset_files) == listed
 
 
 def test_mistakes_are_told() -> None:

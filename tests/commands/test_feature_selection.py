@@ -63,10 +63,12 @@ def test_what_is_missing_is_told(tmp_path: pathlib.Path) -> None:
     flags = FeatureSelectionFlags(str(path), str(tmp_path))
     with pytest.raises(ConfigError, match="variational_dropout: is missing; its dropout rates are needed"):
         load_for_feature_selection(flags)
+    with pytest.raises(ConfigError, match=r"a\.config would be overwritten"):
+        select(load(str(path)), flags)
     run = golden_run("variational_dropout_dbmtl")
     config = load(str(run.folder / "pipeline.config"))
     config.proto.model_config.variational_dropout.embedding_wise_variational_dropout = False
-    flags = FeatureSelectionFlags(str(path), str(tmp_path), run.checkpoint(30))
+    flags = FeatureSelectionFlags(str(path), str(tmp_path / "out"), run.checkpoint(30))
     with pytest.raises(
         CheckpointError, match=r"logit_p has the shape \(136,\), but the config's group 'all'"
     ):

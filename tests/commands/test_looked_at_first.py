@@ -32,6 +32,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
         ("--eval_input_path", "words.csv", "words.csv, row 1"),
         ("--hpo_metric_save_path", "", "--hpo_metric_save_path: can't write"),
         ("--hpo_metric_save_path", "rows.csv/hpo.json", "--hpo_metric_save_path: can't write"),
+        ("--hpo_metric_save_path", "rows.csv", "rows.csv would be overwritten, but it is an input"),
+        ("--hpo_metric_save_path", "x.config", "x.config would be overwritten, but it is an input"),
         ("--export_config.asset_files", "nope.txt", "there is no file"),
         ("--train_config.freeze_gradient", None, "freeze_gradient: every variable is frozen"),
     ],

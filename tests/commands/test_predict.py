@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import pathlib
 
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import tensorflow as tf
 from multirank.launch import start
 from serving.exported import random_job, trainers_predictions
 from small_job import SmallJob, write_data
@@ -20,6 +22,7 @@ from hvdrec.errors import ConfigError, DataError
 from hvdrec.features.plan import FeaturePlan
 from hvdrec.serving import saved_model
 from hvdrec.serving.module import ServingModule
+from hvdrec.serving.request import Wanted, request
 from hvdrec.trainer.job import Job
 
 NAMES = ("label", "a", "b", "c", "tags", "x", "y", "uid", "weight")
@@ -162,6 +165,33 @@ def test_bad_cells_of_typed_columns(
     np.testing.assert_allclose(_probs(out.read_text().splitlines()), wanted, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("column", "kind", "default", "expected"),
+    [
+        (pa.array([True, False, None]), tf.int32, "1", [1, 0, 1]),
+        (pa.array([True, False, None]), tf.bool, "true", [True, False, True]),
+        (pa.array([1, 0, None], pa.uint8()), tf.bool, "", [True, False, False]),
+        (pa.array([3, None], pa.int64()), tf.float64, "0.5", [3.0, 0.5]),
+        (pa.array([3, None], pa.int64()), tf.int64, "9007199254740993", [3, 2**53 + 1]),
+        (pa.array([7.0, None]), tf.int32, "", [7, 0]),
+        (pa.array([1, 2**31]), tf.int32, "", "row 1, column 'x': 2147483648 is not a valid int32"),
+        (pa.array([1, 2**63], pa.uint64()), tf.int64, "", "9223372036854775808 is not a valid int64"),
+        (pa.array([1.0, 2.5]), tf.int64, "", "2.5 is not a valid int64"),
+        (pa.array([1, 2]), tf.bool, "", "2 is not a valid bool"),
+    ],
+)
+def test_numbers_of_a_request(column: pa.Array, kind: tf.DType, default: str, expected: object) -> None:
+    rows = pa.RecordBatch.from_arrays([column], ["x"])
+    wanted = [Wanted("x", kind, default=default)]
+    if isinstance(expected, str):
+        with pytest.raises(DataError, match=expected):
+            request(rows, wanted, "row {}".format)
+        return
+    found = request(rows, wanted, "row {}".format)["x"]
+    assert found.dtype == kind.as_numpy_dtype
+    assert found.tolist() == expected
+
+
 def _probs(lines: list[str]) -> list[float]:
     return [json.loads(line)["probs"] for line in lines]
 
@@ -206,6 +236,39 @@ def test_every_input_gives_the_same(run: Run, tmp_path: pathlib.Path, model: str
     }  # fmt: skip
     for name, lines in found.items():
         np.testing.assert_allclose(_probs(lines), run.expected["probs"], rtol=1e-6, atol=1e-6, err_msg=name)
+
+
+def test_columns_of_any_type_are_copied(run: Run, tmp_path: pathlib.Path) -> None:
+    table = pq.read_table(run.parquet(tmp_path / "rows.parquet"))
+    rows = table.num_rows
+    more = {
+        "day": pa.array([datetime.date(2024, 1, 2)] * rows),
+        "place": pa.array([{"lat": 1.5, "name": "x"}, None] + [{"lat": 2.0, "name": None}] * (rows - 2)),
+        "words": pa.array([[("a", 1)]] * rows, pa.map_(pa.string(), pa.int64())),
+        "nested": pa.array([[[1, 2], [3]]] * rows),
+    }
+    for name, column in more.items():
+        table = table.append_column(name, column)
+    pq.write_table(table, tmp_path / "rows.parquet")
+    given = ("--model_dir", run.model_dir, "--input_type", "ParquetInput", "--reserved_cols", ",".join(more))
+    lines = _predict(tmp_path / "o.csv", tmp_path / "rows.parquet", *given, "--output_sep", ";")
+    assert [line.split(";")[2:] for line in lines[:3]] == [
+        list(more),
+        ["2024-01-02", '{"lat": 1.5, "name": "x"}', '[["a", 1]]', "1,2,3"],
+        ["2024-01-02", "", '[["a", 1]]', "1,2,3"],
+    ]
+    lines = _predict(tmp_path / "o", tmp_path / "rows.parquet", *given, "--output_format", "jsonl")
+    assert json.loads(lines[0])["place"] == {"lat": 1.5, "name": "x"}
+
+
+def test_an_input_is_never_overwritten(run: Run, tmp_path: pathlib.Path) -> None:
+    copied = tmp_path / "rows.csv"
+    copied.write_bytes(run.rows.read_bytes())
+    (tmp_path / "link.csv").symlink_to(copied)
+    for written in (copied, tmp_path / "link.csv"):
+        with pytest.raises(ConfigError, match=r"--output_path: .* would be overwritten, but it is an input"):
+            _predict(written, copied, "--model_dir", run.model_dir)
+    assert copied.read_bytes() == run.rows.read_bytes()
 
 
 def test_no_labels_and_another_separator(run: Run, tmp_path: pathlib.Path) -> None:

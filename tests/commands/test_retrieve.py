@@ -79,6 +79,20 @@ def test_items_of_rows_and_users_of_several(tmp_path: pathlib.Path, monkeypatch:
     assert len(set(users)) == len(users)
 
 
+def test_several_processes_and_an_input_as_output_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = golden_run("mind_taobao")
+    rows = str(run.folder / "data.csv")
+    given = flags(
+        run.folder, "--item_input_path", rows, "--item_id_field", "adgroup_id", "--output_path", rows
+    )
+    config, parsed = load_for_retrieve(parse_retrieve(given))
+    with pytest.raises(ConfigError, match=r"data\.csv would be overwritten, but it is an input"):
+        retrieve(config, parsed)
+    monkeypatch.setenv("HOROVOD_SIZE", "2")
+    with pytest.raises(ConfigError, match="runs in one process, but 2 were started"):
+        retrieve(config, parsed)
+
+
 @pytest.mark.parametrize("name", ["dssm_neg_sampler_taobao", "mind_taobao"])
 def test_exported_towers_give_the_predictions(name: str, tmp_path: pathlib.Path) -> None:
     run = golden_run(name)

@@ -12,7 +12,7 @@ from google.protobuf import text_format
 from hvdrec.config.protos import pipeline_pb2
 from hvdrec.data.batch import InputPosition, RowBlock
 from hvdrec.data.negatives.sampler import Drawn, Sampler, Stream, open_sampler
-from hvdrec.data.negatives.tables import read_edges, read_items
+from hvdrec.data.negatives.tables import are_whole_numbers, read_edges, read_items, whole_numbers
 from hvdrec.errors import ConfigError, DataError
 from hvdrec.features import Packer, build_plan
 from hvdrec.features.sampled import SampledPacker
@@ -342,6 +342,27 @@ def test_merge_of_distinct_numbers() -> None:
         both, places = load_native().merge_distinct(first, second, limit)
         assert both.tolist() == [5, 2, 9, 1, 7]
         assert places.tolist() == [3, 4, 1, 5]
+
+
+def test_ids_in_any_type_of_a_file() -> None:
+    """Pandas makes a column of integers with a null one of doubles."""
+    for column in (
+        pa.array([5.0, 2.0**53]),
+        pa.array([5, 2**53], pa.uint64()),
+        pa.array([5, 2**53], pa.int64()),
+        pa.array(["5", str(2**53)]),
+    ):
+        assert whole_numbers(column, "user", "row {}".format).tolist() == [5, 2**53]
+        assert are_whole_numbers(column).all()
+    for column, problem in (
+        (pa.array([5.0, 2.5]), "row 1, column user: '2.5' is not"),
+        (pa.array([5.0, None]), "row 1, column user: an empty cell is not"),
+        (pa.array([5, 2**63], pa.uint64()), f"row 1, column user: '{2**63}' is not"),
+        (pa.array([5.0, np.nan]), "row 1, column user: 'nan' is not"),
+    ):
+        assert are_whole_numbers(column).tolist() == [True, False]
+        with pytest.raises(DataError, match=problem):
+            whole_numbers(column, "user", "row {}".format)
 
 
 @pytest.mark.parametrize("weights", [[0.0, 0.0], [1.0, -1.0], [np.nan, 1.0]])

@@ -174,6 +174,18 @@ def test_numbers_of_any_width_are_fractions_where_they_are_declared_so(tmp_path)
     assert found.to_pylist() == [1, 0.5, 0.1, 2.5]
 
 
+@pytest.mark.parametrize("other", [pa.array([5]), pa.array(["2024-01-02"])])
+def test_dates_are_no_words_beside_other_types(tmp_path, other):
+    paths = [str(tmp_path / "a.parquet"), str(tmp_path / "b.parquet")]
+    pq.write_table(pa.table({"x": other}), paths[0])
+    pq.write_table(pa.table({"x": pa.array([datetime.date(2024, 1, 2)])}), paths[1])
+    data = parquet_format(paths, "x", declared={"x": "STRING"})
+    with pytest.raises(
+        DataError, match=r"b\.parquet, row 1, column 'x': has type date32\[day\], which can't be used"
+    ):
+        list(RowSource(data, ReadPlan(4)))
+
+
 def test_lists_of_other_types_come_in_one(tmp_path):
     columns = [pa.array([[1, None], None]), pa.array([[2.0], []]), pa.array([["a", "b"]])]
     assert joined(tmp_path, "STRING", *columns).to_pylist() == [["1", None], None, ["2"], [], ["a", "b"]]

@@ -95,6 +95,11 @@ def test_words_of_easyrecs_commands() -> None:
     run = parse(["-Dconfig=x", CLUSTER, "-Dwith_evaluator=1", "-Dhpo_param_path=p.json"])
     assert _after(run, "--eval_method") == "separate"
     assert _after(run, "--hpo_param_path") == "p.json"
+    run = parse(["-Dconfig=x", "-Dsampler_table=items.csv"])
+    assert _after(run, "--data_config.negative_sampler.input_path") == "items.csv"
+    run = parse(["-Dcmd=check", "-Dconfig=x", "-Dtables=a.csv,b.csv"])
+    flags = ("--pipeline_config_path", "x", "--train_input_path", "a.csv", "b.csv", "--check_mode")
+    assert (run.module, run.arguments) == ("hvdrec.train", flags)
     assert "--eval_method" not in parse(["-Dconfig=x", "-Dwith_evaluator=0"]).arguments
 
 
@@ -118,7 +123,7 @@ def test_continue_train_is_the_default_and_can_be_turned_off() -> None:
     [
         (["-Dconfg=x"], "did you mean config"),
         (["--config=x"], "-Dname=value"),
-        (["-Dcmd=check"], "train, evaluate"),
+        (["-Dcmd=vector_retrieve"], "train, evaluate"),
         (["-Dconfig=x", "-Dconfig=y"], "given twice"),
         (["-Dcmd=predict", "-Doutput_table=odps://p/tables/t"], "but files are expected"),
         (["-Dcluster={"], "not valid JSON"),

@@ -17,6 +17,7 @@ from hvdrec.config.protos import pipeline_pb2
 from hvdrec.losses import registry
 from hvdrec.losses.base import LossBatch
 from hvdrec.losses.distillation import distillation_terms
+from hvdrec.losses.labels import label_ranges
 from hvdrec.losses.terms import TermBatch
 
 Array = np.ndarray
@@ -158,3 +159,22 @@ def test_what_can_be_distilled_goes_by_the_losses() -> None:
         "probs",
         "y",
     ]
+
+
+@pytest.mark.parametrize(
+    ("kd", "ranges"),
+    [
+        ("loss_type: CLASSIFICATION", {"soft": (0.0, 1.0)}),
+        ("loss_type: BINARY_FOCAL_LOSS", {"soft": (0.0, 1.0)}),
+        ("loss_type: KL_DIVERGENCE_LOSS", {}),
+        ("loss_type: KL_DIVERGENCE_LOSS label_is_logits: false", {"soft": (0.0, 1.0)}),
+        ("loss_type: CROSS_ENTROPY_LOSS label_is_logits: false", {"soft": (0.0, 1.0)}),
+        ("loss_type: SIGMOID_L2_LOSS", {}),
+        ("loss_type: PAIR_WISE_LOSS", {}),
+    ],
+)
+def test_soft_labels_that_a_loss_accepts(kd: str, ranges: dict[str, tuple[float, float]]) -> None:
+    """A probability outside 0..1 would let the loss fall without end."""
+    found = label_ranges([one_head(f'{kd} pred_name: "logits"')])
+    assert {name: (r.low, r.high) for name, r in found.items() if name != "clk"} == ranges
+    assert all("model_config.kd[0] accepts numbers" in r.why for name, r in found.items() if name != "clk")

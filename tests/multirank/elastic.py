@@ -51,7 +51,7 @@ def discovery_script(path: pathlib.Path, hosts: pathlib.Path) -> None:
     path.chmod(0o755)
 
 
-def start_here(folder: pathlib.Path, config: pathlib.Path, hosts: str, ranks: int) -> ElasticRun:
+def start_here(folder: pathlib.Path, config: pathlib.Path, hosts: str, ranks: int, *flags: str) -> ElasticRun:
     """Starts a run on this machine.
 
     Args:
@@ -59,6 +59,7 @@ def start_here(folder: pathlib.Path, config: pathlib.Path, hosts: str, ranks: in
         config: What to train.
         hosts: What the script shows.
         ranks: `-np`.
+        flags: More flags of `hvdrec.train`.
     """
     script, shown = folder / "hosts.sh", folder / "hosts"
     write_hosts(shown, hosts)
@@ -69,7 +70,7 @@ def start_here(folder: pathlib.Path, config: pathlib.Path, hosts: str, ranks: in
         [
             *(str(pathlib.Path(sys.executable).parent / "horovodrun"), *driver),
             *("--host-discovery-script", str(script)),
-            *(sys.executable, "-m", "hvdrec.train", "--pipeline_config_path", str(config)),
+            *(sys.executable, "-m", "hvdrec.train", "--pipeline_config_path", str(config), *flags),
         ],
         env={**inherited, "PYTHONPATH": str(ROOT)},
         cwd=ROOT,

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import random
 import time
 
 import pytest
 from multirank.elastic import assert_each_row_counts_once, start_here
+from multirank.launch import start
 from small_job import SmallJob, write_data
 
 from hvdrec.checkpoint.store import Store
@@ -45,6 +47,12 @@ def _last(job: SmallJob) -> tuple[int, dict[str, object]]:
     return int(prefix.rpartition("-")[2]), store.extra(prefix)
 
 
+def _auc(model_dir: pathlib.Path) -> float:
+    """The AUC of the last evaluation of a run."""
+    records = map(json.loads, (model_dir / "logs/rank-0.jsonl").read_text().splitlines())
+    return [record["auc"] for record in records if record["kind"] == "eval"][-1]
+
+
 def test_a_killed_rank_and_fewer_slots(tmp_path: pathlib.Path) -> None:
     rows = 12_000
     job, config = _job(tmp_path, rows, 100)
@@ -72,8 +80,10 @@ def test_many_losses_in_one_run(tmp_path: pathlib.Path, request: pytest.FixtureR
     draw = random.Random(5)
     rows = 3_500 * losses
     job, config = _job(tmp_path, rows, 50)
+    write_data(tmp_path / "eval.csv", 4000, seed=1)
+    flags = ("--eval_input_path", str(tmp_path / "eval.csv"), "--verify_replicas", "100")
     times = []
-    with start_here(tmp_path, config, "localhost:2", 2) as run:
+    with start_here(tmp_path, config, "localhost:2", 2, *flags) as run:
         run.wait_for("steps", lambda: run.steps_since(0) > 60)
         for number in range(losses):
             time.sleep(draw.uniform(0, 3))
@@ -85,4 +95,12 @@ def test_many_losses_in_one_run(tmp_path: pathlib.Path, request: pytest.FixtureR
     step, kept = _last(job)
     assert (kept["epoch"], kept["row"]) == (1, 0)
     assert_each_row_counts_once(run.parts(2), BATCH, rows, step)
-    print(f"{losses} losses: {min(times):.1f} to {max(times):.1f} s, {sum(times) / losses:.1f} in the mean")
+    undisturbed = tmp_path / "undisturbed"
+    line = ["-m", "hvdrec.train", "--pipeline_config_path", str(config), *flags]
+    start("gloo", 2, [*line, "--model_dir", str(undisturbed)], 600.0)
+    found, expected = _auc(job.model_dir), _auc(undisturbed)
+    times.sort()
+    print(f"{losses} losses: {times[0]:.1f} to {times[-1]:.1f} s, median {times[losses // 2]:.1f}")
+    print(f"AUC {found:.4f}, {expected:.4f} in an undisturbed run")
+    # Rows are in other batches where the number of ranks was another.
+    assert abs(found - expected) < 0.01

@@ -65,7 +65,10 @@ def test_a_number_that_is_not_finite_names_tensor_step_rank_and_row(job: SmallJo
     assert saved == ["model.ckpt-0.index"]
 
 
-def test_a_killed_rank_ends_the_job_within_seconds(job: SmallJob) -> None:
+def test_a_suspended_rank_is_named_and_killed_and_ends_the_job_within_seconds(
+    job: SmallJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HVDREC_HANGING_AFTER_SECONDS", "12")
     job.steps = 10_000_000
     config = job.write(job.model_dir.parent / "job.config")
     arguments = ["-m", "hvdrec.train", "--pipeline_config_path", str(config)]
@@ -79,14 +82,18 @@ def test_a_killed_rank_ends_the_job_within_seconds(job: SmallJob) -> None:
         children = psutil.Process(launched.pid).children(recursive=True)
         workers = [c for c in children if c.cmdline()[1:3] == ["-m", "hvdrec.train"]]
         assert len(workers) == 2, [c.cmdline() for c in children]
-        workers[-1].send_signal(signal.SIGKILL)
+        workers[-1].send_signal(signal.SIGSTOP)
         began = time.monotonic()
-        launched.communicate(timeout=60)
-        assert time.monotonic() - began < 30
+        text = launched.communicate(timeout=90)[0]
+        # Twelve until it is killed.
+        assert time.monotonic() - began < 45
         assert launched.returncode != 0
     _, alive = psutil.wait_procs(workers, timeout=10)
     assert not alive
     killed = int(workers[-1].pid == max(w.pid for w in workers))
+    name = rf"rank {killed} on .* \(process {workers[-1].pid}\)"
+    assert re.search(rf"{name} is suspended, and the other ranks wait for it; it is killed after 12 s", text)
+    assert re.search(rf"{name} hasn't responded for 12 s and is killed", text)
     said = json.loads((job.model_dir / "logs/failure.json").read_text())
     assert said == {"rank": killed, "message": "ended without a message (killed, or out of memory)"}
 

@@ -317,11 +317,26 @@ def test_arguments_are_checked() -> None:
         (ValueError, "above 0", lambda: native.in_batch_softmax(e, e, temperature=0.0)),
         (ValueError, "a row for each query", lambda: native.in_batch_softmax(e, e[:5])),
         (ValueError, "out of range", lambda: native.circle_loss(e, labels, first_anchor=11)),
+        # Their sum is beyond int64.
+        (
+            ValueError,
+            "out of range",
+            lambda: native.circle_loss(e, labels, first_anchor=2**62, anchors=2**62),
+        ),
+        (
+            ValueError,
+            "out of range",
+            lambda: native.circle_loss(e, labels, first_anchor=1, anchors=2**63 - 1),
+        ),
+        (ValueError, "out of range", lambda: native.circle_loss(e, labels, first_anchor=-(2**63))),
     ):
         with pytest.raises(error, match=message):
             run()
     with pytest.raises(tf.errors.InvalidArgumentError):
         circle_loss(tf.constant(e), labels, sessions=tf.constant([1, 2], tf.int64))
+    for anchors in ((2**62, 2**62), (1, 2**63 - 1), (-1, 1)):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="anchors: out of range"):
+            circle_loss(tf.constant(e), labels, anchors=tuple(tf.constant(a, tf.int64) for a in anchors))
     with pytest.raises(ValueError, match="impl 'other' is not one of"):
         circle_loss(tf.constant(e), labels, impl="other")
 

@@ -10,7 +10,14 @@ import pytest
 from hvdrec.config.protos import train_pb2
 from hvdrec.errors import ConfigError
 from hvdrec.parallel import cluster as clusters
-from hvdrec.parallel.cluster import ChiefWatch, Cluster, asks_for_servers, need_own_port, read
+from hvdrec.parallel.cluster import (
+    ChiefWatch,
+    Cluster,
+    asks_for_servers,
+    need_one_process,
+    need_own_port,
+    read,
+)
 
 CLUSTER = {
     "chief": ["a:1"],
@@ -93,6 +100,11 @@ def test_workers_alone_would_train_a_model_each(cluster: dict[str, list[str]], s
         if cluster[role]:
             with pytest.raises(ConfigError, match=r"has 2 workers and no ps.*horovodrun -np 2"):
                 asks_for_servers(train, _environment(cluster, role, 0))
+            with pytest.raises(ConfigError, match=r"has 2 workers, so each would predict.*horovodrun -np 2"):
+                need_one_process("predict", _environment(cluster, role, 0))
+    need_one_process("predict", {**_environment(cluster), "OMPI_COMM_WORLD_SIZE": "2"})
+    need_one_process("predict", _environment({"chief": ["a:1"]}, "chief", 0))
+    need_one_process("predict", {})
     assert not asks_for_servers(train, {**_environment(cluster), "OMPI_COMM_WORLD_SIZE": "2"})
     assert not asks_for_servers(train, _environment({"chief": ["a:1"]}, "chief", 0))
 

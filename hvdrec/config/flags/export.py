@@ -26,7 +26,7 @@ class ExportFlags:
         pipeline_config_path: The config, replacing model_dir's.
         checkpoint_path: A prefix or folder; None for the newest checkpoint of model_dir.
         model_dir: The folder of the checkpoints, and of pipeline.config if no other config is given.
-        asset_files: Comma-separated files to copy into ``assets``; ``name:path`` renames.
+        asset_files: Comma-separated files to copy into ``assets``, in place of the config's.
         clear_export: Remove older versions after the new one is complete.
         towers: Also write the user tower and the item tower of a matching model.
         export_done_file: A file that is created in `export_dir` when the version is complete.
@@ -96,8 +96,8 @@ def load_for_export(flags: ExportFlags) -> Config:
     """
     user_code.allow(flags.allow_user_code)
     config = load_restoring(flags.model_dir, flags.pipeline_config_path, flags.ignored)
-    if flags.asset_files and not config.proto.export_config.asset_files:
-        config.proto.export_config.asset_files.extend(flags.asset_files.split(","))
+    if flags.asset_files:
+        config.proto.export_config.asset_files[:] = flags.asset_files.split(",")
     plain_paths(config)
     expand(config)
     config.warnings += check(config, "export")

@@ -13,6 +13,7 @@ from hvdrec.config.models.heads import KINDS, DistillationConfig, HeadConfig, Ta
 from hvdrec.config.models.spec import ModelSpec
 from hvdrec.config.names import hint
 from hvdrec.config.protos import loss_pb2
+from hvdrec.config.ranges import STRENGTH_ABOVE_0, wrong
 
 _WHOLE = ("logits", "probs")
 
@@ -104,6 +105,9 @@ def check_distillations(check: ModelCheck, spec: ModelSpec, heads: Sequence[Head
                 f"{path}.soft_label_name",
                 f"{kd.soft_label_name!r} is not among data_config.label_fields; {near}",
             )
+        # 0 means 1, as in EasyRec.
+        if kd.temperature > 0 and (problem := wrong(kd.temperature, STRENGTH_ABOVE_0)):
+            check.error(f"{path}.temperature", problem)
         _check_task_space(check, kd, path)
         if path in known:
             _check_loss(check, known[path])

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hvdrec.data.column_types import exact_text
 from hvdrec.data.csv_input import CsvFormat
 from hvdrec.data.files import list_files
 from hvdrec.data.rows import RowRefs
@@ -53,7 +54,7 @@ class TablePart:
             DataError: A cell isn't a whole number.
         """
         cells = self.cells[column]
-        good = pc.match_substring_regex(cells, _WHOLE_NUMBER)
+        good = pc.match_substring_regex(cells, _WHOLE_NUMBER).fill_null(False)
         try:
             if not pc.all(good, min_count=0).as_py():
                 raise pa.ArrowInvalid("not a whole number")
@@ -249,20 +250,24 @@ def whole_numbers(column: pa.Array, name: str, locate: Callable[[int], str]) -> 
     Raises:
         DataError: A cell isn't a whole number.
     """
-    if pa.types.is_integer(column.type):
+    if _are_int64(column):
         return pc.cast(pc.fill_null(column, 0), pa.int64()).to_numpy(zero_copy_only=False)
-    return TablePart([pc.cast(pc.cast(column, pa.string()), pa.binary())], [name], locate).whole_numbers(0)
+    return TablePart([exact_text(column).cast(pa.binary())], [name], locate).whole_numbers(0)
 
 
 def are_whole_numbers(column: pa.Array) -> np.ndarray:
     """Which cells of a column `whole_numbers` takes: bool [rows]."""
-    if pa.types.is_integer(column.type):
+    if _are_int64(column):
         return np.ones(len(column), bool)
-    cells = pc.fill_null(pc.cast(pc.cast(column, pa.string()), pa.binary()), b"")
+    cells = pc.fill_null(exact_text(column).cast(pa.binary()), b"")
     good = pc.match_substring_regex(cells, _WHOLE_NUMBER).to_numpy(zero_copy_only=False)
     for row in np.flatnonzero(good & (pc.binary_length(cells).to_numpy(zero_copy_only=False) > _SAFE_DIGITS)):
         good[row] = -(2**63) <= int(cells[row].as_py()) < 2**63
     return good
+
+
+def _are_int64(column: pa.Array) -> bool:
+    return pa.types.is_integer(column.type) and not pa.types.is_uint64(column.type)
 
 
 def _first_that_fails(cells: pa.Array, parse: Callable[[bytes], object]) -> int:

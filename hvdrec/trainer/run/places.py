@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
 
+from hvdrec import storage
 from hvdrec.errors import ConfigError, WriteError
 from hvdrec.layers.memory import shown
 
 #: Below a model_dir.
 _FOLDERS = ("logs", "eval_val", "export", "best_ckpt")
-_FILES = ("pipeline.config", "checkpoint", "eval_result.txt", "ESTIMATOR_TRAIN_DONE")
+#: Files that only a run itself writes.
+OWN_FILES = ("pipeline.config", "checkpoint", "ESTIMATOR_TRAIN_DONE")
 
 
 def need_places(model_dir: str, checkpoint_bytes: int) -> None:
@@ -27,7 +30,7 @@ def need_places(model_dir: str, checkpoint_bytes: int) -> None:
     """
     for name in _FOLDERS:
         need_folder(os.path.join(model_dir, name), "model_dir")
-    for name in _FILES:
+    for name in (*OWN_FILES, "eval_result.txt"):
         need_file(os.path.join(model_dir, name), "model_dir")
     free = shutil.disk_usage(_there(model_dir)).free
     if free < checkpoint_bytes:
@@ -63,6 +66,26 @@ def need_file(path: str, setting: str) -> None:
     if os.path.isdir(path):
         raise ConfigError(f"{setting}: {path} is a folder where a file is needed")
     need_folder(os.path.dirname(path) or ".", setting)
+
+
+def need_other_file(path: str, setting: str, read: Iterable[str]) -> None:
+    """Makes sure that a file to write is none of those that are read.
+
+    Args:
+        path: The file to write.
+        setting: The flag with the path, for messages.
+        read: The files.
+
+    Raises:
+        ConfigError: It is one of them.
+    """
+    own = _whole(path)
+    if any(_whole(name) == own for name in read):
+        raise ConfigError(f"{setting}: {path} would be overwritten, but it is an input; give another path")
+
+
+def _whole(path: str) -> str:
+    return path if storage.is_remote(path) else os.path.realpath(storage.local(path))
 
 
 def _there(path: str) -> str:

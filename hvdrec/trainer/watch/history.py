@@ -6,12 +6,14 @@ import errno
 import json
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from hvdrec import storage
 from hvdrec.checkpoint import files
 from hvdrec.errors import ConfigError
 from hvdrec.trainer.run.log import json_numbers
+from hvdrec.trainer.run.places import need_other_file
 from hvdrec.trainer.watch.events import read_all_scalars
 
 _FLAG = "--hpo_metric_save_path"
@@ -51,12 +53,16 @@ class MetricFile:
         self._path = storage.local(path)
         self._evaluations = Evaluations(model_dir)
 
-    def need_place(self) -> None:
+    def need_place(self, read: Iterable[str]) -> None:
         """Checks, before the first evaluation, that the file can be written.
 
+        Args:
+            read: The files that the run reads.
+
         Raises:
-            ConfigError: The file can't be written.
+            ConfigError: The file can't be written, or is one of those.
         """
+        need_other_file(self._path, _FLAG, read)
         if storage.is_remote(self._path):
             return
         path = Path(self._path)

@@ -94,3 +94,31 @@ def test_training_ends_saved_and_its_history_lasts(tmp_path: pathlib.Path) -> No
         job = Job(config, SingleReplica())
         assert "auc" in job.train(again, 0)
         assert job.store.steps()[-1] == steps
+
+
+def test_a_model_with_several_heads_stops_by_the_named_one(tmp_path: pathlib.Path) -> None:
+    """Its AUC of one head never reaches 2, its mean squared error is below that at once."""
+    write_data(tmp_path / "t.csv", 64)
+    rule = 'early_stop_func: "metric_reached" early_stop_params: "2" metric_bigger:'
+    for export, steps in (
+        (f'{rule} false best_exporter_metric: "mean_squared_error_value"', 2),
+        (f'{rule} true best_exporter_metric: "auc_ctr"', 6),
+    ):
+        job = SmallJob(
+            tmp_path / "t.csv",
+            tmp_path / f"model-{steps}",
+            model="MMoE",
+            evaluation=tmp_path / "t.csv",
+            export=f'exporter_type: "none" enable_early_stop: true {export}',
+            steps=6,
+            metrics="",
+            train_extra="save_checkpoints_steps: 2",
+        )
+        trained = Job(load(str(job.write(tmp_path / "heads.config"))), SingleReplica())
+        trained.train(False, 0)
+        assert trained.store.steps()[-1] == steps
+    job.export, job.model_dir = 'exporter_type: "none" enable_early_stop: true', tmp_path / "none"
+    with pytest.raises(
+        ConfigError, match=r"have no 'auc', .* use one of .*auc_ctr.*mean_squared_error_value"
+    ):
+        Job(load(str(job.write(tmp_path / "heads.config"))), SingleReplica()).train(False, 0)

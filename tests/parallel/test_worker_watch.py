@@ -1,0 +1,77 @@
+"""Workers whose calls don't end: one on this host is killed, one elsewhere ends the run."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from hvdrec.parallel.worker_watch import Calls, WorkerWatch
+
+_LISTENER = """
+import signal, socket
+listening = socket.create_server(("127.0.0.1", 0))
+print(listening.getsockname()[1], flush=True)
+signal.pause()
+"""
+
+
+def _in_a_call(calls: Calls, worker: int, until: threading.Event) -> None:
+    with calls.of(worker):
+        until.wait(20)
+
+
+def test_late_workers(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "hvdrec.parallel.worker_watch")
+    ended, errors, calls = threading.Event(), list[Exception](), Calls()
+    with calls.of(2):
+        time.sleep(0.01)
+    listener = subprocess.Popen(
+        [sys.executable, "-c", _LISTENER, "hvdrec.train"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert listener.stdout is not None
+        addresses = (f"127.0.0.1:{int(listener.stdout.readline())}", "192.0.2.7:2222", "192.0.2.8:2222")
+        threads = [threading.Thread(target=_in_a_call, args=(calls, i, ended), daemon=True) for i in (0, 1)]
+        for thread in threads:
+            thread.start()
+        WorkerWatch(calls, addresses, 1.0, errors.append, poll=0.05, late=0.3)
+        assert listener.wait(20) == -signal.SIGKILL
+        deadline = time.monotonic() + 20
+        while not errors and time.monotonic() < deadline:
+            time.sleep(0.05)
+    finally:
+        listener.kill()
+        ended.set()
+    (error,) = errors
+    assert "worker 1 (192.0.2.7:2222) hasn't finished its batches for 1 s" in str(error)
+    assert "HVDREC_HANGING_AFTER_SECONDS" in str(error)
+    said = [record.getMessage() for record in caplog.records]
+    assert sum("worker 0" in line and "is killed after 1 s" in line for line in said) == 1
+    assert sum("worker 1" in line and "given up, which ends the run" in line for line in said) == 1
+    assert any("worker 0" in line and "it is killed (" in line for line in said)
+    assert not any("worker 2" in line for line in said)
+
+
+def test_a_call_that_ends_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "hvdrec.parallel.worker_watch")
+    ended, calls = threading.Event(), Calls()
+    with calls.of(0):
+        time.sleep(0.01)
+    thread = threading.Thread(target=_in_a_call, args=(calls, 0, ended), daemon=True)
+    thread.start()
+    WorkerWatch(calls, ["192.0.2.7:2222"], 0, lambda error: pytest.fail(str(error)), poll=0.05, late=0.2)
+    time.sleep(1.0)
+    ended.set()
+    thread.join()
+    time.sleep(0.5)
+    said = [record.getMessage() for record in caplog.records]
+    assert [line.partition(" for ")[0] for line in said] == [
+        "worker 0 (192.0.2.7:2222) hasn't finished its batches",
+        "worker 0 responds again",
+    ]
