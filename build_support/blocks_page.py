@@ -18,7 +18,8 @@ The layers that can be used in `keras_layer { class_name: ... }` of a backbone. 
 block's own message (`mlp { hidden_units: 8 }`) or in `st_params`. `[B, D]` is a tensor of B rows and D
 columns, `[B, T, D]` one of T elements per row, `[B]` a number for each row. A *sequence* is the output of an
 `input_layer` with `output_seq_and_normal_feature: true`: a list of the elements [B, T, D], padded with zeros
-to the longest row of the batch, their lengths [B], and the target's features [B, D'], or nothing.
+to the longest row of the batch, their lengths [B], and the target's features [B, D'], or nothing. *Texts* are
+the outputs of a `raw_input` over PassThroughFeatures, one per row.
 
 Inputs that don't fit together are reported with block and field before anything runs.
 """
@@ -41,7 +42,7 @@ def _default(parameter: Parameter, message: Any) -> str:
     value = parameter.default
     if isinstance(value, LayerConfig):
         return "its defaults"
-    shown = f"`{str(value).lower() if isinstance(value, bool) else value}`"
+    shown = f"`{_written(value)}`"
     if value is None or value in ((), ""):
         shown = "none"
     # For a text that isn't given, EasyRec uses the message's default; for all else, the layer's.
@@ -49,6 +50,14 @@ def _default(parameter: Parameter, message: Any) -> str:
         message.fields_by_name[parameter.name].default_value if message and parameter.kind is str else ""
     )
     return f"{shown}; in a message `{written}`" if written not in ("", value) else shown
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    # Separators are only visible in quotes.
+    hidden = isinstance(value, str) and (value.isspace() or not value.isprintable())
+    return ascii(value) if hidden else str(value)
 
 
 def _table(parameters: Sequence[Parameter], message: Any) -> Iterator[str]:

@@ -131,6 +131,7 @@ PackerSpec ParseSpec(const py::handle& fields, const py::handle& from) {
   spec.id_features = GetAll(from, "id_features", ParseFeature);
   spec.number_features = GetAll(from, "number_features", ParseFeature);
   spec.number_sequences = GetAll(from, "number_sequences", ParseFeature);
+  spec.texts = GetAll(from, "texts", ParseFeature);
   spec.lookups = GetAll(from, "lookups", ParseLookup);
   spec.banks = GetAll(from, "banks", ParseBank);
   spec.dense = GetAll(from, "dense", ParseDense);
@@ -162,6 +163,8 @@ py::array Take(const ArrayPlace& place, Packed* packed) {
   if (place.part == "lengths") return Adopt(std::move(packed->lengths));
   if (place.part == "sequence_row") return Adopt(std::move(packed->sequence_row));
   if (place.part == "sequence_numbers") return Adopt(std::move(packed->sequence_numbers));
+  if (place.part == "text_words") return Adopt(std::move(packed->text_words));
+  if (place.part == "text_lengths") return Adopt(std::move(packed->text_lengths));
   if (place.part == "label") return Adopt(std::move(packed->labels.at(place.number)));
   if (place.part == "sample_weight") return Adopt(std::move(packed->weight));
   if (place.part == "id") return Adopt(std::move(packed->ids.at(place.number)));

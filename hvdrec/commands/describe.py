@@ -67,7 +67,7 @@ def describe(config: Config, flags: Any) -> None:
 def _groups(plan: FeaturePlan) -> Iterator[tuple[str, ...]]:
     for group in plan.groups.values():
         yield group.name, "wide" if group.wide else "", f"{group.width} columns", ""
-        for feature in (*group.features, *group.sequences):
+        for feature in (*group.features, *group.sequences, *group.texts):
             yield "", feature.feature, f"{feature.width} columns", feature.kind.value.replace("_", " ")
 
 

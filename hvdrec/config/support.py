@@ -143,10 +143,6 @@ SILENT = (
     "EvalMetrics.precision_at_topk",
     "Loss.circle_loss",
     "Loss.multi_simi_loss",
-    *(f"KerasLayer.{name}" for name in ("overlap", "dot_product", "text_encoder")),
-    *(f"OverlapFeature.{name}" for name in ("normalize_fn", "print_first_n", "summarize")),
-    *(f"MappedDotProduct.{name}" for name in ("normalize_fn", "print_first_n", "summarize")),
-    "TextEncoder.default_token_id",
 )
 
 #: Allowed ranges of numbers, checked if the field is set.

@@ -12,7 +12,7 @@ from hvdrec.config.models.registry import spec_of
 from hvdrec.config.samplers import sampler_config
 from hvdrec.config.variables import is_frozen, optimizer_index
 from hvdrec.errors import ConfigError
-from hvdrec.features.column import IdColumn, NumberColumn
+from hvdrec.features.column import Column, IdColumn, NumberColumn, TextColumn
 from hvdrec.features.fields import FieldSet, class_fields, id_names, label_classes
 from hvdrec.features.packer_spec import (
     BankSpec,
@@ -157,6 +157,7 @@ class _Layout:
         self._kinds = sorted({self._kind(i) for i in self._table_of}, key=lambda kind: (-kind.dim, *kind))
         self._banks = [_Bank() for _ in self._kinds]
         self._ids, self._numbers, self._number_sequences = _Transforms(), _Transforms(), _Transforms()
+        self._texts = _Transforms()
         self._lookups: list[LookupSpec] = []
         self._dense: dict[int, NumberSpec] = {}
         self._dense_dim = 0
@@ -192,6 +193,7 @@ class _Layout:
             id_features=self._ids.all(),
             number_features=self._numbers.all(),
             number_sequences=self._number_sequences.all(),
+            texts=self._texts.all(),
             lookups=tuple(self._lookups),
             banks=tuple(BankSpec(b.rows, b.singles, b.dynamic) for b in banks),
             dense=tuple(self._dense.values()),
@@ -243,6 +245,7 @@ class _Layout:
                 tuple(placed[i] for i in group.sequences),
                 tuple(CombinedSequence(placed[c.use], c.config, c.scope, c.column) for c in group.combined),
                 tuple(attention(a) for a in group.attention),
+                tuple(placed[i] for i in group.texts),
             )
             for group in wanted
         ]
@@ -294,6 +297,9 @@ class _Layout:
     def _place(self, position: int, use: Use) -> GroupFeature:
         if isinstance(use.column, IdColumn):
             return self._place_ids(position, use, use.column)
+        if isinstance(use.column, TextColumn):
+            number = self._texts.number(use.name, self._spec(use.column, use.name))
+            return GroupFeature(use.name, Kind.TEXT, -1, number, 0)
         return self._place_numbers(use, use.column)
 
     def _place_numbers(self, use: Use, column: NumberColumn) -> GroupFeature:
@@ -348,7 +354,7 @@ class _Layout:
             self._sequences.append(spec)
         return self._sequences.index(spec)
 
-    def _spec(self, column: IdColumn | NumberColumn, name: str) -> FeatureSpec:
+    def _spec(self, column: Column, name: str) -> FeatureSpec:
         inputs = tuple(self._fields.index(i, f"feature {name!r}: input_names") for i in column.inputs)
         return dataclasses.replace(column.spec, inputs=inputs)
 

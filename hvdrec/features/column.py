@@ -52,6 +52,21 @@ class NumberColumn:
 
 
 @dataclasses.dataclass(frozen=True)
+class TextColumn:
+    """A feature that enters the model as text.
+
+    Attributes:
+        spec: As for IdColumn.
+        inputs: As for IdColumn.
+        kind: TEXT.
+    """
+
+    spec: FeatureSpec
+    inputs: tuple[str, ...]
+    kind: Kind = Kind.TEXT
+
+
+@dataclasses.dataclass(frozen=True)
 class FeatureInput:
     """A feature's config and the location for its errors.
 
@@ -86,7 +101,7 @@ class FeatureInput:
         return str(self.config.combiner)
 
 
-Column = IdColumn | NumberColumn
+Column = IdColumn | NumberColumn | TextColumn
 
 
 def feature_name(config: Any) -> str:

@@ -14,6 +14,8 @@ of bank b that the batch touches. Positions are indices in ``bank{b}/rows`` plus
 - ``lengths`` int32 [B, Q]: elements of each sequence feature in each row.
 - ``sequence_row`` int32 [E]: the row of each element, sequence feature by sequence feature.
 - ``sequence_numbers`` float32 [X]: the elements of number sequences, feature by feature, `dim` numbers each.
+- ``text_words`` int32 [W]: the bytes of texts, text by text, row by row, four in each word, in memory order.
+- ``text_lengths`` int32 [B, T]: the bytes of each text.
 - ``bank{b}/sequence_index`` int32 [E']: the position of each element, slot by slot.
 - ``bank{b}/nested_index`` int32 [N'], ``nested_weight`` float32 [N']: positions and weights of the values
   that the elements of nested slots are pooled from.
@@ -47,6 +49,8 @@ ROWS = "rows"
 SAMPLED = "sampled"
 #: The prefix of the names of their arrays.
 SAMPLED_PREFIX = "sampled/"
+#: In an exported model, in place of the packed texts: string [T, B].
+TEXTS = "texts"
 #: The row that a sampled item belongs to.
 OWNER = "sampled/owner"
 
@@ -105,6 +109,9 @@ def _numbers(plan: FeaturePlan) -> Iterator[ArraySpec]:
         yield ArraySpec("sequence_row", "sequence_row", np.int32)
     if plan.packer.number_sequences:
         yield ArraySpec("sequence_numbers", "sequence_numbers", np.float32)
+    if plan.packer.texts:
+        yield ArraySpec("text_words", "text_words", np.int32)
+        yield ArraySpec("text_lengths", "text_lengths", np.int32, width=len(plan.packer.texts), row_set=ROWS)
 
 
 def _banks(plan: FeaturePlan, rows: bool) -> Iterator[ArraySpec]:

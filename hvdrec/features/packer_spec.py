@@ -155,6 +155,7 @@ class PackerSpec:
         id_features: Transforms to ids.
         number_features: Transforms to a fixed number of numbers per row.
         number_sequences: Transforms to sequences of numbers.
+        texts: Fields that are packed as text.
         lookups: The destinations of ids, by slot within each kind of slot of a bank.
         banks: The banks.
         dense: The destinations of numbers.
@@ -169,6 +170,7 @@ class PackerSpec:
     id_features: tuple[FeatureSpec, ...] = ()
     number_features: tuple[FeatureSpec, ...] = ()
     number_sequences: tuple[FeatureSpec, ...] = ()
+    texts: tuple[FeatureSpec, ...] = ()
     lookups: tuple[LookupSpec, ...] = ()
     banks: tuple[BankSpec, ...] = ()
     dense: tuple[NumberSpec, ...] = ()
@@ -182,7 +184,7 @@ class PackerSpec:
     @property
     def features(self) -> tuple[FeatureSpec, ...]:
         """All transforms."""
-        return (*self.id_features, *self.number_features, *self.number_sequences)
+        return (*self.id_features, *self.number_features, *self.number_sequences, *self.texts)
 
     def for_prediction(self) -> PackerSpec:
         """A copy without labels, weights and ids."""

@@ -1,14 +1,18 @@
-"""PassThroughFeature: a field that nothing of the model reads."""
+"""PassThroughFeature: a text as it is in the data, which layers for texts read in a backbone."""
 
 from __future__ import annotations
 
-from hvdrec.features.column import Column, FeatureInput
+from hvdrec.features.column import Column, FeatureInput, TextColumn
+from hvdrec.features.packer_spec import FeatureSpec
 
 
 def build(feature: FeatureInput) -> Column:
-    """It has no column.
+    """The text of its only input.
 
     Raises:
-        ConfigError: A group names it.
+        ConfigError: It doesn't have one STRING input.
     """
-    raise feature.error("feature_type", "a PassThroughFeature has no column; take it out of its group")
+    inputs = tuple(feature.config.input_names)
+    if len(inputs) != 1 or inputs[0] not in feature.text_inputs:
+        raise feature.error("input_names", "a PassThroughFeature in a group needs one STRING input field")
+    return TextColumn(FeatureSpec("text"), inputs)

@@ -121,6 +121,8 @@ class Kind(enum.Enum):
     NESTED = "nested"
     #: A sequence of numbers per row.
     NUMBER_SEQUENCE = "number_sequence"
+    #: A text per row, as it is in the data.
+    TEXT = "text"
 
     @property
     def is_sequence(self) -> bool:
@@ -137,7 +139,7 @@ class GroupFeature:
         kind: Its representation.
         bank: Bank index, -1 for numbers.
         position: Slot number within the bank's slots of this kind; first column for NUMBERS; index into
-            `PackerSpec.number_sequences` for NUMBER_SEQUENCE.
+            `PackerSpec.number_sequences` for NUMBER_SEQUENCE, into `PackerSpec.texts` for TEXT.
         width: The columns it adds to a concatenation of rows, or of elements.
         sequence: Column of ``lengths`` of a sequence, else -1.
     """
@@ -223,6 +225,7 @@ class Group:
         sequences: The features in `feature_names` that remain sequences, in order.
         combined: The sequences that are combined into one vector, ordered by column name.
         attention: `sequence_features`.
+        texts: The texts, in order; they are not part of the concatenated group.
     """
 
     name: str
@@ -231,6 +234,7 @@ class Group:
     sequences: tuple[GroupFeature, ...] = ()
     combined: tuple[CombinedSequence, ...] = ()
     attention: tuple[AttentionGroup, ...] = ()
+    texts: tuple[GroupFeature, ...] = ()
 
     @property
     def widths(self) -> tuple[tuple[str, int], ...]:

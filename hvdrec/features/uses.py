@@ -14,6 +14,7 @@ from hvdrec.config.protos import dataset_pb2, feature_config_pb2
 from hvdrec.errors import ConfigError
 from hvdrec.features.column import Column, FeatureInput, IdColumn, feature_name
 from hvdrec.features.groups import built_groups, is_wide
+from hvdrec.features.plan import Kind
 from hvdrec.features.registry import FEATURE_TYPES
 
 _FIELD_TYPES = dataset_pb2.DatasetConfig.FieldType
@@ -77,18 +78,20 @@ class GroupUses:
     sequences: tuple[int, ...]
     combined: tuple[CombinedUse, ...]
     attention: tuple[AttentionUses, ...]
+    texts: tuple[int, ...] = ()
 
     @property
     def uses(self) -> set[int]:
         """All of its features, keys and histories."""
         attended = (i for a in self.attention for i in (*a.keys, *a.histories, *a.auxiliary))
-        return {*self.features, *self.sequences, *(c.use for c in self.combined), *attended}
+        own = (*self.features, *self.sequences, *self.texts)
+        return {*own, *(c.use for c in self.combined), *attended}
 
 
 def keys_alone(group: GroupUses) -> GroupUses:
     """A group with the keys of its attention and nothing else."""
     attention = tuple(dataclasses.replace(a, histories=(), auxiliary=()) for a in group.attention)
-    return dataclasses.replace(group, features=(), sequences=(), combined=(), attention=attention)
+    return dataclasses.replace(group, features=(), sequences=(), combined=(), attention=attention, texts=())
 
 
 class Uses:
@@ -128,8 +131,8 @@ class Uses:
     def _group(self, group: Any) -> GroupUses:
         scope = f"input_layer_{self._scopes}" if self._scopes else "input_layer"
         combining = [name for name in group.feature_names if self._is_combined(name, group.group_name)]
-        # A group of sequences that remain sequences has no scope of its own.
-        self._scopes += bool(combining) or not all(self._is_sequence(name) for name in group.feature_names)
+        # A group of sequences that remain sequences has no scope of its own, and neither have texts.
+        self._scopes += bool(combining) or not all(self._has_no_scope(name) for name in group.feature_names)
         place, wide = f"model_config.feature_groups {group.group_name!r}", is_wide(group)
         plain = [name for name in group.feature_names if name not in combining]
         layer = self._layers.get(group.group_name)
@@ -143,8 +146,17 @@ class Uses:
             )
             for config in group.sequence_features
         ]
-        features = tuple(i for i in in_order if i not in sequences)
-        return GroupUses(group.group_name, wide, features, sequences, tuple(combined), tuple(attention))
+        texts = tuple(i for i in in_order if self.list[i].column.kind is Kind.TEXT)
+        features = tuple(i for i in in_order if i not in (*sequences, *texts))
+        return GroupUses(
+            group.group_name, wide, features, sequences, tuple(combined), tuple(attention), texts
+        )
+
+    def _has_no_scope(self, name: str) -> bool:
+        if name not in self._features:
+            return False
+        text = feature_config_pb2.FeatureConfig.PassThroughFeature
+        return self._is_sequence(name) or self._features[name].feature_type == text
 
     def _is_sequence(self, name: str) -> bool:
         kind = feature_config_pb2.FeatureConfig.SequenceFeature

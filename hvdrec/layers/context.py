@@ -7,6 +7,8 @@ import zlib
 
 import tensorflow as tf
 
+from hvdrec.ops.policy import NATIVE, TENSORFLOW, named_implementation
+
 
 @dataclasses.dataclass(frozen=True)
 class MovingUpdate:
@@ -32,6 +34,7 @@ class ForwardContext:
         seed: int32 [2], new for every step and rank; dropout draws from it.
         updates: Moving averages the step must apply, filled by the layers. The step applies them because
             ranks average them first, which keeps replicas bitwise equal.
+        standard: Whether only TensorFlow's own operations may be used, as in an exported model.
         losses: Losses added by layers, by the names declared with `VariableStore.add_loss`; filled by the
             layers.
         impl: The implementation of dense layers in training (`hvdrec.ops.dense_layer`).
@@ -41,8 +44,14 @@ class ForwardContext:
     seed: tf.Tensor | None = None
     updates: list[MovingUpdate] = dataclasses.field(default_factory=list)
     impl: str = "tensorflow"
+    standard: bool = False
     losses: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
     _drawn: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def text_impl(self) -> str:
+        """The implementation of operations on texts."""
+        return TENSORFLOW if self.standard else named_implementation() or NATIVE
 
     def seed_for(self, name: str) -> tf.Tensor:
         """The random seed (int32 [2]) of the layer `name` in this pass, different for each of its calls."""

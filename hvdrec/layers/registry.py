@@ -43,6 +43,13 @@ from hvdrec.layers.layer import Layer, LayerBuild
 from hvdrec.layers.multi_task import aitm_tower, mmoe
 from hvdrec.layers.numeric import auto_dis, nary_dis, periodic
 from hvdrec.layers.sequence import seq_augment, text_cnn
+from hvdrec.layers.text import (
+    edit_distance,
+    mapped_dot_product,
+    overlap_feature,
+    text_encoder,
+    text_normalize,
+)
 
 #: `hvdrec.config.layers.registry` has the parameters of each.
 BUILDERS: dict[str, Callable[[LayerBuild], Layer]] = {
@@ -74,6 +81,11 @@ BUILDERS: dict[str, Callable[[LayerBuild], Layer]] = {
     "AuxiliaryLoss": auxiliary_loss.build,
     "MMoE": mmoe.build,
     "AITMTower": aitm_tower.build,
+    "TextNormalize": text_normalize.build,
+    "EditDistance": edit_distance.build,
+    "OverlapFeature": overlap_feature.build,
+    "MappedDotProduct": mapped_dot_product.build,
+    "TextEncoder": text_encoder.build,
     "Dense": dense.build,
     "BatchNormalization": batch_norm.build,
     "Dropout": dropout.build,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import tensorflow as tf
 
 from hvdrec.errors import ConfigError
-from hvdrec.features.layout import OWNER, SAMPLED_PREFIX
+from hvdrec.features.layout import OWNER, SAMPLED_PREFIX, TEXTS
 from hvdrec.features.plan import AttentionGroup, FeaturePlan, Group, GroupFeature, Kind
 from hvdrec.layers.attention.target import AttentionInputs
 from hvdrec.layers.context import ForwardContext
@@ -16,6 +16,8 @@ from hvdrec.layers.layer import Layer
 from hvdrec.layers.lookup import Norms, lookup, lookup_combined, pooled
 from hvdrec.models.group_layers import GroupLayers
 from hvdrec.models.sequences import SequenceArrays
+from hvdrec.ops.policy import NATIVE, named_implementation
+from hvdrec.ops.text.cells import text_cells
 
 
 class ModelInputs:
@@ -164,6 +166,15 @@ class ModelInputs:
             whole = self._side_by_side(group.features) if group.sequences else self.concat(name)
             self._features[name] = tf.split(whole, widths, axis=1)
         return self._features[name]
+
+    def texts(self, name: str) -> list[tf.Tensor]:
+        """The texts of a group, string [B] each."""
+        if TEXTS in self._batch:
+            columns = self._batch[TEXTS]
+        else:
+            impl = named_implementation() or NATIVE
+            columns = text_cells(self._batch["text_words"], self._batch["text_lengths"], impl=impl)
+        return [columns[text.position] for text in group_of(self._plan, name).texts]
 
     def sequence(self, features: Sequence[GroupFeature]) -> Jagged:
         """Concatenated sequences: the elements of all rows, [E, sum of widths].

@@ -72,6 +72,14 @@ class _WithSampled(ModelInputs):
         pairs = zip(found, self._more.features(name), strict=True)
         return [tf.concat(pair, axis=0) for pair in pairs]
 
+    def texts(self, name: str) -> list[tf.Tensor]:
+        """See `ModelInputs.texts`."""
+        found = self._inputs.texts(name)
+        if not self._is_of_items(name):
+            return found
+        pairs = zip(found, self._more.texts(name), strict=True)
+        return [tf.concat(pair, axis=0) for pair in pairs]
+
     def sequence(self, features: Sequence[GroupFeature]) -> Jagged:
         """See `ModelInputs.sequence`."""
         return self._inputs.sequence(features)

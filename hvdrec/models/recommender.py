@@ -181,7 +181,7 @@ class Recommender(tf.Module):
         """
         if not isinstance(self.model, MatchingModel):
             raise TypeError("the model has no towers")
-        run = ForwardContext(training=False)
+        run = ForwardContext(training=False, standard=True)
         inputs = ModelInputs(plan, batch, self.touch(batch), self.group_layers, run)
         return self.model.tower(side, inputs, run)
 

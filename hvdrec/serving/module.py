@@ -73,6 +73,6 @@ class ServingModule(tf.Module):
         model = self._recommender
         if self._side:
             return {n: tf.identity(t) for n, t in model.tower(self._side, self._plan, batch).items()}
-        output = model.forward(batch, model.touch(batch), ForwardContext(training=False))
+        output = model.forward(batch, model.touch(batch), ForwardContext(training=False, standard=True))
         # Without its own operation, an output that is another's input would share its name.
         return {name: tf.identity(t) for name, t in model.predictions(output).items()}

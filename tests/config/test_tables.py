@@ -21,8 +21,7 @@ from hvdrec.optim.schedules.registry import BUILDERS as SCHEDULES
     ("named", "built"),
     [
         (support.INPUT_TYPES, ALL_INPUT_TYPES),
-        # A PassThroughFeature has no column.
-        (support.FEATURE_TYPES, {*FEATURE_TYPES, "PassThroughFeature"}),
+        (support.FEATURE_TYPES, FEATURE_TYPES),
         (support.OPTIMIZERS, OPTIMIZERS),
         (support.SCHEDULES, SCHEDULES),
         (activations.NAMES, functions.supported()),

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <sstream>
 #include <stdexcept>
 #include <utility>
 
 #include "kernels/features/fingerprint.h"
+#include "kernels/text/utf8.h"
 
 namespace hvdrec {
 namespace {
@@ -75,6 +77,7 @@ Packed Packer::Pack(const ArrowSchema& schema, const ArrowArray& array, bool col
   for (const DenseSpec& d : spec_.dense) {
     number_features_[d.feature]->Run(&cells, out.dense.data() + d.position, spec_.dense_dim);
   }
+  PackTexts(&cells, &out);
   PackLabels(&cells, &out);
   PackIds(&cells, &out);
   out.bad = cells.bad();
@@ -114,6 +117,33 @@ void Packer::PackSequences(Packed* out) const {
     out->sequence_numbers.insert(out->sequence_numbers.end(), values.numbers.begin(),
                                  values.numbers.end());
   }
+}
+
+void Packer::PackTexts(ArrowCells* cells, Packed* out) const {
+  const size_t count = spec_.texts.size();
+  if (count == 0) return;
+  out->text_lengths.resize(static_cast<size_t>(out->rows) * count);
+  std::string bytes, scratch;
+  for (size_t t = 0; t < count; ++t) {
+    const int field = spec_.texts[t].inputs[0];
+    const Column& column = cells->column(field);
+    for (int64_t row = 0; row < out->rows; ++row) {
+      if (column.HasList(row)) {
+        cells->Bad(row, column.field(), "a list, but a PassThroughFeature is one text per row");
+      }
+      const std::string_view text = cells->Text(field, row, &scratch);
+      const size_t invalid = FirstInvalidUtf8(text);
+      if (invalid != std::string_view::npos) {
+        cells->Bad(row, column.field(),
+                   Quoted(text) + " is not UTF-8: byte " + std::to_string(invalid + 1) +
+                       " begins no character");
+      }
+      out->text_lengths[static_cast<size_t>(row) * count + t] = static_cast<int32_t>(text.size());
+      bytes.append(text);
+    }
+  }
+  out->text_words.resize((bytes.size() + sizeof(int32_t) - 1) / sizeof(int32_t), 0);
+  if (!bytes.empty()) std::memcpy(out->text_words.data(), bytes.data(), bytes.size());
 }
 
 void Packer::CheckLengths(ArrowCells* cells) const {

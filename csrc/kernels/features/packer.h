@@ -44,6 +44,7 @@ struct PackerSpec {
   std::vector<FeatureSpec> id_features;
   std::vector<FeatureSpec> number_features;
   std::vector<FeatureSpec> number_sequences;
+  std::vector<FeatureSpec> texts;
   std::vector<LookupSpec> lookups;
   std::vector<BankSpec> banks;
   std::vector<DenseSpec> dense;
@@ -67,6 +68,8 @@ struct Packed {
   Array<int32_t> lengths;
   Array<int32_t> sequence_row;
   Array<float> sequence_numbers;
+  Array<int32_t> text_words;
+  Array<int32_t> text_lengths;
   std::vector<PackedBank> banks;
   std::vector<Array<float>> labels;
   Array<float> weight;
@@ -85,6 +88,7 @@ class Packer {
 
  private:
   void PackSequences(Packed* out) const;
+  void PackTexts(ArrowCells* cells, Packed* out) const;
   void CheckLengths(ArrowCells* cells) const;
   const Array<int64_t>& Ends(const SequenceSpec& sequence) const;
   const Field& InputOf(const SequenceSpec& sequence) const;

@@ -12,7 +12,7 @@ from hvdrec.config.backbone.run import BlockError, Place, Run
 from hvdrec.config.backbone.shapes import ShapeOperations, as_shapes, as_widths, concatenated
 from hvdrec.config.layers.mlp import MLP
 from hvdrec.config.layers.registry import SPECS, unknown
-from hvdrec.config.layers.shapes import Widths
+from hvdrec.config.layers.shapes import TEXT, Widths, has_texts, misfit
 from hvdrec.config.layers.spec import LayerConfig, LayerSpec, Problem
 from hvdrec.config.layers.user import is_user_layer, user_spec
 
@@ -79,9 +79,12 @@ class ShapeBackend(ShapeOperations):
     def raw_input(self, group: str, place: Place) -> Any:
         """See `Backend`."""
         widths = self._groups[group]
-        if not widths.numbers:
+        if widths.texts and not (widths.features or widths.sequences):
+            return as_shapes([TEXT] * widths.texts)
+        if widths.texts or not widths.numbers:
             raise ValueError(
-                "raw_input needs a group of numbers: RawFeatures without buckets and without embedding_dim"
+                "raw_input needs a group of numbers (RawFeatures without buckets and without embedding_dim) "
+                "or one of texts (PassThroughFeatures)"
             )
         return as_shapes([*widths.features])
 
@@ -130,6 +133,8 @@ class ShapeBackend(ShapeOperations):
         self, spec: LayerSpec, config: LayerConfig, inputs: Any, place: Place, class_name: str = ""
     ) -> Any:
         widths = as_widths(inputs)
+        if has_texts(widths) and not spec.texts:
+            raise misfit("numbers", widths)
         outputs = spec.outputs(config, widths)
         self.layers.append(Called(place, class_name or spec.class_name, config, widths, outputs))
         return as_shapes(outputs)

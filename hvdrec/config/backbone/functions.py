@@ -1,6 +1,6 @@
 """The functions of `tf` that a config's Python text may call, and their parameters.
 
-`hvdrec.config.backbone.shapes` implements them on shapes, `hvdrec.models.backbone.tensors` on tensors.
+`hvdrec.config.backbone.shapes` implements them on shapes, `hvdrec.layers.expressions` on tensors.
 """
 
 from __future__ import annotations

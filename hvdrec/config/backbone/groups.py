@@ -26,11 +26,13 @@ class GroupWidths:
             `sequence_features`.
         sequences: The widths of the elements of sequences.
         numbers: Whether all features with one value per row are numbers.
+        texts: How many features are texts, which have no width.
     """
 
     features: tuple[int, ...]
     sequences: tuple[int, ...] = ()
     numbers: bool = False
+    texts: int = 0
 
     @property
     def width(self) -> int:
@@ -63,7 +65,8 @@ def group_widths(
 
 def _widths(proto: Any, group: Any, configs: Mapping[str, Any], wide: int) -> GroupWidths:
     is_wide = enum_name(group, "wide_deep") == "WIDE"
-    chosen = [configs[name] for name in group.feature_names]
+    every = [configs[name] for name in group.feature_names]
+    chosen = [c for c in every if enum_name(c, "feature_type") != "PassThroughFeature"]
     sequences = [c for c in chosen if _is_sequence(c)]
     combined = [c for c in chosen if c.HasField("sequence_combiner")]
     plain = [c for c in chosen if c not in sequences and c not in combined]
@@ -74,6 +77,7 @@ def _widths(proto: Any, group: Any, configs: Mapping[str, Any], wide: int) -> Gr
     return GroupWidths(
         features=tuple(features),
         sequences=tuple(_width(c) for c in sequences),
+        texts=len(every) - len(chosen),
         numbers=len(features) == len(plain) > 0 and not is_wide and all(_is_number(c) for c in plain),
     )
 
@@ -113,6 +117,8 @@ def input_layer_widths(config: Any, group: GroupWidths) -> Widths:
         ValueError: The message and the group don't fit.
     """
     chosen = [name for name in _OUTPUTS if getattr(config, name)]
+    if group.texts:
+        raise ValueError("the feature group has PassThroughFeatures, which only a raw_input block reads")
     if len(chosen) > 1:
         raise ValueError(f"{' and '.join(chosen)} can't be set together")
     if config.output_seq_and_normal_feature:

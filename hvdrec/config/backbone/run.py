@@ -51,7 +51,7 @@ class Backend(Operations, Protocol):
         """The output of an `InputLayer` message for a feature group; the key is the group's."""
 
     def raw_input(self, group: str, place: Place) -> Any:
-        """The raw numbers of a feature group."""
+        """The numbers or the texts of a feature group, as a list."""
 
     def embedding_layer(self, group: str, config: Any, place: Place) -> Any:
         """The output of an `EmbeddingLayer` message: a feature group with one shared vocabulary."""

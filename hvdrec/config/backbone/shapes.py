@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from hvdrec.config.backbone.functions import FUNCTIONS
 from hvdrec.config.backbone.text import TextError
-from hvdrec.config.layers.shapes import Widths, dimensions
+from hvdrec.config.layers.shapes import TEXT, Text, Widths, dimensions
 
 #: The batch dimension.
 BATCH: Final = "batch"
@@ -30,10 +30,20 @@ class Shape:
         return f"[{', '.join('?' if d is None else str(d) for d in self.dims)}]"
 
 
+@dataclasses.dataclass(frozen=True, repr=False)
+class TextShape:
+    """A tensor of texts, [B]; no operation of a config's Python text accepts it."""
+
+    def __repr__(self) -> str:
+        return "texts [batch]"
+
+
 def as_shapes(widths: Widths) -> Any:
     """Converts widths to shapes, with the same nesting of lists."""
     if isinstance(widths, list):
         return [as_shapes(each) for each in widths]
+    if isinstance(widths, Text):
+        return TextShape()
     return None if widths is None else Shape((BATCH, *dimensions(widths)))
 
 
@@ -47,6 +57,8 @@ def as_widths(value: Any) -> Widths:
         return [as_widths(each) for each in value]
     if value is None:
         return None
+    if isinstance(value, TextShape):
+        return TEXT
     if not isinstance(value, Shape):
         raise TextError(f"returns {value!r}, but a tensor is needed")
     rest = value.dims[1:]
@@ -109,7 +121,7 @@ def _tensor(value: Any) -> Shape:
     if isinstance(value, list) and value:
         return _stack(value, {"axis": 0})
     raise TextError(
-        f"needs a tensor, found {value!r}" if not isinstance(value, list) else "the list is empty"
+        f"needs a tensor of numbers, found {value!r}" if not isinstance(value, list) else "the list is empty"
     )
 
 

@@ -14,6 +14,7 @@ from hvdrec.config.combiners import text_cnn
 from hvdrec.config.dynamic import ev_params
 from hvdrec.config.expand import feature_list, feature_list_path, feature_name
 from hvdrec.config.feature_values import COMBINERS, POOLS, normalizer, refusal
+from hvdrec.config.models.registry import SPECS
 from hvdrec.config.names import enum_name
 from hvdrec.config.report import Report
 from hvdrec.storage import is_file
@@ -49,15 +50,30 @@ def check_features(report: Report) -> None:
         else:
             _check_feature(report, feature, place, fields)
             if name in used and enum_name(feature, "feature_type") == "PassThroughFeature":
-                report.error(
-                    f"{place}.feature_type",
-                    f"a PassThroughFeature has no column; take {name!r} out of its group",
-                )
+                _check_text(report, proto, feature, place, fields)
     deep = _deep_names(proto)
     for name, i in seen.items():
         if name in deep and _needs_embedding(features[i]) and not features[i].embedding_dim:
             report.error(f"{path}[{i}].embedding_dim", f"must be above 0: {name!r} is in {deep[name]}")
     _check_shared(report, features, path, used)
+
+
+def _check_text(report: Report, proto: Any, feature: Any, place: str, fields: dict[str, Any]) -> None:
+    """Checks a PassThroughFeature in a group, which is a text."""
+    name, spec = feature_name(feature), SPECS.get(proto.model_config.model_class)
+    readable = spec.text_groups(proto.model_config) if spec is not None else ()
+    groups = {g.group_name for g in proto.model_config.feature_groups if name in g.feature_names}
+    if name in attended_names(proto.model_config) or not groups <= set(readable):
+        report.error(
+            f"{place}.feature_type",
+            "a PassThroughFeature has no column; only a block with raw_input reads it, so take "
+            f"{name!r} out of the other groups",
+        )
+    kinds = [enum_name(fields[i], "input_type") for i in feature.input_names if i in fields]
+    if kinds and kinds != ["STRING"]:
+        report.error(
+            f"{place}.input_names", f"a PassThroughFeature in a group needs one STRING field, is {kinds}"
+        )
 
 
 def _deep_names(proto: Any) -> dict[str, str]:

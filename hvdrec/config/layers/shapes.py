@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+import enum
+from typing import Final, TypeAlias
 
+
+class Text(enum.Enum):
+    """The type of `TEXT`."""
+
+    TEXT = "text"
+
+
+#: The width of a tensor of texts, string [B].
+TEXT: Final = Text.TEXT
 #: The dimensions of a tensor without the batch: D stands for [B, D], (F, D) for [B, F, D], () for [B];
 #: None is a length that is unknown before the step.
-Width: TypeAlias = int | tuple[int | None, ...]
+Width: TypeAlias = int | tuple[int | None, ...] | Text
 #: The width of a tensor; a list of widths for several, which can be nested; None where there is nothing
 #: (a sequence without a target, a block that only adds a loss).
 Widths: TypeAlias = Width | list["Widths"] | None
@@ -22,11 +32,19 @@ def described(widths: Widths) -> str:
         return "nothing"
     if isinstance(widths, list):
         return f"a list of {len(widths)} ({', '.join(described(each) for each in widths)})"
+    if widths is TEXT:
+        return "texts [batch]"
     return f"[{', '.join(['batch', *('?' if d is None else str(d) for d in dimensions(widths))])}]"
 
 
 def dimensions(width: Width) -> tuple[int | None, ...]:
-    """A width as a tuple; D and (D,) are the same."""
+    """A width as a tuple; D and (D,) are the same.
+
+    Raises:
+        ShapeError: It belongs to texts.
+    """
+    if isinstance(width, Text):
+        raise misfit("numbers", width)
     return (width,) if isinstance(width, int) else width
 
 
@@ -93,6 +111,21 @@ def embeddings(inputs: Widths, needs: str = "") -> tuple[int, int]:
     if len(set(widths)) > 1:
         raise misfit(needs, inputs)
     return len(widths), widths[0]
+
+
+def has_texts(inputs: Widths) -> bool:
+    """Whether any of the inputs is text."""
+    return any(map(has_texts, inputs)) if isinstance(inputs, list) else inputs is TEXT
+
+
+def text_pair(inputs: Widths) -> None:
+    """Requires a list of two texts.
+
+    Raises:
+        ShapeError: The inputs are something else.
+    """
+    if inputs != [TEXT, TEXT]:
+        raise misfit("a list of two texts, from a raw_input over two PassThroughFeatures", inputs)
 
 
 def sequence(inputs: Widths, needs: str = "") -> tuple[int, int | None]:

@@ -39,6 +39,16 @@ class AnyCase(OneOf):
         return str(value).lower() in tuple(self)
 
 
+class _AnyText:
+    """All strings."""
+
+    def __contains__(self, value: object) -> bool:
+        return True
+
+    def __str__(self) -> str:
+        return "a string"
+
+
 class _Activations:
     """The names of activations, with or without a prefix such as ``tf.nn.``; empty is none."""
 
@@ -50,6 +60,7 @@ class _Activations:
 
 
 ACTIVATIONS = _Activations()
+ANY_TEXT = _AnyText()
 #: The function that EasyRec uses for these names without a path.
 _EASYREC_TAKES = {
     **dict.fromkeys(("relu6", "silu", "softplus", "softsign", "softmax"), "linear"),
@@ -130,6 +141,7 @@ class LayerSpec:
         outputs: Computes the output widths from the input widths; raises `ShapeError` if they don't fit.
         formula: The computation, for the docs: one or two sentences, inputs and outputs with shapes.
         source: Paper and equation, or another source.
+        texts: Whether its inputs are texts; those of all other layers are numbers.
     """
 
     class_name: str
@@ -141,6 +153,7 @@ class LayerSpec:
     outputs: Callable[[LayerConfig, Widths], Widths]
     formula: str
     source: str = ""
+    texts: bool = False
 
     def read(self, layer: Any) -> tuple[LayerConfig, list[Problem]]:
         """Reads a `KerasLayer` message.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, ClassVar
 
 from hvdrec.config.backbone.check import Described, describe
@@ -42,6 +42,12 @@ class BackboneSpec(ModelSpec):
     def wide_width(self, model: Any) -> int:
         """`wide_output_dim` of an input layer."""
         return wide_output_dim(graph_of(model))
+
+    def text_groups(self, model: Any) -> Collection[str]:
+        """Those that only blocks with `raw_input` read."""
+        blocks = [block for block in graph_of(model).all_blocks() if block.group is not None]
+        other = {block.group for block in blocks if block.layer != "raw_input"}
+        return {block.group for block in blocks if block.group is not None} - other
 
     def embedding_layers(self, model: Any) -> Mapping[str, Any]:
         """Those of blocks."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from hvdrec.config.losses import loss_type_name
@@ -80,6 +80,10 @@ class ModelSpec:
     def wide_width(self, model: Any) -> int:
         """The width of the embeddings of groups that are `wide_deep: WIDE`."""
         return int(getattr(self.config(model), "wide_output_dim", 1))
+
+    def text_groups(self, model: Any) -> Collection[str]:
+        """The feature groups whose features the class can read as texts."""
+        return ()
 
     def embedding_layers(self, model: Any) -> Mapping[str, Any]:
         """The `EmbeddingLayer` messages of feature groups that get width and combiner from one."""

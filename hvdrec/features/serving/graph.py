@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import tensorflow as tf
 
+from hvdrec.features.layout import TEXTS
 from hvdrec.features.plan import FeaturePlan, Kind
 from hvdrec.features.serving.field_tensors import FieldTensors
 from hvdrec.features.serving.ids import Ids, SequenceIds
@@ -59,6 +60,8 @@ class ServingGraph(tf.Module):
         batch = {"dense": self._dense(cells)}
         if self._plan.packer.sequences:
             batch.update(self._sequences(cells, ids))
+        if self._plan.packer.texts:
+            batch[TEXTS] = tf.stack([cells.text(spec.inputs[0]) for spec in self._plan.packer.texts])
         for bank in range(len(self._plan.banks)):
             batch.update(self._bank(bank, ids, cells.rows))
         return batch

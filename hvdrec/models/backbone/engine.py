@@ -15,12 +15,12 @@ from hvdrec.config.layers.shapes import Widths
 from hvdrec.errors import ConfigError
 from hvdrec.features.plan import Group, Kind
 from hvdrec.layers.context import ForwardContext
+from hvdrec.layers.expressions import TensorOperations
 from hvdrec.layers.layer import Layer, LayerBuild
 from hvdrec.layers.registry import build_layer
 from hvdrec.models.backbone.input_layer import InputLayer
-from hvdrec.models.backbone.tensors import TensorOperations
 from hvdrec.models.base import ModelBuild
-from hvdrec.models.inputs import ModelInputs
+from hvdrec.models.inputs import ModelInputs, group_of
 
 
 class Backbone(tf.Module):
@@ -98,6 +98,8 @@ class _TensorBackend(TensorOperations):
 
     def raw_input(self, group: str, place: Place) -> Any:
         """See `Backend`."""
+        if group_of(self._inputs.plan, group).texts:
+            return self._inputs.texts(group)
         return self._inputs.features(group)
 
     def embedding_layer(self, group: str, config: Any, place: Place) -> Any:
@@ -129,6 +131,7 @@ def _widths(group: Group) -> GroupWidths:
     return GroupWidths(
         features=tuple(plain if group.sequences else [width for _, width in group.widths]),
         sequences=tuple(feature.width for feature in group.sequences),
+        texts=len(group.texts),
         numbers=len(group.widths) == len(plain)
         and all(feature.kind is Kind.NUMBERS for feature in group.features),
     )

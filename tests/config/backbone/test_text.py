@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hvdrec.config.backbone.functions import FUNCTIONS
 from hvdrec.config.backbone.shapes import BATCH, Shape, ShapeOperations
 from hvdrec.config.backbone.text import Evaluator, TextError, parse_function, parse_slice
-from hvdrec.models.backbone.tensors import TensorOperations
+from hvdrec.layers.expressions import TensorOperations
 
 ROWS = 5
 #: What EasyRec's samples and docs write, and more of the kind, each with what it is given.

@@ -102,7 +102,8 @@ REFUSED = {
     ),
     (FEATURE_B, FEATURE_B.replace("IdFeature", "PassThroughFeature")): (
         "feature_config.features[1].feature_type",
-        "a PassThroughFeature has no column; take 'b' out of its group",
+        "a PassThroughFeature has no column; only a block with raw_input reads it, so take 'b' out of the other "
+        "groups",
     ),
     ("input_type: CSVInput", "input_type: CriteoInput"): (
         "train_input_path",
