@@ -72,7 +72,13 @@ def measure(rows: list[int]) -> tuple[list[dict[str, Any]], int]:
         labels = tf.constant(generator.integers(0, 2, count).astype(np.float32))
         weights = tf.constant(generator.uniform(0.5, 2, count).astype(np.float32))
         everyone = Replicas(
-            group.rank, group.concat, group.sum, tf.constant(1.0 / group.size), tf.constant(float(total))
+            group.rank,
+            group.size,
+            group.concat,
+            group.sum,
+            lambda value, counts, name: group.exchange(value, counts, name)[0],
+            tf.constant(1.0 / group.size),
+            tf.constant(float(total)),
         )
         for way in WAYS:
             pairs.FEW_ROWS = total if way == "rows" else 0

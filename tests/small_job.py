@@ -138,6 +138,12 @@ MODELS = {
         ("all",),
         """metric_learning { input: "all" dnn { hidden_units: [16, 8] use_bn: %BN } l2_regularization: 1e-4 }""",
     ),
+    "DSSM": (
+        ("user", "item"),
+        """dssm { user_tower { id: "a" dnn { hidden_units: [8, 4] use_bn: %BN } }
+           item_tower { id: "b" dnn { hidden_units: [8, 4] use_bn: %BN } }
+           temperature: 0.2 item_id: "b" ignore_in_batch_neg_sam: false l2_regularization: 1e-4 }""",
+    ),
     # A package used twice, a list of features, a recurrent block, and Python text.
     "RankModel": (
         ("user", "sparse"),

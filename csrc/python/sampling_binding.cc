@@ -1,8 +1,10 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -20,9 +22,25 @@ using Ids = py::array_t<int64_t, py::array::c_style>;
 using Places = py::array_t<int32_t, py::array::c_style>;
 using Weights = py::array_t<float, py::array::c_style>;
 
-template <typename T>
-std::vector<T> Copied(const py::array_t<T, py::array::c_style>& array) {
-  return std::vector<T>(array.data(), array.data() + array.size());
+// An alias table in numpy.
+using Entries = py::array_t<uint64_t, py::array::c_style>;
+
+void FillEntries(const Weights& weights, Entries entries) {
+  static_assert(sizeof(AliasEntry) == sizeof(uint64_t));
+  if (weights.size() != entries.size()) {
+    throw std::invalid_argument("weights and entries differ in length");
+  }
+  auto* const table = reinterpret_cast<AliasEntry*>(entries.mutable_data());
+  const py::gil_scoped_release release;
+  FillAliasTable(weights.data(), static_cast<size_t>(weights.size()), table);
+}
+
+std::unique_ptr<ItemSampler> OfArrays(const Ids& ids, const std::optional<Entries>& entries) {
+  if (entries && entries->size() != ids.size()) {
+    throw std::invalid_argument("ids and entries differ in length");
+  }
+  const auto* table = entries ? reinterpret_cast<const AliasEntry*>(entries->data()) : nullptr;
+  return std::make_unique<ItemSampler>(ids.data(), table, static_cast<int64_t>(ids.size()));
 }
 
 void CheckCount(int64_t count) {
@@ -117,10 +135,8 @@ void bind_sampling(py::module_& m) {
            "(items int64 [n], rows int32 [n]): the first items of each user, row by row.");
   py::class_<ItemSampler>(m, "ItemSampler",
                           "Draws items of a table; see csrc/kernels/sampling/negatives.h.")
-      .def(py::init([](const Ids& ids, const Weights& weights) {
-             return std::make_unique<ItemSampler>(Copied<int64_t>(ids), Copied<float>(weights));
-           }),
-           py::arg("ids"), py::arg("weights"))
+      .def(py::init(&OfArrays), py::arg("ids").noconvert(), py::arg("entries").noconvert(),
+           py::keep_alive<1, 2>(), py::keep_alive<1, 3>())
       .def("by_weight", &ByWeight, py::arg("excluded"), py::arg("seed"), py::arg("count"),
            "Places int32 [count], drawn by weight, whose ids aren't excluded.")
       .def("for_users", &ForUsers, py::arg("items"), py::arg("users"), py::arg("seed"),
@@ -129,6 +145,8 @@ void bind_sampling(py::module_& m) {
       .def("distinct", &DistinctPlaces, py::arg("excluded"), py::arg("seed"), py::arg("count"),
            py::arg("margin"),
            "Distinct places int32 [at most count], all as likely, not excluded.");
+  m.def("fill_alias_table", &FillEntries, py::arg("weights"), py::arg("entries").noconvert(),
+        "Fills entries uint64 [items] for ItemSampler.");
   m.def("merge_distinct", &MergeDistinct, py::arg("first"), py::arg("second"), py::arg("limit"),
         "(both int32 without repeats, places of the second's plus one), of numbers below a limit.");
 }

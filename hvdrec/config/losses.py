@@ -81,7 +81,7 @@ SPECS: dict[str, LossSpec] = {
         LossSpec("LISTWISE_DISTILL_LOSS", param_field="listwise_distill_loss"),
         LossSpec("ZILN_LOSS", param_field="ziln_loss", output=LogitMeaning.AMOUNT, num_class=3),
         LossSpec("ORDER_CALIBRATE_LOSS", own=True),
-        LossSpec("SOFTMAX_CROSS_ENTROPY", "cross_entropy_loss", own=True),
+        LossSpec("SOFTMAX_CROSS_ENTROPY", "cross_entropy_loss", "softmax_cross_entropy", own=True),
         LossSpec("SOFTMAX_CROSS_ENTROPY_WITH_NEGATIVE_MINING", "softmax_loss", "softmax_loss", own=True),
         LossSpec("CIRCLE_LOSS", param_field="circle_loss", output=_EMBEDDING, own=True),
         LossSpec("MULTI_SIMILARITY_LOSS", "ms_loss", "multi_simi_loss", output=_EMBEDDING, own=True),

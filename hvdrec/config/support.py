@@ -178,6 +178,8 @@ RANGES = {
     **registry.fields("ranges"),
     "VariationalDropoutLayer.regularization_lambda": STRENGTH,
     "DNN.dropout_ratio": _BELOW_1,
+    "SoftmaxCrossEntropyLoss.frequency_momentum": _BELOW_1,
+    "SoftmaxCrossEntropyLoss.frequency_buckets": _AT_LEAST_1,
     "Loss.weight": STRENGTH,
     "KD.loss_weight": STRENGTH,
     "KD.temperature": STRENGTH,

@@ -13,7 +13,7 @@ from hvdrec.config.samplers import sampler_config
 from hvdrec.config.variables import is_frozen, optimizer_index
 from hvdrec.errors import ConfigError
 from hvdrec.features.column import Column, IdColumn, NumberColumn, TextColumn
-from hvdrec.features.fields import FieldSet, class_fields, id_names, label_classes
+from hvdrec.features.fields import FieldSet, class_fields, heads_of, id_names, label_classes
 from hvdrec.features.packer_spec import (
     BankSpec,
     FeatureSpec,
@@ -129,7 +129,19 @@ def _sampled_plan(proto: Any, uses: Uses, sampler: Any) -> FeaturePlan:
             f"data_config.{proto.data_config.WhichOneof('sampler')}.attr_fields: the item features "
             f"also read {', '.join(missing)}; add them to the item table and to attr_fields"
         )
-    return plan
+    counted = [head.counted for head in heads_of(proto) if head.counted]
+    return _with_ids(plan, {name: field for name, field in id_names(proto).items() if name in counted})
+
+
+def _with_ids(plan: FeaturePlan, ids: Mapping[str, str]) -> FeaturePlan:
+    """The plan of sampled items with some ids: name -> input field."""
+    places = {field.name: place for place, field in enumerate(plan.fields)}
+    for name, field in ids.items():
+        if field not in places:
+            raise ConfigError(f"model_config: items are counted by {name!r}; add it to the group of items")
+    numbers = tuple(places[field] for field in ids.values())
+    packer = dataclasses.replace(plan.packer, id_fields=numbers)
+    return dataclasses.replace(plan, ids=tuple(ids), packer=packer)
 
 
 class _Layout:

@@ -101,8 +101,7 @@ def _ids(head: HeadConfig) -> Iterator[str]:
     for space in (head.task_space, *(config.task_space for config in head.distillations)):
         if space is not None and space.name:
             yield space.name
-    if head.item:
-        yield head.item
+    yield from dict.fromkeys(name for name in (head.item, head.counted) if name)
 
 
 def _named(message: Any, *attributes: str) -> Iterator[str]:

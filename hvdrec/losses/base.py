@@ -16,16 +16,21 @@ class Replicas:
 
     Attributes:
         rank: This process, counted from 0.
+        size: The number of ranks.
         concat: Concatenates the ranks' tensors of that name along axis 0, in rank order.
         sum: Sums the ranks' tensors of that name; names must be unique in a step.
+        exchange: Sends each rank its part of a tensor along axis 0 (the lengths are given, int32 [size]), and
+            returns the parts received from the ranks, in rank order.
         share: float32 scalar, this rank's share of the step's rows. The step sums the ranks' losses and
             gradients, each multiplied by its share.
         rows: float32 scalar, the number of rows of all ranks in the step.
     """
 
     rank: int
+    size: int
     concat: Callable[[tf.Tensor, str], tf.Tensor]
     sum: Callable[[tf.Tensor, str], tf.Tensor]
+    exchange: Callable[[tf.Tensor, tf.Tensor, str], tf.Tensor]
     share: tf.Tensor
     rows: tf.Tensor
 
@@ -35,6 +40,7 @@ class Replicas:
             self,
             concat=lambda value, name: self.concat(value, f"loss/{loss}/{name}"),
             sum=lambda value, name: self.sum(value, f"loss/{loss}/{name}"),
+            exchange=lambda value, counts, name: self.exchange(value, counts, f"loss/{loss}/{name}"),
         )
 
 
@@ -49,12 +55,15 @@ class Candidates:
         item_ids: int64 [B]; other items with the id of item i are not negatives of user i. None means that
             all are.
         owners: int64 [O]; the last O items are negatives of only these users.
+        log_frequency: float32 [M - O], the log of how often each item is a candidate, up to a constant; it is
+            subtracted from the item's logits. None for no correction.
     """
 
     queries: tf.Tensor
     items: tf.Tensor
     item_ids: tf.Tensor | None = None
     owners: tf.Tensor | None = None
+    log_frequency: tf.Tensor | None = None
 
 
 @dataclasses.dataclass(frozen=True)

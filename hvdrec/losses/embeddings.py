@@ -8,7 +8,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from hvdrec.losses.base import Loss, LossBatch, Replicas
-from hvdrec.losses.gathered import gather_rows
+from hvdrec.losses.gathered import gather_embeddings, gather_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,33 +94,12 @@ def embedded_rows(
     if replicas is None:
         return EmbeddedRows(embeddings, labels, sessions, None, with_gradient, impl)
     columns = [labels] if sessions is None else [labels, sessions]
-    (of_all, *more), first = gather_rows(columns, replicas)
+    (of_all, *more), first, counts = gather_rows(columns, replicas)
     return EmbeddedRows(
-        embeddings=gather_embeddings(embeddings, first, replicas),
+        embeddings=gather_embeddings(embeddings, counts, replicas),
         labels=of_all,
         sessions=more[0] if more else None,
         anchors=(first, tf.shape(embeddings, tf.int64)[0]),
         with_gradient=with_gradient,
         impl=impl,
     )
-
-
-def gather_embeddings(embeddings: tf.Tensor, first: tf.Tensor, replicas: Replicas) -> tf.Tensor:
-    """All ranks' rows (collective); gradients are summed over the ranks, and each rank takes its own.
-
-    Args:
-        embeddings: [B, D], this rank's rows.
-        first: int64 scalar, the index of this rank's first row.
-        replicas: The ranks.
-    """
-    rows = tf.shape(embeddings, tf.int64)[0]
-
-    @tf.custom_gradient
-    def gather(own: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-        def back(upstream: tf.Tensor) -> tf.Tensor:
-            whole = replicas.sum(upstream, "embedding_gradient")
-            return tf.slice(whole, [first, 0], [rows, -1])
-
-        return replicas.concat(own, "embeddings"), back
-
-    return gather(embeddings)

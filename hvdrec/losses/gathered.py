@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -16,10 +16,12 @@ class GatheredRows(NamedTuple):
     Attributes:
         columns: The given columns, for all rows.
         first: int64 scalar, the index of this rank's first row.
+        counts: int32 [ranks], the number of rows of each rank.
     """
 
     columns: list[tf.Tensor]
     first: tf.Tensor
+    counts: tf.Tensor
 
 
 def gather_rows(columns: Sequence[tf.Tensor], replicas: Replicas) -> GatheredRows:
@@ -40,4 +42,27 @@ def gather_rows(columns: Sequence[tf.Tensor], replicas: Replicas) -> GatheredRow
         tf.bitcast(tf.squeeze(part, axis=1) if c.dtype.size == 4 else part, c.dtype)
         for part, c in zip(parts, columns, strict=True)
     ]
-    return GatheredRows(back, tf.math.count_nonzero(ranks < replicas.rank))
+    ranks = tf.squeeze(ranks, axis=1)
+    counts = tf.math.unsorted_segment_sum(tf.ones_like(ranks), ranks, replicas.size)
+    return GatheredRows(back, tf.math.count_nonzero(ranks < replicas.rank), counts)
+
+
+def gather_embeddings(embeddings: tf.Tensor, counts: tf.Tensor, replicas: Replicas) -> tf.Tensor:
+    """All ranks' rows (collective); each rank receives only the gradients of its own, and sums them.
+
+    Args:
+        embeddings: [B, D], this rank's rows.
+        counts: int32 [ranks], see `GatheredRows`.
+        replicas: The ranks.
+    """
+    shape = tf.shape(embeddings)
+
+    @tf.custom_gradient
+    def gather(own: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        def back(upstream: tf.Tensor) -> tf.Tensor:
+            parts = replicas.exchange(upstream, counts, "embedding_gradient")
+            return tf.reduce_sum(tf.reshape(parts, [replicas.size, shape[0], shape[1]]), axis=0)
+
+        return replicas.concat(own, "embeddings"), back
+
+    return gather(embeddings)

@@ -36,7 +36,7 @@ def over_sessions(
     @tf.custom_gradient
     def of(own: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
         parts = [own] if own.shape.rank == 1 else tf.unstack(own, axis=1)
-        gathered, first = gather_rows([*parts, *given.values()], replicas)
+        gathered, first, _ = gather_rows([*parts, *given.values()], replicas)
         whole = gathered[0] if own.shape.rank == 1 else tf.stack(gathered[: len(parts)], axis=1)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(whole)

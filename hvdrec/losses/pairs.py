@@ -94,7 +94,7 @@ class _AllRanks:
         given = {"weights": self.weights, "sessions": self.sessions}
         names = [name for name, column in given.items() if column is not None]
         columns = [self.logits, self.labels, *(given[name] for name in names)]
-        (logits, labels, *rest), first = gather_rows(columns, self.replicas)
+        (logits, labels, *rest), first, _ = gather_rows(columns, self.replicas)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(logits)
             more = dict(zip(names, rest, strict=True))

@@ -73,18 +73,55 @@ def _candidates(products: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     return columns, np.take_along_axis(products, columns, axis=1)
 
 
+def without(found: Nearest, excluded: Sequence[Sequence[int]], k: int) -> Nearest:
+    """The k nearest items of each query that are not excluded for it.
+
+    Args:
+        found: At least k + the number of excluded items for each query, if there are that many items.
+        excluded: Indices of items, by query.
+        k: The number of items.
+
+    Returns:
+        At most k columns. If there are fewer items left for some queries, their last columns are index -1
+        with score -inf.
+    """
+    width = min(k, found.places.shape[1])
+    places = np.full((len(found.places), width), -1, np.int64)
+    scores = np.full((len(found.places), width), -np.inf, np.float32)
+    for row, unwanted in enumerate(excluded):
+        kept = np.flatnonzero(~np.isin(found.places[row], np.asarray(unwanted, np.int64)))[:width]
+        places[row, : len(kept)] = found.places[row, kept]
+        scores[row, : len(kept)] = found.scores[row, kept]
+    return Nearest(places, scores)
+
+
 class RetrievalQuality:
-    """Hit rate, recall, MRR and NDCG at several k, over users."""
+    """Hit rate, recall, MRR and NDCG at several k, over users.
+
+    Attributes:
+        users: The number of users.
+    """
+
+    _MEANS = ("hit_rate", "recall", "mrr", "ndcg")
 
     def __init__(self, ks: Sequence[int]) -> None:
         """Starts without users; `ks` are the list lengths to evaluate."""
         self._ks = sorted(set(ks))
-        self._sums = dict.fromkeys(self._names(), 0.0)
+        self._sums = dict.fromkeys(self._names(*self._MEANS, "hits"), 0.0)
+        self._chosen = 0
         self.users = 0
 
-    def _names(self) -> Iterator[str]:
+    def _names(self, *measures: str) -> Iterator[str]:
         for k in self._ks:
-            yield from (f"{measure}@{k}" for measure in ("hit_rate", "recall", "mrr", "ndcg"))
+            yield from (f"{measure}@{k}" for measure in measures)
+
+    def join(self, others: Sequence[RetrievalQuality]) -> None:
+        """Adds the users of others."""
+        for other in others:
+            self.users += other.users
+            self._chosen += other._chosen
+            for name, value in other._sums.items():
+                self._sums[name] += value
 
     def add(self, ranked: Sequence[int], chosen: Set[int]) -> None:
         """Adds a user.
@@ -94,6 +131,7 @@ class RetrievalQuality:
             chosen: Indices of chosen items; negative numbers represent items outside the search.
         """
         self.users += 1
+        self._chosen += len(chosen)
         hits = [rank for rank, item in enumerate(ranked) if item in chosen]
         for k in self._ks:
             within = [rank for rank in hits if rank < k]
@@ -103,7 +141,11 @@ class RetrievalQuality:
             self._sums[f"recall@{k}"] += len(within) / len(chosen)
             self._sums[f"mrr@{k}"] += 1.0 / (within[0] + 1) if within else 0.0
             self._sums[f"ndcg@{k}"] += gain / ideal
+            self._sums[f"hits@{k}"] += len(within)
 
     def result(self) -> Mapping[str, float]:
-        """The means over users; NaN without any."""
-        return {name: total / self.users if self.users else math.nan for name, total in self._sums.items()}
+        """The means over users, and `total_hit_rate@k`, the share of all chosen items; NaN without users."""
+        if not self.users:
+            return dict.fromkeys(self._names(*self._MEANS, "total_hit_rate"), math.nan)
+        means = {name: self._sums[name] / self.users for name in self._names(*self._MEANS)}
+        return {**means, **{f"total_hit_rate@{k}": self._sums[f"hits@{k}"] / self._chosen for k in self._ks}}

@@ -36,7 +36,7 @@ class DAT(TwoTowerModel):
             )
             for side, tower in (("user", self.config.user_tower), ("item", self.config.item_tower))
         }
-        self.similarity = Similarity(self.store, self.config, always_cosine=True)
+        self.similarity = Similarity(build, self.config, always_cosine=True)
 
     def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
         """See `Similarity.outputs`; in addition the augmented vectors, float32 [B, D]."""

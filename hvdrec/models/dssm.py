@@ -28,7 +28,7 @@ class DSSM(TwoTowerModel):
             EmbeddingDNN(self.store, f"{side}_dnn", tower.dnn, self.group_width(side), self.l2)
             for side, tower in (("user", self.config.user_tower), ("item", self.config.item_tower))
         )
-        self.similarity = Similarity(self.store, self.config)
+        self.similarity = Similarity(build, self.config)
 
     def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
         """See `Similarity.outputs`; in addition the towers' inputs, float32 [B, width] each."""

@@ -26,7 +26,7 @@ class DSSM_SENet(TwoTowerModel):  # noqa: N801
         super().__init__(build)
         self.user = _Tower(self, "user", self.config.user_tower)
         self.item = _Tower(self, "item", self.config.item_tower)
-        self.similarity = Similarity(self.store, self.config)
+        self.similarity = Similarity(build, self.config)
 
     def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
         """See `Similarity.outputs`."""

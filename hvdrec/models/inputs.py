@@ -69,6 +69,15 @@ class ModelInputs:
         return tf.shape(self._batch["dense"])[0]
 
     @property
+    def run(self) -> ForwardContext:
+        """The forward pass."""
+        return self._run_context
+
+    def ids(self, name: str) -> tf.Tensor | None:
+        """The ids packed for a feature or field, int64 [B]; None if the batch doesn't have them."""
+        return self._batch.get(f"id/{name}")
+
+    @property
     def all_squared(self) -> tf.Tensor:
         """`squared` including the sampled items, float32 scalar."""
         return self.squared if self.sampled is None else self.squared + self.sampled.all_squared

@@ -31,7 +31,7 @@ class MatchModel(TwoTowerModel):
         outputs = self.backbone.outputs
         if not isinstance(outputs, list) or not all(0 <= place < len(outputs) for place in self._places):
             raise ConfigError("model_config.backbone: MatchModel needs both users and items in its outputs")
-        self.similarity = Similarity(self.store, self.config)
+        self.similarity = Similarity(build, self.config)
 
     def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:
         """See `Similarity.outputs`."""

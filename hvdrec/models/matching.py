@@ -11,9 +11,9 @@ import tensorflow as tf
 from hvdrec.config.protos import simi_pb2
 from hvdrec.layers import initializers
 from hvdrec.layers.context import ForwardContext
-from hvdrec.layers.variables import VariableStore
 from hvdrec.losses.terms import LossTerm, TermBatch
-from hvdrec.models.base import Model
+from hvdrec.models.base import Model, ModelBuild
+from hvdrec.models.candidate_frequency import CandidateFrequency
 from hvdrec.models.heads.embedding import joined
 from hvdrec.models.inputs import ModelInputs
 
@@ -23,6 +23,8 @@ USERS, ITEMS = "user_tower_emb", "item_tower_emb"
 QUERIES = "queries"
 #: int64 [B]: items with the same id are not negatives of each other, if the head has no id feature.
 ITEM_IDS = "item_ids"
+#: float32 [M - O], see `CandidateFrequency`.
+LOG_FREQUENCY = "log_frequency"
 #: The rows that the last items belong to, int64 [O].
 OWNERS = "owners"
 
@@ -36,12 +38,12 @@ class Similarity(tf.Module):
     """
 
     def __init__(
-        self, store: VariableStore, config: Any, *, temperature: bool = True, always_cosine: bool = False
+        self, build: ModelBuild, config: Any, *, temperature: bool = True, always_cosine: bool = False
     ) -> None:
         """Creates ``sim_w`` and ``sim_b`` if `scale_simi` is set.
 
         Args:
-            store: Creates the variables.
+            build: What the model is built from.
             config: The block of a matching model.
             temperature: Whether it has a temperature.
             always_cosine: Whether to ignore `simi_func`.
@@ -51,6 +53,12 @@ class Similarity(tf.Module):
         self.temperature = float(config.temperature) if self.cosine and temperature else 1.0
         self._ignores_batch = bool(getattr(config, "ignore_in_batch_neg_sam", False))
         self._scale: tuple[tf.Variable, tf.Variable] | None = None
+        store, (head, *_) = build.store, build.heads
+        self._frequency: CandidateFrequency | None = None
+        if head.counted:
+            loss = build.config.softmax_cross_entropy
+            in_batch = not self._ignores_batch
+            self._frequency = CandidateFrequency(store, loss, head.counted, in_batch=in_batch)
         if getattr(config, "scale_simi", False):
             weight = store.create("sim_w", (1,), initializers.constant(1.0))
             self._scale = weight, store.create("sim_b", (1,), initializers.constant(0.0))
@@ -69,7 +77,8 @@ class Similarity(tf.Module):
 
         Returns:
             `USERS`, `ITEMS`, `QUERIES`, ``logits`` (float32 [B, 1], of each user and the row's item), with a
-            sampler `OWNERS`, with `ignore_in_batch_neg_sam` `ITEM_IDS`.
+            sampler `OWNERS`, with `ignore_in_batch_neg_sam` `ITEM_IDS`, with `sampling_correction`
+            `LOG_FREQUENCY`.
         """
         own = items[: tf.shape(users)[0]] if inputs.sampled is not None else items
         logits = tf.reduce_sum(users * own, axis=1, keepdims=True) / self.temperature
@@ -80,6 +89,9 @@ class Similarity(tf.Module):
             # The offset is the same for all items, so the softmax doesn't need it.
             queries *= tf.abs(weight)
         found = {USERS: users, ITEMS: items, QUERIES: queries, "logits": logits}
+        frequency = None if self._frequency is None else self._frequency(inputs)
+        if frequency is not None:
+            found[LOG_FREQUENCY] = frequency
         if inputs.owners is not None:
             found[OWNERS] = inputs.owners
         if self._ignores_batch:

@@ -52,7 +52,7 @@ class MIND(MatchingModel):
         inputs = self._capsules.outputs + self._user.outputs
         self._concat = EmbeddingDNN(store, "concat_dnn", config.concat_dnn, inputs, self.l2)
         self._item = EmbeddingDNN(store, "item_dnn", config.item_dnn, self.group_width("item"), self.l2)
-        self.similarity = Similarity(store, config, temperature=False)
+        self.similarity = Similarity(build, config, temperature=False)
         self._most = int(config.capsule_config.max_k)
 
     def forward(self, inputs: ModelInputs, run: ForwardContext) -> dict[str, tf.Tensor]:

@@ -12,16 +12,14 @@ import functools
 import hashlib
 import logging
 import os
-import shutil
-import stat
 import tempfile
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hvdrec.errors import StorageError
+from hvdrec.storage.shared_folder import USERS, SharedFolder
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +28,6 @@ _WORK_DIR = "HVDREC_WORK_DIR"
 VARIABLE = "HVDREC_STORE_CACHE"
 _MOST_BYTES = 1 << 30
 _FOLDER = "hvdrec-ranges"
-_USERS = ".users"
 #: Seconds after which a range that another process is fetching is fetched here too.
 _LONGEST_WAIT = 60.0
 _PAUSES = (0.002, 0.05)
@@ -58,12 +55,11 @@ class RangeCache:
         self._most_bytes = most_bytes
         # The bytes that this process has added since it last listed the folder.
         self._added = most_bytes
-        self._users = _join(folder)
-        self._finalizer = weakref.finalize(self, _leave, folder, self._users)
+        self._shared = SharedFolder(folder)
 
     def close(self) -> None:
         """Releases the folder, and removes it if no other process uses it."""
-        self._finalizer()
+        self._shared.close()
 
     def get(
         self, key: str, count: int, fetch: Callable[[], memoryview], stopped: threading.Event
@@ -123,7 +119,7 @@ class RangeCache:
         for path in self._folder.iterdir():
             with contextlib.suppress(FileNotFoundError):
                 found = path.stat()
-                if path.name != _USERS and found.st_size:
+                if path.name != USERS and found.st_size:
                     yield found.st_mtime_ns, found.st_size, path
 
 
@@ -159,42 +155,6 @@ def _opened(folder: Path, most_bytes: int) -> RangeCache | None:
     except OSError as error:
         logger.warning("%s: ranges of files in stores are not cached: %s", folder, error)
         return None
-
-
-def _join(folder: Path) -> int:
-    """Creates the folder and takes a shared lock on its user list."""
-    while True:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
-        found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-            raise PermissionError(f"{folder} belongs to another user")
-        try:
-            users = os.open(folder / _USERS, os.O_RDWR | os.O_CREAT, 0o600)
-        except FileNotFoundError:
-            continue
-        try:
-            fcntl.flock(users, fcntl.LOCK_SH)
-            # The last process to leave has removed the folder, so this lock would be on an unlinked file.
-            if os.stat(folder / _USERS).st_ino == os.fstat(users).st_ino:
-                return users
-            os.close(users)
-        except FileNotFoundError:
-            os.close(users)
-        except OSError:
-            os.close(users)
-            raise
-
-
-def _leave(folder: Path, users: int) -> None:
-    try:
-        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(folder, ignore_errors=True)
-    except OSError:
-        pass
-    finally:
-        os.close(users)
 
 
 def _locked(descriptor: int, stopped: threading.Event) -> bool:

@@ -12,6 +12,7 @@ import pytest
 
 from hvdrec.config import protos, support
 from hvdrec.config.losses import SPECS as LOSSES
+from hvdrec.config.models import matching
 from hvdrec.config.models.registry import SPECS
 from hvdrec.config.protos import (
     dataset_pb2,
@@ -25,6 +26,7 @@ from hvdrec.config.protos import (
 )
 from hvdrec.losses import registry as losses
 from hvdrec.metrics import registry as metrics
+from hvdrec.models import candidate_frequency
 from hvdrec.models.registry import MODELS
 from hvdrec.optim import registry as optimizers
 from hvdrec.optim.schedules import registry as schedules
@@ -154,6 +156,8 @@ def owners() -> dict[str, set[pathlib.Path]]:
     for kind, build in losses.BUILDERS.items():
         if LOSSES[kind].param_field:
             add(fields[LOSSES[kind].param_field].message_type, inspect.getmodule(build))
+    # Matching models read the options of their loss, too.
+    add(fields["softmax_cross_entropy"].message_type, candidate_frequency, matching)
     for oneof_of, builders in (
         (eval_pb2.EvalMetrics, metrics.BUILDERS),
         (optimizer_pb2.Optimizer, optimizers.BUILDERS),

@@ -11,8 +11,11 @@ from google.protobuf import text_format
 
 from hvdrec.config.protos import pipeline_pb2
 from hvdrec.data.batch import InputPosition, RowBlock
+from hvdrec.data.negatives import items
+from hvdrec.data.negatives import sampler as samplers
+from hvdrec.data.negatives.items import read_items
 from hvdrec.data.negatives.sampler import Drawn, Sampler, Stream, open_sampler
-from hvdrec.data.negatives.tables import are_whole_numbers, read_edges, read_items, whole_numbers
+from hvdrec.data.negatives.tables import are_whole_numbers, read_edges, whole_numbers
 from hvdrec.errors import ConfigError, DataError
 from hvdrec.features import Packer, build_plan
 from hvdrec.features.sampled import SampledPacker
@@ -368,4 +371,44 @@ def test_ids_in_any_type_of_a_file() -> None:
 @pytest.mark.parametrize("weights", [[0.0, 0.0], [1.0, -1.0], [np.nan, 1.0]])
 def test_weights_that_cannot_be_drawn_by(weights: list[float]) -> None:
     with pytest.raises(ValueError, match="weight"):
-        load_native().ItemSampler(np.arange(2), np.array(weights, np.float32))
+        load_native().fill_alias_table(np.array(weights, np.float32), np.zeros(2, np.uint64))
+
+
+def test_a_table_is_packed_once_and_removed_by_its_last_user(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_tables(tmp_path)
+    monkeypatch.setenv("HVDREC_WORK_DIR", str(tmp_path / "work"))
+    path, names = str(tmp_path / "items.txt"), ("item", "brand", "price", "tags")
+    first = read_items(path, "items", names, ":")
+    drawn = first.sampler(weighted=True).by_weight(np.zeros(0, np.int64), 7, 20)
+    with monkeypatch.context() as patch:
+        # Whoever comes later neither packs nor makes an alias table.
+        patch.setattr(items, "_pack", None)
+        patch.setattr(items, "_make_alias_table", None)
+        second = read_items(path, "items", names, ":")
+        assert (
+            second.sampler(weighted=True).by_weight(np.zeros(0, np.int64), 7, 20).tolist() == drawn.tolist()
+        )
+    assert second.folder.path == first.folder.path
+    assert second.columns(drawn) == first.columns(drawn)
+    assert second.where(3) == f"{path}, row 5"
+    with open(path, "a") as file:
+        file.write("200\t1\t200:b:1.5:t\n")
+    other = read_items(path, "items", names, ":")
+    assert other.folder.path != first.folder.path
+    assert len(other.ids) == len(first.ids) + 1
+    for table in (first, second, other):
+        assert table.folder.path.is_dir()
+        table.folder.close()
+    assert list((tmp_path / "work").iterdir()) == []
+
+
+def test_places_of_ids_are_the_first() -> None:
+    rng = np.random.default_rng(2)
+    ids, wanted = rng.integers(0, 50, 200), rng.integers(0, 70, 90)
+    first = {int(id_): place for place, id_ in reversed(list(enumerate(ids)))}
+    for part in (7, 1000):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(samplers, "_PART", part)
+            assert samplers._places_of(wanted, ids).tolist() == [first.get(int(w), -1) for w in wanted]

@@ -38,6 +38,14 @@ class _Meeting:
         self._barrier.abort()
 
 
+def _own_parts(meeting: _Meeting, rank: int, value: tf.Tensor, counts: tf.Tensor, name: str) -> tf.Tensor:
+    """What the ranks send to this one; the lengths travel before the values."""
+    lengths = meeting.exchange(rank, counts, name)
+    values = meeting.exchange(rank, value, name)
+    parts = [tf.split(v, n)[rank] for v, n in zip(values, lengths, strict=True)]
+    return tf.concat(parts, axis=0)
+
+
 def run_ranks(
     rows: Sequence[int], body: Callable[[int, Replicas], Any], exchanges: list[str] | None = None
 ) -> list[Any]:
@@ -51,8 +59,10 @@ def run_ranks(
         share = np.float32(rows[rank]) / np.float32(max(sum(rows), 1))
         replicas = Replicas(
             rank,
+            len(rows),
             lambda value, name: tf.concat(meeting.exchange(rank, value, name), axis=0),
             lambda value, name: tf.add_n(meeting.exchange(rank, value, name)),
+            lambda value, counts, name: _own_parts(meeting, rank, value, counts, name),
             tf.constant(share),
             tf.constant(float(sum(rows))),
         )

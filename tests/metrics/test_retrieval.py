@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hvdrec.metrics import retrieval
-from hvdrec.metrics.retrieval import RetrievalQuality, nearest
+from hvdrec.metrics.retrieval import Nearest, RetrievalQuality, nearest, without
 
 
 @pytest.mark.parametrize("vectors", [0, 3])
@@ -52,6 +52,30 @@ def test_quality() -> None:
         "recall@3": (2 / 3 + 1) / 3,
         "mrr@3": (1 / 2 + 1) / 3,
         "ndcg@3": (gain / ideal + 1) / 3,
+        "total_hit_rate@1": 1 / 5,
+        "total_hit_rate@3": 3 / 5,
     }
     assert found == pytest.approx(expected)
     assert math.isnan(RetrievalQuality((5,)).result()["recall@5"])
+
+
+def test_excluded_items_are_left_out() -> None:
+    found = Nearest(
+        np.array([[4, 2, 0, 1], [3, 1, 2, 0]]), np.array([[4, 3, 2, 1], [9, 8, 7, 6]], np.float32)
+    )
+    left = without(found, [[2], [3, 1, 2]], 2)
+    assert left.places.tolist() == [[4, 0], [0, -1]]
+    assert left.scores.tolist() == [[4.0, 2.0], [6.0, -np.inf]]
+
+
+def test_parts_of_users_together_are_all_users() -> None:
+    rng = np.random.default_rng(5)
+    whole, parts = RetrievalQuality((2, 5)), [RetrievalQuality((2, 5)) for _ in range(3)]
+    for user in range(30):
+        ranked, chosen = rng.permutation(12)[:5].tolist(), set(rng.integers(-2, 12, 3).tolist())
+        whole.add(ranked, chosen)
+        parts[user % 3].add(ranked, chosen)
+    joined = RetrievalQuality((2, 5))
+    joined.join(parts)
+    assert joined.users == 30
+    assert joined.result() == pytest.approx(dict(whole.result()))

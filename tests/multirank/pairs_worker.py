@@ -76,7 +76,15 @@ def main() -> None:
         place = holders.index(group.rank)
         part = slice(ends[place], ends[place + 1])
     share = tf.constant((part.stop - part.start) / total, tf.float32)
-    replicas = Replicas(group.rank, group.concat, group.sum, share, tf.constant(float(total)))
+    replicas = Replicas(
+        group.rank,
+        group.size,
+        group.concat,
+        group.sum,
+        lambda value, counts, name: group.exchange(value, counts, name)[0],
+        share,
+        tf.constant(float(total)),
+    )
     values, gradients = values_and_gradients({k: v[part] for k, v in columns.items()}, replicas)
     np.savez(
         pathlib.Path(sys.argv[2]) / f"rank{group.rank}.npz",

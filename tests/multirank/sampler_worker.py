@@ -12,13 +12,17 @@ import sys
 
 import tensorflow as tf
 
+from hvdrec.commands.retrieve import retrieve_on
 from hvdrec.config import Config, load
 from hvdrec.config.expand import expand
+from hvdrec.config.flags import load_for_retrieve, parse_retrieve
 from hvdrec.data import open_source
 from hvdrec.data.negatives.sampler import open_sampler
 from hvdrec.features.sampled import SampledPacker
 from hvdrec.layers.context import ForwardContext
+from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.launch import join_group
+from hvdrec.parallel.single import SingleReplica
 from hvdrec.trainer.job import Job
 from hvdrec.trainer.run import log
 from hvdrec.trainer.run.threads import set_threads
@@ -56,6 +60,22 @@ def loss(job: Job, arrays: dict[str, tf.Tensor]) -> float:
     return float(model.losses(arrays, output, True, tf.constant(0, tf.int64))["cross_entropy_loss"])
 
 
+def search(group: ReplicaGroup, path: str, folder: pathlib.Path, users: str) -> dict[str, float]:
+    """What `hvdrec.retrieve` finds with the first weights of the run, and writes into `folder`."""
+    rows = str(pathlib.Path(path).with_name("rows.csv"))
+    given = [
+        "--model_dir",
+        str(folder.parent / "whole"),
+        "--pipeline_config_path",
+        path,
+        "--input_path",
+        rows,
+    ]
+    given += ["--topk", "5", "--batch_size", "48", "--user_id_field", users, "--output_path", str(folder)]
+    config, flags = load_for_retrieve(parse_retrieve(given))
+    return retrieve_on(group, config, flags)
+
+
 def main() -> None:
     path, folder = sys.argv[1], pathlib.Path(sys.argv[2])
     group = join_group()
@@ -71,6 +91,10 @@ def main() -> None:
     again = Job(config_of(path, folder / "parts", STEPS), group)
     again.train(True, 0)
     record["whole"], record["parts"] = (str(checksums(job.entries())) for job in (whole, again))
+    for users in ("", "user_id"):
+        record[f"found{users}"] = search(group, path, folder / f"found{users}", users)
+        if group.rank == 0:
+            record[f"alone{users}"] = search(SingleReplica(), path, folder / f"alone{users}.tsv", users)
     (folder / f"rank{group.rank}.json").write_text(json.dumps(record))
     group.close()
 

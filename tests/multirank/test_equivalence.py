@@ -64,6 +64,15 @@ PAIRS: dict[str, object] = {
   losses { loss_type: PAIRWISE_LOGISTIC_LOSS pairwise_logistic_loss { ohem_ratio: 0.5 cross_replica: true } }
   losses { loss_type: PAIRWISE_HINGE_LOSS pairwise_hinge_loss { cross_replica: true } }""",
 }
+#: The items of all ranks as negatives, corrected for how often they come.
+IN_BATCH: dict[str, object] = {
+    "model": "DSSM",
+    "steps": 20,
+    "optimizer": SGD,
+    "metrics": "metrics_set { recall_at_topk { topk: 5 } }",
+    "model_extra": """loss_type: SOFTMAX_CROSS_ENTROPY
+  softmax_cross_entropy { cross_replica: true sampling_correction: true frequency_momentum: 0.9 frequency_buckets: 64 }""",
+}
 
 
 #: Tables of both widths, one of them a single number, are distributed over the ranks.
@@ -144,6 +153,8 @@ def _jobs(folder: pathlib.Path, ranks: int) -> list[dict[str, object]]:
         job("few_circle", **{**EMBEDDING, **few}, model_extra=CIRCLE),
         job("pairs", **PAIRS),
         job("few_pairs", **{**PAIRS, **few}),
+        job("in_batch", **IN_BATCH),
+        job("few_in_batch", **{**IN_BATCH, **few}),
     ]
     wanted = {3: OF_THREE_RANKS, 8: OF_EIGHT_RANKS}.get(ranks)
     return [j for j in jobs if wanted is None or j["name"] in wanted]
@@ -209,7 +220,10 @@ def test_weights_do_not_depend_on_the_ranks(outputs: dict[int, pathlib.Path], na
     ("name", "ranks"),
     [
         (n, r)
-        for n in ("circle", "multi_similarity", "few", "few_circle", "pairs", "few_pairs", "few_split")
+        for n in (
+            *("circle", "multi_similarity", "few", "few_circle", "pairs", "few_pairs", "few_split"),
+            *("in_batch", "few_in_batch"),
+        )
         for r in (2, 3)
         if r == 2 or n in OF_THREE_RANKS
     ],

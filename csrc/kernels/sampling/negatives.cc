@@ -13,14 +13,11 @@ namespace {
 
 // After this many unsuccessful draws, hardly anything can be left to draw.
 constexpr int kMostTries = 64;
+// Draws whose memory is fetched at the same time.
+constexpr int64_t kBlock = 64;
 
-struct Place {
-  uint64_t number;    // below the limit
-  uint64_t fraction;  // of 2^64
-};
-
-// A random number below `limit`, and what is left of the random bits.
-Place Below(uint64_t limit, uint64_t random) {
+// A random number below `limit`, and what is left of the random bits, of 2^64.
+std::pair<uint64_t, uint64_t> Below(uint64_t limit, uint64_t random) {
   const unsigned __int128 product = static_cast<unsigned __int128>(random) * limit;
   return {static_cast<uint64_t>(product >> 64), static_cast<uint64_t>(product)};
 }
@@ -60,71 +57,55 @@ class IdSet {
   std::vector<Slot> slots_;
 };
 
-std::vector<float> Uniform(size_t count) { return std::vector<float>(count, 1.0F); }
-
 }  // namespace
 
-AliasTable::AliasTable(const std::vector<float>& weights) {
-  const size_t count = weights.size();
+void FillAliasTable(const float* weights, size_t count, AliasEntry* entries) {
   if (count >= static_cast<size_t>(std::numeric_limits<int32_t>::max())) {
     throw std::invalid_argument("more than 2^31 - 2 items");
   }
   double total = 0;
-  bool all = true;
   for (size_t i = 0; i < count; ++i) {
     if (!(weights[i] >= 0) || !std::isfinite(weights[i])) {
       throw std::invalid_argument("weight " + std::to_string(i) + " is negative or not finite");
     }
     total += weights[i];
-    all = all && weights[i] > 0;
   }
   if (!(total > 0)) throw std::invalid_argument("no weight is above 0");
-  if (!all) {
-    never_.resize(count);
-    for (size_t i = 0; i < count; ++i) never_[i] = weights[i] == 0;
-  }
-  entries_.resize(count);
   // The remaining probability of each number, in units of the mean weight.
   std::vector<double> share(count);
-  std::vector<int32_t> small, large;
+  // One stack from each end: numbers with less than the mean, and the others.
+  std::vector<int32_t> stacks(count);
+  size_t small = 0, large = count;
   for (size_t i = 0; i < count; ++i) {
     share[i] = static_cast<double>(weights[i]) / total * static_cast<double>(count);
-    (share[i] < 1 ? small : large).push_back(static_cast<int32_t>(i));
+    stacks[share[i] < 1 ? small++ : --large] = static_cast<int32_t>(i);
   }
-  while (!small.empty() && !large.empty()) {
-    const int32_t low = small.back(), high = large.back();
-    small.pop_back();
-    const double threshold = share[static_cast<size_t>(low)] * 4294967296.0;
-    entries_[static_cast<size_t>(low)] = {static_cast<uint32_t>(std::min(threshold, 4294967295.0)),
-                                          high};
-    double& left = share[static_cast<size_t>(high)];
-    left -= 1 - share[static_cast<size_t>(low)];
-    if (left < 1) {
-      large.pop_back();
-      small.push_back(high);
+  while (small > 0 && large < count) {
+    const auto low = static_cast<size_t>(stacks[--small]);
+    const auto high = static_cast<size_t>(stacks[large]);
+    const double threshold = std::min(share[low] * 4294967296.0, 4294967295.0);
+    // Only a weight of 0 has a threshold of 0.
+    const auto least = static_cast<uint32_t>(weights[low] > 0);
+    entries[low] = {std::max(static_cast<uint32_t>(threshold), least), static_cast<int32_t>(high)};
+    share[high] -= 1 - share[low];
+    if (share[high] < 1) {
+      ++large;
+      stacks[small++] = static_cast<int32_t>(high);
     }
   }
   // The remaining numbers have their whole share, except for rounding; a weight of 0 never remains.
-  int32_t any = 0;
-  while (never_.size() > 0 && never_[static_cast<size_t>(any)]) ++any;
-  for (const auto* rest : {&small, &large}) {
-    for (const int32_t number : *rest) {
-      const bool never = !never_.empty() && never_[static_cast<size_t>(number)];
-      entries_[static_cast<size_t>(number)] = {never ? 0 : std::numeric_limits<uint32_t>::max(),
-                                               never ? any : number};
+  size_t any = 0;
+  while (!(weights[any] > 0)) ++any;
+  const auto finish = [&](size_t first, size_t last) {
+    for (size_t p = first; p < last; ++p) {
+      const int32_t number = stacks[p];
+      const bool never = !(weights[number] > 0);
+      entries[number] = {never ? 0 : std::numeric_limits<uint32_t>::max(),
+                         never ? static_cast<int32_t>(any) : number};
     }
-  }
-}
-
-int64_t AliasTable::Draw(RandomStream* random) const {
-  const Place place = Below(entries_.size(), random->Next());
-  const Entry& entry = entries_[place.number];
-  return (place.fraction >> 32) < entry.threshold ? static_cast<int64_t>(place.number)
-                                                  : entry.alias;
-}
-
-bool AliasTable::CanBeDrawn(int64_t number) const {
-  return never_.empty() || !never_[static_cast<size_t>(number)];
+  };
+  finish(0, small);
+  finish(large, count);
 }
 
 UserItems::UserItems(const int64_t* users, const int64_t* items, size_t edges) {
@@ -163,44 +144,78 @@ bool UserItems::Has(int64_t user, int64_t item) const {
                             ordered_.begin() + static_cast<std::ptrdiff_t>(starts_[u + 1]), item);
 }
 
-ItemSampler::ItemSampler(std::vector<int64_t> ids, const std::vector<float>& weights)
-    : ids_(std::move(ids)), table_(weights.empty() ? Uniform(ids_.size()) : weights) {
-  if (table_.size() != size()) throw std::invalid_argument("ids and weights differ in length");
+ItemSampler::ItemSampler(const int64_t* ids, const AliasEntry* entries, int64_t items)
+    : ids_(ids), entries_(entries), items_(items) {}
+
+ItemSampler::Place ItemSampler::At(RandomStream* random) const {
+  const auto [number, fraction] = Below(static_cast<uint64_t>(items_), random->Next());
+  return {static_cast<int64_t>(number), fraction};
+}
+
+int64_t ItemSampler::Drawn(const Place& place) const {
+  if (entries_ == nullptr) return place.number;
+  const AliasEntry& entry = entries_[place.number];
+  return (place.fraction >> 32) < entry.threshold ? place.number : entry.alias;
+}
+
+bool ItemSampler::CanBeDrawn(int64_t number) const {
+  return entries_ == nullptr || entries_[number].threshold > 0;
 }
 
 template <typename IsExcluded>
-int32_t ItemSampler::DrawOne(const IsExcluded& is_excluded, RandomStream random) const {
-  int64_t drawn = 0;
-  for (int i = 0; i < kMostTries; ++i) {
-    drawn = table_.Draw(&random);
-    if (!is_excluded(ids_[static_cast<size_t>(drawn)])) return static_cast<int32_t>(drawn);
+int32_t ItemSampler::DrawAgain(int64_t drawn, const IsExcluded& is_excluded,
+                               RandomStream random) const {
+  for (int i = 1; i < kMostTries; ++i) {
+    drawn = Drawn(At(&random));
+    if (!is_excluded(ids_[drawn])) return static_cast<int32_t>(drawn);
   }
   // The first one after the last one drawn that may be taken.
   for (int64_t step = 1; step < size(); ++step) {
     const int64_t place = (drawn + step) % size();
-    if (table_.CanBeDrawn(place) && !is_excluded(ids_[static_cast<size_t>(place)])) {
-      return static_cast<int32_t>(place);
-    }
+    if (CanBeDrawn(place) && !is_excluded(ids_[place])) return static_cast<int32_t>(place);
   }
   return static_cast<int32_t>(drawn);
+}
+
+// In blocks, so that the memory of many draws is fetched at the same time: a large table isn't in
+// the caches.
+template <typename IsExcluded>
+void ItemSampler::DrawAll(const IsExcluded& is_excluded, uint64_t seed, int64_t count,
+                          int32_t* places) const {
+  Place drawn[kBlock];
+  for (int64_t begin = 0; begin < count; begin += kBlock) {
+    const int64_t block = std::min(kBlock, count - begin);
+    for (int64_t k = 0; k < block; ++k) {
+      RandomStream random(seed, static_cast<uint64_t>(begin + k));
+      drawn[k] = At(&random);
+      if (entries_ != nullptr) __builtin_prefetch(entries_ + drawn[k].number);
+    }
+    for (int64_t k = 0; k < block; ++k) {
+      drawn[k].number = Drawn(drawn[k]);
+      __builtin_prefetch(ids_ + drawn[k].number);
+    }
+    for (int64_t k = 0; k < block; ++k) {
+      const int64_t number = drawn[k].number, draw = begin + k;
+      const auto is_out = [&](int64_t id) { return is_excluded(draw, id); };
+      places[draw] = static_cast<int32_t>(number);
+      if (!is_out(ids_[number])) continue;
+      RandomStream random(seed, static_cast<uint64_t>(draw));
+      random.Next();
+      places[draw] = DrawAgain(number, is_out, random);
+    }
+  }
 }
 
 void ItemSampler::DrawByWeight(const int64_t* excluded, size_t excluded_count, uint64_t seed,
                                int64_t count, int32_t* places) const {
   const IdSet set(excluded, excluded_count);
-  const auto is_excluded = [&](int64_t id) { return set.Has(id); };
-  for (int64_t k = 0; k < count; ++k) {
-    places[k] = DrawOne(is_excluded, RandomStream(seed, static_cast<uint64_t>(k)));
-  }
+  DrawAll([&](int64_t, int64_t id) { return set.Has(id); }, seed, count, places);
 }
 
 void ItemSampler::DrawForUsers(const UserItems& items, const int64_t* users, int64_t per_user,
                                uint64_t seed, int64_t count, int32_t* places) const {
-  for (int64_t k = 0; k < count; ++k) {
-    const int64_t user = users[k / per_user];
-    places[k] = DrawOne([&](int64_t id) { return items.Has(user, id); },
-                        RandomStream(seed, static_cast<uint64_t>(k)));
-  }
+  DrawAll([&](int64_t k, int64_t id) { return items.Has(users[k / per_user], id); }, seed, count,
+          places);
 }
 
 int64_t ItemSampler::DrawDistinct(const int64_t* excluded, size_t excluded_count, uint64_t seed,
@@ -220,7 +235,7 @@ int64_t ItemSampler::DrawDistinct(const int64_t* excluded, size_t excluded_count
   int64_t kept = 0;
   for (int64_t k = 0; k < count + margin && kept < count; ++k) {
     const auto left = static_cast<uint64_t>(size() - k);
-    const int64_t other = k + static_cast<int64_t>(Below(left, random.Next()).number);
+    const int64_t other = k + static_cast<int64_t>(Below(left, random.Next()).first);
     const int64_t drawn = at(other);
     moved[other] = at(k);
     if (!set.Has(ids_[static_cast<size_t>(drawn)])) places[kept++] = static_cast<int32_t>(drawn);

@@ -35,28 +35,19 @@ class RandomStream {
   uint64_t state_;
 };
 
-// Numbers 0..n-1 with probabilities proportional to weights, in constant time: Walker's alias
-// method, with tables built as by Vose (IEEE Transactions on Software Engineering, 1991). 8 bytes
-// per number.
-class AliasTable {
- public:
-  // Throws std::invalid_argument unless all weights are finite, none is negative and one is above
-  // 0.
-  explicit AliasTable(const std::vector<float>& weights);
-
-  int64_t size() const { return static_cast<int64_t>(entries_.size()); }
-  int64_t Draw(RandomStream* random) const;
-  // Whether a number can be drawn at all.
-  bool CanBeDrawn(int64_t number) const;
-
- private:
-  struct Entry {
-    uint32_t threshold;  // of 2^32: below it the number itself is drawn, otherwise its alias
-    int32_t alias;
-  };
-  std::vector<Entry> entries_;
-  std::vector<bool> never_;  // empty if all weights are above 0
+// An entry of an alias table.
+struct AliasEntry {
+  uint32_t threshold;  // of 2^32: below it the number itself is drawn, otherwise its alias
+  int32_t alias;
 };
+
+// Fills the table for drawing numbers 0..n-1 with probabilities proportional to weights, in
+// constant time: Walker's alias method, with tables built as by Vose (IEEE Transactions on Software
+// Engineering, 1991). 8 bytes per number; 16 more while it is filled. A threshold of 0 means a
+// weight of 0.
+//
+// Throws std::invalid_argument unless all weights are finite, none is negative and one is above 0.
+void FillAliasTable(const float* weights, size_t count, AliasEntry* entries);
 
 // For each user some items, in the order of the edges.
 class UserItems {
@@ -75,13 +66,14 @@ class UserItems {
   std::vector<int64_t> ordered_;  // user by user, ascending
 };
 
-// The items of a table, to draw from.
+// The items of a table, to draw from. Holds nothing itself: the arrays can be files that several
+// processes map.
 class ItemSampler {
  public:
-  // `ids` [items] with their weights; empty weights: all equal.
-  ItemSampler(std::vector<int64_t> ids, const std::vector<float>& weights);
+  // `ids` [items] with their alias table; null if all weights are equal.
+  ItemSampler(const int64_t* ids, const AliasEntry* entries, int64_t items);
 
-  int64_t size() const { return static_cast<int64_t>(ids_.size()); }
+  int64_t size() const { return items_; }
 
   // `count` rows of the table, drawn by weight with replacement; their ids aren't among
   // `excluded`. If every item that can be drawn is excluded, none is.
@@ -101,11 +93,23 @@ class ItemSampler {
                        int64_t margin, int32_t* places) const;
 
  private:
-  template <typename IsExcluded>
-  int32_t DrawOne(const IsExcluded& is_excluded, RandomStream random) const;
+  // A random number below the number of items, and what is left of the random bits.
+  struct Place {
+    int64_t number;
+    uint64_t fraction;  // of 2^64
+  };
 
-  std::vector<int64_t> ids_;
-  AliasTable table_;
+  Place At(RandomStream* random) const;
+  int64_t Drawn(const Place& place) const;
+  bool CanBeDrawn(int64_t number) const;
+  template <typename IsExcluded>
+  int32_t DrawAgain(int64_t drawn, const IsExcluded& is_excluded, RandomStream random) const;
+  template <typename IsExcluded>
+  void DrawAll(const IsExcluded& is_excluded, uint64_t seed, int64_t count, int32_t* places) const;
+
+  const int64_t* ids_;
+  const AliasEntry* entries_;
+  int64_t items_;
 };
 
 }  // namespace hvdrec

@@ -9,7 +9,7 @@ from typing import Any
 from hvdrec.config import activations, support
 from hvdrec.config.checks.metrics import check_metrics
 from hvdrec.config.expand import feature_list, feature_name
-from hvdrec.config.losses import ERROR_LOSSES, JRC_STRATEGIES, TRANSFORMS, transform_name
+from hvdrec.config.losses import ERROR_LOSSES, JRC_STRATEGIES, LIST_WISE, TRANSFORMS, transform_name
 from hvdrec.config.losses import SPECS as LOSSES
 from hvdrec.config.models.check import GROUPS, ModelCheck, check_id_column
 from hvdrec.config.models.distillation import check_distillations, heads_of_model
@@ -50,6 +50,12 @@ def check_model(report: Report) -> None:
     known = spec or ModelSpec()
     heads = heads_of_model(known, proto)
     uncertain = enum_name(model, "loss_weight_strategy") == "Uncertainty"
+    kinds = {config.kind for head in heads for config in head.losses}
+    if model.HasField("softmax_cross_entropy") and LIST_WISE not in kinds:
+        report.error(
+            f"{_PATH}.softmax_cross_entropy",
+            f"has the options of loss_type: {LIST_WISE}, which this model doesn't have",
+        )
     for head in heads:
         _check_losses(report, known, head, uncertain)
         check_metrics(report, known, head)

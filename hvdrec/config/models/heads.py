@@ -165,6 +165,7 @@ class HeadConfig:
         metrics_path: The path of `metrics_set`.
         session: For id labels: the session field; equal labels in different sessions are different classes.
         item: For heads that compare items: the feature or field that identifies an item.
+        counted: The same if items are counted by it, to correct a loss for sampling.
         hard_negatives: Whether rows have sampled hard negatives of their own.
         trained_by_losses: Whether the losses train it. If not, they only define what its output means, and
             the model's terms (`hvdrec.losses.terms.LossTerm`) train it.
@@ -187,6 +188,7 @@ class HeadConfig:
     metrics_path: str = "eval_config.metrics_set"
     session: str = ""
     item: str = ""
+    counted: str = ""
     hard_negatives: bool = False
     trained_by_losses: bool = True
     relations: tuple[str, ...] = ()

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from hvdrec.config.expand import feature_list, feature_name
 from hvdrec.config.losses import LIST_WISE, default_name
 from hvdrec.config.models.check import PATH, ModelCheck, check_id_column
 from hvdrec.config.models.heads import HeadConfig, LossConfig
@@ -50,11 +51,13 @@ class MatchSpec(ModelSpec):
         (head,) = super().heads(proto)
         model = proto.model_config
         kind = enum_name(model, "loss_type")
-        loss = LossConfig(
-            default_name(kind), loss_pb2.Loss(loss_type=model.loss_type), f"{PATH}.loss_type", False
-        )
+        message = loss_pb2.Loss(loss_type=model.loss_type)
+        if kind == LIST_WISE and model.HasField("softmax_cross_entropy"):
+            message.softmax_cross_entropy.CopyFrom(model.softmax_cross_entropy)
+        loss = LossConfig(default_name(kind), message, f"{PATH}.loss_type", False)
         hard = (proto.data_config.WhichOneof("sampler") or "").startswith("hard")
-        return (dataclasses.replace(head, losses=(loss,), item=self.item_id(model), hard_negatives=hard),)
+        found = dataclasses.replace(head, losses=(loss,), item=self.item_id(model), hard_negatives=hard)
+        return (dataclasses.replace(found, counted=self.counted_id(model)),)
 
     def item_id(self, model: Any) -> str:
         """The item id feature if equal items in a batch are not negatives, else ""."""
@@ -63,6 +66,13 @@ class MatchSpec(ModelSpec):
         block = self.config(model)
         ignored = getattr(block, "ignore_in_batch_neg_sam", False)
         return "" if ignored else str(getattr(block, "item_id", ""))
+
+    def counted_id(self, model: Any) -> str:
+        """The item id feature if `sampling_correction` counts items by it, else ""."""
+        if model.WhichOneof("model") != self.block or enum_name(model, "loss_type") != LIST_WISE:
+            return ""
+        block = self.config(model)
+        return str(getattr(block, "item_id", "")) if model.softmax_cross_entropy.sampling_correction else ""
 
     def check(self, check: ModelCheck) -> None:
         """Checks for one output and loss, towers of the same width, and an id column if items have ids."""
@@ -83,6 +93,8 @@ class MatchSpec(ModelSpec):
                 f"{PATH}.loss_type",
                 f"a negative sampler needs loss_type: {LIST_WISE}, is {kind}",
             )
+        if list_wise and model.softmax_cross_entropy.sampling_correction:
+            self._check_correction(check)
         alone = sampler_config(check.proto) is None and list_wise
         if alone and getattr(block, "ignore_in_batch_neg_sam", False):
             check.error(
@@ -90,6 +102,25 @@ class MatchSpec(ModelSpec):
                 "leaves no negatives without a sampler; set a sampler in "
                 "data_config, such as negative_sampler",
             )
+
+    def _check_correction(self, check: ModelCheck) -> None:
+        """Checks that items can be counted."""
+        path = f"{PATH}.softmax_cross_entropy.sampling_correction"
+        item = str(getattr(check.block, "item_id", ""))
+        if "item_id" not in check.block.DESCRIPTOR.fields_by_name:
+            check.error(path, f"is not supported by {self.name}, which has no item_id to count items by")
+        elif not item:
+            check.error(path, f"counts items by their ids; {check.path}.item_id must name the feature")
+        sampler = sampler_config(check.proto)
+        name = check.proto.data_config.WhichOneof("sampler") or ""
+        if name.startswith("hard"):
+            check.error(path, f"is not defined for hard negatives, which data_config.{name} adds")
+        elif item and sampler is not None:
+            inputs = {feature_name(f): list(f.input_names) for f in feature_list(check.proto)}
+            if inputs.get(item, [item])[0] not in sampler.attr_fields:
+                check.error(
+                    path, f"counts sampled items by {item!r}; add it to data_config.{name}.attr_fields"
+                )
 
 
 def _dnn(block: Any, name: str) -> Any:

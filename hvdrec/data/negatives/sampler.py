@@ -20,18 +20,19 @@ import pyarrow as pa
 
 from hvdrec.config.samplers import sampler_config, samples
 from hvdrec.data.batch import InputPosition
+from hvdrec.data.negatives.items import ItemTable, read_items
 from hvdrec.data.negatives.tables import (
-    ItemTable,
     check_users,
-    native_sampler,
     read_edges,
-    read_items,
     whole_numbers,
 )
 from hvdrec.errors import DataError
 from hvdrec.ops.native import load_native
 
 _log = logging.getLogger(__name__)
+
+#: Items that are compared at a time.
+_PART = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +124,7 @@ class ByWeight(Sampler):
     def __init__(self, table: ItemTable, item_field: str, count: int, stream: Stream) -> None:
         """See `Sampler`."""
         super().__init__(table, item_field, count, stream)
-        self._native: Any = native_sampler(table, weighted=True)
+        self._native: Any = table.sampler(weighted=True)
 
     def draw(self, rows: pa.RecordBatch, position: InputPosition, locate: Callable[[int], str]) -> Drawn:
         """See `Sampler.draw`."""
@@ -145,7 +146,7 @@ class InMemory(Sampler):
         """
         super().__init__(table, item_field, count, stream)
         self._margin = margin
-        self._native: Any = native_sampler(table, weighted=False)
+        self._native: Any = table.sampler(weighted=False)
         if len(table.ids) < count + margin:
             raise DataError(
                 f"data_config.negative_sampler_in_memory: the item table has {len(table.ids)} items, fewer "
@@ -178,7 +179,7 @@ class ForUsers(Sampler):
         super().__init__(table, fields[0], count, stream)
         self._user_field = fields[1]
         self._edges = edges
-        self._native: Any = native_sampler(table, weighted=True)
+        self._native: Any = table.sampler(weighted=True)
 
     @property
     def id_fields(self) -> tuple[str, ...]:
@@ -273,17 +274,18 @@ def _items(path: str, what: str, fields: tuple[str, ...], delimiter: str) -> Ite
     table = read_items(path, what, fields, delimiter)
     if not (table.weights > 0).any():
         raise DataError(f"{what}: no item of {path} has a weight above 0")
-    _log.info("%s: %d items, %d MiB of memory", what, len(table.ids), table.nbytes >> 20)
+    _log.info(
+        "%s: %d items, %d MiB in %s, which the processes of this machine share",
+        *(what, len(table.ids), table.nbytes >> 20, table.folder.path),
+    )
     return table
 
 
 def _hard_edges(path: str, what: str, table: ItemTable) -> Any:
     """Hard edges from users to indices in the item table; edges to unknown items are dropped."""
     edges = read_edges(path, what)
-    order = np.argsort(table.ids, kind="stable")
-    found = np.searchsorted(table.ids, edges.items, sorter=order)
-    found = order[np.minimum(found, len(order) - 1)]
-    known = table.ids[found] == edges.items
+    found = _places_of(edges.items, table.ids)
+    known = found >= 0
     if not known.all():
         first = int(edges.items[int(np.argmin(known))])
         _log.warning(
@@ -291,3 +293,18 @@ def _hard_edges(path: str, what: str, table: ItemTable) -> Any:
             *(what, np.count_nonzero(~known), len(known), first),
         )
     return load_native().UserItems(edges.users[known], found[known].astype(np.int64))
+
+
+def _places_of(wanted: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """The first index of each wanted id, -1 for unknown ones: int64 [wanted]."""
+    distinct, inverse = np.unique(wanted, return_inverse=True)
+    places = np.full(len(distinct), -1, np.int64)
+    for start in range(0, len(ids), _PART) if len(distinct) else ():
+        part = ids[start : start + _PART]
+        at = np.minimum(np.searchsorted(distinct, part), len(distinct) - 1)
+        rows = np.flatnonzero(distinct[at] == part)[::-1]
+        # Written from the last to the first, so that the first remains; and earlier parts are kept.
+        fresh = np.full(len(distinct), -1, np.int64)
+        fresh[at[rows]] = start + rows
+        places = np.where(places < 0, fresh, places)
+    return places[inverse]

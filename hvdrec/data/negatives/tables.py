@@ -15,7 +15,6 @@ from hvdrec.data.csv_input import CsvFormat
 from hvdrec.data.files import list_files
 from hvdrec.data.rows import RowRefs
 from hvdrec.errors import DataError
-from hvdrec.ops.native import load_native
 
 _WHOLE_NUMBER = r"^[+-]?\d{1,19}$"
 #: Whole numbers of so many characters fit 64 bits.
@@ -29,6 +28,24 @@ class Column(NamedTuple):
     place: int
 
 
+class Places(NamedTuple):
+    """Where rows of a table are.
+
+    Attributes:
+        sources: The names of the table's files.
+        files: int32 [rows], the file of each row.
+        lines: int64 [rows], its line there, from 1.
+    """
+
+    sources: tuple[str, ...]
+    files: np.ndarray
+    lines: np.ndarray
+
+    def where(self, row: int) -> str:
+        """The location of a row, such as "items.txt, row 17"."""
+        return f"{self.sources[int(self.files[row])]}, row {int(self.lines[row])}"
+
+
 @dataclasses.dataclass(frozen=True)
 class TablePart:
     """Rows of a table.
@@ -37,11 +54,13 @@ class TablePart:
         cells: The cells of each requested column, as raw bytes.
         names: The columns' names in the header.
         where: Maps a row to its location, such as "items.txt, row 17".
+        places: Where rows are; None for rows that aren't of a table.
     """
 
     cells: list[pa.Array]
     names: list[str]
     where: Callable[[int], str]
+    places: Places | None = None
 
     def error(self, row: int, column: int, problem: str) -> DataError:
         """The error for a cell, with its location."""
@@ -99,6 +118,7 @@ def read_table(path: str, what: str, wanted: Sequence[Column]) -> Iterator[Table
             "here; export it to a tab-separated file"
         )
     files = list_files([path], what)
+    sources = tuple(file.name for file in files)
     found = CsvFormat(files, [], [], separator="\t", with_header=True, keep_raw=True)
     for block in found.blocks(list(range(len(files)))):
         rows = block.rows
@@ -107,11 +127,9 @@ def read_table(path: str, what: str, wanted: Sequence[Column]) -> Iterator[Table
             raise DataError(f"{taken.bad[0].text.split('; check data_config')[0]}, separated by tabs")
         names = taken.columns.schema.names
         places = [_place(column, names, files[0].name) for column in wanted]
-
-        def where(row: int, numbers: np.ndarray = taken.files, lines: np.ndarray = taken.lines) -> str:
-            return f"{files[int(numbers[row])].name}, row {int(lines[row])}"
-
-        yield TablePart([taken.columns.column(i) for i in places], [names[i] for i in places], where)
+        cells, shown = [taken.columns.column(i) for i in places], [names[i] for i in places]
+        at = Places(sources, taken.files, taken.lines)
+        yield TablePart(cells, shown, at.where, at)
 
 
 def _place(column: Column, names: Sequence[str], file: str) -> int:
@@ -124,88 +142,6 @@ def _place(column: Column, names: Sequence[str], file: str) -> int:
             "expected a header such as id:int64, weight:float, feature:string"
         )
     return column.place
-
-
-@dataclasses.dataclass(frozen=True)
-class ItemTable:
-    """The items to draw from.
-
-    Attributes:
-        ids: int64 [items].
-        weights: float32 [items].
-        features: large_binary [items], the attributes of each, joined by `delimiter`.
-        delimiter: The delimiter.
-        fields: The names of the attributes.
-        where: Maps an item to its location, such as "items.txt, row 17".
-    """
-
-    ids: np.ndarray
-    weights: np.ndarray
-    features: pa.Array
-    delimiter: str
-    fields: tuple[str, ...]
-    where: Callable[[int], str]
-
-    def columns(self, places: np.ndarray) -> pa.RecordBatch:
-        """The attributes of some items as text columns.
-
-        Args:
-            places: int32 [n], indices of items.
-        """
-        taken = pc.cast(pc.take(self.features, pa.array(places)), pa.binary())
-        parts = pc.list_flatten(pc.split_pattern(taken, self.delimiter.encode()))
-        width = len(self.fields)
-        starts = np.arange(len(places), dtype=np.int64) * width
-        arrays = [pc.take(parts, pa.array(starts + i)) for i in range(width)]
-        return pa.RecordBatch.from_arrays(arrays, list(self.fields))
-
-    @property
-    def nbytes(self) -> int:
-        """The memory used, in bytes."""
-        return int(self.ids.nbytes + self.weights.nbytes + self.features.nbytes)
-
-
-def read_items(path: str, what: str, fields: Sequence[str], delimiter: str) -> ItemTable:
-    """Reads an item table: ``id:int64``, ``weight:float`` and ``feature:string`` (all attributes in one
-    cell).
-
-    Args:
-        path: See `read_table`.
-        what: The setting that the path comes from, for messages.
-        fields: The names of the attributes.
-        delimiter: The separator of the attributes.
-
-    Raises:
-        DataError: The table can't be used; the message names file, row and column.
-    """
-    ids, weights, features, parts = [], [], [], []
-    for part in read_table(path, what, (Column("id", 0), Column("weight", 1), Column("feature", 2))):
-        ids.append(part.whole_numbers(0))
-        weights.append(part.numbers(1))
-        counts = pc.count_substring(part.cells[2], delimiter.encode()).to_numpy() + 1
-        bad = counts != len(fields)
-        if bad.any():
-            row = int(np.argmax(bad))
-            raise part.error(
-                row,
-                2,
-                f"{counts[row]} attributes separated by {delimiter!r}, but attr_fields names {len(fields)}",
-            )
-        features.append(pc.cast(part.cells[2], pa.large_binary()))
-        parts.append(part)
-    if not ids:
-        raise DataError(f"{what}: {path} has no items")
-    ends = np.cumsum([len(part) for part in ids])
-
-    def where(item: int) -> str:
-        number = int(np.searchsorted(ends, item, side="right"))
-        return parts[number].where(item - int(ends[number - 1] if number else 0))
-
-    joined = pa.concat_arrays(features)
-    # From here on only the rows and lines of the parts are needed.
-    for part in parts:
-        part.cells.clear()
-    return ItemTable(np.concatenate(ids), np.concatenate(weights), joined, delimiter, tuple(fields), where)
 
 
 class Edges(NamedTuple):
@@ -284,9 +220,3 @@ def _first_that_fails(cells: pa.Array, parse: Callable[[bytes], object]) -> int:
 def _shown(cell: pa.Scalar) -> str:
     value = cell.as_py()
     return "an empty cell" if value in (None, b"") else repr(value.decode(errors="replace"))
-
-
-def native_sampler(table: ItemTable, weighted: bool) -> object:
-    """The C++ sampler of a table."""
-    weights = table.weights if weighted else np.ones(len(table.ids), np.float32)
-    return load_native().ItemSampler(table.ids, weights)

@@ -11,11 +11,11 @@ from typing import Any
 import tensorflow as tf
 
 from hvdrec.losses.base import Replicas
-from hvdrec.losses.embeddings import EmbeddedRows, embedded_rows, gather_embeddings, normalised
+from hvdrec.losses.embeddings import EmbeddedRows, embedded_rows, normalised
 from hvdrec.losses.functional import compiled
 from hvdrec.losses.functional.inputs import column, floats, identity, number, same_rows
 from hvdrec.losses.functional.replicas import joined
-from hvdrec.losses.gathered import gather_rows
+from hvdrec.losses.gathered import gather_embeddings, gather_rows
 from hvdrec.ops import circle as circle_op
 from hvdrec.ops import in_batch_softmax as softmax_op
 from hvdrec.ops import multi_similarity as multi_similarity_op
@@ -255,7 +255,7 @@ def _items_of_all_ranks(
     """All ranks' items, with this rank's first, because item i must be query i's."""
     rows = tf.shape(items, tf.int64)[0]
     columns = [tf.zeros([rows], tf.int32)] if ids is None else [ids]
-    (found,), first = gather_rows(columns, replicas)
-    everyone = gather_embeddings(items, first, replicas)
+    (found,), first, counts = gather_rows(columns, replicas)
+    everyone = gather_embeddings(items, counts, replicas)
     turn = tf.cast(-first, tf.int32)
     return tf.roll(everyone, turn, axis=0), None if ids is None else tf.roll(found, turn, axis=0)

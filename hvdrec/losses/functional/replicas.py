@@ -37,8 +37,12 @@ def joined(loss: str, rows: tf.Tensor, dtype: tf.DType) -> Replicas | None:
     total = hvd.allreduce(tf.cast(rows, tf.float32), op=hvd.Sum, name=f"hvdrec/{prefix}/count")
     return Replicas(
         rank=hvd.rank(),
+        size=hvd.size(),
         concat=lambda value, name: hvd.allgather(value, name=f"hvdrec/{prefix}/{name}"),
         sum=lambda value, name: hvd.allreduce(value, op=hvd.Sum, name=f"hvdrec/{prefix}/{name}"),
+        exchange=lambda value, counts, name: hvd.alltoall(
+            value, splits=counts, name=f"hvdrec/{prefix}/{name}"
+        )[0],
         share=tf.constant(1.0 / hvd.size(), dtype),
         rows=total,
     )

@@ -42,6 +42,7 @@ class MatchHead(LogitHead):
             items=outputs["item_tower_emb"],
             item_ids=item_ids,
             owners=outputs.get("owners"),
+            log_frequency=outputs.get("log_frequency"),
         )
 
     def evaluated(self, outputs: Tensors, rows: StepRows) -> dict[str, tf.Tensor]:

@@ -243,7 +243,12 @@ class TrainStep(tf.Module):
     def _replicas(self, rows: Rows) -> Replicas | None:
         if self.group.size == 1:
             return None
-        return Replicas(self.group.rank, self.group.concat, self.group.sum, rows.share, rows.total)
+        group = self.group
+
+        def exchange(value: tf.Tensor, counts: tf.Tensor, name: str) -> tf.Tensor:
+            return group.exchange(value, counts, name)[0]
+
+        return Replicas(group.rank, group.size, group.concat, group.sum, exchange, rows.share, rows.total)
 
     def gradients(
         self,
