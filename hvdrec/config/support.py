@@ -20,10 +20,13 @@ from hvdrec.config.ranges import RATIO as _RATIO
 __all__ = ["ANY_NUMBER", "Range"]
 
 #: Input types with text cells, where several values are written into one cell.
-TEXT_INPUTS = ("CSVInput", "CSVInputV2", "CSVInputEx", "HiveInput", "RTPInput", "KafkaInput")
+TEXT_INPUTS = (
+    *("CSVInput", "CSVInputV2", "CSVInputEx", "HiveInput", "RTPInput", "RTPInputV2", "HiveRTPInput"),
+    *("OdpsRTPInput", "KafkaInput"),
+)
 INPUT_TYPES = (
     *("RTPInput", "TFRecordInput", "BatchTFRecordInput", "HiveInput", "HiveParquetInput", "CriteoInput"),
-    *("DummyInput", "KafkaInput"),
+    *("DummyInput", "KafkaInput", "RTPInputV2", "HiveRTPInput", "OdpsRTPInput"),
     *("CSVInput", "CSVInputV2", "CSVInputEx", "ParquetInput", "ParquetInputV2", "ParquetInputV3"),
     *("OdpsInput", "OdpsInputV2", "OdpsInputV3"),
 )
@@ -78,10 +81,8 @@ REASONS = {
         for loss, classes in registry.classes_of_losses().items()
     },
     "KL_DIVERGENCE_LOSS": "is only for knowledge distillation: set it as loss_type of model_config.kd",
-    **dict.fromkeys(
-        ("OdpsRTPInput", "OdpsRTPInputV2", "DataHubInput"),
-        "is not supported yet; use OdpsInput on a table with a column per field, or CSVInput or ParquetInput",
-    ),
+    "OdpsRTPInputV2": "needs the library rtp_fg, which exists only in Alibaba's cloud; use OdpsRTPInput",
+    "DataHubInput": f"{_ALIBABA}; use KafkaInput, or files",
 }
 
 #: Fields that must not be set (to a value other than the default): the problem and what to do.
