@@ -175,7 +175,7 @@ REFUSED = {
         "needs num_class: 1, is 3",
     ),
     ("embedding_regularization: 1e-5", "num_class: 3"): (
-        "eval_config.metrics_set[0].auc",
+        "eval_config.metrics_set[1].gauc",
         "needs num_class 1 or 2, is 3",
     ),
     ('uid_field: "uid"', 'uid_field: "uuid"'): (
