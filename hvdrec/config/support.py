@@ -93,7 +93,7 @@ REFUSED = {
     "with the table's files",
     "EasyRecConfig.hive_eval_input": "Hive servers are not queried; use eval_input_path "
     "with the table's files",
-    "TrainConfig.incr_save_config": f"{_NOT_YET}; remove it",
+    "IncrementSaveConfig.datahub": f"{_ALIBABA}; use kafka or fs",
     "SequenceCombiner.multi_head_attention": "is not supported, here or in EasyRec; use attention",
     **registry.fields("refused"),
 }
@@ -155,6 +155,11 @@ RANGES = {
     "TrainConfig.log_step_count_steps": _AT_LEAST_1,
     "TrainConfig.save_checkpoints_steps": _AT_LEAST_1,
     "TrainConfig.save_checkpoints_secs": _AT_LEAST_1,
+    **{
+        f"IncrementSaveConfig.{name}": _AT_LEAST_0
+        for name in ("dense_save_steps", "dense_save_secs", "sparse_save_steps", "sparse_save_secs")
+    },
+    "IncrementSaveConfig.Kafka.Consumer.offset": _AT_LEAST_0,
     "DatasetConfig.batch_size": Range(1, 10_000_000),
     **{
         f"{name}.num_sample": _AT_LEAST_1
