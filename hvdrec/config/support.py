@@ -107,7 +107,6 @@ IGNORED = {
     "EVParams.use_cache": "is a setting of tables on GPUs; it has no effect",
     "EVParams.init_capacity": "is a setting of tables on GPUs; tables grow by themselves",
     "EVParams.max_capacity": "is a setting of tables on GPUs; tables grow as long as there is memory",
-    "EvalConfig.eval_online": "is not supported yet; metrics are computed on the evaluation data only",
     "DatasetConfig.pai_worker_queue": "has no effect; rows are always divided among the ranks",
     "DatasetConfig.chief_redundant": "has no effect; every rank trains on rows of its own",
     "FeatureConfigV2.embedding_on_cpu": "has no effect",

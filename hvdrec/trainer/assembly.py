@@ -29,6 +29,7 @@ from hvdrec.trainer.watch.early_stop import EarlyStop
 from hvdrec.trainer.watch.exporters import export_after_evaluation
 from hvdrec.trainer.watch.gradient_summaries import GradientSummaries
 from hvdrec.trainer.watch.history import MetricFile
+from hvdrec.trainer.watch.online_metrics import OnlineMetrics
 from hvdrec.trainer.watch.pictures import Pictures
 from hvdrec.trainer.watch.profiling import Profiler
 
@@ -74,6 +75,8 @@ def loop_parts(
             return job.evaluate(evaluator, None, pictures, lambda: options.signals.received != 0)
 
     watchers = _watchers(job, step, log)
+    online = _online_metrics(job, log)
+    watchers += [online] if online else []
     deltas = _deltas(job, kept)
     delta_steps = (deltas.dense_steps, deltas.sparse_steps) if deltas else ()
     throttle = EvalThrottle(proto.eval_config)
@@ -109,7 +112,17 @@ def loop_parts(
         exhausted=exhausted,
         left_out=all_left_out(job.group, batches) if exhausted else None,
         deltas=deltas,
+        at_end=[online.end] if online else (),
     )
+
+
+def _online_metrics(job: Job, log: RunLog) -> OnlineMetrics | None:
+    """What evaluates the rows that are trained on, if the config asks for it."""
+    proto = job.proto
+    if not proto.eval_config.eval_online:
+        return None
+    steps = int(proto.train_config.save_summary_steps)
+    return OnlineMetrics(job, job.recommender, job.feed, job.group, log, job.folder.path, steps)
 
 
 def _deltas(job: Job, kept: Mapping[str, Any]) -> Deltas | None:

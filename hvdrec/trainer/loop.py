@@ -84,6 +84,7 @@ class LoopParts:
         throttle: Limits evaluations; None if every checkpoint is evaluated.
         exhausted: Whether no rank has a batch.
         left_out: Why an epoch has no rows, if `ignore_error` skipped all of them.
+        at_end: Called on every rank with the step when training ends or is stopped.
         deltas: Sends changes between checkpoints (`incr_save_config`); None: it doesn't.
     """
 
@@ -109,6 +110,7 @@ class LoopParts:
     exhausted: bool = False
     left_out: str | None = None
     deltas: Deltas | None = None
+    at_end: Sequence[Callable[[int], None]] = ()
 
 
 class Flag(enum.IntEnum):
@@ -175,6 +177,8 @@ class Loop:
         if self._saved_step != self.now:
             self._save()
             self.result = {}
+        for hook in parts.at_end:
+            hook(self.now)
         if self._signal:
             self._stop()
         if not self.result:
