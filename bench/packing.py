@@ -7,7 +7,7 @@ batches of 1,024 rows. Both sides make the same arrays, which is checked first: 
 each bank of tables the distinct ids of the batch with the index of every id among them. Each measurement
 runs in its own process, pinned to its cores before anything is loaded; the best of `--times` runs counts.
 `of that` lines split hvdrec's work into reading (bytes to cells) and packing (cells to arrays). The same rows
-as TFRecord files are compared with TensorFlow's parsing of them, without further processing.
+as TFRecord and RTP files are compared with TensorFlow's parsing of them, without further processing.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ VARIANTS = {
     "hvdrec, TFRecord, one core": ("records", [{0}]),
     "of that: reading and parsing": ("read records", [{0}]),
     "tf.data, TFRecord, parsing alone": ("tf records", [{0}]),
+    "hvdrec, RTP, one core": ("rtp", [{0}]),
+    "of that: reading and splitting": ("read rtp", [{0}]),
+    "tf.data, RTP, splitting alone": ("tf rtp", [{0}]),
     "tf.data, one core": ("tf", [{0}]),
     "tf.data, two cores": ("tf", [{0, 1}]),
 }
@@ -59,6 +62,10 @@ class Job:
         self.proto.data_config.num_epochs = 1
         if path.endswith(".tfrecord"):
             self.proto.data_config.input_type = type(self.proto.data_config).TFRecordInput
+        if path.endswith(".rtp"):
+            data = self.proto.data_config
+            data.input_type, data.rtp_separator, data.separator = type(data).RTPInput, ";", "\002"
+            data.selected_cols = ",".join(map(str, range(len(data.label_fields) + 1)))
         self.plan = build_plan(self.proto)
 
     def source(self, shuffle: int = 0, rank: int = 0, size: int = 1) -> Any:
@@ -96,12 +103,12 @@ def work(job: Job, what: str, rank: int, size: int) -> Callable[[], int]:
         batches = job.tf_batches(len(os.sched_getaffinity(0)))
         label = f"label/{job.plan.labels[0]}"
         return lambda: sum(int(batch[label].shape[0]) for batch in batches)
-    if what == "tf records":
+    if what in ("tf records", "tf rtp"):
         import records
 
-        batches = records.parsed(job.proto.data_config, job.path, BATCH, 1)
-        first = job.proto.data_config.input_fields[0].input_name
-        return lambda: sum(int(batch[first].shape[0]) for batch in batches)
+        read = records.parsed if what == "tf records" else records.parsed_rtp
+        batches = read(job.proto.data_config, job.path, BATCH, 1)
+        return lambda: sum(int(next(iter(batch.values())).shape[0]) for batch in batches)
     if what.startswith("read"):
         return lambda: sum(block.columns.num_rows for block in job.source())
     if what == "pack":
@@ -175,13 +182,16 @@ def run_layout(layout: str, rows: int, times: int, folder: pathlib.Path) -> dict
     LAYOUTS[layout].write(path, rows)
     LAYOUTS[layout].write(short, rows // TF_SHARE)
     records = folder / f"{layout}-short.tfrecord"
+    rtp = folder / f"{layout}-short.rtp"
     finish(spawn({0}, "--records", layout, short, records))
+    finish(spawn({0}, "--rtp", layout, short, rtp))
     finish(spawn({0}, "--check", layout, short))
     results = {}
     for name, (what, cores) in VARIANTS.items():
         if max(map(max, cores)) >= len(os.sched_getaffinity(0)):
             continue
-        file = short if what == "tf" else records if "records" in what else path
+        own = {"records": records, "rtp": rtp}
+        file = short if what == "tf" else own.get(what.rpartition(" ")[2], path)
         results[name] = run_variant(layout, str(file), name, times)
         print(f"{layout:8}{name:36}{results[name]['rows_per_second']:>12,} rows/s", file=sys.stderr)
     one = results["hvdrec, one core"]["rows_per_second"]
@@ -198,11 +208,12 @@ def main() -> None:
     if sys.argv[1:2] == ["--measure"]:
         layout, path, what, rank, size, times = sys.argv[2:]
         return measure(layout, path, what, int(rank), int(size), int(times))
-    if sys.argv[1:2] == ["--records"]:
+    if sys.argv[1:2] in (["--records"], ["--rtp"]):
         import records
 
-        layout, rows, path = sys.argv[2:]
-        return records.write(Job(layout, rows).proto.data_config, rows, path)
+        kind, layout, rows, path = sys.argv[1:]
+        write = records.write if kind == "--records" else records.write_rtp
+        return write(Job(layout, rows).proto.data_config, rows, path)
     if sys.argv[1:2] == ["--check"]:
         return check_equal(*sys.argv[2:])
     from layouts import LAYOUTS

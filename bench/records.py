@@ -1,4 +1,5 @@
-"""The rows of a CSV file as TFRecord files, and TensorFlow's own way to read them (for bench/packing.py)."""
+"""The rows of a CSV file as TFRecord and RTP files, and TensorFlow's own way to read them (for
+bench/packing.py)."""
 
 from __future__ import annotations
 
@@ -24,6 +25,33 @@ def write(data_config: Any, rows: str, path: str) -> None:
                 if cell or kind == "STRING"
             }
             file.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+
+
+def write_rtp(data_config: Any, rows: str, path: str) -> None:
+    """Writes a line of RTPInput for each line: the labels, then all features in one cell."""
+    labels = set(data_config.label_fields)
+    names = [field.input_name for field in data_config.input_fields]
+    with open(rows, newline="") as lines, open(path, "w") as file:
+        for cells in csv.reader(lines, delimiter=data_config.separator):
+            pairs = list(zip(names, cells, strict=True))
+            own = [cell for name, cell in pairs if name in labels]
+            features = "\002".join(cell for name, cell in pairs if name not in labels)
+            file.write(";".join([*own, features]) + "\n")
+
+
+def parsed_rtp(data_config: Any, path: str, batch: int, threads: int) -> tf.data.Dataset:
+    """The cells of batches, split as EasyRec does, without further processing."""
+    count = len(data_config.input_fields) - len(data_config.label_fields)
+
+    def split(lines: tf.Tensor) -> dict[str, tf.Tensor]:
+        columns = tf.reshape(tf.strings.split(lines, ";").values, [tf.size(lines), -1])
+        cells = tf.strings.split(columns[:, -1], "\002").values
+        return {"labels": columns[:, :-1], "features": tf.reshape(cells, [-1, count])}
+
+    options = tf.data.Options()
+    options.threading.private_threadpool_size = threads
+    data = tf.data.TextLineDataset(path).batch(batch).map(split, num_parallel_calls=threads)
+    return data.prefetch(2).with_options(options)
 
 
 def _feature(kind: str, cell: str) -> tf.train.Feature:

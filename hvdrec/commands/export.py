@@ -25,6 +25,7 @@ from hvdrec.trainer.run.agree import run_on_all_ranks
 from hvdrec.trainer.run.places import need_folder
 from hvdrec.trainer.run.run_folder import RunFolder, bring_checkpoint, open_run_folder
 from hvdrec.trainer.run.threads import set_threads
+from hvdrec.trainer.watch.deltas import delta_assets
 
 
 def export(config: Config, flags: Any) -> None:
@@ -65,7 +66,10 @@ def _export(
         for module, name in _modules(job, flags.towers):
             target_dir = Path(here.work_dir) / "checkpoint/export" / name
             place = storage.join(folder, name) if name else folder
-            version = saved_model.write(module, target_dir, config.proto, assets, saved_model.newest(place))
+            texts = delta_assets(config.proto, job.recommender, step, here.model_dir)
+            version = saved_model.write(
+                module, target_dir, config.proto, assets, saved_model.newest(place), texts
+            )
             target = saved_model.publish(version, place, kept)
         if done:
             storage.write_text(done, "ExportDone")
@@ -77,7 +81,8 @@ def _export(
     job, step = restore(config, group, checkpoint, here, HERE)
     for module, name in _modules(job, flags.towers):
         versions = Path(folder) / name
-        written = saved_model.write(module, versions, config.proto, assets)
+        texts = delta_assets(config.proto, job.recommender, step, here.model_dir)
+        written = saved_model.write(module, versions, config.proto, assets, texts=texts)
         if flags.clear_export:
             saved_model.keep_newest(versions, 1)
     if done:

@@ -143,6 +143,12 @@ def _refuse(config: Config, flags: Any) -> None:
         raise ConfigError(
             f"{where}: traces the process that computes, which is not the chief with parameter servers"
         )
+    if config.proto.eval_config.eval_online:
+        where = config.where("eval_config.eval_online")
+        raise ConfigError(
+            f"{where}: evaluates each batch before its step, but workers of parameter servers train "
+            "several batches at a time; remove it"
+        )
     if _crosses_replicas(config.proto.model_config):
         raise ConfigError(
             f"{config.where('model_config')}: cross_replica: workers of parameter servers don't see "

@@ -26,7 +26,7 @@ class Needs(enum.Enum):
 
 #: Keyed by the field of `EvalMetrics`; `hvdrec.metrics.registry` has the code.
 SPECS: dict[str, Needs] = {
-    "auc": Needs.PROBABILITY,
+    "auc": Needs.CLASS,
     "gauc": Needs.PROBABILITY,
     "session_auc": Needs.PROBABILITY,
     "max_f1": Needs.PROBABILITY,

@@ -20,10 +20,13 @@ from hvdrec.config.ranges import RATIO as _RATIO
 __all__ = ["ANY_NUMBER", "Range"]
 
 #: Input types with text cells, where several values are written into one cell.
-TEXT_INPUTS = ("CSVInput", "CSVInputV2", "CSVInputEx", "HiveInput", "RTPInput", "KafkaInput")
+TEXT_INPUTS = (
+    *("CSVInput", "CSVInputV2", "CSVInputEx", "HiveInput", "RTPInput", "RTPInputV2", "HiveRTPInput"),
+    *("OdpsRTPInput", "KafkaInput"),
+)
 INPUT_TYPES = (
     *("RTPInput", "TFRecordInput", "BatchTFRecordInput", "HiveInput", "HiveParquetInput", "CriteoInput"),
-    *("DummyInput", "KafkaInput"),
+    *("DummyInput", "KafkaInput", "RTPInputV2", "HiveRTPInput", "OdpsRTPInput"),
     *("CSVInput", "CSVInputV2", "CSVInputEx", "ParquetInput", "ParquetInputV2", "ParquetInputV3"),
     *("OdpsInput", "OdpsInputV2", "OdpsInputV3"),
 )
@@ -78,10 +81,8 @@ REASONS = {
         for loss, classes in registry.classes_of_losses().items()
     },
     "KL_DIVERGENCE_LOSS": "is only for knowledge distillation: set it as loss_type of model_config.kd",
-    **dict.fromkeys(
-        ("OdpsRTPInput", "OdpsRTPInputV2", "DataHubInput"),
-        "is not supported yet; use OdpsInput on a table with a column per field, or CSVInput or ParquetInput",
-    ),
+    "OdpsRTPInputV2": "needs the library rtp_fg, which exists only in Alibaba's cloud; use OdpsRTPInput",
+    "DataHubInput": f"{_ALIBABA}; use KafkaInput, or files",
 }
 
 #: Fields that must not be set (to a value other than the default): the problem and what to do.
@@ -92,7 +93,7 @@ REFUSED = {
     "with the table's files",
     "EasyRecConfig.hive_eval_input": "Hive servers are not queried; use eval_input_path "
     "with the table's files",
-    "TrainConfig.incr_save_config": f"{_NOT_YET}; remove it",
+    "IncrementSaveConfig.datahub": f"{_ALIBABA}; use kafka or fs",
     "SequenceCombiner.multi_head_attention": "is not supported, here or in EasyRec; use attention",
     **registry.fields("refused"),
 }
@@ -106,7 +107,6 @@ IGNORED = {
     "EVParams.use_cache": "is a setting of tables on GPUs; it has no effect",
     "EVParams.init_capacity": "is a setting of tables on GPUs; tables grow by themselves",
     "EVParams.max_capacity": "is a setting of tables on GPUs; tables grow as long as there is memory",
-    "EvalConfig.eval_online": "is not supported yet; metrics are computed on the evaluation data only",
     "DatasetConfig.pai_worker_queue": "has no effect; rows are always divided among the ranks",
     "DatasetConfig.chief_redundant": "has no effect; every rank trains on rows of its own",
     "FeatureConfigV2.embedding_on_cpu": "has no effect",
@@ -154,6 +154,11 @@ RANGES = {
     "TrainConfig.log_step_count_steps": _AT_LEAST_1,
     "TrainConfig.save_checkpoints_steps": _AT_LEAST_1,
     "TrainConfig.save_checkpoints_secs": _AT_LEAST_1,
+    **{
+        f"IncrementSaveConfig.{name}": _AT_LEAST_0
+        for name in ("dense_save_steps", "dense_save_secs", "sparse_save_steps", "sparse_save_secs")
+    },
+    "IncrementSaveConfig.Kafka.Consumer.offset": _AT_LEAST_0,
     "DatasetConfig.batch_size": Range(1, 10_000_000),
     **{
         f"{name}.num_sample": _AT_LEAST_1

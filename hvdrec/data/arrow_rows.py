@@ -63,8 +63,12 @@ class ArrowRows:
 
     def conform(self, batch: pa.RecordBatch) -> pa.Table:
         """The columns of a batch in plain types; the batch has at least those of `schema`."""
-        columns = [plain(batch.column(name), self.declared.get(name)) for name in self.schema.names]
-        return pa.Table.from_arrays(columns, self.schema.names)
+        columns = self.conform_names(batch, self.schema.names)
+        return pa.Table.from_arrays(list(columns.values()), list(columns))
+
+    def conform_names(self, batch: pa.RecordBatch, names: Sequence[str]) -> dict[str, pa.Array]:
+        """Some columns of a batch in plain types, by name."""
+        return {name: plain(batch.column(name), self.declared.get(name)) for name in names}
 
 
 class ArrowBlock:

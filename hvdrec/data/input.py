@@ -18,13 +18,16 @@ from hvdrec.data.files import list_files
 from hvdrec.data.kafka.source import KafkaSource, stretch_of
 from hvdrec.data.kafka.topic import Partition
 from hvdrec.data.odps_input import OdpsFormat
+from hvdrec.data.odps_rtp_input import OdpsRtpFormat
+from hvdrec.data.orc_input import OrcFormat, is_orc
 from hvdrec.data.parquet_input import ParquetFormat
 from hvdrec.data.rows import FieldLike, Format, RowsFile
 from hvdrec.data.rtp_input import RtpFormat
+from hvdrec.data.rtp_pairs_input import RtpPairsFormat
 from hvdrec.data.source import ReadPlan, RowSource
 from hvdrec.data.tfrecord_input import TfRecordFormat
 from hvdrec.errors import ConfigError
-from hvdrec.storage.maxcompute import tables
+from hvdrec.storage.maxcompute import is_table, tables
 
 _log = logging.getLogger(__name__)
 
@@ -113,6 +116,37 @@ def _open_rtp(wanted: _Wanted) -> Format:
     )
 
 
+def _open_rtp_pairs(wanted: _Wanted) -> Format:
+    wanted.ignore_selected_cols("files of RTPInputV2")
+    files = list_files(wanted.paths, wanted.what)
+    return RtpPairsFormat(files, wanted.fields, list(wanted.declared()), keep_raw=wanted.keep_raw)
+
+
+def _open_odps_rtp(wanted: _Wanted) -> Format:
+    if not _are_tables(wanted.paths):
+        return _open_rtp(wanted)
+    return OdpsRtpFormat(
+        tables(wanted.paths, wanted.what),
+        wanted.fields,
+        wanted.declared(),
+        selected=wanted.selected_cols(),
+        separator=wanted.data_config.separator,
+        keep_raw=wanted.keep_raw,
+    )
+
+
+def _are_tables(paths: Sequence[Any]) -> bool:
+    return any(is_table(path.strip()) for given in paths for path in str(given).split(","))
+
+
+def _open_hive(wanted: _Wanted) -> Format:
+    files = list_files(wanted.paths, wanted.what)
+    if not is_orc(files[0]):
+        return _open_csv(wanted)
+    wanted.ignore_selected_cols("ORC files")
+    return OrcFormat(files, wanted.fields, wanted.declared(), keep_raw=wanted.keep_raw)
+
+
 def _open_tfrecord(wanted: _Wanted, sequences: bool = False) -> Format:
     data_config = wanted.data_config
     wanted.ignore_selected_cols("TFRecord files")
@@ -156,7 +190,10 @@ INPUT_TYPES: dict[str, Callable[[_Wanted], Format]] = {
     "OdpsInput": _open_odps,
     "OdpsInputV2": _open_odps,
     "OdpsInputV3": _open_odps,
-    "HiveInput": _open_csv,
+    "HiveInput": _open_hive,
+    "HiveRTPInput": _open_rtp,
+    "OdpsRTPInput": _open_odps_rtp,
+    "RTPInputV2": _open_rtp_pairs,
     "HiveParquetInput": _open_parquet,
     "CriteoInput": _open_criteo,
     "DummyInput": _open_dummy,
@@ -273,7 +310,7 @@ def input_files(proto: Any, training: bool, paths: Sequence[Any] | None = None) 
         # Only its name: neither its current content nor its number of partitions.
         return [Partition(f"kafka topic {topic.topic}")] if topic else []
     open_format = INPUT_TYPES.get(_input_type(proto.data_config))
-    if open_format is _open_odps:
+    if open_format is _open_odps or (open_format is _open_odps_rtp and _are_tables(named)):
         return tables(named, what)
     if open_format is _open_criteo:
         return _criteo_files(named, what)

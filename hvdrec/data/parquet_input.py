@@ -61,9 +61,10 @@ class ParquetFormat(ArrowRows):
         self._block_rows = block_rows
         self._names = list(dict.fromkeys(field.name for field in fields))
         schema = self._schema(0, self._open(0))
+        self._check(0, schema)
         if keep_raw:
             self._names += [name for name in schema.names if name not in self._names]
-        self._check(0, schema)
+            self._check(0, schema)
         self.schema = plain_schema(schema, self._names, self.declared)
 
     def _open(self, number: int) -> pq.ParquetFile:
@@ -79,8 +80,10 @@ class ParquetFormat(ArrowRows):
             return file.schema_arrow
 
     def _check(self, number: int, schema: pa.Schema) -> None:
+        with self.files[number].errors():
+            names = schema.names
         for name in self._names:
-            count = schema.names.count(name)
+            count = names.count(name)
             if count != 1:
                 problem = f"{count} columns are" if count else "no column is"
                 raise DataError(f"{self.files[number].name}: {problem} named {name}")

@@ -25,6 +25,18 @@ class RecallAtTopK(RowShare):
         """Starts with no rows; `topk` is k."""
         super().__init__()
         self._topk = topk
+        #: The names of its result.
+        self.names = [self.name]
+
+    @property
+    def name_by_k(self) -> str:
+        """Its name where there are several."""
+        return f"{self.name}_{self._topk}"
+
+    def result(self) -> dict[str, float]:
+        """The share, by each of `names`."""
+        (value,) = super().result().values()
+        return dict.fromkeys(self.names, value)
 
     def hits(self, batch: EvalBatch) -> tuple[np.ndarray, np.ndarray]:
         """Rows with fewer than k classes ranked before the label, among all."""

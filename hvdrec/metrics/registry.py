@@ -9,6 +9,7 @@ from hvdrec.config.protos import eval_pb2
 from hvdrec.errors import ConfigError
 from hvdrec.metrics import auc, classification, grouped_auc, max_f1, neighbours, recall_at_topk, regression
 from hvdrec.metrics.base import Metric
+from hvdrec.metrics.recall_at_topk import RecallAtTopK
 from hvdrec.metrics.task import Task
 
 #: Keyed by the field of `EvalMetrics`; `hvdrec.config.metrics.SPECS` says what each needs.
@@ -59,9 +60,15 @@ def build_metrics(
         except ConfigError as error:
             raise ConfigError(f"{path}.{name}: {error}") from None
         # All results of a metric have the same parameter in their names.
-        result = next(iter(metric.result()))
+        result = metric.name_by_k if isinstance(metric, RecallAtTopK) else next(iter(metric.result()))
         if seen.setdefault(result, element) is element:
             metrics.append(metric)
         elif seen[result] != element:
             raise ConfigError(f"{path}.{name}: is listed twice, and both results would have the same name")
+    recalls = [metric for metric in metrics if isinstance(metric, RecallAtTopK)]
+    if len(recalls) > 1:
+        for metric in recalls:
+            metric.names = [metric.name_by_k]
+        # In EasyRec, each replaces the one before it.
+        recalls[-1].names.append(RecallAtTopK.name)
     return metrics

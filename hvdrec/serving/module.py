@@ -13,6 +13,7 @@ from hvdrec.layers.banks.key_table import KeyTable
 from hvdrec.layers.context import ForwardContext
 from hvdrec.models.recommender import Recommender
 from hvdrec.serving.inputs import JOINED, request_fields, request_inputs, split_joined
+from hvdrec.serving.updates import Updates
 
 
 class ServingModule(tf.Module):
@@ -51,6 +52,10 @@ class ServingModule(tf.Module):
         self._fields = tuple(request_fields(proto, only))
         self._joined = not proto.export_config.multi_placeholder
         self.inputs = request_inputs(proto, self._plan, only)
+        #: How a service changes the model, if the config sends changes between checkpoints.
+        self.updates: Updates | None = None
+        if proto.train_config.HasField("incr_save_config"):
+            self.updates = Updates(recommender)
         self.serve = tf.function(
             self._serve, input_signature=[i.spec for i in self.inputs], autograph=False, jit_compile=False
         )

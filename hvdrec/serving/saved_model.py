@@ -6,8 +6,9 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import tensorflow as tf
@@ -37,6 +38,7 @@ def write(
     config: Message,
     asset_files: Sequence[tuple[str, str | Path]] = (),
     after: int = 0,
+    texts: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
     """Exports the current weights to ``export_dir/<seconds since 1970>/``.
 
@@ -49,6 +51,7 @@ def write(
         config: The `EasyRecConfig`, kept as ``assets/pipeline.config``.
         asset_files: Additional files for ``assets``: name -> source.
         after: The version must be above this one.
+        texts: Further files for ``assets``: name -> content.
 
     Returns:
         The version's folder.
@@ -67,11 +70,16 @@ def write(
             tf.saved_model.save(
                 module,
                 str(staging),
-                signatures={SIGNATURE: module.serve.get_concrete_function()},
+                signatures={
+                    SIGNATURE: module.serve.get_concrete_function(),
+                    **(module.updates.signatures() if module.updates else {}),
+                },
                 options=tf.saved_model.SaveOptions(experimental_custom_gradients=True),
             )
             _rename_inputs(staging / "saved_model.pb", module.inputs, version)
             _write_assets(staging / "assets", config, asset_files)
+            for name, text in texts.items():
+                (staging / "assets" / name).write_text(text, encoding="utf-8")
             for path in (*_walk(staging), staging):
                 files.sync_file(path)
             target = export_dir / str(version)

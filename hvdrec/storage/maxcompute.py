@@ -79,11 +79,13 @@ class Snapshot:
 
     Attributes:
         rows: The number of rows.
+        name: The table's.
         schema: Its columns; partition columns come last.
     """
 
     def __init__(self, table: Table, session: Any) -> None:
         self.rows = int(session.count or 0)
+        self.name = table.name
         self._table = table
         self._session = session
         types = _module("odps.tunnel.io.types")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hvdrec.checkpoint.background import BackgroundSaver
@@ -24,10 +24,12 @@ from hvdrec.trainer.run.throttle import EvalThrottle
 from hvdrec.trainer.step.reduce import Reducer
 from hvdrec.trainer.step.state import model_entries
 from hvdrec.trainer.step.step import TrainStep
+from hvdrec.trainer.watch.deltas import Deltas
 from hvdrec.trainer.watch.early_stop import EarlyStop
 from hvdrec.trainer.watch.exporters import export_after_evaluation
 from hvdrec.trainer.watch.gradient_summaries import GradientSummaries
 from hvdrec.trainer.watch.history import MetricFile
+from hvdrec.trainer.watch.online_metrics import OnlineMetrics
 from hvdrec.trainer.watch.pictures import Pictures
 from hvdrec.trainer.watch.profiling import Profiler
 
@@ -44,6 +46,7 @@ def loop_parts(
     saver: BackgroundSaver,
     verify: int,
     options: RunOptions,
+    kept: Mapping[str, Any],
 ) -> LoopParts:
     """The parts of the training loop of `job` (collective).
 
@@ -55,6 +58,7 @@ def loop_parts(
         saver: Saves checkpoints (rank 0).
         verify: `--verify_replicas`; 0 = never.
         options: Other flags.
+        kept: What was saved with the checkpoint that the run continues from.
     """
     proto, train = job.proto, job.proto.train_config
     by_time = train.HasField("save_checkpoints_secs")
@@ -71,6 +75,10 @@ def loop_parts(
             return job.evaluate(evaluator, None, pictures, lambda: options.signals.received != 0)
 
     watchers = _watchers(job, step, log)
+    online = _online_metrics(job, log)
+    watchers += [online] if online else []
+    deltas = _deltas(job, kept)
+    delta_steps = (deltas.dense_steps, deltas.sparse_steps) if deltas else ()
     throttle = EvalThrottle(proto.eval_config)
     return LoopParts(
         group=job.group,
@@ -89,7 +97,7 @@ def loop_parts(
             per_call=1
             if waits_for_rows(proto)
             else steps_per_call(int(train.steps_per_call), int(proto.data_config.batch_size)),
-            watch=tuple(watcher.period for watcher in watchers),
+            watch=(*(watcher.period for watcher in watchers), *delta_steps),
         ),
         save_seconds=float(train.save_checkpoints_secs) if by_time else 0.0,
         log_steps=int(train.log_step_count_steps),
@@ -103,6 +111,28 @@ def loop_parts(
         throttle=None if throttle.unlimited else throttle,
         exhausted=exhausted,
         left_out=all_left_out(job.group, batches) if exhausted else None,
+        deltas=deltas,
+        at_end=[online.end] if online else (),
+    )
+
+
+def _online_metrics(job: Job, log: RunLog) -> OnlineMetrics | None:
+    """What evaluates the rows that are trained on, if the config asks for it."""
+    proto = job.proto
+    if not proto.eval_config.eval_online:
+        return None
+    steps = int(proto.train_config.save_summary_steps)
+    return OnlineMetrics(job, job.recommender, job.feed, job.group, log, job.folder.path, steps)
+
+
+def _deltas(job: Job, kept: Mapping[str, Any]) -> Deltas | None:
+    """What sends changes between checkpoints, if the config asks for it."""
+    config = job.proto.train_config.incr_save_config
+    if job.delta_places is None:
+        return None
+    resumed = bool(job.group.gather_objects(bool(job.store.steps()))[0])
+    return Deltas(
+        config, job.recommender, job.optimizer, job.group, job.store, job.delta_places, kept, resumed
     )
 
 

@@ -43,13 +43,14 @@ from hvdrec.trainer.run.done_mark import was_done
 from hvdrec.trainer.run.log import RunLog, logger
 from hvdrec.trainer.run.memory import need_memory
 from hvdrec.trainer.run.options import RunOptions
-from hvdrec.trainer.run.places import need_places
+from hvdrec.trainer.run.places import need_folder, need_places
 from hvdrec.trainer.run.run_folder import RunFolder
 from hvdrec.trainer.run.skipped_rows import report_skipped_rows
 from hvdrec.trainer.run.start import Start, begin, describe_positions, identity
 from hvdrec.trainer.step.dynamic_rows import DynamicRows
 from hvdrec.trainer.step.feed import Feed
 from hvdrec.trainer.step.state import entries as state_entries
+from hvdrec.trainer.watch.deltas import DeltaPlaces, variables_of
 from hvdrec.trainer.watch.early_stop import Rule, find_rule
 from hvdrec.trainer.watch.evaluator import Evaluator, HeadMetric
 from hvdrec.trainer.watch.exporters import RunExports
@@ -112,6 +113,8 @@ class Job:
         self.stop_rule: Rule | None = None
         self._training_input: Mapping[str, Any] = {}
         self._evaluated_input: Mapping[str, Any] = {}
+        #: Where the changes between checkpoints go, if the config has `incr_save_config`.
+        self.delta_places: DeltaPlaces | None = None
         #: The step of the result that `train` returns.
         self.evaluated_step = 0
 
@@ -191,7 +194,9 @@ class Job:
         log = RunLog(self.folder.path, self.group.rank, int(self.proto.train_config.num_steps) or None)
         log.text("pipeline.config", text_format.MessageToString(self.proto, as_utf8=True))
         saver = BackgroundSaver(self.store)
-        assembled = functools.partial(loop_parts, self, log=log, saver=saver, verify=verify, options=options)
+        assembled = functools.partial(
+            loop_parts, self, log=log, saver=saver, verify=verify, options=options, kept=start.saved
+        )
 
         def ready(parts: LoopParts, position: InputPosition, limit: str | None = None) -> None:
             run_on_all_ranks(self.group, lambda: self._need_work(parts, position, limit))
@@ -222,6 +227,7 @@ class Job:
             raise ConfigError(f"{where}: every variable is frozen; nothing is left to train")
         self.deferred = self._defer_updates()
         self.prepare_exports(options)
+        self._prepare_deltas()
         if self.group.rank == 0:
             need_places(self.folder.path, tensor_bytes(self.entries()))
             if options.evaluates and has_eval_input(self.proto):
@@ -230,6 +236,20 @@ class Job:
                 read = [f.name for training in (True, False) for f in input_files(self.proto, training)]
                 metrics = MetricFile(options.hpo_metric_save_path, self.folder.path)
                 metrics.need_place([self.config.path, *read])
+
+    def _prepare_deltas(self) -> None:
+        """Checks that changes between checkpoints can be sent."""
+        config = self.proto.train_config
+        if not config.HasField("incr_save_config"):
+            return
+        on_rank_0 = self.group.rank == 0
+        places = DeltaPlaces(config.incr_save_config, self.folder.path, self.folder.is_copy, on_rank_0)
+        if places.sink is not None:
+            need_folder(str(places.folder.path), "train_config.incr_save_config")
+            variables = variables_of(self.recommender)
+            places.folder.check(variables, bool(self.store.steps()))
+            places.sink.prepare(variables)
+        self.delta_places = places
 
     def prepare_exports(self, options: RunOptions | None = None) -> None:
         """Checks, on rank 0 and before training, that the config's exports and end conditions work."""

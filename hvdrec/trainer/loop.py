@@ -29,6 +29,7 @@ from hvdrec.trainer.step.diagnose import explain
 from hvdrec.trainer.step.feed import FeedCall
 from hvdrec.trainer.step.step import CallResult, TrainStep
 from hvdrec.trainer.step.verify import verify_replicas
+from hvdrec.trainer.watch.deltas import Deltas
 
 #: Seconds over which a rate is averaged: for the bar, and for a line of `log_step_count_steps`, which shows
 #: the rate since the previous line unless that is too recent.
@@ -83,6 +84,8 @@ class LoopParts:
         throttle: Limits evaluations; None if every checkpoint is evaluated.
         exhausted: Whether no rank has a batch.
         left_out: Why an epoch has no rows, if `ignore_error` skipped all of them.
+        at_end: Called on every rank with the step when training ends or is stopped.
+        deltas: Sends changes between checkpoints (`incr_save_config`); None: it doesn't.
     """
 
     group: ReplicaGroup
@@ -106,6 +109,8 @@ class LoopParts:
     throttle: EvalThrottle | None = None
     exhausted: bool = False
     left_out: str | None = None
+    deltas: Deltas | None = None
+    at_end: Sequence[Callable[[int], None]] = ()
 
 
 class Flag(enum.IntEnum):
@@ -117,6 +122,8 @@ class Flag(enum.IntEnum):
     END = 3
     SIGTERM = 4
     SIGINT = 5
+    DENSE_DELTA = 6
+    SPARSE_DELTA = 7
 
 
 class Loop:
@@ -150,6 +157,8 @@ class Loop:
             DataError: A row can't be used (any rank's error stops every rank).
         """
         parts = self.parts
+        if parts.deltas:
+            parts.deltas.begin(self.now)
         self._save()
         while count := parts.schedule.next_call(self.now):
             done, flags = self._call(count)
@@ -159,6 +168,7 @@ class Loop:
                 hidden = parts.step.optimizer.unsaved.items()
                 unsaved = [SavedTensor(name, variable, None) for name, variable in hidden]
                 verify_replicas(parts.group, [*parts.entries, *unsaved], self.now)
+            self._send_due_deltas(bool(done), flags)
             if (parts.schedule.due(parts.schedule.save, self.now) and done) or flags[Flag.SAVE]:
                 self._save()
                 self._evaluate_if_due()
@@ -167,6 +177,8 @@ class Loop:
         if self._saved_step != self.now:
             self._save()
             self.result = {}
+        for hook in parts.at_end:
+            hook(self.now)
         if self._signal:
             self._stop()
         if not self.result:
@@ -174,6 +186,8 @@ class Loop:
             if self._signal:
                 self._stop()
         run_on_all_ranks(parts.group, lambda: self._report_saves(parts.saver.wait()))
+        if parts.deltas:
+            parts.deltas.end(self.now)
         return self.result
 
     def _call(self, count: int) -> tuple[int, np.ndarray]:
@@ -226,6 +240,8 @@ class Loop:
                 error = failure
             elapsed = time.monotonic() - self._saved_time
             flags[Flag.SAVE] = 0 < parts.save_seconds <= elapsed
+            if parts.deltas:
+                flags[[Flag.DENSE_DELTA, Flag.SPARSE_DELTA]] = parts.deltas.asked()
             self._end = self._end or next((why for e in parts.endings if (why := e())), None)
             if self._end:
                 logger.warning("ending at step %d: %s", self.now, self._end)
@@ -326,6 +342,8 @@ class Loop:
         parts = self.parts
         parts.step.optimizer.settle()
         parts.step.feed.evict()
+        if parts.deltas:
+            parts.deltas.full_save(self.now)
         keeper.tell(keeper.STEP, self.now)
         positions = parts.group.gather_objects(self.position) if parts.own_positions else [self.position]
 
@@ -333,10 +351,24 @@ class Loop:
 
         def save() -> None:
             if parts.group.rank == 0:
-                parts.saver.start(self.now, parts.entries, parts.extra(positions), staged)
+                kept = parts.deltas.kept() if parts.deltas else {}
+                parts.saver.start(self.now, parts.entries, {**parts.extra(positions), **kept}, staged)
 
         run_on_all_ranks(parts.group, save)
         self._saved_step, self._saved_time = self.now, time.monotonic()
+
+    def _send_due_deltas(self, done: bool, flags: np.ndarray) -> None:
+        deltas = self.parts.deltas
+        if deltas is None:
+            return
+        dense, sparse = deltas.due(self.now) if done else (False, False)
+        dense, sparse = dense or bool(flags[Flag.DENSE_DELTA]), sparse or bool(flags[Flag.SPARSE_DELTA])
+        if dense or sparse:
+            self._send_deltas(deltas, dense, sparse)
+
+    def _send_deltas(self, deltas: Deltas, dense: bool, sparse: bool) -> None:
+        self.parts.step.optimizer.settle()
+        deltas.emit(self.now, dense, sparse)
 
     def _report_saves(self, finished: Sequence[Saved]) -> None:
         for saved in finished:

@@ -92,7 +92,18 @@ def test_a_probability_that_is_no_number(value: float) -> None:
 def test_what_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"metrics_set\[0\].auc: num_thresholds: must be at least 2"):
         build("metrics_set { auc { num_thresholds: 1 } }")
-    with pytest.raises(ConfigError, match="auc: needs num_class 1 or 2"):
-        build(AUC, num_class=3)
     with pytest.raises(ConfigError, match="auc: needs a loss that gives probabilities"):
         build(AUC, "L2_LOSS")
+
+
+def test_several_classes_are_each_against_the_others() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 60).astype(np.float32)
+    probs = rng.dirichlet([1, 1, 1, 1], 60).astype(np.float32)
+    found = evaluate(AUC, EvalBatch(labels, {"probs": probs}, {}), num_class=4)
+    # No row has the fourth class.
+    each = [
+        expected(EvalBatch((labels == c).astype(np.float32), {"probs": probs[:, c]}, {})) for c in range(3)
+    ]
+    assert found["auc"] == pytest.approx(np.mean(each), rel=1e-12)
+    assert len(set(each)) == 3

@@ -64,6 +64,12 @@ def test_all_classes_are_all_rows() -> None:
     assert evaluate(recall(2), batch(rows), num_class=CLASSES) == {"recall_at_topk": 0.4}
 
 
+def test_several_are_named_by_k() -> None:
+    rows = [(label, [float(-c) for c in range(CLASSES)]) for label in range(CLASSES)]
+    found = evaluate(recall(1) + recall(3) + recall(1), batch(rows), num_class=CLASSES)
+    assert found == {"recall_at_topk_1": 0.2, "recall_at_topk_3": 0.6, "recall_at_topk": 0.6}
+
+
 def test_a_logit_that_is_no_number() -> None:
     (metric,) = build(recall(1), num_class=CLASSES)
     with pytest.raises(TrainingError, match=r"a prediction \(logits\) is not a finite number"):

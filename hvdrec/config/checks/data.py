@@ -13,6 +13,7 @@ from hvdrec.config.models.registry import SPECS
 from hvdrec.config.models.spec import ModelSpec
 from hvdrec.config.names import enum_name, hint, listed
 from hvdrec.config.report import Report
+from hvdrec.storage.maxcompute import is_table
 
 _PATH = "data_config"
 _INTEGERS = {"INT32": 1 << 31, "INT64": 1 << 63}
@@ -44,8 +45,8 @@ def check_data(report: Report, needs_train: bool, needs_eval: bool) -> None:
         not data.separator or any(c in '\r\n"' for c in data.separator)
     ):
         report.error(f"{_PATH}.separator", f'{data.separator!r} is empty or contains a newline or a "')
-    if input_type == "RTPInput":
-        _check_rtp(report, data)
+    if input_type in ("RTPInput", "HiveRTPInput", "OdpsRTPInput"):
+        _check_rtp(report, data, input_type)
     check_topics(report, input_type, needs_train, needs_eval)
     if "TFRecord" in input_type and data.data_compression_type not in _COMPRESSIONS:
         report.error(
@@ -68,8 +69,13 @@ def check_data(report: Report, needs_train: bool, needs_eval: bool) -> None:
         _warn_of_ids(report, proto)
 
 
-def _check_rtp(report: Report, data: Any) -> None:
-    """Checks the separators and columns of RTPInput files."""
+def _check_rtp(report: Report, data: Any, input_type: str) -> None:
+    """Checks the separators and columns of RTPInput files, or of OdpsRTPInput's tables."""
+    proto = report.config.proto
+    paths = [getattr(proto, used) for mode in ("train", "eval") if (used := proto.WhichOneof(f"{mode}_path"))]
+    if input_type == "OdpsRTPInput" and any(is_table(str(path).strip()) for path in paths):
+        _check_rtp_table(report, data)
+        return
     for field in ("rtp_separator", "separator"):
         separator = getattr(data, field)
         if not separator or any(c in "\r\n" for c in separator):
@@ -79,14 +85,31 @@ def _check_rtp(report: Report, data: Any) -> None:
         report.error(
             f"{_PATH}.selected_cols",
             f"{data.selected_cols!r} must be comma-separated column numbers, counted from "
-            "0: one for each label, then one for the features",
+            "0: one for each label, then one for the features"
+            + ("; no server is asked for names" if input_type == "HiveRTPInput" else ""),
         )
     elif len(selected) != len(read_labels(data)) + 1:
         report.error(
             f"{_PATH}.selected_cols",
-            f"names {len(selected)} columns; RTPInput needs one for each of the {len(read_labels(data))} "
+            f"names {len(selected)} columns; {input_type} needs one for each of the {len(read_labels(data))} "
             "label_fields and one for the features",
         )
+
+
+def _check_rtp_table(report: Report, data: Any) -> None:
+    if not data.separator:
+        report.error(f"{_PATH}.separator", "is empty")
+    selected = [name.strip() for name in data.selected_cols.split(",") if name.strip()]
+    fields = [field.input_name for field in data.input_fields]
+    missing = [name for name in read_labels(data) if name not in selected[:-1]]
+    if missing or len(selected) < 2:
+        report.error(
+            f"{_PATH}.selected_cols",
+            f"{data.selected_cols!r} must name the table's columns: the labels, then the features'",
+        )
+    unknown = [name for name in selected[:-1] if name not in fields]
+    if unknown:
+        report.error(f"{_PATH}.selected_cols", f"{listed(unknown)} must be in input_fields")
 
 
 def _check_path(report: Report, mode: str, input_type: str, required: bool) -> None:

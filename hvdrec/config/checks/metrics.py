@@ -48,7 +48,11 @@ def check_metrics(report: Report, spec: ModelSpec, head: HeadConfig) -> None:
             continue
         _check_parameters(report, message, name, path)
         _check_fit(report, head, message, name, path)
-        key = f"{name} {message.threshold:g}" if name in ("precision", "recall") else name
+        key = name
+        if name in ("precision", "recall"):
+            key = f"{name} {message.threshold:g}"
+        elif name == "recall_at_topk":
+            key = f"{name} {message.topk}"
         if seen.setdefault(key, message) != message:
             report.error(
                 path, "is listed twice with different parameters: both results would have the same name"

@@ -29,10 +29,13 @@ def plain_paths(config: Config) -> None:
 def check_paths(report: Report) -> None:
     """Refuses paths that contain keys, and MaxCompute tables where `input_type` can't read them."""
     proto = report.config.proto
-    takes_tables = enum_name(proto.data_config, "input_type").startswith("OdpsInput")
+    input_type = enum_name(proto.data_config, "input_type")
     for place, written in _paths(proto):
         try:
-            if takes_tables and place in _INPUTS:
+            reads_table = input_type.startswith("OdpsInput") or (
+                input_type == "OdpsRTPInput" and maxcompute.is_table(written.strip())
+            )
+            if reads_table and place in _INPUTS:
                 if written.strip():
                     maxcompute.tables([written], place)
             else:

@@ -6,6 +6,7 @@ import itertools
 from typing import Any
 
 from hvdrec.config import support
+from hvdrec.config.checks.deltas import check_deltas
 from hvdrec.config.dynamic import dynamic_place
 from hvdrec.config.models.registry import SPECS
 from hvdrec.config.models.spec import ModelSpec
@@ -37,6 +38,7 @@ def check_train(report: Report, training: bool) -> None:
     refused = support.unsupported(enum_name(train, "train_distribute"), support.STRATEGIES)
     if refused:
         report.error(f"{_PATH}.train_distribute", refused)
+    check_deltas(report)
     _check_split(report, train)
     _check_dynamic(report)
     _check_optimizers(report, train)

@@ -186,7 +186,7 @@ class Topic:
                         del left[place.partition]
 
     def _place(self, partition: int, offset: int | None = None) -> Any:
-        kind = _client().TopicPartition
+        kind = client().TopicPartition
         topic = self._message.topic
         return kind(topic, partition) if offset is None else kind(topic, partition, offset)
 
@@ -196,13 +196,13 @@ class Topic:
         Raises:
             StorageError: They can't be reached, or return an error.
         """
-        client = _client()
+        kafka = client()
         try:
             if self._consumer is None:
-                self._consumer = client.Consumer(self._settings())
+                self._consumer = kafka.Consumer(self._settings())
             answer = question(self._consumer)
-        except client.KafkaException as error:
-            raise StorageError(f"{self._what}: {self.name}: {_said(error)}") from error
+        except kafka.KafkaException as error:
+            raise StorageError(f"{self._what}: {self.name}: {reason(error)}") from error
         return answer
 
     def _settings(self) -> dict[str, Any]:
@@ -226,10 +226,10 @@ class Topic:
 
 
 def _by_partition(messages: Sequence[Any]) -> dict[int, list[Any]]:
-    client, found = _client(), dict[int, list[Any]]()
+    kafka, found = client(), dict[int, list[Any]]()
     for message in messages:
         if message.error() is not None:
-            raise client.KafkaException(message.error())
+            raise kafka.KafkaException(message.error())
         found.setdefault(message.partition(), []).append(message)
     return found
 
@@ -243,12 +243,18 @@ def _without_gaps(partition: int, messages: Sequence[tuple[int, bytes]]) -> Iter
             start = i
 
 
-def _said(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """The text of an error of the client."""
     found = error.args[0] if error.args else error
     return found.str() if hasattr(found, "str") else str(found)
 
 
-def _client() -> Any:
+def client() -> Any:
+    """The client library.
+
+    Raises:
+        ConfigError: It isn't installed.
+    """
     try:
         return importlib.import_module(_CLIENT)
     except ImportError as error:

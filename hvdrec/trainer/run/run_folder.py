@@ -213,7 +213,7 @@ def bring_checkpoint(config: Config, group: ReplicaGroup, folder: str, wanted: s
 def _is_mirrored(name: str) -> bool:
     """Whether a file in the working folder should be uploaded; checkpoints are uploaded separately."""
     base = name.rpartition("/")[2]
-    return not name.startswith(("best_ckpt/", "checkpoint/")) and not (
+    return not name.startswith(("best_ckpt/", "checkpoint/", "incr_save/")) and not (
         base.startswith("model.ckpt-") or base == "checkpoint" or base == "failure.json"
     )
 

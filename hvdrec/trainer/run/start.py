@@ -45,12 +45,14 @@ class Start:
         fit_from: The step at which training on the evaluation data began, if it did.
         fit_position: The position in this rank's evaluation input in that phase.
         kept: What was saved with the checkpoint, if its input is this run's.
+        saved: The same, whatever its input was.
     """
 
     position: InputPosition = BEGINNING
     fit_from: int | None = None
     fit_position: InputPosition = BEGINNING
     kept: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    saved: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def identity(proto: Any, group: ReplicaGroup, described: Mapping[str, Any]) -> dict[str, Any]:
@@ -124,12 +126,12 @@ def begin(
     if not kept:
         return Start()
     if _is_another(kept.get("input", {}), now["input"]):
-        return Start()
+        return Start(saved=kept)
     position = _position(proto, kept, group)
     fit = kept.get("fit_on_eval")
     if not fit or (evaluated and _is_another(fit.get("input", {}), evaluated)):
-        return Start(position, kept=kept)
-    return Start(position, int(fit["from"]), _position(proto, fit, group), kept)
+        return Start(position, kept=kept, saved=kept)
+    return Start(position, int(fit["from"]), _position(proto, fit, group), kept, kept)
 
 
 def refuse_used_model_dir(store: Store) -> None:

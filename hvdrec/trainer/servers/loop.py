@@ -17,6 +17,7 @@ from hvdrec.trainer.loop import Flag, Loop, LoopParts
 from hvdrec.trainer.run.log import logger
 from hvdrec.trainer.servers.step import ServerStep
 from hvdrec.trainer.step.diagnose import explain
+from hvdrec.trainer.watch.deltas import Deltas
 
 
 class _Begun(NamedTuple):
@@ -125,6 +126,11 @@ class ServerLoop(Loop):
         # A step of a lost worker may have been counted twice.
         self.parts.step.global_step.assign(self.now)
         super()._save()
+
+    def _send_deltas(self, deltas: Deltas, dense: bool, sparse: bool) -> None:
+        """Like `Loop`, at a moment when no step is running."""
+        self._drain()
+        super()._send_deltas(deltas, dense, sparse)
 
     def _evaluate(self) -> None:
         try:

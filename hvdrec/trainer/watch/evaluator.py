@@ -80,6 +80,10 @@ class Evaluator:
         numbers = {name: t for name, t in predictions.items() if t.dtype != tf.string}
         return numbers, losses, self._recommender.means(output)
 
+    def predict_call(self, call: FeedCall) -> dict[str, np.ndarray]:
+        """What metrics read of the predictions for the first batch of a call, by name."""
+        return {name: t.numpy() for name, t in self._evaluate(call)[0].items()}
+
     def predict(self, batch: PackedBatch) -> dict[str, np.ndarray]:
         """EasyRec's prediction tensors of one batch, by name."""
         return {name: t.numpy() for name, t in self._predict(self._feed.stack([batch])).items()}
@@ -163,11 +167,18 @@ class Evaluator:
                     each.metric.update(evaluated)
 
 
-def write_result(path: str, result: dict[str, float], step: int) -> None:
-    """Writes an evaluation as EasyRec does: JSON, sorted, indented by two."""
+def write_result(path: str, result: dict[str, float], step: int | None) -> None:
+    """Writes an evaluation as EasyRec does: JSON, sorted, indented by two.
+
+    Args:
+        path: The file.
+        result: The evaluation.
+        step: Added as `global_step`; None: not added.
+    """
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     temporary = f"{path}.tmp-{os.getpid()}"
     with open(temporary, "w", encoding="utf-8") as file:
-        json.dump({**json_numbers(result), "global_step": step}, file, indent=2, sort_keys=True)
+        added = {} if step is None else {"global_step": step}
+        json.dump({**json_numbers(result), **added}, file, indent=2, sort_keys=True)
         file.write("\n")
     os.replace(temporary, path)

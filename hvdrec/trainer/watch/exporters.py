@@ -21,6 +21,7 @@ from hvdrec.serving.module import ServingModule
 from hvdrec.trainer.run.agree import run_on_all_ranks
 from hvdrec.trainer.run.log import logger
 from hvdrec.trainer.run.run_folder import RunFolder
+from hvdrec.trainer.watch.deltas import delta_assets
 from hvdrec.trainer.watch.events import read_scalars
 from hvdrec.trainer.watch.gathered import Gathered
 
@@ -54,15 +55,16 @@ class Exporter:
         self._refresh, self._gathered = refresh, gathered
         if gathered is not None:
             gathered.need_memory()
-        self._folder, self._config = folder, config.proto
+        self._folder, self._config, self._recommender = folder, config.proto, recommender
         self._module = ServingModule(config.proto, recommender)
         self._assets = model_assets(config.proto)
         self._kind = config.proto.export_config.exporter_type
 
-    def export(self, keep: int | None = None) -> Path:
+    def export(self, step: int, keep: int | None = None) -> Path:
         """Exports now.
 
         Args:
+            step: `global_step`.
             keep: The number of newest versions to keep; None for all.
         """
         self._refresh()
@@ -70,7 +72,8 @@ class Exporter:
         module = self._module
         if self._gathered is not None:
             module = ServingModule(self._config, self._gathered.take())
-        target = saved_model.write(module, folder, self._config, self._assets)
+        texts = delta_assets(self._config, self._recommender, step, self._folder.model_dir)
+        target = saved_model.write(module, folder, self._config, self._assets, texts=texts)
         if keep is not None:
             saved_model.keep_newest(folder, keep)
         self._folder.push("export/")
@@ -181,7 +184,7 @@ class RunExports:
                 f"{config.where('export_config.best_exporter_metric')}: evaluations have no "
                 f"{export.best_exporter_metric!r}; use one of {', '.join(evaluated)}"
             )
-        self._folder = folder
+        self._folder, self._checkpoints = folder, checkpoints
         self._best = Best(export, checkpoints) if self._kind == "best" else None
         self._exporter: Exporter | None = None
         self._asked = export.HasField("exporter_type")
@@ -216,11 +219,11 @@ class RunExports:
         if self._exporter is None:
             return
         if self._kind == "latest":
-            self._exporter.export(self._keep)
+            self._exporter.export(step, self._keep)
         if self._best is not None and self._best.is_better(step, result):
             settle()
             self._best.keep(step)
-            self._exporter.export(self._keep)
+            self._exporter.export(step, self._keep)
             # Last: a run that is stopped before this exports again.
             self._best.remember(step, result[self._best.metric])
 
@@ -239,7 +242,8 @@ class RunExports:
             )
         if exporter is None or self._kind != "final":
             return None
-        return self._unless_unasked(exporter.export)
+        # Training ends with a checkpoint.
+        return self._unless_unasked(lambda: exporter.export(max(self._checkpoints.steps(), default=0)))
 
     def _unless_unasked(self, work: Callable[[], Any]) -> Any:
         """Turns a ConfigError into a warning if the config doesn't request an export."""

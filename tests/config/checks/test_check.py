@@ -54,9 +54,9 @@ REFUSED = {
         "train_config.optimizer_config[0].adam_optimizer.learning_rate",
         "no schedule is set",
     ),
-    ("input_type: CSVInput", "input_type: OdpsRTPInput"): (
+    ("input_type: CSVInput", "input_type: OdpsRTPInputV2"): (
         "data_config.input_type",
-        "use OdpsInput on a table with a column per field, or CSVInput or ParquetInput",
+        "needs the library rtp_fg, which exists only in Alibaba's cloud; use OdpsRTPInput",
     ),
     ("input_type: CSVInput", "input_type: OdpsInput"): (
         "train_input_path",
@@ -175,7 +175,7 @@ REFUSED = {
         "needs num_class: 1, is 3",
     ),
     ("embedding_regularization: 1e-5", "num_class: 3"): (
-        "eval_config.metrics_set[0].auc",
+        "eval_config.metrics_set[1].gauc",
         "needs num_class 1 or 2, is 3",
     ),
     ('uid_field: "uid"', 'uid_field: "uuid"'): (

@@ -28,6 +28,11 @@ def _check(tmp_path: pathlib.Path, metrics: str, model: str) -> list[str]:
         ("metrics_set { accuracy {} }", "num_class: 1"),
         ("metrics_set { accuracy {} } metrics_set { recall_at_topk { topk: 3 } }", "num_class: 3"),
         (
+            "metrics_set { auc {} } metrics_set { recall_at_topk { topk: 1 } } "
+            "metrics_set { recall_at_topk { topk: 2 } }",
+            "num_class: 3",
+        ),
+        (
             "metrics_set { precision {} } metrics_set { precision { threshold: 0.3 } } metrics_set { recall {} }",
             "num_class: 2",
         ),
@@ -42,7 +47,7 @@ def test_taken(tmp_path: pathlib.Path, metrics: str, model: str) -> None:
 @pytest.mark.parametrize(
     ("metrics", "model", "message"),
     [
-        ("metrics_set { auc {} }", "num_class: 3", r"\[0\]\.auc: needs num_class 1 or 2, is 3"),
+        ("metrics_set { max_f1 {} }", "num_class: 3", r"\[0\]\.max_f1: needs num_class 1 or 2, is 3"),
         ("metrics_set { accuracy {} }", "loss_type: L2_LOSS", "needs a loss that gives probabilities"),
         ("metrics_set { mean_absolute_error {} }", "num_class: 2", "needs num_class 1, is 2"),
         (

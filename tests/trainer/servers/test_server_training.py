@@ -19,6 +19,7 @@ import psutil
 import pytest
 from server_run import SECONDS, ServerRun, predict, small_job, values, write
 
+from hvdrec.checkpoint.deltas import Variables, rows_in
 from hvdrec.config import load
 from hvdrec.parallel.cluster import answers
 from hvdrec.parallel.single import SingleReplica
@@ -97,6 +98,7 @@ def test_workers_in_step_do_what_one_process_does_with_their_rows(tmp_path: path
     job = small_job(tmp_path, "alone", **changes)
     Job(load(write(job)), SingleReplica()).train(False, 0)
     alone = values(job.model_dir / "model.ckpt-20")
+    changes["train_extra"] += " incr_save_config { dense_save_steps: 8 sparse_save_steps: 8 fs {} }"
     job = small_job(tmp_path, "servers", batch_size=24, **changes)
     run = ServerRun(
         "--workers",
@@ -118,6 +120,17 @@ def test_workers_in_step_do_what_one_process_does_with_their_rows(tmp_path: path
     kernel = "final_dnn/dnn_0/kernel"
     assert np.abs(alone[f"{kernel}/Adam"]).max() > 0
     assert np.abs(alone[f"{kernel}/ExponentialMovingAverage"] - alone[kernel]).max() > 1e-3
+    # Deltas have what is exported.
+    folder = job.model_dir / "incr_save"
+    assert {path.stem for path in folder.glob("sparse*.done")} == {
+        f"sparse_update_{step}" for step in (8, 16, 20)
+    }
+    described = json.loads((folder / "variables.json").read_text())["tables"]
+    tables = Variables((), tuple((name, tuple(v["shape"])) for name, v in described.items()))
+    for number, (keys, rows) in rows_in((folder / "sparse_update_20").read_bytes(), tables).items():
+        average = together[f"{tables.tables[number][0]}/ExponentialMovingAverage"]
+        np.testing.assert_array_equal(rows, average[keys])
+        assert len(keys) > 1
     exported = predict("--saved_model_dir", job.model_dir / "export" / "final", rows=job.train)
     np.testing.assert_allclose(exported, predict("--model_dir", job.model_dir, rows=job.train), atol=1e-5)
 

@@ -1,0 +1,86 @@
+"""The signatures by which a service changes an exported model in memory (`incr_save_config`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+from hvdrec.layers.banks.strategy import Bank
+from hvdrec.models.recommender import Recommender
+
+#: The names of the signatures.
+DENSE, ROWS = "incr_update_dense", "incr_update_rows"
+
+
+class Updates(tf.Module):
+    """Two functions with standard operations; ids are those of the messages (`hvdrec.checkpoint.deltas`).
+
+    Both return ``updated``, int32 scalar: the number of values or rows that they replaced.
+    """
+
+    def __init__(self, recommender: Recommender) -> None:
+        """Builds them for a model; nothing is traced before the first use."""
+        super().__init__()
+        by_name = recommender.store.variables_by_name
+        self._dense = [by_name[name] for name in sorted(by_name)]
+        self._tables = [
+            (bank, first, table.rows)
+            for bank in recommender.banks
+            for table, first in zip(bank.layout.tables, _offsets(bank), strict=True)
+        ]
+        number, values = tf.TensorSpec([], tf.int32, "id"), tf.TensorSpec([None], tf.float32, "values")
+        self._replace_dense = tf.function(self._assign, input_signature=[number, values], autograph=False)
+        self._replace_rows = tf.function(
+            self._scatter,
+            input_signature=[number, tf.TensorSpec([None], tf.int64, "keys"), values],
+            autograph=False,
+        )
+
+    def signatures(self) -> dict[str, Callable[..., object]]:
+        """The concrete functions, by the names of their signatures."""
+        found = {DENSE: self._replace_dense} if self._dense else {}
+        if self._tables:
+            found[ROWS] = self._replace_rows
+        return {name: function.get_concrete_function() for name, function in found.items()}
+
+    def _assign(self, number: tf.Tensor, values: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Replaces variable `number` by `values`, float32 [its size]."""
+
+        def replace(variable: tf.Variable) -> Callable[[], tf.Tensor]:
+            def work() -> tf.Tensor:
+                variable.assign(tf.reshape(values, variable.shape))
+                return tf.size(values)
+
+            return work
+
+        return {"updated": _choose(number, [replace(v) for v in self._dense], "variable")}
+
+    def _scatter(self, number: tf.Tensor, keys: tf.Tensor, values: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Replaces rows `keys`, int64 [n], of table `number` by `values`, float32 [n * its width]."""
+
+        def replace(bank: Bank, first: int, rows: int) -> Callable[[], tf.Tensor]:
+            def work() -> tf.Tensor:
+                inside = tf.reduce_all((keys >= 0) & (keys < rows))
+                with tf.control_dependencies([tf.debugging.Assert(inside, ["a key is not a row", keys])]):
+                    found = tf.reshape(values, [-1, bank.layout.dim])
+                variable = bank.parts[0]
+                tf.raw_ops.ResourceScatterUpdate(
+                    resource=variable.handle, indices=keys + first, updates=found
+                )
+                return tf.size(keys)
+
+            return work
+
+        return {"updated": _choose(number, [replace(*table) for table in self._tables], "table")}
+
+
+def _choose(number: tf.Tensor, branches: Sequence[Callable[[], tf.Tensor]], what: str) -> tf.Tensor:
+    known = (number >= 0) & (number < len(branches))
+    with tf.control_dependencies([tf.debugging.Assert(known, [f"there is no {what}", number])]):
+        return tf.switch_case(tf.identity(number), branches)
+
+
+def _offsets(bank: Bank) -> list[int]:
+    rows = [table.rows for table in bank.layout.tables]
+    return [sum(rows[:i]) for i in range(len(rows))]
