@@ -49,6 +49,7 @@ OPTIMIZERS = (
     "adam_optimizer",
     "lazy_adam_optimizer",
     "adam_async_optimizer",
+    "adam_asyncw_optimizer",
     "adamw_optimizer",
     "adagrad_optimizer",
     "momentum_optimizer",
@@ -75,7 +76,6 @@ _UNREAD = "has no effect, as in EasyRec"
 REASONS = {
     "CollectiveAllReduceStrategy": f"{_ALIBABA}; use HorovodStrategy",
     "ExascaleStrategy": f"{_ALIBABA}; use HorovodStrategy",
-    "adam_asyncw_optimizer": f"{_ALIBABA}; use adamw_optimizer",
     **{
         loss: f"applies only to model class {listed(classes)}"
         for loss, classes in registry.classes_of_losses().items()

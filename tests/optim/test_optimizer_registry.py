@@ -7,14 +7,12 @@ from hvdrec.config.protos import optimizer_pb2
 from hvdrec.errors import ConfigError
 from hvdrec.optim.registry import BUILDERS
 
-#: Of the TensorFlow of Alibaba's cloud.
-REFUSED = {"adam_asyncw_optimizer"}
 RATE = "learning_rate { constant_learning_rate { learning_rate: 0.05 } }"
 
 
-def test_every_optimizer_of_the_proto_is_built_or_refused():
+def test_every_optimizer_of_the_proto_is_built():
     fields = optimizer_pb2.Optimizer.DESCRIPTOR.oneofs_by_name["optimizer"].fields
-    assert {f.name for f in fields} == set(BUILDERS) | REFUSED
+    assert {f.name for f in fields} == set(BUILDERS)
 
 
 @pytest.mark.parametrize("name", sorted(BUILDERS))
@@ -28,12 +26,6 @@ def test_slots_carry_the_variable_s_name_and_shape(build, name):
         assert made.shape == variable.shape
         assert made.name == f"deep/dnn_0/kernel/{slot}:0"
         assert not made.trainable
-
-
-@pytest.mark.parametrize("name", sorted(REFUSED))
-def test_optimizers_of_pai_are_refused(build, name):
-    with pytest.raises(ConfigError, match=f"{name}: exists only in Alibaba's cloud; use adam"):
-        build(f"{name} {{ {RATE} }}")
 
 
 @pytest.mark.parametrize(

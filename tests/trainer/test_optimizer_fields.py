@@ -150,10 +150,6 @@ def test_averages_begin_at_fine_tuned_values(data: pathlib.Path) -> None:
             "is only read from the first optimizer_config",
         ),
         (
-            {"optimizer": f"adam_asyncw_optimizer {{ {RATE} }}"},
-            "adam_asyncw_optimizer: exists only in Alibaba",
-        ),
-        (
             {"optimizer": f"{SGD} use_moving_average: true moving_average_decay: 1"},
             "moving_average_decay: must be",
         ),

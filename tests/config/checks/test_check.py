@@ -46,10 +46,6 @@ REFUSED = {
         "train_config.gradient_clipping_by_norm",
         "must be a finite number, is inf",
     ),
-    ("adam_optimizer", "adam_asyncw_optimizer"): (
-        "train_config.optimizer_config[0].adam_asyncw_optimizer",
-        "use adamw_optimizer",
-    ),
     ("constant_learning_rate { learning_rate: 0.01 }", ""): (
         "train_config.optimizer_config[0].adam_optimizer.learning_rate",
         "no schedule is set",
