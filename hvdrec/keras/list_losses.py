@@ -63,7 +63,7 @@ class _ListLoss(BatchLoss):
         """
         if weights is not None:
             raise ValueError(
-                f"{self.name} takes no sample_weight (nor a mask): its sessions all weigh the same"
+                f"{self.name} takes no sample_weight (nor a mask): all its sessions have the same weight"
             )
         return type(self).FUNCTION(labels, outputs, sessions=sessions, **self.options)
 
@@ -89,7 +89,7 @@ class ListwiseRankLoss(_ListLoss):
         Args:
             sessions: As for `RankNetLoss`.
             temperature: Divides the scores, and labels that are logits.
-            label_is_logits: Whether labels are logits of the shares.
+            label_is_logits: Whether the labels are logits, whose softmax gives the shares.
             impl: As in `hvdrec.losses`.
             cross_replica: As in `hvdrec.losses`.
             name: Of the loss.
@@ -125,7 +125,7 @@ class ListwiseDistillLoss(_ListLoss):
         Args:
             sessions: As for `RankNetLoss`.
             temperature: Divides the scores.
-            last_position: The last position that is told from those behind it.
+            last_position: Positions after this one count as this one.
             impl: As in `hvdrec.losses`.
             cross_replica: As in `hvdrec.losses`.
             name: Of the loss.

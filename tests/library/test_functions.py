@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from library.cases import (
 )
 
 import hvdrec
+from bench.lightgbm_auc import objective
 from hvdrec.losses.functional import compiled
 from hvdrec.ops import library
 
@@ -292,7 +294,7 @@ def test_wrong_arguments(arguments: tuple[Any, Any], options: dict[str, Any], me
         (lambda: hvdrec.numpy.jrc([1], [[1.0]]), r"logits have shape \[1, 1\]: must be \[rows, 2\]"),
         (lambda: hvdrec.numpy.jrc([1], [[1.0, 0.0]], alpha=2), "alpha is 2: must be from 0 to 1"),
         (lambda: hvdrec.numpy.listwise_rank([1, 0], [np.inf, 2.0]), "scores: row 0 is not finite"),
-        (lambda: hvdrec.numpy.listwise_rank([1], [1.0], temperature=0), "temperature is 0: must be over 0"),
+        (lambda: hvdrec.numpy.listwise_rank([1], [1.0], temperature=0), "temperature is 0: must be above 0"),
         (
             lambda: hvdrec.losses.in_batch_softmax([[1.0]], np.ones([1, 1])),
             "queries are float32 and items float64: must have the same type",
@@ -353,3 +355,18 @@ def test_cross_replica_needs_horovod_started() -> None:
     pytest.importorskip("horovod.tensorflow", reason="Horovod is not installed")
     with pytest.raises(ValueError, match=r"cross_replica=True needs horovod.tensorflow.init\(\) first"):
         hvdrec.losses.ranknet([1, 0], [1.0, 2.0], cross_replica=True)
+
+
+def test_the_objective_for_lightgbm() -> None:
+    generator = np.random.default_rng(0)
+    labels, scores = generator.integers(0, 2, 40).astype(np.float64), generator.normal(size=40)
+    data = SimpleNamespace(get_label=lambda: labels)
+    gradient, second = objective(scores, data)
+    step = 1e-4 * np.eye(40)
+    for i in range(0, 40, 7):
+        losses = [hvdrec.numpy.ranknet(labels, scores + sign * step[i]) for sign in (1, -1)]
+        assert gradient[i] == pytest.approx(
+            40 * (losses[0].value - losses[1].value) / 2e-4, rel=1e-6, abs=1e-6
+        )
+        changed = (losses[0].gradient[i] - losses[1].gradient[i]) / 2e-4
+        assert second[i] == pytest.approx(40 * changed, rel=1e-5)

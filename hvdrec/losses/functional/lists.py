@@ -115,8 +115,8 @@ def listwise_rank(
         labels: [B] or [B, 1], any numbers; no gradient flows to them.
         scores: [B] or [B, 1], floating point: the model's raw outputs (logits).
         sessions: [B] or [B, 1] ids or texts. None: all rows are one session.
-        temperature: Divides the scores, and labels that are logits; over 0.
-        label_is_logits: Whether labels are logits of the shares, as from a teacher.
+        temperature: Divides the scores, and labels that are logits; above 0.
+        label_is_logits: Whether the labels are logits, such as a teacher's, whose softmax gives the shares.
         impl: ``native`` or ``tensorflow``, both of O(B); None takes ``native`` on a CPU.
         cross_replica: Forms sessions of the rows of all ranks of a Horovod job that averages gradients.
 
@@ -152,18 +152,18 @@ def listwise_distill(
     impl: str | None = None,
     cross_replica: bool = False,
 ) -> tf.Tensor:
-    """What a teacher's ranking of a session says of its rows: EasyRec's LISTWISE_DISTILL_LOSS.
+    """Distillation of a teacher's ranking of each session: EasyRec's LISTWISE_DISTILL_LOSS.
 
     The mean over sessions of -sum_i t_i log softmax(s / temperature)_i, with t in proportion to
     log((1 + last_position) / position).
 
     Args:
-        labels: [B] or [B, 1], the rows' positions in the teacher's ranking, from 1; brought within 1 and
+        labels: [B] or [B, 1], the rows' positions in the teacher's ranking, from 1, clipped to 1 and
             `last_position`. No gradient flows to them.
         scores: [B] or [B, 1], floating point: the model's raw outputs (logits).
         sessions: [B] or [B, 1] ids or texts. None: all rows are one session.
-        temperature: Divides the scores, over 0.
-        last_position: The last position that is told from those behind it, at least 1 (EasyRec's
+        temperature: Divides the scores, above 0.
+        last_position: Positions after this one count as this one; at least 1 (EasyRec's
             `label_clip_max_value`).
         impl: ``native`` or ``tensorflow``, both of O(B); None takes ``native`` on a CPU.
         cross_replica: Forms sessions of the rows of all ranks of a Horovod job that averages gradients.
