@@ -231,7 +231,10 @@ def main() -> None:
 
     tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    results = [measure(name, arguments.calls) for name in arguments.models.split(",")]
+    results = []
+    for name in arguments.models.split(","):
+        results.append(measure(name, arguments.calls))
+        print(results[-1], file=sys.stderr, flush=True)
     report(
         {**describe("numpy"), "batch": BATCH, "threads": arguments.threads, "results": results}, arguments.out
     )
