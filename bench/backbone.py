@@ -4,8 +4,9 @@
 
 Both are built on the rows of data/adult in one process; calls of 20 steps of 512 rows alternate between the class and
 the backbone, on the same packed batches. `milliseconds` is the median time of a step, `ratio` the median over the
-pairs of calls of the backbone's time divided by the class's. The first calls of each, which trace the graph, don't
-count. That both give the same numbers is tested (tests/models/backbone/test_as_classes.py).
+pairs of calls of the backbone's time divided by the class's, `cpu_ratio` the same of the process's CPU time, which
+other programs disturb less. The first calls of each, which trace the graph, don't count. That both give the same
+numbers is tested (tests/models/backbone/test_as_classes.py).
 """
 
 from __future__ import annotations
@@ -201,21 +202,23 @@ def measure(name: str, calls: int) -> dict[str, Any]:
         for job in jobs:
             batches = batches_of(job, STEPS)
             steps.append((build_step(job, batches[0]), job.feed.stack(batches)))
-        times = np.zeros((calls, 2))
+        times, cpu = np.zeros((2, calls, 2))
         flags = np.zeros(len(Flag), np.float32)
         for call in range(-WARM, calls):
             for which in ((0, 1), (1, 0))[call % 2]:
                 step, stacked = steps[which]
-                start = time.perf_counter()
+                start, used = time.perf_counter(), time.process_time()
                 int(step.run(stacked, flags).steps)
                 if call >= 0:
                     times[call, which] = time.perf_counter() - start
+                    cpu[call, which] = time.process_time() - used
     ratios = times[:, 1] / times[:, 0]
     milliseconds = np.round(1e3 * np.median(times, axis=0) / STEPS, 3).tolist()
     return {
         "model": name,
         "milliseconds": dict(zip(("class", "backbone"), milliseconds, strict=True)),
         "ratio": round(float(np.median(ratios)), 3),
+        "cpu_ratio": round(float(np.median(cpu[:, 1] / cpu[:, 0])), 3),
         "ratio_quartiles": np.round(np.quantile(ratios, [0.25, 0.75]), 3).tolist(),
     }
 
@@ -231,7 +234,10 @@ def main() -> None:
 
     tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    results = [measure(name, arguments.calls) for name in arguments.models.split(",")]
+    results = []
+    for name in arguments.models.split(","):
+        results.append(measure(name, arguments.calls))
+        print(results[-1], file=sys.stderr, flush=True)
     report(
         {**describe("numpy"), "batch": BATCH, "threads": arguments.threads, "results": results}, arguments.out
     )
