@@ -32,6 +32,8 @@ CIRCLE = {"margin": 0.25, "gamma": 32.0}
 MULTI = {"alpha": 2.0, "beta": 50.0, "lamb": 0.5}
 EPS = 0.1
 TEMPERATURE = 0.05
+#: Repetitions of a measurement; more if they take less than a second.
+LEAST = 5
 #: Matrices of all pairs of more rows don't fit everywhere.
 LARGEST_MATRIX = 16_384
 #: float64 references of more rows take long.
@@ -182,8 +184,9 @@ def measure(contender: str, loss: str, rows: int, dim: int, negatives: int, thre
     """Measures the best times of some repetitions, the peak of memory and the error, in this process."""
     run = globals()[contender](loss, rows, dim, negatives, threads)
     before = forget_peak()
-    best, cpu, started = float("inf"), float("inf"), time.perf_counter()
-    while best == float("inf") or time.perf_counter() - started < 1.0:
+    best, cpu, repetitions, started = float("inf"), float("inf"), 0, time.perf_counter()
+    while repetitions < LEAST or time.perf_counter() - started < 1.0:
+        repetitions += 1
         start, cpu_start = time.perf_counter(), time.process_time()
         value, gradient = run()
         best = min(best, time.perf_counter() - start)

@@ -400,3 +400,15 @@ def test_the_interpreter_goes_on_meanwhile() -> None:
         steps += 1
     assert steps > 0
     assert counted
+
+
+@pytest.mark.parametrize("rows", [40, 90])
+def test_in_batch_softmax_has_the_same_bits_wherever_its_memory_is(rows: int) -> None:
+    rng = np.random.default_rng(0)
+    queries, items = (rng.normal(size=(rows, 8)).astype(np.float32) for _ in range(2))
+    found, held = set(), []
+    for _ in range(60):
+        held += [bytearray(int(rng.integers(1, 9)) * 16), bytearray(int(rng.integers(3, 60_000)))]
+        loss, by_query, by_item = load_native().in_batch_softmax(queries, items, temperature=0.5, threads=1)
+        found.add((loss, by_query.tobytes(), by_item.tobytes()))
+    assert len(found) == 1

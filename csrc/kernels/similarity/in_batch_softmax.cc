@@ -1,5 +1,6 @@
 #include "kernels/similarity/in_batch_softmax.h"
 
+#include <memory>
 #include <numeric>
 #include <optional>
 #include <stdexcept>
@@ -16,6 +17,7 @@ constexpr int64_t kQueriesPerTask = 256;
 // The tiles of the forward pass are kept for the backward pass, which then needn't multiply again,
 // up to this size, unless that is less than a fourth of them.
 constexpr int64_t kKeptBytes = 256 << 20;
+constexpr size_t kAlignment = 64;
 
 // Items sorted by id, so that the duplicates of one are adjacent, in ascending order.
 class Duplicates {
@@ -75,7 +77,11 @@ class SoftmaxSweep {
     const int64_t fitting = kKeptBytes / (TileSize() * static_cast<int64_t>(sizeof(T)));
     if (4 * fitting < tiles) return;
     kept_tiles_ = std::min(tiles, fitting);
-    kept_.resize(static_cast<size_t>(kept_tiles_ * TileSize()));
+    kept_.resize(static_cast<size_t>(kept_tiles_ * TileSize()) + kAlignment / sizeof(T));
+    // Eigen takes other numbers at once, and rounds otherwise, in rows that begin elsewhere.
+    void* begin = kept_.data();
+    size_t bytes = kept_.size() * sizeof(T);
+    kept_begin_ = static_cast<T*>(std::align(kAlignment, sizeof(T), begin, bytes));
     if (!shift_) kept_shifts_.resize(static_cast<size_t>(batch.queries * item_blocks_.count()));
   }
 
@@ -161,7 +167,7 @@ class SoftmaxSweep {
   int64_t TileSize() const { return query_blocks_.size() * item_blocks_.size(); }
   bool IsKept(int64_t i, int64_t j) const { return i * item_blocks_.count() + j < kept_tiles_; }
   T* Kept(int64_t i, int64_t j) {
-    return kept_.data() + (i * item_blocks_.count() + j) * TileSize();
+    return kept_begin_ + (i * item_blocks_.count() + j) * TileSize();
   }
 
   // The used part of a tile; its rows are `item_blocks_.size()` apart.
@@ -282,6 +288,7 @@ class SoftmaxSweep {
   double total_weight_ = 0;
   bool folded_ = false;
   int64_t kept_tiles_ = 0;
+  T* kept_begin_ = nullptr;
   Scratch<T> kept_;         // exp(logit - shift), tile by tile
   Scratch<T> kept_shifts_;  // by query and item block, unless there is one shift for all
 };
