@@ -18,7 +18,7 @@ from small_job import SmallJob, write_data
 
 from hvdrec.checkpoint.deltas import Variables, rows_in
 
-BATCH, RANKS, STEPS = 8, 2, 12
+BATCH, RANKS, STEPS = 8, 2, 36
 
 
 def _start(config: pathlib.Path) -> subprocess.Popen[bytes]:
