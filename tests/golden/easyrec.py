@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 import pathlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 import numpy as np
 import pytest
@@ -142,6 +142,31 @@ def our_traces(
 def our_trace(run: GoldenRun, model_dir: pathlib.Path) -> list[dict[str, float]]:
     """The losses of our run from EasyRec's checkpoint of step 0, before each update."""
     return next(our_traces(run, model_dir, [lambda _: None]))
+
+
+def without_effect(name: str, names: Collection[str]) -> bool:
+    """Whether a batch norm further on takes this variable out again, or follows one it takes out.
+
+    The gradient of such a variable is rounding noise, which Adam turns into steps of the size of the learning rate.
+    """
+    before_norm = name.endswith("/bias") and name.removesuffix("bias") + "bn/beta" in names
+    return before_norm or name.endswith(("_fea_bn/beta", "/bn/moving_mean"))
+
+
+def our_end(run: GoldenRun, model_dir: pathlib.Path) -> tuple[list[dict[str, float]], dict[str, np.ndarray]]:
+    """The losses of our run, and its last weights by their names in a checkpoint."""
+    jobs: list[Job] = []
+    trace = next(our_traces(run, model_dir, [jobs.append]))
+    entries = model_entries(jobs[0].recommender)
+    values = [(e, e.variable.numpy()) for e in entries]
+    return trace, {e.name: v if e.rows is None else v[slice(*e.rows)] for e, v in values}
+
+
+def strayed(run: GoldenRun, weights: Mapping[str, np.ndarray]) -> set[str]:
+    """Last weights that are more than 1e-3 from EasyRec's, without those that have no effect."""
+    theirs = tf.train.load_checkpoint(run.checkpoint(run.last_step))
+    found = {name: np.abs(value - theirs.get_tensor(name)).max(initial=0) for name, value in weights.items()}
+    return {name for name, value in found.items() if value > 1e-3 and not without_effect(name, weights)}
 
 
 def in_last_bit(seed: int, share: float) -> Callable[[Job], None]:

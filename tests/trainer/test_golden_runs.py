@@ -10,7 +10,7 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
-from golden.easyrec import in_last_bit, parted
+from golden.easyrec import in_last_bit, parted, without_effect
 
 from hvdrec.checkpoint.finetune import fine_tune
 from hvdrec.commands.restored import restore
@@ -123,7 +123,7 @@ def _misfit(golden: pathlib.Path, model_dir: pathlib.Path) -> str:
     for name in names:
         difference = np.abs(ours.get_tensor(name) - theirs.get_tensor(name))
         allowed = 1e-3 + 1e-3 * np.abs(theirs.get_tensor(name))
-        if _without_effect(name, names):
+        if without_effect(name, names):
             if difference.max() >= 0.03:
                 return name
             continue
@@ -161,18 +161,8 @@ def test_native_layers_update_as_tensorflow_does(
         for step in steps.values():
             step.run(step.feed.stack([batch]), np.zeros(2, np.float32))
         for entry, (a, b) in zip(one.entries(), variables, strict=True):
-            if not _without_effect(entry.name.split("/Adam")[0], names):
+            if not without_effect(entry.name.split("/Adam")[0], names):
                 np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5, err_msg=entry.name)
-
-
-def _without_effect(name: str, names: set[str]) -> bool:
-    """Whether a batch norm further on takes this variable out again, or follows one it takes out.
-
-    The gradient of such a variable is rounding noise, which Adam turns into steps of the size of
-    the learning rate.
-    """
-    before_norm = name.endswith("/bias") and name.removesuffix("bias") + "bn/beta" in names
-    return before_norm or name.endswith(("_fea_bn/beta", "/bn/moving_mean"))
 
 
 @pytest.mark.parametrize("run", RUNS)
