@@ -1,6 +1,7 @@
 """EasyRec's sample configs on made rows: two steps, an evaluation, an export.
 
-Some of each kind run with all tests; ``--samples all`` runs every one that can be used, ``--samples NAME`` one.
+Some of each kind run with all tests; ``--samples all`` runs every one that can be used, ``--samples NAME`` one. Those
+that are named are also stopped after a step and resumed.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import math
 import pathlib
 
+import numpy as np
 import pytest
 from sample_configs import FOLDER, listed_as_refused, names, prepared
 
@@ -45,7 +47,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     not FOLDER.is_dir(), reason="EasyRec's sample configs are in ../shared, which isn't there"
 )
 @pytest.mark.usefixtures("user_code_allowed")
-def test_a_sample_trains_is_evaluated_and_exported(name: str, tmp_path: pathlib.Path) -> None:
+def test_a_sample_trains_is_evaluated_and_exported(
+    name: str, tmp_path: pathlib.Path, pytestconfig: pytest.Config
+) -> None:
     config = prepared(name, tmp_path)
     check(config)
     job = Job(config, SingleReplica())
@@ -58,3 +62,20 @@ def test_a_sample_trains_is_evaluated_and_exported(name: str, tmp_path: pathlib.
     assert job.exports is not None
     job.exports.at_end()
     assert list((tmp_path / "run" / "export" / "final").glob("*/saved_model.pb"))
+    if pytestconfig.getoption("--samples"):
+        _resume(name, tmp_path, job)
+
+
+def _resume(name: str, folder: pathlib.Path, whole: Job) -> None:
+    """A second run is stopped after the first step, and a third one continues it to the same bits."""
+    (folder / "resumed").mkdir()
+    for steps in (1, 2):
+        config = prepared(name, folder / "resumed")
+        config.proto.train_config.num_steps = steps
+        config.proto.train_config.save_checkpoints_steps = 1
+        check(config)
+        job = Job(config, SingleReplica())
+        job.train(steps == 2, 0)
+    found = {entry.name: entry.variable.numpy() for entry in job.entries()}
+    for entry in whole.entries():
+        np.testing.assert_array_equal(found[entry.name], entry.variable.numpy(), err_msg=entry.name)
