@@ -30,9 +30,9 @@ CSRC   := $(shell find csrc -name '*.cc' -o -name '*.h' -o -name '*.cu')
 # Build outputs can be lost without their stamp (or moved, so that their paths are wrong): build them again.
 MOVED       := $(if $(filter $(CURDIR),$(shell cat $(STAMPS)/python 2>/dev/null)),,FORCE)
 LOST_PROTOS := $(if $(filter-out $(wildcard $(PB2)),$(PB2)),FORCE)
-LOST_NATIVE := $(if $(and $(wildcard hvdrec/_native*.so),$(wildcard hvdrec/_ops.so)),,FORCE)
+LOST_NATIVE := $(if $(and $(wildcard hvdrec/_native*.so),$(wildcard hvdrec/_ops.so),$(wildcard hvdrec/_kernels.*.so)),,FORCE)
 
-.PHONY: help train check test test-multinode soak sanitize twins gpu_check lint docs build bench bench-losses doctor clean distclean FORCE
+.PHONY: help train check test test-multinode soak sanitize twins aarch64 gpu_check lint docs build bench bench-losses doctor clean distclean FORCE
 FORCE:
 
 help: ## Show this list
@@ -79,7 +79,7 @@ sanitized = $(patsubst csrc/kernels/%.cc,$(SANITIZED)/%.o,$(wildcard $(addprefix
 SANITIZED_PAIRS := $(call sanitized,base/*.cc pairwise/*.cc)
 SANITIZED_LISTS := $(call sanitized,base/*.cc lists/*.cc)
 SANITIZED_OPTIM := $(call sanitized,base/*.cc optim/*.cc)
-SANITIZED_SIMILARITY := $(call sanitized,base/*.cc similarity/*.cc layers/matmul.cc)
+SANITIZED_SIMILARITY := $(call sanitized,base/*.cc similarity/*.cc)
 sanitize: $(addprefix $(SANITIZED)/,pairwise_test similarity_test lists_test deferred_adam_test readers_test) ## Run the kernels of the losses and of Adam, and readers on damaged files, under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(SANITIZED)/pairwise_test $(ARGS)
 	$(SANITIZED)/similarity_test $(ARGS)
@@ -102,6 +102,16 @@ $(SANITIZED)/%_test: csrc/tests/%_test.cc $(filter %.h,$(CSRC))
 $(SANITIZED)/%.o: csrc/kernels/%.cc $(filter csrc/kernels/%.h,$(CSRC))
 	@mkdir -p $(@D)
 	$(or $(CXX),g++) $(SANITIZED_FLAGS) -c $< -o $@
+
+AARCH64 := build/aarch64
+aarch64: $(STAMPS)/packages ## Compile all kernels for aarch64, and run their tests under qemu (packages g++-aarch64-linux-gnu, qemu-user-static)
+	$(VENV)/bin/cmake -S . -B $(AARCH64) -DHVDREC_MODULES=OFF -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
+	  -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DCMAKE_EXE_LINKER_FLAGS=-static \
+	  -DHVDREC_EIGEN=$(abspath $(firstword $(wildcard $(VENV)/lib/python3*/site-packages/tensorflow/include)))
+	$(VENV)/bin/cmake --build $(AARCH64) -j 2 --target kernel_tests
+	for test in deferred_adam lists pairwise similarity; do \
+	  qemu-aarch64-static $(AARCH64)/$${test}_test --short || exit 1; done
+	qemu-aarch64-static $(AARCH64)/readers_test 1000
 
 gpu_check: $(STAMPS)/packages ## Compile the CUDA kernels and build/gpu_check/gpu_check, which compares them with the CPU's
 	$(VENV)/bin/cmake -S . -B build/gpu_check -DHVDREC_CUDA=ON -DPython_EXECUTABLE=$(abspath $(PY))
@@ -138,7 +148,7 @@ doctor: ## Report what works here, and how to fix what doesn't
 	@$(if $(wildcard $(PY)),$(PY),python3) -m hvdrec.doctor
 
 clean: ## Remove generated and compiled files, except .venv and runs
-	rm -rf build hvdrec/_native*.so hvdrec/_ops.so hvdrec/config/protos/*_pb2.py hvdrec/config/protos/*_pb2.pyi
+	rm -rf build hvdrec/_native*.so hvdrec/_ops.so hvdrec/_kernels.*.so hvdrec/config/protos/*_pb2.py hvdrec/config/protos/*_pb2.pyi
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .benchmarks
 	find hvdrec tests bench -name __pycache__ -prune -exec rm -rf {} +
 
@@ -163,6 +173,6 @@ $(STAMPS)/protos: $(PROTOS) setup.py $(STAMPS)/packages $(LOST_PROTOS)
 	@touch $@
 
 $(STAMPS)/native: $(CSRC) CMakeLists.txt setup.py $(STAMPS)/packages $(LOST_NATIVE)
-	@echo '[5/5] C++ libraries from csrc (about a minute on 2 cores)'
+	@echo '[5/5] C++ libraries from csrc (three minutes on 2 cores)'
 	@$(PY) setup.py -q build_ext --inplace
 	@touch $@

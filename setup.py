@@ -1,7 +1,8 @@
 """Builds what Python can't import directly: the C++ libraries (by CMakeLists.txt) and the proto modules.
 
-`python setup.py build_ext --inplace` writes hvdrec/_native*.so and hvdrec/_ops.so, `python setup.py
-build_protos` writes hvdrec/config/protos/*_pb2.py. Everything else about the package is in pyproject.toml.
+`python setup.py build_ext --inplace` writes hvdrec/_native*.so, hvdrec/_ops.so and hvdrec/_kernels.*.so,
+`python setup.py build_protos` writes hvdrec/config/protos/*_pb2.py. Everything else about the package is in
+pyproject.toml.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
 PROTOS = "hvdrec/config/protos"
+#: The libraries of kernels, one for each kind of processor that they were built for.
+KERNELS = "_kernels.*.so"
 
 
 def find_cmake() -> str:
@@ -33,8 +36,37 @@ def find_cmake() -> str:
     return cmake
 
 
+def install(built: Path, target: Path) -> None:
+    """Copies to a new file under the old name: a running process keeps the library that it has mapped."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fresh = target.with_name(target.name + ".new")
+    shutil.copy2(built, fresh)
+    os.replace(fresh, target)
+
+
+def install_kernels(source: Path, target: Path) -> None:
+    """Copies the kernels of a folder and removes others, which don't fit the modules of this build."""
+    kernels = {path.name: path for path in source.glob(KERNELS)}
+    for old in target.glob(KERNELS):
+        if old.name not in kernels:
+            old.unlink()
+    for name, path in kernels.items():
+        install(path, target / name)
+
+
 class CMakeBuild(build_ext):
     """Builds all extensions with CMake; uses HVDREC_CMAKE_ARGS and CMAKE_BUILD_PARALLEL_LEVEL."""
+
+    def run(self) -> None:
+        """Builds the kernels for this machine, or for a wheel those for all."""
+        # setuptools first builds into build/lib, with `inplace` off.
+        self.march = "auto" if self.inplace else "all"
+        super().run()
+
+    def copy_extensions_to_source(self) -> None:
+        """Copies what was built, and the kernels beside it, into hvdrec/."""
+        super().copy_extensions_to_source()
+        install_kernels(Path(self.build_lib, "hvdrec"), ROOT / "hvdrec")
 
     def build_extensions(self) -> None:
         """Configures and builds csrc, then puts each library where setuptools wants it."""
@@ -52,6 +84,7 @@ class CMakeBuild(build_ext):
             *(find_cmake(), "-S", str(ROOT), "-B", str(tree)),
             f"-DPython_EXECUTABLE={sys.executable}",
             f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={output}",
+            f"-DHVDREC_MARCH={self.march}",
             *(["-DCMAKE_BUILD_TYPE=Debug"] if self.debug else []),
             *(["-DHVDREC_CUDA=ON"] if os.environ.get("GPU") == "1" else []),
             *shlex.split(os.environ.get("HVDREC_CMAKE_ARGS", "")),
@@ -63,27 +96,28 @@ class CMakeBuild(build_ext):
         nvcc = Path(env.get("HOROVOD_CUDA_HOME") or env.get("CUDA_HOME") or "/usr/local/cuda", "bin", "nvcc")
         if nvcc.exists():
             env.setdefault("CUDACXX", str(nvcc))
+        for old in output.glob(KERNELS):
+            old.unlink()
         for command in (configure, [find_cmake(), "--build", str(tree), "-j", jobs]):
             if subprocess.run(command, stdout=out, env=env).returncode:
                 raise SystemExit("csrc did not build: CMake's and the compiler's messages are above")
         for extension in self.extensions:
             target = Path(self.get_ext_fullpath(extension.name)).resolve()
-            target.parent.mkdir(parents=True, exist_ok=True)
-            # A new file under the old name: a running process keeps the library that it has mapped.
-            fresh = target.with_name(target.name + ".new")
-            shutil.copy2(output / target.name, fresh)
-            os.replace(fresh, target)
+            install(output / target.name, target)
+        install_kernels(output, target.parent)
 
     def take_prebuilt(self) -> None:
         """Uses the libraries already in hvdrec/, with HVDREC_PREBUILT=1, for a wheel with them."""
         for extension in self.extensions:
             target = Path(self.get_ext_fullpath(extension.name)).resolve()
             built = ROOT / self.get_ext_filename(extension.name)
-            if not built.exists():
-                raise SystemExit(f"HVDREC_PREBUILT=1, but {built.relative_to(ROOT)} is not built: make build")
-            if built != target:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(built, target)
+            kernels = sorted(built.parent.glob(KERNELS))
+            for path in (built, *(kernels or [built.with_name(KERNELS)])):
+                if not path.exists():
+                    missing = path.relative_to(ROOT)
+                    raise SystemExit(f"HVDREC_PREBUILT=1, but {missing} is not built: make build")
+                if path.parent != target.parent:
+                    install(path, target.with_name(path.name))
 
     def get_ext_filename(self, name: str) -> str:
         """The file of an extension; TensorFlow's ops don't depend on Python, so it isn't in their name."""

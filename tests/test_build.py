@@ -93,6 +93,7 @@ def make_tree(tmp_path: Path) -> Path:
     (tree / "hvdrec/config/protos/dnn_pb2.py").touch()
     (tree / "hvdrec/_native.so").touch()
     (tree / "hvdrec/_ops.so").touch()
+    (tree / "hvdrec/_kernels.x86-64-v3.so").touch()
     for path in tree.rglob("*"):
         os.utime(path, (1000, 1000))
     for age, stamp in enumerate(("python", "packages", "horovod", "protos", "native")):
@@ -133,6 +134,7 @@ def test_build_repeats_what_a_change_calls_for(tmp_path: Path, changed: str, exp
     [
         ("hvdrec/_native.so", ["native"]),
         ("hvdrec/_ops.so", ["native"]),
+        ("hvdrec/_kernels.x86-64-v3.so", ["native"]),
         ("hvdrec/config/protos/dnn_pb2.py", ["protos"]),
     ],
 )
@@ -258,21 +260,35 @@ def test_site_hook_finds_mpi_without_activation(tmp_path: Path) -> None:
 def test_cmake_builds_a_module_and_ends_in_one_line_when_it_can_not(tmp_path: Path) -> None:
     for name in ("setup.py", "CMakeLists.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
-    (tmp_path / "hvdrec").mkdir()
-    (tmp_path / "hvdrec/__init__.py").touch()
-    for folder in ("kernels", "python"):
-        (tmp_path / "csrc" / folder).mkdir(parents=True)
-    (tmp_path / "csrc/kernels/one.cc").write_text("int One() { return 1; }\n")
+    for folder in ("hvdrec/ops", "csrc/kernels", "csrc/python"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in (
+        "hvdrec/__init__.py",
+        "hvdrec/errors.py",
+        "hvdrec/ops/__init__.py",
+        "hvdrec/ops/kernels.py",
+        "hvdrec/ops/native.py",
+        "csrc/kernels/exports.map",
+    ):
+        shutil.copy(ROOT / name, tmp_path / name)
+    stale = tmp_path / "hvdrec/_kernels.x86-64-v2.so"
+    stale.touch()
+    (tmp_path / "csrc/kernels/one.cc").write_text("namespace hvdrec {\nint One() { return 1; }\n}\n")
     source = tmp_path / "csrc/python/module.cc"
     source.write_text(
-        '#include <pybind11/pybind11.h>\nint One();\nPYBIND11_MODULE(_native, m) { m.attr("one") = One(); }\n'
+        "#include <pybind11/pybind11.h>\nnamespace hvdrec {\nint One();\n}\n"
+        'PYBIND11_MODULE(_native, m) { m.attr("one") = hvdrec::One(); }\n'
     )
     build = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
     done = run(build, tmp_path, HVDREC_CMAKE_ARGS="-DHVDREC_MARCH=none -DCMAKE_BUILD_TYPE=Debug")
     assert done.returncode == 0, done.stderr
-    code = "from hvdrec import _native; print(_native.one, _native.__file__)"
+    assert not stale.exists()
+    code = (
+        "from hvdrec.ops import kernels, native\n"
+        "print(native.load_native().one, kernels.load_kernels(), native.load_native().__file__)"
+    )
     loaded = run([sys.executable, "-c", code], tmp_path, PYTHONPATH=str(tmp_path))
-    assert loaded.stdout.startswith(f"1 {tmp_path}")
+    assert loaded.stdout.startswith(f"1 baseline {tmp_path}"), loaded.stderr
 
     source.write_text("this is not C++\n")
     now = time.time() + 2

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from bench.losses.contenders import EMBEDDINGS, HAS, LARGEST_MATRIX, LOSSES, OF_MATRICES
+from bench.machine import describe
+from hvdrec.ops.kernels import load_kernels
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -16,6 +20,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--by", default=",".join(HAS), help="implementations")
     group.addoption("--losses", default=",".join(LOSSES), help="losses")
     group.addoption("--rounds", default=20, type=int, help="calls of a case, or what fits into 5 seconds")
+
+
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    """Keeps what times depend on, without the machine's name; runs on other hardware are reported as such."""
+    hardware = {k: v for k, v in describe()["hardware"].items() if k != "load"}
+    python = machine_info["python_version"]
+    machine_info.clear()
+    machine_info.update(hardware=hardware, kernels=load_kernels(), python_version=python)
+
+
+def pytest_benchmark_update_commit_info(config: pytest.Config, commit_info: dict[str, Any]) -> None:
+    """Leaves out the name of the branch, which is often gone by the time of a comparison."""
+    commit_info.pop("branch", None)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -41,8 +41,8 @@ def protos():
     from hvdrec.config.protos import pipeline_pb2
     return {{"fields": len(pipeline_pb2.EasyRecConfig.DESCRIPTOR.fields)}}
 def native():
-    from hvdrec import _native
-    return {{"file": _native.__file__}}
+    from hvdrec.ops import kernels, native
+    return {{"file": native.load_native().__file__, "kernels": kernels.load_kernels()}}
 def tensorflow():
     import tensorflow as tf
     return {{"version": tf.__version__, "cuda": tf.test.is_built_with_cuda(),
@@ -236,7 +236,10 @@ def _library(what: str, facts: dict[str, Any]) -> Finding:
             remedy = "built for another processor: run `make clean build` on this machine"
         return Finding(what, facts["error"], remedy)
     sources = (path for path in (ROOT / "csrc").rglob("*") if path.suffix in (".cc", ".h"))
-    return Finding(what, Path(facts["file"]).name, _stale(sources, Path(facts["file"])), needed=False)
+    found = Path(facts["file"]).name
+    if "kernels" in facts:
+        found += f", kernels for {facts['kernels']}"
+    return Finding(what, found, _stale(sources, Path(facts["file"])), needed=False)
 
 
 def _stale(sources: Iterable[Path], product: Path) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from hvdrec.errors import UserError
+from hvdrec.ops.kernels import load_kernels
 
 PATH = Path(__file__).resolve().parents[1] / "_ops.so"
 #: The text in the library before TensorFlow's version and ";" (csrc/tensorflow/built_for.cc).
@@ -22,11 +23,13 @@ def load_ops() -> Any:
     """The module of the ops: op ``HvdrecSumOfSquares`` is its function ``hvdrec_sum_of_squares``.
 
     Raises:
-        UserError: The ops were not built, can't be loaded, or were built for another TensorFlow.
+        UserError: The ops were not built, can't be loaded, or were built for another TensorFlow or another
+            processor.
     """
     if not PATH.exists():
         raise UserError(f"the TensorFlow ops hvdrec/{PATH.name} are not built: run `make build`")
     _check_built_for(tf.__version__)
+    load_kernels()
     try:
         return tf.load_op_library(str(PATH))
     except (tf.errors.OpError, RuntimeError) as error:

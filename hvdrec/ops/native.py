@@ -7,14 +7,16 @@ import platform
 from types import ModuleType
 
 from hvdrec.errors import UserError
+from hvdrec.ops.kernels import load_kernels
 
 
 def load_native() -> ModuleType:
     """The module `hvdrec._native`.
 
     Raises:
-        UserError: The library was not built for this Python, or can't be loaded.
+        UserError: The library was not built for this Python or this processor, or can't be loaded.
     """
+    load_kernels()
     try:
         return importlib.import_module("hvdrec._native")
     except ModuleNotFoundError as error:

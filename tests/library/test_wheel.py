@@ -19,6 +19,7 @@ from importlib import metadata
 import pytest
 
 import hvdrec
+from hvdrec.ops.kernels import built
 
 ROOT = pathlib.Path(hvdrec.__file__).resolve().parents[1]
 PACKAGES = pathlib.Path(sysconfig.get_paths()["purelib"])
@@ -121,6 +122,7 @@ def test_commands(fresh: pathlib.Path) -> None:
 def test_what_the_wheel_holds_and_asks_for(wheel: pathlib.Path, fresh: pathlib.Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert {"hvdrec/py.typed", "hvdrec/_ops.so", "hvdrec/config/protos/pipeline_pb2.pyi"} <= set(names)
+    assert {f"hvdrec/_kernels.{kind}.so" for kind in built()} <= set(names)
     assert not [n for n in names if n.startswith(("tests/", "bench/", "csrc/", "docs/"))]
     site = next((fresh.parents[1]).glob("lib/python3*/site-packages"))
     (found,) = metadata.distributions(name="hvdrec", path=[str(site)])

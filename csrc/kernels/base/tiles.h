@@ -16,6 +16,7 @@
 #include <mutex>
 #include <vector>
 
+#include "kernels/base/matmul.h"
 #include "kernels/base/parallel.h"
 
 namespace hvdrec {
@@ -32,6 +33,12 @@ using Stretch = Eigen::Map<RowArray<T>>;
 template <typename T>
 using ConstStretch = Eigen::Map<const RowArray<T>>;
 
+// Some rows and columns of a row-major matrix, for the products of matmul.h.
+template <typename Part>
+Matrix<typename Part::Scalar> PartOf(const Part& part) {
+  return {part.data(), part.rows(), part.cols(), part.outerStride()};
+}
+
 // Equal blocks of rows, the last one possibly smaller.
 //
 // Eigen adds up the terms of a product in a different order in the last few rows and columns of a
@@ -43,7 +50,7 @@ class Blocks {
   // Two 240 x 240 tiles of floats fit a core's second cache. Few rows make smaller tiles, so that
   // several threads find work.
   explicit Blocks(int64_t rows)
-      : rows_(rows), size_(FillUp(std::clamp<int64_t>(rows / 16, 3 * kStep, 10 * kStep))) {}
+      : rows_(rows), size_(FillUp(std::clamp<int64_t>(rows / 16, 72, 240))) {}
 
   int64_t count() const { return ChunkCount(rows_, size_); }
   int64_t size() const { return size_; }
@@ -56,8 +63,12 @@ class Blocks {
   int64_t filled() const { return FillUp(rows_); }
 
  private:
-  // Three vectors of 8 floats, which Eigen's kernel takes at a time.
+  // Three vectors of floats, which Eigen's kernel takes at a time, and a divisor of 240.
+#ifdef __AVX512F__
+  static constexpr int64_t kStep = 48;
+#else
   static constexpr int64_t kStep = 24;
+#endif
 
   static int64_t FillUp(int64_t rows) { return ChunkCount(rows, kStep) * kStep; }
 

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <vector>
 
-#include "kernels/layers/matmul.h"
+#include "kernels/base/matmul.h"
 
 namespace hvdrec {
 namespace {
@@ -196,9 +196,9 @@ void KernelGradient(const DenseLayer& layer, const float* x, const float* linear
   parallel.Run(ChunkCount(layer.inputs, kTileInputs) * across, [&](int64_t tile) {
     const int64_t i = tile / across * kTileInputs;
     const int64_t o = tile % across * kTileOutputs;
-    const Matrix a{x + i, layer.rows, std::min(kTileInputs, layer.inputs - i), layer.inputs};
-    const Matrix b{linear + o, layer.rows, std::min(kTileOutputs, layer.outputs - o),
-                   layer.outputs};
+    const Matrix<float> a{x + i, layer.rows, std::min(kTileInputs, layer.inputs - i), layer.inputs};
+    const Matrix<float> b{linear + o, layer.rows, std::min(kTileOutputs, layer.outputs - o),
+                          layer.outputs};
     MatMulFirstTransposed(a, b, out + i * layer.outputs + o, layer.outputs);
   });
 }
@@ -207,11 +207,11 @@ template <bool relu>
 void Forward(const DenseLayer& layer, const float* x, const DenseWeights& weights,
              const DenseOutputs& out, const Parallel& parallel) {
   const int64_t columns = layer.outputs;
-  const Matrix kernel{weights.kernel, layer.inputs, columns, columns};
+  const Matrix<float> kernel{weights.kernel, layer.inputs, columns, columns};
   float* const linear = layer.norm ? out.linear : out.y;
   BlockSums sums(layer.norm ? layer.rows : 0, columns);
   ForChunks(parallel, layer.rows, kRows, [&](int64_t block, int64_t begin, int64_t end) {
-    const Matrix part{x + begin * layer.inputs, end - begin, layer.inputs, layer.inputs};
+    const Matrix<float> part{x + begin * layer.inputs, end - begin, layer.inputs, layer.inputs};
     float* const at = linear + begin * columns;
     MatMul(part, kernel, at, columns);
     if (layer.norm) {
@@ -235,7 +235,7 @@ void Backward(const DenseLayer& layer, const float* upstream, const float* x,
               const DenseWeights& weights, const DenseKept& kept, float* scratch,
               const DenseGradients& out, const Parallel& parallel) {
   const int64_t columns = layer.outputs;
-  const Matrix kernel{weights.kernel, layer.inputs, columns, columns};
+  const Matrix<float> kernel{weights.kernel, layer.inputs, columns, columns};
   NormGradient norm;
   if (layer.norm) norm = GammaBeta<relu>(layer, upstream, weights.gamma, kept, out, parallel);
   BlockSums sums(layer.norm ? 0 : layer.rows, columns);
@@ -248,7 +248,7 @@ void Backward(const DenseLayer& layer, const float* upstream, const float* x,
       PlainBackward<relu>(upstream + at, kept.y + at, end - begin, columns, scratch + at,
                           sums.first(block));
     }
-    const Matrix part{scratch + at, end - begin, columns, columns};
+    const Matrix<float> part{scratch + at, end - begin, columns, columns};
     MatMulSecondTransposed(part, kernel, out.x + begin * layer.inputs, layer.inputs);
   });
   for (int64_t c = 0; c < columns; ++c) {

@@ -137,10 +137,11 @@ class SoftmaxSweep {
       T* const tile = IsKept(i, j) ? Kept(i, j) : buffer->values.data();
       if (!IsKept(i, j)) Multiply(i, j, tile);
       for (int64_t r = 0; r < query_blocks_.rows(i); ++r) SharesOfRow(i, j, r, tile);
-      const auto shares = Filled(i, j, tile);
-      Rows(query_sums, query_blocks_, i).noalias() += shares * Rows(items_, item_blocks_, j);
-      Rows(item_sums, item_blocks_, j).noalias() +=
-          shares.transpose() * Rows(queries, query_blocks_, i);
+      const auto shares = PartOf(Filled(i, j, tile));
+      AddMatMul(shares, PartOf(Rows(items_, item_blocks_, j)),
+                Rows(query_sums, query_blocks_, i).data(), batch_.dim);
+      AddMatMulFirstTransposed(shares, PartOf(Rows(queries, query_blocks_, i)),
+                               Rows(item_sums, item_blocks_, j).data(), batch_.dim);
     });
     for (int64_t o = 0; o < batch_.owned; ++o) {
       const int64_t query = batch_.owners[o], item = batch_.shared() + o;
@@ -183,8 +184,8 @@ class SoftmaxSweep {
   }
 
   void Multiply(int64_t i, int64_t j, T* tile) const {
-    Filled(i, j, tile).noalias() =
-        Rows(queries_, query_blocks_, i) * Rows(items_, item_blocks_, j).transpose();
+    MatMulSecondTransposed(PartOf(Rows(queries_, query_blocks_, i)),
+                           PartOf(Rows(items_, item_blocks_, j)), tile, item_blocks_.size());
   }
 
   // Turns row r of a tile's products into logits; those of the query's own item and of masked ones

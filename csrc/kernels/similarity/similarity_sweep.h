@@ -120,16 +120,14 @@ class SimilaritySweep {
     RowMatrix<T> anchor_sums = RowMatrix<T>::Zero(all_ ? 0 : batch_.anchors, batch_.dim);
     ForTiles([&](int64_t i, int64_t j, Tile& tile) {
       all_ ? Share<true>(i, j, tile) : Share<false>(i, j, tile);
-      const auto shares = tile.values.topLeftCorner(row_blocks_.rows(i), column_blocks_.rows(j));
-      const auto columns = Rows(rows_.values, column_blocks_, j);
-      if (!all_) {
-        Rows(anchor_sums, row_blocks_, i).noalias() += shares * columns;
-      } else {
-        Rows(sums, row_blocks_, i).noalias() += shares * columns;
-        if (i == j) return;  // those shares are of both orders of a pair already
-      }
-      const auto anchors = Rows(all_ ? rows_.values : anchor_values_, row_blocks_, i);
-      Rows(sums, column_blocks_, j).noalias() += shares.transpose() * anchors;
+      const auto shares =
+          PartOf(tile.values.topLeftCorner(row_blocks_.rows(i), column_blocks_.rows(j)));
+      AddMatMul(shares, PartOf(Rows(rows_.values, column_blocks_, j)),
+                Rows(all_ ? sums : anchor_sums, row_blocks_, i).data(), batch_.dim);
+      if (all_ && i == j) return;  // those shares are of both orders of a pair already
+      const auto& anchors = all_ ? rows_.values : anchor_values_;
+      AddMatMulFirstTransposed(shares, PartOf(Rows(anchors, row_blocks_, i)),
+                               Rows(sums, column_blocks_, j).data(), batch_.dim);
     });
     for (int64_t i = 0; i < anchor_sums.rows(); ++i)
       sums.row(rows_.anchors[i]) += anchor_sums.row(i);
@@ -177,9 +175,10 @@ class SimilaritySweep {
   void ForTiles(const Work& work) {
     const auto run = [&](int64_t i, int64_t j) {
       typename BufferPool<Tile>::Loan tile(pool_);
-      tile->values.topLeftCorner(row_blocks_.filled(i), column_blocks_.filled(j)).noalias() =
-          FilledRows(all_ ? rows_.values : anchor_values_, row_blocks_, i) *
-          FilledRows(rows_.values, column_blocks_, j).transpose();
+      MatMulSecondTransposed(
+          PartOf(FilledRows(all_ ? rows_.values : anchor_values_, row_blocks_, i)),
+          PartOf(FilledRows(rows_.values, column_blocks_, j)), tile->values.data(),
+          tile->values.outerStride());
       work(i, j, *tile);
     };
     if (all_) {

@@ -1,0 +1,133 @@
+"""Kernels for several kinds of processors: which are loaded, and that all compute the same."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hvdrec.errors import UserError
+from hvdrec.ops import kernels
+from hvdrec.ops.kernels import FEATURES, built, choose, processor_features
+
+ROOT = Path(__file__).resolve().parents[2]
+V2, V3, V4 = FEATURES
+ALL = [V2, V3, V4]
+OF_V2 = set(FEATURES[V2])
+OF_V3 = OF_V2 | set(FEATURES[V3])
+OF_V4 = OF_V3 | set(FEATURES[V4])
+RUNNABLE = [kind for kind in built() if kind in FEATURES and not kernels._missing(kind, processor_features())]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "features", "wanted", "chosen"),
+    [
+        (ALL, OF_V4, "", V4),
+        (ALL, OF_V3, "", V3),
+        (ALL, OF_V2, "", V2),
+        (ALL, OF_V3 | {"avx512f"}, "", V3),
+        ([V2, V4], OF_V3, "", V2),
+        (ALL, OF_V4, V2, V2),
+        ([*ALL, "native"], OF_V4, "", "native"),
+        (["baseline"], set(), "", "baseline"),
+    ],
+)
+def test_the_best_that_the_processor_runs(
+    kinds: list[str], features: set[str], wanted: str, chosen: str
+) -> None:
+    assert choose(kinds, features, wanted) == chosen
+
+
+@pytest.mark.parametrize(
+    ("kinds", "features", "wanted", "message"),
+    [
+        ([], OF_V3, "", "the C++ kernels are not built: run `make build`"),
+        (ALL, OF_V3, V4, "HVDREC_ISA is 'x86-64-v4', but this processor lacks avx512f, avx512bw, "),
+        (ALL, OF_V3, "avx2", "HVDREC_ISA is 'avx2': must be one of those built, x86-64-v2, x86-64-v3, x86"),
+        ([V3], OF_V4, V2, "HVDREC_ISA is 'x86-64-v2': must be one of those built, x86-64-v3"),
+        ([V3, V4], OF_V3 - {"fma"}, "", "built for x86-64-v3, x86-64-v4, but this processor "),
+        ([V3], OF_V3 - {"fma"}, "", "lacks fma: rebuild hvdrec on this machine"),
+    ],
+)
+def test_what_the_processor_lacks_is_named(
+    kinds: list[str], features: set[str], wanted: str, message: str
+) -> None:
+    with pytest.raises(UserError) as error:
+        choose(kinds, features, wanted)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_features_are_those_of_the_first_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "CPUINFO", tmp_path / "cpuinfo")
+    assert processor_features() == set()
+    (tmp_path / "cpuinfo").write_text(
+        "processor\t: 0\nflags\t\t: fpu avx2\n\nprocessor\t: 1\nflags\t\t: fpu\n"
+    )
+    assert processor_features() == {"fpu", "avx2"}
+
+
+def test_features_of_a_kind_are_those_the_compiler_uses() -> None:
+    known = subprocess.run(
+        ["g++", "-march=x86-64-v4", "-dM", "-E", "-x", "c++", "/dev/null"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if known.returncode:
+        pytest.skip("g++ has no -march=x86-64-v4")
+    macros = {line.split()[1].strip("_").lower() for line in known.stdout.splitlines()}
+    names = {"bmi1": "bmi", "abm": "lzcnt", "pni": "sse3", "lahf_lm": "lahf_sahf"}
+    for name in OF_V4 - {"cx16"}:
+        assert names.get(name, name) in macros, name
+
+
+def run(tmp_path: Path, kind: str, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "HVDREC_ISA": kind,
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+
+
+def test_an_unknown_kind_is_one_line(tmp_path: Path) -> None:
+    code = "import hvdrec\nhvdrec.numpy.ranknet([1, 0], [1.0, 2.0])"
+    done = run(tmp_path, "avx2", "-c", code)
+    assert "UserError: HVDREC_ISA is 'avx2': must be one of those built" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.skipif(
+    len(RUNNABLE) < 2, reason="one kind is built: HVDREC_CMAKE_ARGS=-DHVDREC_MARCH=all make build"
+)
+def test_all_kinds_compute_the_same(tmp_path: Path) -> None:
+    found = {}
+    for kind in RUNNABLE:
+        done = run(tmp_path, kind, str(ROOT / "tests/ops/kinds_worker.py"), str(tmp_path / f"{kind}.npz"))
+        assert done.returncode == 0, done.stderr[-3000:]
+        found[kind] = dict(np.load(tmp_path / f"{kind}.npz"))
+    expected = found.pop(RUNNABLE[0])
+    assert {name.split("/")[0] for name in expected} == {"bits", "close"}
+    for kind, arrays in found.items():
+        assert arrays.keys() == expected.keys()
+        for name, array in arrays.items():
+            if name.startswith("bits/"):
+                np.testing.assert_array_equal(array, expected[name], err_msg=f"{kind}: {name}")
+                continue
+            # The bounds of docs/install.md, relative to the largest number in the array.
+            scale = np.abs(expected[name]).max()
+            tolerance = 1e-5 if array.dtype == np.float32 or "float32" in name else 1e-13
+            difference = np.abs(array.astype(np.float64) - expected[name]).max() / scale
+            assert difference < tolerance, f"{kind}: {name} {difference}"
