@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from hvdrec import _native
 from hvdrec.checkpoint.index import INDEX_ERRORS, read_index
 from hvdrec.checkpoint.reader import READ_ERRORS, Reader, message
 from hvdrec.errors import DamagedError
+from hvdrec.ops.native import load_native
 
 
 class _Slice(NamedTuple):
@@ -75,7 +75,7 @@ class RowReader:
             slices = self._slices(source)
             if slices is None:
                 entry = self._entries[source]
-                if _native.masked_crc32c(self._bytes(source)) != entry.crc32c:
+                if load_native().masked_crc32c(self._bytes(source)) != entry.crc32c:
                     raise DamagedError(f"{self.prefix}: {source} fails its checksum")
             for each in slices or ():
                 self._rows(source, shape, each.first, each.last)

@@ -15,7 +15,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleHeaderProto
 
-from hvdrec import _native
+from hvdrec.ops.native import load_native
 
 #: What `read_index` raises for a file that it can't read.
 INDEX_ERRORS = (OSError, struct.error, IndexError, ValueError, DecodeError)
@@ -73,7 +73,7 @@ def _block(data: bytes, start: int, size: int) -> bytes:
     (stored,) = struct.unpack_from("<I", data, start + size + 1)
     if kind:
         raise ValueError("is compressed")
-    if _native.masked_crc32c(data[start : start + size + 1]) != stored:
+    if load_native().masked_crc32c(data[start : start + size + 1]) != stored:
         raise ValueError("fails its checksum")
     return block
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hvdrec import _native
 from hvdrec.checkpoint.index import read_index
 from hvdrec.checkpoint.names import SavedTensor
 from hvdrec.checkpoint.reader import Reader
 from hvdrec.checkpoint.store import Store
 from hvdrec.errors import CheckpointError, DamagedError
+from hvdrec.ops.native import load_native
 
 
 def save_raw(prefix: str, tensors: dict[str, np.ndarray]) -> None:
@@ -107,7 +107,7 @@ def _with_block(data: bytes, start: int, size: int, new: bytes) -> bytes:
     block = data[: start - 2] + _varint(len(new)) + b"t" + new + data[start + size : start + size + 8]
     assert data[start - 2] == size
     block += b"\0"
-    body = block + struct.pack("<I", _native.masked_crc32c(block))
+    body = block + struct.pack("<I", load_native().masked_crc32c(block))
     handle = _varint(0) + _varint(len(block) - 1)
     key = b"u"
     table = b"\0" + _varint(len(key)) + _varint(len(handle)) + key + handle + struct.pack("<II", 0, 1)
@@ -115,7 +115,7 @@ def _with_block(data: bytes, start: int, size: int, new: bytes) -> bytes:
     places = []
     for part in (empty, table):
         places.append((len(body), len(part)))
-        body += part + b"\0" + struct.pack("<I", _native.masked_crc32c(part + b"\0"))
+        body += part + b"\0" + struct.pack("<I", load_native().masked_crc32c(part + b"\0"))
     footer = b"".join(_varint(start) + _varint(size) for start, size in places)
     return body + footer.ljust(40, b"\0") + struct.pack("<Q", 0xDB4775248B80FB57)
 
