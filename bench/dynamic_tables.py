@@ -19,42 +19,13 @@ from typing import Any
 
 import numpy as np
 from machine import describe, report
+from many_tables import config_text
 
 PARTS = ("pack", "rows", "copy", "step")
 
 
-def config_text(tables: int, rows: int, dim: int, model: str) -> str:
-    """A job with a number of tables; its data isn't read."""
-    names = [f"c{i}" for i in range(tables)]
-    fields = "\n".join(f'  input_fields {{ input_name: "{n}" input_type: INT64 }}' for n in names)
-    features = "\n".join(
-        f'  features {{ input_names: "{n}" feature_type: IdFeature num_buckets: {rows} embedding_dim: {dim} }}'
-        for n in names
-    )
-    return f"""train_input_path: "unused"
-model_dir: "unused"
-train_config {{
-  optimizer_config {{ lazy_adam_optimizer {{ learning_rate {{ constant_learning_rate {{ learning_rate: 0.001 }} }} }} }}
-}}
-data_config {{
-  input_fields {{ input_name: "label" input_type: INT32 }}
-{fields}
-  label_fields: "label"
-  input_type: CSVInput
-}}
-feature_config {{
-{features}
-}}
-model_config {{
-  model_class: "MultiTower"
-  feature_groups {{ group_name: "all" wide_deep: DEEP feature_names: {names} }}
-  multi_tower {{
-    towers {{ input: "all" dnn {{ hidden_units: [4] use_bn: false }} }}
-    final_dnn {{ hidden_units: [4] use_bn: false }}
-  }}
-  {model}
-}}
-""".replace("'", '"')
+#: Fields of train_config.
+TRAIN = "optimizer_config { lazy_adam_optimizer { learning_rate { constant_learning_rate { learning_rate: 0.001 } } } }"
 
 
 class Side:
@@ -107,7 +78,10 @@ def columns(random: np.random.Generator, tables: int, rows: int, batch: int) -> 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     shape = (args.tables, args.rows, args.dim)
-    sides = {"fixed": Side(config_text(*shape, "")), "dynamic": Side(config_text(*shape, "ev_params {}"))}
+    sides = {
+        "fixed": Side(config_text(*shape, TRAIN)),
+        "dynamic": Side(config_text(*shape, TRAIN, "ev_params {}")),
+    }
     random = np.random.default_rng(0)
     found: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
     for _ in range(args.blocks + 1):

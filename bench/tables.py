@@ -24,42 +24,14 @@ from typing import Any
 
 import numpy as np
 from machine import describe, report
+from many_tables import config_text
 
 UPDATES = ("deferred", "lazy", "sweep")
 
 
-def config_text(tables: int, rows: int, dim: int, model_dir: str) -> str:
-    """A job with a number of tables; its data isn't read."""
-    names = [f"c{i}" for i in range(tables)]
-    fields = "\n".join(f'  input_fields {{ input_name: "{n}" input_type: INT64 }}' for n in names)
-    features = "\n".join(
-        f'  features {{ input_names: "{n}" feature_type: IdFeature num_buckets: {rows} embedding_dim: {dim} }}'
-        for n in names
-    )
-    return f"""train_input_path: "unused"
-model_dir: "{model_dir}"
-train_config {{
-  row_updates: DEFERRED
-  optimizer_config {{ adam_optimizer {{ learning_rate {{ constant_learning_rate {{ learning_rate: 0.001 }} }} }} }}
-}}
-data_config {{
-  input_fields {{ input_name: "label" input_type: INT32 }}
-{fields}
-  label_fields: "label"
-  input_type: CSVInput
-}}
-feature_config {{
-{features}
-}}
-model_config {{
-  model_class: "MultiTower"
-  feature_groups {{ group_name: "all" wide_deep: DEEP feature_names: {names} }}
-  multi_tower {{
-    towers {{ input: "all" dnn {{ hidden_units: [4] use_bn: false }} }}
-    final_dnn {{ hidden_units: [4] use_bn: false }}
-  }}
-}}
-""".replace("'", '"')
+#: Fields of train_config.
+TRAIN = """row_updates: DEFERRED
+  optimizer_config { adam_optimizer { learning_rate { constant_learning_rate { learning_rate: 0.001 } } } }"""
 
 
 class Memory:
@@ -155,7 +127,9 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         config = pathlib.Path(folder, "tables.config")
-        config.write_text(config_text(args.tables, args.rows, args.dim, str(pathlib.Path(folder, "model"))))
+        config.write_text(
+            config_text(args.tables, args.rows, args.dim, TRAIN, model_dir=str(pathlib.Path(folder, "model")))
+        )
         job, results["start"] = timed(lambda: Job(load(str(config)), SingleReplica()))
         bank, optimizer = job.recommender.banks[0], job.optimizer
         kinds = {"deferred": optimizer, **others(job)}

@@ -11,15 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import pyarrow as pa
 from pyarrow import orc
 
-from hvdrec.data.arrow_rows import ArrowBlock, ArrowRows, Stretch
-from hvdrec.data.column_types import plain_schema
+from hvdrec.data.arrow_rows import ArrowBlock, Stretch
+from hvdrec.data.columnar import BLOCK_ROWS, ColumnarRows
 from hvdrec.data.files import InputFile
 from hvdrec.data.rows import FieldLike
-from hvdrec.data.share import ReadShare
-from hvdrec.errors import DataError
 from hvdrec.storage import retry
 
-_BLOCK_ROWS = 1 << 15
 _MAGIC = b"ORC"
 
 
@@ -37,23 +34,8 @@ def is_orc(file: InputFile) -> bool:
         )
 
 
-class OrcFormat(ArrowRows):
-    """Rows of ORC files.
-
-    Columns are found by name and have the types of `hvdrec.data.column_types`, as in `ParquetFormat`.
-
-    Args:
-        files: The files, in listed order.
-        fields: The requested columns, in the order of the result.
-        declared: The `input_type` of declared fields by name.
-        keep_raw: Also read all other columns, after those of `fields`.
-        block_rows: Rows converted to columns at a time.
-
-    Raises:
-        DataError: The first file isn't an ORC file or lacks a column.
-    """
-
-    files: Sequence[InputFile]
+class OrcFormat(ColumnarRows):
+    """Rows of ORC files; see `ColumnarRows`."""
 
     def __init__(
         self,
@@ -62,55 +44,30 @@ class OrcFormat(ArrowRows):
         declared: Mapping[str, str] | None = None,
         *,
         keep_raw: bool = False,
-        block_rows: int = _BLOCK_ROWS,
+        block_rows: int = BLOCK_ROWS,
     ) -> None:
-        self.files = files
-        self.declared = declared or {}
-        self._share = ReadShare(files)
-        self._block_rows = block_rows
-        self._names = list(dict.fromkeys(field.name for field in fields))
-        schema = self._schema(0, self._open(0))
-        self._check(0, schema)
-        if keep_raw:
-            self._names += [name for name in schema.names if name not in self._names]
-            self._check(0, schema)
-        self.schema = plain_schema(schema, self._names, self.declared)
+        super().__init__(files, fields, declared, keep_raw, block_rows)
 
     def _open(self, number: int) -> orc.ORCFile:
         file = self.files[number]
         with file.errors():
             return retry(file.name, lambda: orc.ORCFile(file.open_random()))
 
-    def _schema(self, number: int, file: orc.ORCFile) -> pa.Schema:
-        with self.files[number].errors():
-            return file.schema
-
-    def _check(self, number: int, schema: pa.Schema) -> None:
-        with self.files[number].errors():
-            names = schema.names
-        for name in self._names:
-            count = names.count(name)
-            if count != 1:
-                problem = f"{count} columns are" if count else "no column is"
-                raise DataError(f"{self.files[number].name}: {problem} named {name}")
+    def _schema(self, file: orc.ORCFile) -> pa.Schema:
+        return file.schema
 
     def blocks(self, files: list[int]) -> Iterator[ArrowBlock]:
         """See `Format.blocks`."""
         self._share.begin(files)
         for number in files:
             file = self._open(number)
-            self._check(number, self._schema(number, file))
+            self._checked(number, file)
             rows = file.nrows
             stretch = Stretch(self.files[number], number, self._stripes(number, file))
             for block in stretch.blocks(0, rows, self._block_rows):
                 self._share.within(block.end / rows)
                 yield block
             self._share.end_file(number)
-
-    @property
-    def share_read(self) -> float:
-        """See `Format.share_read`."""
-        return self._share.value
 
     def _stripes(self, number: int, file: orc.ORCFile) -> Iterator[pa.Table]:
         with self.files[number].errors():

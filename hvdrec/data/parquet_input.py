@@ -13,22 +13,16 @@ from types import MappingProxyType
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hvdrec.data.arrow_rows import ArrowBlock, ArrowRows, Stretch
-from hvdrec.data.column_types import plain_schema
+from hvdrec.data.arrow_rows import ArrowBlock, Stretch
+from hvdrec.data.columnar import BLOCK_ROWS, ColumnarRows
 from hvdrec.data.files import InputFile
 from hvdrec.data.ignored_values import without
 from hvdrec.data.rows import FieldLike
-from hvdrec.data.share import ReadShare
-from hvdrec.errors import DataError
 from hvdrec.storage import retry
 
-_BLOCK_ROWS = 1 << 15
 
-
-class ParquetFormat(ArrowRows):
-    """Rows of Parquet files.
-
-    Columns have the types of `hvdrec.data.column_types`, regardless of the file's types.
+class ParquetFormat(ColumnarRows):
+    """Rows of Parquet files; see `ColumnarRows`.
 
     Args:
         files: The files, in listed order.
@@ -42,8 +36,6 @@ class ParquetFormat(ArrowRows):
         DataError: The first file isn't a Parquet file or lacks a column.
     """
 
-    files: Sequence[InputFile]
-
     def __init__(
         self,
         files: Sequence[InputFile],
@@ -52,20 +44,10 @@ class ParquetFormat(ArrowRows):
         *,
         keep_raw: bool = False,
         ignored: Mapping[str, str] = MappingProxyType({}),
-        block_rows: int = _BLOCK_ROWS,
+        block_rows: int = BLOCK_ROWS,
     ) -> None:
-        self.files = files
-        self.declared = declared or {}
         self._ignored = ignored
-        self._share = ReadShare(files)
-        self._block_rows = block_rows
-        self._names = list(dict.fromkeys(field.name for field in fields))
-        schema = self._schema(0, self._open(0))
-        self._check(0, schema)
-        if keep_raw:
-            self._names += [name for name in schema.names if name not in self._names]
-            self._check(0, schema)
-        self.schema = plain_schema(schema, self._names, self.declared)
+        super().__init__(files, fields, declared, keep_raw, block_rows)
 
     def _open(self, number: int) -> pq.ParquetFile:
         file = self.files[number]
@@ -75,25 +57,15 @@ class ParquetFormat(ArrowRows):
                 lambda: pq.ParquetFile(file.open_random(), buffer_size=1 << 20, pre_buffer=file.remote),
             )
 
-    def _schema(self, number: int, file: pq.ParquetFile) -> pa.Schema:
-        with self.files[number].errors():
-            return file.schema_arrow
-
-    def _check(self, number: int, schema: pa.Schema) -> None:
-        with self.files[number].errors():
-            names = schema.names
-        for name in self._names:
-            count = names.count(name)
-            if count != 1:
-                problem = f"{count} columns are" if count else "no column is"
-                raise DataError(f"{self.files[number].name}: {problem} named {name}")
+    def _schema(self, file: pq.ParquetFile) -> pa.Schema:
+        return file.schema_arrow
 
     def blocks(self, files: list[int]) -> Iterator[ArrowBlock]:
         """See `Format.blocks`."""
         self._share.begin(files)
         for number in files:
             file = self._open(number)
-            self._check(number, self._schema(number, file))
+            self._checked(number, file)
             first = 0
             for group in range(file.num_row_groups):
                 rows = file.metadata.row_group(group).num_rows
@@ -112,11 +84,6 @@ class ParquetFormat(ArrowRows):
                 (column,) = table.column(place).chunks
                 table = table.set_column(place, name, without(column, self._ignored[name]))
         return table
-
-    @property
-    def share_read(self) -> float:
-        """See `Format.share_read`."""
-        return self._share.value
 
     def decode(self, number: int, file: pq.ParquetFile, group: int) -> Iterator[pa.Table]:
         """Decodes a row group in pieces."""
