@@ -278,8 +278,16 @@ class IdView(DynamicView):
         return self.bank.ids(self.table, self._with_row)[self._part]
 
     def assign(self, value: object) -> None:
-        """Sets the value; keys come before the rest, and the ids with a row before the others."""
+        """Sets the value; keys come before the rest, and the ids with a row before the others.
+
+        Raises:
+            ValueError: No table can have saved it.
+        """
         given = np.asarray(value, np.int64)
+        if (given < 0).any():
+            raise ValueError(f"{self.name} has the negative number {given.min()}")
+        if self._part == 0:
+            self._check_keys(given)
         columns = list(self.bank.ids(self.table, self._with_row, at=0)[:3])
         if self._part == 0:
             if self._with_row:
@@ -291,6 +299,16 @@ class IdView(DynamicView):
             raise ValueError(f"{self.name} has {len(given)} values for {len(columns[0])} ids")
         columns[self._part] = given
         self.bank.put(self.table, columns[0], columns[1], columns[2], self._with_row)
+
+    def _check_keys(self, keys: np.ndarray) -> None:
+        """Raises unless each id is there once; the other parts are in the order of ascending ids."""
+        wrong = np.flatnonzero(keys[1:] <= keys[:-1])
+        if wrong.size:
+            raise ValueError(f"{self.name} has {keys[wrong[0]]} before {keys[wrong[0] + 1]}, and must ascend")
+        if not self._with_row:
+            twice = np.intersect1d(keys, self.bank.ids(self.table, True, at=0)[0])
+            if twice.size:
+                raise ValueError(f"{self.name} has {twice[0]}, which already has a row")
 
 
 class RowView(DynamicView):
