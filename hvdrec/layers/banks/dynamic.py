@@ -32,6 +32,7 @@ class DynamicBank(Bank):
     Attributes:
         map: The native `RowMap`.
         now: Returns the number of updates done.
+        processes: The ranks of this machine, all of which hold the rows.
     """
 
     variable: tf.Variable
@@ -55,6 +56,7 @@ class DynamicBank(Bank):
         )
         self.parts = (self.variable,)
         self.now: Callable[[], int] = lambda: 0
+        self.processes = 1
         self._slots: list[tf.Variable] = []
         self._changes = 0
         self._known: dict[tuple[int, bool, int], tuple[int, tuple[np.ndarray, ...]]] = {}
@@ -135,7 +137,8 @@ class DynamicBank(Bank):
         names = ", ".join(table.name for table in self.layout.tables[:3])
         more = f" and {len(self.layout.tables) - 3} more" if len(self.layout.tables) > 3 else ""
         size = 4 * self.layout.dim * after * len(self.held)
-        memory.need(size, f"{rows} rows of {names}{more} (ev_params), with the optimizer's slots,")
+        what = f"{rows} rows of {names}{more} (ev_params), with the optimizer's slots,"
+        memory.need(size, what, self.processes)
         for variable in self.held:
             room = tf.zeros([after - before, self.layout.dim])
             variable.assign(tf.concat([variable.read_value(), room], axis=0))
