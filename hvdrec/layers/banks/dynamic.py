@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
+from hvdrec.errors import ConfigError
 from hvdrec.layers import memory
 from hvdrec.layers.banks.first_values import first_rows
 from hvdrec.layers.banks.gradient import Gradient
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Rows for ids that a bank begins with.
 _FIRST_CAPACITY = 1024
+#: Rows are counted in int32.
+_MOST_ROWS = 2**31 - 1
 
 
 class DynamicBank(Bank):
@@ -95,8 +98,14 @@ class DynamicBank(Bank):
             keys: int64 [U].
             counts: int32 [U], how often each occurs.
             step: The number of updates before this step.
+
+        Raises:
+            ConfigError: The bank has as many rows as it can have.
         """
-        self.map.see(tables, keys, counts, step)
+        try:
+            self.map.see(tables, keys, counts, step)
+        except ValueError as error:
+            raise ConfigError(f"{self._names()} (ev_params): {error}") from error
         self._changes += 1
 
     def rows(self, tables: np.ndarray, keys: np.ndarray, step: int, initial: bool) -> np.ndarray:
@@ -133,15 +142,17 @@ class DynamicBank(Bank):
         before = self.capacity
         if rows <= before:
             return
-        after = max(rows, 2 * before)
-        names = ", ".join(table.name for table in self.layout.tables[:3])
-        more = f" and {len(self.layout.tables) - 3} more" if len(self.layout.tables) > 3 else ""
+        after = max(rows, min(2 * before, _MOST_ROWS))
         size = 4 * self.layout.dim * after * len(self.held)
-        what = f"{rows} rows of {names}{more} (ev_params), with the optimizer's slots,"
+        what = f"{rows} rows of {self._names()} (ev_params), with the optimizer's slots,"
         memory.need(size, what, self.processes)
         for variable in self.held:
             room = tf.zeros([after - before, self.layout.dim])
             variable.assign(tf.concat([variable.read_value(), room], axis=0))
+
+    def _names(self) -> str:
+        names = ", ".join(table.name for table in self.layout.tables[:3])
+        return names + (f" and {len(self.layout.tables) - 3} more" if len(self.layout.tables) > 3 else "")
 
     def evict(self) -> None:
         """Frees the rows of ids that weren't seen for `steps_to_live` steps."""
