@@ -114,7 +114,8 @@ aarch64: $(STAMPS)/packages ## Compile all kernels for aarch64, and run their te
 	qemu-aarch64-static $(AARCH64)/readers_test 1000
 
 gpu_check: $(STAMPS)/packages ## Compile the CUDA kernels and build/gpu_check/gpu_check, which compares them with the CPU's
-	$(VENV)/bin/cmake -S . -B build/gpu_check -DHVDREC_CUDA=ON -DPython_EXECUTABLE=$(abspath $(PY))
+	$(VENV)/bin/cmake -S . -B build/gpu_check -DHVDREC_CUDA=ON -DHVDREC_MODULES=OFF \
+	  -DHVDREC_EIGEN=$(abspath $(firstword $(wildcard $(VENV)/lib/python3*/site-packages/tensorflow/include)))
 	$(VENV)/bin/cmake --build build/gpu_check --target gpu_check -j 2
 	@ls -l build/gpu_check/gpu_check build/gpu_check/libgpu_kernels.a
 

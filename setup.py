@@ -39,9 +39,13 @@ def find_cmake() -> str:
 def install(built: Path, target: Path) -> None:
     """Copies to a new file under the old name: a running process keeps the library that it has mapped."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    fresh = target.with_name(target.name + ".new")
-    shutil.copy2(built, fresh)
-    os.replace(fresh, target)
+    # Builds for several Pythons may install the same library at once.
+    fresh = target.with_name(f"{target.name}.{os.getpid()}.new")
+    try:
+        shutil.copy2(built, fresh)
+        os.replace(fresh, target)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def install_kernels(source: Path, target: Path) -> None:
@@ -111,13 +115,13 @@ class CMakeBuild(build_ext):
         for extension in self.extensions:
             target = Path(self.get_ext_fullpath(extension.name)).resolve()
             built = ROOT / self.get_ext_filename(extension.name)
-            kernels = sorted(built.parent.glob(KERNELS))
-            for path in (built, *(kernels or [built.with_name(KERNELS)])):
+            for path in (built, *(() if any(built.parent.glob(KERNELS)) else [built.with_name(KERNELS)])):
                 if not path.exists():
                     missing = path.relative_to(ROOT)
                     raise SystemExit(f"HVDREC_PREBUILT=1, but {missing} is not built: make build")
-                if path.parent != target.parent:
-                    install(path, target.with_name(path.name))
+            if built.parent != target.parent:
+                install(built, target)
+                install_kernels(built.parent, target.parent)
 
     def get_ext_filename(self, name: str) -> str:
         """The file of an extension; TensorFlow's ops don't depend on Python, so it isn't in their name."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import platform
 import re
 import shutil
 import stat
@@ -77,6 +78,11 @@ def test_script_and_project_agree_on_pythons() -> None:
     script = (ROOT / "build_support" / "environment.sh").read_text()
     oldest, newest = re.findall(r"readonly oldest=(\d+) newest=(\d+)", script)[0]
     assert f'">=3.{oldest},<3.{int(newest) + 1}"' in (ROOT / "pyproject.toml").read_text()
+
+
+def find_cmake() -> str:
+    beside_python = Path(sys.executable).parent / "cmake"
+    return str(beside_python) if beside_python.exists() else "cmake"
 
 
 def make_tree(tmp_path: Path) -> Path:
@@ -290,6 +296,13 @@ def test_cmake_builds_a_module_and_ends_in_one_line_when_it_can_not(tmp_path: Pa
     loaded = run([sys.executable, "-c", code], tmp_path, PYTHONPATH=str(tmp_path))
     assert loaded.stdout.startswith(f"1 baseline {tmp_path}"), loaded.stderr
 
+    # A wheel has the libraries in hvdrec/, without the kernels of an earlier wheel.
+    (earlier,) = (tmp_path / "build").glob("lib*/hvdrec/_kernels.*.so")
+    earlier = earlier.rename(earlier.with_name("_kernels.x86-64-v2.so"))
+    done = run([sys.executable, "setup.py", "-q", "build_ext"], tmp_path, HVDREC_PREBUILT="1")
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in earlier.parent.glob("_kernels.*")] == ["_kernels.baseline.so"]
+
     source.write_text("this is not C++\n")
     now = time.time() + 2
     os.utime(source, (now, now))
@@ -297,6 +310,22 @@ def test_cmake_builds_a_module_and_ends_in_one_line_when_it_can_not(tmp_path: Pa
     assert done.returncode == 1
     assert "csrc did not build" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="there are kinds only of x86-64")
+def test_what_another_machine_runs_is_not_remembered(tmp_path: Path) -> None:
+    """A folder with its build may be used on several."""
+    (tmp_path / "Eigen").mkdir()
+    (tmp_path / "Eigen/Core").touch()
+    configure = [find_cmake(), "-S", str(ROOT), "-B", str(tmp_path / "build"), "-DHVDREC_MODULES=OFF"]
+    remembered = [f"-DHVDREC_RUNS_x86-64-v{version}=" for version in (2, 3, 4)]
+    done = run([*configure, f"-DHVDREC_EIGEN={tmp_path}", *remembered], tmp_path)
+    assert "kernels for x86-64-v" in done.stdout, done.stdout + done.stderr
+
+
+def test_gpu_check_needs_no_library_at_run_time(tmp_path: Path) -> None:
+    """With the modules, kernels are a library that only Python loads under its soname."""
+    assert "-DHVDREC_MODULES=OFF" in run(["make", "-n", "gpu_check"], make_tree(tmp_path)).stdout
 
 
 def test_ci_runs_make_test() -> None:

@@ -1,6 +1,8 @@
 // hvdrec._native: each binding file in this folder adds its part by one call here.
 #include <pybind11/pybind11.h>
 
+#include "kernels/base/interface.h"
+
 namespace hvdrec {
 void bind_lines(pybind11::module_& m);
 void bind_lists(pybind11::module_& m);
@@ -15,6 +17,7 @@ void bind_similarity(pybind11::module_& m);
 
 PYBIND11_MODULE(_native, m) {
   m.doc() = "C++ kernels of hvdrec; their definitions are in the headers of csrc/kernels.";
+  hvdrec::HVDREC_INTERFACE();
   hvdrec::bind_lines(m);
   hvdrec::bind_lists(m);
   hvdrec::bind_packer(m);

@@ -11,7 +11,7 @@ import tensorflow as tf
 from hvdrec.checkpoint.bundle import RowReader
 from hvdrec.checkpoint.names import SavedTensor, listed, nearest
 from hvdrec.checkpoint.reader import Reader
-from hvdrec.errors import CheckpointError
+from hvdrec.errors import CheckpointError, DamagedError
 from hvdrec.layers.banks.dynamic import DynamicView, RowView
 from hvdrec.layers.banks.strategy import Whole
 
@@ -154,7 +154,8 @@ def assign(reader: Reader, matches: Sequence[Match]) -> tuple[Match, ...]:
         value yet.
 
     Raises:
-        DamagedError: A value can't be read; earlier variables have already been assigned.
+        DamagedError: A value can't be read, or no table can have saved it; earlier variables have already
+            been assigned.
     """
     parts = tuple(m for m in matches if m.entry.split is not None)
     matches = [m for m in matches if m.entry.split is None]
@@ -168,7 +169,10 @@ def assign(reader: Reader, matches: Sequence[Match]) -> tuple[Match, ...]:
         for group in variables:
             entries = [m.entry for m in group]
             found = [next(values) if e.dynamic else fit(next(values), e.shape) for e in entries]
-            _put(entries[0].variable, entries, found)
+            try:
+                _put(entries[0].variable, entries, found)
+            except ValueError as error:
+                raise DamagedError(f"{reader.prefix}: {error}") from error
     return parts
 
 

@@ -177,6 +177,8 @@ RANGES = {
     "FeatureConfig.lookup_max_sel_elem_num": _AT_LEAST_1,
     "DatasetConfig.n_data_batch_tfrecord": _AT_LEAST_1,
     "DatasetConfig.Field.input_shape": _AT_LEAST_1,
+    "EVParams.filter_freq": Range(0, 1e9),
+    "EVParams.steps_to_live": Range(0, 1e15),
     "FeatureConfig.boundaries": Range(-3.4e38, 3.4e38),
     "EasyRecModel.num_class": _AT_LEAST_1,
     "EasyRecModel.embedding_regularization": _AT_LEAST_0,

@@ -164,7 +164,7 @@ class _Layout:
         self._only = only
         self._label_ranges = labels
         self._uses = uses
-        self._table_of = tables(uses.list)
+        self._table_of = tables(uses.list, proto)
         self._fields = FieldSet(proto.data_config)
         self._kinds = sorted({self._kind(i) for i in self._table_of}, key=lambda kind: (-kind.dim, *kind))
         self._banks = [_Bank() for _ in self._kinds]

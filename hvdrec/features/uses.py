@@ -286,10 +286,14 @@ class Uses:
         return column
 
 
-def tables(uses: Sequence[Use]) -> dict[int, tuple[str, Use]]:
+def tables(uses: Sequence[Use], proto: Any) -> dict[int, tuple[str, Use]]:
     """The table name of each embedded use (by position); shared tables have the same name.
 
     A name used by only one feature is not shared, as in EasyRec.
+
+    Args:
+        uses: The uses.
+        proto: The `EasyRecConfig` message.
 
     Raises:
         ConfigError: Features that share a table need different tables.
@@ -308,7 +312,7 @@ def tables(uses: Sequence[Use]) -> dict[int, tuple[str, Use]]:
             name = f"input_layer/{f'{shared}_wide' if use.wide else shared}/embedding_weights"
         other = first.setdefault(name, use)
         assert isinstance(other.column, IdColumn)
-        if other.config.ev_params != use.config.ev_params:
+        if ev_params(proto, other.config) != ev_params(proto, use.config):
             raise ConfigError(
                 f"feature {use.name!r}: ev_params: differs from that of {other.name!r}, with which it shares "
                 f"embedding_name {shared!r}"

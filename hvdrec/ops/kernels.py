@@ -44,7 +44,8 @@ def load_kernels() -> str:
 
 def built() -> list[str]:
     """The kinds for which there are kernels."""
-    return sorted(path.name.split(".")[1] for path in FOLDER.glob("_kernels.*.so"))
+    names = (path.name for path in FOLDER.glob("_kernels.*.so"))
+    return sorted(name.removeprefix("_kernels.").removesuffix(".so") for name in names)
 
 
 def processor_features() -> set[str]:

@@ -103,6 +103,7 @@ class Job:
             name = variable_key(bank.variable)
             slots = [of[name] for of in self.optimizer.slots.values() if name in of]
             bank.follow(slots, lambda: int(self.global_step.numpy()))
+            bank.processes = group.local_size
         self.folder = folder or RunFolder(config)
         self.store = self.folder.open_store()
         #: Gathers split tables for an export, if there are any.

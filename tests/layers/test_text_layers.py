@@ -83,6 +83,20 @@ def test_text_encoder_hashes_tokens() -> None:
     near(made.eval(_texts(["a b", ""], ["c", "d  e"])), expected)
 
 
+def test_text_encoder_pads_no_row_beyond_what_it_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One long text would otherwise make all rows of its batch as long."""
+    made = Made("TextEncoder", TEXT, transformer={**SIZE, "vocab_size": 50, "max_position_embeddings": 7})
+    widths, pad = [], tf.RaggedTensor.to_tensor
+
+    def padded(ragged: tf.RaggedTensor, *args: object, **named: object) -> tf.Tensor:
+        widths.append(int(ragged.bounding_shape()[1]))
+        return pad(ragged, *args, **named)
+
+    monkeypatch.setattr(tf.RaggedTensor, "to_tensor", padded)
+    made.eval(_texts(["a", "b " * 1000])[0])
+    assert widths == [7]
+
+
 def test_text_encoder_reads_a_vocabulary(tmp_path: pathlib.Path) -> None:
     path = tmp_path / "tokens.txt"
     path.write_text("[PAD]\n[CLS]\nb\n[SEP]\n")

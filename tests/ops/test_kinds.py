@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +62,43 @@ def test_what_the_processor_lacks_is_named(
         choose(kinds, features, wanted)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_names_of_kinds_may_have_dots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those of aarch64."""
+    monkeypatch.setattr(kernels, "FOLDER", tmp_path)
+    for kind in ("armv8.2-a+crypto", V3):
+        (tmp_path / f"_kernels.{kind}.so").touch()
+    assert built() == ["armv8.2-a+crypto", V3]
+
+
+def test_kernels_of_another_build_are_refused(tmp_path: Path) -> None:
+    """Whose classes may have other members; without this, they would be read as if they hadn't."""
+    for path in ("__init__.py", "errors.py", "ops/__init__.py", "ops/kernels.py", "ops/native.py"):
+        (tmp_path / "hvdrec" / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "hvdrec" / path, tmp_path / "hvdrec" / path)
+    for path in (*(ROOT / "hvdrec").glob("_kernels.*.so"), *(ROOT / "hvdrec").glob("_native*.so")):
+        shutil.copy(path, tmp_path / "hvdrec")
+    code = "from hvdrec.ops.native import load_native; print(load_native().RowMap)"
+
+    def load() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        )
+
+    assert "RowMap" in load().stdout
+    interfaces = {
+        path: set(re.findall(rb"interface_[0-9a-f]{16}", path.read_bytes()))
+        for path in (*(ROOT / "hvdrec").glob("_*.so"),)
+    }
+    assert len(interfaces) >= 3
+    (name,) = set.union(*interfaces.values())
+    assert all(found == {name} for found in interfaces.values())
+    for path in (tmp_path / "hvdrec").glob("_kernels.*.so"):
+        path.write_bytes(path.read_bytes().replace(name, b"interface_" + b"0" * 16))
+    failed = load().stderr.splitlines()[-1]
+    assert "UserError: the C++ library hvdrec._native can't be loaded" in failed
+    assert "run `make clean build`" in failed
 
 
 def test_features_are_those_of_the_first_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,7 +92,9 @@ void RowMap::Rows(const int32_t* tables, const int64_t* keys, size_t count, int6
     const Entry* const entry = Find(table, keys[i]);
     const bool known = entry != nullptr && !Forgotten(table, *entry, step);
     rows[i] = known ? entry->row : kNoRow;
-    if (initial && !known && table.rules.filter_freq == 0) rows[i] = InitialRow(table, keys[i]);
+    if (initial && rows[i] == kNoRow && table.rules.filter_freq == 0) {
+      rows[i] = InitialRow(table, keys[i]);
+    }
   }
 }
 

@@ -44,8 +44,8 @@ class RowMap {
   void See(const int32_t* tables, const int64_t* keys, const int32_t* counts, size_t count,
            int64_t step);
 
-  // The rows of ids at a step; -1 for those without one. With `initial`, an unknown id of a table
-  // without a filter has the row of its initial value.
+  // The rows of ids at a step; -1 for those without one. With `initial`, an id without a row has
+  // the row of its initial value, if its table has no filter.
   void Rows(const int32_t* tables, const int64_t* keys, size_t count, int64_t step, bool initial,
             int32_t* rows) const;
 

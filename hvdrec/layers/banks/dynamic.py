@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
+from hvdrec.errors import ConfigError
 from hvdrec.layers import memory
 from hvdrec.layers.banks.first_values import first_rows
 from hvdrec.layers.banks.gradient import Gradient
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Rows for ids that a bank begins with.
 _FIRST_CAPACITY = 1024
+#: Rows are counted in int32.
+_MOST_ROWS = 2**31 - 1
 
 
 class DynamicBank(Bank):
@@ -32,6 +35,7 @@ class DynamicBank(Bank):
     Attributes:
         map: The native `RowMap`.
         now: Returns the number of updates done.
+        processes: The ranks of this machine, all of which hold the rows.
     """
 
     variable: tf.Variable
@@ -55,6 +59,7 @@ class DynamicBank(Bank):
         )
         self.parts = (self.variable,)
         self.now: Callable[[], int] = lambda: 0
+        self.processes = 1
         self._slots: list[tf.Variable] = []
         self._changes = 0
         self._known: dict[tuple[int, bool, int], tuple[int, tuple[np.ndarray, ...]]] = {}
@@ -93,8 +98,14 @@ class DynamicBank(Bank):
             keys: int64 [U].
             counts: int32 [U], how often each occurs.
             step: The number of updates before this step.
+
+        Raises:
+            ConfigError: The bank has as many rows as it can have.
         """
-        self.map.see(tables, keys, counts, step)
+        try:
+            self.map.see(tables, keys, counts, step)
+        except ValueError as error:
+            raise ConfigError(f"{self._names()} (ev_params): {error}") from error
         self._changes += 1
 
     def rows(self, tables: np.ndarray, keys: np.ndarray, step: int, initial: bool) -> np.ndarray:
@@ -131,14 +142,17 @@ class DynamicBank(Bank):
         before = self.capacity
         if rows <= before:
             return
-        after = max(rows, 2 * before)
-        names = ", ".join(table.name for table in self.layout.tables[:3])
-        more = f" and {len(self.layout.tables) - 3} more" if len(self.layout.tables) > 3 else ""
+        after = max(rows, min(2 * before, _MOST_ROWS))
         size = 4 * self.layout.dim * after * len(self.held)
-        memory.need(size, f"{rows} rows of {names}{more} (ev_params), with the optimizer's slots,")
+        what = f"{rows} rows of {self._names()} (ev_params), with the optimizer's slots,"
+        memory.need(size, what, self.processes)
         for variable in self.held:
             room = tf.zeros([after - before, self.layout.dim])
             variable.assign(tf.concat([variable.read_value(), room], axis=0))
+
+    def _names(self) -> str:
+        names = ", ".join(table.name for table in self.layout.tables[:3])
+        return names + (f" and {len(self.layout.tables) - 3} more" if len(self.layout.tables) > 3 else "")
 
     def evict(self) -> None:
         """Frees the rows of ids that weren't seen for `steps_to_live` steps."""
@@ -278,8 +292,16 @@ class IdView(DynamicView):
         return self.bank.ids(self.table, self._with_row)[self._part]
 
     def assign(self, value: object) -> None:
-        """Sets the value; keys come before the rest, and the ids with a row before the others."""
+        """Sets the value; keys come before the rest, and the ids with a row before the others.
+
+        Raises:
+            ValueError: No table can have saved it.
+        """
         given = np.asarray(value, np.int64)
+        if (given < 0).any():
+            raise ValueError(f"{self.name} has the negative number {given.min()}")
+        if self._part == 0:
+            self._check_keys(given)
         columns = list(self.bank.ids(self.table, self._with_row, at=0)[:3])
         if self._part == 0:
             if self._with_row:
@@ -291,6 +313,16 @@ class IdView(DynamicView):
             raise ValueError(f"{self.name} has {len(given)} values for {len(columns[0])} ids")
         columns[self._part] = given
         self.bank.put(self.table, columns[0], columns[1], columns[2], self._with_row)
+
+    def _check_keys(self, keys: np.ndarray) -> None:
+        """Raises unless each id is there once; the other parts are in the order of ascending ids."""
+        wrong = np.flatnonzero(keys[1:] <= keys[:-1])
+        if wrong.size:
+            raise ValueError(f"{self.name} has {keys[wrong[0]]} before {keys[wrong[0] + 1]}, and must ascend")
+        if not self._with_row:
+            twice = np.intersect1d(keys, self.bank.ids(self.table, True, at=0)[0])
+            if twice.size:
+                raise ValueError(f"{self.name} has {twice[0]}, which already has a row")
 
 
 class RowView(DynamicView):

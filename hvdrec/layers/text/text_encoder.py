@@ -41,7 +41,8 @@ class TextEncoder(Layer):
         parts: list[tf.Tensor | str] = [f"[CLS]{sep}"]
         for text in texts:
             parts += [text, f"{sep}[SEP]{sep}"]
-        tokens = tf.strings.split(tf.strings.join(parts), sep).to_tensor("")[:, : self._longest]
+        # Cut before padding: otherwise one long text would make all rows of the batch as long.
+        tokens = tf.strings.split(tf.strings.join(parts), sep)[:, : self._longest].to_tensor("")
         if self._vocabulary is None:
             ids = tf.strings.to_hash_bucket_fast(tokens, self._size)
             return self._encoder([ids, tf.not_equal(tokens, "")], run)

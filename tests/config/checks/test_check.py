@@ -88,6 +88,13 @@ REFUSED = {
         "feature_config.features[1].vocab_list",
         "'q' is listed twice",
     ),
+    (
+        FEATURE_B,
+        FEATURE_B.replace("embedding_dim: 4", "embedding_dim: 4 ev_params { filter_freq: 4294967296 }"),
+    ): (
+        "feature_config.features[1].ev_params.filter_freq",
+        "must be at least 0 and at most 1e+09, is 4.29497e+09",
+    ),
     (FEATURE_B, FEATURE_B.replace("embedding_dim: 4", "")): (
         "feature_config.features[1].embedding_dim",
         "must be above 0: 'b' is in group 'deep'",

@@ -122,7 +122,30 @@ def test_other_ranks_take_the_ids_of_the_first() -> None:
 
 def test_growth_beyond_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     _, bank = _strategy()
-    monkeypatch.setattr(memory, "limits", lambda processes=1: [memory.Limit(1 << 16, "this test has")])
+    monkeypatch.setattr(
+        memory, "limits", lambda processes=1: [memory.Limit((1 << 18) // processes, "this test has")]
+    )
     keys = np.arange(3000, dtype=np.int64)
+    _strategy()[1].put(1, keys, keys, keys, True)
+    bank.processes = 4
     with pytest.raises(ConfigError, match=r"rows of t, u \(ev_params\).* would take \d+ kB"):
         bank.put(1, keys, keys, keys, True)
+
+
+def test_rows_end_where_their_numbers_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, bank = _strategy()
+    content = bank.map.dump()
+    bank.map.load(np.int64(2**31 - 1).tobytes() + content[8:])
+    with pytest.raises(ConfigError, match=r"t, u \(ev_params\): a bank can't have more than 2147483647 rows"):
+        bank.see(np.ones(1, np.int32), np.ones(1, np.int64), np.ones(1, np.int32), 0)
+    needed: list[int] = []
+
+    def need(size: int, what: str, processes: int) -> None:
+        needed.append(size)
+        raise ConfigError(what)
+
+    monkeypatch.setattr(DynamicBank, "capacity", property(lambda self: 2**30 + 1))
+    monkeypatch.setattr(memory, "need", need)
+    with pytest.raises(ConfigError):
+        bank.grow(2**30 + 2)
+    assert needed == [2 * 4 * 4 * (2**31 - 1)]
