@@ -285,6 +285,8 @@ class Deltas:
         """
         if not self._delivered or not self._dense_delivered:
             self._emit(step, not self._dense_delivered, not self._delivered, last=True)
+        # For another loop of this run (`--fit_on_eval`).
+        self._kept, self._resumed = self.kept()[KEPT], True
 
     def kept(self) -> dict[str, Any]:
         """What a checkpoint keeps."""

@@ -29,6 +29,7 @@ from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.single import SingleReplica
 from hvdrec.serving import saved_model
 from hvdrec.serving.module import ServingModule
+from hvdrec.trainer import assembly
 from hvdrec.trainer.job import Job
 from hvdrec.trainer.loop import Loop
 from hvdrec.trainer.watch.delta_topic import DeltaTopic
@@ -300,13 +301,16 @@ class _Small:
             dense_save_steps=2, sparse_save_steps=2, dense_save_secs=0, sparse_save_secs=0
         )
         store = types.SimpleNamespace(variables_by_name={"kernel": tf.Variable([1.0, 2.0])})
-        recommender = types.SimpleNamespace(banks=self.banks, store=store)
-        places = DeltaPlaces(load_fs(str(folder)), str(folder), False, True)
-        checkpoints = types.SimpleNamespace(steps=lambda: [0])
-        saved = {} if kept is None else {"incr_save": kept}
-        self.deltas = Deltas(
-            config, recommender, _Plain(), SingleReplica(), checkpoints, places, saved, kept is not None
+        self.job = types.SimpleNamespace(
+            proto=types.SimpleNamespace(train_config=types.SimpleNamespace(incr_save_config=config)),
+            recommender=types.SimpleNamespace(banks=self.banks, store=store),
+            optimizer=_Plain(),
+            group=SingleReplica(),
+            store=types.SimpleNamespace(steps=lambda: [] if kept is None else [begin]),
+            delta_places=DeltaPlaces(load_fs(str(folder)), str(folder), False, True),
+            deltas=None,
         )
+        self.deltas = assembly._deltas(self.job, {} if kept is None else {"incr_save": kept})
         self.deltas.begin(begin)
         self.deltas.full_save(begin)
 
@@ -351,6 +355,19 @@ def test_a_run_without_steps_withdraws_what_a_killed_run_sent(tmp_path: pathlib.
     assert run.sent(4) == {0: [0, 1, 2], 1: [5, 6, 7]}
     assert (tmp_path / "dense_update_4.done").exists()
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_second_loop_of_a_run_sends_only_its_own_rows(tmp_path: pathlib.Path) -> None:
+    run = _Small(tmp_path)
+    run.change(0, 1)
+    run.deltas.full_save(2)
+    run.deltas.end(2)
+    run.job.store.steps = lambda: [2]
+    second = assembly._deltas(run.job, {})
+    second.begin(2)
+    run.change(1, 5)
+    second.emit(4, True, True)
+    assert run.sent(4) == {1: [5]}
 
 
 def test_a_run_that_writes_elsewhere_sends_all_rows(tmp_path: pathlib.Path) -> None:
