@@ -206,9 +206,9 @@ def _pack(folder: Path, path: str, what: str, fields: tuple[str, ...], delimiter
                 files[name].write(np.ascontiguousarray(values, _TYPES[name]).data)
             count, end = count + len(lengths), end + int(lengths.sum())
         # A machine that loses its power may otherwise keep the last file without the others.
-        for file in files.values():
-            file.flush()
-            os.fsync(file.fileno())
+        for written in files.values():
+            written.flush()
+            os.fsync(written.fileno())
     if not count:
         raise DataError(f"{what}: {path} has no items")
     # The file appears only when all others are complete.
