@@ -30,7 +30,6 @@ _DONE, _ABOUT = ".done", ".json"
 _WITHDRAWN = ".withdrawn-"
 VARIABLES_FILE, UPDATE_FILE = "variables.json", "incr_update.txt"
 DENSE_FILE, TABLES_FILE = "DENSE_UPDATE_VARIABLES", "embed_name_to_ids.txt"
-_MOST_BYTES = (1 << 31) - 1
 
 
 class Rows(NamedTuple):
