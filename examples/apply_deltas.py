@@ -38,24 +38,33 @@ class Follower:
         self._dense = [tuple(v["shape"]) for v in described["dense"].values()]
         self._widths = [v["shape"][1] for v in described["tables"].values()]
         self._exported = described["global_step"]
-        self._applied: dict[str, str] = {}
+        self._applied: dict[str, tuple[int, str]] = {}
 
     def catch_up(self) -> int:
         """Applies what is new, in the order of the steps; returns how many messages that were."""
-        new = []
-        for path in self.folder.glob("*.done"):
-            if (found := NAME.fullmatch(path.name)) and int(found[2]) > self._exported:
-                about = json.loads((self.folder / f"{path.stem}.json").read_text())
-                # After a restart of the run, another message may have the name of one that it withdrew.
-                if self._applied.get(path.stem) != about["sha256"]:
-                    new.append((int(found[2]), path.stem, about["sha256"]))
-        for step, name, sha256 in sorted(new):
-            message = (self.folder / name).read_bytes()
+        found = [NAME.fullmatch(path.name) for path in self.folder.glob("*.done")]
+        # A message of the export's own step is needed if the run went back to that step.
+        there = sorted((int(f[2]), f[0][:-5]) for f in found if f and int(f[2]) >= self._exported)
+        count = 0
+        for step, name in there:
+            try:
+                sha256 = json.loads((self.folder / f"{name}.json").read_text())["sha256"]
+                if self._applied.get(name, (0, ""))[1] == sha256:
+                    continue
+                message = (self.folder / name).read_bytes()
+            except FileNotFoundError:
+                # The run is withdrawing or replacing it.
+                break
             if hashlib.sha256(message).hexdigest() != sha256:
-                raise OSError(f"{self.folder / name} is damaged")
+                if (self.folder / f"{name}.done").exists():
+                    raise OSError(f"{self.folder / name} is damaged")
+                break
             self.apply(message)
-            self._applied[name], self.step = sha256, step
-        return len(new)
+            # After a restart of the run, a message may replace one that was withdrawn. Those of later steps
+            # were withdrawn too, and must be applied again even if they are written with the same values.
+            self._applied = {n: (s, digest) for n, (s, digest) in self._applied.items() if s <= step}
+            self._applied[name], self.step, count = (step, sha256), step, count + 1
+        return count
 
     def apply(self, message: bytes) -> None:
         """Applies one message; see "Deltas" in docs/checkpoints.md."""

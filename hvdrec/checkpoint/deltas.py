@@ -30,7 +30,6 @@ _DONE, _ABOUT = ".done", ".json"
 _WITHDRAWN = ".withdrawn-"
 VARIABLES_FILE, UPDATE_FILE = "variables.json", "incr_update.txt"
 DENSE_FILE, TABLES_FILE = "DENSE_UPDATE_VARIABLES", "embed_name_to_ids.txt"
-_MOST_BYTES = (1 << 31) - 1
 
 
 class Rows(NamedTuple):
@@ -193,8 +192,9 @@ class DeltaFolder:
 
         Returns:
             Row numbers int64 by table id: rows in withdrawn messages. Readers may have applied these, so the
-            next message must contain the rows too; `forget` is called then. None: a withdrawn message is
-            damaged, so that it may have any rows.
+            next message must contain the rows too; `forget` is called then. A run that makes no step writes
+            the message of `step` again, so that one's rows are included. None: a message is damaged, so that
+            it may have any rows.
 
         Raises:
             CheckpointError: The folder can't be written.
@@ -212,7 +212,9 @@ class DeltaFolder:
                 files.sync_directory(self.path)
                 os.replace(self.path / name, self.path / f"{_WITHDRAWN}{name}")
             found: dict[int, np.ndarray] = {}
-            for path in sorted(self.path.glob(f"{_WITHDRAWN}sparse_update_*")):
+            withdrawn = sorted(self.path.glob(f"{_WITHDRAWN}sparse_update_*"))
+            here = self.path / f"{_KINDS[SPARSE]}_{step}"
+            for path in [*withdrawn, here] if withdrawn and here.exists() else withdrawn:
                 try:
                     rows = rows_in(path.read_bytes(), variables)
                 except DamagedError:
@@ -255,15 +257,25 @@ class DeltaFolder:
         return str(path)
 
     def forget(self) -> None:
-        """Removes withdrawn messages, after their rows are in a valid one."""
-        for path in self.path.glob(f"{_WITHDRAWN}*"):
-            path.unlink(missing_ok=True)
+        """Removes withdrawn messages, after their rows are in a valid one.
+
+        Raises:
+            CheckpointError: They can't be removed.
+        """
+        with files.explained(f"can't remove messages from {self.path}"):
+            for path in self.path.glob(f"{_WITHDRAWN}*"):
+                path.unlink(missing_ok=True)
 
     def remove_up_to(self, step: int) -> None:
-        """Removes the messages of steps up to `step`, of a hidden folder."""
-        for kind, number in self.steps():
-            if number <= step:
-                (self.path / f"{kind}_update_{number}").unlink(missing_ok=True)
+        """Removes the messages of steps up to `step`, of a hidden folder.
+
+        Raises:
+            CheckpointError: They can't be removed.
+        """
+        with files.explained(f"can't remove messages from {self.path}"):
+            for kind, number in self.steps():
+                if number <= step:
+                    (self.path / f"{kind}_update_{number}").unlink(missing_ok=True)
 
 
 def plain_config(incr_save: Any, folder: str) -> Mapping[str, Any]:

@@ -332,19 +332,23 @@ class _Wanted:
 def _batches(
     towers: Towers, plan: FeaturePlan, wanted: _Wanted
 ) -> Iterator[tuple[PackedBatch, int, list[pa.Array]]]:
-    """This rank's batches for a tower, the number of their first row, and the extra columns."""
+    """This rank's batches for a tower, the number of their first row, and the extra columns (its begin is
+    collective)."""
     proto, group = towers.proto, towers.group
     packer = Packer(plan, proto.data_config.ignore_error)
     have = {field.name for field in plan.fields}
     more = [Field(name, "STRING", "") for name in dict.fromkeys(wanted.extra) if name not in have]
-    source = open_source(
-        proto,
-        paths=[wanted.path],
-        fields=(*plan.fields, *more),
-        rank=group.rank,
-        size=group.size,
-        training=False,
-        named=wanted.flag,
+    source = run_on_all_ranks(
+        group,
+        lambda: open_source(
+            proto,
+            paths=[wanted.path],
+            fields=(*plan.fields, *more),
+            rank=group.rank,
+            size=group.size,
+            training=False,
+            named=wanted.flag,
+        ),
     )
     need_same_files(source.files, True, group)
 

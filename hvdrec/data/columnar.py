@@ -29,7 +29,7 @@ class ColumnarRows(ArrowRows):
         block_rows: Rows decoded at a time.
 
     Raises:
-        DataError: The first file isn't of the format or lacks a column.
+        DataError: The first file isn't of the format or lacks a column, or all are empty.
     """
 
     files: Sequence[InputFile]
@@ -47,15 +47,18 @@ class ColumnarRows(ArrowRows):
         self._share = ReadShare(files)
         self._block_rows = block_rows
         self._names = list(dict.fromkeys(field.name for field in fields))
-        first = self._open(0)
-        schema = self._checked(0, first)
+        opened = ((number, self._open(number)) for number in range(len(files)))
+        number, first = next((pair for pair in opened if pair[1] is not None), (0, None))
+        if first is None:
+            raise DataError(f"{files[0].name}: has no bytes, and neither has any other file")
+        schema = self._checked(number, first)
         if keep_raw:
             self._names += [name for name in schema.names if name not in self._names]
-            self._checked(0, first)
+            self._checked(number, first)
         self.schema = plain_schema(schema, self._names, self.declared)
 
     def _open(self, number: int) -> Any:
-        """Opens a file, by its number."""
+        """Opens a file, by its number; None if it is empty and the format allows that."""
         raise NotImplementedError
 
     def _schema(self, file: Any) -> pa.Schema:

@@ -19,7 +19,7 @@ from hvdrec.data.kafka.source import KafkaSource, stretch_of
 from hvdrec.data.kafka.topic import Partition
 from hvdrec.data.odps_input import OdpsFormat
 from hvdrec.data.odps_rtp_input import OdpsRtpFormat
-from hvdrec.data.orc_input import OrcFormat, is_orc
+from hvdrec.data.orc_input import OrcFormat, are_orc
 from hvdrec.data.parquet_input import ParquetFormat
 from hvdrec.data.rows import FieldLike, Format, RowsFile
 from hvdrec.data.rtp_input import RtpFormat
@@ -141,7 +141,7 @@ def _are_tables(paths: Sequence[Any]) -> bool:
 
 def _open_hive(wanted: _Wanted) -> Format:
     files = list_files(wanted.paths, wanted.what)
-    if not is_orc(files[0]):
+    if not are_orc(files):
         return _open_csv(wanted)
     wanted.ignore_selected_cols("ORC files")
     return OrcFormat(files, wanted.fields, wanted.declared(), keep_raw=wanted.keep_raw)

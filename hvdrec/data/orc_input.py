@@ -20,22 +20,28 @@ from hvdrec.storage import retry
 _MAGIC = b"ORC"
 
 
-def is_orc(file: InputFile) -> bool:
-    """Whether a file begins as ORC files do.
+def are_orc(files: Sequence[InputFile]) -> bool:
+    """Whether the first file that isn't empty begins as ORC files do.
 
     Raises:
         DataError: It can't be read.
     """
+    begins = (_begin(file) for file in files)
+    return next((found == _MAGIC for found in begins if found), False)
+
+
+def _begin(file: InputFile) -> bytes:
     if file.compressed:
-        return False
+        return b"compressed"
     with file.errors():
-        return (
-            retry(file.name, lambda: file.filesystem.open_input_stream(file.path).read(len(_MAGIC))) == _MAGIC
-        )
+        return retry(file.name, lambda: file.filesystem.open_input_stream(file.path).read(len(_MAGIC)))
 
 
 class OrcFormat(ColumnarRows):
-    """Rows of ORC files; see `ColumnarRows`."""
+    """Rows of ORC files; see `ColumnarRows`.
+
+    A file without bytes, which Hive writes for an empty bucket, has no rows.
+    """
 
     def __init__(
         self,
@@ -48,10 +54,16 @@ class OrcFormat(ColumnarRows):
     ) -> None:
         super().__init__(files, fields, declared, keep_raw, block_rows)
 
-    def _open(self, number: int) -> orc.ORCFile:
+    def _open(self, number: int) -> orc.ORCFile | None:
+        """Opens a file; None if it has no bytes."""
         file = self.files[number]
+
+        def work() -> orc.ORCFile | None:
+            opened = file.open_random()
+            return orc.ORCFile(opened) if opened.size() else None
+
         with file.errors():
-            return retry(file.name, lambda: orc.ORCFile(file.open_random()))
+            return retry(file.name, work)
 
     def _schema(self, file: orc.ORCFile) -> pa.Schema:
         return file.schema
@@ -61,6 +73,9 @@ class OrcFormat(ColumnarRows):
         self._share.begin(files)
         for number in files:
             file = self._open(number)
+            if file is None:
+                self._share.end_file(number)
+                continue
             self._checked(number, file)
             rows = file.nrows
             stretch = Stretch(self.files[number], number, self._stripes(number, file))
@@ -80,6 +95,8 @@ class OrcFormat(ColumnarRows):
 
         def read() -> pa.RecordBatch:
             found = opened.pop() if opened else self._open(number)
+            if found is None:
+                raise OSError("the file has become empty")
             return found.read_stripe(stripe, columns=self._names)
 
         return retry(self.files[number].name, read) if self.files[number].remote else read()

@@ -45,7 +45,13 @@ def _hnswlib(items: np.ndarray) -> Search:
 
     def search(queries: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         index.set_ef(max(_CANDIDATES, 2 * k))
-        places, distances = index.knn_query(queries, k=k)
+        try:
+            places, distances = index.knn_query(queries, k=k)
+        except RuntimeError as error:
+            # Its graph may not connect all items, for example if many are equal.
+            raise UserError(
+                f"--search hnswlib: finds fewer than {k} items for some users ({error}); give --search exact"
+            ) from error
         return places.astype(np.int64), (1.0 - distances).astype(np.float32)
 
     return of_several(search, len(items))

@@ -176,7 +176,7 @@ def _task(role: str, index: object, addresses: Mapping[str, tuple[str, ...]]) ->
         raise ConfigError(f"{_VARIABLE}: task.type {role!r} is not a role; the roles are {', '.join(ROLES)}")
     # TensorFlow doesn't list the evaluator in the cluster.
     count = len(addresses.get(role, ())) or int(role == EVALUATOR)
-    if isinstance(index, str) and index.isdigit():
+    if isinstance(index, str) and index.isdecimal():
         index = int(index)
     if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < count:
         raise ConfigError(f"{_VARIABLE}: task.index {index!r} of {role}: the cluster has {count}")
@@ -204,7 +204,7 @@ def _addresses(role: str, given: object) -> tuple[str, ...]:
         raise ConfigError(f"{_VARIABLE}: cluster.{role} must be a list of host:port")
     for address in found:
         host, _, port = address.rpartition(":")
-        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
             raise ConfigError(f"{_VARIABLE}: cluster.{role}: {address!r} is not host:port")
     return tuple(found)
 

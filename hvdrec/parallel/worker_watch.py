@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import signal
 import socket
 import threading
 import time
@@ -29,11 +27,13 @@ class Calls:
 
     Attributes:
         began: Worker -> when its call began.
+        ended: Worker -> when its last call ended without an error.
         longest: The seconds of the longest call that has ended.
     """
 
     def __init__(self) -> None:
         self.began: dict[int, float] = {}
+        self.ended: dict[int, float] = {}
         self.longest = 0.0
 
     @contextlib.contextmanager
@@ -42,7 +42,8 @@ class Calls:
         began = self.began[worker] = time.monotonic()
         try:
             yield
-            self.longest = max(self.longest, time.monotonic() - began)
+            self.ended[worker] = time.monotonic()
+            self.longest = max(self.longest, self.ended[worker] - began)
         finally:
             self.began.pop(worker, None)
 
@@ -64,8 +65,8 @@ class WorkerWatch:
         Args:
             calls: The workers' calls.
             addresses: The address of each worker.
-            limit: Seconds after which a worker on this host is killed, and one elsewhere ends the run; 0:
-                never.
+            limit: Seconds after which a worker on this host is killed if it is the one that hangs, and any
+                other ends the run; 0: never.
             fail: Called with the error that ends the run.
             poll: Seconds between two looks.
             late: Seconds after which a call may be reported.
@@ -74,19 +75,33 @@ class WorkerWatch:
         self._poll, self._late = poll, late
         #: Worker -> the begin of the call that was reported.
         self._told: dict[int, float] = {}
+        #: Seconds that this thread has seen pass. Time in which this process is suspended doesn't count: the
+        #: workers may have answered meanwhile.
+        self._clock = 0.0
+        #: Worker -> the begin of its call, and the clock when it was first seen.
+        self._seen: dict[int, tuple[float, float]] = {}
         threading.Thread(target=self._watch, name="hvdrec-workers", daemon=True).start()
 
     def _watch(self) -> None:
+        last = time.monotonic()
         while True:
             time.sleep(self._poll)
-            running: Mapping[int, float] = dict(self._calls.began)
             now = time.monotonic()
-            for worker, began in self._told.items():
-                if running.get(worker) != began:
-                    logger.info("worker %d responds again", worker)
-            self._told = {w: began for w, began in self._told.items() if running.get(w) == began}
-            for worker, began in running.items():
-                self._judge(worker, began, now - began)
+            self._clock += min(now - last, 2 * self._poll)
+            last = now
+            self.look()
+
+    def look(self) -> None:
+        """Judges the calls that are running."""
+        running: Mapping[int, float] = dict(self._calls.began)
+        for worker, began in self._told.items():
+            if running.get(worker) != began:
+                logger.info("worker %d responds again", worker)
+        self._told = {w: began for w, began in self._told.items() if running.get(w) == began}
+        self._seen = {w: seen for w, seen in self._seen.items() if running.get(w) == seen[0]}
+        for worker, began in running.items():
+            _, first = self._seen.setdefault(worker, (began, self._clock))
+            self._judge(worker, began, self._clock - first)
 
     def _judge(self, worker: int, began: float, seconds: float) -> None:
         longest = self._calls.longest
@@ -102,26 +117,29 @@ class WorkerWatch:
                 "worker %d (%s) hasn't finished its batches for %.0f s, and others may wait for it%s",
                 *(worker, self._addresses[worker], seconds, until),
             )
-        if seconds > limit:
+        if seconds > limit and self._calls.began.get(worker) == began:
             self._told.pop(worker)
-            self._calls.began[worker] = time.monotonic()
-            self._end(worker, seconds)
+            self._seen[worker] = began, self._clock
+            self._end(worker, began, seconds)
 
-    def _end(self, worker: int, seconds: float) -> None:
+    def _end(self, worker: int, began: float, seconds: float) -> None:
         address = self._addresses[worker]
         process = _listening(address) if _is_here(address) else None
         text = f"worker {worker} ({address}) hasn't finished its batches for {seconds:.0f} s"
-        if process is None:
+        others = any(w != worker and ended > began for w, ended in dict(self._calls.ended).items())
+        if process is None or not (others or _is_suspended(process)):
+            # If no other worker has finished any since then, a server may be what doesn't respond.
+            also = "" if others else ", and no other has: it or a parameter server hangs"
             self._fail(
                 TrainingError(
-                    f"{text} ({SECONDS}); restart all processes with --continue_train to continue from the "
-                    "last checkpoint"
+                    f"{text}{also} ({SECONDS}); restart all processes with --continue_train to continue from "
+                    "the last checkpoint"
                 )
             )
             return
         logger.warning("%s: it is killed (%s)", text, SECONDS)
-        with contextlib.suppress(OSError):
-            os.kill(process, signal.SIGKILL)
+        with contextlib.suppress(psutil.Error, OSError):
+            process.kill()
 
 
 def _is_here(address: str) -> bool:
@@ -130,13 +148,20 @@ def _is_here(address: str) -> bool:
     return host in {"localhost", socket.gethostname(), *own}
 
 
-def _listening(address: str) -> int | None:
+def _listening(address: str) -> psutil.Process | None:
     """The process of hvdrec that listens at an address of this host."""
     port = int(address.rpartition(":")[2])
-    with contextlib.suppress(psutil.Error):
+    with contextlib.suppress(psutil.Error, OSError):
         for connection in psutil.net_connections("tcp"):
             if connection.status != psutil.CONN_LISTEN or connection.laddr.port != port or not connection.pid:
                 continue
-            if "hvdrec.train" in psutil.Process(connection.pid).cmdline():
-                return int(connection.pid)
+            process = psutil.Process(connection.pid)
+            if "hvdrec.train" in process.cmdline():
+                return process
     return None
+
+
+def _is_suspended(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error, OSError):
+        return process.status() == psutil.STATUS_STOPPED
+    return False

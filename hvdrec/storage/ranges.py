@@ -143,9 +143,21 @@ def kept_ranges() -> RangeCache | None:
 
 
 def range_key(path: str, identity: str, size: int, first: int, count: int) -> str:
-    """The key of a range of one version of a file, usable as a file name."""
-    version = hashlib.sha256(f"{path}\n{identity}\n{size}".encode()).hexdigest()[:32]
+    """The key of a range of one version of a file, usable as a file name.
+
+    A machine that loses its power may leave files of the right size without their contents, so keys of
+    different boots differ.
+    """
+    version = hashlib.sha256(f"{boot()}\n{path}\n{identity}\n{size}".encode()).hexdigest()[:32]
     return f"{version}-{first}-{count}"
+
+
+@functools.lru_cache(maxsize=1)
+def boot() -> str:
+    """Identifies this machine's start; empty if unknown."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return ""
 
 
 @functools.lru_cache(maxsize=8)

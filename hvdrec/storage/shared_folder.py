@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import fcntl
+import glob
 import os
 import shutil
 import stat
+import uuid
 import weakref
 from pathlib import Path
 
 #: The file with the lock that every user of a folder shares.
 USERS = ".users"
+#: What the name of a folder that is being removed ends with.
+_GONE = ".gone-"
 
 
 class SharedFolder:
@@ -29,9 +34,12 @@ class SharedFolder:
         """
         self.path = path
         self._finalizer = weakref.finalize(self, _leave, path, _join(path))
+        # Finalizers run at the end too, but perhaps after a handler that ends the process at once.
+        atexit.register(self._finalizer)
 
     def close(self) -> None:
         """Releases the folder, and removes it if no other process uses it."""
+        atexit.unregister(self._finalizer)
         self._finalizer()
 
 
@@ -41,7 +49,10 @@ def _join(folder: Path) -> int:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):
             folder.mkdir(mode=0o700)
-        found = folder.lstat()
+        try:
+            found = folder.lstat()
+        except FileNotFoundError:
+            continue
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             raise PermissionError(f"{folder} belongs to another user")
         try:
@@ -64,7 +75,14 @@ def _join(folder: Path) -> int:
 def _leave(folder: Path, users: int) -> None:
     try:
         fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(folder, ignore_errors=True)
+        # A cleaner of old files may have removed the folder, and another process made it again.
+        if os.stat(folder / USERS).st_ino != os.fstat(users).st_ino:
+            return
+        # By its name first: a process that joins meanwhile makes a new folder, whose files are not removed.
+        os.rename(folder, folder.with_name(f"{folder.name}{_GONE}{uuid.uuid4().hex}"))
+        # Also those of processes that were killed here.
+        for gone in folder.parent.glob(f"{glob.escape(folder.name)}{_GONE}*"):
+            shutil.rmtree(gone, ignore_errors=True)
     except OSError:
         pass
     finally:

@@ -130,10 +130,12 @@ def _deltas(job: Job, kept: Mapping[str, Any]) -> Deltas | None:
     config = job.proto.train_config.incr_save_config
     if job.delta_places is None:
         return None
-    resumed = bool(job.group.gather_objects(bool(job.store.steps()))[0])
-    return Deltas(
-        config, job.recommender, job.optimizer, job.group, job.store, job.delta_places, kept, resumed
-    )
+    if job.deltas is None:
+        resumed = bool(job.group.gather_objects(bool(job.store.steps()))[0])
+        job.deltas = Deltas(
+            config, job.recommender, job.optimizer, job.group, job.store, job.delta_places, kept, resumed
+        )
+    return job.deltas
 
 
 def _first_batch(group: ReplicaGroup, batches: Loader) -> tuple[PackedBatch | None, bool]:

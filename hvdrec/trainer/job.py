@@ -50,7 +50,7 @@ from hvdrec.trainer.run.start import Start, begin, describe_positions, identity
 from hvdrec.trainer.step.dynamic_rows import DynamicRows
 from hvdrec.trainer.step.feed import Feed
 from hvdrec.trainer.step.state import entries as state_entries
-from hvdrec.trainer.watch.deltas import DeltaPlaces, variables_of
+from hvdrec.trainer.watch.deltas import DeltaPlaces, Deltas, variables_of
 from hvdrec.trainer.watch.early_stop import Rule, find_rule
 from hvdrec.trainer.watch.evaluator import Evaluator, HeadMetric
 from hvdrec.trainer.watch.exporters import RunExports
@@ -116,6 +116,8 @@ class Job:
         self._evaluated_input: Mapping[str, Any] = {}
         #: Where the changes between checkpoints go, if the config has `incr_save_config`.
         self.delta_places: DeltaPlaces | None = None
+        #: What sends them, in all loops of a run.
+        self.deltas: Deltas | None = None
         #: The step of the result that `train` returns.
         self.evaluated_step = 0
 
@@ -250,7 +252,7 @@ class Job:
             variables = variables_of(self.recommender)
             places.folder.check(variables, bool(self.store.steps()))
             places.sink.prepare(variables)
-        self.delta_places = places
+        self.delta_places, self.deltas = places, None
 
     def prepare_exports(self, options: RunOptions | None = None) -> None:
         """Checks, on rank 0 and before training, that the config's exports and end conditions work."""

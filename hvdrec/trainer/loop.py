@@ -160,6 +160,9 @@ class Loop:
         if parts.deltas:
             parts.deltas.begin(self.now)
         self._save()
+        if parts.deltas:
+            # Without a checkpoint, a run that is killed couldn't say that the messages are its own.
+            run_on_all_ranks(parts.group, parts.saver.settle)
         while count := parts.schedule.next_call(self.now):
             done, flags = self._call(count)
             if flags[Flag.HALT]:

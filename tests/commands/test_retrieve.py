@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 import pathlib
+import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from golden.easyrec import golden_run, our_predictions
+from thread_ranks import on_threads
 
+from hvdrec.commands import searched
 from hvdrec.commands.restored import restore
 from hvdrec.commands.retrieve import retrieve
 from hvdrec.config.flags import load_for_retrieve, parse_retrieve
-from hvdrec.errors import ConfigError
+from hvdrec.errors import ConfigError, DataError, UserError
+from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.single import SingleReplica
 from hvdrec.serving import saved_model
 from hvdrec.serving.module import ServingModule
+from hvdrec.trainer.run.agree import run_on_all_ranks
 
 
 @pytest.fixture(autouse=True)
@@ -132,3 +137,26 @@ def test_what_is_missing_is_said(more: list[str], problem: str) -> None:
         load_for_retrieve(parse_retrieve(flags(run.folder, *more)))
     with pytest.raises(ConfigError, match="--topk: '3,x' must be comma-separated whole numbers"):
         parse_retrieve(["--input_path", "x", "--topk", "3,x"])
+
+
+def test_a_rank_that_cant_open_the_input_stops_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def open_here(proto: object, *, rank: int, **given: object) -> object:
+        if rank == 1:
+            raise DataError("rows.csv: there is no such file")
+        return types.SimpleNamespace(files=[])
+
+    monkeypatch.setattr(searched, "open_source", open_here)
+    monkeypatch.setattr(searched, "Packer", lambda *given: None)
+    plan = types.SimpleNamespace(fields=())
+    proto = types.SimpleNamespace(data_config=types.SimpleNamespace(ignore_error=False))
+
+    def work(group: ReplicaGroup) -> str:
+        group.one_host = False
+        towers = searched.Towers(proto, None, group, None)
+        batches = searched._batches(towers, plan, searched._Wanted("rows.csv", "--input_path", ()))
+        with pytest.raises(UserError) as raised:
+            run_on_all_ranks(group, lambda: next(batches))
+        return str(raised.value)
+
+    text = "rows.csv: there is no such file"
+    assert on_threads(2, work) == [f"rank 1 failed: {text}", text]

@@ -16,7 +16,7 @@ from pyarrow import orc
 from hvdrec.config.protos import pipeline_pb2
 from hvdrec.data import open_source
 from hvdrec.data.files import list_files
-from hvdrec.data.orc_input import OrcFormat
+from hvdrec.data.orc_input import OrcFormat, are_orc
 from hvdrec.data.source import ReadPlan, RowSource
 from hvdrec.errors import DataError
 from tests.data.reading import check_order, columns, numbers
@@ -58,6 +58,18 @@ def test_a_source_goes_on_where_another_stopped(tmp_path: pathlib.Path) -> None:
     blocks = list(RowSource(data, plan))
     for done in (1, 23):
         assert numbers(RowSource(data, plan, blocks[done - 1].position)) == numbers(blocks[done:])
+
+
+def test_files_without_bytes_have_no_rows(tmp_path: pathlib.Path) -> None:
+    empty, filled = str(tmp_path / "0_empty"), _write(tmp_path, [3, 4])
+    (tmp_path / "0_empty").touch()
+    paths = [empty, filled[0], empty, filled[1], empty]
+    assert are_orc(list_files(paths))
+    found = numbers(RowSource(_format(paths), ReadPlan(9)))
+    assert found == numbers(RowSource(_format(filled), ReadPlan(9)))
+    assert not are_orc(list_files(paths[:1]))
+    with pytest.raises(DataError, match="0_empty: has no bytes, and neither has any other file"):
+        _format(paths[:1])
 
 
 def test_types_and_hive_input(tmp_path: pathlib.Path) -> None:

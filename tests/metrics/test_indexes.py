@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -48,3 +49,16 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(UserError, match=r"--search faiss: .* run pip install faiss-cpu"):
         open_search("faiss", vectors(3, 8))
+
+
+def test_a_graph_with_unreachable_items_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(queries: np.ndarray, k: int) -> None:
+        raise RuntimeError("Cannot return the results in a contiguous 2D array")
+
+    index = types.SimpleNamespace(knn_query=fail)
+    for name in ("init_index", "add_items", "set_ef"):
+        setattr(index, name, lambda *given, **named: None)
+    fake = types.SimpleNamespace(Index=lambda space, dim: index)
+    monkeypatch.setitem(sys.modules, "hnswlib", fake)
+    with pytest.raises(UserError, match=r"finds fewer than 3 items for some users .* give --search exact"):
+        open_search("hnswlib", vectors(3, 8))(vectors(2, 8), 3)

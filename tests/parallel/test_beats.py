@@ -7,11 +7,14 @@ import os
 import pathlib
 import re
 import signal
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from typing import Any
 
+import psutil
 import pytest
 
 from hvdrec.errors import UserError
@@ -87,6 +90,68 @@ def test_a_rank_that_has_left_is_not_waited_for(tmp_path: pathlib.Path) -> None:
         beats.close()
         assert other.poll() is None
     assert said == []
+
+
+_HELD = """
+import ctypes, os, signal
+ctypes.CDLL(None).ptrace(0, 0, None, None)
+print("held", flush=True)
+os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+def test_a_debugged_rank_is_not_killed_and_a_lost_launcher_stops_no_count(tmp_path: pathlib.Path) -> None:
+    counts, said = tmp_path / "counts", list[str]()
+
+    def say(text: str) -> None:
+        said.append(text)
+        raise BrokenPipeError
+
+    # Rank 1 is traced by this process, and has counted before.
+    held = subprocess.Popen([sys.executable, "-c", _HELD], stdout=subprocess.PIPE, text=True)
+    try:
+        assert held.stdout is not None
+        assert held.stdout.readline() == "held\n"
+        counts.write_bytes(struct.pack("<QQ", 0, 5))
+        beats = Beats(str(counts), 0, {0: os.getpid(), 1: held.pid}, 20, say, 0.01)
+        _wait(said, 1)
+        time.sleep(0.5)
+        own, other = struct.unpack("<QQ", counts.read_bytes())
+        beats.close()
+        assert psutil.Process(held.pid).status() == psutil.STATUS_TRACING_STOP
+    finally:
+        # Popen's own methods take a traced process that stops for one that has ended.
+        os.kill(held.pid, signal.SIGKILL)
+        os.waitpid(held.pid, 0)
+    assert own > 30
+    assert other == 5
+    (line,) = said
+    assert "is held by a debugger" in line
+    assert "killed" not in line
+
+
+def test_numbers_of_other_hosts_and_containers_are_not_this_ones() -> None:
+    def gather(value: object) -> list[object]:
+        if not isinstance(value, tuple):
+            return [value, ""]
+        (name, boot, _), *rest = value
+        return [value, ((name, boot, "pid:[1]"), *rest)]
+
+    assert watch_beats(0, gather) is None
+
+
+def test_all_ranks_end_when_rank_0_has_a_bad_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    gathered = list[Any]()
+
+    def gather(value: object) -> list[Any]:
+        gathered.append(value)
+        return [gathered[0], value]
+
+    monkeypatch.setenv(SECONDS, "soon")
+    for rank in (0, 1):
+        with pytest.raises(UserError, match=f"{SECONDS}=soon: must be"):
+            watch_beats(rank, gather)
+    assert len(gathered) == 2
 
 
 def test_one_rank_on_a_host_has_nobody_to_watch() -> None:

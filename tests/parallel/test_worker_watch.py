@@ -40,6 +40,10 @@ def test_late_workers(caplog: pytest.LogCaptureFixture) -> None:
         threads = [threading.Thread(target=_in_a_call, args=(calls, i, ended), daemon=True) for i in (0, 1)]
         for thread in threads:
             thread.start()
+        # So servers respond, and the others hang themselves.
+        time.sleep(0.05)
+        with calls.of(2):
+            pass
         WorkerWatch(calls, addresses, 1.0, errors.append, poll=0.05, late=0.3)
         assert listener.wait(20) == -signal.SIGKILL
         deadline = time.monotonic() + 20
@@ -56,6 +60,41 @@ def test_late_workers(caplog: pytest.LogCaptureFixture) -> None:
     assert sum("worker 1" in line and "given up, which ends the run" in line for line in said) == 1
     assert any("worker 0" in line and "it is killed (" in line for line in said)
     assert not any("worker 2" in line for line in said)
+
+
+def test_a_worker_that_may_be_healthy_is_not_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    listener = subprocess.Popen(
+        [sys.executable, "-c", _LISTENER, "hvdrec.train"], stdout=subprocess.PIPE, text=True
+    )
+    errors, calls = list[Exception](), Calls()
+    try:
+        assert listener.stdout is not None
+        address = f"127.0.0.1:{int(listener.stdout.readline())}"
+        with calls.of(0):
+            time.sleep(0.01)
+        # Never looks by itself.
+        watch = WorkerWatch(calls, [address, "192.0.2.7:2222"], 1.0, errors.append, poll=1e6, late=0.3)
+        calls.began[0] = time.monotonic()
+        watch.look()
+        # The chief was suspended: time passes for the machine, not for the watch.
+        later = time.monotonic() + 1000.0
+        monkeypatch.setattr(time, "monotonic", lambda: later)
+        watch.look()
+        assert not errors
+        # Nobody finishes: it may be a server that hangs.
+        watch._clock = 2.0
+        watch.look()
+        (error,) = errors
+        assert "it or a parameter server hangs" in str(error)
+        # The call ends, and the worker waits for work.
+        del calls.began[0]
+        watch._clock = 10.0
+        watch.look()
+        assert len(errors) == 1
+        assert listener.poll() is None
+    finally:
+        listener.kill()
+        listener.wait()
 
 
 def test_a_call_that_ends_is_told_of(caplog: pytest.LogCaptureFixture) -> None:

@@ -112,7 +112,7 @@ def parse_retrieve(arguments: Sequence[str]) -> RetrieveFlags:
     parser.add_argument("--batch_size", type=count(1), default=1024, help="rows per batch")
     values = parser.parse(arguments, needed=["input_path"])
     numbers = values["topk"].split(",")
-    if not all(n.strip().isdigit() and int(n) > 0 for n in numbers):
+    if not all(n.strip().isdecimal() and int(n) > 0 for n in numbers):
         raise ConfigError(f"--topk: {values['topk']!r} must be comma-separated whole numbers above 0")
     values["topk"] = tuple(int(n) for n in numbers)
     return RetrieveFlags(**values)

@@ -127,15 +127,15 @@ def read_items(path: str, what: str, fields: Sequence[str], delimiter: str) -> I
     """
     folder = _folder(_key(path, what, fields, delimiter))
     done = folder.path / _DONE
-    with _alone(folder.path):
-        if not done.exists():
-            try:
+    try:
+        with _alone(folder.path):
+            if not done.exists():
                 _pack(folder.path, path, what, tuple(fields), delimiter)
-            except OSError as error:
-                raise DataError(
-                    f"{what}: the items can't be packed into {folder.path} ({error.strerror}); "
-                    "set HVDREC_WORK_DIR to another folder"
-                ) from error
+    except OSError as error:
+        raise DataError(
+            f"{what}: the items can't be packed into {folder.path} ({error.strerror}); "
+            "set HVDREC_WORK_DIR to another folder"
+        ) from error
     described = json.loads(done.read_text())
     ends = pa.py_buffer(_mapped(folder.path, "ends"))
     text = pa.py_buffer(_mapped(folder.path, "features"))
@@ -205,6 +205,10 @@ def _pack(folder: Path, path: str, what: str, fields: tuple[str, ...], delimiter
             for name, values in columns.items():
                 files[name].write(np.ascontiguousarray(values, _TYPES[name]).data)
             count, end = count + len(lengths), end + int(lengths.sum())
+        # A machine that loses its power may otherwise keep the last file without the others.
+        for written in files.values():
+            written.flush()
+            os.fsync(written.fileno())
     if not count:
         raise DataError(f"{what}: {path} has no items")
     # The file appears only when all others are complete.
@@ -232,7 +236,9 @@ def _make_alias_table(path: Path, weights: np.ndarray) -> None:
         with temporary.open("wb") as file:
             # A mapped file that outgrows the disk would end the process.
             os.posix_fallocate(file.fileno(), 0, size)
-        load_native().fill_alias_table(weights, np.memmap(temporary, np.uint64, "r+"))
+        table = np.memmap(temporary, np.uint64, "r+")
+        load_native().fill_alias_table(weights, table)
+        table.flush()
     except ValueError as error:
         raise DataError(f"the item table: {error}") from error
     except OSError as error:

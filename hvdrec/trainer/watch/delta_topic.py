@@ -160,6 +160,6 @@ def _number(name: str, default: int) -> int:
     written = os.environ.get(name, "")
     if not written:
         return default
-    if not written.isdigit() or int(written) < 1:
+    if not written.isdecimal() or int(written) < 1:
         raise ConfigError(f"the environment variable {name} is {written!r}, not a whole number above 0")
     return int(written)

@@ -26,7 +26,7 @@ from hvdrec.checkpoint.deltas import (
     plain_config,
 )
 from hvdrec.checkpoint.store import Store
-from hvdrec.errors import StorageError
+from hvdrec.errors import CheckpointError, StorageError
 from hvdrec.layers.banks.split import SplitBank
 from hvdrec.layers.banks.strategy import Bank
 from hvdrec.models.recommender import Recommender
@@ -195,7 +195,8 @@ class Deltas:
         self._changes: dict[int, Changes] = {}
         self._last: dict[int, int] = {}
         self._times = dict.fromkeys((DENSE, SPARSE), time.monotonic())
-        self._saved_step, self._delivered = -1, True
+        self._saved_step = -1
+        self._delivered = self._dense_delivered = True
 
     def begin(self, step: int) -> None:
         """Called before the first step: withdraws messages of a killed run after `step`.
@@ -204,22 +205,27 @@ class Deltas:
             CheckpointError: The folder can't be written.
         """
         self._last = dict.fromkeys((DENSE, SPARSE), step)
-        with self._optimizer.averaged():
-            for b, bank in enumerate(self._recommender.banks):
-                if bank.layout.trained and (self._group.rank == 0 or isinstance(bank, SplitBank)):
-                    self._changes[b] = Changes(bank)
 
         def prepare() -> dict[int, np.ndarray] | None:
             if self._group.rank != 0:
                 return {}
-            folder = self._places.folder
-            # Without a record, a run without deltas came between; it may have changed any row.
-            known = self._places.knows_all and (self._kept is not None or not folder.steps())
-            delivered = self._kept is None or bool(self._kept["delivered"])
+            folder, kept = self._places.folder, self._kept
+            # Without a record, a run without deltas came between; it may have changed any row. Services that
+            # read at another place have not seen the earlier messages.
+            known = self._places.knows_all and (kept is not None or not folder.steps())
+            known = known and (kept is None or kept.get("to", self._places.name) == self._places.name)
+            delivered = kept is None or bool(kept["delivered"])
             found = folder.claim(self.variables, step)
             return found if not self._resumed or (known and delivered) else None
 
         owed = self._group.gather_objects(run_on_all_ranks(self._group, prepare))[0]
+        again = {self._tables[number].bank for number in owed or ()}
+        with self._optimizer.averaged():
+            for b, bank in enumerate(self._recommender.banks):
+                # Rows of a bank that is frozen now may have changed in the run that was killed.
+                needed = bank.layout.trained or owed is None or b in again
+                if needed and (self._group.rank == 0 or isinstance(bank, SplitBank)):
+                    self._changes[b] = Changes(bank)
         for b, changes in self._changes.items():
             if owed is None:
                 changes.owe_all()
@@ -227,7 +233,7 @@ class Deltas:
             for number, keys in owed.items():
                 if self._tables[number].bank == b:
                     changes.owe(keys + self._tables[number].first)
-        self._delivered = owed is not None and not owed
+        self._delivered = self._dense_delivered = owed is not None and not owed
 
     def asked(self) -> tuple[bool, bool]:
         """Whether `dense_save_secs` and `sparse_save_secs` have passed (rank 0)."""
@@ -245,20 +251,17 @@ class Deltas:
     def emit(self, step: int, dense: bool, sparse: bool) -> None:
         """Sends messages, unless this step's were sent already.
 
-        The optimizer must be settled. A message that Kafka doesn't take is a warning: the next one includes
-        its rows.
-
-        Raises:
-            CheckpointError: A file can't be written.
+        The optimizer must be settled. A message that can't be written, or that Kafka doesn't take, is a
+        warning: the next one includes its rows.
         """
         self._emit(step, dense, sparse, last=False)
 
     def full_save(self, step: int) -> None:
         """Called before each checkpoint: sends what has changed, so that all messages up to a checkpoint
-        together give its values.
+        together give its values. A checkpoint is saved even if that isn't possible; see `emit`.
 
         Raises:
-            CheckpointError: A file can't be written.
+            CheckpointError: Checkpoints can't be listed, or old messages not removed.
         """
         self._emit(step, True, True, last=False)
         for changes in self._changes.values():
@@ -266,24 +269,31 @@ class Deltas:
                 changes.owed |= changes.since_save
             changes.since_save[:] = False
         self._saved_step = step
-        if self._group.rank == 0 and self._places.sink is not None:
-            self._places.sink.saved(min(self._store.steps(), default=-1))
+
+        def saved() -> None:
+            if self._places.sink is not None:
+                self._places.sink.saved(min(self._store.steps(), default=-1))
+
+        run_on_all_ranks(self._group, saved)
 
     def end(self, step: int) -> None:
         """Called at the end of training.
 
         Raises:
-            StorageError: There are rows that could not be delivered.
+            StorageError: There are messages that Kafka doesn't take.
+            CheckpointError: There are messages that can't be written.
         """
-        if not self._delivered:
-            self._emit(step, False, True, last=True)
+        if not self._delivered or not self._dense_delivered:
+            self._emit(step, not self._dense_delivered, not self._delivered, last=True)
+        # For another loop of this run (`--fit_on_eval`).
+        self._kept, self._resumed = self.kept()[KEPT], True
 
     def kept(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
-        return {KEPT: {"delivered": self._delivered}}
+        return {KEPT: {"delivered": self._delivered, "to": self._places.name}}
 
     def _emit(self, step: int, dense: bool, sparse: bool, last: bool) -> None:
-        dense = dense and self._has[DENSE] and self._last[DENSE] != step
+        dense = dense and self._has[DENSE] and (self._last[DENSE] != step or last)
         sparse = sparse and self._has[SPARSE] and (self._last[SPARSE] != step or last)
         if not dense and not sparse:
             return
@@ -298,21 +308,20 @@ class Deltas:
                 sink.send_dense(step, values, self._saved_step)
                 return True
 
-            self._attempt(DENSE, step, send_dense, False)
+            self._dense_delivered = self._attempt(DENSE, step, send_dense, last)
         if sparse:
             tables = self._rows()
 
             def send(sink: Sink) -> bool:
                 if tables:
                     sink.send_rows(step, tables, self._saved_step)
+                self._places.folder.forget()
                 return bool(tables)
 
             self._delivered = self._attempt(SPARSE, step, send, last)
             if self._delivered:
                 for changes in self._changes.values():
                     changes.owed[:] = False
-                if self._group.rank == 0:
-                    self._places.folder.forget()
 
     def _attempt(self, kind: int, step: int, send: Callable[[Sink], bool], last: bool) -> bool:
         """Sends on rank 0; returns on every rank whether it was delivered."""
@@ -325,7 +334,7 @@ class Deltas:
             began = time.monotonic()
             try:
                 sent = send(self._places.sink)
-            except StorageError as error:
+            except (StorageError, CheckpointError) as error:
                 if last:
                     raise
                 _log.warning("%s; the next delta will contain these changes", error)
@@ -373,6 +382,7 @@ class DeltaPlaces:
         folder: The messages themselves, or a journal of what was sent to Kafka.
         sink: Takes the messages; None on other ranks than 0.
         knows_all: Whether `folder` has all messages that were sent after a checkpoint.
+        name: What tells it from other places, kept in checkpoints.
     """
 
     def __init__(self, config: Any, model_dir: str, is_copy: bool, on_rank_0: bool) -> None:
@@ -389,10 +399,12 @@ class DeltaPlaces:
         if config.WhichOneof("incr_update") == "kafka":
             self.folder = DeltaFolder(os.path.join(model_dir, "incr_save"), hidden=True)
             self.knows_all = not is_copy
+            self.name = f"kafka {config.kafka.topic}"
             if on_rank_0:
                 self.sink = DeltaTopic(config.kafka, self.folder, bool(config.debug_save_update))
         else:
             self.folder = DeltaFolder(folder_of(config, model_dir))
+            self.name = f"fs {config.fs.incr_save_dir}"
             if on_rank_0:
                 self.sink = _ToFolder(self.folder)
 

@@ -219,6 +219,8 @@ class RunExports:
         if self._exporter is None:
             return
         if self._kind == "latest":
+            # A service may follow it: the run must not go back before a step that it has exported.
+            settle()
             self._exporter.export(step, self._keep)
         if self._best is not None and self._best.is_better(step, result):
             settle()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from hvdrec.checkpoint import files
 from hvdrec.metrics.base import EvalBatch
 from hvdrec.models.recommender import Recommender
 from hvdrec.parallel.group import ReplicaGroup
+from hvdrec.trainer.run.agree import run_on_all_ranks
 from hvdrec.trainer.run.log import RunLog, logger
 from hvdrec.trainer.step.feed import Feed, FeedCall
 from hvdrec.trainer.watch.evaluator import Evaluator, HeadMetric, write_result
@@ -51,9 +53,12 @@ class OnlineMetrics:
         self._group, self._log, self._folder, self._summary_steps = group, log, folder, summary_steps
         self._evaluator = Evaluator(recommender, feed)
         self._metrics: list[HeadMetric] = job.metrics()
+        #: What the call at this step adds if it trains: its batch may be left to the next run.
+        self._began, self._waiting = 0, list[tuple[HeadMetric, EvalBatch]]()
 
     def before(self, step: int, call: FeedCall) -> None:
-        """Adds the rows of a call of one step."""
+        """Evaluates the rows of a call of one step."""
+        self._began, self._waiting = step, []
         predictions = self._evaluator.predict_call(call)
         rows = int(call.rows[0])
         if not rows:
@@ -64,23 +69,35 @@ class OnlineMetrics:
             evaluated = EvalBatch(*head.evaluated_rows(arrays, predictions, ids))
             for each in self._metrics:
                 if each.head is head:
-                    each.metric.update(evaluated)
+                    self._waiting.append((each, evaluated))
 
     def after(self, step: int) -> None:
-        """Logs the metrics of all rows so far every `summary_steps` steps (collective)."""
+        """Adds the rows if the step was done; logs the metrics so far every `summary_steps` (collective)."""
+        if step > self._began:
+            for each, evaluated in self._waiting:
+                each.metric.update(evaluated)
+        self._waiting = []
         if self._summary_steps and step % self._summary_steps == 0:
             found = self._result()
             if self._group.rank == 0:
                 self._log.scalars("", step, {f"{name}/batch": value for name, value in found.items()})
 
     def end(self, step: int) -> None:
-        """Writes the result (collective)."""
+        """Writes the result (collective).
+
+        Raises:
+            CheckpointError: The file can't be written.
+        """
         found = self._result()
+        run_on_all_ranks(self._group, lambda: self._write(step, found))
+
+    def _write(self, step: int, found: dict[str, float]) -> None:
         if self._group.rank != 0:
             return
         self._log.scalars("", step, found)
         path = os.path.join(self._folder, f"{FILE}-{step}")
-        write_result(path, found, None)
+        with files.explained(f"can't write {path}"):
+            write_result(path, found, None)
         shown = ", ".join(f"{name} {value:.4f}" for name, value in sorted(found.items()))
         logger.info("on the rows trained on: %s; written to %s", shown, path)
 

@@ -19,7 +19,8 @@ from thread_ranks import on_threads
 from hvdrec.checkpoint.deltas import SPARSE, DeltaFolder, Rows, Variables, encode_rows, rows_in, split_rows
 from hvdrec.config import load
 from hvdrec.config.protos import train_pb2
-from hvdrec.errors import CheckpointError, DamagedError, StorageError
+from hvdrec.data.batch import BEGINNING
+from hvdrec.errors import CheckpointError, DamagedError, StorageError, WriteError
 from hvdrec.layers import initializers
 from hvdrec.layers.banks.replicated import Replicated
 from hvdrec.layers.banks.split import Split
@@ -28,7 +29,9 @@ from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.single import SingleReplica
 from hvdrec.serving import saved_model
 from hvdrec.serving.module import ServingModule
+from hvdrec.trainer import assembly
 from hvdrec.trainer.job import Job
+from hvdrec.trainer.loop import Loop
 from hvdrec.trainer.watch.delta_topic import DeltaTopic
 from hvdrec.trainer.watch.deltas import DeltaPlaces, Deltas, delta_assets, variables_of
 
@@ -246,6 +249,176 @@ def test_split_tables_send_the_same(tmp_path: pathlib.Path) -> None:
     assert split[0] == whole
     found = rows_in(whole[1], Variables((), (("s", (3, 2)), ("a", (9, 4)), ("b", (8, 4)))))
     assert [rows.keys.tolist() for rows in found.values()] == [[1, 2], [0, 5, 8], [0, 7]]
+
+
+def test_a_service_applies_again_what_a_restarted_run_repeats(tmp_path: pathlib.Path) -> None:
+    follower, applied = Follower.__new__(Follower), list[int]()
+    follower.folder, follower.step, follower._exported, follower._applied = tmp_path, 4, 4, {}
+    follower.apply = lambda message: applied.append(int(np.frombuffer(message, np.int32, 3)[2]))
+    folder = DeltaFolder(tmp_path)
+    folder.claim(TABLES, 0)
+    for step in (5, 10):
+        folder.write(SPARSE, step, encode_rows(step, [(0, _rows(step))]), 4)
+    assert follower.catch_up() == 2
+    # Killed, and continued from step 4: the first message also has the rows of the second.
+    folder.claim(TABLES, 4)
+    assert follower.catch_up() == 0
+    folder.write(SPARSE, 5, encode_rows(5, [(0, _rows(6))]), 4)
+    assert follower.catch_up() == 1
+    # The second is the same as before, and has values of rows that the first has set back.
+    folder.write(SPARSE, 10, encode_rows(10, [(0, _rows(10))]), 4)
+    assert follower.catch_up() == 1
+    assert follower.catch_up() == 0
+    assert applied == [5, 10, 5, 10]
+    # A run that makes no step writes the message of the step that it starts at.
+    folder.write(SPARSE, 4, encode_rows(4, [(0, _rows(4))]), 4)
+    assert follower.catch_up() == 3
+    (tmp_path / "sparse_update_10").write_bytes(b"damaged")
+    (tmp_path / "sparse_update_10.json").write_text('{"sha256": "0"}')
+    with pytest.raises(OSError, match="sparse_update_10 is damaged"):
+        follower.catch_up()
+
+
+class _Small:
+    """A run with two tables, ``s`` [3, 2] and ``a`` [9, 4], and one other variable."""
+
+    variables = Variables((("kernel", (2,)),), (("s", (3, 2)), ("a", (9, 4))))
+
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        kept: dict[str, object] | None = None,
+        frozen: bool = False,
+        begin: int = 0,
+    ) -> None:
+        table = lambda name, rows: (BankTable(name, rows, initializers.zeros),)  # noqa: E731
+        layouts = [
+            BankLayout("small", 2, table("s", 3), trained=not frozen),
+            BankLayout("large", 4, table("a", 9)),
+        ]
+        self.folder, self.banks = folder, Replicated(layouts, 0).banks
+        config = types.SimpleNamespace(
+            dense_save_steps=2, sparse_save_steps=2, dense_save_secs=0, sparse_save_secs=0
+        )
+        store = types.SimpleNamespace(variables_by_name={"kernel": tf.Variable([1.0, 2.0])})
+        self.job = types.SimpleNamespace(
+            proto=types.SimpleNamespace(train_config=types.SimpleNamespace(incr_save_config=config)),
+            recommender=types.SimpleNamespace(banks=self.banks, store=store),
+            optimizer=_Plain(),
+            group=SingleReplica(),
+            store=types.SimpleNamespace(steps=lambda: [] if kept is None else [begin]),
+            delta_places=DeltaPlaces(load_fs(str(folder)), str(folder), False, True),
+            deltas=None,
+        )
+        self.deltas = assembly._deltas(self.job, {} if kept is None else {"incr_save": kept})
+        self.deltas.begin(begin)
+        self.deltas.full_save(begin)
+
+    def change(self, bank: int, row: int) -> None:
+        variable = self.banks[bank].variable
+        variable.scatter_update(tf.IndexedSlices(variable.read_value()[row : row + 1] + 1.0, [row]))
+
+    def sent(self, step: int) -> dict[int, list[int]]:
+        """The rows that the message of a step has, by table."""
+        found = rows_in((self.folder / f"sparse_update_{step}").read_bytes(), self.variables)
+        return {number: rows.keys.tolist() for number, rows in found.items()}
+
+
+def _killed(folder: pathlib.Path) -> None:
+    """A run that was killed at step 6, after a checkpoint of step 4."""
+    run = _Small(folder)
+    for step, row in ((2, 5), (4, 6), (6, 7)):
+        run.change(1, row)
+        run.change(0, step % 3)
+        (run.deltas.full_save if step == 4 else lambda at: run.deltas.emit(at, True, True))(step)
+
+
+KEPT = {"delivered": True}
+
+
+def test_rows_of_a_table_that_is_frozen_after_a_kill_are_sent_again(tmp_path: pathlib.Path) -> None:
+    _killed(tmp_path)
+    run = _Small(tmp_path, KEPT, frozen=True, begin=4)
+    run.deltas.emit(6, True, True)
+    # Row 1 of the frozen table is that of the message of step 4, the checkpoint's.
+    assert run.sent(6) == {0: [0, 1, 2], 1: [5, 6, 7]}
+
+
+def test_a_run_without_steps_withdraws_what_a_killed_run_sent(tmp_path: pathlib.Path) -> None:
+    _killed(tmp_path)
+    before = rows_in((tmp_path / "sparse_update_4").read_bytes(), _Small.variables)
+    (tmp_path / "dense_update_4").unlink()
+    run = _Small(tmp_path, KEPT, begin=4)
+    run.deltas.end(4)
+    # The message of step 4 keeps its rows, and takes those of the one that is withdrawn.
+    assert [rows.keys.tolist() for rows in before.values()] == [[1, 2], [5, 6]]
+    assert run.sent(4) == {0: [0, 1, 2], 1: [5, 6, 7]}
+    assert (tmp_path / "dense_update_4.done").exists()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_second_loop_of_a_run_sends_only_its_own_rows(tmp_path: pathlib.Path) -> None:
+    run = _Small(tmp_path)
+    run.change(0, 1)
+    run.deltas.full_save(2)
+    run.deltas.end(2)
+    run.job.store.steps = lambda: [2]
+    second = assembly._deltas(run.job, {})
+    second.begin(2)
+    run.change(1, 5)
+    second.emit(4, True, True)
+    assert run.sent(4) == {1: [5]}
+
+
+def test_a_run_that_writes_elsewhere_sends_all_rows(tmp_path: pathlib.Path) -> None:
+    first = _Small(tmp_path / "first")
+    kept = first.deltas.kept()["incr_save"]
+    same = _Small(tmp_path / "first", kept, begin=2)
+    same.deltas.emit(4, False, True)
+    assert not (tmp_path / "first/sparse_update_4").exists()
+    other = _Small(tmp_path / "other", kept, begin=2)
+    other.deltas.emit(4, False, True)
+    assert other.sent(4) == {0: [0, 1, 2], 1: list(range(9))}
+
+
+def test_a_full_disk_doesnt_prevent_checkpoints(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = _Small(tmp_path)
+
+    def full(*given: object) -> str:
+        raise WriteError("can't write it: No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DeltaFolder, "write", full)
+        run.change(1, 5)
+        run.deltas.full_save(2)
+        assert "No space left on device; the next delta will contain these changes" in caplog.text
+        assert not run.deltas.kept()["incr_save"]["delivered"]
+        with pytest.raises(WriteError, match="No space left"):
+            run.deltas.end(2)
+    run.deltas.end(2)
+    assert run.sent(2) == {1: [5]}
+    assert (tmp_path / "dense_update_2.done").exists()
+    assert run.deltas.kept()["incr_save"]["delivered"]
+
+
+def test_no_message_precedes_the_checkpoint_that_a_restart_needs() -> None:
+    order = list[str]()
+    note = lambda name: lambda *given: order.append(name)  # noqa: E731
+    parts = types.SimpleNamespace(
+        group=SingleReplica(),
+        step=types.SimpleNamespace(global_step=tf.constant(0)),
+        deltas=types.SimpleNamespace(begin=note("begin"), end=note("end")),
+        saver=types.SimpleNamespace(settle=note("on disk"), wait=list),
+        schedule=types.SimpleNamespace(next_call=note("call")),
+        evaluate=None,
+        at_end=(),
+    )
+    loop = Loop(parts, BEGINNING)
+    loop._saved_step, loop._save = 0, note("save")
+    loop.run()
+    assert order == ["begin", "save", "on disk", "call", "end"]
 
 
 @pytest.fixture(scope="module")

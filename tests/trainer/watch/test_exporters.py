@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import types
 
 import numpy as np
 import pytest
@@ -169,3 +170,13 @@ def test_final_export_of_a_run(job: SmallJob) -> None:
     assert done.returncode == 0, done.stderr
     (version,) = versions(job.model_dir / "export" / "final")
     assert f"exported: {job.model_dir}/export/final/{version}" in done.stdout
+
+
+def test_a_step_is_exported_when_its_checkpoint_is_on_disk() -> None:
+    """A run that is killed must not go back before what services have loaded."""
+    order = list[str]()
+    exports = RunExports.__new__(RunExports)
+    exports._kind, exports._best, exports._keep = "latest", None, 1
+    exports._exporter = types.SimpleNamespace(export=lambda *given: order.append("export"))
+    exports.after_evaluation(4, {}, lambda: order.append("on disk"))
+    assert order == ["on disk", "export"]

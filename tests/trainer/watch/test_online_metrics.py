@@ -5,17 +5,21 @@ from __future__ import annotations
 import itertools
 import json
 import pathlib
+import types
 
 import numpy as np
+import pytest
 from small_job import SmallJob, write_data
 
 from hvdrec.config import load
+from hvdrec.errors import WriteError
 from hvdrec.metrics.base import EvalBatch
 from hvdrec.parallel.single import SingleReplica
 from hvdrec.trainer.input import open_batches
 from hvdrec.trainer.job import Job
 from hvdrec.trainer.watch.evaluator import Evaluator
 from hvdrec.trainer.watch.events import read_scalars
+from hvdrec.trainer.watch.online_metrics import OnlineMetrics
 
 
 def test_each_batch_is_predicted_before_it_is_trained_on(tmp_path: pathlib.Path) -> None:
@@ -51,3 +55,13 @@ def test_each_batch_is_predicted_before_it_is_trained_on(tmp_path: pathlib.Path)
             written = read_scalars(str(tmp_path / "run"), f"{name}/batch")
             assert sorted(written) == [2, 4]
             assert np.isclose(written[4], value, rtol=1e-6)
+
+    # A step that isn't done, because some rank asked to stop, adds nothing.
+    log = types.SimpleNamespace(scalars=lambda *given: None)
+    online = OnlineMetrics(job, job.recommender, job.feed, SingleReplica(), log, "/dev/null/folder", 0)
+    for after, has_rows in ((5, False), (6, True)):
+        online.before(5, job.feed.stack([batch]))
+        online.after(after)
+        assert np.isfinite(online._result()["auc"]) == has_rows
+    with pytest.raises(WriteError, match=r"can.t write /dev/null/folder/online_eval_result[.]txt-6"):
+        online.end(6)
