@@ -146,9 +146,10 @@ class _Converter:
         """Sets how values are mapped to ids."""
         name = field.input_name
         for key in ("filter_freq", "steps_to_live"):
+            given = feature.get(key)
             # EasyRec's converter takes a negative number for none.
-            if isinstance(feature.get(key), int) and feature[key] >= 0:
-                setattr(config.ev_params, key, feature[key])
+            if given is not None and not (isinstance(given, int) and given < 0):
+                setattr(config.ev_params, key, self._number(feature, key, 0))
         if "max_partitions" in feature:
             config.max_partitions = self._number(feature, "max_partitions", 1)
         if "hash_bucket_size" in feature:

@@ -202,6 +202,14 @@ def test_a_cross_that_is_made_at_training(tmp_path: pathlib.Path) -> None:
             'hash_bucket_size must be a whole number, is "9"',
         ),
         (
+            {"features": [{"feature_name": "f", "feature_type": "id_feature", "filter_freq": "3"}]},
+            'filter_freq must be a whole number, is "3"',
+        ),
+        (
+            {"features": [{"feature_name": "f", "feature_type": "id_feature", "steps_to_live": 2**64}]},
+            "steps_to_live must be a whole number, is 18446744073709551616",
+        ),
+        (
             {"features": [{"feature_name": "f", "feature_type": "raw_feature", "boundaries": ["x"]}]},
             "feature 'f': boundaries must be numbers",
         ),

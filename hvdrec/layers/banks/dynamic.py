@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: Rows for ids that a bank begins with.
 _FIRST_CAPACITY = 1024
+#: What is sent to other ranks at a time; an exchange can't have 2 GB.
+_PORTION_BYTES = 256 << 20
 #: Rows are counted in int32.
 _MOST_ROWS = 2**31 - 1
 
@@ -217,13 +219,15 @@ def dynamic_banks(strategy: BankStrategy) -> list[DynamicBank]:
 
 def share_rows(group: ReplicaGroup, strategy: BankStrategy) -> None:
     """Gives every rank the ids of rank 0, and room for their rows (collective)."""
-    banks = dynamic_banks(strategy)
-    if not banks or group.size == 1:
+    if group.size == 1:
         return
-    dumped = group.gather_objects([bank.dump() for bank in banks] if group.rank == 0 else [])[0]
-    if group.rank != 0:
-        for bank, each in zip(banks, dumped, strict=True):
-            bank.load(each)
+    for bank in dynamic_banks(strategy):
+        capacity, content = bank.dump() if group.rank == 0 else (0, b"")
+        capacity, size = group.gather_objects((capacity, len(content)))[0]
+        places = range(0, size, _PORTION_BYTES)
+        portions = [group.gather_objects(content[at : at + _PORTION_BYTES])[0] for at in places]
+        if group.rank != 0:
+            bank.load((capacity, b"".join(portions)))
 
 
 class DynamicView:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from thread_ranks import on_threads
 from hvdrec.data.batch import PackedBatch
 from hvdrec.errors import ConfigError
 from hvdrec.layers import initializers, memory
+from hvdrec.layers.banks import dynamic
 from hvdrec.layers.banks.dynamic import DynamicBank, share_rows
 from hvdrec.layers.banks.replicated import Replicated
 from hvdrec.layers.banks.strategy import BankLayout, BankStrategy, BankTable
@@ -106,8 +108,18 @@ def test_nothing_is_counted_when_a_rank_halts() -> None:
     assert on_threads(2, run) == [0, 0]
 
 
-def test_other_ranks_take_the_ids_of_the_first() -> None:
+def test_other_ranks_take_the_ids_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dynamic, "_PORTION_BYTES", 10_000)
+    largest = [0]
+
     def run(group: ReplicaGroup) -> tuple[int, bytes]:
+        gather = group.gather_objects
+
+        def counted(value: object) -> list[object]:
+            largest[0] = max(largest[0], len(pickle.dumps(value)))
+            return gather(value)
+
+        monkeypatch.setattr(group, "gather_objects", counted)
         strategy, bank = _strategy()
         if group.rank == 0:
             keys = np.arange(5000, dtype=np.int64)
@@ -118,6 +130,7 @@ def test_other_ranks_take_the_ids_of_the_first() -> None:
     first, second = on_threads(2, run)
     assert first == second
     assert first[0] > 5000
+    assert 10_000 <= largest[0] < 11_000 < len(first[1])
 
 
 def test_growth_beyond_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
