@@ -16,7 +16,7 @@ from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.launch import join_group
 from hvdrec.trainer.run import log
 from hvdrec.trainer.run.agree import run_on_all_ranks
-from hvdrec.trainer.run.places import need_other_file
+from hvdrec.trainer.run.places import need_no_other_parts, need_other_file
 from hvdrec.trainer.run.run_folder import RunFolder, bring_checkpoint, open_run_folder
 from hvdrec.trainer.run.same_files import need_same_files
 from hvdrec.trainer.run.skipped_rows import report_skipped_rows
@@ -48,6 +48,7 @@ def predict(config: Config, flags: Any) -> None:
     path = output_path(
         flags.output_path, flags.output_format, group.rank, group.size, bool(flags.saved_model_dir)
     )
+    run_on_all_ranks(group, lambda: _need_place(group, path, flags.output_path))
     wanted = flags.checkpoint_path
     remote = storage.is_remote(wanted or "")
     with contextlib.ExitStack() as stack:
@@ -89,6 +90,11 @@ def _write(path: str, loader: Loader, predictor: Predictor, layout: Layout) -> i
         return write(path, loader, predictor, layout)
     finally:
         predictor.end()
+
+
+def _need_place(group: ReplicaGroup, path: str, given: str) -> None:
+    if group.rank == 0:
+        need_no_other_parts(path, given, "--output_path", group.size)
 
 
 def _open(

@@ -20,7 +20,7 @@ from hvdrec.parallel.launch import join_group
 from hvdrec.trainer.run import log
 from hvdrec.trainer.run.agree import run_on_all_ranks
 from hvdrec.trainer.run.log import json_numbers
-from hvdrec.trainer.run.places import need_file, need_other_file
+from hvdrec.trainer.run.places import need_file, need_no_other_parts, need_other_file
 from hvdrec.trainer.run.run_folder import bring_checkpoint, open_run_folder
 from hvdrec.trainer.run.threads import set_threads
 
@@ -91,6 +91,8 @@ def _need_place(group: ReplicaGroup, flags: Any) -> None:
     read = list_files([flags.input_path], "--input_path")
     read += list_files([flags.item_input_path], "--item_input_path") if flags.item_input_path else []
     need_other_file(path, "--output_path", [file.name for file in read])
+    if group.rank == 0:
+        need_no_other_parts(path, flags.output_path, "--output_path", group.size)
     if not storage.is_remote(path):
         need_file(path, "--output_path")
 

@@ -45,6 +45,7 @@ from hvdrec.trainer.run.memory import need_memory
 from hvdrec.trainer.run.options import RunOptions
 from hvdrec.trainer.run.places import need_folder, need_places
 from hvdrec.trainer.run.run_folder import RunFolder
+from hvdrec.trainer.run.signals import StopSignals
 from hvdrec.trainer.run.skipped_rows import report_skipped_rows
 from hvdrec.trainer.run.start import Start, begin, describe_positions, identity
 from hvdrec.trainer.step.dynamic_rows import DynamicRows
@@ -230,7 +231,7 @@ class Job:
             raise ConfigError(f"{where}: every variable is frozen; nothing is left to train")
         self.deferred = self._defer_updates()
         self.prepare_exports(options)
-        self._prepare_deltas()
+        self._prepare_deltas(options.signals)
         if self.group.rank == 0:
             need_places(self.folder.path, tensor_bytes(self.entries()))
             if options.evaluates and has_eval_input(self.proto):
@@ -240,13 +241,19 @@ class Job:
                 metrics = MetricFile(options.hpo_metric_save_path, self.folder.path)
                 metrics.need_place([self.config.path, *read])
 
-    def _prepare_deltas(self) -> None:
+    def _prepare_deltas(self, signals: StopSignals) -> None:
         """Checks that changes between checkpoints can be sent."""
         config = self.proto.train_config
         if not config.HasField("incr_save_config"):
             return
         on_rank_0 = self.group.rank == 0
-        places = DeltaPlaces(config.incr_save_config, self.folder.path, self.folder.is_copy, on_rank_0)
+        places = DeltaPlaces(
+            config.incr_save_config,
+            self.folder.path,
+            self.folder.is_copy,
+            on_rank_0,
+            lambda: signals.received != 0,
+        )
         if places.sink is not None:
             need_folder(str(places.folder.path), "train_config.incr_save_config")
             variables = variables_of(self.recommender)

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from hvdrec.errors import ConfigError, WriteError
-from hvdrec.trainer.run.places import need_file, need_folder, need_places
+from hvdrec.trainer.run.places import need_file, need_folder, need_no_other_parts, need_places
 
 
 @pytest.mark.parametrize("name", ["logs", "eval_val", "export", "best_ckpt"])
@@ -55,3 +55,18 @@ def test_a_path_through_a_file(tmp_path: pathlib.Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(ConfigError, match=r"--export_dir: .*/file is a file where a folder is needed"):
         need_folder(str(tmp_path / "file/below"), "--export_dir")
+
+
+def test_parts_of_more_ranks_are_not_left_beside_new_ones(tmp_path: pathlib.Path) -> None:
+    for name in ("part-1.csv", "part-2.csv", "part-3.jsonl", "part-x.csv"):
+        (tmp_path / name).touch()
+    part, given = str(tmp_path / "part-0.csv"), str(tmp_path)
+    need_no_other_parts(part, given, "--output_path", 3)
+    need_no_other_parts(str(tmp_path / "part-0.tsv"), given, "--output_path", 1)
+    need_no_other_parts(str(tmp_path / "new/part-0.csv"), f"{given}/new", "--output_path", 1)
+    # A single file of that name, as given by the user.
+    need_no_other_parts(part, part, "--output_path", 1)
+    with pytest.raises(
+        ConfigError, match=r"--output_path: .* contains part-2[.]csv of a run with more ranks"
+    ):
+        need_no_other_parts(part, given, "--output_path", 2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable
@@ -11,6 +12,8 @@ from hvdrec import storage
 from hvdrec.errors import ConfigError, WriteError
 from hvdrec.layers.memory import shown
 
+#: A rank's part of an output.
+_PART = re.compile(r"part-(\d+)\.(\w+)")
 #: Below a model_dir.
 _FOLDERS = ("logs", "eval_val", "export", "best_ckpt")
 #: Files that only a run itself writes.
@@ -82,6 +85,31 @@ def need_other_file(path: str, setting: str, read: Iterable[str]) -> None:
     own = _whole(path)
     if any(_whole(name) == own for name in read):
         raise ConfigError(f"{setting}: {path} would be overwritten, but it is an input; give another path")
+
+
+def need_no_other_parts(path: str, given: str, setting: str, size: int) -> None:
+    """Makes sure that a run with more ranks hasn't left parts that this one wouldn't replace.
+
+    Args:
+        path: The file that a rank writes: a part of `given`, ``part-<rank>.<format>``, or `given` itself.
+        given: What the user gave.
+        setting: The flag that it comes from, for messages.
+        size: The number of ranks.
+
+    Raises:
+        ConfigError: There are such parts: a reader of the folder would find rows twice.
+    """
+    own = _PART.fullmatch(storage.name(path))
+    if own is None or path in (given, storage.local(given)):
+        return
+    folder = storage.parent(path)
+    parts = [found for name in storage.listing(folder) if (found := _PART.fullmatch(name))]
+    others = sorted(int(found[1]) for found in parts if found[2] == own[2] and int(found[1]) >= size)
+    if others:
+        raise ConfigError(
+            f"{setting}: {folder} contains part-{others[0]}.{own[2]} of a run with more ranks, which would "
+            "stay beside the parts of this one; remove it, or give another folder"
+        )
 
 
 def _whole(path: str) -> str:

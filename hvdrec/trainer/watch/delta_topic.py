@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,9 @@ from hvdrec.errors import ConfigError, StorageError
 _log = logging.getLogger(__name__)
 _WHERE = "train_config.incr_save_config.kafka"
 _SECONDS = 30.0
+#: How long a message is waited for after a signal to stop, so that there is time to save.
+_SECONDS_AFTER_SIGNAL = 5.0
+_POLL_SECONDS = 0.2
 #: EasyRec's variables: the largest request, the largest message of a new topic, and seconds of waiting.
 _REQUEST, _MESSAGE, _TIMEOUT = "KAFKA_MAX_REQ_SIZE", "KAFKA_MAX_MSG_SIZE", "KAFKA_TIMEOUT"
 _DEFAULTS = {_REQUEST: 64 << 20, _MESSAGE: 1 << 30, _TIMEOUT: 600}
@@ -37,15 +41,18 @@ _AROUND = 4096
 class DeltaTopic:
     """The topic; all messages go to partition 0, so that they are read in order."""
 
-    def __init__(self, config: Any, journal: DeltaFolder, keep: bool) -> None:
+    def __init__(
+        self, config: Any, journal: DeltaFolder, keep: bool, stopped: Callable[[], bool] = lambda: False
+    ) -> None:
         """Doesn't connect yet.
 
         Args:
             config: The `IncrementSaveConfig.Kafka`.
             journal: Keeps the rows that were sent since the oldest checkpoint, for the run that resumes.
             keep: Whether the journal keeps everything (`debug_save_update`).
+            stopped: Whether a signal has asked the run to stop.
         """
-        self._config, self._journal, self._keep = config, journal, keep
+        self._config, self._journal, self._keep, self._stopped = config, journal, keep, stopped
         self._limits = {name: _number(name, default) for name, default in _DEFAULTS.items()}
         self._producer: Any = None
 
@@ -134,14 +141,23 @@ class DeltaTopic:
                 self._producer.produce(
                     self._config.topic, message, key=key, partition=0, on_delivery=delivered
                 )
-            left = self._producer.flush(self._limits[_TIMEOUT])
+            left = self._flush()
         except (kafka.KafkaException, BufferError) as error:
             raise StorageError(f"{_WHERE}: {self.name}: {key}: {reason(error)}") from error
         if left or errors:
             if left:
                 self._producer.purge()
-            why = errors[0] if errors else f"not delivered within {self._limits[_TIMEOUT]} s"
+            late = "before the run has to stop" if self._stopped() else f"within {self._limits[_TIMEOUT]} s"
+            why = errors[0] if errors else f"not delivered {late}"
             raise StorageError(f"{_WHERE}: {self.name}: {key}: {why}")
+
+    def _flush(self) -> int:
+        """Waits until all messages are delivered; returns how many are not."""
+        until = time.monotonic() + self._limits[_TIMEOUT]
+        while (left := self._producer.flush(_POLL_SECONDS)) and time.monotonic() < until:
+            if self._stopped():
+                until = min(until, time.monotonic() + _SECONDS_AFTER_SIGNAL)
+        return int(left)
 
 
 def _divide(values: Sequence[tuple[int, np.ndarray]], most: int) -> Iterator[list[tuple[int, np.ndarray]]]:

@@ -385,7 +385,14 @@ class DeltaPlaces:
         name: What tells it from other places, kept in checkpoints.
     """
 
-    def __init__(self, config: Any, model_dir: str, is_copy: bool, on_rank_0: bool) -> None:
+    def __init__(
+        self,
+        config: Any,
+        model_dir: str,
+        is_copy: bool,
+        on_rank_0: bool,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Determines the places; nothing is created.
 
         Args:
@@ -393,6 +400,7 @@ class DeltaPlaces:
             model_dir: The folder with the run's files on this machine.
             is_copy: Whether it is only a working copy of a folder in a store.
             on_rank_0: Whether this process sends.
+            stopped: Whether a signal has asked the run to stop; Kafka is then not waited for much longer.
         """
         self.sink: Sink | None = None
         self.knows_all = True
@@ -401,7 +409,7 @@ class DeltaPlaces:
             self.knows_all = not is_copy
             self.name = f"kafka {config.kafka.topic}"
             if on_rank_0:
-                self.sink = DeltaTopic(config.kafka, self.folder, bool(config.debug_save_update))
+                self.sink = DeltaTopic(config.kafka, self.folder, bool(config.debug_save_update), stopped)
         else:
             self.folder = DeltaFolder(folder_of(config, model_dir))
             self.name = f"fs {config.fs.incr_save_dir}"

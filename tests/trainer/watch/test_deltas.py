@@ -32,6 +32,7 @@ from hvdrec.serving.module import ServingModule
 from hvdrec.trainer import assembly
 from hvdrec.trainer.job import Job
 from hvdrec.trainer.loop import Loop
+from hvdrec.trainer.watch import delta_topic
 from hvdrec.trainer.watch.delta_topic import DeltaTopic
 from hvdrec.trainer.watch.deltas import DeltaPlaces, Deltas, delta_assets, variables_of
 
@@ -467,3 +468,13 @@ def test_kafka_delivers_in_order_or_says_so(
     )
     with pytest.raises(StorageError, match=r"deltas of 127[.]0[.]0[.]1:1: sparse_update_4"):
         gone.send_rows(4, [(0, rows)], 0)
+
+    # A signal to stop leaves time to save.
+    monkeypatch.setenv("KAFKA_TIMEOUT", "600")
+    monkeypatch.setattr(delta_topic, "_SECONDS_AFTER_SIGNAL", 0.1)
+    gone = DeltaTopic(
+        types.SimpleNamespace(server="127.0.0.1:1", topic="deltas"), journal, False, lambda: True
+    )
+    gone._producer = kafka.Producer({"bootstrap.servers": "127.0.0.1:1", "log_level": 0})
+    with pytest.raises(StorageError, match="sparse_update_5: not delivered before the run has to stop"):
+        gone.send_rows(5, [(0, rows)], 0)
