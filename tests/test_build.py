@@ -66,7 +66,7 @@ def test_lock_holds_all_that_is_imported() -> None:
                 imported |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 imported.add(node.module.split(".")[0])
-    ours = [*(ROOT / "tests").rglob("*"), *(ROOT / "bench").glob("*.py")]
+    ours = [*(ROOT / "tests").rglob("*"), *(ROOT / "bench").glob("*.py"), *(ROOT / "examples").glob("*.py")]
     local = {path.stem for path in ours if path.is_dir() or path.suffix == ".py"}
     imported -= set(sys.stdlib_module_names) | local | {"hvdrec", "tests", "bench", "setup"}
     assert {

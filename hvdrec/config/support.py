@@ -145,6 +145,8 @@ SILENT = (
     "Loss.multi_simi_loss",
 )
 
+_ADAMS = ("AdamOptimizer", "AdamWOptimizer", "LazyAdamOptimizer", "AdamAsyncOptimizer", "AdamAsyncWOptimizer")
+
 #: Allowed ranges of numbers, checked if the field is set.
 RANGES = {
     "TrainConfig.num_gpus_per_worker": _AT_LEAST_1,
@@ -229,11 +231,12 @@ RANGES = {
     "Recall.threshold": _FRACTION,
     "TruncatedNormalInitializer.stddev": _AT_LEAST_0,
     "RandomNormalInitializer.stddev": _AT_LEAST_0,
-    **{f"{m}.beta1": _BELOW_1 for m in ("AdamOptimizer", "AdamWOptimizer", "LazyAdamOptimizer")},
-    **{f"{m}.beta2": _BELOW_1 for m in ("AdamOptimizer", "AdamWOptimizer", "LazyAdamOptimizer")},
+    **{f"{m}.beta1": _BELOW_1 for m in _ADAMS},
+    **{f"{m}.beta2": _BELOW_1 for m in _ADAMS},
     "Optimizer.moving_average_decay": _BELOW_1,
     "Optimizer.embedding_learning_rate_multiplier": STRENGTH,
     "AdamWOptimizer.weight_decay": _FRACTION,
+    "AdamAsyncWOptimizer.weight_decay": _FRACTION,
     "MomentumWOptimizer.weight_decay": _FRACTION,
     "MomentumOptimizer.momentum_optimizer_value": _FRACTION,
     "MomentumWOptimizer.momentum_optimizer_value": _FRACTION,

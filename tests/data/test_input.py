@@ -121,10 +121,10 @@ def test_selected_cols_with_a_header(config, tmp_path):
     ("data_config", "paths", "error", "message"),
     [
         (
-            "input_type: OdpsRTPInput",
+            "input_type: OdpsRTPInputV2",
             None,
             ConfigError,
-            "input_type: OdpsRTPInput is not supported; use one of CSV",
+            "input_type: OdpsRTPInputV2 is not supported",
         ),
         ("batch_size: 0", None, ConfigError, "batch_size: must be at least 1"),
         ("", 'train_input_path: ""', DataError, "train_input_path: no path is given"),
