@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
-from hvdrec import storage
-from hvdrec.errors import UserError
+from hvdrec.commands.output_files import completed
 from hvdrec.metrics.retrieval import Nearest
 
 
@@ -34,13 +30,6 @@ class Neighbours:
 _Format = Callable[[str, set[int], np.ndarray, list[str], list[str]], Iterator[str]]
 
 
-def part_path(path: str, rank: int, size: int) -> str:
-    """The file of a rank: `path` itself, or with several ranks a part in the folder `path`."""
-    if size > 1 or path.endswith("/") or storage.is_folder(path):
-        return storage.join(path, f"part-{rank}.tsv")
-    return storage.local(path)
-
-
 def write_neighbours(path: str, form: str, items: Sequence[str], blocks: Iterable[Neighbours]) -> None:
     """Writes a file, which appears only when it is complete.
 
@@ -54,23 +43,9 @@ def write_neighbours(path: str, form: str, items: Sequence[str], blocks: Iterabl
         UserError: The file can't be written.
         StorageError: The store refused the file.
     """
-    if storage.is_remote(path):
-        with tempfile.TemporaryDirectory(prefix="hvdrec-retrieve-") as folder:
-            here = os.path.join(folder, "neighbours")
-            write_neighbours(here, form, items, blocks)
-            storage.upload(Path(here), path)
-        return
-    temporary = Path(f"{path}.tmp-{os.getpid()}")
-    try:
-        temporary.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w", encoding="utf-8") as file:
-            for block in blocks:
-                file.writelines(_lines(block, items, FORMATS[form]))
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"can't write {path}: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with completed(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        for block in blocks:
+            file.writelines(_lines(block, items, FORMATS[form]))
 
 
 def _lines(block: Neighbours, items: Sequence[str], form: _Format) -> Iterator[str]:

@@ -6,7 +6,8 @@ import contextlib
 from typing import Any
 
 from hvdrec import storage
-from hvdrec.commands.prediction_files import Layout, output_path, write
+from hvdrec.commands.output_files import output_path
+from hvdrec.commands.prediction_files import Layout, write
 from hvdrec.commands.predictors import FromCheckpoint, FromSavedModel, Predictor
 from hvdrec.config import Config
 from hvdrec.data import RowSource, open_source

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hvdrec import storage
+from hvdrec.commands.output_files import completed
 from hvdrec.commands.predictors import Predictor
 from hvdrec.data.batch import PackedBatch
-from hvdrec.errors import ConfigError, UserError
+from hvdrec.errors import ConfigError
 
 _ALL = "ALL_COLUMNS"
 
@@ -83,22 +79,6 @@ class Layout:
         return names
 
 
-def output_path(path: str, output_format: str, rank: int, size: int, folder: bool) -> str:
-    """The file of a rank: `path` itself, or a part in the folder `path`.
-
-    Args:
-        path: `--output_path`.
-        output_format: csv or jsonl.
-        rank: This rank.
-        size: Number of ranks; several ranks always write parts.
-        folder: Whether a path without a file extension is a folder.
-    """
-    folder = folder and not os.path.splitext(path)[1]
-    if folder or size > 1 or path.endswith("/") or storage.is_folder(path):
-        return storage.join(path, f"part-{rank}.{output_format}")
-    return storage.local(path)
-
-
 def write(path: str, batches: Iterable[PackedBatch], predictor: Predictor, layout: Layout) -> int:
     """Predicts and writes this rank's rows; the file appears only when it is complete.
 
@@ -109,24 +89,8 @@ def write(path: str, batches: Iterable[PackedBatch], predictor: Predictor, layou
         UserError: The file can't be written.
         StorageError: The store refused the file.
     """
-    if storage.is_remote(path):
-        with tempfile.TemporaryDirectory(prefix="hvdrec-predict-") as folder:
-            here = os.path.join(folder, "rows")
-            count = write(here, batches, predictor, layout)
-            storage.upload(Path(here), path)
-        return count
-    temporary = f"{path}.tmp-{os.getpid()}"
-    try:
-        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        with open(temporary, "wb") as file:
-            count = _write_rows(file, batches, predictor, layout)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"can't write {path}: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
-    return count
+    with completed(path) as temporary, open(temporary, "wb") as file:
+        return _write_rows(file, batches, predictor, layout)
 
 
 def _write_rows(file: IO[bytes], batches: Iterable[PackedBatch], predictor: Predictor, layout: Layout) -> int:

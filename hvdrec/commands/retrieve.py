@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from hvdrec import storage
-from hvdrec.commands.neighbour_files import Neighbours, part_path, write_neighbours
+from hvdrec.commands.neighbour_files import Neighbours, write_neighbours
+from hvdrec.commands.output_files import output_path
 from hvdrec.commands.restored import restore, share
 from hvdrec.commands.searched import Items, Towers, Users, read_items, read_users
 from hvdrec.config import Config
@@ -87,7 +88,7 @@ def _need_place(group: ReplicaGroup, flags: Any) -> None:
     """Checks that the output can be written without losing the input."""
     if not flags.output_path:
         return
-    path = part_path(flags.output_path, group.rank, group.size)
+    path = output_path(flags.output_path, "tsv", group.rank, group.size)
     read = list_files([flags.input_path], "--input_path")
     read += list_files([flags.item_input_path], "--item_input_path") if flags.item_input_path else []
     need_other_file(path, "--output_path", [file.name for file in read])
@@ -115,7 +116,7 @@ def _search(group: ReplicaGroup, flags: Any, items: Items, users: Users) -> Retr
             yield Neighbours(part.ids, part.chosen, nearest)
 
     if flags.output_path:
-        path = part_path(flags.output_path, group.rank, group.size)
+        path = output_path(flags.output_path, "tsv", group.rank, group.size)
         write_neighbours(path, flags.output_format, items.ids, blocks())
     else:
         for _ in blocks():

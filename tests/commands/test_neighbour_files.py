@@ -7,7 +7,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from hvdrec.commands.neighbour_files import Neighbours, part_path, write_neighbours
+from hvdrec.commands.neighbour_files import Neighbours, write_neighbours
+from hvdrec.commands.output_files import output_path
 from hvdrec.metrics.retrieval import Nearest
 
 BLOCK = Neighbours(
@@ -31,5 +32,5 @@ def test_formats(form: str, tmp_path: pathlib.Path) -> None:
 
 
 def test_ranks_write_parts(tmp_path: pathlib.Path) -> None:
-    assert part_path(f"{tmp_path}/x.tsv", 0, 1) == f"{tmp_path}/x.tsv"
-    assert part_path(f"{tmp_path}/x.tsv", 1, 2) == f"{tmp_path}/x.tsv/part-1.tsv"
+    assert output_path(f"{tmp_path}/x.tsv", "tsv", 0, 1) == f"{tmp_path}/x.tsv"
+    assert output_path(f"{tmp_path}/x.tsv", "tsv", 1, 2) == f"{tmp_path}/x.tsv/part-1.tsv"
