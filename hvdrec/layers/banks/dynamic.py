@@ -46,11 +46,10 @@ class DynamicBank(Bank):
         """Creates the variable with the tables' initial rows and room for some ids."""
         super().__init__()
         self.layout = layout
-        rules, offset = [], 0
-        for table in layout.tables:
+        rules = []
+        for table, offset in zip(layout.tables, layout.offsets, strict=True):
             assert table.rules is not None
             rules.append((table.rules.filter_freq, table.rules.steps_to_live, offset, table.rows))
-            offset += table.rows
         self.map = load_native().RowMap(rules, layout.rows)
         room = np.zeros((_FIRST_CAPACITY, layout.dim), np.float32)
         self.variable = tf.Variable(
@@ -380,7 +379,7 @@ class InitialView(DynamicView):
         """Takes the rows of the table in the bank."""
         super().__init__(name, bank, table)
         self.source = bank.variable
-        first = sum(each.rows for each in bank.layout.tables[:table])
+        first = bank.layout.offsets[table]
         self._rows = np.arange(first, first + bank.layout.tables[table].rows, dtype=np.int32)
 
     @property

@@ -17,10 +17,8 @@ BLOCK_ROWS = 1024
 def first_rows(layout: BankLayout, seed: int) -> np.ndarray:
     """The initial values of a whole bank, float32 [rows, dim]."""
     found = np.empty((layout.rows, layout.dim), np.float32)
-    offset = 0
-    for table in layout.tables:
+    for table, offset in zip(layout.tables, layout.offsets, strict=True):
         table_rows(table, layout.dim, seed, 0, table.rows, found[offset : offset + table.rows])
-        offset += table.rows
     return found
 
 

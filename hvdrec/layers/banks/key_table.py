@@ -23,7 +23,7 @@ class KeyTable(tf.Module):
         assert rules is not None
         self._filters = rules.filter_freq > 0
         self._initial_rows = bank.layout.tables[table].rows
-        self._first = sum(each.rows for each in bank.layout.tables[:table])
+        self._first = bank.layout.offsets[table]
         self.refresh()
 
     def refresh(self) -> None:

@@ -227,8 +227,6 @@ def _own_first_rows(layout: BankLayout, seed: int, deal: Deal, rank: int) -> np.
 
 def _stretches(layout: BankLayout) -> Iterator[tuple[int, int, int, Any]]:
     """Row ranges of a bank's tables: the table's offset in the bank, first row, end of the rows, table."""
-    offset = 0
-    for table in layout.tables:
+    for table, offset in zip(layout.tables, layout.offsets, strict=True):
         for first in range(0, table.rows, _ROWS_AT_ONCE):
             yield offset, first, min(first + _ROWS_AT_ONCE, table.rows), table
-        offset += table.rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -67,6 +68,11 @@ class BankLayout:
     def rows(self) -> int:
         """The rows of all tables."""
         return sum(table.rows for table in self.tables)
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """The first row of each table."""
+        return tuple(itertools.accumulate((table.rows for table in self.tables), initial=0))[:-1]
 
     @property
     def dynamic(self) -> bool:

@@ -60,9 +60,7 @@ def _tables(strategy: BankStrategy, bank: int, variable: Whole, suffix: str) -> 
             SavedTensor(name, RowView(name, of, number, variable, suffix), None)
             for number, name in enumerate(f"{table.name}{suffix}" for table in of.layout.tables)
         ]
-    found, offset = [], 0
-    for table in strategy.banks[bank].layout.tables:
-        rows = (offset, offset + table.rows)
-        found.append(SavedTensor(table.name + suffix, variable, rows))
-        offset += table.rows
-    return found
+    return [
+        SavedTensor(table.name + suffix, variable, (offset, offset + table.rows))
+        for table, offset in zip(of.layout.tables, of.layout.offsets, strict=True)
+    ]
