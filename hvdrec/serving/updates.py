@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from hvdrec.checkpoint.deltas import Variables
 from hvdrec.layers.banks.strategy import Bank
 from hvdrec.models.recommender import Recommender
 
@@ -23,11 +24,11 @@ class Updates(tf.Module):
         """Builds them for a model; nothing is traced before the first use."""
         super().__init__()
         by_name = recommender.store.variables_by_name
-        self._dense = [by_name[name] for name in sorted(by_name)]
+        self._dense = [by_name[name] for name, _ in variables_of(recommender).dense]
         self._tables = [
             (bank, first, table.rows)
             for bank in recommender.banks
-            for table, first in zip(bank.layout.tables, _offsets(bank), strict=True)
+            for table, first in zip(bank.layout.tables, bank.layout.offsets, strict=True)
         ]
         number, values = tf.TensorSpec([], tf.int32, "id"), tf.TensorSpec([None], tf.float32, "values")
         self._replace_dense = tf.function(self._assign, input_signature=[number, values], autograph=False)
@@ -81,6 +82,12 @@ def _choose(number: tf.Tensor, branches: Sequence[Callable[[], tf.Tensor]], what
         return tf.switch_case(tf.identity(number), branches)
 
 
-def _offsets(bank: Bank) -> list[int]:
-    rows = [table.rows for table in bank.layout.tables]
-    return [sum(rows[:i]) for i in range(len(rows))]
+def variables_of(recommender: Recommender) -> Variables:
+    """The variables of a model, in the order of their ids in messages."""
+    dense = [(n, tuple(v.shape)) for n, v in sorted(recommender.store.variables_by_name.items())]
+    tables = [
+        (table.name, (table.rows, bank.layout.dim))
+        for bank in recommender.banks
+        for table in bank.layout.tables
+    ]
+    return Variables(tuple(dense), tuple(tables))

@@ -35,6 +35,7 @@ from hvdrec.metrics.task import Task
 from hvdrec.models.recommender import Recommender
 from hvdrec.optim.registry import build_optimizers
 from hvdrec.parallel.group import ReplicaGroup
+from hvdrec.serving.updates import variables_of
 from hvdrec.trainer.assembly import loop_parts
 from hvdrec.trainer.input import open_batches, try_eval_input
 from hvdrec.trainer.loop import Loop, LoopParts
@@ -51,7 +52,7 @@ from hvdrec.trainer.run.start import Start, begin, describe_positions, identity
 from hvdrec.trainer.step.dynamic_rows import DynamicRows
 from hvdrec.trainer.step.feed import Feed
 from hvdrec.trainer.step.state import entries as state_entries
-from hvdrec.trainer.watch.deltas import DeltaPlaces, Deltas, variables_of
+from hvdrec.trainer.watch.deltas import DeltaPlaces, Deltas
 from hvdrec.trainer.watch.early_stop import Rule, find_rule
 from hvdrec.trainer.watch.evaluator import Evaluator, HeadMetric
 from hvdrec.trainer.watch.exporters import RunExports

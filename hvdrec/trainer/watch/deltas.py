@@ -32,6 +32,7 @@ from hvdrec.layers.banks.strategy import Bank
 from hvdrec.models.recommender import Recommender
 from hvdrec.optim.base import Optimizer
 from hvdrec.parallel.group import ReplicaGroup
+from hvdrec.serving.updates import variables_of
 from hvdrec.trainer.run.agree import run_on_all_ranks
 from hvdrec.trainer.watch.delta_topic import DeltaTopic
 
@@ -190,7 +191,7 @@ class Deltas:
         self._tables = [
             _Table(b, first, first + table.rows)
             for b, bank in enumerate(recommender.banks)
-            for table, first in zip(bank.layout.tables, _offsets(bank), strict=True)
+            for table, first in zip(bank.layout.tables, bank.layout.offsets, strict=True)
         ]
         self._changes: dict[int, Changes] = {}
         self._last: dict[int, int] = {}
@@ -442,19 +443,3 @@ def delta_assets(proto: Any, recommender: Recommender, step: int, model_dir: str
     where = plain_config(config, os.path.abspath(folder_of(config, model_dir)))
     described = {**where, "global_step": step, **variables.as_json()}
     return {**texts, UPDATE_FILE: json.dumps(described, indent=2) + "\n"}
-
-
-def variables_of(recommender: Recommender) -> Variables:
-    """The variables of a model, in the order of their ids in messages."""
-    dense = [(n, tuple(v.shape)) for n, v in sorted(recommender.store.variables_by_name.items())]
-    tables = [
-        (table.name, (table.rows, bank.layout.dim))
-        for bank in recommender.banks
-        for table in bank.layout.tables
-    ]
-    return Variables(tuple(dense), tuple(tables))
-
-
-def _offsets(bank: Bank) -> list[int]:
-    rows = [table.rows for table in bank.layout.tables]
-    return [sum(rows[:i]) for i in range(len(rows))]

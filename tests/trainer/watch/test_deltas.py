@@ -29,12 +29,13 @@ from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.single import SingleReplica
 from hvdrec.serving import saved_model
 from hvdrec.serving.module import ServingModule
+from hvdrec.serving.updates import variables_of
 from hvdrec.trainer import assembly
 from hvdrec.trainer.job import Job
 from hvdrec.trainer.loop import Loop
 from hvdrec.trainer.watch import delta_topic
 from hvdrec.trainer.watch.delta_topic import DeltaTopic
-from hvdrec.trainer.watch.deltas import DeltaPlaces, Deltas, delta_assets, variables_of
+from hvdrec.trainer.watch.deltas import DeltaPlaces, Deltas, delta_assets
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[3] / "examples"))
 from apply_deltas import Follower
