@@ -26,6 +26,7 @@ from typing import Any
 import psutil
 
 from hvdrec.errors import UserError
+from hvdrec.storage.ranges import boot
 
 #: Seconds after which a process that does nothing is killed; 0: never.
 SECONDS = "HVDREC_HANGING_AFTER_SECONDS"
@@ -178,11 +179,10 @@ def _host() -> tuple[str, str, str]:
 
     Machines may have the same name, and containers may share a name and a folder but not the numbers.
     """
-    numbers, boot = "", ""
+    numbers = ""
     with contextlib.suppress(OSError):
         numbers = os.readlink("/proc/self/ns/pid")
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    return socket.gethostname(), boot, numbers
+    return socket.gethostname(), boot(), numbers
 
 
 def _print(text: str) -> None:

@@ -118,6 +118,18 @@ def has_texts(inputs: Widths) -> bool:
     return any(map(has_texts, inputs)) if isinstance(inputs, list) else inputs is TEXT
 
 
+def text_list(inputs: Widths) -> list[Widths]:
+    """Requires a text or a list of texts; returns them as a list.
+
+    Raises:
+        ShapeError: The inputs are something else.
+    """
+    found: list[Widths] = inputs if isinstance(inputs, list) else [inputs]
+    if not found or any(each is not TEXT for each in found):
+        raise misfit("a text or a list of texts, from a raw_input over PassThroughFeatures", inputs)
+    return found
+
+
 def text_pair(inputs: Widths) -> None:
     """Requires a list of two texts.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-from hvdrec.config.layers.shapes import TEXT, Widths, misfit
+from hvdrec.config.layers.shapes import Widths, text_list
 from hvdrec.config.layers.spec import ANY_TEXT, LayerConfig, LayerSpec, Parameter
 from hvdrec.config.layers.transformer_encoder import TRANSFORMER_ENCODER
 from hvdrec.config.ranges import AT_LEAST_0
@@ -62,9 +62,7 @@ def _check(config: LayerConfig) -> Iterator[tuple[str, str]]:
 
 
 def _outputs(config: LayerConfig, inputs: Widths) -> Widths:
-    texts = inputs if isinstance(inputs, list) else [inputs]
-    if not texts or any(each is not TEXT for each in texts):
-        raise misfit("a text or a list of texts, from a raw_input over PassThroughFeatures", inputs)
+    text_list(inputs)
     return int(config.transformer.hidden_size)
 
 

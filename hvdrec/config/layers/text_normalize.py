@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from hvdrec.config.layers.shapes import TEXT, Widths, misfit
+from hvdrec.config.layers.shapes import TEXT, Widths, text_list
 from hvdrec.config.layers.spec import LayerConfig, LayerSpec, Parameter
 from hvdrec.config.ranges import AT_LEAST_0
 
@@ -22,10 +22,7 @@ def _check(config: LayerConfig) -> Iterator[tuple[str, str]]:
 
 
 def _outputs(config: LayerConfig, inputs: Widths) -> Widths:
-    texts = inputs if isinstance(inputs, list) else [inputs]
-    if not texts or any(each is not TEXT for each in texts):
-        raise misfit("a text or a list of texts, from a raw_input over PassThroughFeatures", inputs)
-    return TEXT if len(texts) == 1 else inputs
+    return TEXT if len(text_list(inputs)) == 1 else inputs
 
 
 TEXT_NORMALIZE = LayerSpec(

@@ -95,9 +95,9 @@ class DynamicRows:
             if kept.all():
                 continue
             # Position 0 means no id.
-            places = np.concatenate([np.zeros(1, np.int32), np.where(kept, np.cumsum(kept), 0)])
+            places = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
             for part in _INDICES:
                 name = f"bank{bank}/{part}"
                 if name in arrays:
-                    arrays[name] = places.astype(np.int32)[arrays[name]]
+                    arrays[name] = places[arrays[name]]
         return dataclasses.replace(batch, arrays=arrays)

@@ -159,12 +159,30 @@ class Evaluator:
         for name, value in numbers.items():
             losses[name].update(value)
         losses["total_loss"].update(float(np.sum(np.asarray(list(numbers.values()), np.float32))))
-        ids = {name[3:]: a for name, a in batch.arrays.items() if name.startswith("id/")}
-        for head in self._recommender.heads:
-            evaluated = EvalBatch(*head.evaluated_rows(batch.arrays, predictions, ids))
-            for each in metrics:
-                if each.head is head:
-                    each.metric.update(evaluated)
+        for each, evaluated in rows_of_metrics(self._recommender, batch.arrays, predictions, metrics):
+            each.metric.update(evaluated)
+
+
+def rows_of_metrics(
+    recommender: Recommender,
+    arrays: Mapping[str, np.ndarray],
+    predictions: Mapping[str, np.ndarray],
+    metrics: Sequence[HeadMetric],
+) -> Iterator[tuple[HeadMetric, EvalBatch]]:
+    """What each metric reads of a batch.
+
+    Args:
+        recommender: The model.
+        arrays: The batch.
+        predictions: Its predictions by name.
+        metrics: The metrics of all heads.
+    """
+    ids = {name[3:]: a for name, a in arrays.items() if name.startswith("id/")}
+    for head in recommender.heads:
+        evaluated = EvalBatch(*head.evaluated_rows(arrays, predictions, ids))
+        for each in metrics:
+            if each.head is head:
+                yield each, evaluated
 
 
 def write_result(path: str, result: dict[str, float], step: int | None) -> None:

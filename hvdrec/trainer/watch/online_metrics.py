@@ -12,7 +12,7 @@ from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.run.agree import run_on_all_ranks
 from hvdrec.trainer.run.log import RunLog, logger
 from hvdrec.trainer.step.feed import Feed, FeedCall
-from hvdrec.trainer.watch.evaluator import Evaluator, HeadMetric, write_result
+from hvdrec.trainer.watch.evaluator import Evaluator, HeadMetric, rows_of_metrics, write_result
 
 FILE = "online_eval_result.txt"
 
@@ -64,12 +64,7 @@ class OnlineMetrics:
         if not rows:
             return
         arrays = {name: t.numpy() for name, t in self._feed.unpack(call, 0).items()}
-        ids = {name[3:]: a for name, a in arrays.items() if name.startswith("id/")}
-        for head in self._recommender.heads:
-            evaluated = EvalBatch(*head.evaluated_rows(arrays, predictions, ids))
-            for each in self._metrics:
-                if each.head is head:
-                    self._waiting.append((each, evaluated))
+        self._waiting.extend(rows_of_metrics(self._recommender, arrays, predictions, self._metrics))
 
     def after(self, step: int) -> None:
         """Adds the rows if the step was done; logs the metrics so far every `summary_steps` (collective)."""
