@@ -22,6 +22,7 @@ from hvdrec.config.flags.feature_selection import FeatureSelectionFlags
 from hvdrec.errors import CheckpointError, ConfigError
 from hvdrec.features import build_plan
 from hvdrec.layers.variational_dropout import variable_name
+from hvdrec.trainer.run.places import need_other_file
 
 #: The height of a bar in the drawing, and the width of a bar for rate 1.
 _BAR, _WHOLE, _NAMES = 18, 500, 300
@@ -45,8 +46,7 @@ def select(config: Config, flags: FeatureSelectionFlags) -> None:
     """
     for path in filter(None, (flags.config_path, flags.fg_path)):
         written = os.path.join(flags.output_dir, os.path.basename(path))
-        if os.path.realpath(written) == os.path.realpath(path):
-            raise ConfigError(f"--output_dir: {path} would be overwritten; give another folder")
+        need_other_file(written, "--output_dir", [path])
     rates = dropout_rates(config, flags.checkpoint_path)
     dropped = {name for group in rates.values() for name in list(group)[flags.topk :]}
     dropped -= _attended(config.proto.model_config)
