@@ -81,7 +81,13 @@ write_requirements() {
 install_packages() {
   echo "[2/5] packages of requirements.lock (a minute or two)"
   write_requirements
-  logged "$venv/bin/python" -m pip install --disable-pip-version-check -r "$venv/requirements.txt"
+  # The lock file is complete, and tf-keras would add the package tensorflow, which has the files of tensorflow-cpu
+  # again, to the same places. Only CUDA's packages aren't in it.
+  # Bytecode is stored at the first import (Horovod's check imports TensorFlow), of what is imported alone: pip
+  # would compile all files, half a minute on one core, before anything else can start.
+  local -a options=(--disable-pip-version-check --no-compile)
+  if [[ ${GPU:-0} != 1 ]]; then options+=(--no-deps); fi
+  logged "$venv/bin/python" -m pip install "${options[@]}" -r "$venv/requirements.txt"
   local site
   site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])')
   cp build_support/hvdrec_site.py "$site/"
@@ -124,6 +130,7 @@ install_horovod() {
     HOROVOD_WITH_MPI=1 HOROVOD_WITH_GLOO=1)
   if [[ ${GPU:-0} == 1 ]]; then add_gpu_options; fi
   logged env PATH="$PWD/$venv/bin:$PATH" OPAL_PREFIX="$PWD/$venv" MAKEFLAGS="-j$jobs" "${options[@]}" \
+    CMAKE_TOOLCHAIN_FILE="$PWD/build_support/horovod.cmake" \
     "$venv/bin/python" -m pip install --disable-pip-version-check --no-build-isolation --no-deps \
     --no-cache-dir --force-reinstall "$(grep '^horovod==' requirements.lock)"
   logged "$venv/bin/python" -c "import horovod.tensorflow as hvd; assert hvd.mpi_built() and hvd.gloo_built()"

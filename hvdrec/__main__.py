@@ -6,6 +6,7 @@ import runpy
 import sys
 
 from hvdrec import __version__
+from hvdrec.commands.closed_pipe import until_closed
 
 #: Commands and their descriptions.
 COMMANDS = {
@@ -50,4 +51,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(until_closed(main))

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from hvdrec import __version__
+from hvdrec.commands.closed_pipe import until_closed
 from hvdrec.ops.environment import Finding, examine
 
 
@@ -46,4 +47,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(until_closed(main))

@@ -246,6 +246,23 @@ def test_horovod_is_not_compiled_again_for_other_packages(tmp_path: Path) -> Non
         assert len((tree / "calls").read_text().splitlines()) == calls
 
 
+def test_horovodrun_starts_without_asking_what_horovod_was_built_with(tmp_path: Path) -> None:
+    program = tmp_path / "horovodrun"
+    program.write_text(
+        f"""import runpy
+runpy.run_path({str(ROOT / "build_support/hvdrec_site.py")!r})
+from horovod.common import util
+def ask(*_):
+    raise SystemExit("asked")
+util._check_extension_lambda = ask
+from horovod.runner.launch import gloo_built, mpi_built
+print(mpi_built(), gloo_built(verbose=True))
+"""
+    )
+    done = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "True True\n", done.stderr
+
+
 def test_site_hook_finds_mpi_without_activation(tmp_path: Path) -> None:
     executable(tmp_path / "bin/mpirun", "")
     show = "print(os.environ.get('OPAL_PREFIX'), os.environ.get('PATH'))"

@@ -9,12 +9,15 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from hvdrec.commands.closed_pipe import until_closed
+from hvdrec.commands.tensorflow_import import quicken_tensorflow_import
 from hvdrec.errors import ConfigError, StoppedError, UserError, words
 from hvdrec.parallel.environment import launched_rank
 
 # TensorFlow's start-up messages contain nothing that a user can act on.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+quicken_tensorflow_import()
 
 _LONGEST_LINE = 2000
 #: How long other ranks wait for rank 0 to report an error that every rank finds.
@@ -33,8 +36,14 @@ def main(
 
     Returns:
         0 on success, 2 after a user error, 143 (SIGTERM) or 130 (SIGINT) if a signal stopped the run and it
-        has saved, 1 after any other failure.
+        has saved, 141 if nobody reads the output, 1 after any other failure.
     """
+    return until_closed(lambda: _run(parse, run, arguments))
+
+
+def _run(
+    parse: Callable[[Sequence[str]], Any], run: Callable[[Any], int | None], arguments: Sequence[str]
+) -> int:
     verbose = "--verbose" in arguments
     try:
         return run(parse(arguments)) or 0
@@ -52,6 +61,8 @@ def main(
         if launched_rank() == 0:
             print("stopped by the user", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        raise
     except Exception as error:
         return _fail(error, 1, verbose, f"{_named(error)} (give --verbose for the stack trace)")
 

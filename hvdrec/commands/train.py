@@ -51,7 +51,7 @@ def train(config: Config, flags: Any) -> None:
         before = time_of(model_dir) if separate else 0
         group = join_group(separate)
         log.set_up(group.rank, flags.verbose, config.warnings)
-        set_threads(train_config, group.local_size)
+        set_threads(train_config, group.local_size, group.one_host)
         if group.rank == 0:
             warn_of_machine(train_config, flags.gpu, group.local_size)
         group.watch()
