@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import mmap
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Mapping, Set
 from pathlib import Path
 
 from hvdrec.errors import UserError
 
 FOLDER = Path(__file__).resolve().parents[1]
 CPUINFO = Path("/proc/cpuinfo")
-#: Kinds of x86-64 processors and their features by Linux's names; each also has those of the previous ones.
-FEATURES = {
-    "x86-64-v2": ("cx16", "lahf_lm", "popcnt", "pni", "ssse3", "sse4_1", "sse4_2"),
-    "x86-64-v3": ("avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"),
-    "x86-64-v4": ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"),
-}
+#: The text in a library before the features that it needs and ";" (csrc/kernels/base/needs.h).
+_NEEDS = b"hvdrec kernels need:"
 _VARIABLE = "HVDREC_ISA"
 _REBUILD = "rebuild hvdrec on this machine (`make build`)"
 
@@ -34,7 +31,8 @@ def load_kernels() -> str:
     Raises:
         UserError: There are none for this processor, ``HVDREC_ISA`` names others, or they can't be loaded.
     """
-    kind = choose(built(), processor_features(), os.environ.get(_VARIABLE, ""))
+    kinds = {kind: needs(kind) for kind in built()}
+    kind = choose(kinds, processor_features(), os.environ.get(_VARIABLE, ""))
     try:
         ctypes.CDLL(str(FOLDER / f"_kernels.{kind}.so"))
     except OSError as error:
@@ -48,6 +46,19 @@ def built() -> list[str]:
     return sorted(name.removeprefix("_kernels.").removesuffix(".so") for name in names)
 
 
+def needs(kind: str) -> set[str]:
+    """The features of x86-64 that the kernels of a kind need, by Linux's names."""
+    with (FOLDER / f"_kernels.{kind}.so").open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return set()
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            start = content.find(_NEEDS)
+            if start < 0:
+                return set()
+            start += len(_NEEDS)
+            return set(content[start : content.find(b";", start)].decode().split())
+
+
 def processor_features() -> set[str]:
     """The processor's features by Linux's names; empty if it isn't an x86-64 or Linux doesn't say."""
     try:
@@ -58,48 +69,31 @@ def processor_features() -> set[str]:
     return set(line.partition(":")[2].split())
 
 
-def choose(kinds: Iterable[str], features: set[str], wanted: str = "") -> str:
-    """The kind whose kernels to load.
+def choose(kinds: Mapping[str, Set[str]], features: Set[str], wanted: str = "") -> str:
+    """The kind whose kernels to load: of those that the processor runs, the one that needs most.
 
     Args:
-        kinds: Those that were built. One that isn't in `FEATURES` was requested when hvdrec was built, and is
-            preferred.
+        kinds: The features that each kind needs.
         features: Of the processor.
         wanted: A kind to use in any case, or empty.
 
     Raises:
-        UserError: The wanted kind was not built, or a kind has features that the processor lacks.
+        UserError: The wanted kind was not built, or a kind needs features that the processor lacks.
     """
-    kinds = list(kinds)
     if not kinds:
         raise UserError("the C++ kernels are not built: run `make build`")
+    lacking = {kind: sorted(needed - features) for kind, needed in kinds.items()}
     if wanted:
         if wanted not in kinds:
             raise UserError(f"{_VARIABLE} is {wanted!r}: must be one of those built, {', '.join(kinds)}")
-        if missing := _missing(wanted, features):
+        if missing := lacking[wanted]:
             raise UserError(f"{_VARIABLE} is {wanted!r}, but this processor lacks {', '.join(missing)}")
         return wanted
-    for kind in kinds:
-        if kind not in FEATURES:
-            return kind
-    best_first = [kind for kind in reversed(FEATURES) if kind in kinds]
-    for kind in best_first:
-        if not _missing(kind, features):
-            return kind
-    lacking = ", ".join(_missing(best_first[-1], features))
+    runnable = [kind for kind in kinds if not lacking[kind]]
+    if runnable:
+        return max(runnable, key=lambda kind: len(kinds[kind]))
+    least = min(lacking.values(), key=len)
     raise UserError(
         f"the C++ kernels are built for {', '.join(kinds)}, but this processor ({platform.machine()}) lacks "
-        f"{lacking}: {_REBUILD}"
+        f"{', '.join(least)}: {_REBUILD}"
     )
-
-
-def _missing(kind: str, features: set[str]) -> list[str]:
-    """The features of a kind that a processor lacks."""
-    missing: list[str] = []
-    if kind not in FEATURES:
-        return missing
-    for each, names in FEATURES.items():
-        missing += [name for name in names if name not in features]
-        if each == kind:
-            break
-    return missing

@@ -19,6 +19,7 @@ from hvdrec.config import load
 from hvdrec.data import open_source
 from hvdrec.features import Packer, build_plan
 from hvdrec.ops.adam import AdamStep, Moments, apply_adam, apply_adam_rows
+from hvdrec.ops.attention import attend, attention_product
 from hvdrec.ops.deferred_adam import DeferredAdam
 from hvdrec.ops.dense_layer import Norm, dense_layer
 from hvdrec.ops.sum_of_squares import sum_of_squares
@@ -100,6 +101,20 @@ def dense_layers() -> None:
     keep("close/dense_layer", [v.numpy() for v in (*out, *tape.gradient(loss, [x, w, g, h]))])
 
 
+def attention() -> None:
+    rng = np.random.default_rng(2)
+    lengths = rng.integers(0, 9, 50)
+    sizes = [(50, 21), (lengths.sum(), 21), (84, 37), (lengths.sum(),)]
+    inputs = [tf.constant(rng.normal(size=size).astype(np.float32)) for size in sizes]
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        q, h, kernel, scores = inputs
+        of_rows = tf.constant(lengths, tf.int32)
+        out = [attention_product(q, h, of_rows, kernel, padded=True), *attend(scores, h, of_rows)]
+        loss = tf.add_n([tf.reduce_sum(tf.sin(each)) for each in out])
+    keep("close/attention", [v.numpy() for v in (*out, *tape.gradient(loss, inputs))])
+
+
 def rows_of_a_file() -> None:
     proto = load(str(ROOT / "configs/deepfm_adult.config")).proto
     plan = build_plan(proto)
@@ -121,5 +136,6 @@ def rows_of_a_file() -> None:
 losses()
 optimizers()
 dense_layers()
+attention()
 rows_of_a_file()
 np.savez(sys.argv[1], **found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -14,15 +15,16 @@ import pytest
 
 from hvdrec.errors import UserError
 from hvdrec.ops import kernels
-from hvdrec.ops.kernels import FEATURES, built, choose, processor_features
+from hvdrec.ops.kernels import built, choose, needs, processor_features
 
 ROOT = Path(__file__).resolve().parents[2]
-V2, V3, V4 = FEATURES
-ALL = [V2, V3, V4]
-OF_V2 = set(FEATURES[V2])
-OF_V3 = OF_V2 | set(FEATURES[V3])
-OF_V4 = OF_V3 | set(FEATURES[V4])
-RUNNABLE = [kind for kind in built() if kind in FEATURES and not kernels._missing(kind, processor_features())]
+V2, V3, V4 = "x86-64-v2", "x86-64-v3", "x86-64-v4"
+OF_V2 = {"sse4_2", "popcnt"}
+OF_V3 = OF_V2 | {"avx2", "fma"}
+OF_V4 = OF_V3 | {"avx512f", "avx512bw"}
+ALL = {V2: OF_V2, V3: OF_V3, V4: OF_V4}
+HERE = OF_V4 | {"gfni"}
+RUNNABLE = [kind for kind in built() if needs(kind) <= processor_features()]
 
 
 @pytest.mark.parametrize(
@@ -32,14 +34,15 @@ RUNNABLE = [kind for kind in built() if kind in FEATURES and not kernels._missin
         (ALL, OF_V3, "", V3),
         (ALL, OF_V2, "", V2),
         (ALL, OF_V3 | {"avx512f"}, "", V3),
-        ([V2, V4], OF_V3, "", V2),
+        ({V2: OF_V2, V4: OF_V4}, OF_V3, "", V2),
         (ALL, OF_V4, V2, V2),
-        ([*ALL, "native"], OF_V4, "", "native"),
-        (["baseline"], set(), "", "baseline"),
+        ({"native": HERE, **ALL}, HERE, "", "native"),
+        ({**ALL, "native": HERE}, OF_V4, "", V4),
+        ({"baseline": set()}, set(), "", "baseline"),
     ],
 )
 def test_the_best_that_the_processor_runs(
-    kinds: list[str], features: set[str], wanted: str, chosen: str
+    kinds: dict[str, set[str]], features: set[str], wanted: str, chosen: str
 ) -> None:
     assert choose(kinds, features, wanted) == chosen
 
@@ -47,21 +50,32 @@ def test_the_best_that_the_processor_runs(
 @pytest.mark.parametrize(
     ("kinds", "features", "wanted", "message"),
     [
-        ([], OF_V3, "", "the C++ kernels are not built: run `make build`"),
-        (ALL, OF_V3, V4, "HVDREC_ISA is 'x86-64-v4', but this processor lacks avx512f, avx512bw, "),
+        ({}, OF_V3, "", "the C++ kernels are not built: run `make build`"),
+        (ALL, OF_V3, V4, "HVDREC_ISA is 'x86-64-v4', but this processor lacks avx512bw, avx512f"),
         (ALL, OF_V3, "avx2", "HVDREC_ISA is 'avx2': must be one of those built, x86-64-v2, x86-64-v3, x86"),
-        ([V3], OF_V4, V2, "HVDREC_ISA is 'x86-64-v2': must be one of those built, x86-64-v3"),
-        ([V3, V4], OF_V3 - {"fma"}, "", "built for x86-64-v3, x86-64-v4, but this processor "),
-        ([V3], OF_V3 - {"fma"}, "", "lacks fma: rebuild hvdrec on this machine"),
+        ({V3: OF_V3}, OF_V4, V2, "HVDREC_ISA is 'x86-64-v2': must be one of those built, x86-64-v3"),
+        ({V3: OF_V3, V4: OF_V4}, OF_V3 - {"fma"}, "", "built for x86-64-v3, x86-64-v4, but this processor "),
+        ({V4: OF_V4, V3: OF_V3}, OF_V3 - {"fma"}, "", "lacks fma: rebuild hvdrec on this machine"),
+        ({"native": HERE}, OF_V4, "", "are built for native, but this processor "),
     ],
 )
 def test_what_the_processor_lacks_is_named(
-    kinds: list[str], features: set[str], wanted: str, message: str
+    kinds: dict[str, set[str]], features: set[str], wanted: str, message: str
 ) -> None:
     with pytest.raises(UserError) as error:
         choose(kinds, features, wanted)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="features are those of x86-64")
+def test_libraries_state_what_they_need() -> None:
+    wanted = {V2: {"sse4_2", "cx16"}, V3: {"avx2", "fma", "bmi1", "abm"}, V4: {"avx512f", "avx512vl"}}
+    for kind, lacking in ((V2, "avx"), (V3, "avx512f"), (V4, "avx512_vnni")):
+        if kind in built():
+            assert wanted[kind] <= needs(kind)
+            assert lacking not in needs(kind)
+    assert RUNNABLE
 
 
 def test_names_of_kinds_may_have_dots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,19 +124,30 @@ def test_features_are_those_of_the_first_processor(tmp_path: Path, monkeypatch: 
     assert processor_features() == {"fpu", "avx2"}
 
 
-def test_features_of_a_kind_are_those_the_compiler_uses() -> None:
-    known = subprocess.run(
-        ["g++", "-march=x86-64-v4", "-dM", "-E", "-x", "c++", "/dev/null"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if known.returncode:
-        pytest.skip("g++ has no -march=x86-64-v4")
-    macros = {line.split()[1].strip("_").lower() for line in known.stdout.splitlines()}
-    names = {"bmi1": "bmi", "abm": "lzcnt", "pni": "sse3", "lahf_lm": "lahf_sahf"}
-    for name in OF_V4 - {"cx16"}:
-        assert names.get(name, name) in macros, name
+@pytest.mark.parametrize("march", ["x86-64-v2", "x86-64-v4", "sapphirerapids", "bdver2", "knm"])
+def test_needs_name_the_features_that_the_compiler_uses(march: str, tmp_path: Path) -> None:
+    """Those of vectors and bits; others, such as those for keys of encryption, it uses only on request."""
+    source = tmp_path / "needs.cc"
+    source.write_text('#include "kernels/base/needs.h"\n')
+
+    def preprocess(*options: str) -> str:
+        command = ["g++", f"-march={march}", f"-I{ROOT / 'csrc'}", *options, "-E", str(source)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"g++ has no -march={march}")
+        return done.stdout
+
+    macros = {m.lower() for m in re.findall(r"#define __([A-Z0-9_]+?)__ 1\n", preprocess("-dM"))}
+    found = set(re.findall(r'" (\w+)"', preprocess()))
+    of_linux = {"bmi": "bmi1", "lzcnt": "abm", "sse3": "pni", "lahf_sahf": "lahf_lm"}
+    # Linux puts a line between AVX512 and the names of later parts.
+    plain = {name.replace("_", "") for name in found}
+    vectors = {
+        m for m in macros if re.match(r"avx|s?sse[34]|fma|f16c|bmi|lzcnt|popcnt|movbe|xop|tbm|gfni|lahf", m)
+    }
+    missing = {m for m in vectors if of_linux.get(m, m).replace("_", "") not in plain}
+    assert vectors
+    assert not missing
 
 
 def run(tmp_path: Path, kind: str, *command: str) -> subprocess.CompletedProcess[str]:
@@ -154,7 +179,8 @@ def test_an_unknown_kind_is_one_line(tmp_path: Path) -> None:
 def test_all_kinds_compute_the_same(tmp_path: Path) -> None:
     found = {}
     for kind in RUNNABLE:
-        done = run(tmp_path, kind, str(ROOT / "tests/ops/kinds_worker.py"), str(tmp_path / f"{kind}.npz"))
+        program = ["tests/multirank/script.py", "tests/ops/kinds_worker.py"]
+        done = run(tmp_path, kind, *program, str(tmp_path / f"{kind}.npz"))
         assert done.returncode == 0, done.stderr[-3000:]
         found[kind] = dict(np.load(tmp_path / f"{kind}.npz"))
     expected = found.pop(RUNNABLE[0])

@@ -1,10 +1,34 @@
 #include "kernels/base/matmul.h"
 
 #include <Eigen/Core>
+#include <cstdlib>
 
 // The Eigen that TensorFlow ships, compiled here for each kind of processor: TensorFlow's own build
 // of it doesn't use FMA. In one thread, the order of its additions depends only on shapes and
 // caches.
+
+#if defined(EIGEN_VECTORIZE_AVX512) && EIGEN_USE_AVX512_GEMM_KERNELS
+// Eigen compiles its kernel for AVX-512 four times for each type: for any factor and for 1, for any
+// distance between the columns of the result and for 1. Only the last of them ever runs here, and
+// the others would take most of the time in which this file is compiled.
+namespace Eigen::internal {
+
+#define HVDREC_NEVER_RUNS(T, mr, is_alpha1, is_unit_inc)                                           \
+  template <>                                                                                      \
+  EIGEN_DONT_INLINE void gemm_kern_avx512<T, mr, 8, is_alpha1, false, is_unit_inc>(                \
+      Index, Index, Index, T*, const T*, const T*, T*, Index, Index, Index, Index, Index, Index) { \
+    std::abort();                                                                                  \
+  }
+HVDREC_NEVER_RUNS(float, 48, false, true)
+HVDREC_NEVER_RUNS(float, 48, true, false)
+HVDREC_NEVER_RUNS(float, 48, false, false)
+HVDREC_NEVER_RUNS(double, 24, false, true)
+HVDREC_NEVER_RUNS(double, 24, true, false)
+HVDREC_NEVER_RUNS(double, 24, false, false)
+#undef HVDREC_NEVER_RUNS
+
+}  // namespace Eigen::internal
+#endif
 
 namespace hvdrec {
 namespace {
