@@ -4,7 +4,8 @@
 
 Writes an item table with random weights to a temporary folder, packs it, and draws batches of `--samples` items by
 weight, without the ids of `--batch` rows, on one thread. "seconds" are processor time. The memory is the part of a
-process that others can't share, above what it had before; the mapped files are given separately.
+process that others can't share, above what it had before, and its peak while the table is packed; the mapped files are
+given separately. "another" is a process that uses the same table after that.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ import time
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
 
 if __name__ == "__main__":
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from bench.machine import apart, describe
+from bench.machine import Peak, apart, describe
 
 SECONDS = 3.0
 _LINES = 1 << 20
@@ -31,12 +35,15 @@ _LINES = 1 << 20
 def write_table(path: pathlib.Path, items: int) -> None:
     """Items 1..n with weights 1..1000 and two attributes."""
     generator = np.random.default_rng(0)
-    with path.open("w") as file:
-        file.write("id:int64\tweight:float\tfeature:string\n")
+    plain = csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
+    with path.open("wb") as file:
+        file.write(b"id:int64\tweight:float\tfeature:string\n")
         for start in range(1, items + 1, _LINES):
-            ids = range(start, min(start + _LINES, items + 1))
-            weights = generator.integers(1, 1000, len(ids)).tolist()
-            file.writelines(f"{i}\t{w}\t{i}:c{i % 997}\n" for i, w in zip(ids, weights, strict=True))
+            ids = pa.array(np.arange(start, min(start + _LINES, items + 1)))
+            weights = pa.array(generator.integers(1, 1000, len(ids)))
+            categories = pa.array(ids.to_numpy() % 997).cast(pa.string())
+            features = pc.binary_join_element_wise(ids.cast(pa.string()), categories, ":c")
+            csv.write_csv(pa.table([ids, weights, features], ["id", "weight", "feature"]), file, plain)
 
 
 def private_bytes() -> int:
@@ -45,16 +52,18 @@ def private_bytes() -> int:
     return 1024 * int(next(line for line in lines if line.startswith("RssAnon")).split()[1])
 
 
-def measure(path: str, batch: int, samples: int) -> dict[str, Any]:
-    """Packs, if no other process has, and draws."""
+def measure(path: str, batch: int, samples: int, first: int) -> dict[str, Any]:
+    """Packs, if no other process has, and draws; if `first`, so does another process after that."""
     from hvdrec.data.negatives.items import read_items
 
-    before, start, cpu = private_bytes(), time.perf_counter(), time.process_time()
-    table = read_items(path, "bench", ("item", "cate"), ":")
-    sampler = table.sampler(weighted=True)
+    start, cpu = time.perf_counter(), time.process_time()
+    with Peak(private_bytes) as memory:
+        table = read_items(path, "bench", ("item", "cate"), ":")
+        sampler = table.sampler(weighted=True)
     packed = {
-        "pack_seconds": round(time.process_time() - cpu, 2),
-        "pack_wall": round(time.perf_counter() - start, 2),
+        "open_seconds": round(time.process_time() - cpu, 2),
+        "open_wall": round(time.perf_counter() - start, 2),
+        "peak_megabytes": round((memory.most - memory.before) / 1e6, 1),
     }
     excluded = np.random.default_rng(1).integers(1, len(table.ids), batch)
     sampler.by_weight(excluded, 0, samples)
@@ -67,13 +76,14 @@ def measure(path: str, batch: int, samples: int) -> dict[str, Any]:
     while time.process_time() - cpu < SECONDS / 3:
         table.columns(places)
         columns += samples
-    return {
+    found = {
         **packed,
         "million_draws_per_second": round(rate / 1e6, 2),
         "million_attribute_rows_per_second": round(columns / (time.process_time() - cpu) / 1e6, 2),
         "shared_megabytes": round(table.nbytes / 1e6, 1),
-        "private_megabytes": round((private_bytes() - before) / 1e6, 1),
+        "private_megabytes": round((private_bytes() - memory.before) / 1e6, 1),
     }
+    return {**found, "another": apart(__file__, path, batch, samples, 0)} if first else found
 
 
 def main() -> None:
@@ -82,18 +92,20 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4096)
     parser.add_argument("--samples", type=int, default=8192)
     parser.add_argument("--out", type=pathlib.Path)
-    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
-        path, batch, samples = arguments.measure
-        print(json.dumps(measure(path, int(batch), int(samples))))
+        path, *numbers = arguments.measure
+        print(json.dumps(measure(path, *map(int, numbers))))
         return
     results = []
     for items in map(int, arguments.items.split(",")):
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / "items.txt"
+            start = time.perf_counter()
             write_table(path, items)
-            found = apart(__file__, path, arguments.batch, arguments.samples)
+            print(f"{items} items written in {time.perf_counter() - start:.0f} s", file=sys.stderr)
+            found = apart(__file__, path, arguments.batch, arguments.samples, 1)
             results.append({"items": items, **found})
             print(json.dumps(results[-1]), flush=True)
     if arguments.out:

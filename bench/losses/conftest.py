@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.losses.contenders import EMBEDDINGS, HAS, LARGEST_MATRIX, LOSSES, OF_MATRICES
+from bench.losses.contenders import CLOCKS, EMBEDDINGS, HAS, LARGEST_MATRIX, LOSSES, OF_MATRICES
 from bench.machine import describe
 from hvdrec.ops.kernels import load_kernels
 
@@ -19,6 +19,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--loss-threads", default="1,2", help="threads of a call")
     group.addoption("--by", default=",".join(HAS), help="implementations")
     group.addoption("--losses", default=",".join(LOSSES), help="losses")
+    group.addoption(
+        "--clock",
+        default="wall",
+        choices=list(CLOCKS),
+        help="time on the wall, or of the processor, which other programs affect less",
+    )
     group.addoption("--rounds", default=20, type=int, help="calls of a case, or what fits into 5 seconds")
 
 

@@ -1,6 +1,6 @@
 """The losses in each implementation: one process measures one of them.
 
-    python bench/losses/contenders.py '{"loss": "logistic", "by": "op", "rows": 4096, "dim": 128, ...}'
+    python bench/losses/contenders.py wall '{"loss": "logistic", "by": "op", "rows": 4096, "dim": 128, ...}'
 
 Writes a line of JSON with the peak of its memory in a first call, and then the seconds of a call for each line
 that it reads. bench/losses/test_losses.py communicates with it.
@@ -65,6 +65,9 @@ HAS = {
 #: Contenders that store matrices of all pairs, and the most rows they are measured with.
 OF_MATRICES = ("tensorflow", "xla", "pytorch", "libauc", "allrank", "pytorch_metric_learning")
 LARGEST_MATRIX = 16_384
+
+#: What seconds are: of the wall, or of the processor, all threads together.
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 
 Call = Callable[[], Any]
 
@@ -217,15 +220,16 @@ def pytorch_metric_learning(loss: str, rows: int, dim: int, threads: int, backwa
 
 
 def main() -> None:
-    case = json.loads(sys.argv[1])
+    clock = CLOCKS[sys.argv[1]]
+    case = json.loads(sys.argv[2])
     call = globals()[case.pop("by")](**case)
     before = forget_peak()
     call()
     print(json.dumps({"peak_megabytes": round((kilobytes("VmHWM") - before) / 1024, 1)}), flush=True)
     for _ in sys.stdin:
-        start = time.perf_counter()
+        start = clock()
         call()
-        print(time.perf_counter() - start, flush=True)
+        print(clock() - start, flush=True)
 
 
 if __name__ == "__main__":

@@ -24,9 +24,9 @@ SECONDS = 5.0
 class Process:
     """A case's process, and the clock of what it has measured."""
 
-    def __init__(self, case: dict[str, Any]) -> None:
+    def __init__(self, case: dict[str, Any], clock: str) -> None:
         self._child = subprocess.Popen(
-            [sys.executable, str(pathlib.Path(__file__).with_name("contenders.py")), json.dumps(case)],
+            [sys.executable, str(pathlib.Path(__file__).with_name("contenders.py")), clock, json.dumps(case)],
             env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -59,10 +59,11 @@ def test_loss(benchmark: Any, case: dict[str, Any], pytestconfig: pytest.Config)
     package = missing(case["by"])
     if package:
         pytest.skip(f"{package} is not installed")
-    process = Process(case)
+    clock = pytestconfig.getoption("--clock")
+    process = Process(case, clock)
     try:
         benchmark.group = "-".join(str(case[part]) for part in ("loss", "rows", "dim", "threads", "backward"))
-        benchmark.extra_info.update(case, **process.about)
+        benchmark.extra_info.update(case, clock=clock, **process.about)
         warm = process()
         rounds = max(1, min(pytestconfig.getoption("--rounds"), int(SECONDS / max(warm, 1e-6))))
         benchmark._timer = lambda: process.now

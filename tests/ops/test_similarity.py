@@ -229,6 +229,34 @@ def test_softmax_against_float64(
         np.testing.assert_array_equal(again[2], found_item)
 
 
+@pytest.mark.parametrize("length", [1.0, 30.0], ids=["one shift", "a shift for each row and block"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_softmax_of_several_panels(length: float, dtype: type) -> None:
+    """More queries than are taken at once, with duplicates, weights, and items of single queries."""
+    n, shared, owned, temperature = 501, 640, 37, 0.125
+    rng = np.random.default_rng(3)
+    q = (length * _rows(1, n, 9, 1)[0]).astype(dtype)
+    v = _rows(2, shared + owned, 9, 1)[0].astype(dtype)
+    ids, owners = rng.integers(0, 300, shared), rng.integers(0, n, owned)
+    weights = rng.integers(0, 3, n).astype(dtype)
+    queries, items = tf.constant(q), tf.constant(v)
+    with tf.GradientTape() as tape:
+        tape.watch([queries, items])
+        loss = in_batch_softmax(
+            *(queries, items), temperature=temperature, item_ids=ids, weights=weights, owners=owners
+        )
+    by_query, by_item = (g.numpy() for g in tape.gradient(loss, [queries, items]))
+    z = q.astype(np.float64) @ v.astype(np.float64).T / temperature
+    z[:, :shared][(ids[:n, None] == ids[None, :]) & ~np.eye(n, shared, dtype=bool)] = -np.inf
+    z[:, shared:][owners[None, :] != np.arange(n)[:, None]] = -np.inf
+    sums = np.logaddexp.reduce(z, axis=1)
+    slopes = (np.exp(z - sums[:, None]) - np.eye(n, len(v))) * weights[:, None] / weights.sum() / temperature
+    tolerance = 1e-5 if dtype == np.float32 else 1e-10
+    assert loss.numpy() == pytest.approx(np.sum(weights * (sums - np.diag(z))) / weights.sum(), rel=tolerance)
+    _close(by_query, slopes @ v, tolerance, least=0)
+    _close(by_item, slopes.T @ q, tolerance, least=0)
+
+
 def test_softmax_keeps_digits_where_it_is_small() -> None:
     """Queries at their items: log-sum less own logit, or probability less 1, would leave rounding only."""
     q, _, _ = _rows(1, 150, 64, 1, dtype=np.float32)

@@ -49,8 +49,10 @@ class Blocks {
  public:
   // Two 240 x 240 tiles of floats fit a core's second cache. Few rows make smaller tiles, so that
   // several threads find work.
-  explicit Blocks(int64_t rows)
-      : rows_(rows), size_(FillUp(std::clamp<int64_t>(rows / 16, 72, 240))) {}
+  explicit Blocks(int64_t rows) : Blocks(rows, std::clamp<int64_t>(rows / 16, 72, 240)) {}
+
+  // Blocks of at least `size` rows.
+  Blocks(int64_t rows, int64_t size) : rows_(rows), size_(FillUp(size)) {}
 
   int64_t count() const { return ChunkCount(rows_, size_); }
   int64_t size() const { return size_; }

@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "kernels/base/exp_row.h"
 #include "kernels/base/logistic.h"
 #include "kernels/base/scratch.h"
 #include "kernels/base/tiles.h"
@@ -13,10 +14,13 @@
 namespace hvdrec {
 namespace {
 
-constexpr int64_t kQueriesPerTask = 256;
-// The tiles of the forward pass are kept for the backward pass, which then needn't multiply again,
-// up to this size, unless that is less than a fourth of them.
-constexpr int64_t kKeptBytes = 256 << 20;
+constexpr int64_t kRowsPerTask = 16;
+// The products of a panel of queries with all items stay within this size, if that leaves it the
+// least rows, for which products are still fast; a multiple of the number that Blocks fills up to.
+constexpr int64_t kPanelBytes = 64 << 20;
+constexpr int64_t kLeastRows = 48, kMostRows = 240;
+// A panel's blocks of items are summed in so many groups, each by one thread.
+constexpr int64_t kGroups = 32;
 constexpr size_t kAlignment = 64;
 
 // Items sorted by id, so that the duplicates of one are adjacent, in ascending order.
@@ -54,244 +58,245 @@ class Duplicates {
   std::vector<Range> range_;  // by item, of its id in the order
 };
 
-template <typename T>
-class SoftmaxSweep {
+// Owned items by their owner.
+class OwnedItems {
  public:
-  // `bound`: no logit has a larger absolute value; `longest`: nor a query; `gradient`: whether
-  // Gradient() will be called.
-  SoftmaxSweep(const SoftmaxBatch<T>& batch, double bound, double longest, bool gradient,
-               const Parallel& parallel)
-      : batch_(batch),
-        longest_(longest),
-        parallel_(parallel),
-        queries_(batch.query_values, batch.queries, batch.dim),
-        items_(batch.item_values, batch.items, batch.dim),
-        query_blocks_(batch.queries),
-        item_blocks_(batch.shared()),
-        pool_(TileSize()),
-        duplicates_(batch.item_ids, batch.with_ids()),
-        scale_(static_cast<T>(1 / batch.temperature)) {
-    if (2 * bound <= SharedRange<T>()) shift_ = static_cast<T>(bound);
-    if (!gradient) return;
-    const int64_t tiles = query_blocks_.count() * item_blocks_.count();
-    const int64_t fitting = kKeptBytes / (TileSize() * static_cast<int64_t>(sizeof(T)));
-    if (4 * fitting < tiles) return;
-    kept_tiles_ = std::min(tiles, fitting);
-    kept_.resize(static_cast<size_t>(kept_tiles_ * TileSize()) + kAlignment / sizeof(T));
-    // Eigen takes other numbers at once, and rounds otherwise, in rows that begin elsewhere.
-    void* begin = kept_.data();
-    size_t bytes = kept_.size() * sizeof(T);
-    kept_begin_ = static_cast<T*>(std::align(kAlignment, sizeof(T), begin, bytes));
-    if (!shift_) kept_shifts_.resize(static_cast<size_t>(batch.queries * item_blocks_.count()));
+  OwnedItems(const int64_t* owners, int64_t owned, int64_t queries)
+      : starts_(static_cast<size_t>(owned > 0 ? queries + 1 : 0)),
+        order_(static_cast<size_t>(owned)) {
+    if (owned == 0) return;
+    for (int64_t o = 0; o < owned; ++o) ++starts_[owners[o] + 1];
+    std::partial_sum(starts_.begin(), starts_.end(), starts_.begin());
+    std::vector<int64_t> next(starts_.begin(), starts_.end() - 1);
+    for (int64_t o = 0; o < owned; ++o) order_[next[owners[o]]++] = o;
   }
 
-  double Loss(double total_weight) {
-    sums_.assign(batch_.queries, ExpSum());
-    ForTiles([&](int64_t i, int64_t j) {
-      typename BufferPool<Tile>::Loan buffer(pool_);
-      T* const tile = IsKept(i, j) ? Kept(i, j) : buffer->values.data();
-      Multiply(i, j, tile);
-      for (int64_t r = 0; r < query_blocks_.rows(i); ++r) {
-        const int64_t query = query_blocks_.begin(i) + r;
-        Stretch<T> logits = Logits(query, r, j, tile);
-        const T shift = shift_ ? *shift_ : logits.maxCoeff();
-        if (IsKept(i, j) && !shift_) kept_shifts_[query * item_blocks_.count() + j] = shift;
-        if (shift == Nothing<T>()) {
-          logits.setZero();
-          continue;
-        }
-        logits = (logits - shift).exp();
-        sums_[query].Add(shift, logits.sum());
-      }
-    });
-    for (int64_t o = 0; o < batch_.owned; ++o) sums_[batch_.owners[o]].Add(OwnedLogit(o), 1);
-    own_.resize(batch_.queries);
-    ForChunks(parallel_, batch_.queries, kQueriesPerTask, [&](int64_t, int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) own_[i] = OwnLogit(batch_, i);
-    });
-    double loss = 0;
-    for (int64_t i = 0; i < batch_.queries; ++i) {
-      if (Weight(i) != 0) loss += Weight(i) * Softplus(Behind(i));
-    }
-    total_weight_ = total_weight;
-    return loss / total_weight;
-  }
-
-  // After Loss().
-  void Gradient(T* query_gradient, T* item_gradient) {
-    Eigen::Map<RowMatrix<T>> query_sums(query_gradient, batch_.queries, batch_.dim);
-    Eigen::Map<RowMatrix<T>> item_sums(item_gradient, batch_.items, batch_.dim);
-    query_sums.setZero();
-    item_sums.setZero();
-    FindShares();
-    // With one shift for all, a query's factor is applied to its vectors instead of to its tiles.
-    RowMatrix<T> scaled;
-    if (folded_) {
-      scaled = queries_;
-      ScaleRows(&scaled);
-    }
-    const MatrixMap<T> queries(folded_ ? scaled.data() : batch_.query_values, batch_.queries,
-                               batch_.dim);
-    ForTiles([&](int64_t i, int64_t j) {
-      typename BufferPool<Tile>::Loan buffer(pool_);
-      T* const tile = IsKept(i, j) ? Kept(i, j) : buffer->values.data();
-      if (!IsKept(i, j)) Multiply(i, j, tile);
-      for (int64_t r = 0; r < query_blocks_.rows(i); ++r) SharesOfRow(i, j, r, tile);
-      const auto shares = PartOf(Filled(i, j, tile));
-      AddMatMul(shares, PartOf(Rows(items_, item_blocks_, j)),
-                Rows(query_sums, query_blocks_, i).data(), batch_.dim);
-      AddMatMulFirstTransposed(shares, PartOf(Rows(queries, query_blocks_, i)),
-                               Rows(item_sums, item_blocks_, j).data(), batch_.dim);
-    });
-    for (int64_t o = 0; o < batch_.owned; ++o) {
-      const int64_t query = batch_.owners[o], item = batch_.shared() + o;
-      const Shares& shares = shares_[query];
-      const T share =
-          static_cast<T>(std::exp(OwnedLogit(o) - shares.shift)) * (folded_ ? T(1) : shares.factor);
-      query_sums.row(query) += share * items_.row(item);
-      item_sums.row(item) += share * queries.row(query);
-    }
-    if (folded_) ScaleRows(&query_sums);
+  // Calls each(o) for the owned items of a query, in ascending order.
+  template <typename Each>
+  void For(int64_t query, const Each& each) const {
+    if (starts_.empty()) return;
+    for (int64_t k = starts_[query]; k < starts_[query + 1]; ++k) each(order_[k]);
   }
 
  private:
+  std::vector<int64_t> starts_, order_;
+};
+
+// Takes one panel of queries after the other: its products with all items, the sums of their
+// exponentials, and from these its part of both gradients. No product is computed twice, and only
+// those of a panel are stored, which fit the last cache where there are some ten thousand items.
+// Threads share a panel by its items.
+template <typename T>
+class SoftmaxSweep {
+ public:
+  // `bound`: no logit has a larger absolute value; `longest`: nor a query. The gradients are null
+  // if they aren't needed.
+  SoftmaxSweep(const SoftmaxBatch<T>& batch, double bound, double longest, double total_weight,
+               const Parallel& parallel, T* query_gradient, T* item_gradient)
+      : batch_(batch),
+        longest_(longest),
+        total_weight_(total_weight),
+        parallel_(parallel),
+        query_gradient_(query_gradient),
+        item_gradient_(item_gradient),
+        queries_(batch.query_values, batch.queries, batch.dim),
+        items_(batch.item_values, batch.items, batch.dim),
+        panels_(batch.queries, RowsOfPanel(batch.queries, batch.shared())),
+        blocks_(batch.shared()),
+        duplicates_(batch.item_ids, batch.with_ids()),
+        owned_(batch.owners, batch.owned, batch.queries),
+        scale_(static_cast<T>(1 / batch.temperature)),
+        tiles_(static_cast<size_t>(blocks_.count() * TileSize()) + kAlignment / sizeof(T)),
+        sums_(static_cast<size_t>(blocks_.count() * panels_.size())),
+        shares_(static_cast<size_t>(panels_.size())) {
+    if (2 * bound <= SharedRange<T>()) shift_ = static_cast<T>(bound);
+    // Eigen takes other numbers at once, and rounds otherwise, in rows that begin elsewhere.
+    void* begin = tiles_.data();
+    size_t bytes = tiles_.size() * sizeof(T);
+    first_tile_ = static_cast<T*>(std::align(kAlignment, sizeof(T), begin, bytes));
+    if (!gradient()) return;
+    scaled_.resize(panels_.size(), batch.dim);
+    partial_.resize(static_cast<size_t>(groups() * panels_.size() * batch.dim));
+    std::fill_n(item_gradient, batch.items * batch.dim, T(0));
+  }
+
+  double Run() {
+    double loss = 0;
+    for (int64_t panel = 0; panel < panels_.count(); ++panel) {
+      parallel_.Run(blocks_.count(), [&](int64_t block) { FindExponentials(panel, block); });
+      ForRows(panel, [&](int64_t r) { FindShares(panel, r); });
+      for (int64_t r = 0; r < panels_.rows(panel); ++r) loss += shares_[r].loss;
+      if (!gradient()) continue;
+      parallel_.Run(groups(), [&](int64_t group) { AddGradients(panel, group); });
+      ForRows(panel, [&](int64_t r) { FinishGradients(panel, r); });
+    }
+    return loss / total_weight_;
+  }
+
+ private:
+  // exp(shift) * sum; `shift` is also the one of the exponentials.
+  struct Sum {
+    T shift, sum;
+  };
+
+  // A query's loss, and the shares of its items in the gradient: of a negative
+  // exp(its logit - shift) * factor, of the own item `own`.
+  struct Shares {
+    double loss, shift, factor, own;
+    bool folded;  // the factor is applied to the query's vectors instead of to its exponentials
+  };
+
+  static int64_t RowsOfPanel(int64_t queries, int64_t items) {
+    const int64_t fitting = kPanelBytes / (items * static_cast<int64_t>(sizeof(T)));
+    return std::min(queries, std::clamp(fitting / kLeastRows * kLeastRows, kLeastRows, kMostRows));
+  }
+
+  bool gradient() const { return query_gradient_ != nullptr; }
+  int64_t groups() const { return std::min(blocks_.count(), kGroups); }
+  int64_t TileSize() const { return panels_.size() * blocks_.size(); }
+  T* TileRow(int64_t block, int64_t r) {
+    return first_tile_ + block * TileSize() + r * blocks_.size();
+  }
+  Sum& SumOf(int64_t block, int64_t r) { return sums_[block * panels_.size() + r]; }
+  T* Partial(int64_t group, int64_t r) {
+    return partial_.data() + (group * panels_.size() + r) * batch_.dim;
+  }
+
   template <typename M>
   static auto Rows(M& matrix, const Blocks& blocks, int64_t block) {
     return matrix.middleRows(blocks.begin(block), blocks.rows(block));
   }
 
-  struct Tile {
-    explicit Tile(int64_t size) : values(size) {}
-    RowArray<T> values;
-  };
-
-  int64_t TileSize() const { return query_blocks_.size() * item_blocks_.size(); }
-  bool IsKept(int64_t i, int64_t j) const { return i * item_blocks_.count() + j < kept_tiles_; }
-  T* Kept(int64_t i, int64_t j) {
-    return kept_begin_ + (i * item_blocks_.count() + j) * TileSize();
-  }
-
-  // The used part of a tile; its rows are `item_blocks_.size()` apart.
-  auto Filled(int64_t i, int64_t j, T* tile) const {
-    return Eigen::Map<RowMatrix<T>, 0, Eigen::OuterStride<>>(
-        tile, query_blocks_.rows(i), item_blocks_.rows(j),
-        Eigen::OuterStride<>(item_blocks_.size()));
-  }
-
   template <typename Work>
-  void ForTiles(const Work& work) {
-    ForBlocksOfTwo(query_blocks_.count(), item_blocks_.count(), parallel_, work);
-  }
-
-  void Multiply(int64_t i, int64_t j, T* tile) const {
-    MatMulSecondTransposed(PartOf(Rows(queries_, query_blocks_, i)),
-                           PartOf(Rows(items_, item_blocks_, j)), tile, item_blocks_.size());
-  }
-
-  // Turns row r of a tile's products into logits; those of the query's own item and of masked ones
-  // are Nothing.
-  Stretch<T> Logits(int64_t query, int64_t r, int64_t j, T* tile) {
-    const int64_t first = item_blocks_.begin(j), last = item_blocks_.end(j);
-    Stretch<T> logits(tile + r * item_blocks_.size(), last - first);
-    logits *= scale_;
-    duplicates_.For(query, first, last, [&](int64_t item) { logits[item - first] = Nothing<T>(); });
-    if (query >= first && query < last) logits[query - first] = Nothing<T>();
-    return logits;
-  }
-
-  // Turns row r of a tile, kept or of products, into the shares of its items in the gradient,
-  // divided by the query's factor if that is folded.
-  void SharesOfRow(int64_t i, int64_t j, int64_t r, T* tile) {
-    const int64_t query = query_blocks_.begin(i) + r;
-    const int64_t first = item_blocks_.begin(j), last = item_blocks_.end(j);
-    const Shares& shares = shares_[query];
-    Stretch<T> values(tile + r * item_blocks_.size(), last - first);
-    if (!IsKept(i, j)) {
-      Logits(query, r, j, tile);
-      values = (values - shares.shift).exp();
-      if (!folded_) values *= shares.factor;
-    } else if (!folded_) {
-      const T shift = shift_ ? *shift_ : kept_shifts_[query * item_blocks_.count() + j];
-      const double apart = static_cast<double>(shift) - static_cast<double>(shares.shift);
-      values *= static_cast<T>(std::exp(apart) * static_cast<double>(shares.factor));
-    }
-    if (query >= first && query < last) values[query - first] = shares.own;
-  }
-
-  // The logit of an item that is the negative of only one query.
-  double OwnedLogit(int64_t owned) const {
-    const auto query = queries_.row(batch_.owners[owned]).template cast<double>();
-    return query.dot(items_.row(batch_.shared() + owned).template cast<double>()) /
-           batch_.temperature;
-  }
-
-  // The difference between the log of the others' sum and a query's own logit. The loss and the own
-  // item's share are functions of this only, so they stay accurate where both are near 0.
-  double Behind(int64_t query) const { return sums_[query].Log() - own_[query]; }
-
-  // A negative's share in the gradient is exp(its logit - shift) * factor; `own` is the own item's,
-  // divided by the factor if that is folded.
-  struct Shares {
-    T shift, factor, own;
-  };
-
-  void FindShares() {
-    shares_.resize(batch_.queries);
-    folded_ = shift_.has_value();
-    std::vector<double> largest(static_cast<size_t>(ChunkCount(batch_.queries, kQueriesPerTask)),
-                                0.0);
-    const auto find = [&](int64_t chunk, int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const double share = Weight(i) / (total_weight_ * batch_.temperature);
-        const double behind = Behind(i), log_sum = own_[i] + Softplus(behind);
-        // The factor corrects the rounding of log_sum to the logits' type.
-        const T shift = folded_ ? *shift_ : static_cast<T>(log_sum);
-        const double apart = std::exp(shift - log_sum);
-        shares_[i] = {shift, static_cast<T>(share * apart),
-                      static_cast<T>(-Sigmoid(behind) * (folded_ ? 1 / apart : share))};
-        double& most = largest[static_cast<size_t>(chunk)];
-        most = std::max(most, share * apart);
-      }
+  void ForRows(int64_t panel, const Work& work) {
+    const auto chunk = [&](int64_t, int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) work(r);
     };
-    ForChunks(parallel_, batch_.queries, kQueriesPerTask, find);
-    // Where a query's vector times its factor might overflow, the factors stay with the tiles.
-    const double most = *std::max_element(largest.begin(), largest.end());
-    if (folded_ && most * std::max(longest_, 1.0) > std::sqrt(std::numeric_limits<T>::max())) {
-      folded_ = false;
-      ForChunks(parallel_, batch_.queries, kQueriesPerTask, find);
+    ForChunks(parallel_, panels_.rows(panel), kRowsPerTask, chunk);
+  }
+
+  // Fills a tile with the exponentials of its logits, and finds their sums.
+  void FindExponentials(int64_t panel, int64_t block) {
+    const int64_t first = blocks_.begin(block), last = blocks_.end(block);
+    MatMulSecondTransposed(PartOf(Rows(queries_, panels_, panel)),
+                           PartOf(Rows(items_, blocks_, block)), TileRow(block, 0), blocks_.size());
+    constexpr T kNot = -std::numeric_limits<T>::infinity();
+    for (int64_t r = 0; r < panels_.rows(panel); ++r) {
+      const int64_t query = panels_.begin(panel) + r;
+      Stretch<T> values(TileRow(block, r), last - first);
+      // Neither the own item nor its duplicates are negatives.
+      duplicates_.For(query, first, last, [&](int64_t item) { values[item - first] = kNot; });
+      if (query >= first && query < last) values[query - first] = kNot;
+      T shift = 0;
+      if (shift_) {
+        shift = *shift_;
+      } else if (const T most = values.maxCoeff(); most != kNot) {
+        shift = most * scale_;
+      }
+      SumOf(block, r) = {shift, ExpRow(values.data(), values.size(), scale_, shift)};
     }
   }
 
-  // Multiplies each query's row by its factor.
-  template <typename M>
-  void ScaleRows(M* rows) const {
-    ForChunks(parallel_, batch_.queries, kQueriesPerTask, [&](int64_t, int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) rows->row(i) *= shares_[i].factor;
+  void FindShares(int64_t panel, int64_t r) {
+    const int64_t query = panels_.begin(panel) + r;
+    ExpSum sum;
+    for (int64_t block = 0; block < blocks_.count(); ++block) {
+      sum.Add(SumOf(block, r).shift, SumOf(block, r).sum);
+    }
+    owned_.For(query, [&](int64_t o) { sum.Add(OwnedLogit(query, o), 1); });
+    // Loss and shares are functions of this difference, so they stay accurate where both are near
+    // 0.
+    const double own = OwnLogit(batch_, query), behind = sum.Log() - own;
+    const double weight =
+        batch_.weights == nullptr ? 1 : static_cast<double>(batch_.weights[query]);
+    const double share = weight / (total_weight_ * batch_.temperature);
+    Shares& found = shares_[r];
+    found.loss = weight == 0 ? 0 : weight * Softplus(behind);
+    found.own = -Sigmoid(behind) * share;
+    found.shift = shift_ ? static_cast<double>(*shift_) : sum.shift;
+    found.factor = share * std::exp(found.shift - own - Softplus(behind));
+    // Not where a vector times the factor might overflow.
+    found.folded =
+        found.factor * std::max(longest_, 1.0) <= std::sqrt(std::numeric_limits<T>::max());
+    if (gradient()) scaled_.row(r) = queries_.row(query) * Folded(found);
+  }
+
+  static T Folded(const Shares& shares) {
+    return shares.folded ? static_cast<T>(shares.factor) : T(1);
+  }
+
+  // Adds the part of some blocks of items to the gradients.
+  void AddGradients(int64_t panel, int64_t group) {
+    std::fill_n(Partial(group, 0), panels_.size() * batch_.dim, T(0));
+    const int64_t begin = group * blocks_.count() / groups();
+    const int64_t end = (group + 1) * blocks_.count() / groups();
+    Eigen::Map<RowMatrix<T>> item_sums(item_gradient_, batch_.items, batch_.dim);
+    for (int64_t block = begin; block < end; ++block) {
+      for (int64_t r = 0; r < panels_.rows(panel); ++r) ShareOut(block, r);
+      const Matrix<T> shares{TileRow(block, 0), panels_.rows(panel), blocks_.rows(block),
+                             blocks_.size()};
+      AddMatMul(shares, PartOf(Rows(items_, blocks_, block)), Partial(group, 0), batch_.dim);
+      AddMatMulFirstTransposed(shares, PartOf(scaled_.topRows(panels_.rows(panel))),
+                               Rows(item_sums, blocks_, block).data(), batch_.dim);
+    }
+  }
+
+  // Turns a row's exponentials into shares, divided by the factor if that is folded.
+  void ShareOut(int64_t block, int64_t r) {
+    const Shares& shares = shares_[r];
+    if (shift_ && shares.folded) return;
+    const Sum& sum = SumOf(block, r);
+    if (sum.sum == 0) return;
+    const double apart = std::exp(static_cast<double>(sum.shift) - shares.shift);
+    Stretch<T>(TileRow(block, r), blocks_.rows(block)) *=
+        static_cast<T>(shares.folded ? apart : apart * shares.factor);
+  }
+
+  // The sum of the groups' parts, and what belongs to a single query.
+  void FinishGradients(int64_t panel, int64_t r) {
+    const int64_t query = panels_.begin(panel) + r;
+    Stretch<T> mine(query_gradient_ + query * batch_.dim, batch_.dim);
+    mine = Stretch<T>(Partial(0, r), batch_.dim);
+    for (int64_t group = 1; group < groups(); ++group) {
+      mine += Stretch<T>(Partial(group, r), batch_.dim);
+    }
+    const Shares& shares = shares_[r];
+    mine *= Folded(shares);
+    const auto add = [&](int64_t item, double share) {
+      Stretch<T> its(item_gradient_ + item * batch_.dim, batch_.dim);
+      mine += static_cast<T>(share) * items_.row(item).array();
+      its += static_cast<T>(share) * queries_.row(query).array();
+    };
+    add(query, shares.own);
+    owned_.For(query, [&](int64_t o) {
+      add(batch_.shared() + o, std::exp(OwnedLogit(query, o) - shares.shift) * shares.factor);
     });
   }
 
-  double Weight(int64_t query) const {
-    return batch_.weights == nullptr ? 1 : static_cast<double>(batch_.weights[query]);
+  // The logit of an item that is the negative of only one query.
+  double OwnedLogit(int64_t query, int64_t owned) const {
+    const auto values = queries_.row(query).template cast<double>();
+    return values.dot(items_.row(batch_.shared() + owned).template cast<double>()) /
+           batch_.temperature;
   }
 
   const SoftmaxBatch<T>& batch_;
-  const double longest_;
+  const double longest_, total_weight_;
   const Parallel& parallel_;
+  T* const query_gradient_;
+  T* const item_gradient_;
   const MatrixMap<T> queries_, items_;
-  const Blocks query_blocks_, item_blocks_;
-  BufferPool<Tile> pool_;
+  const Blocks panels_, blocks_;
   const Duplicates duplicates_;
+  const OwnedItems owned_;
   const T scale_;
-  std::optional<T> shift_;      // for any logit the batch can have
-  std::vector<ExpSum> sums_;    // by query, of the items except its own
-  std::vector<double> own_;     // the logit of the query's own item
-  std::vector<Shares> shares_;  // by query
-  double total_weight_ = 0;
-  bool folded_ = false;
-  int64_t kept_tiles_ = 0;
-  T* kept_begin_ = nullptr;
-  Scratch<T> kept_;         // exp(logit - shift), tile by tile
-  Scratch<T> kept_shifts_;  // by query and item block, unless there is one shift for all
+  std::optional<T> shift_;  // for any logit the batch can have
+  Scratch<T> tiles_;        // of a panel
+  T* first_tile_ = nullptr;
+  std::vector<Sum> sums_;       // by block and row of the panel
+  std::vector<Shares> shares_;  // by row of the panel
+  RowMatrix<T> scaled_;         // the panel's queries times their factors
+  Scratch<T> partial_;          // the groups' parts of the panel's gradient
 };
 
 }  // namespace
@@ -332,9 +337,9 @@ SoftmaxResult InBatchSoftmax(const SoftmaxBatch<T>& batch, const Parallel& paral
     return result;
   }
   const double bound = 1.0001 * std::sqrt(queries_norm) * std::sqrt(items_norm) / batch.temperature;
-  SoftmaxSweep<T> sweep(batch, bound, std::sqrt(queries_norm), wanted, parallel);
-  result.loss = sweep.Loss(total_weight);
-  if (wanted) sweep.Gradient(query_gradient, item_gradient);
+  result.loss = SoftmaxSweep<T>(batch, bound, std::sqrt(queries_norm), total_weight, parallel,
+                                query_gradient, item_gradient)
+                    .Run();
   return result;
 }
 

@@ -55,8 +55,8 @@ HVDREC_HD inline double OwnLogit(const SoftmaxBatch<T>& batch, int64_t query) {
 // -sum_i w_i log softmax_j(q_i . v_j / temperature)_i / sum_i w_i; 0 if all weights are 0.
 //
 // `query_gradient` [queries, dim] and `item_gradient` [items, dim] are the loss's derivatives;
-// both null if they aren't needed. Time O(queries shared dim + owned dim), memory O((queries +
-// items) dim + threads).
+// both null if they aren't needed. Time O(queries shared dim + owned dim). Memory besides: the
+// products of up to 240 queries with all shared items, at most 64 MB or those of 48 queries.
 template <typename T>
 SoftmaxResult InBatchSoftmax(const SoftmaxBatch<T>& batch, const Parallel& parallel,
                              T* query_gradient, T* item_gradient);
