@@ -58,7 +58,7 @@ def _crossed(step: int, before: str) -> str:
     return f"""blocks {{ name: "w{step}" {_of(before)}
           keras_layer {{ class_name: "Dense" st_params {{ fields {{ key: "units" value {{ number_value: 1 }} }}
             fields {{ key: "use_bias" value {{ bool_value: false }} }} }} }} }}
-        blocks {{ name: "b{step}" {_of("x", 'input_fn: "lambda x: x[:, :1] * 0"')}
+        blocks {{ name: "b{step}" {_of("x", 'input_fn: "lambda x: tf.zeros_like(x[:, :1])"')}
           keras_layer {{ class_name: "Dense" st_params {{ fields {{ key: "units" value {{ number_value: 120 }} }} }} }} }}
         blocks {{ name: "x{step}" {_of("x")} {_of(before)} {_of(f"w{step}")} {_of(f"b{step}")}
           merge_inputs_into_list: true lambda {{ expression: "lambda x: x[0] * x[2] + x[3] + x[1]" }} }}"""

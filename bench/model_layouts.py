@@ -1,4 +1,4 @@
-"""Input files and configs with which single model classes are measured: MultiTowerDIN on histories, MMoE on two labels."""
+"""Input files and configs of single models: MultiTowerDIN on histories, MMoE on two labels, DeepFM with large tables."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.csv
 
 ITEMS, CATEGORIES, USERS = 12_000, 660, 20_000
+#: Rows of each table of the layout `large`.
+LARGE = 1_000_000
 #: Of a history's elements.
 LONGEST, MEAN = 50, 10
 _LABELS = ("click", "buy")
@@ -123,6 +125,40 @@ model_config {{
 """
 
 
+def _write_uniform_ids(path: pathlib.Path, rows: int) -> None:
+    """26 ids from a uniform distribution."""
+    rng = np.random.default_rng(1)
+    columns: dict[str, object] = {"label": rng.integers(0, 2, rows)}
+    columns |= {name: rng.integers(0, LARGE, rows) for name in _CRITEO[1]}
+    _write(path, columns)
+
+
+def _large_config() -> str:
+    ids, newline = _CRITEO[1], "\n"
+    written = [f'  input_fields {{ input_name: "{n}" input_type: INT64 }}' for n in ids]
+    features = [f'  features {{ input_names: "{n}" num_buckets: {LARGE} embedding_dim: 16 }}' for n in ids]
+    return f"""train_input_path: "large.csv"
+model_dir: "unused"
+train_config {{ optimizer_config {{ adam_optimizer {{ learning_rate {{ constant_learning_rate {{}} }} }} }} }}
+data_config {{
+  input_fields {{ input_name: "label" input_type: INT32 }}
+{newline.join(written)}
+  label_fields: "label"
+  input_type: CSVInput
+}}
+feature_config {{
+{newline.join(features)}
+}}
+model_config {{
+  model_class: "DeepFM"
+  feature_groups {{ group_name: "deep" wide_deep: DEEP feature_names: {ids} }}
+  feature_groups {{ group_name: "wide" wide_deep: WIDE feature_names: {ids} }}
+  deepfm {{ dnn {{ hidden_units: [256, 128, 64] }} final_dnn {{ hidden_units: [64, 32] }} wide_output_dim: 1 }}
+  embedding_regularization: 1e-6
+}}
+"""
+
+
 MODEL_LAYOUTS = {
     "din": layouts.Layout(
         "din",
@@ -136,5 +172,11 @@ MODEL_LAYOUTS = {
         "two labels, 13 numbers and 26 ids, tables 16 wide: MMoE with 4 experts 256-128-64 and two towers",
         _write_two_labels,
         _two_labels_config,
+    ),
+    "large": layouts.Layout(
+        "large",
+        f"label and 26 uniform ids below {LARGE:,}, tables 16 wide: DeepFM 256-128-64 with exact Adam",
+        _write_uniform_ids,
+        _large_config,
     ),
 }

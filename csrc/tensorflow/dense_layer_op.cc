@@ -16,10 +16,12 @@ REGISTER_OP("HvdrecDenseLayer")
     .Input("bias: float")
     .Input("gamma: float")
     .Input("beta: float")
+    .Input("weights: float")
     .Output("y: float")
     .Output("mean: float")
     .Output("variance: float")
     .Output("linear: float")
+    .Attr("multiplies: bool")
     .Attr("norm: bool")
     .Attr("relu: bool")
     .Attr("epsilon: float")
@@ -41,10 +43,11 @@ REGISTER_OP("HvdrecDenseLayer")
 relu(gamma * (linear - mean) / sqrt(variance + epsilon) + beta) with linear = x kernel + bias.
 
 x: [B, I].
-kernel: [I, O].
+kernel: [I, O]; without `multiplies` [0, O], and x [B, O] is the product already.
 bias: [O].
 gamma: [O] with `norm`, else empty.
 beta: Likewise.
+weights: [B], how often each row counts in mean and variance, or empty for once each.
 y: [B, O].
 mean: [O], of each column of `linear`; empty without `norm`, as the outputs below.
 variance: [O], the population's.
@@ -62,11 +65,13 @@ REGISTER_OP("HvdrecDenseLayerGrad")
     .Input("mean: float")
     .Input("variance: float")
     .Input("linear: float")
+    .Input("weights: float")
     .Output("x_gradient: float")
     .Output("kernel_gradient: float")
     .Output("bias_gradient: float")
     .Output("gamma_gradient: float")
     .Output("beta_gradient: float")
+    .Attr("multiplies: bool")
     .Attr("norm: bool")
     .Attr("relu: bool")
     .Attr("epsilon: float")
@@ -92,12 +97,18 @@ const float* Data(const tf::Tensor& tensor, int64_t size, const char* name) {
   return tensor.flat<float>().data();
 }
 
+// nullptr if it is empty.
+const float* Optional(const tf::Tensor& tensor, int64_t size, const char* name) {
+  return tensor.NumElements() == 0 ? nullptr : Data(tensor, size, name);
+}
+
 }  // namespace
 
 // Common to both ops: the attributes and the shapes.
 class DenseLayerBase : public tf::OpKernel {
  public:
   explicit DenseLayerBase(tf::OpKernelConstruction* context) : tf::OpKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("multiplies", &attributes_.multiplies));
     OP_REQUIRES_OK(context, context->GetAttr("norm", &attributes_.norm));
     OP_REQUIRES_OK(context, context->GetAttr("relu", &attributes_.relu));
     OP_REQUIRES_OK(context, context->GetAttr("epsilon", &attributes_.epsilon));
@@ -111,7 +122,8 @@ class DenseLayerBase : public tf::OpKernel {
   virtual void Run(tf::OpKernelContext* context) const = 0;
 
   DenseLayer Shaped(const tf::Tensor& x, const tf::Tensor& kernel) const {
-    if (x.dims() != 2 || kernel.dims() != 2 || x.dim_size(1) != kernel.dim_size(0)) {
+    if (x.dims() != 2 || kernel.dims() != 2 ||
+        x.dim_size(1) != kernel.dim_size(attributes_.multiplies ? 0 : 1)) {
       throw std::invalid_argument("x " + x.shape().DebugString() + " and kernel " +
                                   kernel.shape().DebugString() + " do not match");
     }
@@ -139,13 +151,15 @@ class DenseLayerOp final : public DenseLayerBase {
     const DenseWeights weights{
         kernel.flat<float>().data(), Data(context->input(2), layer.outputs, "bias"),
         Data(context->input(3), columns, "gamma"), Data(context->input(4), columns, "beta")};
+    const DenseRows rows{x.flat<float>().data(),
+                         Optional(context->input(5), layer.rows, "weights")};
     tf::Tensor *y, *mean, *variance, *linear;
     OP_REQUIRES_OK(context, context->allocate_output(0, {layer.rows, layer.outputs}, &y));
     OP_REQUIRES_OK(context, context->allocate_output(1, {columns}, &mean));
     OP_REQUIRES_OK(context, context->allocate_output(2, {columns}, &variance));
     OP_REQUIRES_OK(context,
                    context->allocate_output(3, {layer.norm ? layer.rows : 0, columns}, &linear));
-    DenseLayerForward(layer, x.flat<float>().data(), weights,
+    DenseLayerForward(layer, rows, weights,
                       {y->flat<float>().data(), linear->flat<float>().data(),
                        mean->flat<float>().data(), variance->flat<float>().data()},
                       DeviceThreads(context));
@@ -169,18 +183,20 @@ class DenseLayerGradOp final : public DenseLayerBase {
     const DenseKept kept{
         Data(context->input(4), size, "y"), Data(context->input(7), layer.rows * columns, "linear"),
         Data(context->input(5), columns, "mean"), Data(context->input(6), columns, "variance")};
+    const DenseRows rows{x.flat<float>().data(),
+                         Optional(context->input(8), layer.rows, "weights")};
     tf::Tensor* out[5];
     const tf::TensorShape shapes[5] = {
         x.shape(), kernel.shape(), {layer.outputs}, {columns}, {columns}};
     for (int i = 0; i < 5; ++i) {
       OP_REQUIRES_OK(context, context->allocate_output(i, shapes[i], &out[i]));
     }
-    tf::Tensor scratch;
-    OP_REQUIRES_OK(context, context->allocate_temp(tf::DT_FLOAT, {size}, &scratch));
     const auto data = [&](int i) { return out[i]->flat<float>().data(); };
-    DenseLayerBackward(layer, upstream, x.flat<float>().data(), weights, kept,
-                       scratch.flat<float>().data(), {data(0), data(1), data(2), data(3), data(4)},
-                       DeviceThreads(context));
+    tf::Tensor scratch;
+    OP_REQUIRES_OK(context,
+                   context->allocate_temp(tf::DT_FLOAT, {layer.multiplies ? size : 0}, &scratch));
+    DenseLayerBackward(layer, upstream, rows, weights, kept, scratch.flat<float>().data(),
+                       {data(0), data(1), data(2), data(3), data(4)}, DeviceThreads(context));
   }
 };
 

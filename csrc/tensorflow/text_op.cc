@@ -15,7 +15,7 @@ namespace hvdrec {
 namespace tf = ::tensorflow;
 namespace {
 
-using Shape = tf::shape_inference::InferenceContext;
+using tf::shape_inference::InferenceContext;
 
 // Rows that one task compares: enough that starting it costs little.
 constexpr int64_t kRows = 64;
@@ -23,7 +23,7 @@ constexpr int64_t kRows = 64;
 std::string_view View(const tf::tstring& text) { return {text.data(), text.size()}; }
 
 // Requires two vectors of texts of the same length.
-tf::Status PairShape(Shape* c) {
+tf::Status PairShape(InferenceContext* c) {
   tf::shape_inference::ShapeHandle one, other;
   TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 1, &one));
   TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 1, &other));
@@ -49,7 +49,7 @@ REGISTER_OP("HvdrecTextCells")
     .Input("words: int32")
     .Input("lengths: int32")
     .Output("texts: string")
-    .SetShapeFn([](Shape* c) {
+    .SetShapeFn([](InferenceContext* c) {
       tf::shape_inference::ShapeHandle lengths;
       TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 2, &lengths));
       c->set_output(0, c->Matrix(c->Dim(lengths, 1), c->Dim(lengths, 0)));
@@ -99,7 +99,7 @@ REGISTER_OP("HvdrecEditDistance")
     .Input("other: string")
     .Output("distance: int32")
     .Attr("utf8: bool")
-    .SetShapeFn([](Shape* c) {
+    .SetShapeFn([](InferenceContext* c) {
       TF_RETURN_IF_ERROR(PairShape(c));
       c->set_output(0, c->input(0));
       return tf::Status();
@@ -144,7 +144,7 @@ REGISTER_OP("HvdrecMappedDotProduct")
     .Output("product: float")
     .Attr("separator: string")
     .Attr("default_value: float")
-    .SetShapeFn([](Shape* c) {
+    .SetShapeFn([](InferenceContext* c) {
       TF_RETURN_IF_ERROR(PairShape(c));
       c->set_output(0, c->input(0));
       return tf::Status();
@@ -195,7 +195,7 @@ REGISTER_OP("HvdrecOverlap")
     .Attr("separator: string")
     .Attr("default_value: float")
     .Attr("methods: list(string) >= 1")
-    .SetShapeFn([](Shape* c) {
+    .SetShapeFn([](InferenceContext* c) {
       TF_RETURN_IF_ERROR(PairShape(c));
       std::vector<std::string> methods;
       TF_RETURN_IF_ERROR(c->GetAttr("methods", &methods));

@@ -108,34 +108,3 @@ def missing_places(history: Jagged) -> tf.Tensor:
     """How much shorter each row is than the longest one, int32 [B]."""
     # The pad gives a batch without rows a maximum.
     return tf.reduce_max(tf.pad(history.lengths, [[0, 1]])) - history.lengths
-
-
-def segment_sum(values: tf.Tensor, rows: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """Sums the elements of each row.
-
-    Args:
-        values: float32 [E, ...].
-        rows: int32 [E], the row of each element.
-        count: int32 scalar B.
-
-    Returns:
-        float32 [B, ...]; zeros for a row without elements.
-    """
-    return tf.math.unsorted_segment_sum(values, rows, count)
-
-
-def segment_softmax(scores: tf.Tensor, rows: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """The softmax of the scores of each row.
-
-    Args:
-        scores: float32 [E, ...].
-        rows: int32 [E], the row of each element.
-        count: int32 scalar B.
-
-    Returns:
-        float32 [E, ...], positive numbers with sum 1 over the elements of each row.
-    """
-    # Subtract the largest score only to avoid overflow; the softmax doesn't depend on it.
-    most = tf.math.unsorted_segment_max(tf.stop_gradient(scores), rows, count)
-    powers = tf.exp(scores - tf.gather(most, rows))
-    return powers / tf.gather(segment_sum(powers, rows, count), rows)

@@ -6,35 +6,31 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from hvdrec.ops.lookup import lookup_rows
+from hvdrec.ops.policy import TENSORFLOW
 
-def lookup(touched: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+
+def lookup(touched: tf.Tensor, index: tf.Tensor, impl: str = TENSORFLOW) -> tf.Tensor:
     """Embeddings of positions in `touched`.
 
     Args:
         touched: float32 [U, D], the rows that the batch touches.
         index: int32 of any shape: position plus one, 0 for "no id".
+        impl: See `lookup_rows`.
 
     Returns:
         float32, shape of `index` + [D]; zeros where the index is 0.
     """
-
-    @tf.custom_gradient
-    def gather(rows: tf.Tensor) -> tuple[tf.Tensor, object]:
-        padded = tf.pad(rows, [[1, 0], [0, 0]])
-
-        def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            # Index 0 becomes segment -1, which unsorted_segment_sum drops.
-            return tf.math.unsorted_segment_sum(
-                tf.reshape(upstream, [-1, rows.shape[1]]), tf.reshape(index, [-1]) - 1, tf.shape(rows)[0]
-            )
-
-        return tf.gather(padded, index), gradient
-
-    return gather(touched)
+    return lookup_rows(touched, index, impl=impl).values
 
 
 def lookup_combined(
-    touched: tf.Tensor, index: tf.Tensor, weight: tf.Tensor, segment: tf.Tensor, segments: tf.Tensor
+    touched: tf.Tensor,
+    index: tf.Tensor,
+    weight: tf.Tensor,
+    segment: tf.Tensor,
+    segments: tf.Tensor,
+    impl: str = TENSORFLOW,
 ) -> tf.Tensor:
     """Weighted sums of embeddings.
 
@@ -44,11 +40,12 @@ def lookup_combined(
         weight: float32 [N].
         segment: int32 [N], ascending: the index of each value's sum.
         segments: int32 scalar, the number of sums.
+        impl: See `lookup_rows`.
 
     Returns:
         float32 [segments, D]; zeros for a sum without values.
     """
-    values = lookup(touched, index) * weight[:, None]
+    values = lookup(touched, index, impl) * weight[:, None]
     return tf.math.unsorted_segment_sum(values, segment, segments)
 
 

@@ -32,30 +32,37 @@ class Limit(NamedTuple):
     where: str
 
 
-def limits(processes: int = 1) -> list[Limit]:
-    """What limits each of so many processes that this machine runs for one job."""
+def limits(processes: int = 1, in_group: int | None = None) -> list[Limit]:
+    """What limits each process of one job.
+
+    Args:
+        processes: How many of them this machine runs.
+        in_group: How many of them are in this process's cgroup; None: all.
+    """
+    sharing = processes if in_group is None else in_group
     found = [Limit(psutil.virtual_memory().total // processes, f"{_each(processes)}this machine has")]
     group = _group_limit()
     if group is not None:
-        found.append(Limit(group // processes, f"{_each(processes)}the container (cgroup) may use"))
+        found.append(Limit(group // sharing, f"{_each(sharing)}the container (cgroup) may use"))
     soft = resource.getrlimit(resource.RLIMIT_AS)[0]
     if soft != resource.RLIM_INFINITY:
         found.append(Limit(max(0, soft - psutil.Process().memory_info().vms), "ulimit -v leaves"))
     return found
 
 
-def need(size: int, what: str, processes: int = 1) -> None:
+def need(size: int, what: str, processes: int = 1, in_group: int | None = None) -> None:
     """Makes sure that so much can be had at all.
 
     Args:
         size: Bytes that each process is about to take.
         what: What takes them, in words, for the message.
         processes: How many of them this machine runs.
+        in_group: How many of them are in this process's cgroup; None: all.
 
     Raises:
         ConfigError: It is more than there is, whatever else runs.
     """
-    least = min(limits(processes))
+    least = min(limits(processes, in_group))
     if size > least.size:
         raise ConfigError(f"{what} would take {shown(size)}, and {least.where} {shown(least.size)}")
 
@@ -72,6 +79,13 @@ def shown(size: int) -> str:
 
 def _each(processes: int) -> str:
     return f"for each of {processes} ranks " if processes > 1 else ""
+
+
+def group_name() -> str:
+    """This process's cgroup; processes of one machine with the same name share its limits."""
+    with contextlib.suppress(OSError):
+        return _OWN_GROUPS.read_text()
+    return ""
 
 
 def _group_limit() -> int | None:

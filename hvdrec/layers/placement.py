@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -39,8 +39,8 @@ class Placement:
         """
         return Replicated(layouts, seed)
 
-    def rows_held(self, rows: int, dim: int) -> int:
-        """How many rows of a bank of `rows` rows of `dim` values this process holds."""
+    def rows_held(self, bank: int, rows: int) -> int:
+        """How many rows of a bank of `rows` rows this process holds; `bank` is its number."""
         return rows
 
     def beside(self, variable: tf.Variable) -> AbstractContextManager[object]:
@@ -59,28 +59,25 @@ class Placement:
 
 
 class SplitTables(Placement):
-    """Splits the rows of large banks over the ranks; everything else is in every process."""
+    """Splits the rows of some banks over the ranks; everything else is in every process."""
 
-    def __init__(self, group: ReplicaGroup, min_bytes: int) -> None:
+    def __init__(self, group: ReplicaGroup, split: Collection[int]) -> None:
         """Creates the placement.
 
         Args:
             group: The ranks.
-            min_bytes: Every rank holds whole banks of fewer bytes (float32 values, without slots).
+            split: The numbers of the banks that are split.
         """
-        self._group, self._min_bytes = group, min_bytes
+        self._group, self._split = group, frozenset(split)
 
     def banks(self, layouts: Sequence[BankLayout], seed: int) -> BankStrategy:
         """Creates the embedding banks of a model, with this rank's rows of the split ones."""
-        split = [self._is_split(layout.rows, layout.dim) for layout in layouts]
+        split = [i in self._split for i in range(len(layouts))]
         return Split(layouts, seed, self._group, split) if any(split) else Replicated(layouts, seed)
 
-    def rows_held(self, rows: int, dim: int) -> int:
-        """Its share, where the bank is large."""
-        return Deal(rows, self._group.size).per_rank if self._is_split(rows, dim) else rows
-
-    def _is_split(self, rows: int, dim: int) -> bool:
-        return 4 * rows * dim >= self._min_bytes
+    def rows_held(self, bank: int, rows: int) -> int:
+        """A share of the rows of a split bank."""
+        return Deal(rows, self._group.size).per_rank if bank in self._split else rows
 
 
 HERE = Placement()

@@ -10,7 +10,7 @@ from hvdrec.layers.feed_forward.dense import Dense
 from hvdrec.layers.feed_forward.dnn import DNN
 from hvdrec.layers.interaction.fm import FM
 from hvdrec.models.base import ModelBuild, RankModel
-from hvdrec.models.inputs import ModelInputs, one_width
+from hvdrec.models.inputs import ModelInputs, widest
 from hvdrec.models.wide import wide_sum
 
 
@@ -24,13 +24,12 @@ class DeepFM(RankModel):
         """Builds the layers.
 
         Raises:
-            ConfigError: Without final_dnn, wide_output_dim isn't num_class, or the features of the FM part
-                have different widths.
+            ConfigError: Without final_dnn, wide_output_dim isn't num_class.
         """
         super().__init__(build)
         self.fm_group = "fm" if "fm" in self.plan.groups else "deep"
         self.deep = DNN(self.store, "deep_feature", self.config.dnn, self.group_width("deep"), self.l2)
-        fm_width = one_width(self.plan.groups[self.fm_group])
+        fm_width = widest(self.plan.groups[self.fm_group])
         self.fm = FM(fm_width, variant=True)
         self.per_class = self.num_class > 1 and self.config.wide_output_dim == self.num_class
         if len(self.config.final_dnn.hidden_units) > 0:
@@ -58,7 +57,7 @@ class DeepFM(RankModel):
     def logits(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
         """The raw outputs, float32 [B, num_class]."""
         wide = wide_sum(inputs, "wide", self.num_class if self.per_class else 1)
-        interactions = self.fm(inputs.stacked(self.fm_group), run)
+        interactions = self.fm(inputs.padded(self.fm_group), run)
         deep = self.deep(inputs.concat("deep"), run)
         if self.final is not None:
             return self.output(self.final(tf.concat([wide, interactions, deep], axis=1), run), run)

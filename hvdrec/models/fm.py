@@ -9,7 +9,7 @@ from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.feed_forward.dense import Dense
 from hvdrec.layers.interaction import fm
 from hvdrec.models.base import ModelBuild, RankModel
-from hvdrec.models.inputs import ModelInputs, one_width
+from hvdrec.models.inputs import ModelInputs, widest
 from hvdrec.models.wide import wide_sum
 
 
@@ -20,7 +20,7 @@ class FM(RankModel):
         """Builds the layers."""
         super().__init__(build)
         self.group_width("wide")
-        width = one_width(self.plan.groups["deep"]) if self.group_width("deep") else 0
+        width = widest(self.plan.groups["deep"]) if self.group_width("deep") else 0
         self.interactions = fm.FM(width, variant=True)
         self.second = (
             Dense(self.store, "fm_logits", width, self.num_class, self.l2) if self.num_class > 1 else None
@@ -29,7 +29,7 @@ class FM(RankModel):
 
     def logits(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
         """The raw outputs, float32 [B, num_class]."""
-        interactions = self.interactions(inputs.stacked("deep"), run)
+        interactions = self.interactions(inputs.padded("deep"), run)
         if self.second is not None:
             second = self.second(interactions, run)
         else:

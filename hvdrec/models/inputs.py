@@ -13,9 +13,10 @@ from hvdrec.layers.attention.target import AttentionInputs
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.jagged import Jagged
 from hvdrec.layers.layer import Layer
-from hvdrec.layers.lookup import Norms, lookup, lookup_combined, pooled
+from hvdrec.layers.lookup import Norms, lookup_combined, pooled
 from hvdrec.models.group_layers import GroupLayers
 from hvdrec.models.sequences import SequenceArrays
+from hvdrec.ops.lookup import lookup_rows
 from hvdrec.ops.policy import NATIVE, named_implementation
 from hvdrec.ops.text.cells import text_cells
 
@@ -57,7 +58,7 @@ class ModelInputs:
         self._counted: set[GroupFeature] = set()
         self._layers = layers or GroupLayers()
         self._run_context = run or ForwardContext(training=False)
-        self._sequences = SequenceArrays(plan, batch, touched)
+        self._sequences = SequenceArrays(plan, batch, touched, self._run_context.impl)
         self.squared = tf.constant(0.0)
         self.sampled: ModelInputs | None = None
         if plan.sampled is not None and OWNER in batch:
@@ -228,6 +229,8 @@ class ModelInputs:
         The key of an attention group can be one of its feature group's own features.
         """
         fresh = [feature for feature in features if feature not in self._counted]
+        if not fresh:
+            return
         self._counted.update(fresh)
         if len(fresh) == len(features):
             self.squared += tf.nn.l2_loss(values)
@@ -246,6 +249,15 @@ class ModelInputs:
         group = group_of(self._plan, name)
         return tf.reshape(self.concat(name), [-1, len(group.widths), one_width(group)])
 
+    def padded(self, name: str) -> tf.Tensor:
+        """The group's features as float32 [B, F, D]; narrower ones are padded with zeros."""
+        group = group_of(self._plan, name)
+        widths, most = [width for _, width in group.widths], widest(group)
+        if min(widths) == most:
+            return self.stacked(name)
+        parts = zip(tf.split(self.concat(name), widths, axis=1), widths, strict=True)
+        return tf.stack([tf.pad(part, [[0, 0], [0, most - width]]) for part, width in parts], axis=1)
+
     def _run(self, run: Sequence[GroupFeature]) -> tf.Tensor:
         first, width = run[0], sum(f.width for f in run)
         if first.kind is Kind.NUMBERS:
@@ -256,7 +268,12 @@ class ModelInputs:
             index = self._batch[f"bank{first.bank}/index"]
             # Slicing the index costs nothing to differentiate, unlike slicing the embeddings.
             index = index[:, first.position : first.position + len(run)]
-            values = tf.reshape(lookup(self._touched[first.bank], index), [-1, width])
+            found = lookup_rows(self._touched[first.bank], index, impl=self._run_context.impl)
+            values = tf.reshape(found.values, [-1, width])
+            if self._run_context.impl == NATIVE and self._counted.isdisjoint(run):
+                # The lookup has added up the squares on its way.
+                self._counted.update(run)
+                self.squared += found.half_squares
         self._count(run, values)
         return values
 
@@ -267,7 +284,9 @@ class ModelInputs:
             rows, slots = self.rows, len(bank.pooled)
             weight, segment = (self._batch[f"bank{number}/multi_{part}"] for part in ("weight", "segment"))
             index = self._batch[f"bank{number}/multi_index"]
-            sums = lookup_combined(self._touched[number], index, weight, segment, slots * rows)
+            sums = lookup_combined(
+                self._touched[number], index, weight, segment, slots * rows, self._run_context.impl
+            )
             parts = tf.unstack(tf.reshape(sums, [slots, rows, bank.dim]))
             if any(combiner != "sum" for combiner in bank.pooled):
                 norms = Norms.of(weight, segment, slots * rows)
@@ -309,6 +328,11 @@ def group_of(plan: FeaturePlan, name: str) -> Group:
         have = ", ".join(sorted(plan.groups)) or "none"
         raise ConfigError(f"model_config.feature_groups: no group is named {name!r} (there are: {have})")
     return plan.groups[name]
+
+
+def widest(group: Group) -> int:
+    """The width of the group's widest part."""
+    return max(width for _, width in group.widths)
 
 
 def one_width(group: Group) -> int:

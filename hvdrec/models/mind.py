@@ -11,11 +11,12 @@ from hvdrec.layers.batch_norm import BatchNorm
 from hvdrec.layers.capsule.interests import InterestCapsules, Interests
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.feed_forward.dnn import DNN, EmbeddingDNN
-from hvdrec.layers.jagged import Jagged, segment_softmax
+from hvdrec.layers.jagged import Jagged
 from hvdrec.losses.terms import LossTerm, TermBatch
 from hvdrec.models.base import ModelBuild
 from hvdrec.models.inputs import ModelInputs, group_of
 from hvdrec.models.matching import USERS, MatchingModel, Similarity, tower_of
+from hvdrec.ops.segments import segment_softmax
 
 #: Outputs: float32 [B, max_k, D] padded with zeros, int32 [B], float32 scalar.
 INTERESTS, COUNTS, INTEREST_SIMILARITY = "user_interests", "user_emb_num", "interest_similarity"

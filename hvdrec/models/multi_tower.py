@@ -68,11 +68,9 @@ class MultiTower(TowerModel):
         """Builds the towers.
 
         Raises:
-            ConfigError: DIN or BST towers are set, or there is no tower.
+            ConfigError: There is no tower.
         """
         super().__init__(build)
-        if self.config.din_towers or self.config.bst_towers:
-            raise ConfigError("model_config.multi_tower: MultiTower has no din_towers or bst_towers")
         if not self.config.towers:
             raise ConfigError("model_config.multi_tower: towers is empty")
         self.build_final(self.towers_width)

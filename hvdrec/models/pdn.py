@@ -11,10 +11,11 @@ from hvdrec.config.protos import simi_pb2
 from hvdrec.layers import initializers
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.feed_forward.dnn import DNN, EmbeddingDNN
-from hvdrec.layers.jagged import PaddedOnce, segment_sum
+from hvdrec.layers.jagged import PaddedOnce
 from hvdrec.layers.variables import VariableStore
 from hvdrec.models.base import ModelBuild, RankModel
 from hvdrec.models.inputs import ModelInputs
+from hvdrec.ops.segments import segment_sum
 
 _LEAST = 1e-8
 

@@ -30,7 +30,9 @@ from hvdrec.models.heads.registry import build_head
 from hvdrec.models.inputs import ModelInputs
 from hvdrec.models.matching import MatchingModel
 from hvdrec.models.registry import build_model
-from hvdrec.ops.policy import resolve
+from hvdrec.ops.policy import NATIVE, resolve
+from hvdrec.ops.sum_of_squares import sum_of_squares
+from hvdrec.ops.updates import add_scaled
 
 Batch = Mapping[str, tf.Tensor]
 
@@ -196,9 +198,42 @@ class Recommender(tf.Module):
         return self.model.means(output.outputs)
 
     def kernel_penalty(self) -> tf.Tensor:
-        """`l2_regularization` / 2 times the squared kernels, float32 scalar."""
-        terms = [r.scale * tf.nn.l2_loss(r.variable) for r in self.store.regularized]
+        """`l2_regularization` / 2 times the squared kernels, float32 scalar, without a gradient."""
+        if self.policy.norms == NATIVE:
+            by_scale: dict[float, list[tf.Tensor]] = {}
+            for r in self.store.regularized:
+                by_scale.setdefault(r.scale, []).append(tf.convert_to_tensor(r.variable))
+            sums = {scale: sum_of_squares(values) for scale, values in by_scale.items()}
+            terms = [tf.cast(0.5 * scale * total, tf.float32) for scale, total in sums.items()]
+        else:
+            terms = [r.scale * tf.nn.l2_loss(r.variable) for r in self.store.regularized]
         return tf.add_n(terms) if terms else tf.constant(0.0)
+
+    def add_kernel_penalty(
+        self, gradients: Sequence[tf.Tensor], share: tf.Tensor, together: Sequence[Sequence[int]]
+    ) -> list[tf.Tensor]:
+        """Adds the gradient of `kernel_penalty`, times `share`.
+
+        Args:
+            gradients: Of `dense_trainable`.
+            share: float32 scalar.
+            together: Indices of gradients that may wait for each other, each once.
+        """
+        scales = {r.variable.ref(): r.scale for r in self.store.regularized}
+        found = list(gradients)
+        for indices in together:
+            own = [i for i in indices if self.dense_trainable[i].ref() in scales]
+            variables = [self.dense_trainable[i] for i in own]
+            sums = add_scaled(
+                [gradients[i] for i in own],
+                [tf.convert_to_tensor(v) for v in variables],
+                share,
+                [scales[v.ref()] for v in variables],
+                impl=self.policy.norms,
+            )
+            for i, each in zip(own, sums, strict=True):
+                found[i] = each
+        return found
 
     def predictions(self, output: ForwardResult) -> dict[str, tf.Tensor]:
         """EasyRec's prediction tensors by name (probs, logits, y, probs_ctr, ...)."""

@@ -10,6 +10,7 @@ import tensorflow as tf
 from hvdrec.features.plan import FeaturePlan, GroupFeature, Kind
 from hvdrec.layers.jagged import Jagged
 from hvdrec.layers.lookup import Norms, lookup, lookup_combined, pooled
+from hvdrec.ops.policy import TENSORFLOW
 
 
 class LookedUp(NamedTuple):
@@ -23,12 +24,17 @@ class SequenceArrays:
     """Finds the elements of sequence features in the flat arrays of a batch, which are ordered by slot."""
 
     def __init__(
-        self, plan: FeaturePlan, batch: Mapping[str, tf.Tensor], touched: Sequence[tf.Tensor]
+        self,
+        plan: FeaturePlan,
+        batch: Mapping[str, tf.Tensor],
+        touched: Sequence[tf.Tensor],
+        impl: str = TENSORFLOW,
     ) -> None:
-        """Takes the arguments of `ModelInputs`."""
+        """Takes the arguments of `ModelInputs`, and the implementation of lookups."""
         self._plan = plan
         self._batch = batch
         self._touched = touched
+        self._impl = impl
         self._totals: list[tf.Tensor] = []
         numbers = [q for q, spec in enumerate(plan.packer.sequences) if spec.numbers]
         self._column_of_numbers = {plan.packer.sequences[q].feature: q for q in numbers}
@@ -65,7 +71,7 @@ class SequenceArrays:
         array = self._batch[f"bank{feature.bank}/sequence_index"]
         index = [self._slice(array, bank.sequences, one.position) for one in run]
         stacked = index[0] if len(run) == 1 else tf.stack(index, axis=1)
-        found = lookup(self._touched[feature.bank], stacked)
+        found = lookup(self._touched[feature.bank], stacked, self._impl)
         return tf.reshape(found, [-1, len(run) * bank.dim])
 
     def _nested(self, feature: GroupFeature) -> tf.Tensor:
@@ -75,7 +81,7 @@ class SequenceArrays:
         )
         columns = [slot.sequence for slot in bank.nested]
         count = tf.add_n([self._total(q) for q in columns])
-        sums = lookup_combined(self._touched[feature.bank], index, weight, segment, count)
+        sums = lookup_combined(self._touched[feature.bank], index, weight, segment, count, self._impl)
         sums = self._slice(sums, columns, feature.position)
         norms = [self._slice(n, columns, feature.position) for n in Norms.of(weight, segment, count)]
         return pooled(sums, Norms(*norms), bank.nested[feature.position].combiner)

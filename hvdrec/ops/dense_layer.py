@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -42,7 +41,7 @@ class DenseOutput(NamedTuple):
 
 def dense_layer(
     x: tf.Tensor,
-    kernel: tf.Tensor,
+    kernel: tf.Tensor | None,
     bias: tf.Tensor,
     norm: Norm | None,
     relu: bool,
@@ -53,13 +52,12 @@ def dense_layer(
 
     Args:
         x: float32 [B, I].
-        kernel: float32 [I, O].
+        kernel: float32 [I, O]; None if x [B, O] is the product already.
         bias: float32 [O]. With a norm its gradient is exactly 0, because the mean cancels it.
         norm: The batch normalisation; None for none.
         relu: Whether to apply ReLU.
         impl: ``native`` processes rows in cache-sized blocks, and gives the same bits for any number of
             threads; ``tensorflow`` is TensorFlow 1's arithmetic, where the bias's gradient is rounding noise.
-            A norm with weights always uses TensorFlow's operations.
 
     Returns:
         The layer's output and the batch's statistics.
@@ -67,16 +65,18 @@ def dense_layer(
     return implementation(_IMPLEMENTATIONS, impl)(x, kernel, bias, norm, relu)
 
 
-def _native(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, norm: Norm | None, relu: bool) -> DenseOutput:
-    if norm is not None and norm.weights is not None:
-        return _tensorflow(x, kernel, _without_gradient(bias), norm, relu)
+def _native(
+    x: tf.Tensor, kernel: tf.Tensor | None, bias: tf.Tensor, norm: Norm | None, relu: bool
+) -> DenseOutput:
     none = tf.zeros([0])
     out = load_ops().hvdrec_dense_layer(
         x=x,
-        kernel=kernel,
+        kernel=tf.zeros([0, x.shape[1]]) if kernel is None else kernel,
         bias=bias,
         gamma=none if norm is None else norm.gamma,
         beta=none if norm is None else norm.beta,
+        weights=none if norm is None or norm.weights is None else norm.weights,
+        multiplies=kernel is not None,
         norm=norm is not None,
         relu=relu,
         epsilon=0.0 if norm is None else norm.epsilon,
@@ -86,7 +86,7 @@ def _native(x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, norm: Norm | None,
 
 @tf.RegisterGradient("HvdrecDenseLayer")
 def _gradient(op: tf.Operation, upstream: tf.Tensor, *_: tf.Tensor) -> list[tf.Tensor]:
-    x, kernel, _, gamma, _ = op.inputs
+    x, kernel, _, gamma, _, weights = op.inputs
     y, mean, variance, linear = op.outputs
     out = load_ops().hvdrec_dense_layer_grad(
         upstream=upstream,
@@ -97,26 +97,23 @@ def _gradient(op: tf.Operation, upstream: tf.Tensor, *_: tf.Tensor) -> list[tf.T
         mean=mean,
         variance=variance,
         linear=linear,
+        weights=weights,
+        multiplies=op.get_attr("multiplies"),
         norm=op.get_attr("norm"),
         relu=op.get_attr("relu"),
         epsilon=op.get_attr("epsilon"),
     )
-    return list(out)
+    return [*out, None]
 
 
 def _tensorflow(
-    x: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, norm: Norm | None, relu: bool
+    x: tf.Tensor, kernel: tf.Tensor | None, bias: tf.Tensor, norm: Norm | None, relu: bool
 ) -> DenseOutput:
-    y = tf.nn.bias_add(tf.matmul(x, kernel), bias)
+    y = tf.nn.bias_add(x if kernel is None else tf.matmul(x, kernel), bias)
     mean = variance = None
     if norm is not None:
         y, mean, variance = normalise(y, norm.gamma, norm.beta, norm.epsilon, norm.weights)
     return DenseOutput(tf.nn.relu(y) if relu else y, mean, variance)
-
-
-@tf.custom_gradient
-def _without_gradient(bias: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    return tf.identity(bias), tf.zeros_like
 
 
 def normalise(

@@ -54,6 +54,8 @@ class Adam(Optimizer):
         self.beta1, self.beta2 = beta1, beta2
         self.first, self.second = name, f"{name}_1"
         self._deferred: DeferredAdam | None = None
+        #: The deferred variables that are the same on every rank.
+        self._replicated: list[str] = []
 
     def create_slots(self, variables: Sequence[tf.Variable]) -> None:
         """Creates both moments, and the powers of both betas."""
@@ -62,24 +64,25 @@ class Adam(Optimizer):
         self.add_scalar("beta1_power", self.beta1)
         self.add_scalar("beta2_power", self.beta2)
 
-    def defer(self, banks: Sequence[Bank], fewest: int, averages: Averages | None = None) -> list[str]:
+    def defer(self, banks: Sequence[Bank], required: bool, averages: Averages | None = None) -> list[str]:
         """Defers the updates of all rows, if this process updates them with native operations."""
-        large = [bank for bank in banks if bank.layout.rows >= fewest]
         why = self._why_not_deferred()
-        if large and why is None:
+        if banks and why is None:
             try:
                 decay = averages.decay if averages else None
                 self._deferred = DeferredAdam(self.beta1, self.beta2, EPSILON, decay)
             except ValueError as error:
                 why = str(error)
-        if large and why is not None and not fewest:
+        if banks and why is not None and required:
             raise ConfigError(f"DEFERRED: {why}")
         if self._deferred is None:
             return []
-        for bank in large:
+        for bank in banks:
             for part in bank.parts:
                 average = averages.of(part) if averages else None
                 self._deferred.add(variable_key(part), self._moments(part), average)
+                if bank.replicated:
+                    self._replicated.append(variable_key(part))
             bank.reader = self._read
         return list(self._deferred.tables)
 
@@ -105,7 +108,7 @@ class Adam(Optimizer):
     def unsaved(self) -> dict[str, tf.Variable]:
         """The steps up to which rows have been updated."""
         tables = self._deferred.tables if self._deferred is not None else {}
-        return {f"{name}/steps": table.steps for name, table in tables.items()}
+        return {f"{name}/steps": tables[name].steps for name in self._replicated}
 
     def apply_dense(self, gradient: tf.Tensor, variable: tf.Variable, rate: tf.Tensor) -> None:
         """One fused pass."""

@@ -88,7 +88,7 @@ class Optimizer(tf.Module, abc.ABC):
     def finish(self, rate: tf.Tensor) -> None:
         """Called once a step after all variables are updated, with the learning rate."""
 
-    def defer(self, banks: Sequence[Bank], fewest: int, averages: Averages | None = None) -> list[str]:
+    def defer(self, banks: Sequence[Bank], required: bool, averages: Averages | None = None) -> list[str]:
         """Defers updates of rows that no batch touches; after `create_slots`, before the first `apply`.
 
         If an optimizer changes every row at each step, a step then costs only the touched rows: a row is
@@ -97,14 +97,14 @@ class Optimizer(tf.Module, abc.ABC):
 
         Args:
             banks: Trained banks whose parts are in this process.
-            fewest: Banks with fewer rows aren't deferred.
+            required: Whether it is an error if that is impossible; otherwise they are swept.
             averages: Averages of their variables, to be kept too.
 
         Returns:
             The deferred variables.
 
         Raises:
-            ConfigError: It isn't possible, and `fewest` is 0.
+            ConfigError: It isn't possible, and `required`.
         """
         return []
 

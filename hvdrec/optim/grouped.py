@@ -48,13 +48,13 @@ class Grouped(Optimizer):
                 before = sum(name in earlier.scalars for earlier in self.optimizers[:i])
                 self.scalars[f"{name}_{before}" if before else name] = scalar
 
-    def defer(self, banks: Sequence[Bank], fewest: int, averages: Averages | None = None) -> list[str]:
+    def defer(self, banks: Sequence[Bank], required: bool, averages: Averages | None = None) -> list[str]:
         """Applies to each optimizer, for its own banks."""
         return [
             name
             for i, optimizer in enumerate(self.optimizers)
             for name in optimizer.defer(
-                [b for b in banks if self._index_of(b.parts[0]) == i], fewest, averages
+                [b for b in banks if self._index_of(b.parts[0]) == i], required, averages
             )
         ]
 

@@ -23,7 +23,7 @@ class LazyAdam(Adam):
 
     tells_rows_apart = True
 
-    def defer(self, banks: Sequence[Bank], fewest: int, averages: Averages | None = None) -> list[str]:
+    def defer(self, banks: Sequence[Bank], required: bool, averages: Averages | None = None) -> list[str]:
         """Defers nothing."""
         return []
 

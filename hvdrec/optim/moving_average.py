@@ -50,11 +50,11 @@ class MovingAverage(Optimizer):
                 )
         self._averaged = list(variables)
 
-    def defer(self, banks: Sequence[Bank], fewest: int, averages: Averages | None = None) -> list[str]:
+    def defer(self, banks: Sequence[Bank], required: bool, averages: Averages | None = None) -> list[str]:
         """Defers tables and their averages like the optimizer; others are averaged at each step."""
         if self.decay > 0.0:
-            self._deferred = self.optimizer.defer(banks, fewest, Averages(self.decay, self._average))
-        if not fewest and len(self._deferred) < sum(len(bank.parts) for bank in banks):
+            self._deferred = self.optimizer.defer(banks, required, Averages(self.decay, self._average))
+        if required and len(self._deferred) < sum(len(bank.parts) for bank in banks):
             raise ConfigError("DEFERRED: use_moving_average averages all rows of these tables at each step")
         return self._deferred
 

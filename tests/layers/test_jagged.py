@@ -7,8 +7,9 @@ import tensorflow as tf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hvdrec.layers.jagged import Jagged, segment_softmax, segment_sum
+from hvdrec.layers.jagged import Jagged
 from hvdrec.layers.lookup import Norms, lookup_combined, pooled
+from hvdrec.ops.segments import segment_softmax, segment_sum
 
 some = settings(max_examples=40, deadline=None)
 _LENGTHS = st.lists(st.integers(0, 5), min_size=0, max_size=6)

@@ -65,13 +65,14 @@ class Built:
 
 
 @functools.cache
-def build(model_config: str) -> Built:
+def build(model_config: str, width_of_a: int = 4) -> Built:
     """Builds the model of a `model_config`, the features being those of `SmallJob`."""
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         data, path = folder / "rows.csv", folder / "job.config"
         data.write_text("".join(",".join((*row, "u", "1")) + "\n" for row in ROWS))
         before = SmallJob(data, folder / "run", batch_size=len(ROWS)).text().split("model_config {")[0]
+        before = before.replace("size: 50 embedding_dim: 4", f"size: 50 embedding_dim: {width_of_a}")
         path.write_text(
             f"{before}\nmodel_config {{ {model_config} embedding_regularization: {EMBEDDING_REGULARIZATION} }}"
         )
@@ -160,7 +161,9 @@ Formula = Callable[[Oracle], np.ndarray]
 
 
 def interactions(vectors: list[np.ndarray]) -> np.ndarray:
-    """The factorisation machine [B, D], pair by pair."""
+    """The factorisation machine [B, D], pair by pair; narrower vectors end in zeros."""
+    most = max(v.shape[1] for v in vectors)
+    vectors = [np.pad(v, [(0, 0), (0, most - v.shape[1])]) for v in vectors]
     return np.sum([v * w for v, w in itertools.combinations(vectors, 2)], axis=0)
 
 

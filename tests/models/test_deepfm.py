@@ -120,5 +120,13 @@ def test_formula(case: str) -> None:
     check_penalties(built, formula, kernels)
 
 
+def test_a_narrower_feature_is_padded_in_products() -> None:
+    config, formula, _, kernels = CASES["final_classes"]
+    built = build(config, width_of_a=2)
+    check_logits(built, formula)
+    check_gradients(built)
+    check_penalties(built, formula, kernels)
+
+
 def test_dropout() -> None:
     check_dropout(build(DROPPED), _final(1, False, (False, False)), "final_dnn/dnn_0", 0.25)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from models.oracle import (
     L2,
     Oracle,
@@ -43,6 +44,15 @@ def test_one_class() -> None:
     check_logits(built, _formula)
     check_gradients(built)
     check_penalties(built, _formula, set())
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_a_narrower_feature_is_padded_with_zeros(classes: int) -> None:
+    built = build(_config(classes), width_of_a=2)
+    formula = _formula if classes == 1 else _formula_of_classes
+    check_logits(built, formula)
+    check_gradients(built)
+    check_penalties(built, formula, set() if classes == 1 else {"fm_logits"})
 
 
 def test_classes() -> None:

@@ -4,7 +4,8 @@
 #include <cmath>
 #include <vector>
 
-#include "kernels/base/matmul.h"
+#include "kernels/base/phases.h"
+#include "kernels/layers/panels.h"
 
 namespace hvdrec {
 namespace {
@@ -14,7 +15,7 @@ namespace {
 constexpr int64_t kRows = 128;
 // The kernel's gradient is computed in tiles of this many inputs and outputs.
 constexpr int64_t kTileInputs = 64;
-constexpr int64_t kTileOutputs = 128;
+constexpr int64_t kTileOutputs = 64;
 
 // Two numbers of each column for each block of rows.
 class BlockSums {
@@ -30,45 +31,63 @@ class BlockSums {
   std::vector<float> values_;
 };
 
+// How often rows count.
+float Count(const float* weights, int64_t rows) {
+  if (weights == nullptr) return static_cast<float>(rows);
+  float count = 0;
+  for (int64_t r = 0; r < rows; ++r) count += weights[r];
+  return count;
+}
+
 // Adds the bias to a block; returns each column's mean and sum of squared deviations from it.
-void AddBias(const float* bias, int64_t rows, int64_t columns, float* __restrict block,
-             float* __restrict mean, float* __restrict deviations) {
+template <bool weighted>
+void AddBias(const float* bias, const float* weights, int64_t rows, int64_t columns,
+             float* __restrict block, float* __restrict mean, float* __restrict deviations) {
   std::fill_n(mean, columns, 0.0F);
   std::fill_n(deviations, columns, 0.0F);
   for (int64_t r = 0; r < rows; ++r) {
     float* __restrict row = block + r * columns;
     for (int64_t c = 0; c < columns; ++c) {
       row[c] += bias[c];
-      mean[c] += row[c];
+      mean[c] += weighted ? weights[r] * row[c] : row[c];
     }
   }
-  const float share = 1.0F / static_cast<float>(rows);
+  const float count = Count(weights, rows);
+  const float share = count > 0.0F ? 1.0F / count : 0.0F;
   for (int64_t c = 0; c < columns; ++c) mean[c] *= share;
   for (int64_t r = 0; r < rows; ++r) {
     const float* __restrict row = block + r * columns;
     for (int64_t c = 0; c < columns; ++c) {
       const float deviation = row[c] - mean[c];
-      deviations[c] += deviation * deviation;
+      deviations[c] += weighted ? weights[r] * deviation * deviation : deviation * deviation;
     }
   }
 }
 
 // Mean and variance of all rows from those of the blocks (Chan, Golub and LeVeque, 1983).
-void Merge(int64_t rows, int64_t columns, BlockSums* sums, float* mean, float* variance) {
+void Merge(const float* weights, int64_t rows, int64_t columns, BlockSums* sums, float* mean,
+           float* variance) {
   const int64_t blocks = ChunkCount(rows, kRows);
+  std::vector<double> counts;
+  for (int64_t b = 0; b < blocks; ++b) {
+    const int64_t begin = b * kRows;
+    counts.push_back(
+        Count(weights == nullptr ? nullptr : weights + begin, std::min(kRows, rows - begin)));
+  }
   for (int64_t c = 0; c < columns; ++c) {
     double center = 0;
     double deviations = 0;
     double seen = 0;
     for (int64_t b = 0; b < blocks; ++b) {
-      const auto n = static_cast<double>(std::min(kRows, rows - b * kRows));
+      const double n = counts[b];
+      if (n == 0) continue;
       const double step = sums->first(b)[c] - center;
       deviations += sums->second(b)[c] + step * step * seen * n / (seen + n);
       seen += n;
       center += step * n / seen;
     }
     mean[c] = static_cast<float>(center);
-    variance[c] = rows > 0 ? static_cast<float>(deviations / seen) : 0.0F;
+    variance[c] = seen > 0 ? static_cast<float>(deviations / seen) : 0.0F;
   }
 }
 
@@ -129,10 +148,10 @@ struct NormGradient {
   std::vector<float> slope;  // mean of g (linear - mean) / deviation^2
 };
 
-template <bool relu>
+template <bool relu, bool weighted>
 void NormBackward(const NormGradient& norm, const float* __restrict upstream,
                   const float* __restrict y, const float* __restrict linear,
-                  const float* __restrict mean, int64_t rows, int64_t columns,
+                  const float* __restrict mean, const float* weights, int64_t rows, int64_t columns,
                   float* __restrict out) {
   const float* __restrict scale = norm.scale.data();
   const float* __restrict plain = norm.plain.data();
@@ -141,7 +160,11 @@ void NormBackward(const NormGradient& norm, const float* __restrict upstream,
     for (int64_t c = 0; c < columns; ++c) {
       const int64_t i = r * columns + c;
       const float g = relu && !(y[i] > 0.0F) ? 0.0F : upstream[i];
-      out[i] = scale[c] * (g - plain[c] - (linear[i] - mean[c]) * slope[c]);
+      if (weighted) {
+        out[i] = scale[c] * (g - weights[r] * (plain[c] + (linear[i] - mean[c]) * slope[c]));
+      } else {
+        out[i] = scale[c] * (g - plain[c] - (linear[i] - mean[c]) * slope[c]);
+      }
     }
   }
 }
@@ -159,27 +182,22 @@ void PlainBackward(const float* __restrict upstream, const float* __restrict y, 
   }
 }
 
-// Gradients of gamma and beta, and the factors for that of `linear`.
-template <bool relu>
-NormGradient GammaBeta(const DenseLayer& layer, const float* upstream, const float* gamma,
-                       const DenseKept& kept, const DenseGradients& out, const Parallel& parallel) {
+// Gradients of gamma and beta, and the factors for that of `linear`, from the sums of the blocks.
+NormGradient GammaBeta(const DenseLayer& layer, const float* weights, const float* gamma,
+                       const DenseKept& kept, BlockSums* sums, const DenseGradients& out) {
   const int64_t columns = layer.outputs;
-  BlockSums sums(layer.rows, columns);
-  ForChunks(parallel, layer.rows, kRows, [&](int64_t block, int64_t begin, int64_t end) {
-    const int64_t at = begin * columns;
-    SumGradients<relu>(upstream + at, kept.y + at, kept.linear + at, kept.mean, end - begin,
-                       columns, sums.first(block), sums.second(block));
-  });
   const std::vector<float> inverse = InverseDeviations(layer, kept.variance);
   const auto size = static_cast<size_t>(columns);
   NormGradient norm{std::vector<float>(size), std::vector<float>(size), std::vector<float>(size)};
-  const double share = layer.rows > 0 ? 1.0 / static_cast<double>(layer.rows) : 0.0;
+  double count = weights == nullptr ? static_cast<double>(layer.rows) : 0.0;
+  for (int64_t r = 0; weights != nullptr && r < layer.rows; ++r) count += weights[r];
+  const double share = count > 0 ? 1.0 / count : 0.0;
   for (int64_t c = 0; c < columns; ++c) {
     double plain = 0;
     double centered = 0;
     for (int64_t b = 0; b < ChunkCount(layer.rows, kRows); ++b) {
-      plain += sums.first(b)[c];
-      centered += sums.second(b)[c];
+      plain += sums->first(b)[c];
+      centered += sums->second(b)[c];
     }
     out.beta[c] = static_cast<float>(plain);
     out.gamma[c] = static_cast<float>(centered * inverse[c]);
@@ -190,89 +208,142 @@ NormGradient GammaBeta(const DenseLayer& layer, const float* upstream, const flo
   return norm;
 }
 
-void KernelGradient(const DenseLayer& layer, const float* x, const float* linear, float* out,
-                    const Parallel& parallel) {
+// The gradient of the bias from the blocks' sums, or zeros with a norm.
+void BiasGradient(const DenseLayer& layer, BlockSums* sums, float* out) {
+  for (int64_t c = 0; c < layer.outputs; ++c) {
+    double sum = 0;
+    for (int64_t b = 0; !layer.norm && b < ChunkCount(layer.rows, kRows); ++b) {
+      sum += sums->first(b)[c];
+    }
+    out[c] = static_cast<float>(sum);
+  }
+}
+
+int64_t KernelTiles(const DenseLayer& layer) {
+  return ChunkCount(layer.inputs, kTileInputs) * ChunkCount(layer.outputs, kTileOutputs);
+}
+
+void KernelGradient(const DenseLayer& layer, const float* x, const float* linear, int64_t tile,
+                    float* out) {
   const int64_t across = ChunkCount(layer.outputs, kTileOutputs);
-  parallel.Run(ChunkCount(layer.inputs, kTileInputs) * across, [&](int64_t tile) {
-    const int64_t i = tile / across * kTileInputs;
-    const int64_t o = tile % across * kTileOutputs;
-    const Matrix<float> a{x + i, layer.rows, std::min(kTileInputs, layer.inputs - i), layer.inputs};
-    const Matrix<float> b{linear + o, layer.rows, std::min(kTileOutputs, layer.outputs - o),
-                          layer.outputs};
-    MatMulFirstTransposed(a, b, out + i * layer.outputs + o, layer.outputs);
-  });
+  const int64_t i = tile / across * kTileInputs;
+  const int64_t o = tile % across * kTileOutputs;
+  const int64_t inputs = std::min(kTileInputs, layer.inputs - i);
+  const int64_t outputs = std::min(kTileOutputs, layer.outputs - o);
+  for (int64_t row = 0; row < layer.rows; row += kRows) {
+    // A few rows at a time, so that their panel stays in the first cache.
+    Panels panels(std::min(kRows, layer.rows - row), outputs);
+    for (int64_t p = 0; p < panels.count(); ++p) {
+      panels.Pack(p, linear + row * layer.outputs + o, layer.outputs);
+    }
+    panels.MultiplyTransposed(x + row * layer.inputs + i, inputs, layer.inputs, row > 0,
+                              out + i * layer.outputs + o, layer.outputs);
+  }
+  if (layer.rows == 0) {
+    for (int64_t r = 0; r < inputs; ++r) {
+      std::fill_n(out + (i + r) * layer.outputs + o, outputs, 0.0F);
+    }
+  }
 }
 
 template <bool relu>
-void Forward(const DenseLayer& layer, const float* x, const DenseWeights& weights,
+void Forward(const DenseLayer& layer, const DenseRows& rows, const DenseWeights& weights,
              const DenseOutputs& out, const Parallel& parallel) {
   const int64_t columns = layer.outputs;
-  const Matrix<float> kernel{weights.kernel, layer.inputs, columns, columns};
+  Panels kernel(layer.inputs, layer.multiplies ? columns : 0);
   float* const linear = layer.norm ? out.linear : out.y;
+  const auto add_bias = rows.weights != nullptr ? AddBias<true> : AddBias<false>;
   BlockSums sums(layer.norm ? layer.rows : 0, columns);
-  ForChunks(parallel, layer.rows, kRows, [&](int64_t block, int64_t begin, int64_t end) {
-    const Matrix<float> part{x + begin * layer.inputs, end - begin, layer.inputs, layer.inputs};
+  std::vector<float> scale;
+  Phases phases;
+  phases.Add(kernel.count(), [&](int64_t panel) { kernel.Pack(panel, weights.kernel, columns); });
+  phases.AddChunks(layer.rows, kRows, [&, linear](int64_t block, int64_t begin, int64_t end) {
     float* const at = linear + begin * columns;
-    MatMul(part, kernel, at, columns);
+    const float* const x = rows.x + begin * layer.inputs;
+    if (layer.multiplies) {
+      kernel.Multiply(x, end - begin, at);
+    } else {
+      std::copy_n(x, (end - begin) * columns, at);
+    }
     if (layer.norm) {
-      AddBias(weights.bias, end - begin, columns, at, sums.first(block), sums.second(block));
+      add_bias(weights.bias, rows.weights == nullptr ? nullptr : rows.weights + begin, end - begin,
+               columns, at, sums.first(block), sums.second(block));
     } else {
       AddBiasOnly<relu>(weights.bias, end - begin, columns, at);
     }
   });
-  if (!layer.norm) return;
-  Merge(layer.rows, columns, &sums, out.mean, out.variance);
-  std::vector<float> scale = InverseDeviations(layer, out.variance);
-  for (int64_t c = 0; c < columns; ++c) scale[c] *= weights.gamma[c];
-  ForChunks(parallel, layer.rows, kRows, [&](int64_t, int64_t begin, int64_t end) {
-    Normalise<relu>(linear + begin * columns, out.mean, scale.data(), weights.beta, end - begin,
-                    columns, out.y + begin * columns);
-  });
+  if (layer.norm) {
+    phases.Add(1, [&](int64_t) {
+      Merge(rows.weights, layer.rows, columns, &sums, out.mean, out.variance);
+      scale = InverseDeviations(layer, out.variance);
+      for (int64_t c = 0; c < columns; ++c) scale[c] *= weights.gamma[c];
+    });
+    phases.AddChunks(layer.rows, kRows, [&, linear](int64_t, int64_t begin, int64_t end) {
+      Normalise<relu>(linear + begin * columns, out.mean, scale.data(), weights.beta, end - begin,
+                      columns, out.y + begin * columns);
+    });
+  }
+  phases.Run(parallel);
 }
 
 template <bool relu>
-void Backward(const DenseLayer& layer, const float* upstream, const float* x,
+void Backward(const DenseLayer& layer, const float* upstream, const DenseRows& rows,
               const DenseWeights& weights, const DenseKept& kept, float* scratch,
               const DenseGradients& out, const Parallel& parallel) {
   const int64_t columns = layer.outputs;
-  const Matrix<float> kernel{weights.kernel, layer.inputs, columns, columns};
+  Panels kernel(columns, layer.multiplies ? layer.inputs : 0);
+  float* const linear = layer.multiplies ? scratch : out.x;
+  const auto norm_backward =
+      rows.weights != nullptr ? NormBackward<relu, true> : NormBackward<relu, false>;
   NormGradient norm;
-  if (layer.norm) norm = GammaBeta<relu>(layer, upstream, weights.gamma, kept, out, parallel);
-  BlockSums sums(layer.norm ? 0 : layer.rows, columns);
-  ForChunks(parallel, layer.rows, kRows, [&](int64_t block, int64_t begin, int64_t end) {
+  BlockSums sums(layer.rows, columns);
+  Phases phases;
+  phases.Add(kernel.count(),
+             [&](int64_t panel) { kernel.PackTransposed(panel, weights.kernel, columns); });
+  if (layer.norm) {
+    phases.AddChunks(layer.rows, kRows, [&](int64_t block, int64_t begin, int64_t end) {
+      const int64_t at = begin * columns;
+      SumGradients<relu>(upstream + at, kept.y + at, kept.linear + at, kept.mean, end - begin,
+                         columns, sums.first(block), sums.second(block));
+    });
+    phases.Add(1, [&](int64_t) {
+      norm = GammaBeta(layer, rows.weights, weights.gamma, kept, &sums, out);
+    });
+  }
+  phases.AddChunks(layer.rows, kRows, [&](int64_t block, int64_t begin, int64_t end) {
     const int64_t at = begin * columns;
     if (layer.norm) {
-      NormBackward<relu>(norm, upstream + at, kept.y + at, kept.linear + at, kept.mean, end - begin,
-                         columns, scratch + at);
+      norm_backward(norm, upstream + at, kept.y + at, kept.linear + at, kept.mean,
+                    rows.weights == nullptr ? nullptr : rows.weights + begin, end - begin, columns,
+                    linear + at);
     } else {
-      PlainBackward<relu>(upstream + at, kept.y + at, end - begin, columns, scratch + at,
+      PlainBackward<relu>(upstream + at, kept.y + at, end - begin, columns, linear + at,
                           sums.first(block));
     }
-    const Matrix<float> part{scratch + at, end - begin, columns, columns};
-    MatMulSecondTransposed(part, kernel, out.x + begin * layer.inputs, layer.inputs);
-  });
-  for (int64_t c = 0; c < columns; ++c) {
-    double sum = 0;
-    for (int64_t b = 0; !layer.norm && b < ChunkCount(layer.rows, kRows); ++b) {
-      sum += sums.first(b)[c];
+    if (layer.multiplies) {
+      kernel.Multiply(linear + at, end - begin, out.x + begin * layer.inputs);
     }
-    out.bias[c] = static_cast<float>(sum);
+  });
+  if (layer.multiplies) {
+    phases.Add(KernelTiles(layer),
+               [&](int64_t tile) { KernelGradient(layer, rows.x, linear, tile, out.kernel); });
   }
-  KernelGradient(layer, x, scratch, out.kernel, parallel);
+  phases.Run(parallel);
+  BiasGradient(layer, &sums, out.bias);
 }
 
 }  // namespace
 
-void DenseLayerForward(const DenseLayer& layer, const float* x, const DenseWeights& weights,
+void DenseLayerForward(const DenseLayer& layer, const DenseRows& rows, const DenseWeights& weights,
                        const DenseOutputs& out, const Parallel& parallel) {
-  (layer.relu ? Forward<true> : Forward<false>)(layer, x, weights, out, parallel);
+  (layer.relu ? Forward<true> : Forward<false>)(layer, rows, weights, out, parallel);
 }
 
-void DenseLayerBackward(const DenseLayer& layer, const float* upstream, const float* x,
+void DenseLayerBackward(const DenseLayer& layer, const float* upstream, const DenseRows& rows,
                         const DenseWeights& weights, const DenseKept& kept, float* scratch,
                         const DenseGradients& out, const Parallel& parallel) {
-  (layer.relu ? Backward<true> : Backward<false>)(layer, upstream, x, weights, kept, scratch, out,
-                                                  parallel);
+  (layer.relu ? Backward<true> : Backward<false>)(layer, upstream, rows, weights, kept, scratch,
+                                                  out, parallel);
 }
 
 }  // namespace hvdrec

@@ -3,11 +3,12 @@
 // Written out, with B rows (Ioffe and Szegedy, 2015, section 3):
 //
 //   linear = x kernel + bias
-//   mean, variance = of each column of `linear`, the population's
+//   mean, variance = of each column of `linear`, the population's; row r counts weights[r] times
 //   y = relu(gamma (linear - mean) / sqrt(variance + epsilon) + beta)
 //
-// Without `norm`, y is relu(linear); without `relu`, the argument of relu. Each block of rows goes
-// through all possible steps while it is in the cache. All arrays are row-major float32.
+// Without `norm`, y is relu(linear); without `relu`, the argument of relu; without `multiplies`, x
+// is the product already. Each block of rows goes through all possible steps while it is in the
+// cache. All arrays are row-major float32.
 
 #ifndef HVDREC_KERNELS_LAYERS_DENSE_LAYER_H_
 #define HVDREC_KERNELS_LAYERS_DENSE_LAYER_H_
@@ -21,17 +22,24 @@ namespace hvdrec {
 struct DenseLayer {
   int64_t rows;     // B
   int64_t inputs;   // I
-  int64_t outputs;  // O
+  int64_t outputs;  // O; I without `multiplies`
+  bool multiplies;
   bool norm;
   bool relu;
   float epsilon;
 };
 
 struct DenseWeights {
-  const float* kernel;  // [I, O]
+  const float* kernel;  // [I, O], only with `multiplies`
   const float* bias;    // [O]
   const float* gamma;   // [O], these two only with `norm`
   const float* beta;    // [O]
+};
+
+// The rows of a batch.
+struct DenseRows {
+  const float* x;        // [B, I]
+  const float* weights;  // [B], at least 0, only with `norm`; nullptr for ones
 };
 
 // The results of the forward pass; `linear`, `mean` and `variance` only with `norm`.
@@ -52,18 +60,19 @@ struct DenseKept {
 
 struct DenseGradients {
   float* x;       // [B, I]
-  float* kernel;  // [I, O]
+  float* kernel;  // [I, O], only with `multiplies`
   float* bias;    // [O], zeros with `norm`: the mean cancels a bias
   float* gamma;   // [O], these two only with `norm`
   float* beta;    // [O]
 };
 
-// B may be 0: mean and variance are 0 then.
-void DenseLayerForward(const DenseLayer& layer, const float* x, const DenseWeights& weights,
+// Mean and variance are 0 if no row counts.
+void DenseLayerForward(const DenseLayer& layer, const DenseRows& rows, const DenseWeights& weights,
                        const DenseOutputs& out, const Parallel& parallel);
 
-// Gradients from that of y. `scratch` is [B, O]; bias and beta aren't read.
-void DenseLayerBackward(const DenseLayer& layer, const float* upstream, const float* x,
+// Gradients from that of y. `scratch` is [B, O], not needed without `multiplies`; bias and beta
+// aren't read.
+void DenseLayerBackward(const DenseLayer& layer, const float* upstream, const DenseRows& rows,
                         const DenseWeights& weights, const DenseKept& kept, float* scratch,
                         const DenseGradients& out, const Parallel& parallel);
 

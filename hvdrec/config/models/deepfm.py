@@ -22,8 +22,8 @@ class DeepFMSpec(ModelSpec):
     }
 
     def check(self, check: ModelCheck) -> None:
-        """Checks that FM features have the same width, and that wide features have the output's."""
-        check.need_one_width("fm" if "fm" in check.groups else "deep")
+        """Warns about FM features of several widths, and checks that wide features have the output's."""
+        check.tell_padding("fm" if "fm" in check.groups else "deep")
         classes, width = check.model.num_class, check.block.wide_output_dim
         if not check.block.final_dnn.hidden_units and width != classes:
             check.error(

@@ -8,9 +8,9 @@ import tensorflow as tf
 
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.feed_forward.dense import Dense
-from hvdrec.layers.jagged import segment_softmax, segment_sum
 from hvdrec.layers.layer import Layer
 from hvdrec.layers.variables import VariableStore
+from hvdrec.ops.segments import segment_softmax, segment_sum
 
 
 class AttentionPooling(Layer):

@@ -9,11 +9,15 @@ import tensorflow as tf
 
 from hvdrec.errors import ConfigError
 from hvdrec.layers.context import ForwardContext
+from hvdrec.layers.feed_forward.block import Multiplied
 from hvdrec.layers.feed_forward.dense import Dense
 from hvdrec.layers.feed_forward.dnn import EmbeddingDNN
-from hvdrec.layers.jagged import Jagged, PaddedOnce, missing_places, segment_softmax, segment_sum
+from hvdrec.layers.jagged import Jagged, PaddedOnce, missing_places
 from hvdrec.layers.layer import Layer
 from hvdrec.layers.variables import VariableStore
+from hvdrec.ops.attention import attend, attention_product
+from hvdrec.ops.policy import NATIVE
+from hvdrec.ops.segments import segment_softmax, segment_sum
 
 
 class AttentionInputs(NamedTuple):
@@ -125,10 +129,14 @@ class TargetAttention(Layer):
             history = Jagged(for_history(history.values, run), history.rows, history.lengths)
         elif self._missing:
             query = tf.pad(query, [[0, 0], [0, self._missing]])
-        shares = segment_softmax(self._scores(query, history, padding, run), history.rows, history.count)
-        attended = [
-            segment_sum(shares * each.values, each.rows, each.count) for each in (history, *auxiliary)
-        ]
+        scores = self._scores(query, history, padding, run)
+        if _native(run):
+            own, shares = attend(scores[:, 0], history.values, history.lengths)
+            attended, shares = [own], shares[:, tf.newaxis]
+        else:
+            shares = segment_softmax(scores, history.rows, history.count)
+            attended = [segment_sum(shares * history.values, history.rows, history.count)]
+        attended += [segment_sum(shares * each.values, each.rows, each.count) for each in auxiliary]
         if self._layers is not None:
             empty = (history.lengths == 0) & (missing_places(history) > 0)
             attended[0] += tf.where(empty[:, tf.newaxis], padding, tf.zeros_like(padding))
@@ -138,13 +146,27 @@ class TargetAttention(Layer):
         self, query: tf.Tensor, history: Jagged, padding: tf.Tensor, run: ForwardContext
     ) -> tf.Tensor:
         """The score of each element, float32 [E, 1]; `padding` [D] is the value of a padded position."""
-        if run.training and self._dnn.normalises:
-            padded = PaddedOnce(history, padding)
-            scores = self._dnn(_crossed(tf.gather(query, padded.rows), padded.values), run, padded.weights)
-            return padded.real(scores)
-        return self._dnn(_crossed(tf.gather(query, history.rows), history.values), run)
+        padded = PaddedOnce(history, padding) if run.training and self._dnn.normalises else None
+        inputs: tf.Tensor | Multiplied
+        if _native(run) and self._dnn.hides:
+            value = None if self._layers is None else padding
+            inputs = Multiplied(
+                lambda kernel: attention_product(
+                    query, history.values, history.lengths, kernel, padded=padded is not None, padding=value
+                )
+            )
+        else:
+            every = padded or history
+            inputs = _crossed(query, every.rows, every.values)
+        scores = self._dnn(inputs, run, None if padded is None else padded.weights)
+        return scores if padded is None else padded.real(scores)
 
 
-def _crossed(query: tf.Tensor, elements: tf.Tensor) -> tf.Tensor:
+def _native(run: ForwardContext) -> bool:
+    return run.training and run.impl == NATIVE
+
+
+def _crossed(query: tf.Tensor, rows: tf.Tensor, elements: tf.Tensor) -> tf.Tensor:
     """The DNN's input for an element, float32 [E, 4 D]."""
-    return tf.concat([query, elements, query - elements, query * elements], axis=1)
+    own = tf.gather(query, rows)
+    return tf.concat([own, elements, own - elements, own * elements], axis=1)

@@ -8,8 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from hvdrec.layers.context import ForwardContext
-from hvdrec.layers.jagged import Jagged, segment_sum
+from hvdrec.layers.jagged import Jagged
 from hvdrec.layers.variables import VariableStore
+from hvdrec.ops.segments import segment_sum
 
 #: The seed of the fixed initial logits outside training, as in EasyRec.
 _FIXED_SEED = 28

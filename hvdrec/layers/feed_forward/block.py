@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import tensorflow as tf
 
 from hvdrec.config.activations import canonical
@@ -13,6 +16,16 @@ from hvdrec.layers.initializers import Initializer
 from hvdrec.layers.layer import Layer
 from hvdrec.layers.variables import VariableStore
 from hvdrec.ops.dense_layer import Norm, dense_layer
+
+
+class Multiplied(NamedTuple):
+    """An input [B, I] that exists only as its product with a kernel.
+
+    Attributes:
+        by: Maps the kernel, float32 [I, O], to the product [B, O].
+    """
+
+    by: Callable[[tf.Tensor], tf.Tensor]
 
 
 class DenseBlock(Layer):
@@ -72,8 +85,13 @@ class DenseBlock(Layer):
             else activations.build(activation, store, scope, shape[1])
         )
 
-    def __call__(self, inputs: tf.Tensor, run: ForwardContext, weights: tf.Tensor | None = None) -> tf.Tensor:
-        """Maps [B, shape[0]] to [B, shape[1]]; for `weights` see `BatchNorm`."""
+    def __call__(
+        self, inputs: tf.Tensor | Multiplied, run: ForwardContext, weights: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Maps [B, shape[0]] to [B, shape[1]]; for `weights` see `BatchNorm`.
+
+        A `Multiplied` input is for training, without `norm_last`.
+        """
         if run.training and not self._norm_last:
             x = self._train(inputs, run, weights)
         else:
@@ -84,12 +102,17 @@ class DenseBlock(Layer):
             x = tf.nn.experimental.stateless_dropout(x, self._dropout, seed=run.seed_for(self._scope))
         return x
 
-    def _train(self, x: tf.Tensor, run: ForwardContext, weights: tf.Tensor | None) -> tf.Tensor:
+    def _train(
+        self, inputs: tf.Tensor | Multiplied, run: ForwardContext, weights: tf.Tensor | None
+    ) -> tf.Tensor:
         """Dense, norm and ReLU in one operation."""
         norm, dense = self._norm, self._dense
+        x, kernel = inputs, dense.kernel
+        if isinstance(inputs, Multiplied):
+            x, kernel = inputs.by(tf.convert_to_tensor(dense.kernel)), None
         normed = None if norm is None else Norm(norm.gamma, norm.beta, norm.epsilon, weights)
         bias = tf.zeros([self.outputs]) if dense.bias is None else dense.bias
-        out = dense_layer(x, dense.kernel, bias, normed, self._relu, impl=run.impl)
+        out = dense_layer(x, kernel, bias, normed, self._relu, impl=run.impl)
         if norm is not None:
             norm.follow(out.mean, out.variance, run)
         return out.y if self._relu else self._activation(out.y, run, weights)

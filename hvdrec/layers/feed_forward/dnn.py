@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from hvdrec.layers.context import ForwardContext
-from hvdrec.layers.feed_forward.block import DenseBlock
+from hvdrec.layers.feed_forward.block import DenseBlock, Multiplied
 from hvdrec.layers.feed_forward.dense import Dense
 from hvdrec.layers.layer import Layer
 from hvdrec.layers.variables import VariableStore
@@ -55,15 +55,17 @@ class DNN(Layer):
             self.outputs = width
         self.normalises = any(layer.normalises for layer in self._layers)
 
-    def __call__(self, inputs: tf.Tensor, run: ForwardContext, weights: tf.Tensor | None = None) -> tf.Tensor:
+    def __call__(
+        self, inputs: tf.Tensor | Multiplied, run: ForwardContext, weights: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """Maps [B, inputs] to [B, outputs]; for `weights` see `BatchNorm`."""
         return self.hidden(inputs, run, weights)[-1]
 
     def hidden(
-        self, inputs: tf.Tensor, run: ForwardContext, weights: tf.Tensor | None = None
+        self, inputs: tf.Tensor | Multiplied, run: ForwardContext, weights: tf.Tensor | None = None
     ) -> list[tf.Tensor]:
         """The input, followed by the output of each layer; see `__call__`."""
-        found = [inputs]
+        found: list[Any] = [inputs]
         for layer in self._layers:
             found.append(layer(found[-1], run, weights))
         return found
@@ -74,10 +76,12 @@ class EmbeddingDNN(Layer):
 
     Attributes:
         normalises: Whether the training output of a row depends on the other rows of the batch.
+        hides: Whether there are other layers before it, which in training take a `Multiplied` input.
     """
 
     outputs: int
     normalises: bool
+    hides: bool
 
     def __init__(self, store: VariableStore, name: str, config: Any, inputs: int, l2: float) -> None:
         """Builds the layers; for the arguments see `DNN`. The last of `hidden_units` must be above 0."""
@@ -90,8 +94,11 @@ class EmbeddingDNN(Layer):
         self.outputs = units[-1]
         self._hidden = DNN(store, name, hidden, inputs, l2)
         self.normalises = self._hidden.normalises
+        self.hides = list(hidden.hidden_units) not in ([], [0])
         self._output = Dense(store, f"{name}/dnn_{len(units) - 1}", self._hidden.outputs, self.outputs, l2)
 
-    def __call__(self, inputs: tf.Tensor, run: ForwardContext, weights: tf.Tensor | None = None) -> tf.Tensor:
+    def __call__(
+        self, inputs: tf.Tensor | Multiplied, run: ForwardContext, weights: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """Maps [B, inputs] to [B, outputs]; for `weights` see `BatchNorm`."""
         return self._output(self._hidden(inputs, run, weights), run)

@@ -10,7 +10,7 @@ from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.feed_forward.dense import Dense
 from hvdrec.layers.layer import Inputs, Layer, LayerBuild
 from hvdrec.layers.layer_norm import LayerNorm
-from hvdrec.layers.tensors import listed
+from hvdrec.layers.tensors import joined, listed
 
 
 class SENet(Layer):
@@ -50,7 +50,7 @@ class SENet(Layer):
             groups = tf.reshape(part, [-1, self._groups, part.shape[1] // self._groups])
             squeezed += [tf.reduce_max(groups, axis=2), tf.reduce_mean(groups, axis=2)]
         weights = self._excite(self._reduce(tf.concat(squeezed, axis=1), run), run)
-        x = tf.concat(parts, axis=1)
+        x = joined(parts)
         weighed = x * weights + x if self._skip else x * weights
         return weighed if self._norm is None else self._norm(weighed, run)
 

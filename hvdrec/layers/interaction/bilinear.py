@@ -10,7 +10,7 @@ from hvdrec.config.layers.shapes import features
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.feed_forward.dense import Dense
 from hvdrec.layers.layer import Inputs, Layer, LayerBuild
-from hvdrec.layers.tensors import listed
+from hvdrec.layers.tensors import listed, stacked
 
 
 class BiLinear(Layer):
@@ -52,7 +52,7 @@ class BiLinear(Layer):
         matrices = self._matrices * (len(x) - 1 if self._kind == "all" else 1)
         left = tf.stack([m(v, run) for m, v in zip(matrices, x[:-1], strict=True)], axis=1)
         first, second = zip(*self._pairs, strict=True)
-        both = tf.gather(left, first, axis=1) * tf.gather(tf.stack(x, axis=1), second, axis=1)
+        both = tf.gather(left, first, axis=1) * tf.gather(stacked(x), second, axis=1)
         flat = tf.reduce_sum(both, axis=2) if self._plus else tf.reshape(both, [-1, self._output.inputs])
         return self._output(flat, run)
 

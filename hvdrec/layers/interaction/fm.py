@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import tensorflow as tf
 
 from hvdrec.config.layers.shapes import embeddings
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.layer import Inputs, Layer, LayerBuild
+from hvdrec.layers.tensors import stacked
+from hvdrec.ops.pair_products import pair_products
 
 
 class FM(Layer):
@@ -27,10 +27,7 @@ class FM(Layer):
 
     def __call__(self, inputs: Inputs, run: ForwardContext) -> tf.Tensor:
         """Maps embeddings [B, F, D], or F tensors [B, D], to [B, 1], with `variant` to [B, D]."""
-        del run
-        embeddings = tf.stack(inputs, axis=1) if isinstance(inputs, Sequence) else inputs
-        total = tf.reduce_sum(embeddings, axis=1)
-        products = 0.5 * (tf.square(total) - tf.reduce_sum(tf.square(embeddings), axis=1))
+        products = pair_products(stacked(inputs), impl=run.impl)
         return products if self._variant else tf.reduce_sum(products, axis=1, keepdims=True)
 
 

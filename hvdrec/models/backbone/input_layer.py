@@ -9,6 +9,7 @@ import tensorflow as tf
 from hvdrec.layers.batch_norm import BatchNorm
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.layer_norm import CONTRIB_EPSILON, LayerNorm
+from hvdrec.layers.tensors import stacked
 from hvdrec.layers.variables import VariableStore
 from hvdrec.models.inputs import ModelInputs, group_of
 
@@ -77,7 +78,7 @@ class InputLayer(tf.Module):
         if config.only_output_feature_list:
             return features
         if config.only_output_3d_tensor:
-            return tf.stack(features, axis=1)
+            return stacked(features)
         return [whole, features] if config.output_2d_tensor_and_feature_list else whole
 
     def _drop_features(self, features: list[tf.Tensor], run: ForwardContext) -> list[tf.Tensor]:
