@@ -2,6 +2,8 @@
 
     .venv/bin/python bench/split_tables.py --ranks 2 --rows 1000000 --touched 5000,20000,100000 --out split.json
     .venv/bin/python bench/split_tables.py --ranks 4 --rows 16000000 --memory
+    .venv/bin/python bench/split_tables.py --ranks 2 --touched 20000 --gigabits 1
+    .venv/bin/python bench/split_tables.py --paper --rows 10000000 --touched 20000
 
 A step reads the rows that a rank's batch touches, sends their gradients and updates the table, nothing else:
 this is what the table adds to a step of training. Every rank has one thread; both ways alternate in one process.
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import pathlib
 import resource
 import subprocess
@@ -27,6 +30,7 @@ import numpy as np
 if __name__ == "__main__":
     sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
+from bench.links import run_on_hosts
 from bench.machine import describe
 
 WAYS = ("replicated", "split")
@@ -81,7 +85,7 @@ def time_steps(arguments: argparse.Namespace, group: Any) -> list[dict[str, Any]
     """Measures both ways alternately, for each number of touched rows."""
     import tensorflow as tf
 
-    from hvdrec.layers.banks.replicated import DENSE, choose_mode
+    from hvdrec.layers.banks.replicated import bytes_replicated
     from hvdrec.layers.banks.split import bytes_a_step
 
     layout = layout_of(arguments.rows, arguments.width)
@@ -97,18 +101,14 @@ def time_steps(arguments: argparse.Namespace, group: Any) -> list[dict[str, Any]
             strategy.plan_exchange([touched], [None], group.size)
             runs[way], times[way] = steps_of(strategy, group), []
             runs[way](rows)
-        for _ in range(ROUNDS):
+        for _ in range(arguments.rounds):
             for way, run in runs.items():
                 group.gather_objects(None)
                 begin = time.perf_counter()
                 int(run(rows)[0])
                 times[way].append((time.perf_counter() - begin) / STEPS)
-        gathered = (group.size - 1) * touched * 4 * (layout.dim + 1)
-        dense = choose_mode(layout.rows, layout.dim, touched, group.size) == DENSE
         sent = {
-            "replicated": 8 * layout.rows * layout.dim * (group.size - 1) // group.size
-            if dense
-            else gathered,
+            "replicated": bytes_replicated(layout.rows, touched, layout.dim, group.size),
             "split": bytes_a_step(touched, layout.dim, group.size),
         }
         for way in WAYS:
@@ -188,6 +188,25 @@ def measure(arguments: argparse.Namespace) -> None:
     group.close()
 
 
+def print_paper(rows: int, width: int, touched: int) -> None:
+    """Prints what a rank sends and holds with both ways for up to 1,000 ranks: a calculation, not a measurement."""
+    from hvdrec.layers.banks.deal import Deal
+    from hvdrec.layers.banks.replicated import bytes_replicated
+    from hvdrec.layers.banks.split import bytes_a_step
+
+    print("| ranks | replicated: MB sent | ms at 10 Gbit/s | GB held | split: MB sent | ms | GB held |")
+    print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for ranks in (1, 2, 4, 8, 64, 256, 1000):
+        whole = bytes_replicated(rows, touched, width, ranks)
+        cells = [f"{ranks:,}"]
+        for sent, held in (
+            (whole, rows),
+            (bytes_a_step(touched, width, ranks), Deal(rows, ranks).per_rank),
+        ):
+            cells += [f"{sent / 1e6:,.1f}", f"{sent * 8 / 1e7:,.1f}", f"{held * 12 * width / 1e9:.3f}"]
+        print(f"| {' | '.join(cells)} |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--ranks", type=int, default=2)
@@ -195,6 +214,11 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--touched", default="5000,20000,100000", help="distinct rows of a rank's batch")
     parser.add_argument("--memory", action="store_true")
+    parser.add_argument("--paper", action="store_true", help="calculate for up to 1,000 ranks; nothing runs")
+    parser.add_argument(
+        "--gigabits", type=float, help="per second, of links between ranks in namespaces (as root)"
+    )
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--out", type=pathlib.Path)
     parser.add_argument("--measure", type=pathlib.Path, help=argparse.SUPPRESS)
     parser.add_argument("--way", help=argparse.SUPPRESS)
@@ -202,15 +226,22 @@ def main() -> None:
     if arguments.measure:
         measure(arguments)
         return
+    if arguments.paper:
+        print_paper(arguments.rows, arguments.width, int(arguments.touched.split(",")[0]))
+        return
     horovodrun = str(pathlib.Path(sys.executable).with_name("horovodrun"))
     results = []
     for way in WAYS if arguments.memory else ("",):
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder) / "results.json"
             sizes = ["--rows", str(arguments.rows), "--width", str(arguments.width)]
+            sizes += ["--rounds", str(arguments.rounds)]
             program = [sys.executable, __file__, *sizes, "--touched", arguments.touched]
-            command = [horovodrun, "-np", str(arguments.ranks), *program, "--measure", str(path)]
-            subprocess.run([*command, "--way", way] if way else command, check=True)
+            program += ["--measure", str(path), *(["--way", way] if way else [])]
+            if arguments.gigabits is None:
+                subprocess.run([horovodrun, "-np", str(arguments.ranks), *program], check=True)
+            else:
+                run_on_hosts(program, arguments.ranks, arguments.gigabits, os.environ)
             results.extend(json.loads(path.read_text()))
     for record in results if arguments.memory else ():
         print(json.dumps(record))

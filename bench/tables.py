@@ -1,7 +1,8 @@
 """Samples per second of updating large tables by exact Adam, deferred or sweeping, and by lazy Adam.
 
     python bench/tables.py [--tables 26] [--rows 1000000] [--dim 16] [--batch 4096] [--at 10,1000,3000]
-                           [--ids uniform,zipf] [--updates deferred,lazy,sweep] [--blocks 3] [--out FILE.json]
+                           [--ids uniform,zipf] [--updates deferred,lazy,sweep] [--blocks 3] [--ordinary-pages]
+                           [--out FILE.json]
 
 A step reads the distinct rows of a batch (one id of each table per sample), makes a gradient for them and updates; there
 is no model, so the figures are for the tables only. The job trains with deferred updates up to each of the steps
@@ -17,40 +18,19 @@ import os
 import pathlib
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from machine import describe, report
+from machine import Peak, describe, report
 from many_tables import config_text
 
 UPDATES = ("deferred", "lazy", "sweep")
 
 
 #: Fields of train_config.
-TRAIN = """row_updates: DEFERRED
-  optimizer_config { adam_optimizer { learning_rate { constant_learning_rate { learning_rate: 0.001 } } } }"""
-
-
-class Memory:
-    """The peak of the resident memory (bytes) while it is watched, above what was allocated before."""
-
-    def __enter__(self) -> Memory:
-        self.before = self.most = resident()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-        return self
-
-    def _watch(self) -> None:
-        while not self._over.wait(0.02):
-            self.most = max(self.most, resident())
-
-    def __exit__(self, *error: object) -> None:
-        self._over.set()
-        self._thread.join()
+TRAIN = """optimizer_config { adam_optimizer { learning_rate { constant_learning_rate { learning_rate: 0.001 } } } }"""
 
 
 def resident() -> int:
@@ -60,7 +40,7 @@ def resident() -> int:
 
 def timed(work: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
     """The result of `work`, its seconds, and the memory before it and at its peak, in GB."""
-    with Memory() as memory:
+    with Peak(resident) as memory:
         began = time.perf_counter()
         result = work()
         seconds = time.perf_counter() - began
@@ -132,11 +112,15 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         )
         job, results["start"] = timed(lambda: Job(load(str(config)), SingleReplica()))
         bank, optimizer = job.recommender.banks[0], job.optimizer
+        # As the start of training does.
+        optimizer.defer(job.recommender.strategy.trained, 0)
         kinds = {"deferred": optimizer, **others(job)}
         _, results["save"] = timed(lambda: save(job))
         size = sum(f.stat().st_size for f in pathlib.Path(folder, "model").iterdir())
         results["save"]["gigabytes_on_disk"] = round(size / 1e9, 2)
         _, results["restore"] = timed(lambda: job.store.restore_newest(lambda prefix: job.entries()))
+        if not args.ordinary_pages:
+            _, results["huge pages"] = timed(job.move_to_huge_pages)
         results["rates"] = {}
         for number, kind in enumerate(args.ids.split(",")):
             made = batches(kind, args.tables, args.rows, args.batch, seed=number)
@@ -173,14 +157,17 @@ def rates(
             steps["deferred"](tf.constant(next(made)))
             done += 1
         spent: dict[str, list[float]] = {name: [] for name in wanted}
+        # Says more than the rates where other programs run.
+        processors: dict[str, list[float]] = {name: [] for name in wanted}
         touched = 0
         for _ in range(args.blocks):
             for name in wanted:
                 for _ in range(2 if name == "sweep" else args.steps):
                     rows = tf.constant(next(made))
-                    began = time.perf_counter()
+                    began, used = time.perf_counter(), time.process_time()
                     steps[name](rows)
                     spent[name].append(time.perf_counter() - began)
+                    processors[name].append(time.process_time() - used)
                     touched = int(rows.shape[0])
                     done += name == "deferred"
         middle = {name: float(np.median(each)) for name, each in spent.items()}
@@ -188,6 +175,9 @@ def rates(
             "step": at,
             "distinct_rows": touched,
             "milliseconds": {name: round(1000 * value, 2) for name, value in middle.items()},
+            "cpu_milliseconds": {
+                name: round(1000 * float(np.median(each)), 2) for name, each in processors.items()
+            },
             "samples_per_second": {name: round(args.batch / value) for name, value in middle.items()},
             "of_lazy": round(middle["lazy"] / middle["deferred"], 3) if "lazy" in middle else None,
         }
@@ -207,6 +197,7 @@ def main() -> None:
     parser.add_argument("--updates", default=",".join(UPDATES))
     parser.add_argument("--blocks", type=int, default=3, help="rounds of the kinds of update in turn")
     parser.add_argument("--steps", type=int, default=15, help="steps of a block; a sweep's has two")
+    parser.add_argument("--ordinary-pages", action="store_true", help="don't move tables to huge pages")
     parser.add_argument("--folder", help="where to save; default: the folder for temporary files")
     parser.add_argument("--out", type=pathlib.Path)
     args = parser.parse_args()

@@ -248,6 +248,50 @@ void SameBits(const Job& job) {
         job.name + ", read");
 }
 
+// The same bits for any width, with an average and without: every width and both kinds of table
+// have loops of their own. A row of `width` is the same memory as `width` / kDim rows of kDim.
+void SameForAnyWidth(const Job& job, int64_t width) {
+  const DeferredAdam<float> adam(1.0F - static_cast<float>(job.beta1),
+                                 1.0F - static_cast<float>(job.beta2),
+                                 static_cast<float>(job.epsilon), static_cast<float>(job.away));
+  State<float> narrow, wide;
+  const int64_t per_row = width / kDim;
+  const DeferredTable<float> table = {wide.value.data(), wide.m.data(),   wide.v.data(),
+                                      wide.step.data(),  kRows / per_row, width};
+  bool same_read = true;
+  for (const Batch& batch : Batches(job)) {
+    std::vector<int32_t> rows, parts;
+    for (const int32_t row : batch.rows) {
+      if (row >= kRows / per_row) break;
+      rows.push_back(row);
+      for (int64_t i = 0; i < per_row; ++i)
+        parts.push_back(static_cast<int32_t>(row * per_row + i));
+    }
+    const auto count = static_cast<int64_t>(rows.size()), of_parts = count * per_row;
+    std::vector<float> read(static_cast<size_t>(count * width)), read_parts = read, gradient = read;
+    for (size_t i = 0; i < gradient.size(); ++i) {
+      gradient[i] = static_cast<float>(batch.gradient[i % batch.gradient.size()]);
+    }
+    const auto corrected = static_cast<float>(batch.corrected);
+    const int64_t now = narrow.now++;
+    const DeferredSums sums = narrow.sums();
+    adam.Read(table, sums, now, rows.data(), count, read.data(), Serial());
+    adam.Read(narrow.table(), sums, now, parts.data(), of_parts, read_parts.data(), Serial());
+    same_read &= std::memcmp(read.data(), read_parts.data(), read.size() * sizeof(float)) == 0;
+    adam.Update(table, sums, now, rows.data(), count, gradient.data(), corrected, 0.0F, Serial());
+    adam.Update(narrow.table(), sums, now, parts.data(), of_parts, gradient.data(), corrected, 0.0F,
+                Serial());
+    adam.Advance(sums, now, corrected);
+  }
+  const std::string what = job.name + ", width " + std::to_string(width);
+  Check(same_read, what + ", read");
+  std::fill(wide.step.begin() + kRows / per_row, wide.step.end(), 0);
+  adam.Settle(table, narrow.sums(), narrow.now, Serial());
+  Settle(adam, &narrow, Serial());
+  wide.average = narrow.average;
+  Check(wide == narrow, what);
+}
+
 void Refuses(const std::string& what, const std::function<void()>& call) {
   try {
     call();
@@ -286,6 +330,7 @@ int Run(bool brief) {
     Exact(job);
     AsNearAsTheSweep(job);
     SameBits(job);
+    for (const int64_t width : {8, 16, 20, 32}) SameForAnyWidth(job, width);
   }
   Refusals();
   std::printf("deferred_adam: %d cases, %d failed\n", cases, failures);

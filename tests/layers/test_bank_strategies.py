@@ -142,6 +142,25 @@ class _Group:
         return tf.concat([value, value], axis=0)
 
 
+def test_gathered_rows_in_half_precision() -> None:
+    """Each rank adds up what it sends and what it receives after rounding; single numbers stay whole."""
+    layouts = [LAYOUTS[0], BankLayout("bank_1", 1, (BankTable("single", 9, initializers.zeros),))]
+    strategy = Replicated(layouts, 3)
+    lines = strategy.plan_exchange([2, 1], [GATHER, GATHER], 2, half=True)
+    assert lines[0].endswith("gradient travels as gather in half precision")
+    values = [np.array([[1e30, 1 / 3, 3.0, 0.0], [1e-20, -1e-21, 0.0, 2e-22]]), np.array([[1 / 3]])]
+    gradients = [
+        RowGradient(tf.constant(rows, tf.int32), tf.constant(v, tf.float32))
+        for rows, v in zip(([3, 10], [7]), values, strict=True)
+    ]
+    group: Any = _Group()
+    found = strategy.exchange(gradients, [], group)
+    np.testing.assert_allclose(found[0].values[1], 2 * values[0][1], rtol=2.0**-11)  # type: ignore[union-attr]
+    np.testing.assert_allclose(found[0].values[0, 0], 2e30, rtol=2.0**-11)  # type: ignore[union-attr]
+    assert (found[0].values[1].numpy() != 2 * gradients[0].values[1].numpy()).any()  # type: ignore[union-attr]
+    np.testing.assert_array_equal(found[1].values, 2 * gradients[1].values)  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize("modes", [(GATHER, GATHER), (DENSE, GATHER), (GATHER, DENSE), (DENSE, DENSE)])
 def test_replicas_exchange_either_way(modes: Sequence[str]) -> None:
     strategy = Replicated(LAYOUTS, 3)

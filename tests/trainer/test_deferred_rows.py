@@ -123,9 +123,15 @@ def test_what_training_is_asked_for_and_cannot_do_is_an_error(tmp_path: pathlib.
         job.train(False, 0)
 
 
-def test_tables_are_swept_unless_asked_for(tmp_path: pathlib.Path) -> None:
-    path = pathlib.Path(_job(tmp_path, "job", "DEFERRED"))
-    path.write_text(path.read_text().replace("row_updates: DEFERRED", ""))
+@pytest.mark.parametrize(
+    ("rows", "updates", "deferred"), [(200, "AUTO", []), (40000, "AUTO", ["bank_0"]), (40000, "SWEEP", [])]
+)
+def test_large_tables_are_deferred_by_default(
+    tmp_path: pathlib.Path, rows: int, updates: str, deferred: list[str]
+) -> None:
+    path = pathlib.Path(_job(tmp_path, "job", updates, steps=2))
+    text = path.read_text().replace("row_updates: AUTO", "")
+    path.write_text(text.replace("hash_bucket_size: 200", f"hash_bucket_size: {rows}"))
     job = Job(load(str(path)), SingleReplica())
     job.train(False, 0)
-    assert job.deferred == []
+    assert job.deferred == deferred

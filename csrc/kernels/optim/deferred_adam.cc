@@ -6,8 +6,10 @@
 #include <limits>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 
 #include "kernels/base/flush_denormals.h"
+#include "kernels/base/width.h"
 
 namespace hvdrec {
 namespace {
@@ -47,28 +49,134 @@ struct Element {
   }
 };
 
+// What brings a row up to date.
+template <int Q, typename T>
+struct Wait {
+  Series<Q, T> series;
+  T middle, epsilon, decay_m, decay_v;
+
+  T Value(T value, T m, T v) const {
+    const Element<T> element(v, middle, epsilon);
+    return value - m * (element.inverse * series.At(element.u));
+  }
+};
+
+// The same for all rows, by the step up to which each of them is updated.
 template <typename T>
-inline void Fetch(const T* row, int64_t dim, bool write) {
-  const char* const begin = reinterpret_cast<const char*>(row);
-  const int64_t bytes = dim * static_cast<int64_t>(sizeof(T));
-  for (int64_t at = 0; at < bytes; at += kLine) {
-    if (write) {
-      __builtin_prefetch(begin + at, 1);
-    } else {
-      __builtin_prefetch(begin + at, 0);
-    }
+struct Waits {
+  const double* sums;
+  T middle, epsilon;
+  const T *decay_m, *decay_v;
+
+  template <int Q>
+  Wait<Q, T> Of(int64_t since, int64_t now, int64_t room) const {
+    const int64_t k = now - since;
+    return {Series<Q, T>(sums + since * room), middle, epsilon, decay_m[k], decay_v[k]};
+  }
+};
+
+// An update by a gradient.
+template <typename T>
+struct Touch {
+  T first, second, epsilon, corrected;
+
+  void Apply(T g, T* value, T* m, T* v) const {
+    *m += (g - *m) * first;
+    *v += (g * g - *v) * second;
+    *value -= (*m * corrected) / (std::sqrt(*v) + epsilon);
+  }
+};
+
+// The loops over the elements of a row are functions whose numbers are copies: they aren't
+// vectorised if, for what the compiler knows, storing an element might change one of the numbers.
+// That costs more than all else: the roots and divisions of single elements take longer than
+// fetching the row.
+template <int Q, typename T>
+inline void Look(const Wait<Q, T> wait, int64_t dim, const T* __restrict value,
+                 const T* __restrict m, const T* __restrict v, T* __restrict to) {
+  for (int64_t d = 0; d < dim; ++d) to[d] = wait.Value(value[d], m[d], v[d]);
+}
+
+template <int Q, typename T>
+inline void MoveOn(const Wait<Q, T> wait, int64_t dim, T* __restrict value, T* __restrict m,
+                   T* __restrict v) {
+  for (int64_t d = 0; d < dim; ++d) {
+    value[d] = wait.Value(value[d], m[d], v[d]);
+    m[d] *= wait.decay_m;
+    v[d] *= wait.decay_v;
   }
 }
 
 template <typename T>
-inline void FetchAhead(const DeferredTable<T>& table, const int32_t* rows, int64_t i, int64_t end,
-                       bool write) {
-  if (i + kStepAhead < end) __builtin_prefetch(table.step + rows[i + kStepAhead], 1);
-  if (i + kAhead >= end) return;
-  const int64_t at = rows[i + kAhead] * table.dim;
-  Fetch(table.value + at, table.dim, write);
-  Fetch(table.m + at, table.dim, write);
-  Fetch(table.v + at, table.dim, write);
+inline void Apply(const Touch<T> touch, int64_t dim, const T* __restrict g, T* __restrict value,
+                  T* __restrict m, T* __restrict v) {
+  for (int64_t d = 0; d < dim; ++d) touch.Apply(g[d], value + d, m + d, v + d);
+}
+
+// `MoveOn` and `Apply` with the elements in registers between them.
+template <int Q, typename T>
+inline void MoveOnAndApply(const Wait<Q, T> wait, const Touch<T> touch, int64_t dim,
+                           const T* __restrict g, T* __restrict value, T* __restrict m,
+                           T* __restrict v) {
+  for (int64_t d = 0; d < dim; ++d) {
+    T value_d = wait.Value(value[d], m[d], v[d]);
+    T m_d = m[d] * wait.decay_m, v_d = v[d] * wait.decay_v;
+    touch.Apply(g[d], &value_d, &m_d, &v_d);
+    value[d] = value_d;
+    m[d] = m_d;
+    v[d] = v_d;
+  }
+}
+
+template <typename T>
+inline void Shrink(const T decay, int64_t dim, T* __restrict value) {
+  for (int64_t d = 0; d < dim; ++d) value[d] -= decay * value[d];
+}
+
+template <typename T>
+inline void Follow(const T away, int64_t dim, const T* __restrict value, T* __restrict average) {
+  for (int64_t d = 0; d < dim; ++d) average[d] -= (average[d] - value[d]) * away;
+}
+
+// WithWidth for the usual series only: each pair of width and series takes its time to compile.
+template <typename T, int Q, typename Call>
+void WithUsualWidth(int64_t dim, const Call& call) {
+  if constexpr (std::is_same_v<T, float> && Q == 4) {
+    WithWidth(dim, call);
+  } else {
+    call(std::integral_constant<int64_t, kAnyWidth>());
+  }
+}
+
+template <typename T>
+inline void Fetch(const T* row, int64_t dim) {
+  const char* const begin = reinterpret_cast<const char*>(row);
+  const int64_t bytes = dim * static_cast<int64_t>(sizeof(T));
+  for (int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(begin + at);
+}
+
+// Calls body(i) for i from `begin` to `end`, with the table's rows[i] on their way.
+template <typename T, typename Body>
+inline void ForRows(const DeferredTable<T>& table, int64_t dim, const int32_t* rows, int64_t begin,
+                    int64_t end, const Body& body) {
+  const auto fetch_step = [&](int64_t i) {
+    if (i < end) __builtin_prefetch(table.step + rows[i]);
+  };
+  const auto fetch = [&](int64_t i) {
+    if (i >= end) return;
+    const int64_t at = rows[i] * dim;
+    Fetch(table.value + at, dim);
+    Fetch(table.m + at, dim);
+    Fetch(table.v + at, dim);
+    if (table.average != nullptr) Fetch(table.average + at, dim);
+  };
+  for (int64_t i = begin; i < begin + kStepAhead; ++i) fetch_step(i);
+  for (int64_t i = begin; i < begin + kAhead; ++i) fetch(i);
+  for (int64_t i = begin; i < end; ++i) {
+    fetch_step(i + kStepAhead);
+    fetch(i + kAhead);
+    body(i);
+  }
 }
 
 template <typename T>
@@ -191,12 +299,14 @@ void DeferredAdam<T>::CheckNow(int64_t now) {
 
 template <typename T>
 void DeferredAdam<T>::CheckRows(const DeferredTable<T>& table, const int32_t* rows, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) {
-    if (rows[i] < 0 || rows[i] >= table.rows) {
-      throw std::invalid_argument("row " + std::to_string(rows[i]) + " is outside of a table of " +
-                                  std::to_string(table.rows) + " rows");
-    }
-  }
+  const auto outside = [&](int32_t row) { return row < 0 || row >= table.rows; };
+  // Without a branch for each row.
+  bool any = false;
+  for (int64_t i = 0; i < count; ++i) any |= outside(rows[i]);
+  if (!any) return;
+  const int32_t row = *std::find_if(rows, rows + count, outside);
+  throw std::invalid_argument("row " + std::to_string(row) + " is outside of a table of " +
+                              std::to_string(table.rows) + " rows");
 }
 
 template <typename T>
@@ -206,31 +316,26 @@ void DeferredAdam<T>::CatchUp(const DeferredTable<T>& table, const DeferredSums&
   const int64_t dim = table.dim;
   T* const __restrict value = table.value + row * dim;
   T* const __restrict m = table.m + row * dim, * const __restrict v = table.v + row * dim;
-  const auto k = static_cast<size_t>(now - since);
-  const T middle = static_cast<T>(middle_), decay_m = decay_m_[k], decay_v = decay_v_[k];
-  const double* const whole = sums.m + since * kRoom;
-  const Series<Q, T> series(whole);
+  const Waits<T> waits = {sums.m, static_cast<T>(middle_), epsilon_, decay_m_.data(),
+                          decay_v_.data()};
   if (table.average != nullptr) {
     // Beyond the window M_q stays the same, and N_q approaches it at each step.
+    const double* const whole = sums.m + since * kRoom;
     const double* const part = sums.n + since * kRoom;
     const double stay = stay_[static_cast<size_t>(std::max(now - since - window_, int64_t{0}))];
     double sums_n[Q];
     for (int q = 0; q < Q; ++q) sums_n[q] = whole[q] + stay * (part[q] - whole[q]);
     const Series<Q, T> averaged(sums_n);
-    const T share = static_cast<T>(1.0 - stay_[k]);
+    const T share = static_cast<T>(1.0 - stay_[static_cast<size_t>(now - since)]);
+    const T middle = waits.middle, epsilon = epsilon_;
     T* const __restrict average = table.average + row * dim;
     for (int64_t d = 0; d < dim; ++d) {
-      const Element<T> element(v[d], middle, epsilon_);
+      const Element<T> element(v[d], middle, epsilon);
       average[d] +=
           share * (value[d] - average[d]) - m[d] * (element.inverse * averaged.At(element.u));
     }
   }
-  for (int64_t d = 0; d < dim; ++d) {
-    const Element<T> element(v[d], middle, epsilon_);
-    value[d] -= m[d] * (element.inverse * series.At(element.u));
-    m[d] *= decay_m;
-    v[d] *= decay_v;
-  }
+  MoveOn(waits.template Of<Q>(since, now, kRoom), dim, value, m, v);
 }
 
 template <typename T>
@@ -239,27 +344,23 @@ void DeferredAdam<T>::Read(const DeferredTable<T>& table, const DeferredSums& su
                            const Parallel& parallel) const {
   CheckNow(now);
   CheckRows(table, rows, count);
+  const Waits<T> waits = {sums.m, static_cast<T>(middle_), epsilon_, decay_m_.data(),
+                          decay_v_.data()};
   WithTerms([&](auto terms) {
-    ForChunks(parallel, count, kChunk, [&](int64_t, int64_t begin, int64_t end) {
-      const FlushDenormals flushed;
-      const int64_t dim = table.dim;
-      const T middle = static_cast<T>(middle_);
-      for (int64_t i = begin; i < end; ++i) {
-        FetchAhead(table, rows, i, end, false);
-        const int64_t row = rows[i], at = row * dim, since = table.step[row];
-        T* const __restrict to = out + i * dim;
-        const T* const __restrict value = table.value + at;
-        if (since >= now) {
-          std::copy_n(value, dim, to);
-          continue;
-        }
-        const T* const __restrict m = table.m + at, * const __restrict v = table.v + at;
-        const Series<decltype(terms)::value, T> series(sums.m + since * kRoom);
-        for (int64_t d = 0; d < dim; ++d) {
-          const Element<T> element(v[d], middle, epsilon_);
-          to[d] = value[d] - m[d] * (element.inverse * series.At(element.u));
-        }
-      }
+    WithUsualWidth<T, terms>(table.dim, [&](auto width) {
+      const int64_t dim = width == kAnyWidth ? table.dim : width;
+      ForChunks(parallel, count, kChunk, [&, dim](int64_t, int64_t begin, int64_t end) {
+        const FlushDenormals flushed;
+        ForRows(table, dim, rows, begin, end, [&](int64_t i) {
+          const int64_t row = rows[i], at = row * dim, since = table.step[row];
+          if (since >= now) {
+            std::copy_n(table.value + at, dim, out + i * dim);
+            return;
+          }
+          Look(waits.template Of<terms>(since, now, kRoom), dim, table.value + at, table.m + at,
+               table.v + at, out + i * dim);
+        });
+      });
     });
   });
 }
@@ -270,31 +371,30 @@ void DeferredAdam<T>::Update(const DeferredTable<T>& table, const DeferredSums& 
                              T weight_decay, const Parallel& parallel) const {
   CheckNow(now);
   CheckRows(table, rows, count);
+  const Waits<T> waits = {sums.m, static_cast<T>(middle_), epsilon_, decay_m_.data(),
+                          decay_v_.data()};
+  const Touch<T> touch = {first_, second_, epsilon_, corrected};
+  const bool by_gradient_only = weight_decay == T(0) && table.average == nullptr;
   WithTerms([&](auto terms) {
-    ForChunks(parallel, count, kChunk, [&](int64_t, int64_t begin, int64_t end) {
-      const FlushDenormals flushed;
-      const int64_t dim = table.dim;
-      for (int64_t i = begin; i < end; ++i) {
-        FetchAhead(table, rows, i, end, true);
-        const int64_t row = rows[i], since = table.step[row];
-        if (since < now) CatchUp<decltype(terms)::value>(table, sums, since, now, row);
-        T* const __restrict value = table.value + row * dim;
-        T* const __restrict m = table.m + row * dim, * const __restrict v = table.v + row * dim;
-        const T* const __restrict g = gradient + i * dim;
-        if (weight_decay != T(0)) {
-          for (int64_t d = 0; d < dim; ++d) value[d] -= weight_decay * value[d];
-        }
-        for (int64_t d = 0; d < dim; ++d) {
-          m[d] += (g[d] - m[d]) * first_;
-          v[d] += (g[d] * g[d] - v[d]) * second_;
-          value[d] -= (m[d] * corrected) / (std::sqrt(v[d]) + epsilon_);
-        }
-        if (table.average != nullptr) {
-          T* const __restrict average = table.average + row * dim;
-          for (int64_t d = 0; d < dim; ++d) average[d] -= (average[d] - value[d]) * away_;
-        }
-        table.step[row] = static_cast<int32_t>(now) + 1;
-      }
+    WithUsualWidth<T, terms>(table.dim, [&](auto width) {
+      const int64_t dim = width == kAnyWidth ? table.dim : width;
+      ForChunks(parallel, count, kChunk, [&, dim](int64_t, int64_t begin, int64_t end) {
+        const FlushDenormals flushed;
+        ForRows(table, dim, rows, begin, end, [&](int64_t i) {
+          const int64_t row = rows[i], at = row * dim, since = table.step[row];
+          T *const value = table.value + at, *const m = table.m + at, *const v = table.v + at;
+          const T* const g = gradient + i * dim;
+          table.step[row] = static_cast<int32_t>(now) + 1;
+          if (since < now && by_gradient_only) {
+            MoveOnAndApply(waits.template Of<terms>(since, now, kRoom), touch, dim, g, value, m, v);
+            return;
+          }
+          if (since < now) CatchUp<terms>(table, sums, since, now, row);
+          if (weight_decay != T(0)) Shrink(weight_decay, dim, value);
+          Apply(touch, dim, g, value, m, v);
+          if (table.average != nullptr) Follow(away_, dim, value, table.average + at);
+        });
+      });
     });
   });
 }

@@ -61,7 +61,9 @@ class RowsOnServers(BankStrategy):
         """
         super().__init__([ServerBank(layout, seed, parts(layout.rows, layout.dim)) for layout in layouts])
 
-    def plan_exchange(self, touched: Sequence[int], wished: Sequence[str | None], ranks: int) -> list[str]:
+    def plan_exchange(
+        self, touched: Sequence[int], wished: Sequence[str | None], ranks: int, half: bool = False
+    ) -> list[str]:
         """Returns nothing: there is only one way."""
         return []
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 from hvdrec.layers.banks.dynamic import DynamicBank
 from hvdrec.layers.banks.first_values import first_rows
 from hvdrec.layers.banks.gradient import Gradient, RowGradient
+from hvdrec.layers.banks.half import decode, encode, row_bytes
 from hvdrec.layers.banks.strategy import Bank, BankLayout, BankStrategy, Whole
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 GATHER = "gather"
 DENSE = "dense"
+_HALF = " in half precision"
 
 
 class ReplicatedBank(Bank):
@@ -61,21 +63,30 @@ class Replicated(BankStrategy):
             ]
         )
         self._modes = [GATHER for _ in self.trained]
+        self._half = False
 
-    def plan_exchange(self, touched: Sequence[int], wished: Sequence[str | None], ranks: int) -> list[str]:
+    def plan_exchange(
+        self, touched: Sequence[int], wished: Sequence[str | None], ranks: int, half: bool = False
+    ) -> list[str]:
         """Chooses `GATHER` or `DENSE` for each bank."""
-        lines = []
+        self._half, lines = half, list[str]()
         for i, (bank, most, wish) in enumerate(zip(self.trained, touched, wished, strict=True)):
-            layout = bank.layout
+            layout, narrow = bank.layout, _HALF if self._narrow(bank) else ""
             if layout.dynamic:
-                lines.append(f"{layout.name}: rows x {layout.dim} for ids, a batch touches {most}: {GATHER}")
+                lines.append(
+                    f"{layout.name}: rows x {layout.dim} for ids, a batch touches {most}: {GATHER}{narrow}"
+                )
                 continue
-            self._modes[i] = wish or choose_mode(layout.rows, layout.dim, most, ranks)
+            self._modes[i] = wish or choose_mode(layout.rows, layout.dim, most, ranks, half)
             lines.append(
                 f"{layout.name}: {layout.rows} rows x {layout.dim}, a batch touches {most}: "
-                f"gradient travels as {self._modes[i]}"
+                f"gradient travels as {self._modes[i]}{narrow if self._modes[i] == GATHER else ''}"
             )
         return lines
+
+    def _narrow(self, bank: Bank) -> bool:
+        """Whether gathered rows are in half precision; a number with an exponent wouldn't be shorter."""
+        return self._half and bank.layout.dim > 1
 
     def to_sum(self, gradients: Sequence[RowGradient]) -> list[tf.Tensor]:
         """The gradients that are sent dense."""
@@ -93,12 +104,15 @@ class Replicated(BankStrategy):
                 found.append(next(dense))
                 continue
             rows = group.concat(gradient.rows, f"{bank.layout.name}/rows")
-            values = group.concat(gradient.values, f"{bank.layout.name}/values")
+            half = self._narrow(bank)
+            sent = encode(gradient.values) if half else gradient.values
+            values = group.concat(sent, f"{bank.layout.name}/values")
+            values = decode(values) if half else values
             found.append(RowGradient.joined(rows, values))
         return found
 
 
-def choose_mode(rows: int, dim: int, touched: int, ranks: int) -> str:
+def choose_mode(rows: int, dim: int, touched: int, ranks: int, half: bool = False) -> str:
     """The exchange of a bank's gradient that sends fewer bytes.
 
     A ring allreduce sends the whole table about twice; an allgather sends every rank's touched
@@ -109,8 +123,16 @@ def choose_mode(rows: int, dim: int, touched: int, ranks: int) -> str:
         dim: Its width.
         touched: The maximum over the ranks of distinct rows touched by a batch.
         ranks: Number of ranks.
+        half: Whether gathered rows are in half precision.
 
     Returns:
         `DENSE` or `GATHER`.
     """
-    return DENSE if 2 * rows * dim <= ranks * touched * (dim + 1) else GATHER
+    return DENSE if 8 * rows * dim <= ranks * touched * row_bytes(dim, half) else GATHER
+
+
+def bytes_replicated(rows: int, touched: int, dim: int, ranks: int, half: bool = False) -> int:
+    """The bytes that a rank sends in a step for a bank, by the exchange that `choose_mode` chooses."""
+    gathered = (ranks - 1) * touched * row_bytes(dim, half)
+    summed = 8 * rows * dim * (ranks - 1) // ranks
+    return min(gathered, summed)

@@ -15,6 +15,17 @@ if TYPE_CHECKING:
 #: Row numbers or values of each bank, concatenated in the order of the ranks.
 Banks = Sequence[tf.Tensor]
 
+#: The most numbers in what a rank sends or receives at a time: Horovod counts them in int32.
+MOST_NUMBERS = 2**31 - 1
+
+
+def too_many(what: str) -> str:
+    """The error for an exchange with more numbers."""
+    return (
+        f"{what} of split tables, and Horovod exchanges at most {MOST_NUMBERS:,} numbers at a time: set a "
+        "smaller data_config.batch_size, or train on more ranks"
+    )
+
 
 class Route:
     """Which rows this rank requests from which rank in one step, and which rows others request from it.
@@ -25,15 +36,16 @@ class Route:
             those of rank 0 first. A row that several ranks request is included several times.
     """
 
-    def __init__(self, rows: Banks, deals: Sequence[Deal], group: ReplicaGroup) -> None:
+    def __init__(self, rows: Banks, deals: Sequence[Deal], group: ReplicaGroup, half: bool = False) -> None:
         """Sends the requests of this rank to the others (collective).
 
         Args:
             rows: For each bank distinct rows, int32 [U].
             deals: How the rows of each bank are distributed.
             group: The ranks.
+            half: Whether `give` is called with rows that have one more number than those of `fetch`.
         """
-        self.rows = list(rows)
+        self.rows, self._more = list(rows), int(half)
         self._group, self._ranks = group, group.size
         self._order, self._back = list[tf.Tensor](), list[tf.Tensor]()
         wanted, counts = [], []
@@ -72,8 +84,17 @@ class Route:
 
         Returns:
             For each bank the values of `rows`, float32 [U, D].
+
+        Raises:
+            InvalidArgumentError: One of the ranks would have to exchange more than `MOST_NUMBERS` numbers.
         """
         widths = [int(v.shape[1]) for v in values]
+        # `give` exchanges as many rows in the other direction, or fewer.
+        wider = [width + self._more for width in widths]
+        most = tf.reduce_max([tf.reduce_sum(tf.cast(c, tf.int64) * wider) for c in (self._asked, self._sent)])
+        fits = tf.debugging.Assert(most <= MOST_NUMBERS, [too_many("this step needs too many rows"), most])
+        with tf.control_dependencies([fits]):
+            values = [tf.identity(v) for v in values]
         received = self._send(values, self._asked, "banks/values")
         found = self._taken(received, self._sent, widths)
         return [tf.gather(v, back) for v, back in zip(found, self._back, strict=True)]
@@ -82,11 +103,11 @@ class Route:
         """Sends values for `rows` to the ranks that own these rows (collective).
 
         Args:
-            values: For some banks the values for `rows`, float32 [U, D].
+            values: For some banks the values for `rows`, [U, D], all float32 or all float16.
             banks: The indices of these banks.
 
         Returns:
-            For each of these banks the values for `local`, float32 [A, D].
+            For each of these banks the values for `local`, [A, D].
         """
         widths = [int(v.shape[1]) for v in values]
         ordered = [tf.gather(v, self._order[b]) for v, b in zip(values, banks, strict=True)]

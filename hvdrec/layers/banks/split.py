@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import tensorflow as tf
 
+from hvdrec.errors import ConfigError
 from hvdrec.layers.banks.deal import Deal
 from hvdrec.layers.banks.first_values import BLOCK_ROWS, table_rows
 from hvdrec.layers.banks.gradient import Gradient, RowGradient
+from hvdrec.layers.banks.half import decode, encode, row_bytes
 from hvdrec.layers.banks.replicated import Replicated
-from hvdrec.layers.banks.route import Route
+from hvdrec.layers.banks.route import MOST_NUMBERS, Route, too_many
 from hvdrec.layers.banks.strategy import Bank, BankLayout, BankStrategy, Whole
 
 if TYPE_CHECKING:
@@ -68,6 +70,8 @@ class SplitBank(Bank):
     """One variable with the rows of this rank."""
 
     variable: SplitVariable
+    reads_late = True
+    replicated = False
 
     def __init__(self, layout: BankLayout, seed: int, rank: int, ranks: int) -> None:
         """Creates the variable; the initial value of a row doesn't depend on its rank."""
@@ -80,7 +84,7 @@ class SplitBank(Bank):
 
     def gather(self, rows: tf.Tensor) -> tf.Tensor:
         """Reads rows of this rank by its own row numbers: int32 [A], may repeat -> float32 [A, dim]."""
-        return tf.gather(self.parts[0], rows)
+        return self.read(self.parts[0], rows)
 
     def whole(self, name: str, slots: Sequence[tf.Variable]) -> Whole:
         """The slot of all ranks."""
@@ -122,6 +126,7 @@ class Split(BankStrategy):
             ]
         )
         self._group = group
+        self._half = False
         self._route: Route | None = None
 
     @property
@@ -143,19 +148,30 @@ class Split(BankStrategy):
         """Reads the distinct rows that a batch needs from each bank (collective)."""
         pairs = list(zip(self.banks, rows, strict=True))
         split = [(bank, wanted) for bank, wanted in pairs if isinstance(bank, SplitBank)]
-        self._route = Route([w for _, w in split], [bank.deal for bank, _ in split], self._group)
+        self._route = Route([w for _, w in split], [bank.deal for bank, _ in split], self._group, self._half)
         own = [bank.gather(local) for (bank, _), local in zip(split, self._route.local, strict=True)]
         fetched = iter(self._route.fetch(own))
         return [
             next(fetched) if isinstance(bank, SplitBank) else bank.gather(wanted) for bank, wanted in pairs
         ]
 
-    def plan_exchange(self, touched: Sequence[int], wished: Sequence[str | None], ranks: int) -> list[str]:
-        """Decides for the replicated banks, and reports the cost of the split ones."""
+    def plan_exchange(
+        self, touched: Sequence[int], wished: Sequence[str | None], ranks: int, half: bool = False
+    ) -> list[str]:
+        """Decides for the replicated banks, and reports the cost of the split ones.
+
+        Raises:
+            ConfigError: A batch touches too many rows of the split ones.
+        """
+        self._half = half
         most, most_split = self._apart(touched)
-        lines = self._rest.plan_exchange(most, self._apart(wished)[0], ranks)
-        for bank, rows in zip(self._apart(self.trained)[1], most_split, strict=True):
-            sent = bytes_a_step(rows, bank.layout.dim, ranks)
+        banks = self._apart(self.trained)[1]
+        numbers = sum(rows * (bank.layout.dim + half) for bank, rows in zip(banks, most_split, strict=True))
+        if numbers > MOST_NUMBERS:
+            raise ConfigError(too_many(f"a batch touches rows with {numbers:,} numbers"))
+        lines = self._rest.plan_exchange(most, self._apart(wished)[0], ranks, half)
+        for bank, rows in zip(banks, most_split, strict=True):
+            sent = bytes_a_step(rows, bank.layout.dim, ranks, half)
             lines.append(
                 f"{bank.layout.name}: {bank.layout.rows} rows x {bank.layout.dim}, a batch touches {rows}: "
                 f"split, a rank holds {bank.deal.per_rank} rows and sends about {sent:,} bytes per step"
@@ -180,7 +196,9 @@ class Split(BankStrategy):
         same = route and all(route.rows[i] is g.rows for i, g in zip(trained, gradients, strict=True))
         if route is None or not same:
             raise RuntimeError("gradients of other rows than were gathered last")
-        given = route.give([g.values for g in gradients], trained)
+        values = [encode(g.values) if self._half else g.values for g in gradients]
+        given = route.give(values, trained)
+        given = [decode(v) if self._half else v for v in given]
         return [RowGradient.joined(route.local[i], v) for i, v in zip(trained, given, strict=True)]
 
     def norm_parts(self, gradients: Sequence[Gradient]) -> list[tf.Tensor]:
@@ -206,13 +224,13 @@ class Split(BankStrategy):
         )
 
 
-def bytes_a_step(touched: int, dim: int, ranks: int) -> int:
+def bytes_a_step(touched: int, dim: int, ranks: int, half: bool = False) -> int:
     """The number of bytes that a rank sends in a step for a split bank.
 
     It sends the numbers of the rows that it touches, and later their gradients, and the values of about as
-    many rows that others request. One of the `ranks` parts isn't sent.
+    many rows that others request. One of the `ranks` parts isn't sent. `half` is about the gradients.
     """
-    return int(touched * (2 * 4 * dim + 4) * (ranks - 1) / ranks)
+    return int(touched * (4 * dim + row_bytes(dim, half)) * (ranks - 1) / ranks)
 
 
 def _own_first_rows(layout: BankLayout, seed: int, deal: Deal, rank: int) -> np.ndarray:

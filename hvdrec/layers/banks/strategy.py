@@ -114,6 +114,8 @@ class Bank(tf.Module, abc.ABC):
     reader: Callable[[tf.Variable, tf.Tensor], tf.Tensor] | None = None
     #: Whether rows are only read through `read`, so that their updates may be deferred.
     reads_late = False
+    #: Whether every rank has the same rows.
+    replicated = True
 
     def read(self, part: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
         """The current rows of one of `parts`: int32 [U] -> float32 [U, dim]."""
@@ -178,13 +180,16 @@ class BankStrategy(tf.Module, abc.ABC):
         return [bank.gather(wanted) for bank, wanted in zip(self.banks, rows, strict=True)]
 
     @abc.abstractmethod
-    def plan_exchange(self, touched: Sequence[int], wished: Sequence[str | None], ranks: int) -> list[str]:
+    def plan_exchange(
+        self, touched: Sequence[int], wished: Sequence[str | None], ranks: int, half: bool = False
+    ) -> list[str]:
         """Decides how gradients are exchanged, before the first step and identically on every rank.
 
         Args:
             touched: For each trained bank the distinct rows of a batch, as the maximum over the ranks.
             wished: For each bank the required exchange, or None if the strategy can choose.
             ranks: Number of ranks.
+            half: Whether gradients of rows are exchanged in half precision.
 
         Returns:
             The decisions, one line per bank.
