@@ -11,6 +11,8 @@ import pathlib
 import platform
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from typing import Any
 
 
@@ -37,6 +39,34 @@ def report(result: dict[str, Any], out: pathlib.Path | None) -> None:
     print(text)
     if out:
         out.write_text(text + "\n")
+
+
+class Peak:
+    """The memory of this process before a block and the most within it, looked at every 20 ms.
+
+    Attributes:
+        before: Bytes at the beginning.
+        most: The most bytes since then.
+    """
+
+    def __init__(self, size: Callable[[], int]) -> None:
+        """`size` returns the bytes that are watched."""
+        self._size = size
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Peak:
+        self.before = self.most = self._size()
+        self._thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.02):
+            self.most = max(self.most, self._size())
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
 
 
 def installed(contenders: list[str], needs: dict[str, str]) -> tuple[list[str], list[str]]:

@@ -7,8 +7,10 @@ import enum
 import errno
 import json
 import os
+import re
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +21,8 @@ from hvdrec.parallel.environment import launched_size
 CHIEF, WORKER, SERVER, EVALUATOR = "chief", "worker", "ps", "evaluator"
 ROLES = (CHIEF, WORKER, SERVER, EVALUATOR)
 _VARIABLE = "TF_CONFIG"
+#: A name or an IPv4 address, or an IPv6 address in brackets.
+_HOST = re.compile(r"[^\s,/:\[\]]+|\[[^\s,/\[\]]+\]")
 _CONNECT_SECONDS = 2.0
 _STARTUP_SECONDS = 600.0
 #: The number of consecutive refusals; a single one may come from a busy machine.
@@ -158,6 +162,9 @@ def read(environment: Mapping[str, str] = os.environ) -> Cluster:
         cluster[CHIEF] = cluster.pop("master")
     role = CHIEF if role == "master" else role
     addresses = {name: _addresses(name, given) for name, given in cluster.items()}
+    for address, count in Counter(address for each in addresses.values() for address in each).items():
+        if count > 1:
+            raise ConfigError(f"{_VARIABLE}: two processes have the address {address}")
     for name in (CHIEF, WORKER, SERVER):
         if not addresses.get(name):
             what = {
@@ -204,7 +211,7 @@ def _addresses(role: str, given: object) -> tuple[str, ...]:
         raise ConfigError(f"{_VARIABLE}: cluster.{role} must be a list of host:port")
     for address in found:
         host, _, port = address.rpartition(":")
-        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        if not _HOST.fullmatch(host) or not port.isdecimal() or not 0 < int(port) < 65536:
             raise ConfigError(f"{_VARIABLE}: cluster.{role}: {address!r} is not host:port")
     return tuple(found)
 

@@ -21,6 +21,9 @@ from hvdrec.parallel.watch import PeerWatch, watch_peers
 _SETTINGS = {
     # A step takes a few milliseconds, and Horovod's default pause between rounds is one of them.
     "HOROVOD_CYCLE_TIME": "0.3",
+    # Horovod would join messages that happen to be ready at the same time. The place of a number in a message
+    # decides the order in which three or more ranks add it up, so runs would differ.
+    "HOROVOD_FUSION_THRESHOLD": "0",
     # A rank that waits for a message must not occupy a core that its computing threads need.
     "OMPI_MCA_mpi_yield_when_idle": "1",
     # Gloo's default of 30 seconds would expire before the host watch reports a lost host.

@@ -111,13 +111,14 @@ def _jobs(folder: pathlib.Path, ranks: int) -> list[dict[str, object]]:
     adam = {"data_extra": 'shuffle: false eval_batch_size: 64 sample_weight: "weight"'}
     clip = "gradient_clipping_by_norm: 0.05"
     gather = "sparse_reduce: GATHER"
+    half = "allreduce_compression: FP16 allgather_compression: FP16"
     # Every rank count trains on the five rows in one step: a single rank takes them as one batch.
     few = {"train": folder / "few.csv", "steps": 0, "batch_size": 5 if ranks == 1 else 4}
     l2 = "loss_type: L2_LOSS embedding_regularization: 1e-4"
     jobs = [
         job("adam_gather", **adam, train_extra=gather, evaluation=folder / "eval.csv"),
         job("adam_gather_clip", **adam, train_extra=f"{gather} {clip}"),
-        job("adam_dense", **adam, train_extra=f"sparse_reduce: DENSE {clip}"),
+        job("adam_dense", **adam, train_extra=f"sparse_reduce: DENSE {clip} allreduce_buckets: 3"),
         # Rows that wait, of gradients that travel either way.
         job("deferred", **adam, verify=7, train_extra="row_updates: DEFERRED"),
         job("deferred_gather", **adam, verify=7, train_extra=f"{gather} row_updates: DEFERRED"),
@@ -140,14 +141,24 @@ def _jobs(folder: pathlib.Path, ranks: int) -> list[dict[str, object]]:
             "split",
             model="WideAndDeep",
             **adam,
-            train_extra=f"{SPLIT} {clip}",
+            # Rows that wait on the rank that holds them.
+            verify=7,
+            train_extra=f"{SPLIT} {clip} row_updates: DEFERRED allreduce_buckets: 2",
             evaluation=folder / "eval.csv",
         ),
         job("few_split", **few, model="WideAndDeep", train_extra=SPLIT),
-        job("norm", batch_norm=True, model="MultiTower", verify=7, steps=21),
+        job(
+            "norm",
+            batch_norm=True,
+            model="MultiTower",
+            verify=7,
+            steps=21,
+            train_extra="allreduce_buckets: 2",
+        ),
         # SGD's step is as wrong as the gradient; Adam would make a whole step of a gradient's rounding.
         job("exact", optimizer=SGD),
-        job("fp16", optimizer=SGD, train_extra="allreduce_compression: FP16"),
+        job("fp16", optimizer=SGD, train_extra=f"{half} {gather} allreduce_buckets: 2"),
+        job("buckets", optimizer=SGD, train_extra="allreduce_buckets: 4"),
         job("circle", **EMBEDDING, model_extra=CIRCLE, evaluation=folder / "eval.csv"),
         job("multi_similarity", **EMBEDDING, model_extra=MULTI_SIMILARITY),
         job("few_circle", **{**EMBEDDING, **few}, model_extra=CIRCLE),
@@ -302,7 +313,15 @@ def test_evaluation_does_not_depend_on_the_ranks(
 
 def test_half_precision_stays_close(outputs: dict[int, pathlib.Path]) -> None:
     exact, half = _weights(outputs[2], "exact"), _weights(outputs[2], "fp16")
-    key = "deep_feature/dnn_0/kernel"
-    assert 0 < np.abs(exact[key] - half[key]).max() < 5e-3
-    # One rank exchanges nothing.
-    np.testing.assert_array_equal(_weights(outputs[1], "fp16")[key], _weights(outputs[1], "exact")[key])
+    table = next(name for name in exact if name.endswith("embedding_weights"))
+    for key in ("deep_feature/dnn_0/kernel", table):
+        assert 0 < np.abs(exact[key] - half[key]).max() < 5e-3
+        # One rank exchanges nothing.
+        np.testing.assert_array_equal(_weights(outputs[1], "fp16")[key], _weights(outputs[1], "exact")[key])
+
+
+def test_buckets_change_nothing(outputs: dict[int, pathlib.Path]) -> None:
+    """Two ranks add two numbers, whichever message carries them."""
+    exact, buckets = _weights(outputs[2], "exact"), _weights(outputs[2], "buckets")
+    for key, value in exact.items():
+        np.testing.assert_array_equal(buckets[key], value, err_msg=key)

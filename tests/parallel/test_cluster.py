@@ -57,6 +57,8 @@ def test_a_master_is_the_chief_and_the_evaluator_may_be_left_out() -> None:
         (_environment({**CLUSTER, "boss": ["c:1"]}), "cluster.boss is not a role"),
         (_environment({**CLUSTER, "ps": ["b"]}), "'b' is not host:port"),
         (_environment({**CLUSTER, "ps": [4]}), "list of host:port"),
+        (_environment({**CLUSTER, "worker": "a:2,b:2,a:3"}), "'a:2,b:2,a:3' is not host:port"),
+        (_environment({**CLUSTER, "ps": ["[::1]:4", "a:2"]}), "two processes have the address a:2"),
         (_environment(role="boss"), "'boss' is not a role"),
         (_environment(index=3), "3 of worker: the cluster has 3"),
         (_environment(index=True), "True of worker"),

@@ -13,7 +13,9 @@ from hvdrec.layers.banks.strategy import Whole
 from hvdrec.layers.context import ForwardContext, MovingUpdate
 from hvdrec.losses.base import Replicas
 from hvdrec.models.recommender import Batch, ForwardResult, Recommender
+from hvdrec.ops.policy import NATIVE
 from hvdrec.ops.sum_of_squares import sum_of_squares
+from hvdrec.ops.updates import Average, move_averages
 from hvdrec.optim.base import Optimizer
 from hvdrec.optim.clip import clip_by_global_norm
 from hvdrec.parallel.group import ReplicaGroup
@@ -186,14 +188,23 @@ class TrainStep(tf.Module):
         finite = tf.logical_and(tf.math.is_finite(norm), tf.math.is_finite(tf.reduce_sum(losses)))
 
         def update() -> tf.Tensor:
-            for moving, value in updates:
-                with self.optimizer.placement.at(moving.variable):
-                    moving.variable.assign_sub((moving.variable - value) * (1.0 - moving.momentum))
+            self._move_averages(updates)
             self.optimizer.apply(self._updates(gradients), step)
             self.global_step.assign_add(1)
             return tf.constant(True)
 
         return tf.cond(finite, update, lambda: tf.constant(False))
+
+    def _move_averages(self, updates: Sequence[tuple[MovingUpdate, tf.Tensor]]) -> None:
+        """Updates the moving averages, all in one operation if they are on one device."""
+        averages = [Average(moving.variable, value, 1.0 - moving.momentum) for moving, value in updates]
+        impl = self.recommender.policy.optimizers
+        if impl == NATIVE:
+            move_averages(averages, impl=impl)
+            return
+        for average in averages:
+            with self.optimizer.placement.at(average.variable):
+                move_averages([average], impl=impl)
 
     def _updates(self, gradients: Sequence[Gradient]) -> list[tuple[Gradient, tf.Variable]]:
         """Pairs of variable and gradient."""
@@ -211,7 +222,8 @@ class TrainStep(tf.Module):
         """
         share = rows.share
         touched, dense, losses, run = self.gradients(batch, share, step, self._replicas(rows))
-        statistics = [share * u.value for u in run.updates]
+        # A single rank has all rows.
+        statistics = [u.value if self.group.size == 1 else share * u.value for u in run.updates]
         banks, dense, statistics = self.reducer(touched, dense, [*statistics, losses])
         losses = statistics.pop()
         return self.finish(banks, dense, losses, list(zip(run.updates, statistics, strict=True)))
@@ -283,7 +295,7 @@ class TrainStep(tf.Module):
             tape.watch(watched)
             output = model.forward(batch, touched, run)
             losses = model.losses(batch, output, True, step, replicas)
-            kernel = model.kernel_penalty()
+            kernel = tf.stop_gradient(model.kernel_penalty())
             target = self._target(losses, kernel, output, share)
         gradients = tape.gradient(target, watched, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         rows = [
@@ -291,6 +303,7 @@ class TrainStep(tf.Module):
             for i, g in zip(trained, gradients, strict=False)
         ]
         dense = [tf.convert_to_tensor(g) for g in gradients[len(trained) :]]
+        dense = model.add_kernel_penalty(dense, share, self.reducer.buckets)
         return rows, dense, self._report(losses, kernel, output, share, target), run
 
     def _target(

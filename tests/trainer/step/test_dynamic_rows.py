@@ -136,7 +136,7 @@ def test_other_ranks_take_the_ids_of_the_first(monkeypatch: pytest.MonkeyPatch) 
 def test_growth_beyond_the_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     _, bank = _strategy()
     monkeypatch.setattr(
-        memory, "limits", lambda processes=1: [memory.Limit((1 << 18) // processes, "this test has")]
+        memory, "limits", lambda processes, _: [memory.Limit((1 << 18) // processes, "this test has")]
     )
     keys = np.arange(3000, dtype=np.int64)
     _strategy()[1].put(1, keys, keys, keys, True)

@@ -65,6 +65,7 @@ TEACHER = f"""kd {{ loss_type: PAIR_WISE_LOSS pred_name: "logits_cvr" soft_label
 
 CASES: dict[str, dict[str, str]] = {
     **{model: {"model": model} for model in MODELS if model not in OF_A_RANK},
+    "buckets": {"model": "DBMTL", "train_extra": "allreduce_buckets: 3 sparse_reduce: DENSE"},
     "losses of a rank model": {"model": "MultiTowerDIN", "model_extra": PAIRS + LISTS},
     "JRC_LOSS of a rank model": {"model": "MultiTowerDIN", "model_extra": _jrc("fixed")},
     "losses of towers": {"model": "MMoE", "towers": TOWERS},
