@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from hvdrec.checkpoint.names import SavedTensor
-from hvdrec.checkpoint.store import Snapshot, Staged, Store
+from hvdrec.checkpoint.snapshot import Snapshot
+from hvdrec.checkpoint.store import Staged, Store
 
 logger = logging.getLogger(__name__)
 

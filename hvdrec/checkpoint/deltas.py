@@ -2,7 +2,8 @@
 
 A message is an int32 header ``[kind, n, step, (id, count) * n]``, followed by n bodies. With kind 0 (dense) a
 body consists of the ``count`` float32 values of a variable; with kind 1 (rows of tables) of ``count`` int64
-row numbers and the float32 values of these rows.
+row numbers and the float32 values of these rows. A table without a fixed size has ids instead of row numbers;
+``~id`` removes an id, and has zeros as its values.
 """
 
 from __future__ import annotations
@@ -28,12 +29,16 @@ _NAME = re.compile(r"(dense|sparse)_update_(\d+)")
 _DONE, _ABOUT = ".done", ".json"
 #: A delta that the current run doesn't continue; only its row numbers are still needed.
 _WITHDRAWN = ".withdrawn-"
+#: The number of rows of a table without a fixed size.
+ANY_ROWS = -1
+#: Removes all ids of such a table: ``~id`` of the one number that is no id.
+REMOVES_ALL = ~(2**63 - 1)
 VARIABLES_FILE, UPDATE_FILE = "variables.json", "incr_update.txt"
 DENSE_FILE, TABLES_FILE = "DENSE_UPDATE_VARIABLES", "embed_name_to_ids.txt"
 
 
 class Rows(NamedTuple):
-    """Rows of a table: their numbers, int64 [n] ascending, and their values, float32 [n, dim]."""
+    """Rows of a table: their numbers or ids, int64 [n] ascending, and their values, float32 [n, dim]."""
 
     keys: np.ndarray
     values: np.ndarray
@@ -45,7 +50,7 @@ class Variables:
 
     Attributes:
         dense: Names and shapes of the variables outside the tables.
-        tables: Names and shapes, (rows, dim), of the tables.
+        tables: Names and shapes, (rows, dim), of the tables; `ANY_ROWS` rows for those without a fixed size.
     """
 
     dense: tuple[tuple[str, tuple[int, ...]], ...]
@@ -126,8 +131,10 @@ def rows_in(message: bytes, variables: Variables) -> dict[int, Rows]:
             raise DamagedError("is too short for its rows")
         keys = np.frombuffer(message, np.int64, size, place)
         values = np.frombuffer(message, np.float32, size * dim, place + 8 * size).reshape(size, dim)
-        if size and not 0 <= keys.min() <= keys.max() < rows:
+        if rows != ANY_ROWS and size and not 0 <= keys.min() <= keys.max() < rows:
             raise DamagedError(f"has rows that table {number} doesn't have")
+        if rows == ANY_ROWS and (keys == ~REMOVES_ALL).any():
+            raise DamagedError(f"has a number that is no id in table {number}")
         found[number], place = Rows(keys, values), end
     if place != len(message):
         raise DamagedError("is too long for its rows")
@@ -191,7 +198,7 @@ class DeltaFolder:
             step: The step that the run starts at.
 
         Returns:
-            Row numbers int64 by table id: rows in withdrawn messages. Readers may have applied these, so the
+            The keys of rows in withdrawn messages, int64, by table id. Readers may have applied these, so the
             next message must contain the rows too; `forget` is called then. A run that makes no step writes
             the message of `step` again, so that one's rows are included. None: a message is damaged, so that
             it may have any rows.

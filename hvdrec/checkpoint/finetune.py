@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hvdrec.checkpoint.names import GLOBAL_STEP, SavedTensor, listed, nearest
+from hvdrec.checkpoint.names import GLOBAL_STEP, SavedTensor, listed, nearest, without_file_ending
 from hvdrec.checkpoint.reader import Reader
 from hvdrec.checkpoint.remote import fetch
 from hvdrec.checkpoint.restore import Match, RestoreReport, assign, has_keys, mismatch, unused
@@ -66,7 +66,7 @@ def fine_tune(
         return _take(prefix, entries, var_map_file, force_shape, filters, ignore_errors, begun)
 
     if not Path(prefix_or_dir).is_dir():
-        return take(_prefix(prefix_or_dir))
+        return take(existing_prefix(prefix_or_dir))
     newest = Store(prefix_or_dir).use_newest(take)
     if newest is None:
         raise CheckpointError(f"{prefix_or_dir}: there is no checkpoint (model.ckpt-<step>.index) in it")
@@ -120,10 +120,14 @@ def _counts_steps(entry: SavedTensor) -> bool:
     return isinstance(entry.variable, IdView) and entry.variable.counts_steps
 
 
-def _prefix(written: str) -> str:
-    """The prefix for a `fine_tune_checkpoint` that isn't a folder, with or without `.index`."""
+def existing_prefix(written: str) -> str:
+    """The prefix of a checkpoint that was given as its prefix or as one of its files.
+
+    Raises:
+        CheckpointError: There is no such checkpoint; the message lists those of the folder.
+    """
     path = Path(written)
-    prefix = path.with_name(path.name.removesuffix(".index"))
+    prefix = Path(without_file_ending(written))
     if prefix.with_name(prefix.name + ".index").is_file():
         return str(prefix)
     there = sorted(p.name.removesuffix(".index") for p in path.parent.glob("*.index"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import re
 from collections.abc import Collection, Iterable
 
 import tensorflow as tf
@@ -14,6 +15,8 @@ from hvdrec.layers.banks.split import SplitVariable
 from hvdrec.layers.banks.strategy import Whole
 
 GLOBAL_STEP = "global_step"
+
+_FILE = re.compile(r"\.(index|meta|manifest\.json|committed|data-\d+-of-\d+)$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +63,11 @@ def replicated_variables(entries: Iterable[SavedTensor]) -> list[tf.Variable]:
     whole = (e.variable for e in entries if not e.split)
     found = (v.source if isinstance(v, DynamicView) else v for v in whole)
     return list({id(v): v for v in found if v is not None}.values())
+
+
+def without_file_ending(path: str) -> str:
+    """The prefix of a checkpoint, given as that or as the path of one of its files."""
+    return _FILE.sub("", path)
 
 
 def tensor_bytes(entries: Iterable[SavedTensor]) -> int:

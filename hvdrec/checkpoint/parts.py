@@ -180,13 +180,7 @@ def _collect(
     group: ReplicaGroup,
 ) -> list[np.ndarray]:
     """Sends each worker the rows of its pieces (collective); returns those of `own`, float32 [rows, ...]."""
-    counts, sent = np.zeros(group.size, np.int32), []
-    for worker, wanted in zip(workers, pieces, strict=True):
-        for item, first, last in wanted:
-            part = parts[item]
-            sent.append(part.variable.read(part.offset + first, part.offset + last).reshape(-1))
-            counts[worker] += len(sent[-1])
-    received = _exchange(sent, counts, group)
+    received = _exchange(*_requested(parts, pieces, workers, group), group)
     found = [np.empty((p.last - p.first, parts[p.item].width()), np.float32) for p in own]
     place = 0
     for rank in range(group.size):
@@ -203,16 +197,15 @@ def _distribute(
     pieces: Sequence[Sequence[Piece]],
     workers: Sequence[int],
     own: Sequence[Piece],
-    values: Sequence[np.ndarray],
+    values: list[np.ndarray],
     group: ReplicaGroup,
 ) -> None:
     """The inverse of `_collect`: workers send rows to the ranks that hold them (collective)."""
-    counts, sent = np.zeros(group.size, np.int32), []
-    for rank in range(group.size):
-        for piece, value in zip(own, values, strict=True):
-            sent.append(value[parts[piece.item].held(rank, piece)].reshape(-1))
-            counts[rank] += len(sent[-1])
-    received, place = _exchange(sent, counts, group), 0
+    message, counts = _held(parts, own, values, group)
+    # A rank has no memory to spare: what is in the message need not be held as well.
+    values.clear()
+    received, place = _exchange(message, counts, group), 0
+    del message
     for _, given in zip(workers, pieces, strict=True):
         for piece in given:
             part = parts[piece.item]
@@ -226,13 +219,48 @@ def _distribute(
             place += size
 
 
-def _exchange(sent: Sequence[np.ndarray], counts: np.ndarray, group: ReplicaGroup) -> np.ndarray:
-    message = np.concatenate([np.empty(0, np.float32), *sent])
+def _requested(
+    parts: Sequence[Part], pieces: Sequence[Sequence[Piece]], workers: Sequence[int], group: ReplicaGroup
+) -> tuple[np.ndarray, np.ndarray]:
+    """This rank's rows of all workers' pieces, float32 [N], and how many of the values go to each rank."""
+    wanted = [(worker, piece) for worker, given in zip(workers, pieces, strict=True) for piece in given]
+    sizes = [len(parts[p.item].held(group.rank, p)) * parts[p.item].width() for _, p in wanted]
+    counts = np.zeros(group.size, np.int32)
+    message, place = np.empty(sum(sizes), np.float32), 0
+    for (worker, (item, first, last)), size in zip(wanted, sizes, strict=True):
+        part = parts[item]
+        rows = part.variable.read(part.offset + first, part.offset + last)
+        message[place : place + size] = rows.reshape(-1)
+        counts[worker] += size
+        place += size
+    return message, counts
+
+
+def _held(
+    parts: Sequence[Part], own: Sequence[Piece], values: Sequence[np.ndarray], group: ReplicaGroup
+) -> tuple[np.ndarray, np.ndarray]:
+    """The values of `own` by the rank that holds them, float32 [N], and how many go to each rank."""
+    counts, places = np.zeros(group.size, np.int32), []
+    for rank in range(group.size):
+        for piece, value in zip(own, values, strict=True):
+            places.append((value, parts[piece.item].held(rank, piece)))
+            counts[rank] += len(places[-1][1]) * value.shape[1]
+    message, place = np.empty(counts.sum(), np.float32), 0
+    for value, rows in places:
+        shape = len(rows), value.shape[1]
+        # With the default mode, it would take a copy.
+        np.take(value, rows, 0, message[place : place + math.prod(shape)].reshape(shape), mode="clip")
+        place += math.prod(shape)
+    return message, counts
+
+
+def _exchange(message: np.ndarray, counts: np.ndarray, group: ReplicaGroup) -> np.ndarray:
     with tf.device("/CPU:0"):
         received, _ = group.exchange(
             tf.convert_to_tensor(message), tf.convert_to_tensor(counts), "checkpoint/rows"
         )
-    return received.numpy()
+    # Unlike `numpy()`, this doesn't copy.
+    return np.asarray(memoryview(received))
 
 
 def _write(target: str, parts: Sequence[Part], own: Sequence[Piece], values: Sequence[np.ndarray]) -> None:
@@ -255,6 +283,9 @@ def _write(target: str, parts: Sequence[Part], own: Sequence[Piece], values: Seq
 def _fitting(reader: RowReader, name: str, shape: tuple[int, ...], piece: Piece) -> np.ndarray:
     """The rows of a piece, float32 [rows, values per row]."""
     stored = reader.shape(name)
+    if stored[1:] == shape[1:] and piece.last <= stored[0]:
+        rows = reader.read(name, piece.first, piece.last)
+        return rows.astype(np.float32, copy=False).reshape(len(rows), -1)
     found = np.zeros((piece.last - piece.first, *shape[1:]), np.float32)
     last = min(piece.last, stored[0])
     if piece.first < last:

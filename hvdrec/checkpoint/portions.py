@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 #: Limits of the bytes that a rank which writes or reads holds at once in addition to its own rows: a fraction
 #: of its share, so that the files are neither too large for memory nor too many.
-_LEAST_BYTES, _MOST_BYTES, _PORTIONS = 16 << 20, 1 << 30, 64
+_LEAST_BYTES, _MOST_BYTES, _PORTIONS = 8 << 20, 1 << 30, 128
 
 
 class Piece(NamedTuple):

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from hvdrec.checkpoint import manifest
 from hvdrec.checkpoint.commit import RenameCommit
-from hvdrec.checkpoint.names import SavedTensor
+from hvdrec.checkpoint.names import SavedTensor, without_file_ending
 from hvdrec.checkpoint.restore import RestoreReport
 from hvdrec.checkpoint.store import Staged, Store
 from hvdrec.errors import CheckpointError, StorageError
@@ -268,7 +268,7 @@ def fetch(url: str, folder: Path) -> str:
     """Downloads a complete checkpoint from a store.
 
     Args:
-        url: A prefix (with or without `.index`), or a folder, for its newest checkpoint.
+        url: A prefix, one of a checkpoint's files, or a folder, for its newest checkpoint.
         folder: The destination.
 
     Returns:
@@ -277,7 +277,7 @@ def fetch(url: str, folder: Path) -> str:
     Raises:
         CheckpointError: There is no checkpoint, or it is damaged.
     """
-    prefix = url.removesuffix(".index")
+    prefix = without_file_ending(url)
     step = name(prefix).rpartition("-")[2]
     if name(prefix).startswith("model.ckpt-") and step.isdigit():
         return RemoteStore(parent(prefix), str(folder)).prefix(int(step))

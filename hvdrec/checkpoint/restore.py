@@ -6,6 +6,7 @@ import collections
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from hvdrec.checkpoint.bundle import RowReader
@@ -177,10 +178,11 @@ def assign(reader: Reader, matches: Sequence[Match]) -> tuple[Match, ...]:
 
 
 def _portions(reader: Reader, matches: Sequence[Match]) -> Iterator[list[list[Match]]]:
-    """The matches of each variable, in portions no larger than the largest variable."""
-    by_variable: dict[int, list[Match]] = {}
+    """The matches of each variable, in portions no larger than the largest variable or table."""
+    by_variable: dict[tuple, list[Match]] = {}
     for match in matches:
-        by_variable.setdefault(id(match.entry.variable), []).append(match)
+        own = match.entry.rows if _in_place(match.entry) else None
+        by_variable.setdefault((id(match.entry.variable), own), []).append(match)
     portion: list[list[Match]] = []
     held = 0
     for group in by_variable.values():
@@ -194,10 +196,20 @@ def _portions(reader: Reader, matches: Sequence[Match]) -> Iterator[list[list[Ma
         yield portion
 
 
+def _in_place(entry: SavedTensor) -> bool:
+    """Whether rows of the entry's variable can be replaced where they are, without a copy of it."""
+    return entry.rows is not None and isinstance(entry.variable, tf.Variable)
+
+
 def _put(variable: tf.Variable | Whole, entries: Sequence[SavedTensor], values: Sequence[tf.Tensor]) -> None:
     """Assigns the values of its entries to a variable; rows without an entry keep their values."""
     if entries[0].rows is None:
         variable.assign(values[0])
+        return
+    if isinstance(variable, tf.Variable):
+        for entry, value in zip(entries, values, strict=True):
+            rows = np.arange(*(entry.rows or ()), dtype=np.int32)
+            tf.raw_ops.ResourceScatterUpdate(resource=variable.handle, indices=rows, updates=value)
         return
     pieces = []
     end = 0

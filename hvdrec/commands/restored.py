@@ -8,6 +8,7 @@ import os
 import tensorflow as tf
 
 from hvdrec import storage
+from hvdrec.checkpoint.finetune import existing_prefix
 from hvdrec.checkpoint.names import SavedTensor, replicated_variables
 from hvdrec.checkpoint.reader import Reader
 from hvdrec.checkpoint.store import Store
@@ -53,6 +54,8 @@ def restore(
     checkpoint = checkpoint and storage.local(checkpoint)
     if checkpoint and os.path.isdir(checkpoint):
         store, checkpoint = Store(checkpoint), None
+    elif checkpoint:
+        checkpoint = existing_prefix(checkpoint)
     averaged = any(o.use_moving_average for o in job.proto.train_config.optimizer_config)
     step = tf.Variable(0, trainable=False, dtype=tf.int64)
 

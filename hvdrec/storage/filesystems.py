@@ -105,13 +105,25 @@ def locate(path: str) -> Place:
     return Place(filesystem, inner, path[: len(path) - len(inner)] if path.endswith(inner) else f"{kind}://")
 
 
+def path_of(info: pafs.FileInfo) -> str:
+    """The path of a file that was found.
+
+    Raises:
+        StorageError: It isn't UTF-8 text, so it can't be used; the message names the file.
+    """
+    try:
+        return str(info.path)
+    except UnicodeDecodeError as error:
+        raise StorageError(f"{error.object!r}: the name of this file is not UTF-8 text; rename it") from None
+
+
 def children(filesystem: pafs.FileSystem, folder: str) -> list[tuple[str, bool]]:
     """The contents of a folder: paths, and whether each is a folder; empty if the folder doesn't exist."""
     # Arrow's GCS client lists only folders that have their own object.
     deep = isinstance(filesystem, pafs.GcsFileSystem)
     found = filesystem.get_file_info(pafs.FileSelector(folder, recursive=deep, allow_not_found=True))
     if not deep:
-        return [(info.path, info.type == pafs.FileType.Directory) for info in found]
+        return [(path_of(info), info.type == pafs.FileType.Directory) for info in found]
     start = folder.rstrip("/") + "/"
     below = {}
     for info in found:

@@ -43,7 +43,9 @@ class Mirror:
             if wanted(name):
                 with contextlib.suppress(FileNotFoundError):
                     download(join(self.url, name), self.folder / name)
-                    self._sent[name] = _state(self.folder / name)
+                    # A file that `push` doesn't upload must not look removed to it.
+                    if self._wanted(name):
+                        self._sent[name] = _state(self.folder / name)
 
     def push(self, below: str = "") -> None:
         """Uploads changed files, and removes files from the store that were removed locally.

@@ -14,7 +14,7 @@ import pyarrow.fs as pafs
 
 from hvdrec.errors import StorageError
 from hvdrec.storage.address import is_remote, local
-from hvdrec.storage.filesystems import Place, children, locate
+from hvdrec.storage.filesystems import Place, children, locate, path_of
 from hvdrec.storage.retries import reason, retry
 
 _BLOCK = 8 << 20
@@ -73,7 +73,7 @@ def listing(folder: str, recursive: bool = False) -> dict[str, int]:
         selector = pafs.FileSelector(inner, recursive=recursive, allow_not_found=True)
         found = place.filesystem.get_file_info(selector)
         start = len(inner.rstrip("/")) + 1
-        return {i.path[start:]: i.size or 0 for i in found if i.type == pafs.FileType.File}
+        return {path_of(i)[start:]: i.size or 0 for i in found if i.type == pafs.FileType.File}
 
     return retry(folder, ask)
 

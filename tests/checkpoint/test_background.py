@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from hvdrec.checkpoint import files
-from hvdrec.checkpoint import store as store_module
+from hvdrec.checkpoint import snapshot as snapshot_module
 from hvdrec.checkpoint.background import BackgroundSaver
 from hvdrec.checkpoint.store import Store
 from hvdrec.errors import CheckpointError
@@ -49,7 +49,7 @@ def test_what_is_saved_are_the_values_of_that_moment(tmp_path, state, other):
 def test_of_many_values_none_is_held_while_training_goes_on(tmp_path, state, other, monkeypatch):
     """`start` ends once they are written, though not yet on the disk."""
     let = threading.Event()
-    monkeypatch.setattr(store_module, "LARGE", 1)
+    monkeypatch.setattr(snapshot_module, "LARGE", 1)
     sync = files.sync_file
     monkeypatch.setattr(files, "sync_file", lambda path: (let.wait(30), sync(path)))
     saver = BackgroundSaver(Store(str(tmp_path)))
@@ -66,7 +66,7 @@ def test_of_many_values_none_is_held_while_training_goes_on(tmp_path, state, oth
 
 def test_a_failure_to_write_many_values_shows(tmp_path, state, monkeypatch):
     (tmp_path / "model").write_text("not a directory")
-    monkeypatch.setattr(store_module, "LARGE", 1)
+    monkeypatch.setattr(snapshot_module, "LARGE", 1)
     saver = BackgroundSaver(Store(str(tmp_path / "model")))
     saver.start(1, state.entries, {})
     with pytest.raises(CheckpointError, match="can't save"):

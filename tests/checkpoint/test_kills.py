@@ -15,7 +15,8 @@ import pytest
 from checkpoint import kills
 
 from hvdrec.checkpoint.commit import COMMITS
-from hvdrec.checkpoint.store import Snapshot, Store
+from hvdrec.checkpoint.snapshot import Snapshot
+from hvdrec.checkpoint.store import Store
 from hvdrec.errors import CheckpointError
 
 #: What a save of the seed 30 finds, by scenario: the steps there (step = seed) and the step it saves.

@@ -81,7 +81,7 @@ class Model:
             raise error
         parts = [p for each in self.group.gather_objects(written) for p in each]
         if self.group.rank == 0:
-            from hvdrec.checkpoint.store import Snapshot
+            from hvdrec.checkpoint.snapshot import Snapshot
 
             store.write(seed, Snapshot(self.entries), {"seed": seed}, Staged(folder, parts, time.monotonic()))
         self.group.gather_objects(None)

@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from hvdrec.checkpoint.commit import MarkerCommit
 from hvdrec.checkpoint.names import SavedTensor
-from hvdrec.checkpoint.store import Snapshot, Store
+from hvdrec.checkpoint.snapshot import Snapshot
+from hvdrec.checkpoint.store import Store
 from hvdrec.errors import CheckpointError
 
 
@@ -18,6 +19,18 @@ def save(store: Store, state, *steps: int) -> None:
     for step in steps:
         state.fill(step)
         store.save(step, state.entries, {"row": step * 10})
+
+
+def test_a_snapshot_of_a_table_is_no_copy() -> None:
+    """TensorFlow copies a variable that is read after rows of it were looked up."""
+    variable = tf.Variable(np.ones((1000, 16), np.float32))
+    tf.gather(variable, [1])
+
+    def address(value: tf.Tensor) -> int:
+        return np.frombuffer(memoryview(value), np.uint8).ctypes.data
+
+    taken = Snapshot([SavedTensor("table", variable, (0, 1000))])
+    assert address(taken._whole[id(variable)]) == address(variable.read_value_no_copy())
 
 
 def test_a_round_trip_gives_every_bit(tmp_path, state, other):

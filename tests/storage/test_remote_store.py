@@ -185,7 +185,8 @@ def test_best_checkpoints_are_kept_beside(store, tmp_path, state):
 def test_fine_tuning_from_a_store(store, tmp_path, state):
     save(RemoteStore(store, str(tmp_path / "a")), state, 1, 2)
     storage.write_text(f"{store}/map", "deep/dnn_0/kernel deep/dnn_0/kernel\n")
-    for path, seed in ((f"{store}/model.ckpt-1", 1), (f"{store}/model.ckpt-1.index", 1), (store, 2)):
+    for file, seed in (("/model.ckpt-1", 1), ("/model.ckpt-1.index", 1), ("/model.ckpt-1.meta", 1), ("", 2)):
+        path = store + file
         wanted = make_state()
         wanted.fill(seed)
         state.fill(9)
@@ -242,6 +243,16 @@ def test_a_mirror_sends_what_has_changed(store, tmp_path):
     pathlib.Path(tmp_path / "other/a").unlink()
     other.push()
     assert names(store) == set()
+
+
+def test_a_mirror_keeps_what_it_pulls_and_does_not_send(store, tmp_path):
+    storage.write_text(f"{store}/best_ckpt/best.json", "{}")
+    storage.write_text(f"{store}/logs/rank-0.jsonl", "{}")
+    mirror = Mirror(tmp_path, store, lambda n: not n.startswith("best_ckpt/"))
+    mirror.pull(lambda n: True)
+    assert (tmp_path / "best_ckpt/best.json").exists()
+    mirror.push()
+    assert set(storage.listing(store, recursive=True)) == {"best_ckpt/best.json", "logs/rank-0.jsonl"}
 
 
 def test_a_manifest_that_is_no_json_is_damage():
