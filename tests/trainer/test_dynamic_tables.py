@@ -54,7 +54,7 @@ def _config(folder: pathlib.Path, name: str, ev: str, **changes: object) -> str:
 @pytest.mark.parametrize("optimizer", [ASYNC, ADAM])
 def test_weights_are_those_of_tables_with_a_row_for_each_id(tmp_path: pathlib.Path, optimizer: str) -> None:
     """Rows begin when their id is first seen, and are then trained as any: to the bit."""
-    clip = "steps_per_call: 4 gradient_clipping_by_norm: 0.1"
+    clip = "steps_per_call: 4 gradient_clipping_by_norm: 0.1 row_updates: SWEEP"
     results, found = {}, {}
     for name, ev in (("fixed", ""), ("dynamic", "ev_params {}")):
         path = _config(tmp_path, name, ev, optimizer=optimizer, train_extra=clip)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import tensorflow as tf
 
 from hvdrec.checkpoint.deltas import (
     DENSE,
@@ -28,17 +27,15 @@ from hvdrec.checkpoint.deltas import (
 from hvdrec.checkpoint.store import Store
 from hvdrec.errors import CheckpointError, StorageError
 from hvdrec.layers.banks.split import SplitBank
-from hvdrec.layers.banks.strategy import Bank
 from hvdrec.models.recommender import Recommender
 from hvdrec.optim.base import Optimizer
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.serving.updates import variables_of
 from hvdrec.trainer.run.agree import run_on_all_ranks
+from hvdrec.trainer.watch.changes import IdChanges, RowChanges, changes_of
 from hvdrec.trainer.watch.delta_topic import DeltaTopic
 
 _log = logging.getLogger(__name__)
-#: Rows that are compared at a time.
-_BLOCK = 1 << 16
 #: What a checkpoint keeps: whether all rows that changed before it have been delivered.
 KEPT = "incr_save"
 
@@ -84,68 +81,11 @@ class _ToFolder:
         pass
 
 
-class Changes:
-    """Finds the rows of a bank that have changed, by comparing with a copy.
-
-    Comparing works with every optimizer: some move rows that no batch touches.
-
-    Attributes:
-        since_save: Which rows have changed since the last full save.
-        owed: Which rows must be in the next message for other reasons.
-    """
-
-    def __init__(self, bank: Bank) -> None:
-        self._bank = bank
-        self._copy = self._now().numpy().copy()
-        self.since_save = np.zeros(len(self._copy), bool)
-        self.owed = np.zeros(len(self._copy), bool)
-
-    def _now(self) -> tf.Tensor:
-        held = self._bank.parts[0] if isinstance(self._bank, SplitBank) else self._bank.variable
-        return held.read_value()
-
-    def look(self) -> None:
-        """Compares all rows with the copy, and updates it."""
-        now = self._now()
-        for first in range(0, len(self._copy), _BLOCK):
-            kept = self._copy[first : first + _BLOCK]
-            with tf.device("/CPU:0"):
-                values = now[first : first + _BLOCK].numpy()
-            # As bits, so that a zero that changes its sign isn't missed.
-            changed = (values.view(np.int32) != kept.view(np.int32)).any(axis=1)
-            if changed.any():
-                self.since_save[first : first + _BLOCK] |= changed
-                kept[changed] = values[changed]
-
-    def owe(self, rows: np.ndarray) -> None:
-        """Adds rows, by their numbers in the bank, to the next message."""
-        if isinstance(self._bank, SplitBank):
-            own, held = self._bank.deal.held(self._bank.rank, 0, self._bank.layout.rows)
-            self.owed[own[np.isin(held, rows)]] = True
-        else:
-            self.owed[rows] = True
-
-    def owe_all(self) -> None:
-        """Adds all rows to the next message."""
-        self.owed[:] = True
-
-    def rows(self) -> Rows:
-        """The rows for a message, by their numbers in the bank."""
-        own = np.flatnonzero(self.since_save | self.owed)
-        keys = own
-        if isinstance(self._bank, SplitBank):
-            keys = self._bank.deal.row(self._bank.rank, tf.constant(own, tf.int32)).numpy().astype(np.int64)
-            # The last row number of a rank may have no row.
-            own, keys = own[keys < self._bank.layout.rows], keys[keys < self._bank.layout.rows]
-        return Rows(keys, self._copy[own])
-
-
 class _Table(NamedTuple):
-    """A table: its bank, and its rows there."""
+    """A table: its bank, and its number there."""
 
     bank: int
-    first: int
-    last: int
+    number: int
 
 
 class Deltas:
@@ -189,11 +129,11 @@ class Deltas:
         self._places, self._kept, self._resumed = places, kept.get(KEPT), resumed
         self.variables = variables_of(recommender)
         self._tables = [
-            _Table(b, first, first + table.rows)
+            _Table(b, number)
             for b, bank in enumerate(recommender.banks)
-            for table, first in zip(bank.layout.tables, bank.layout.offsets, strict=True)
+            for number in range(len(bank.layout.tables))
         ]
-        self._changes: dict[int, Changes] = {}
+        self._changes: dict[int, RowChanges | IdChanges] = {}
         self._last: dict[int, int] = {}
         self._times = dict.fromkeys((DENSE, SPARSE), time.monotonic())
         self._saved_step = -1
@@ -204,6 +144,7 @@ class Deltas:
 
         Raises:
             CheckpointError: The folder can't be written.
+            ConfigError: The copies of the tables don't fit in memory.
         """
         self._last = dict.fromkeys((DENSE, SPARSE), step)
 
@@ -221,19 +162,24 @@ class Deltas:
 
         owed = self._group.gather_objects(run_on_all_ranks(self._group, prepare))[0]
         again = {self._tables[number].bank for number in owed or ()}
-        with self._optimizer.averaged():
+
+        def copy() -> None:
             for b, bank in enumerate(self._recommender.banks):
                 # Rows of a bank that is frozen now may have changed in the run that was killed.
                 needed = bank.layout.trained or owed is None or b in again
-                if needed and (self._group.rank == 0 or isinstance(bank, SplitBank)):
-                    self._changes[b] = Changes(bank)
+                is_split = isinstance(bank, SplitBank)
+                if needed and (self._group.rank == 0 or is_split):
+                    self._changes[b] = changes_of(bank, self._group.local_size if is_split else 1)
+
+        with self._optimizer.averaged():
+            run_on_all_ranks(self._group, copy)
         for b, changes in self._changes.items():
             if owed is None:
                 changes.owe_all()
                 continue
             for number, keys in owed.items():
                 if self._tables[number].bank == b:
-                    changes.owe(keys + self._tables[number].first)
+                    changes.owe(self._tables[number].number, keys)
         self._delivered = self._dense_delivered = owed is not None and not owed
 
     def asked(self) -> tuple[bool, bool]:
@@ -266,9 +212,7 @@ class Deltas:
         """
         self._emit(step, True, True, last=False)
         for changes in self._changes.values():
-            if not self._delivered:
-                changes.owed |= changes.since_save
-            changes.since_save[:] = False
+            changes.saved(self._delivered)
         self._saved_step = step
 
         def saved() -> None:
@@ -301,8 +245,7 @@ class Deltas:
         with self._optimizer.averaged():
             values = self._dense() if dense else []
             if sparse:
-                for changes in self._changes.values():
-                    changes.look()
+                run_on_all_ranks(self._group, self._look)
         if dense:
 
             def send_dense(sink: Sink) -> bool:
@@ -322,7 +265,11 @@ class Deltas:
             self._delivered = self._attempt(SPARSE, step, send, last)
             if self._delivered:
                 for changes in self._changes.values():
-                    changes.owed[:] = False
+                    changes.delivered()
+
+    def _look(self) -> None:
+        for changes in self._changes.values():
+            changes.look()
 
     def _attempt(self, kind: int, step: int, send: Callable[[Sink], bool], last: bool) -> bool:
         """Sends on rank 0; returns on every rank whether it was delivered."""
@@ -356,24 +303,25 @@ class Deltas:
 
     def _rows(self) -> list[tuple[int, Rows]]:
         """The rows for a message, of all ranks, by table."""
-        found = {b: changes.rows() for b, changes in self._changes.items()}
+        parts = {b: changes.rows() for b, changes in self._changes.items() if isinstance(changes, RowChanges)}
         split = [b for b, bank in enumerate(self._recommender.banks) if isinstance(bank, SplitBank)]
         if split:
-            parts = self._group.gather_objects({b: found[b] for b in split if b in found})
-            for b in (b for b in split if b in found):
-                keys = np.concatenate([part[b].keys for part in parts])
+            everyone = self._group.gather_objects({b: parts[b] for b in split if b in parts})
+            for b in (b for b in split if b in parts):
+                keys = np.concatenate([part[b].keys for part in everyone])
                 order = np.argsort(keys, kind="stable")
-                values = np.concatenate([part[b].values for part in parts])
-                found[b] = Rows(keys[order], values[order])
-        tables = []
-        for number, (b, first, last) in enumerate(self._tables):
-            if b not in found:
-                continue
-            low, high = np.searchsorted(found[b].keys, [first, last])
-            if low < high:
-                keys, values = found[b]
-                tables.append((number, Rows(keys[low:high] - first, values[low:high])))
-        return tables
+                values = np.concatenate([part[b].values for part in everyone])
+                parts[b] = Rows(keys[order], values[order])
+        by_table = {
+            b: changes.by_table() if isinstance(changes, IdChanges) else changes.by_table(parts[b])
+            for b, changes in self._changes.items()
+        }
+        found = [
+            (i, by_table[table.bank][table.number])
+            for i, table in enumerate(self._tables)
+            if table.bank in by_table
+        ]
+        return [(i, rows) for i, rows in found if len(rows.keys)]
 
 
 class DeltaPlaces:

@@ -435,8 +435,7 @@ def test_kafka_delivers_in_order_or_says_so(
     monkeypatch.setenv("KAFKA_MAX_REQ_SIZE", "4200")
     journal = DeltaFolder(tmp_path / "incr_save", hidden=True)
     server = types.SimpleNamespace(server=broker.server, topic="deltas")
-    # The mock cluster can't be asked to create a topic.
-    broker._owner.list_topics("deltas", timeout=10)
+    broker.create("deltas")
     topic = DeltaTopic(server, journal, keep=False)
     topic.prepare(TABLES)
     journal.claim(TABLES, 0)
