@@ -36,6 +36,8 @@ _LABELS = """import numpy as np
 def remap_lbl(labels):
     return np.where(labels < 5, 0, 1)
 """
+#: The users' own rules for an early stop.
+_EARLY_STOP = "easy_rec.python.test.custom_early_stop_func.custom_early_stop_func"
 _INDEX = re.compile(r"\[\d+\]")
 _INTEGERS = ("INT32", "INT64")
 _MOST_BUCKETS = 1000
@@ -77,6 +79,11 @@ def load_sample(name: str, folder: pathlib.Path) -> Config:
     config = load(path)
     expand(config)
     return config
+
+
+def never_stops(results: dict[int, dict[str, float]], params: str) -> bool:
+    """In place of a user's `early_stop_func`."""
+    return False
 
 
 def _fg_feature(name: str) -> dict[str, object]:
@@ -123,7 +130,17 @@ def prepared(name: str, folder: pathlib.Path, rows: int = 48) -> Config:
     train, data = proto.train_config, proto.data_config
     train.num_steps, train.log_step_count_steps, train.save_checkpoints_steps = 2, 1, 1
     train.ClearField("fine_tune_checkpoint")
+    train.ClearField("save_checkpoints_secs")
     train.ClearField("train_distribute")
+    if train.HasField("dead_line"):
+        # The samples' has passed.
+        train.dead_line = "29991231 00:00:00"
+    if train.incr_save_config.WhichOneof("incr_update") == "kafka":
+        kafka = train.incr_save_config.kafka
+        kafka.server, kafka.topic = _broker().server, f"deltas-{folder.name}"
+        _broker().create(kafka.topic)
+    if proto.export_config.early_stop_func == _EARLY_STOP:
+        proto.export_config.early_stop_func = f"{__name__}.{never_stops.__name__}"
     data.batch_size = 16
     data.ClearField("num_epochs")
     for feature in feature_list(proto):
@@ -133,6 +150,10 @@ def prepared(name: str, folder: pathlib.Path, rows: int = 48) -> Config:
                 setattr(feature, field, min(getattr(feature, field), _MOST_BUCKETS))
     proto.eval_config.ClearField("num_examples")
     proto.export_config.exporter_type = "final"
+    for i, asset in enumerate(proto.export_config.asset_files):
+        file = folder / pathlib.PurePath(asset).name
+        file.touch()
+        proto.export_config.asset_files[i] = str(file)
     columns = made_rows(proto, rows)
     _WRITERS[enum_name(data, "input_type")](proto, columns, folder)
     _write_sampler_tables(proto, columns, folder)
@@ -171,12 +192,17 @@ def made_rows(proto: Any, rows: int, seed: int = 0) -> dict[str, list[str]]:
     rng = np.random.default_rng(seed)
     kinds = {f.input_name: enum_name(f, "input_type") for f in proto.data_config.input_fields}
     columns: dict[str, list[str]] = {name: [] for name in kinds}
+    # A sample separates values within a cell like cells; there is then one of them.
+    end = (
+        proto.data_config.separator
+        if _WRITERS[enum_name(proto.data_config, "input_type")] is _write_csv
+        else ""
+    )
     for _ in range(rows):
         length = int(rng.integers(1, 5))
         for name, kind in kinds.items():
-            columns[name].append(
-                _typed(makers[name](rng, length), kind) if name in makers else _any(rng, kind)
-            )
+            cell = _typed(makers[name](rng, length), kind) if name in makers else _any(rng, kind)
+            columns[name].append(cell.partition(end)[0] if end else cell)
     return columns
 
 
@@ -390,13 +416,14 @@ def _write_topic(proto: Any, columns: dict[str, list[str]], folder: pathlib.Path
     for mode in ("train", "eval"):
         message = getattr(proto, f"kafka_{mode}_input")
         message.server, message.topic = _broker().server, topic
+        # The mock cluster doesn't know when a message was sent.
+        message.ClearField("offset_time")
 
 
 def _write_binaries(proto: Any, columns: dict[str, list[str]], folder: pathlib.Path) -> None:
-    rows = len(next(iter(columns.values())))
     parts = {
         "label": np.array([columns["label"]], np.int32).T,
-        "dense": np.random.default_rng(0).random((rows, 13), np.float32),
+        "dense": np.array([[float(c) for c in columns[f"f{i}"]] for i in range(1, 14)], np.float32).T,
         "category": np.array([[int(c) for c in columns[f"c{i}"]] for i in range(1, 27)], np.uint32).T,
     }
     for part, values in parts.items():

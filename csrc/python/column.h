@@ -12,7 +12,7 @@ namespace hvdrec {
 
 // The numbers of a contiguous array of type T and shape [rows].
 template <typename T>
-const T* Column(const char* name, const pybind11::array& array, pybind11::ssize_t rows) {
+const T* ColumnData(const char* name, const pybind11::array& array, pybind11::ssize_t rows) {
   namespace py = pybind11;
   if (!py::isinstance<py::array_t<T>>(array)) {
     throw py::type_error(std::string(name) + " must be of type " +

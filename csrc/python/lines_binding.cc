@@ -60,10 +60,10 @@ py::tuple Split(const LineSplitter& splitter, const std::vector<const LineBlock*
                         Adopt(std::move(rows.lines)), std::move(bad));
 }
 
-py::object ArrowCells(const LineSplitter& splitter, const py::bytes& line) {
+py::object Cells(const LineSplitter& splitter, const py::bytes& line) {
   bool ok = false;
   py::list cells;
-  for (const std::string& cell : splitter.ArrowCells(std::string_view(line), &ok)) {
+  for (const std::string& cell : splitter.Cells(std::string_view(line), &ok)) {
     cells.append(py::bytes(cell));
   }
   if (!ok) return py::none();
@@ -115,7 +115,7 @@ void bind_lines(py::module_& m) {
           py::arg("separator"), py::arg("parts"), py::arg("inner_width"))
       .def("width", &LineSplitter::width, py::arg("file"))
       .def("inner_width", &LineSplitter::inner_width, py::arg("file"))
-      .def("cells", &ArrowCells, py::arg("line"))
+      .def("cells", &Cells, py::arg("line"))
       .def("split", &Split, py::arg("blocks"), py::arg("block"), py::arg("index"));
   py::class_<ShuffleOrder>(m, "ShuffleOrder", "A shuffle buffer; see csrc/kernels/rows/shuffle.h.")
       .def(py::init<uint64_t, size_t>(), py::arg("seed"), py::arg("size"))

@@ -207,8 +207,9 @@ class PythonPacker {
 
   // Packs the struct array behind the two capsules of `__arrow_c_array__`.
   //
-  // Returns (rows, arrays, None), or with bad rows and `collect` (rows, None, (uint8 [rows], row,
-  // text)). A bad cell without `collect` is raised as BadCell(row, text).
+  // Returns (rows, arrays, None, empty) with `empty` the pairs (field, row) of Packed::empty, or
+  // with bad rows and `collect` (rows, None, (uint8 [rows], row, text), []). A bad cell without
+  // `collect` is raised as BadCell(row, text).
   py::tuple Pack(const py::capsule& schema, const py::capsule& array, bool collect) {
     const auto* arrow_schema =
         static_cast<ArrowSchema*>(PyCapsule_GetPointer(schema.ptr(), "arrow_schema"));
@@ -224,9 +225,14 @@ class PythonPacker {
     if (!packed.bad.empty()) {
       return py::make_tuple(
           rows, py::none(),
-          py::make_tuple(Adopt(std::move(packed.bad)), packed.first_bad_row, packed.first_bad));
+          py::make_tuple(Adopt(std::move(packed.bad)), packed.first_bad_row, packed.first_bad),
+          py::list());
     }
-    return py::make_tuple(rows, Arrays(places_, std::move(packed)), py::none());
+    py::list empty;
+    for (const Packed::EmptyCell& cell : packed.empty) {
+      empty.append(py::make_tuple(cell.field, cell.row));
+    }
+    return py::make_tuple(rows, Arrays(places_, std::move(packed)), py::none(), std::move(empty));
   }
 
  private:

@@ -40,12 +40,16 @@ class RowBlock:
         locate: Maps a row of this block to its location for an error message, such as "train.csv, row 17".
         position: The input position once this block has been consumed (by all ranks).
         epoch_end: True on the last block of a pass over the data.
+        bad_rows: The number of rows that are missing here because of `ignore_error`.
+        first_bad: Location and problem of the first of them.
     """
 
     columns: pa.RecordBatch
     locate: Callable[[int], str]
     position: InputPosition
     epoch_end: bool = False
+    bad_rows: int = 0
+    first_bad: str | None = None
 
 
 @dataclasses.dataclass
@@ -61,6 +65,8 @@ class PackedBatch:
         bad_rows: The number of rows skipped because of an invalid cell (`ignore_error`); the fields above
             exclude them.
         first_bad: Location and problem of one of them.
+        notice: What the user should know about a row that was used.
+        unseen: The input fields that have had no value in any row so far.
     """
 
     rows: int
@@ -70,3 +76,5 @@ class PackedBatch:
     locate: Callable[[int], str] | None = None
     bad_rows: int = 0
     first_bad: str | None = None
+    notice: str | None = None
+    unseen: tuple[str, ...] = ()

@@ -6,11 +6,16 @@ bytes; the packer interprets them.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from hvdrec.config.names import hint
 from hvdrec.data.files import InputFile
 from hvdrec.data.line_format import LineFormat
-from hvdrec.data.rows import FieldLike, need_declared, need_selected
+from hvdrec.data.rows import FieldLike, Gathered, RowRefs, need_declared, need_selected
 from hvdrec.data.text_reader import TextReader
 from hvdrec.errors import ConfigError, DataError
 from hvdrec.ops.native import load_native
@@ -31,6 +36,7 @@ class CsvFormat(LineFormat):
             between files.
         quoting: Whether a cell that begins with ``"`` extends to its closing quote (RFC 4180, without
             newlines).
+        null: A cell that means a missing value, as an empty one does; None for none.
         selected: With a header: the only columns that may be read; empty for all.
         keep_raw: Also read all other columns, after those of `fields`.
         block_bytes: Bytes read at a time.
@@ -49,6 +55,7 @@ class CsvFormat(LineFormat):
         separator: str = ",",
         with_header: bool = False,
         quoting: bool = False,
+        null: bytes | None = None,
         selected: Sequence[str] = (),
         keep_raw: bool = False,
         block_bytes: int = BLOCK_BYTES,
@@ -57,6 +64,7 @@ class CsvFormat(LineFormat):
             raise ConfigError(f'data_config.separator: {separator!r} is empty or contains a newline or a "')
         self._native = load_native()
         self._quoting = quoting
+        self._null = null
         self._with_header = with_header
         self._selected = tuple(selected) if with_header else ()
         self._declared = list(declared)
@@ -108,9 +116,20 @@ class CsvFormat(LineFormat):
             count = names.count(name)
             if count != 1:
                 problem = f"{count} columns are" if count else "no column is"
-                raise DataError(f"{file.name}, row 1: {problem} named {name} in the header")
+                near = "" if count else f"; {hint(name, names)}"
+                raise DataError(f"{file.name}, row 1: {problem} named {name} in the header{near}")
             columns.append(names.index(name))
         self.splitter.set_layout(number, columns, len(names))
+
+    def gather(self, rows: RowRefs) -> Gathered:
+        """See `Format.gather`."""
+        found = super().gather(rows)
+        if self._null is None:
+            return found
+        columns = [_without(column, self._null) for column in found.columns.columns]
+        return dataclasses.replace(
+            found, columns=pa.RecordBatch.from_arrays(columns, found.columns.schema.names)
+        )
 
     def begin_file(self, number: int, reader: TextReader) -> bool:
         """Reads a file's header, if it has one."""
@@ -121,3 +140,9 @@ class CsvFormat(LineFormat):
             return False
         self._lay_out(number, header)
         return True
+
+
+def _without(column: pa.Array, null: bytes) -> pa.Array:
+    """A column in which cells equal to `null` are empty."""
+    found = pc.equal(column, pa.scalar(null, column.type))
+    return pc.if_else(found, pa.scalar(b"", column.type), column) if pc.any(found).as_py() else column

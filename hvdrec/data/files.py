@@ -17,7 +17,7 @@ import pyarrow.fs as pafs
 
 from hvdrec.errors import DataError, StorageError, UserError
 from hvdrec.storage import check, is_remote, locate, retry
-from hvdrec.storage.filesystems import children
+from hvdrec.storage.filesystems import children, path_of
 from hvdrec.storage.reader import RangeReader
 
 _CODECS = {".gz": "gzip", ".zst": "zstd"}
@@ -199,7 +199,9 @@ def _skipped(path: str) -> bool:
 
 def _files_in(filesystem: pafs.FileSystem, folder: str) -> list[str]:
     infos = filesystem.get_file_info(pafs.FileSelector(folder))
-    return sorted(i.path for i in infos if i.type == pafs.FileType.File and not _skipped(i.path))
+    return sorted(
+        path for path in (path_of(i) for i in infos if i.type == pafs.FileType.File) if not _skipped(path)
+    )
 
 
 @dataclasses.dataclass(frozen=True, order=True)

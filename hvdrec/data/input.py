@@ -63,7 +63,7 @@ class _Wanted:
             _log.warning("data_config.selected_cols: has no effect on %s", where)
 
 
-def _open_csv(wanted: _Wanted) -> Format:
+def _open_csv(wanted: _Wanted, null: bytes | None = None) -> Format:
     data_config = wanted.data_config
     if not data_config.with_header:
         wanted.ignore_selected_cols("CSV files without a header")
@@ -74,6 +74,7 @@ def _open_csv(wanted: _Wanted) -> Format:
         separator=data_config.separator,
         with_header=data_config.with_header,
         quoting=data_config.csv_quoting,
+        null=null,
         selected=wanted.selected_cols(),
         keep_raw=wanted.keep_raw,
     )
@@ -142,7 +143,7 @@ def _are_tables(paths: Sequence[Any]) -> bool:
 def _open_hive(wanted: _Wanted) -> Format:
     files = list_files(wanted.paths, wanted.what)
     if not are_orc(files):
-        return _open_csv(wanted)
+        return _open_csv(wanted, _HIVE_NULL)
     wanted.ignore_selected_cols("ORC files")
     return OrcFormat(files, wanted.fields, wanted.declared(), keep_raw=wanted.keep_raw)
 
@@ -181,6 +182,8 @@ def _open_dummy(wanted: _Wanted) -> Format:
 # The rows per epoch of DummyInput.
 _DUMMY = [DummyRows(1 << 16)]
 
+#: How Hive writes NULL into text files.
+_HIVE_NULL = b"\\N"
 _KAFKA = "KafkaInput"
 # Readers by `data_config.input_type`, except KafkaInput, which doesn't read files.
 INPUT_TYPES: dict[str, Callable[[_Wanted], Format]] = {
@@ -334,13 +337,16 @@ def own_positions(proto: Any) -> bool:
     return bool(proto.data_config.file_shard) or is_stream(proto)
 
 
-def with_an_end(proto: Any, training: bool, paths: Sequence[Any] | None) -> Sequence[Any] | None:
+def with_an_end(
+    proto: Any, training: bool, paths: Sequence[Any] | None, named: str | None = None
+) -> Sequence[Any] | None:
     """Paths for all ranks to read: of a topic up to where it ends now; any others as they are.
 
     Args:
         proto: An EasyRecConfig.
         training: Whether to read for training.
         paths: Given in place of the config's, if any.
+        named: The setting that gave `paths`, for messages.
 
     Raises:
         UserError: No broker answers.
@@ -348,7 +354,7 @@ def with_an_end(proto: Any, training: bool, paths: Sequence[Any] | None) -> Sequ
     if training or not is_stream(proto):
         return paths
     what, configured = _input_paths(proto, training)
-    return [stretch_of(_topic(paths or [configured], what), what)]
+    return [stretch_of(_topic(paths or [configured], named or what), named or what)]
 
 
 def _topic(paths: Sequence[Any], what: str) -> Any:

@@ -20,7 +20,10 @@ class LineFormat:
     Attributes:
         files: The files, in listed order.
         splitter: The line splitter; a format sets where the columns are in a file's lines.
+        numbered: What the number of a line is called in messages.
     """
+
+    numbered = "row"
 
     def __init__(
         self, files: Sequence[InputFile], names: Sequence[str], separator: bytes, quoting: bool, size: int
@@ -97,7 +100,10 @@ class LineFormat:
         return Gathered(columns, files, lines, [self._bad_row(*row) for row in bad])
 
     def _bad_row(self, position: int, columns: int, file: int, line: int, nested: bool) -> BadRow:
-        return BadRow(position, f"{self.files[file].name}, row {line}: {self.problem(columns, file, nested)}")
+        return BadRow(
+            position,
+            f"{self.files[file].name}, {self.numbered} {line}: {self.problem(columns, file, nested)}",
+        )
 
     def problem(self, columns: int, file: int, nested: bool) -> str:
         """Describes the problem with a row of `columns` columns (below 0: a bad quote)."""

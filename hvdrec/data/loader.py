@@ -20,6 +20,8 @@ _MOST_BYTES = 256 << 20
 _JOIN_SECONDS = 10.0
 # How often a waiting thread checks whether it should continue to wait.
 _LOOK_SECONDS = 0.5
+# After this wait a line says so, and again each time that it has doubled.
+_TELL_SECONDS = 30.0
 
 
 class WaitInterruptedError(Exception):
@@ -72,19 +74,20 @@ class _Queue:
             self._error = error
             self._filled.notify_all()
 
-    def get(self, interrupted: Callable[[], bool] | None = None) -> Any:
+    def get(self, look: Callable[[float], None] | None = None) -> Any:
         """Returns the next item; None at the end. Raises the producer's error.
 
-        Raises:
-            WaitInterruptedError: `interrupted` became true before there was an item.
+        Args:
+            look: Called about twice a second during the wait, with its seconds so far; what it raises ends
+                the wait.
         """
         with self._filled:
             if not (self._items or self._ended or self._closed):
                 started = time.perf_counter()
                 while not (self._items or self._ended or self._closed):
-                    self._filled.wait(None if interrupted is None else _LOOK_SECONDS)
-                    if interrupted is not None and not self._items and interrupted():
-                        raise WaitInterruptedError
+                    arrived = self._filled.wait(None if look is None else _LOOK_SECONDS)
+                    if look is not None and not arrived:
+                        look(time.perf_counter() - started)
                 self.waited += time.perf_counter() - started
             if self._closed:
                 raise _ClosedError
@@ -113,8 +116,10 @@ class LoaderStats:
     Attributes:
         rows: Rows passed to the consumer.
         batches: Batches passed to the consumer.
-        bad_rows: Rows skipped because of `ignore_error`.
+        bad_rows: Rows skipped because of `ignore_error` in these batches, not in those read ahead.
         first_bad: Location and problem of one of them.
+        unseen: The input fields without a value in any of the rows.
+        weightless: Whether all rows that were passed, at least one, have the sample weight 0.
         wait_seconds: Time the consumer waited for a batch.
         read_seconds: Time that the reading thread worked.
         pack_seconds: Time that the packing thread worked.
@@ -126,6 +131,8 @@ class LoaderStats:
     batches: int
     bad_rows: int
     first_bad: str | None
+    unseen: tuple[str, ...]
+    weightless: bool
     wait_seconds: float
     read_seconds: float
     pack_seconds: float
@@ -184,6 +191,8 @@ class _Pipe:
         batch = self.pack(block)
         batch.position = block.position
         batch.locate = batch.locate or block.locate
+        batch.bad_rows += block.bad_rows
+        batch.first_bad = block.first_bad or batch.first_bad
         self.pack_seconds += time.perf_counter() - started
         return batch
 
@@ -226,6 +235,8 @@ class Loader:
         self._batches = 0
         self._bad_rows = 0
         self._first_bad: str | None = None
+        self._unseen: tuple[str, ...] = ()
+        self._weighs = False
         for thread in self._pipe.threads:
             thread.start()
         self._finalizer = weakref.finalize(self, self._pipe.close)
@@ -235,7 +246,7 @@ class Loader:
 
     def __next__(self) -> PackedBatch:
         try:
-            batch = self._pipe.batches.get(self.interrupted)
+            batch = self._pipe.batches.get(self._look())
         except _ClosedError:
             batch = None
         if batch is None:
@@ -243,13 +254,33 @@ class Loader:
         self._rows += batch.rows
         self._batches += 1
         self._bad_rows += batch.bad_rows
+        self._unseen = batch.unseen
+        if not self._weighs:
+            weights = batch.arrays.get("sample_weight")
+            self._weighs = weights is None or bool(weights.any())
+        if batch.notice is not None:
+            _log.warning("%s", batch.notice)
         if self._first_bad is None:
-            self._first_bad = self._pipe.source.first_bad or batch.first_bad
+            self._first_bad = batch.first_bad
             if self._first_bad is not None:
                 _log.warning(
                     "ignore_error: skipping %s; further invalid rows are only counted", self._first_bad
                 )
         return batch
+
+    def _look(self) -> Callable[[float], None]:
+        """What to do while waiting for a batch."""
+        next_line = _TELL_SECONDS
+
+        def look(seconds: float) -> None:
+            nonlocal next_line
+            if self.interrupted is not None and self.interrupted():
+                raise WaitInterruptedError
+            if seconds >= next_line:
+                _log.info("no batch for %.0f s: its rows are still being read", seconds)
+                next_line *= 2
+
+        return look
 
     def batches_after(self, position: InputPosition) -> int | None:
         """The estimated number of batches after a position; see `RowSource.blocks_after`."""
@@ -261,8 +292,10 @@ class Loader:
         return LoaderStats(
             rows=self._rows,
             batches=self._batches,
-            bad_rows=pipe.source.bad_rows + self._bad_rows,
-            first_bad=self._first_bad or pipe.source.first_bad,
+            bad_rows=self._bad_rows,
+            first_bad=self._first_bad,
+            unseen=self._unseen if self._rows else (),
+            weightless=self._rows > 0 and not self._weighs,
             wait_seconds=pipe.batches.waited,
             read_seconds=pipe.read_seconds,
             pack_seconds=pipe.pack_seconds,

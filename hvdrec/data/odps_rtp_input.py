@@ -62,7 +62,7 @@ class OdpsRtpFormat(OdpsFormat):
         super().__init__(files, [_Column(name) for name in columns], declared)
         plain = plain_schema(files[0].open().schema, [name for name in columns if name != features], declared)
         self._features = features
-        self.schema = pa.schema([plain.field(n) if n in own else (n, pa.string()) for n in wanted])
+        self.schema = pa.schema([plain.field(n) if n in own else (n, pa.binary()) for n in wanted])
 
     def _fetch(self, table: Snapshot, first: int, rows: int) -> Iterator[pa.Table]:
         for batch in table.batches(first, rows, self._names):
@@ -73,8 +73,8 @@ class OdpsRtpFormat(OdpsFormat):
         """The columns of some rows, of which `first` is the first, counted from 0."""
         cells: Mapping[str, pa.Array] = {}
         if self._features in self._names:
-            text = pa.array(batch.column(self._features)).cast(pa.string()).fill_null("")
-            parts, count = pc.split_pattern(text, self._separator), len(self._parts)
+            text = _as_bytes(batch.column(self._features))
+            parts, count = pc.split_pattern(text, self._separator.encode()), len(self._parts)
             lengths = pc.list_value_length(parts).to_numpy(zero_copy_only=False)
             wrong = np.flatnonzero(lengths != count)
             if len(wrong):
@@ -88,3 +88,10 @@ class OdpsRtpFormat(OdpsFormat):
             cells = {name: flat.take(pa.array(places + i)) for i, name in enumerate(self._parts)}
         own = self.conform_names(batch, [n for n in self.schema.names if n not in cells])
         return pa.Table.from_arrays([cells.get(n, own.get(n)) for n in self.schema.names], self.schema.names)
+
+
+def _as_bytes(column: pa.Array) -> pa.Array:
+    """Text as bytes, which needn't be UTF-8; empty for null."""
+    if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
+        column = column.cast(pa.string())
+    return column.cast(pa.binary()).fill_null(b"")

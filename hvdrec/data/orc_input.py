@@ -2,6 +2,7 @@
 
 A file's footer has its number of rows, so rows are numbered without being decoded; stripes are decoded in
 order, up to the last row that is requested.
+They are decoded in a process of their own (`hvdrec.data.orc_file`).
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
-from pyarrow import orc
 
 from hvdrec.data.arrow_rows import ArrowBlock, Stretch
 from hvdrec.data.columnar import BLOCK_ROWS, ColumnarRows
 from hvdrec.data.files import InputFile
+from hvdrec.data.orc_file import OrcFile
 from hvdrec.data.rows import FieldLike
 from hvdrec.storage import retry
 
@@ -54,18 +55,18 @@ class OrcFormat(ColumnarRows):
     ) -> None:
         super().__init__(files, fields, declared, keep_raw, block_rows)
 
-    def _open(self, number: int) -> orc.ORCFile | None:
+    def _open(self, number: int) -> OrcFile | None:
         """Opens a file; None if it has no bytes."""
         file = self.files[number]
 
-        def work() -> orc.ORCFile | None:
+        def work() -> OrcFile | None:
             opened = file.open_random()
-            return orc.ORCFile(opened) if opened.size() else None
+            return OrcFile(opened) if opened.size() else None
 
         with file.errors():
             return retry(file.name, work)
 
-    def _schema(self, file: orc.ORCFile) -> pa.Schema:
+    def _schema(self, file: OrcFile) -> pa.Schema:
         return file.schema
 
     def blocks(self, files: list[int]) -> Iterator[ArrowBlock]:
@@ -84,12 +85,12 @@ class OrcFormat(ColumnarRows):
                 yield block
             self._share.end_file(number)
 
-    def _stripes(self, number: int, file: orc.ORCFile) -> Iterator[pa.Table]:
+    def _stripes(self, number: int, file: OrcFile) -> Iterator[pa.Table]:
         with self.files[number].errors():
             for stripe in range(file.nstripes):
                 yield self.conform(self._read(number, file, stripe))
 
-    def _read(self, number: int, file: orc.ORCFile, stripe: int) -> pa.RecordBatch:
+    def _read(self, number: int, file: OrcFile, stripe: int) -> pa.RecordBatch:
         """Reads a stripe; a store's file is opened again if that fails."""
         opened = [file]
 

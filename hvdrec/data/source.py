@@ -63,14 +63,13 @@ class RowSource:
 
     Attributes:
         rows: Rows of this rank read so far.
-        bad_rows: Rows of this rank skipped because of `ignore_error`.
-        first_bad: Location and problem of the first of them.
+        numbered: What the number of a row is called in messages.
     """
+
+    numbered = "row"
 
     def __init__(self, data: Format, plan: ReadPlan, start: InputPosition = BEGINNING) -> None:
         self.rows = 0
-        self.bad_rows = 0
-        self.first_bad: str | None = None
         self._format = data
         self._plan = plan
         if plan.shard_files:
@@ -90,6 +89,7 @@ class RowSource:
         self._pass = self._open_pass()
         self._start = start
         self._runs: Generator[list[RowBlock], None, None] | None = None
+        self._stopped = False
 
     @property
     def files(self) -> Sequence[RowsFile]:
@@ -126,7 +126,8 @@ class RowSource:
         return self._runs
 
     def stop(self) -> None:
-        """Has a source that waits for rows give up; called from any thread."""
+        """Has the source give up, although a block isn't full yet; called from any thread."""
+        self._stopped = True
 
     def close(self) -> None:
         """Closes open files; the source can't be read any further."""
@@ -137,7 +138,7 @@ class RowSource:
     def _all_runs(self) -> Generator[list[RowBlock], None, None]:
         try:
             self._skip(self._start.row)
-            while True:
+            while not self._stopped:
                 count, batches = self._next_run()
                 if count == 0:
                     return
@@ -239,7 +240,7 @@ class RowSource:
         own, blocks = self._own_rows(count, batches)
         parts: list[RowRefs] = []
         done = 0
-        while done < count:
+        while done < count and not self._stopped:
             rows = self._pass.take(count - done)
             if not len(rows):
                 self._learn_rows()
@@ -250,6 +251,8 @@ class RowSource:
             numbers = picked + rows.start if isinstance(rows, range) else rows[picked]
             parts.append(self._pass.refs(numbers))
             done += len(rows)
+        if self._stopped:
+            return []
         self._turn_page()
         positions = self._positions(epoch, row)
         self._row_base += count
@@ -278,27 +281,35 @@ class RowSource:
     ) -> list[RowBlock]:
         """Cuts gathered rows into blocks, without the invalid ones."""
         bad = np.array([row.position for row in gathered.bad], np.int64)
-        if len(bad):
-            if not self._plan.ignore_error:
-                raise DataError(gathered.bad[0].text)
-            self.bad_rows += len(bad)
-            self.first_bad = self.first_bad or gathered.bad[0].text
+        if len(bad) and not self._plan.ignore_error:
+            raise DataError(gathered.bad[0].text)
         stops = np.fromiter(itertools.accumulate(rows for rows, _ in blocks), np.int64)
-        stops -= np.searchsorted(bad, stops)
-        start = 0
+        bad_before = np.searchsorted(bad, stops)
+        start, first = 0, 0
         cut = []
-        for stop, (_, end) in zip(stops.tolist(), blocks, strict=True):
+        for stop, last, (_, end) in zip(
+            (stops - bad_before).tolist(), bad_before.tolist(), blocks, strict=True
+        ):
             position, new_epoch = positions(end)
             self.rows += stop - start
-            columns = gathered.columns.slice(start, stop - start)
-            cut.append(RowBlock(columns, self._locator(gathered, start), position, new_epoch > epoch))
-            start, epoch = stop, new_epoch
+            cut.append(
+                RowBlock(
+                    gathered.columns.slice(start, stop - start),
+                    self._locator(gathered, start),
+                    position,
+                    epoch_end=new_epoch > epoch,
+                    bad_rows=last - first,
+                    first_bad=gathered.bad[first].text if last > first else None,
+                )
+            )
+            start, first, epoch = stop, last, new_epoch
         return cut
 
     def _locator(self, gathered: Gathered, start: int) -> Callable[[int], str]:
         files, lines, names = gathered.files, gathered.lines, self._format.files
+        numbered = self.numbered
 
         def locate(row: int) -> str:
-            return f"{names[files[start + row]].name}, row {lines[start + row]}"
+            return f"{names[files[start + row]].name}, {numbered} {lines[start + row]}"
 
         return locate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -14,6 +15,18 @@ from hvdrec.errors import DataError
 
 _LONGEST_LINE = 256 << 20
 _BOM = b"\xef\xbb\xbf"
+#: Beginnings of files that aren't text in UTF-8, each as a pattern, and what to do.
+_OTHERS = {
+    rb"PAR1[\x00-\x1f]": "is a Parquet file; read it with data_config.input_type: ParquetInput",
+    rb"ORC[\x00-\x1f]": "is an ORC file; read it with data_config.input_type: HiveInput",
+    rb"\x1f\x8b": "is compressed by gzip; its name must then end in .gz",
+    rb"\x28\xb5\x2f\xfd": "is compressed by zstd; its name must then end in .zst",
+    rb"BZh[1-9]1": "is compressed by bzip2, which is not supported; unpack it, or use gzip or zstd",
+    rb"\xfd7zXZ": "is compressed by xz, which is not supported; unpack it, or use gzip or zstd",
+    rb"PK\x03\x04": "is a zip archive; unpack it",
+    rb"\xff\xfe|\xfe\xff": "is text in UTF-16; convert it to UTF-8",
+}
+_LONGEST_BEGINNING = 5
 
 
 class TextReader:
@@ -33,7 +46,7 @@ class TextReader:
             block_bytes: Bytes read at a time.
 
         Raises:
-            DataError: The file can't be read.
+            DataError: The file can't be read, or isn't text.
         """
         self._native = native
         self._file = file
@@ -44,6 +57,11 @@ class TextReader:
         self._fill()
         if self._pieces.data[: min(self._pieces.end, len(_BOM))].tobytes() == _BOM:
             self._pieces.begin = len(_BOM)
+        beginning = self._pieces.data[: min(self._pieces.end, _LONGEST_BEGINNING)].tobytes()
+        for pattern, what in _OTHERS.items():
+            if re.match(pattern, beginning):
+                self.close()
+                raise DataError(f"{file.name}: {what}")
 
     def close(self) -> None:
         """Closes the file."""

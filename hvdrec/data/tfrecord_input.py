@@ -30,7 +30,8 @@ _LARGEST_RECORD = 256 << 20
 _READ_BYTES = 1 << 20
 _TYPES = {"integers": pa.int64(), "numbers": pa.float64(), "texts": pa.binary()}
 _FAULTS = {
-    "length": "the checksum of a record's length is wrong: the file is damaged, or is not a TFRecord file",
+    "length": "the checksum of a record's length is wrong: the file is damaged, compressed, or "
+    "not a TFRecord file",
     "cut": "the file ends within a record",
 }
 

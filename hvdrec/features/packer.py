@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,10 @@ class Packer:
         self._taken: list[pa.DataType] = []
         self._casts = False
         self._picks = False
+        #: The fields without any value so far.
+        self._unseen = tuple(self._names)
+        #: The labels and the sample weight in which an empty cell has been found.
+        self._told_empty = set[int]()
 
     def pack(
         self, columns: pa.RecordBatch, locate: Callable[[int], str]
@@ -84,7 +88,25 @@ class Packer:
             locate=locate,
             bad_rows=block.columns.num_rows - raw.num_rows,
             first_bad=first_bad,
+            notice=self._notice(result[3], locate),
+            unseen=self._still_unseen(block.columns),
         )
+
+    def _still_unseen(self, columns: pa.RecordBatch) -> tuple[str, ...]:
+        if self._unseen and columns.num_rows:
+            self._unseen = tuple(name for name in self._unseen if not _has_value(columns.column(name)))
+        return self._unseen
+
+    def _notice(self, empty: Sequence[tuple[int, int]], locate: Callable[[int], str]) -> str | None:
+        """Names the first empty cell of a label or weight, once for each column."""
+        for field, row in empty:
+            if field not in self._told_empty:
+                self._told_empty.add(field)
+                return (
+                    f"{locate(row)}, column {self._names[field]!r}: is empty and counts as 0, as all its "
+                    "empty cells will; set the field's default_val if this is right"
+                )
+        return None
 
     def _run(self, columns: pa.RecordBatch, locate: Callable[[int], str]) -> Any:
         try:
@@ -121,6 +143,22 @@ class Packer:
         self._casts = self._taken != picked.types
         self._picks = picks
         self._schema = columns.schema
+
+
+def _has_value(column: pa.Array) -> bool:
+    """Whether a cell isn't empty."""
+    if column.null_count == len(column):
+        return False
+    if pa.types.is_binary(column.type) or pa.types.is_string(column.type):
+        return bool(_lengths(column).any())
+    if pa.types.is_list(column.type):
+        return pc.max(pc.list_value_length(column)).as_py() > 0
+    return True
+
+
+def _lengths(column: pa.Array) -> np.ndarray:
+    """The bytes of each cell of a column of text; Arrow's own functions take several times as long."""
+    return np.diff(np.frombuffer(column.buffers()[1], np.int32, len(column) + 1, 4 * column.offset))
 
 
 def _locate_kept(locate: Callable[[int], str], kept: np.ndarray, row: int) -> str:

@@ -105,6 +105,11 @@ class Bank:
     optimizer: int = 0
     dynamic: bool = False
 
+    def touched(self, batch_size: int) -> int:
+        """The rows that a batch touches at most, if pooled features and sequences have one value per row."""
+        lookups = self.singles + len(self.pooled) + len(self.sequences) + len(self.nested)
+        return min(self.rows, batch_size * lookups)
+
 
 class Kind(enum.Enum):
     """The representation of a feature in the packed batch."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from hvdrec.features.column import FeatureInput
@@ -55,4 +56,8 @@ def _read_vocabulary(feature: FeatureInput) -> list[str]:
         raise feature.error("vocab_file", f"can't read {path}: {error}") from error
     if not text:
         raise feature.error("vocab_file", f"{path} is empty")
-    return text.removesuffix("\n").split("\n")
+    words = text.removesuffix("\n").split("\n")
+    if len(set(words)) < len(words):
+        twice, count = Counter(words).most_common(1)[0]
+        raise feature.error("vocab_file", f"{path} lists {twice!r} {count} times")
+    return words

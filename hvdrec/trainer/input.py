@@ -27,6 +27,7 @@ def open_batches(
     training: bool,
     start: InputPosition | None = None,
     paths: list[Any] | None = None,
+    named: str | None = None,
 ) -> Loader:
     """This rank's packed batches, read and packed by background threads (collective).
 
@@ -37,6 +38,7 @@ def open_batches(
         training: Training input (shuffled, repeated) or evaluation input (once, in file order).
         start: The position to start from.
         paths: Read these instead of the config's.
+        named: The setting that gave `paths`, for messages.
 
     Returns:
         The loader; close it when done.
@@ -61,11 +63,12 @@ def open_batches(
             training=training,
             start=start or InputPosition(),
             seed=proto.train_config.seed,
+            named=named,
         )
 
     if is_stream(proto):
         bounded = run_on_all_ranks(
-            group, lambda: with_an_end(proto, training, paths) if group.rank == 0 else None
+            group, lambda: with_an_end(proto, training, paths, named) if group.rank == 0 else None
         )
         # Ranks must agree where a topic ends, to which messages are added all the time.
         paths = group.gather_objects(bounded)[0]

@@ -56,3 +56,15 @@ def test_an_input_of_nothing_else_is_refused(
     assert re.search(r"data_config\.ignore_error: all of the \d+ rows", err)
     assert "rows.csv, row 1" in err
     assert not list((tmp_path / "model").glob("model.ckpt*"))
+
+
+def test_a_run_in_which_no_row_has_a_weight_is_refused(
+    config: pathlib.Path, tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lines = (tmp_path / "rows.csv").read_text().splitlines()
+    (tmp_path / "rows.csv").write_text("".join(f"{line.rpartition(',')[0]},0\n" for line in lines))
+    assert training(config, "--data_config.sample_weight=weight") == 2
+    assert "column 'weight' was 0 in all rows, so nothing was trained" in capfd.readouterr().err
+    lines[3] = f"{lines[3].rpartition(',')[0]},1"
+    (tmp_path / "rows.csv").write_text("\n".join(lines))
+    assert training(config, "--data_config.sample_weight=weight", "--model_dir", tmp_path / "other") == 0

@@ -26,6 +26,10 @@ class Broker:
         broker = next(iter(self._owner.list_topics(timeout=10).brokers.values()))
         self.server = f"{broker.host}:{broker.port}"
 
+    def create(self, topic: str) -> None:
+        """Makes a topic, which the mock cluster can't be asked for."""
+        self._owner.list_topics(topic, timeout=10)
+
     def send(self, topic: str, partition: int, lines: Sequence[str | bytes | None]) -> None:
         """Appends messages to a partition."""
         for line in lines:

@@ -1,5 +1,7 @@
+import bz2
 import contextlib
 import gzip
+import lzma
 import random
 
 import pyarrow as pa
@@ -237,9 +239,10 @@ class TestBadRows:
             for block in blocks:
                 for i, value in enumerate(block.columns.column(0).to_pylist()):
                     assert block.locate(i).endswith(f"row {int(value) + 1}")
-            bad += source.bad_rows
+            bad += sum(block.bad_rows for block in blocks)
             assert source.rows == sum(block.columns.num_rows for block in blocks)
-            assert (source.first_bad is None) == (source.bad_rows == 0)
+            assert all((block.first_bad is None) == (block.bad_rows == 0) for block in blocks)
+            assert all(block.columns.num_rows + block.bad_rows == 4 for block in blocks[: 76 // 4 // size])
         assert sorted(rows) == [i for i in range(80) if i not in (37, 61)]
         assert bad == 2
         assert len(set(clean)) == 1
@@ -350,3 +353,36 @@ def test_values_of_all_lengths_survive_the_split(tmp_path):
     names = [f"c{i}" for i in range(41)]
     data = csv_format(text(tmp_path, b"".join(b",".join(r) + b"\n" for r in rows)), names=names)
     assert cells(data, batch_size=64) == rows
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"PAR1\x15\x04", "is a Parquet file; read it with data_config.input_type: ParquetInput"),
+        (b"ORC\x1d\x00", "is an ORC file"),
+        (gzip.compress(b"1,a\n"), "is compressed by gzip; its name must then end in .gz"),
+        (b"\x28\xb5\x2f\xfd\x24", "is compressed by zstd"),
+        (bz2.compress(b"1,a\n"), "is compressed by bzip2, which is not supported; unpack it"),
+        (lzma.compress(b"1,a\n"), "is compressed by xz, which is not supported"),
+        (b"PK\x03\x04\x14", "is a zip archive"),
+        ("1,a\n".encode("utf-16"), "is text in UTF-16"),
+    ],
+)
+def test_files_that_are_no_text_are_named(tmp_path, content, what):
+    with pytest.raises(DataError, match=rf"a.csv: {what}"):
+        cells(csv_format(text(tmp_path, content)))
+
+
+def test_words_that_begin_like_other_files_are_text(tmp_path):
+    data = csv_format(text(tmp_path, b"PAR1,a\nORC,b\n"))
+    assert cells(data) == [(b"PAR1", b"a"), (b"ORC", b"b")]
+
+
+def test_a_header_without_a_column_is_told_with_the_nearest(tmp_path):
+    with pytest.raises(DataError, match="no column is named at in the header; did you mean At\\?"):
+        cells(csv_format(text(tmp_path, b"n,At\n1,a\n"), with_header=True))
+
+
+def test_a_text_for_null_is_an_empty_cell(tmp_path):
+    data = csv_format(text(tmp_path, b"1,\\N\n\\N,\\Na\n"), null=b"\\N")
+    assert cells(data) == [(b"1", b""), (b"", b"\\Na")]

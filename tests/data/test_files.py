@@ -114,6 +114,17 @@ def test_another_store_by_its_scheme(folder, monkeypatch):
         assert stream.read() == b"sub/d.csv"
 
 
+@pytest.mark.parametrize("path", [".", "*.csv", "su*"])
+def test_a_name_that_is_no_text_is_told(folder, path):
+    where = folder / "sub" if path == "su*" else folder
+    with open(os.fsencode(where) + b"/caf\xe9.csv", "w"):
+        pass
+    with pytest.raises(
+        StorageError, match=r"caf\\xe9.csv': the name of this file is not UTF-8 text; rename it"
+    ):
+        names(path)
+
+
 def test_unreadable_file(folder):
     (found,) = list_files(["a.csv"])
     (folder / "a.csv").unlink()

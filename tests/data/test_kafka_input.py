@@ -109,7 +109,7 @@ def test_a_position_is_that_of_its_last_row(broker: Broker) -> None:
     assert [len(block.columns) for block in blocks] == [4] * 6 + [1]
     assert blocks[3].position == InputPosition(0, 16, ((0, 13), (1, 3), (2, 0), (3, 0)))
     assert blocks[-1].position.offsets == ((0, 13), (1, 7), (2, 0), (3, 5))
-    assert blocks[3].locate(0) == "rows, partition 0, row 12"
+    assert blocks[3].locate(0) == "rows, partition 0, offset 12"
     resumed = source(proto(broker), start=blocks[3].position)
     assert next(iter(resumed)).position.row == 20
     resumed.close()
@@ -154,13 +154,19 @@ def test_a_pass_without_end_gives_rows_as_they_come(broker: Broker) -> None:
 
 def test_rows_that_cannot_be_split_are_told_by_their_offsets(broker: Broker) -> None:
     broker.send("bad", 1, ["0,a\n", "1,b\r\n", "0,c\n1,d", None, b"", "1,e"])
-    with pytest.raises(DataError, match="bad, partition 1, row 2: found 3 columns, expected 2"):
+    with pytest.raises(DataError, match="bad, partition 1, offset 2: found 3 columns, expected 2"):
         list(source(proto(broker, "bad")))
     found = source(proto(broker, "bad", data="ignore_error: true"))
     blocks = list(found)
     assert names(blocks) == ["a", "b", "e"]
-    assert found.bad_rows == 3
+    assert sum(block.bad_rows for block in blocks) == 3
     assert blocks[-1].position.offsets[1] == (1, 6)
+
+
+def test_an_offset_of_a_partition_that_is_not_there_is_refused(broker: Broker) -> None:
+    found = f"""kafka_train_input.offset_info: topic rows of {broker.server} has no partition 4, but 4 of them, from 0"""
+    with pytest.raises(DataError, match=re.escape(found)):
+        source(proto(broker, more="offset_info: '{\"4\": 0}'"))
 
 
 def test_brokers_that_do_not_answer_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,11 +215,15 @@ def test_a_run_goes_on_with_the_next_message(broker: Broker, tmp_path: pathlib.P
     assert len(whole) == 6
     (parts := tmp_path / "parts").mkdir()
     Job(job(broker, parts, "job", 2), SingleReplica()).train(False, 0)
+    Job(job(broker, parts, "job", 4), SingleReplica()).train(True, 0)
+    # As if it had been killed before the checkpoint of step 4: it reads the messages since step 2 again.
+    for path in (parts / "model").glob("model.ckpt-4.*"):
+        path.unlink()
     again = Job(job(broker, parts, "job", 6), SingleReplica())
     extra = again.store.extra(again.store.latest())
     assert extra["offsets"] == {"0": 0, "1": 0, "2": 0, "3": 32}
     again.train(True, 0)
-    np.testing.assert_array_equal(trace(parts), whole)
+    np.testing.assert_array_equal(trace(parts), [*whole[:4], *whole[2:]])
 
 
 def test_a_signal_ends_a_run_that_waits_for_rows(broker: Broker, tmp_path: pathlib.Path) -> None:

@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 
+from hvdrec.data import loader as loader_module
 from hvdrec.data.batch import InputPosition, PackedBatch
 from hvdrec.data.loader import Loader, _Queue
 from hvdrec.data.source import ReadPlan, RowSource
@@ -78,6 +79,17 @@ def test_bad_rows_are_counted(tmp_path):
     assert loader.stats().first_bad.endswith(
         "a.csv, row 2: found 1 columns, expected 2; check data_config.separator, which is ','"
     )
+
+
+def test_rows_read_ahead_are_not_counted(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("1,a\n2\n3,b\n4,c\n5\n")
+    plan = ReadPlan(5, epochs=0, ignore_error=True)
+    with Loader(RowSource(csv_format([str(path)]), plan), pack) as loader:
+        for _ in range(3):
+            next(loader)
+        stats = loader.stats()
+    assert (stats.rows, stats.bad_rows) == (9, 6)
 
 
 def test_rows_that_packing_leaves_out_are_counted_too(source, caplog):
@@ -174,6 +186,24 @@ def test_close_while_the_consumer_waits(source):
     release.set()
     closer.join(2)
     assert got == []
+
+
+def test_a_long_wait_is_told(source, caplog, monkeypatch):
+    monkeypatch.setattr(loader_module, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(loader_module, "_TELL_SECONDS", 0.02)
+    caplog.set_level("INFO")
+    release = threading.Event()
+
+    def slow(block):
+        release.wait(5)
+        return pack(block)
+
+    threading.Timer(0.5, release.set).start()
+    with Loader(source(1), slow) as loader:
+        assert next(loader).rows == 1
+    lines = [record.message for record in caplog.records if "its rows are still being read" in record.message]
+    # At 0.02, 0.04, 0.08, ... seconds.
+    assert 2 <= len(lines) < 20
 
 
 def test_queue_bounds_bytes_but_lets_one_item_in():

@@ -153,8 +153,7 @@ def test_a_wrong_number_of_values_is_told(tmp_path):
     with pytest.raises(DataError, match=r"a, row 2: column 'a': found 2 values, expected 1$"):
         rows_of(record_format(path, "a"))
     source = RowSource(record_format(path, "a"), ReadPlan(batch_size=5, ignore_error=True))
-    assert [block.columns.num_rows for block in source] == [1]
-    assert source.bad_rows == 1
+    assert [(block.columns.num_rows, block.bad_rows) for block in source] == [(1, 1)]
     uneven = tf.train.SequenceExample(
         feature_lists=tf.train.FeatureLists(
             feature_list={
@@ -200,6 +199,18 @@ def test_damage_is_told(tmp_path):
         rows_of(record_format(other, "a"))
     with pytest.raises(DataError, match=r"row 1: it is not in a tf\.SequenceExample"):
         rows_of(record_format(other, "a", sequences=True))
+
+
+def test_no_damage_hides_a_record_of_several_rows(tmp_path):
+    """Damaged bytes may look like any number of rows, or none."""
+    groups = [[{"a": i, "b": b"t" * i}, {"a": i, "b": b"u"}] for i in range(3)]
+    path = write(tmp_path / "a", map(sequences, groups))
+    content = path.read_bytes()
+    first = 16 + len(sequences(groups[0]))
+    for place in range(first + 12, first + 12 + len(sequences(groups[1]))):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 8]) + content[place + 1 :])
+        with pytest.raises(DataError, match="row 3: the checksum of its record is wrong"):
+            rows_of(record_format(path, "a", "b", sequences=True))
 
 
 @inputs

@@ -128,6 +128,15 @@ def test_weights_as_lists() -> None:
 
 
 NESTED = pa.array([[[1.0, 2.0]], [[3.0]]])
+PAIRS = pa.array([["a:1", "b:2"], ["b:3"]])
+PARTS = (
+    'features { feature_name: "c" input_names: ["s", "t"] feature_type: ComboFeature combo_input_seps: ["|", ""] '
+    "hash_bucket_size: 9 embedding_dim: 4 }"
+)
+MAP = (
+    'features { feature_name: "c" input_names: ["s", "t"] feature_type: LookupFeature separator: "|" kv_separator: ":" '
+    "hash_bucket_size: 9 embedding_dim: 4 }"
+)
 
 
 @pytest.mark.parametrize(
@@ -145,6 +154,10 @@ NESTED = pa.array([[[1.0, 2.0]], [[3.0]]])
             "c",
             {"s": NESTED},
         ),
+        (PARTS, "c", {"s": PAIRS}),
+        (PARTS.replace("ComboFeature", 'ComboFeature combo_join_sep: "_"'), "c", {"s": PAIRS}),
+        (MAP, "c", {"s": PAIRS, "t": [b"a:1", b"b:2"]}),
+        (MAP, "c", {"s": [b"a", b"b"], "t": PAIRS}),
     ],
 )
 def test_lists_that_mean_nothing_are_refused_with_their_place(
@@ -152,6 +165,19 @@ def test_lists_that_mean_nothing_are_refused_with_their_place(
 ) -> None:
     with pytest.raises(DataError, match=r"f.csv, row 1, column '.*': .*list"):
         pack(packer_for(feature, [name]), **columns)
+
+
+def test_a_list_is_no_session() -> None:
+    text = """eval_config { metrics_set { gauc { uid_field: "u" } } } data_config { input_type: ParquetInput
+      input_fields { input_name: "y" input_type: INT32 } input_fields { input_name: "s" } input_fields { input_name: "u" }
+      label_fields: "y" }
+    feature_config { features { input_names: "s" hash_bucket_size: 5 embedding_dim: 4 } }
+    model_config { model_class: "DCN" feature_groups { group_name: "all" feature_names: "s" } dcn {} }"""
+    plan = build_plan(text_format.Parse(text, pipeline_pb2.EasyRecConfig()))
+    columns = {"y": pa.array([1, 0]), "s": pa.array(["a", "b"]), "u": pa.array([["a", "b"], ["c"]])}
+    batch = pa.RecordBatch.from_arrays([columns[f.name] for f in plan.fields], [f.name for f in plan.fields])
+    with pytest.raises(DataError, match="column 'u': a list can't be used here"):
+        Packer(plan).pack(batch, str)
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def test_numbers_are_the_nearest_to_what_is_written(text: str) -> None:
             pack(packer, x=[text.encode()])
         return
     if not np.isfinite(expected):
-        with pytest.raises(DataError, match="inf is not a finite number"):
+        with pytest.raises(DataError, match="is too large for"):
             pack(packer, x=[text.encode()])
         return
     found = pack(packer, x=[text.encode()])["dense"][0, 0]
@@ -248,7 +248,12 @@ def test_a_cell_that_is_not_finite_is_named(feature: str, column: str, good: byt
     name = "t" if "TagFeature" in feature else column
     columns = {"t": [b"a", b"a"]} if '"t", "v"' in feature else {}
     columns[column] = [good, bad]
-    with pytest.raises(DataError, match=rf"f.csv, row 2, column '{column}': -?(nan|inf) is not a finite"):
+    told = (
+        "'(1\\|)?1e(39|400)' is too large for|1e\\+39 is too large for"
+        if cell[:2] == b"1e"
+        else "-?(nan|inf) is not a finite"
+    )
+    with pytest.raises(DataError, match=rf"f.csv, row 2, column '{column}': ({told})"):
         pack(packer_for(f"features {{ {feature} }}", [name]), **columns)
     packer = packer_for(f"features {{ {feature} }}", [name], ignore_error=True)
     fields = packer.plan.fields  # type: ignore[attr-defined]
@@ -347,7 +352,6 @@ def test_a_label_that_is_no_class_is_named(label: bytes) -> None:
     [
         ("price", b"nan", "nan"),
         ("price", b"-inf", "-inf"),
-        ("price", b"1e39", "inf"),  # Beyond float32.
         ("both", b"1;nan", "nan"),
         ("w", b"inf", "inf"),
     ],
@@ -373,3 +377,61 @@ def test_a_label_or_weight_that_is_not_finite_is_named(column: str, value: bytes
     rows, kept = Packer(plan, ignore_error=True).pack(batch, lambda i: f"f.csv, row {i + 1}")
     assert rows == 1
     assert kept["label/price"].tolist() == [1.5]
+
+
+_TARGETS = """data_config { input_fields { input_name: "label" input_type: INT32 }
+  input_fields { input_name: "w" input_type: FLOAT } input_fields { input_name: "x" input_type: FLOAT }
+  label_fields: "label" sample_weight: "w" input_type: CSVInput }
+feature_config { features { input_names: "x" feature_type: RawFeature } }
+model_config { model_class: "DCN" feature_groups { group_name: "all" feature_names: "x" } dcn {} }"""
+
+
+def _targets(label: object, weight: object, x: object, text: str = _TARGETS) -> tuple[Packer, pa.RecordBatch]:
+    """Two rows, the first of them good, in the types that are given."""
+    plan = build_plan(text_format.Parse(text, pipeline_pb2.EasyRecConfig()))
+    good = {"label": 1, "w": 1, "x": 1}
+    cells = {"label": label, "w": weight, "x": x}
+    columns = {
+        name: [b"%d" % good[name], cell] if isinstance(cell, bytes) else [float(good[name]), cell]
+        for name, cell in cells.items()
+    }
+    return Packer(plan), pa.RecordBatch.from_pydict({f.name: columns[f.name] for f in plan.fields})
+
+
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [
+        ((b"1", b"-0.5", b"1"), "column 'w': sample weight -0.5 is negative"),
+        ((1.0, -2.0, 1.0), "column 'w': sample weight -2 is negative"),
+        ((b"1", b"one", b"1"), "column 'w': 'one' is not a FLOAT; sample weights must be numbers"),
+        ((b"1", b"1e39", b"1"), "column 'w': '1e39' is too large for 32-bit floats"),
+        ((b"1", b"1", b"-1e39"), "column 'x': '-1e39' is too large for 32-bit floats"),
+        ((b"1", b"1", b"1e400"), "column 'x': '1e400' is too large for a 64-bit float"),
+        ((1.0, 1.0, 1e39), r"column 'x': 1e\+39 is too large for a 32-bit float"),
+        ((b"1", b"1", b"-Infinity"), "column 'x': -inf is not a finite number"),
+        (
+            (b"1", b"1", b" x"),
+            "column 'x': ' x' is not a FLOAT; if the file has a header, set data_config.with_header",
+        ),
+    ],
+)
+def test_the_cell_is_told_as_it_is(cells: tuple[object, ...], told: str) -> None:
+    packer, rows = _targets(*cells)
+    with pytest.raises(DataError, match=f"f.csv, row 2, {told}$"):
+        packer.pack(rows, lambda i: f"f.csv, row {i + 1}")
+
+
+@pytest.mark.parametrize(
+    ("cells", "column"), [((b"", b"1"), "label"), ((None, 1.0), "label"), ((b"1", b""), "w")]
+)
+def test_an_empty_label_or_weight_is_told_once(cells: tuple[object, object], column: str) -> None:
+    """It counts as 0, as in EasyRec, which nobody would see."""
+    packer, rows = _targets(*cells, b"")
+    block = RowBlock(rows, lambda i: f"f.csv, row {i + 1}", BEGINNING)
+    notice = packer.pack_block(block).notice
+    assert notice is not None
+    assert notice.startswith(f"f.csv, row 2, column '{column}': is empty and counts as 0")
+    assert packer.pack_block(block).notice is None
+    meant = _TARGETS.replace(f'"{column}" input_type', f'"{column}" default_val: "0" input_type', 1)
+    packer, rows = _targets(*cells, b"", meant)
+    assert packer.pack_block(RowBlock(rows, str, BEGINNING)).notice is None

@@ -79,6 +79,7 @@ Packed Packer::Pack(const ArrowSchema& schema, const ArrowArray& array, bool col
   }
   PackTexts(&cells, &out);
   PackLabels(&cells, &out);
+  PackWeight(&cells, &out);
   PackIds(&cells, &out);
   out.bad = cells.bad();
   out.first_bad_row = cells.first_bad_row();
@@ -86,6 +87,8 @@ Packed Packer::Pack(const ArrowSchema& schema, const ArrowArray& array, bool col
   if (out.bad.empty()) {
     out.banks = lookups_->Pack(values_, out.rows);
     PackSequences(&out);
+    for (const LabelSpec& label : spec_.labels) NoteEmpty(cells, label.field, &out);
+    if (spec_.weight_field >= 0) NoteEmpty(cells, spec_.weight_field, &out);
   }
   return out;
 }
@@ -214,11 +217,31 @@ void Packer::PackLabels(ArrowCells* cells, Packed* out) const {
     RequireFinite(cells, field, values.data(), values.size(), label.dim);
     out->labels.push_back(std::move(values));
   }
-  if (spec_.weight_field >= 0) {
-    out->weight.resize(static_cast<size_t>(out->rows));
-    ReadNumbers(cells, spec_.weight_field, out->weight.data());
-    RequireFinite(cells, spec_.fields[spec_.weight_field], out->weight.data(), out->weight.size(),
-                  1);
+}
+
+void Packer::PackWeight(ArrowCells* cells, Packed* out) const {
+  if (spec_.weight_field < 0) return;
+  const ArrowCells::Advice advice(cells, "sample weights must be numbers");
+  const Field& field = spec_.fields[spec_.weight_field];
+  out->weight.resize(static_cast<size_t>(out->rows));
+  ReadNumbers(cells, spec_.weight_field, out->weight.data());
+  RequireFinite(cells, field, out->weight.data(), out->weight.size(), 1);
+  for (int64_t row = 0; row < out->rows; ++row) {
+    if (out->weight[row] >= 0.0f) continue;
+    std::ostringstream text;
+    text << "sample weight " << out->weight[row] << " is negative";
+    cells->Bad(row, field, text.str());
+  }
+}
+
+void Packer::NoteEmpty(const ArrowCells& cells, int field, Packed* out) const {
+  if (!spec_.fields[field].default_text.empty()) return;
+  const Column& column = cells.column(field);
+  const bool text = column.storage() == Column::Storage::kText;
+  for (int64_t row = 0; row < out->rows; ++row) {
+    if (!column.Null(row) && !(text && column.Raw(row).empty())) continue;
+    out->empty.push_back({field, row});
+    return;
   }
 }
 

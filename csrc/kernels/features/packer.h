@@ -74,6 +74,12 @@ struct Packed {
   std::vector<Array<float>> labels;
   Array<float> weight;
   std::vector<Array<int64_t>> ids;
+  // The labels and the weight without a default that have an empty cell, and the first such cell.
+  struct EmptyCell {
+    int field;
+    int64_t row;
+  };
+  std::vector<EmptyCell> empty;
 };
 
 class Packer {
@@ -93,6 +99,8 @@ class Packer {
   const Array<int64_t>& Ends(const SequenceSpec& sequence) const;
   const Field& InputOf(const SequenceSpec& sequence) const;
   void PackLabels(ArrowCells* cells, Packed* out) const;
+  void PackWeight(ArrowCells* cells, Packed* out) const;
+  void NoteEmpty(const ArrowCells& cells, int field, Packed* out) const;
   void CheckLabels(ArrowCells* cells, const LabelSpec& label, const float* values,
                    int64_t rows) const;
   void PackIds(ArrowCells* cells, Packed* out) const;

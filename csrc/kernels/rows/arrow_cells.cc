@@ -197,6 +197,9 @@ double ArrowCells::ParseNumber(std::string_view text, const Field& field, int64_
   if (error == std::errc::result_out_of_range && end == digits.data() + digits.size()) {
     // from_chars leaves the value unchanged; strtod gives 0 or infinity, as TensorFlow does.
     value = std::strtod(std::string(digits).c_str(), nullptr);
+    if (std::isfinite(value)) return value;
+    Bad(row, field, Quoted(text) + " is too large for a 64-bit float");
+    return 0.0;
   } else if (error != std::errc() || end != digits.data() + digits.size() || digits.empty()) {
     NotA(TypeName(field.type), text, field, row);
     return 0.0;
@@ -205,7 +208,8 @@ double ArrowCells::ParseNumber(std::string_view text, const Field& field, int64_
 }
 
 void ArrowCells::NotA(const char* wanted, std::string_view text, const Field& field, int64_t row) {
-  const std::string advice = advice_ == nullptr ? "" : std::string("; ") + advice_;
+  std::string advice = advice_ == nullptr ? "" : std::string("; ") + advice_;
+  if (Trim(text) == field.name) advice = "; if the file has a header, set data_config.with_header";
   Bad(row, field, Quoted(text) + " is not " + wanted + advice);
 }
 
@@ -213,6 +217,24 @@ double ArrowCells::Finite(double value, const Field& field, int64_t row) {
   if (std::isfinite(value)) return value;
   Bad(row, field, Shown(value) + " is not a finite number");
   return 0.0;
+}
+
+std::string ArrowCells::NotFinite(double value) {
+  return Shown(value) +
+         (std::isfinite(value) ? " is too large for a 32-bit float" : " is not a finite number");
+}
+
+std::string ArrowCells::NotFinite(const Field& field, int64_t row, float value) const {
+  for (const Column& column : columns_) {
+    if (&column.field() != &field || std::isnan(value)) continue;
+    if (column.storage() == Column::Storage::kNumber) return NotFinite(column.RawNumber(row));
+    if (column.storage() != Column::Storage::kText) break;
+    const std::string_view text = column.Raw(row);
+    // Infinity is written as "inf" or "infinity".
+    if (text.find_first_of("iI") != std::string_view::npos) break;
+    return Quoted(text.empty() ? field.default_text : text) + " is too large for 32-bit floats";
+  }
+  return NotFinite(static_cast<double>(value));
 }
 
 int64_t ArrowCells::StoredInteger(const Column& column, int64_t at, int64_t row) {
@@ -323,9 +345,10 @@ void RequireFinite(ArrowCells* cells, const Field& field, const float* values, s
   if (found == 0) return;
   for (size_t i = 0; i < count; ++i) {
     if (std::isfinite(values[i]) || (infinite && std::isinf(values[i]))) continue;
-    cells->Bad(
-        static_cast<int64_t>(i) / width, field,
-        Shown(values[i]) + (after.empty() ? "" : ", " + after + ",") + " is not a finite number");
+    const int64_t row = static_cast<int64_t>(i) / width;
+    cells->Bad(row, field,
+               after.empty() ? cells->NotFinite(field, row, values[i])
+                             : Shown(values[i]) + ", " + after + ", is not a finite number");
   }
 }
 

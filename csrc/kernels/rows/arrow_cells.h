@@ -3,6 +3,7 @@
 #ifndef HVDREC_KERNELS_ROWS_ARROW_CELLS_H_
 #define HVDREC_KERNELS_ROWS_ARROW_CELLS_H_
 
+#include <cmath>
 #include <cstdint>
 #include <stdexcept>
 #include <string>
@@ -123,7 +124,9 @@ class ArrowCells {
       const std::string_view text = column.Raw(row);
       return text.empty() ? std::string_view(column.field().default_text) : text;
     }
-    if (column.storage() == Column::Storage::kList) return column.field().default_text;
+    if (column.storage() == Column::Storage::kList && !column.HasList(row)) {
+      return column.field().default_text;
+    }
     return WrittenOut(column, row, row, scratch, precision);
   }
 
@@ -207,8 +210,15 @@ class ArrowCells {
   double Finite(double value, const Field& field, int64_t row);
   // The number as a float: one beyond their range isn't finite.
   float FiniteFloat(double value, const Field& field, int64_t row) {
-    return static_cast<float>(Finite(static_cast<float>(value), field, row));
+    const float narrow = static_cast<float>(value);
+    if (std::isfinite(narrow)) return narrow;
+    Bad(row, field, NotFinite(value));
+    return 0.0f;
   }
+  // What is wrong with a number that isn't finite as a float.
+  static std::string NotFinite(double value);
+  // The same for a field's cell, from which a float that isn't finite was read.
+  std::string NotFinite(const Field& field, int64_t row, float value) const;
 
   // Reports a bad cell: throws, or marks the row.
   void Bad(int64_t row, const Field& field, const std::string& what);

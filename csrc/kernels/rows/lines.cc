@@ -319,7 +319,7 @@ SplitRows LineSplitter::Split(const std::vector<const LineBlock*>& blocks, const
   return out;
 }
 
-std::vector<std::string> LineSplitter::ArrowCells(std::string_view line, bool* ok) const {
+std::vector<std::string> LineSplitter::Cells(std::string_view line, bool* ok) const {
   std::string padded(line);
   padded.resize(line.size() + kLinePadding);
   std::vector<std::string> cells;

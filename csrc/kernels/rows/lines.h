@@ -122,7 +122,7 @@ class LineSplitter {
                   const int32_t* index, size_t rows) const;
 
   // All cells of one line; empty and `ok` false if a quote isn't closed.
-  std::vector<std::string> ArrowCells(std::string_view line, bool* ok) const;
+  std::vector<std::string> Cells(std::string_view line, bool* ok) const;
 
  private:
   struct Layout {

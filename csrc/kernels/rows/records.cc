@@ -74,7 +74,9 @@ void RecordBlock::AddRecord(size_t begin, size_t end) {
 }
 
 void RecordBlock::AddRows(uint32_t record) {
-  const uint32_t rows = sequences_ ? RowsOf(data(record)) : 1;
+  uint32_t rows = sequences_ ? RowsOf(data(record)) : 1;
+  // Checksums are compared with rows, so damaged bytes that hold none count as one.
+  if (rows == 0 && !Intact(record)) rows = 1;
   record_.insert(record_.end(), rows, record);
   for (uint32_t i = 0; sequences_ && i < rows; ++i) place_.push_back(i);
 }

@@ -16,8 +16,10 @@ from hvdrec.data.rows import Block, FieldLike, names_to_read
 from hvdrec.data.source import ReadPlan, RowSource
 from hvdrec.errors import ConfigError
 
-#: Replaces a line break within a message, and an empty message: text that isn't a row of several columns.
+#: Replaces a line break within a message, and an empty message.
 _BREAK = b"\0"
+#: The number of a row in messages is its offset.
+_NUMBERED = "offset"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,9 +55,11 @@ def stretch_of(message: Any, what: str) -> KafkaStretch:
 class KafkaFormat(LineFormat):
     """Messages of a topic, each a row of delimited text.
 
-    In error messages, the number of a row is its offset. A pass with an end reads one partition after the
-    other; one without reads messages in the order they arrive, those of a partition in the partition's order.
+    A pass with an end reads one partition after the other; one without reads messages in the order they
+    arrive, those of a partition in the partition's order.
     """
+
+    numbered = _NUMBERED
 
     def __init__(
         self,
@@ -83,6 +87,7 @@ class KafkaFormat(LineFormat):
         parts = topic.parts()
         super().__init__(parts, names, separator.encode(), False, 0)  # type: ignore[arg-type]
         self._topic, self._bounds = topic, bounds
+        self._columns = len(declared)
         columns = [declared.index(name) for name in names]
         for number in range(len(parts)):
             self.splitter.set_layout(number, columns, len(declared))
@@ -101,7 +106,7 @@ class KafkaFormat(LineFormat):
             yield from map(self._block, self._topic.messages(_of(bounds, [number])))
 
     def _block(self, messages: Messages) -> Block:
-        lines = [_line(value) for value in messages.values]
+        lines = [self._line(value) for value in messages.values]
         text = b"\n".join(lines) + b"\n"
         buffer = np.zeros(len(text) + self.native.LINE_PADDING, np.uint8)
         buffer[: len(text)] = np.frombuffer(text, np.uint8)
@@ -111,6 +116,16 @@ class KafkaFormat(LineFormat):
         self._rows += len(lines)
         found: Block = block
         return found
+
+    def _line(self, value: bytes) -> bytes:
+        """A message as one line: a line break at its end is ignored, one within it makes a bad row."""
+        line = value.removesuffix(b"\n").removesuffix(b"\r")
+        if line and b"\n" not in line:
+            return line
+        text = line.replace(b"\n", _BREAK)
+        if text.count(self._separator) + 1 == self._columns:
+            text += self._separator
+        return text or _BREAK
 
     def offsets_after(self, rows: int) -> tuple[tuple[int, int], ...]:
         """Offsets of the partitions after that many rows; `rows` must not decrease from call to call."""
@@ -134,6 +149,8 @@ class KafkaSource(RowSource):
     position therefore contains the offsets of the rank's partitions, and a run continues from those of all
     ranks, on any number of ranks.
     """
+
+    numbered = _NUMBERED
 
     def __init__(
         self, message: Any, what: str, plan: ReadPlan, start: InputPosition = BEGINNING, **options: Any
@@ -190,6 +207,7 @@ class KafkaSource(RowSource):
 
     def stop(self) -> None:
         """See `RowSource.stop`."""
+        super().stop()
         self._topic.stop()
 
     def close(self) -> None:
@@ -203,11 +221,3 @@ def _of(bounds: Bounds, partitions: Sequence[int]) -> Bounds:
         return {p: offsets[p] for p in partitions}
 
     return Bounds(chosen(bounds.start), None if bounds.end is None else chosen(bounds.end))
-
-
-def _line(value: bytes) -> bytes:
-    """A message as one line: a line break at its end is ignored, one within it makes a bad row."""
-    line = value.removesuffix(b"\n").removesuffix(b"\r")
-    if not line:
-        return _BREAK
-    return line.replace(b"\n", _BREAK) if b"\n" in line else line

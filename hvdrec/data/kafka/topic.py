@@ -119,7 +119,7 @@ class Topic:
             resumed: Offsets to continue from, which override those of the config.
 
         Raises:
-            DataError: An offset is past the end of its partition.
+            DataError: An offset is past the end of its partition, or of a partition that isn't there.
         """
         marks = {p: self._watermarks(p) for p in partitions}
         asked = {**self._configured(partitions), **resumed}
@@ -143,7 +143,14 @@ class Topic:
     def _configured(self, partitions: Sequence[int]) -> dict[int, int]:
         kind = self._message.WhichOneof("offset")
         if kind == "offset_info":
-            return parse_offsets(self._message.offset_info)
+            offsets, count = parse_offsets(self._message.offset_info), self._count()
+            for partition in offsets:
+                if partition >= count:
+                    raise DataError(
+                        f"{self._what}.offset_info: {self.name} has no partition {partition}, but {count} of "
+                        "them, from 0"
+                    )
+            return offsets
         if kind is None:
             return {}
         seconds = parse_time(self._message.offset_time)

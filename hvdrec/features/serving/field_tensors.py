@@ -12,6 +12,11 @@ _TRUE = ("1", "true", "True", "TRUE")
 _FALSE = ("0", "false", "False", "FALSE")
 
 
+def present(values: tf.Tensor) -> tf.Tensor:
+    """Which elements of lists are values, bool [B, K]: empty strings and -1 are not."""
+    return tf.not_equal(values, "" if values.dtype == tf.string else tf.cast(-1, values.dtype))
+
+
 class FieldTensors:
     """One tensor for each field of the plan.
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from hvdrec.features.packer_spec import FeatureSpec
-from hvdrec.features.serving.field_tensors import FieldTensors, parse_numbers
+from hvdrec.features.serving.field_tensors import FieldTensors, parse_numbers, present
 from hvdrec.features.serving.ids import IdMap, SequenceIds, split
 
 
@@ -22,12 +22,26 @@ class _Elements(NamedTuple):
 
 
 def _elements(cells: FieldTensors, field: int, separator: str) -> _Elements:
-    """Splits at the whole separator; empty parts are kept."""
+    """Splits at the whole separator; empty parts are kept. A list is taken without its absent values."""
+    if cells.is_list(field):
+        return _listed(cells.tensor(field))
     parts = tf.strings.split(cells.text(field, 9), separator)
     lengths = tf.cast(parts.row_lengths(), tf.int32)
     rows = tf.cast(parts.value_rowids(), tf.int32)
     places = tf.range(tf.size(rows)) - tf.gather(tf.cumsum(lengths, exclusive=True), rows)
     return _Elements(parts.flat_values, rows, places, lengths)
+
+
+def _listed(values: tf.Tensor) -> _Elements:
+    """The elements of lists [B, K]."""
+    kept = present(values)
+    texts = tf.boolean_mask(values, kept)
+    if values.dtype != tf.string:
+        texts = tf.strings.as_string(texts)
+    places = tf.cumsum(tf.cast(kept, tf.int32), axis=1, exclusive=True)
+    rows = tf.cast(tf.where(kept)[:, 0], tf.int32)
+    lengths = tf.reduce_sum(tf.cast(kept, tf.int32), axis=1)
+    return _Elements(texts, rows, tf.boolean_mask(places, kept), lengths)
 
 
 def _kept(elements: _Elements, lengths: tf.Tensor) -> tuple[_Elements, tf.Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from hvdrec.features.packer_spec import FeatureSpec
-from hvdrec.features.serving.field_tensors import FieldTensors, parse_numbers
+from hvdrec.features.serving.field_tensors import FieldTensors, parse_numbers, present
 from hvdrec.features.serving.ids import IdMap, Ids, split
 
 
@@ -63,19 +63,17 @@ class Tag(tf.Module):
             return tf.cast(parse_numbers(text), tf.float32)
 
     def _from_list(self, cells: FieldTensors) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """From [B, K] tensors: empty strings and -1 mean no value."""
+        """From [B, K] tensors."""
         values = cells.tensor(self._inputs[0])
-        places = tf.where(
-            tf.not_equal(values, "" if values.dtype == tf.string else tf.cast(-1, values.dtype))
-        )
+        places = tf.where(present(values))
         rows = tf.cast(places[:, 0], tf.int32)
-        present = tf.gather_nd(values, places)
+        tags = tf.gather_nd(values, places)
         weights = tf.ones_like(rows, tf.float32)
         if len(self._inputs) > 1:
             given = tf.gather_nd(cells.tensor(self._inputs[1]), places)
             weights = tf.cast(parse_numbers(given) if given.dtype == tf.string else given, tf.float32)
         if values.dtype == tf.string:
-            return self._map.tokens(present), rows, weights
+            return self._map.tokens(tags), rows, weights
         if self._map.identity:
-            return self._map.numbers(tf.cast(present, tf.int64)), rows, weights
-        return self._map.tokens(tf.strings.as_string(present)), rows, weights
+            return self._map.numbers(tf.cast(tags, tf.int64)), rows, weights
+        return self._map.tokens(tf.strings.as_string(tags)), rows, weights

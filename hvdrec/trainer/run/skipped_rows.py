@@ -1,10 +1,12 @@
-"""Reports how many rows `ignore_error` skipped."""
+"""Reports how many rows `ignore_error` skipped, and whether the others counted."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from hvdrec.config.names import listed
 from hvdrec.data.loader import Loader
+from hvdrec.errors import DataError
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.run.log import logger
 
@@ -31,6 +33,36 @@ def all_left_out(group: ReplicaGroup, loader: Loader) -> str | None:
     """Describes the rows that were read, if all were skipped; None if no row was skipped (collective)."""
     bad, _, first = _counted(group, loader)
     return f"all of the {bad} rows that were read were skipped; the first: {first}" if bad else None
+
+
+def need_weights(proto: Any, group: ReplicaGroup, loader: Loader) -> None:
+    """Checks that a row that was trained on counted (collective if there are sample weights).
+
+    Raises:
+        DataError: The sample weights of all rows were 0.
+    """
+    column = proto.data_config.sample_weight
+    if not column:
+        return
+    stats = loader.stats()
+    gathered = group.gather_objects((stats.weightless, stats.rows))
+    if any(rows for _, rows in gathered) and all(weightless or not rows for weightless, rows in gathered):
+        raise DataError(
+            f"data_config.sample_weight: column {column!r} was 0 in all rows, so nothing was trained"
+        )
+
+
+def report_empty_columns(group: ReplicaGroup, loader: Loader, what: str) -> None:
+    """Warns, on rank 0, about columns without a value in any row of any rank (collective)."""
+    stats = loader.stats()
+    gathered = group.gather_objects((stats.unseen, stats.rows))
+    unseen = [set(names) for names, rows in gathered if rows]
+    everywhere = set.intersection(*unseen) if unseen else set()
+    if everywhere and group.rank == 0:
+        logger.warning(
+            "%s: no row has a value for %s, so defaults were used; are the names right?",
+            *(what, listed(sorted(everywhere))),
+        )
 
 
 def _counted(group: ReplicaGroup, loader: Loader) -> tuple[int, int, str | None]:
