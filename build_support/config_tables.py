@@ -33,7 +33,26 @@ Every field of EasyRec's protos is read, and supported unless a table below list
 but not supported are refused, or reported in a warning, with file and line, before anything else runs. A
 field with its default value is accepted, and so is a block that isn't in force: the block of another model
 class than `model_class`, or `feature_config` when there are `feature_configs`.
+
+{census}
 """
+
+
+#: EasyRec's sample configs that can't be used: a name and a field that is refused, one sample a line.
+REFUSED_SAMPLES = ROOT / "tests" / "refused_samples.txt"
+
+
+def _census() -> str:
+    lines = [
+        line.split() for line in REFUSED_SAMPLES.read_text(encoding="utf-8").splitlines() if line.strip()
+    ]
+    if not lines:
+        return (
+            "All of EasyRec's sample configs can be used (`tests/config/test_samples.py`),\n"
+            "those with the user's own code with `--allow_user_code`."
+        )
+    rows = [(f"`{name}`", f"`{field}`") for name, field in lines]
+    return f"Of EasyRec's sample configs, these can't be used:\n\n{_table(('config', 'because of'), rows)}"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -100,7 +119,10 @@ def main() -> int:
     """Writes the pages, or reports those that are out of date."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="fail if a page is out of date")
-    pages = {PAGE: f"{_HEAD}\n{_values()}\n\n{_fields()}\n", BLOCKS: blocks_page.page()}
+    pages = {
+        PAGE: f"{_HEAD.format(census=_census())}\n{_values()}\n\n{_fields()}\n",
+        BLOCKS: blocks_page.page(),
+    }
     behind = [p for p, text in pages.items() if not p.is_file() or p.read_text(encoding="utf-8") != text]
     if not parser.parse_args().check:
         for path in behind:

@@ -9,6 +9,7 @@ from typing import Any
 from hvdrec.config import Config
 from hvdrec.data.batch import PackedBatch
 from hvdrec.data.input import input_files
+from hvdrec.errors import DataError
 from hvdrec.features import build_plan
 from hvdrec.features.fields import heads_of
 from hvdrec.losses.labels import label_ranges
@@ -16,7 +17,11 @@ from hvdrec.parallel.launch import join_group
 from hvdrec.trainer.input import open_batches
 from hvdrec.trainer.run import log
 from hvdrec.trainer.run.agree import run_on_all_ranks
-from hvdrec.trainer.run.skipped_rows import report_skipped_rows
+from hvdrec.trainer.run.skipped_rows import (
+    all_left_out,
+    report_empty_columns,
+    report_skipped_rows,
+)
 
 
 def check(config: Config, flags: Any) -> None:
@@ -38,10 +43,15 @@ def check(config: Config, flags: Any) -> None:
         if not path:
             continue
         run_on_all_ranks(group, functools.partial(input_files, proto, mode == "train"))
-        with open_batches(proto, plan, group, False, paths=[path]) as batches:
+        with open_batches(proto, plan, group, False, paths=[path], named=kind) as batches:
             rows = run_on_all_ranks(group, functools.partial(_rows, batches))
-            told.append(f"{sum(group.gather_objects(rows))} rows for {what}")
+            count = sum(group.gather_objects(rows))
+            left_out = all_left_out(group, batches)
+            if not count:
+                raise DataError(f"{kind}: {left_out or 'there are no rows'}")
+            told.append(f"{count} rows for {what}")
             report_skipped_rows(proto, group, batches, what)
+            report_empty_columns(group, batches, what)
     if group.rank == 0:
         print(f"checked: the config, {' and '.join(told)}; nothing was trained", flush=True)
     group.close()

@@ -30,6 +30,8 @@ from hvdrec.trainer.run.signals import StopSignals
 from hvdrec.trainer.run.threads import set_threads, threads
 from hvdrec.trainer.servers.job import ServerJob
 
+_OF_RANKS = ("allreduce_compression", "sparse_reduce", "allreduce_buckets", "allgather_compression")
+
 
 def train_on_servers(config: Config, flags: Any) -> None:
     """Runs this process's role in `TF_CONFIG` until training has ended.
@@ -41,6 +43,7 @@ def train_on_servers(config: Config, flags: Any) -> None:
     """
     cluster = clusters.read()
     _refuse(config, flags)
+    warn_of_unused(config)
     log.set_up(
         0 if cluster.role == CHIEF else cluster.index,
         flags.verbose,
@@ -154,6 +157,15 @@ def _refuse(config: Config, flags: Any) -> None:
             f"{config.where('model_config')}: cross_replica: workers of parameter servers don't see "
             "each other's rows; remove it, or train with Horovod"
         )
+
+
+def warn_of_unused(config: Config) -> None:
+    """Adds a warning for each setting of the exchange between ranks, which servers don't have."""
+    train = config.proto.train_config
+    for field in _OF_RANKS:
+        if getattr(train, field) != train.DESCRIPTOR.fields_by_name[field].default_value:
+            where = config.where(f"train_config.{field}")
+            config.warnings.append(f"{where}: has no effect with parameter servers: it is for ranks")
 
 
 def _crosses_replicas(message: Message) -> bool:

@@ -69,6 +69,22 @@ def is_within(field_path: str, outer: str) -> bool:
     return field_path.startswith(outer) and field_path[len(outer) : len(outer) + 1] in ("", ".", "[")
 
 
+def message_at(proto: Any, field_path: str) -> Any:
+    """The message at a path, without creating it; None if there is none."""
+    for part in field_path.split(".") if field_path else ():
+        name, _, index = part.partition("[")
+        field = proto.DESCRIPTOR.fields_by_name.get(name)
+        if field is None or field.message_type is None or field.message_type.GetOptions().map_entry:
+            return None
+        proto = getattr(proto, name)
+        if index:
+            number = int(index.removesuffix("]"))
+            proto = proto[number] if number < len(proto) else None
+        if not hasattr(proto, "DESCRIPTOR"):
+            return None
+    return proto
+
+
 def join(prefix: str, name: str) -> str:
     """The path of field `name` of the message at `prefix`."""
     return f"{prefix}.{name}" if prefix else name

@@ -23,13 +23,27 @@ def parse_offsets(written: str) -> dict[int, int]:
         ValueError: It doesn't have this form.
     """
     try:
-        found = json.loads(written)
-        offsets = {int(partition): int(offset) for partition, offset in found.items()}
-    except (ValueError, TypeError, AttributeError):
-        offsets = {-1: -1}
-    if any(partition < 0 or offset < 0 for partition, offset in offsets.items()):
+        pairs = json.loads(written, object_pairs_hook=list)
+        offsets = {int(partition): _whole(offset) for partition, offset in pairs}
+        good = written.lstrip().startswith("{") and all(p >= 0 and o >= 0 for p, o in offsets.items())
+    except (ValueError, TypeError):
+        good = False
+    if not good:
         raise ValueError(f'{written!r} must be JSON like {{"0": 5, "1": 10}}: partition to offset')
+    if len(offsets) < len(pairs):
+        raise ValueError(f"{written!r} names a partition twice")
     return offsets
+
+
+def _whole(offset: object) -> int:
+    """An offset, also as text.
+
+    Raises:
+        ValueError: It isn't a whole number.
+    """
+    if isinstance(offset, bool) or not isinstance(offset, int | str):
+        raise ValueError(f"{offset} is not a whole number")
+    return int(offset)
 
 
 def parse_settings(written: Sequence[str]) -> dict[str, str]:

@@ -48,7 +48,7 @@ def load(path: str | os.PathLike[str]) -> Config:
         return _with_fg_json(Config(proto, path, dict(text.locate(content, proto.DESCRIPTOR))))
     except text.TextError as error:
         found = (f"{_place(path, e.line, e.column)}: {e.problem}" for e in (error, *error.more))
-        raise ConfigError("\n".join(found)) from None
+        raise ConfigError("\n".join(dict.fromkeys(found))) from None
     except RecursionError:
         raise ConfigError(f"{path}: messages are nested too deeply") from None
 
@@ -57,7 +57,8 @@ def _read(path: str) -> str:
     try:
         return read_text(path)
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})") from None
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise ConfigError(f"{_place(path, line)}: not UTF-8 text (byte {error.start} of the file)") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(f"{path}: can't be read: {reason}") from None

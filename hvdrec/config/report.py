@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from hvdrec.config.config import Config
-from hvdrec.config.names import hint, listed
+from hvdrec.config.names import hint, listed, one_line
 from hvdrec.errors import ConfigError
 
 _MOST_PROBLEMS = 30
+_LONGEST = 2000
 _MOST_HINTS = 100
 
 
@@ -24,7 +25,8 @@ class Report:
 
     def error(self, path: str, problem: str) -> None:
         """Records an error in the field at `path`."""
-        self._problems.setdefault(f"{self.config.where(path)}: {problem}", self.config.line(path) or 0)
+        text = f"{self.config.where(path)}: {_printable(problem)}"
+        self._problems.setdefault(text, self.config.line(path) or 0)
 
     def flag_error(self, flag: str, problem: str) -> None:
         """Records an error in a flag."""
@@ -32,7 +34,7 @@ class Report:
 
     def warn(self, path: str, problem: str) -> None:
         """Records a warning."""
-        self.warnings.append(f"{self.config.where(path)}: {problem}")
+        self.warnings.append(f"{self.config.where(path)}: {_printable(problem)}")
 
     def hint(self, name: str, candidates: Collection[str], what: str = "there are") -> str:
         """Like `names.hint`, but after many hints skips its search, which is slow for thousands of names."""
@@ -51,3 +53,8 @@ class Report:
         if lines:
             raise ConfigError("\n".join(lines))
         return self.warnings
+
+
+def _printable(problem: str) -> str:
+    """A problem on one line, whatever the names in it contain."""
+    return problem if problem.isprintable() else one_line(problem, _LONGEST)

@@ -58,6 +58,9 @@ def merge(text: str, message: Any) -> None:
         TextError: The text isn't a valid text proto. All unknown fields and invalid values are reported
             together.
     """
+    zero = text.find("\0")
+    if zero >= 0:
+        raise TextError(*_place(text, zero), "a NUL byte, which is not text")
     if _ALIASED.search(text):
         text = _replace_aliases(text)
     first = _mistake(text, message)
@@ -92,7 +95,7 @@ def _without_field(text: str, line: int, column: int) -> str | None:
     """Replaces the field whose name or value is at a position by spaces; None if there is no such field."""
     tokens = [m for m in _TOKEN.finditer(text) if not m[0].startswith("#")]
     words = [token[0] for token in tokens]
-    offset = sum(len(each) + 1 for each in text.split("\n")[: line - 1]) + column - 1
+    offset = _offset(text, line, column)
     last = bisect.bisect_right([token.start() for token in tokens], offset) - 1
     first = last
     if words[last + 1 : last + 2] not in ([":"], ["{"], ["<"]):
@@ -115,6 +118,15 @@ def _without_field(text: str, line: int, column: int) -> str | None:
     return text[:begin] + re.sub(r"[^\n]", " ", text[begin:end]) + text[end:]
 
 
+def _offset(text: str, line: int, column: int) -> int:
+    return sum(len(each) + 1 for each in text.split("\n")[: line - 1]) + column - 1
+
+
+def _place(text: str, offset: int) -> tuple[int, int]:
+    """The line and column of an offset."""
+    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
+
+
 def _replace_aliases(text: str) -> str:
     """Replaces aliases by the protos' field names, except inside strings and comments."""
     return _TOKEN.sub(lambda token: FIELD_ALIASES.get(token[0], token[0]), text)
@@ -128,7 +140,18 @@ def _explained(error: text_format.ParseError, text: str, root: Any) -> TextError
     problem = str(error).removeprefix(f"{line}:{column} : ")
     for quoted in (source, ""):
         problem = problem.removeprefix(f"'{quoted}': ")
+    if problem.startswith("Couldn't parse string"):
+        # The parser is already past the text that it couldn't decode.
+        line, column = _string_before(text, line, column)
+        source = lines[line - 1]
     return TextError(line, column, _clearer(problem, text, source[: max(0, column - 1)], root))
+
+
+def _string_before(text: str, line: int, column: int) -> tuple[int, int]:
+    """Line and column of the last quoted text before a position."""
+    offset = _offset(text, line, column)
+    starts = [m.start() for m in _TOKEN.finditer(text, 0, offset) if m[0][0] in "\"'"]
+    return _place(text, starts[-1]) if starts else (line, column)
 
 
 def _clearer(problem: str, text: str, before: str, root: Any) -> str:
@@ -167,7 +190,7 @@ def _still_open(text: str) -> str:
     if not opened:
         return ""
     name, offset = opened[-1]
-    line = text.count("\n", 0, offset) + 1
+    line, _ = _place(text, offset)
     return f"{name} {{ (line {line})"
 
 

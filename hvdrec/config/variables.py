@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from hvdrec.config.models.registry import SPECS
@@ -22,7 +23,20 @@ def optimizer_index(proto: Any, name: str) -> int:
 
 def is_frozen(proto: Any, name: str) -> bool:
     """Whether `freeze_gradient` freezes a variable: a pattern is found in ``<name>:0``."""
-    return any(re.search(pattern, f"{name}:0") for pattern in proto.train_config.freeze_gradient)
+    return any(_matches(pattern, name) for pattern in proto.train_config.freeze_gradient)
+
+
+def idle_patterns(proto: Any, names: Iterable[str]) -> dict[str, str]:
+    """The patterns of `freeze_gradient` that match none of the variables, by field path."""
+    names = list(names)
+    patterns = {
+        f"train_config.freeze_gradient[{i}]": p for i, p in enumerate(proto.train_config.freeze_gradient)
+    }
+    return {path: p for path, p in patterns.items() if not any(_matches(p, name) for name in names)}
+
+
+def _matches(pattern: str, name: str) -> bool:
+    return re.search(pattern, f"{name}:0") is not None
 
 
 def pattern_problem(pattern: str) -> str | None:

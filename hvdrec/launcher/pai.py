@@ -190,6 +190,7 @@ def _settled(values: Mapping[str, str], command: str) -> tuple[dict[str, str], t
                 "-Dtables: expected two tables, for training and evaluation; or give -Dtrain_tables"
             )
         else:
+            unused += [f"tables: {table} is neither the first nor the second" for table in tables[2:]]
             settled["train_tables"] = tables[0]
             settled["eval_tables"] = settled.get("eval_tables") or tables[1]
     if settled.get("output_cols") and settled.pop("model_outputs", None):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +11,8 @@ from hvdrec.checkpoint.background import BackgroundSaver
 from hvdrec.config.config import has_eval_input
 from hvdrec.data.batch import InputPosition, PackedBatch
 from hvdrec.data.input import own_positions, waits_for_rows
-from hvdrec.data.loader import Loader
+from hvdrec.data.loader import Loader, WaitInterruptedError
+from hvdrec.errors import StoppedError
 from hvdrec.layers.banks.replicated import DENSE, GATHER
 from hvdrec.layers.banks.strategy import Bank
 from hvdrec.parallel.group import ReplicaGroup
@@ -18,9 +21,11 @@ from hvdrec.trainer.run.agree import run_on_all_ranks
 from hvdrec.trainer.run.log import RunLog, logger
 from hvdrec.trainer.run.options import RunOptions
 from hvdrec.trainer.run.schedule import Schedule, steps_per_call
+from hvdrec.trainer.run.signals import StopSignals
 from hvdrec.trainer.run.skipped_rows import all_left_out
 from hvdrec.trainer.run.stop_conditions import endings
 from hvdrec.trainer.run.throttle import EvalThrottle
+from hvdrec.trainer.step.buckets import choose_buckets, plan_buckets
 from hvdrec.trainer.step.reduce import Reducer
 from hvdrec.trainer.step.state import model_entries
 from hvdrec.trainer.step.step import TrainStep
@@ -62,7 +67,8 @@ def loop_parts(
     """
     proto, train = job.proto, job.proto.train_config
     by_time = train.HasField("save_checkpoints_secs")
-    first, exhausted = _first_batch(job.group, batches)
+    batches.interrupted = lambda: options.signals.received != 0
+    first, exhausted = _first_batch(job.group, batches, options.signals)
     ends = endings(proto) if job.group.rank == 0 else ()
     if waits_for_rows(proto):
         batches.interrupted = lambda: options.signals.received != 0 or any(end() for end in ends)
@@ -138,11 +144,21 @@ def _deltas(job: Job, kept: Mapping[str, Any]) -> Deltas | None:
     return job.deltas
 
 
-def _first_batch(group: ReplicaGroup, batches: Loader) -> tuple[PackedBatch | None, bool]:
+def _first_batch(
+    group: ReplicaGroup, batches: Loader, signals: StopSignals
+) -> tuple[PackedBatch | None, bool]:
     """This rank's first batch with rows on any rank, and whether an epoch has no rows (collective)."""
+
+    def take() -> PackedBatch | None:
+        try:
+            return next(batches, None)
+        except WaitInterruptedError as error:
+            name = signal.Signals(signals.received).name
+            raise StoppedError(f"stopped by {name} before the first step", signals.received) from error
+
     begun: int | None = None
     while True:
-        batch = run_on_all_ranks(group, lambda: next(batches, None))
+        batch = run_on_all_ranks(group, take)
         found = group.gather_objects(None if batch is None else (batch.rows, batch.position.epoch))
         there = [each for each in found if each is not None]
         if any(rows for rows, _ in there):
@@ -160,7 +176,8 @@ def build_step(job: Job, first: PackedBatch | None) -> TrainStep:
     touched = [0 if first is None else _touched(first, i) for i in trained]
     most = [max(column) for column in zip(*job.group.gather_objects(touched), strict=True)]
     wished = [_wished_exchange(job, bank) for bank in strategy.trained]
-    for line in strategy.plan_exchange(most, wished, job.group.size):
+    half = train.allgather_compression == train.FP16
+    for line in strategy.plan_exchange(most, wished, job.group.size, half):
         if job.group.size > 1:
             logger.info("%s", line)
     optimizer = train.optimizer_config[0]
@@ -170,12 +187,24 @@ def build_step(job: Job, first: PackedBatch | None) -> TrainStep:
         job.optimizer,
         job.group,
         job.feed,
-        Reducer(job.group, strategy, train.allreduce_compression == train.FP16),
+        _reducer(job),
         job.global_step,
         float(train.gradient_clipping_by_norm),
         int(train.seed),
         float(optimizer.embedding_learning_rate_multiplier) if scaled else 1.0,
     )
+
+
+def _reducer(job: Job) -> Reducer:
+    """What exchanges the gradients."""
+    train, model = job.proto.train_config, job.recommender
+    sizes = [4 * math.prod(v.shape) for v in model.dense_trainable]
+    wished, alone = int(train.allreduce_buckets), job.group.size == 1
+    buckets = plan_buckets(sizes, 1 if alone else choose_buckets(sizes, wished, job.group.one_host))
+    if len(buckets) > 1:
+        shown = ", ".join(f"{sum(sizes[i] for i in bucket):,}" for bucket in buckets)
+        logger.info("dense gradients travel in %d messages of %s bytes", len(buckets), shown)
+    return Reducer(job.group, model.strategy, train.allreduce_compression == train.FP16, buckets)
 
 
 def _touched(batch: PackedBatch, bank: int) -> int:

@@ -18,21 +18,23 @@ from hvdrec.checkpoint.names import SavedTensor, tensor_bytes
 from hvdrec.checkpoint.restore import RestoreReport
 from hvdrec.config import Config
 from hvdrec.config.config import has_eval_input
-from hvdrec.config.splitting import is_split
-from hvdrec.config.variables import optimizer_index
+from hvdrec.config.protos.train_pb2 import RowUpdates
+from hvdrec.config.variables import idle_patterns, optimizer_index
 from hvdrec.data.batch import InputPosition
 from hvdrec.data.identity import describe
 from hvdrec.data.input import input_files, own_positions
 from hvdrec.errors import ConfigError
 from hvdrec.features import build_plan
 from hvdrec.features.fields import heads_of
-from hvdrec.layers.placement import HERE, Placement, SplitTables
+from hvdrec.layers.placement import HERE, Placement
 from hvdrec.layers.variables import variable_key
 from hvdrec.losses.labels import label_ranges
 from hvdrec.metrics.candidates import HardNegativeAccuracy
 from hvdrec.metrics.registry import build_metrics
 from hvdrec.metrics.task import Task
 from hvdrec.models.recommender import Recommender
+from hvdrec.ops.huge_pages import use_huge_pages
+from hvdrec.ops.policy import NATIVE
 from hvdrec.optim.registry import build_optimizers
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.serving.updates import variables_of
@@ -47,7 +49,12 @@ from hvdrec.trainer.run.options import RunOptions
 from hvdrec.trainer.run.places import need_folder, need_places
 from hvdrec.trainer.run.run_folder import RunFolder
 from hvdrec.trainer.run.signals import StopSignals
-from hvdrec.trainer.run.skipped_rows import report_skipped_rows
+from hvdrec.trainer.run.skipped_rows import (
+    need_weights,
+    report_empty_columns,
+    report_skipped_rows,
+)
+from hvdrec.trainer.run.splitting import place_tables, ranks_of
 from hvdrec.trainer.run.start import Start, begin, describe_positions, identity
 from hvdrec.trainer.step.dynamic_rows import DynamicRows
 from hvdrec.trainer.step.feed import Feed
@@ -60,6 +67,10 @@ from hvdrec.trainer.watch.gathered import Gathered
 from hvdrec.trainer.watch.history import MetricFile
 from hvdrec.trainer.watch.pictures import Pictures
 from hvdrec.trainer.work_left import nothing_left
+
+#: With `row_updates: AUTO`, banks with fewer rows for each row that a batch touches are swept, which rounds
+#: like EasyRec: a pass over all rows in order then costs up to three times as much as the touched ones.
+DEFERRED_FROM = 32
 
 
 class Job:
@@ -85,11 +96,16 @@ class Job:
         """
         self.config, self.proto, self.group = config, config.proto, group
         train = self.proto.train_config
-        self.plan = build_plan(self.proto, label_ranges(heads_of(self.proto)))
         here = placement is None or placement is HERE
-        placement = placement or _placement(train, group)
-        if here:
-            need_memory(self.plan, train.optimizer_config, group.rank, group.local_size, placement)
+        # First, because the ranks exchange something here, and what follows may fail on one of them.
+        ranks = ranks_of(group) if here else None
+        self.plan = build_plan(self.proto, label_ranges(heads_of(self.proto)))
+        if ranks is not None:
+            if placement is None:
+                batch_size = int(self.proto.data_config.batch_size)
+                placement = place_tables(self.plan, train, batch_size, group, ranks)
+            need_memory(self.plan, train, group.rank, group.local_size, placement, ranks.in_group)
+        assert placement is not None
         self.recommender = Recommender(self.proto, self.plan, int(train.seed), placement)
         self.rows = DynamicRows(self.recommender.strategy)
         self.feed = Feed(self.plan, self.rows)
@@ -131,18 +147,21 @@ class Job:
         return {**dense, **tables}
 
     def _defer_updates(self) -> list[str]:
-        """Defers updates as `row_updates` says; only for training, where it must be possible."""
-        train = self.proto.train_config
-        if train.row_updates == train.SWEEP:
+        """Defers updates as `row_updates` says; only for training. DEFERRED must be possible."""
+        mode = self.proto.train_config.row_updates
+        if mode == RowUpdates.SWEEP:
             return []
         trained = self.recommender.strategy.trained
         banks = [bank for bank in trained if bank.reads_late]
         try:
-            if len(banks) < len(trained):
-                raise ConfigError(
-                    "DEFERRED: works only with tables of a fixed size that every rank holds whole"
-                )
-            return self.optimizer.defer(banks, 0)
+            if mode == RowUpdates.DEFERRED and len(banks) < len(trained):
+                raise ConfigError("DEFERRED: works only with tables of a fixed size in the ranks' memory")
+            if mode == RowUpdates.DEFERRED:
+                return self.optimizer.defer(banks, required=True)
+            batch_size = int(self.proto.data_config.batch_size)
+            plans = zip(self.recommender.banks, self.plan.banks, strict=True)
+            large = [b for b, p in plans if b in banks and p.rows >= DEFERRED_FROM * p.touched(batch_size)]
+            return self.optimizer.defer(large, required=False)
         except ConfigError as error:
             raise ConfigError(f"{self.config.where('train_config.row_updates')}: {error}") from None
 
@@ -196,6 +215,7 @@ class Job:
             options,
             self._evaluated_input,
         )
+        self.move_to_huge_pages()
         log = RunLog(self.folder.path, self.group.rank, int(self.proto.train_config.num_steps) or None)
         log.text("pipeline.config", text_format.MessageToString(self.proto, as_utf8=True))
         saver = BackgroundSaver(self.store)
@@ -222,6 +242,17 @@ class Job:
             saver.close()
             log.close()
 
+    def move_to_huge_pages(self) -> None:
+        """Moves large tables and their slots to huge pages; after restoring, which may replace variables."""
+        if self.recommender.policy.optimizers != NATIVE:
+            return
+        parts = [part for bank in self.recommender.strategy.trained for part in bank.parts]
+        names = [variable_key(part) for part in parts]
+        slots = [of[name] for of in self.optimizer.slots.values() for name in names if name in of]
+        moved = use_huge_pages([*parts, *slots, *self.optimizer.unsaved.values()])
+        if moved and self.group.rank == 0:
+            logger.info("large tables and their slots are in huge pages: %s bytes", f"{moved:,}")
+
     def _prepare(self, options: RunOptions) -> None:
         """Checks, on rank 0 and before training, everything that is needed only later.
 
@@ -234,6 +265,9 @@ class Job:
         self.prepare_exports(options)
         self._prepare_deltas(options.signals)
         if self.group.rank == 0:
+            names = [entry.name for entry in self.entries()]
+            for path, pattern in idle_patterns(self.proto, names).items():
+                logger.warning("%s: %r matches no variable", self.config.where(path), pattern)
             need_places(self.folder.path, tensor_bytes(self.entries()))
             if options.evaluates and has_eval_input(self.proto):
                 try_eval_input(self.proto, self.plan)
@@ -343,6 +377,8 @@ class Job:
             result = loop.run()
             self.evaluated_step = loop.now
             report_skipped_rows(self.proto, self.group, loader, "training")
+            report_empty_columns(self.group, loader, "training")
+            need_weights(self.proto, self.group, loader)
             parts.log.record(
                 "end", step=loop.now, samples=loop.samples, input=dataclasses.asdict(loader.stats())
             )
@@ -427,12 +463,6 @@ class Job:
             return result
         finally:
             loader.close()
-
-
-def _placement(train_config: Any, group: ReplicaGroup) -> Placement:
-    if group.size == 1 or not is_split(train_config):
-        return HERE
-    return SplitTables(group, int(train_config.embedding_split_min_bytes))
 
 
 def _digest(proto: Any) -> str:

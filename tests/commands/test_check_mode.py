@@ -53,3 +53,26 @@ def test_training_data_that_is_missing_has_its_own_name(
 ) -> None:
     assert _check(config, "--train_input_path", "nope.csv") == 2
     assert "train_input_path: no such file: nope.csv" in capsys.readouterr().err
+
+
+def test_an_input_of_which_nothing_can_be_used_is_refused(
+    config: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _check(config, r"--data_config.separator=;", "--data_config.ignore_error=true") == 2
+    assert "train_input_path: all of the 100 rows that were read were skipped" in capsys.readouterr().err
+
+
+def test_columns_without_any_value_are_named(config: pathlib.Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """As where a key of a record is misspelt: everything takes its default."""
+    for name in ("rows.csv", "eval.csv"):
+        rows = [line.split(",") for line in (config.parent / name).read_text().splitlines()]
+        emptied = [[*row[:3], "", "", *row[5:]] for row in rows]
+        emptied[-1][3:5] = ["2", "t1"]
+        (config.parent / name).write_text("".join(",".join(row) + "\n" for row in emptied))
+    assert _check(config) == 0
+    assert "has a value" not in capfd.readouterr().err
+    (config.parent / "rows.csv").write_text("".join(",".join(row) + "\n" for row in emptied[:-1]))
+    assert _check(config) == 0
+    err = capfd.readouterr().err
+    assert "training: no row has a value for c, tags, so defaults were used; are the names right?" in err
+    assert "evaluation: no row" not in err

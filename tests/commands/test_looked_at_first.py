@@ -34,6 +34,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
         ("--hpo_metric_save_path", "rows.csv/hpo.json", "--hpo_metric_save_path: can't write"),
         ("--hpo_metric_save_path", "rows.csv", "rows.csv would be overwritten, but it is an input"),
         ("--hpo_metric_save_path", "x.config", "x.config would be overwritten, but it is an input"),
+        ("--model_dir", "rows.csv", "rows.csv is a file where a folder is needed"),
         ("--export_config.asset_files", "nope.txt", "there is no file"),
         ("--train_config.freeze_gradient", None, "freeze_gradient: every variable is frozen"),
     ],
@@ -58,13 +59,20 @@ def test_it_is_told_before_the_first_step(
 
 @pytest.mark.parametrize("frozen", ["input_layer.*", "bias|wide|fm"])
 def test_half_of_a_model_may_be_frozen(
-    config: pathlib.Path, frozen: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    config: pathlib.Path,
+    frozen: str,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """Only tables are left, or only dense weights."""
+    """Only tables are left, or only dense weights; a pattern without effect is told."""
     keep_threads(monkeypatch)
-    freeze = f'--train_config.freeze_gradient=["{frozen}"]'
+    freeze = f'--train_config.freeze_gradient=["{frozen}", "nobody"]'
     more = ["--train_config.gradient_clipping_by_norm=1", "--model_dir", tmp_path / "half"]
     assert training(config, freeze, *more) == 0
+    err = capfd.readouterr().err
+    assert "train_config.freeze_gradient[1]: 'nobody' matches no variable" in err
+    assert "freeze_gradient[0]" not in err
 
 
 @pytest.mark.parametrize(

@@ -15,18 +15,25 @@ from hvdrec.data.batch import InputPosition
 from hvdrec.trainer import job as job_module
 
 
+def _write_days(folder: pathlib.Path) -> None:
+    for name, rows in (("day1", 96), ("day2", 160), ("eval", 64)):
+        write_data(folder / f"{name}.csv", rows, seed=len(name) + rows)
+
+
 @pytest.fixture
 def folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
     """Rows of two days and for evaluation: 3, 5 and 2 batches."""
     keep_threads(monkeypatch)
-    for name, rows in (("day1", 96), ("day2", 160), ("eval", 64)):
-        write_data(tmp_path / f"{name}.csv", rows, seed=len(name) + rows)
+    _write_days(tmp_path)
     return tmp_path
 
 
-@pytest.fixture
-def trained(folder: pathlib.Path) -> pathlib.Path:
-    """The config of a run that has trained two epochs of the first day: 6 steps."""
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A copy of the folder of `trained`, as each test gets it."""
+    folder = tmp_path_factory.mktemp("new_data") / "run"
+    folder.mkdir()
+    _write_days(folder)
     job = SmallJob(
         folder / "day1.csv",
         folder / "model",
@@ -36,8 +43,20 @@ def trained(folder: pathlib.Path) -> pathlib.Path:
     )
     path = job.write(folder / "x.config")
     path.write_text(path.read_text().replace("num_epochs: 1", "num_epochs: 2"))
-    assert training(path) == 0
-    return path
+    with pytest.MonkeyPatch.context() as patch:
+        keep_threads(patch)
+        assert training(path) == 0
+    return folder.rename(folder.with_name("kept"))
+
+
+@pytest.fixture
+def trained(first_run: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    """The config of a run that has trained two epochs of the first day: 6 steps."""
+    keep_threads(monkeypatch)
+    folder = first_run.with_name("run")
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(first_run, folder)
+    return folder / "x.config"
 
 
 @pytest.fixture

@@ -147,6 +147,16 @@ WRONG = {
     "--train_config.num_steps": "the value is missing; write --train_config.num_steps=VALUE",
     "--train_config.num_steps[=3": "a ] or a quote is missing",
     "--pipeline_config_path x --edit_config_json {": "--edit_config_json: not valid JSON",
+    "--pipeline_config_path x --train_input_path": "--train_input_path: expected at least one argument",
+    "--pipeline_config_path x --eval_input_path": "--eval_input_path: expected at least one argument",
+    "--pipeline_config_path x --train_input_path=": "--train_input_path: is empty; give a path, or leave",
+    "--pipeline_config_path x --train_input_path a , b": "--train_input_path: is empty",
+    "--pipeline_config_path x --model_dir=": "--model_dir: is empty; give a path, or leave the flag out",
+    "--train_config {num_steps:3}": "--train_config: there is no such flag; write --train_config.<path>=VALUE",
+    "--gpu abc": "--gpu: expected different numbers or UUIDs of devices as 0,1, or -1 for none, found 'abc'",
+    "--gpu 0,0": "found '0,0'",
+    "--gpu 0,": "found '0,'",
+    "--gpu 0;1": "found '0;1'",
     "--is_on_ds": "--is_on_ds: works only on Alibaba's platforms",
 }
 
@@ -157,6 +167,16 @@ def test_wrong_flags(arguments):
         parse_train(arguments.split(" ") if arguments else [])
     assert WRONG[arguments] in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("given", ["0", "1,0", "-1", "", "GPU-8f6d1f4a,MIG-GPU-8f6d1f4a/0/1"])
+def test_devices_as_cuda_takes_them(given):
+    assert parse_train(["--pipeline_config_path", "x", "--gpu", given]).gpu == given
+
+
+def test_an_empty_input_is_told_by_eval():
+    with pytest.raises(ConfigError, match="--eval_input_path: is empty; give a path"):
+        parse_eval(["--model_dir", "x", "--eval_input_path="])
 
 
 def test_an_empty_argument_is_told():

@@ -188,7 +188,7 @@ def test_files_that_cant_be_read(tmp_path):
         "x.yaml": "the file name of a config must end in",
         "missing.config": "can't be read: No such file or directory",
         "folder.config": "can't be read: Is a directory",
-        "latin.config": "not UTF-8 text (byte 12)",
+        "latin.config": "latin.config:1: not UTF-8 text (byte 12 of the file)",
         "nul\0.config": "can't be read",
     }.items():
         (tmp_path / "folder.config").mkdir(exist_ok=True)

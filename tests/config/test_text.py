@@ -98,3 +98,21 @@ def test_an_error_has_a_place_and_one_line():
         text.merge(f'model_dir: "x"\ntrain_config {{ a{chr(27)}[31m: 1 }}', pipeline_pb2.EasyRecConfig())
     assert (error.value.line, error.value.column) == (2, 16)
     assert error.value.problem.isprintable()
+
+
+def test_a_text_that_cant_be_decoded_is_told_at_its_own_place():
+    written = (
+        'train_input_path: "a"\ndata_config {\n  separator:  "\\xff"\n  batch_size: 32\n  batch_sise: 3\n}'
+    )
+    with pytest.raises(text.TextError) as error:
+        text.merge(written, pipeline_pb2.EasyRecConfig())
+    assert (error.value.line, error.value.column) == (3, 15)
+    assert error.value.problem.startswith("separator: Couldn't parse string")
+    (more,) = error.value.more
+    assert (more.line, more.problem[:33]) == (5, "DatasetConfig has no field 'batch")
+
+
+def test_a_nul_byte_is_told_with_its_place():
+    with pytest.raises(text.TextError, match="a NUL byte") as error:
+        text.merge('model_dir: "x"\ntrain_\0config { num_steps: 3 }', pipeline_pb2.EasyRecConfig())
+    assert (error.value.line, error.value.column) == (2, 7)

@@ -89,6 +89,8 @@ def test_words_of_easyrecs_commands() -> None:
     )
     assert (_after(run, "--train_input_path"), _after(run, "--eval_input_path")) == ("a.csv", "b.csv")
     assert [text.split(":")[0] for text in run.ignored] == ["version", "res_project", "extra_params"]
+    run = parse(["-Dconfig=x", "-Dtables=a,b,c"])
+    assert run.ignored == ("tables: c is neither the first nor the second",)
     run = parse(["-Dconfig=x", "-Dtables=a,b", "-Dtrain_tables=c", "-Deval_tables=d"])
     assert (_after(run, "--train_input_path"), _after(run, "--eval_input_path")) == ("c", "d")
     assert [text.split(":")[0] for text in run.ignored] == ["tables"]

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import pathlib
 import signal
+import threading
 
 import pytest
 from small_job import SmallJob, write_data
 from trainer.stopping import assert_same_bits, train
 
+from hvdrec.config import load
+from hvdrec.errors import StoppedError
 from hvdrec.parallel.single import SingleReplica
+from hvdrec.trainer.job import Job
+from hvdrec.trainer.run.options import RunOptions
+from hvdrec.trainer.run.signals import StopSignals
 
 DECAY = """learning_rate { exponential_decay_learning_rate { initial_learning_rate: 0.01 decay_steps: 7
            decay_factor: 0.8 burnin_steps: 5 burnin_learning_rate: 0.001 } }"""
@@ -57,3 +63,17 @@ def test_same_bits(tmp_path: pathlib.Path, model: str, optimizer: str, stops: li
     assert codes == [128 + number for _, _, number in stops]
     assert again == seen
     assert_same_bits(str(tmp_path / "whole/model.ckpt-40"), str(tmp_path / "stopped/model.ckpt-40"))
+
+
+def test_a_signal_before_the_first_batch_is_full(tmp_path: pathlib.Path) -> None:
+    """A batch of more rows than the file has is filled by many epochs."""
+    write_data(tmp_path / "train.csv", 40)
+    job = SmallJob(tmp_path / "train.csv", tmp_path / "model", batch_size=30_000_000, steps=1)
+    signals = StopSignals()
+    built = Job(load(job.write(tmp_path / "job.config")), SingleReplica())
+    signals.received = TERM
+    with pytest.raises(StoppedError, match="stopped by SIGTERM before the first step") as stopped:
+        built.train(False, 0, RunOptions(signals=signals))
+    assert stopped.value.exit_code == 128 + TERM
+    assert built.store.steps() == []
+    assert "hvdrec-read" not in [thread.name for thread in threading.enumerate()]

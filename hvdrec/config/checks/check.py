@@ -6,7 +6,7 @@ from typing import Any
 
 from hvdrec.config import support
 from hvdrec.config.checks import data, export, features, model, paths, samplers, sequences, train
-from hvdrec.config.config import Config, join
+from hvdrec.config.config import Config, join, message_at
 from hvdrec.config.models.registry import SPECS
 from hvdrec.config.names import is_free_form, is_message, is_repeated
 from hvdrec.config.protos import easy_rec_model_pb2
@@ -42,6 +42,7 @@ def check(config: Config, mode: str = TRAIN) -> list[str]:
         data.check_data(report, needs_train=False, needs_eval=False)
         return report.close()
     _check_fields(report, config.proto, "")
+    _warn_of_replaced(report)
     if not config.proto.model_dir:
         report.error("model_dir", "is missing; set it, or give --model_dir")
     paths.check_paths(report)
@@ -70,6 +71,21 @@ def _check_fields(report: Report, message: Any, prefix: str) -> None:
         elif name in support.IGNORED:
             report.warn(path, support.IGNORED[name])
         _check_value(report, field, value, name, path)
+
+
+def _warn_of_replaced(report: Report) -> None:
+    """Warns about fields of the file that a later one replaces, because only one of them can be set."""
+    config = report.config
+    for path, line in config.origins.items():
+        parent, _, name = path.rpartition(".")
+        message = message_at(config.proto, parent)
+        field = message.DESCRIPTOR.fields_by_name.get(name) if message is not None else None
+        if field is None or field.containing_oneof is None:
+            continue
+        last = message.WhichOneof(field.containing_oneof.name)
+        later = config.origins.get(join(parent, last or ""))
+        if last != name and isinstance(line, int) and isinstance(later, int):
+            report.warn(path, f"has no effect, as {last} in line {later} replaces it")
 
 
 def _is_without_effect(proto: Any, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from hvdrec.config import support
@@ -9,6 +10,8 @@ from hvdrec.config.checks.kafka import check_topics
 from hvdrec.config.checks.label_functions import check_label_functions
 from hvdrec.config.expand import feature_list
 from hvdrec.config.labels import read_labels
+from hvdrec.config.models.distillation import heads_of_model
+from hvdrec.config.models.heads import HeadConfig
 from hvdrec.config.models.registry import SPECS
 from hvdrec.config.models.spec import ModelSpec
 from hvdrec.config.names import enum_name, hint, listed
@@ -60,6 +63,9 @@ def check_data(report: Report, needs_train: bool, needs_eval: bool) -> None:
             f"applies to TFRecord files only; {input_type} detects compression "
             "from the file extension, .gz or .zst",
         )
+    for field in ("with_header", "csv_quoting"):
+        if getattr(data, field) and input_type not in (*_CSV, "HiveInput", "KafkaInput"):
+            report.warn(f"{_PATH}.{field}", f"has no effect on {input_type}")
     fields = _check_fields(report, data)
     _check_labels(report, data, fields)
     check_label_functions(report, data, fields)
@@ -184,7 +190,7 @@ def _fits(written: str, kind: str) -> bool:
     except ValueError:
         return False
     if kind not in _INTEGERS:
-        return True
+        return math.isfinite(number)
     return number.is_integer() and -_INTEGERS[kind] <= number < _INTEGERS[kind]
 
 
@@ -218,10 +224,23 @@ def _check_labels(report: Report, data: Any, fields: dict[str, Any]) -> None:
         near = hint(label, data.label_fields)
         report.error("model_config.label_name", f"{label!r} is not among data_config.label_fields; {near}")
     spec = SPECS.get(report.config.proto.model_config.model_class, ModelSpec())
-    used = {head.label for head in spec.heads(report.config.proto)}
+    heads = heads_of_model(spec, report.config.proto)
+    used = {head.label for head in heads}
+    read = used.union(*map(_other_labels, heads))
+    for i, name in enumerate(data.label_fields):
+        # Functions may read any label.
+        if heads and name in fields and name not in read and not data.extra_label_func:
+            report.warn(f"{_PATH}.label_fields[{i}]", f"has no effect: no output is trained with {name!r}")
     for i, (name, width) in enumerate(zip(data.label_fields, data.label_dim, strict=False)):
         if name in used and width > 1:
             report.error(f"{_PATH}.label_dim[{i}]", "the losses do not support labels of several numbers yet")
+
+
+def _other_labels(head: HeadConfig) -> set[str]:
+    """The labels that a head reads besides its own."""
+    spaces = [head.task_space, *(each.task_space for each in head.distillations)]
+    soft = (each.label for each in head.distillations)
+    return {*head.id_labels, head.session, *soft, *(space.label or space.name for space in spaces if space)}
 
 
 def _warn_of_ids(report: Report, proto: Any) -> None:

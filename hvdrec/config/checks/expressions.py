@@ -147,9 +147,9 @@ def _parsed(pasted: _Pasted) -> Expression:
 
 def _binary(name: str, left: Expression, right: Expression) -> Expression:
     inputs = tuple(dict.fromkeys((*left.inputs, *right.inputs)))
+    # The inputs of the left side keep their numbers, and its steps, of which there may be thousands, stay.
     steps = [
-        Step(step.name, float(inputs.index(side.inputs[int(step.value)]))) if step.name == "input" else step
-        for side in (left, right)
-        for step in side.steps
+        Step(step.name, float(inputs.index(right.inputs[int(step.value)]))) if step.name == "input" else step
+        for step in right.steps
     ]
-    return Expression(inputs, (*steps, Step(name)))
+    return Expression(inputs, (*left.steps, *steps, Step(name)))

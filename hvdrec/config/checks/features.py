@@ -20,6 +20,8 @@ from hvdrec.config.report import Report
 from hvdrec.storage import is_file
 
 _MOST_ROWS = (1 << 31) - 1
+#: Ways to map values to rows, in order of precedence.
+_BUCKETS = ("hash_bucket_size", "vocab_list", "vocab_file", "num_buckets")
 _SHARED_FIELDS = ("embedding_dim", "combiner", "max_partitions", "initializer")
 
 
@@ -146,6 +148,9 @@ def _check_buckets(report: Report, feature: Any, path: str) -> None:
     if ev_params(report.config.proto, feature) is not None and not (feature.vocab_list or feature.vocab_file):
         # Its tables have no fixed size.
         return
+    ways = [name for name in _BUCKETS if getattr(feature, name)]
+    for name in ways[1:]:
+        report.warn(f"{path}.{name}", f"has no effect, as {ways[0]} is set too")
     if feature.hash_bucket_size:
         _check_rows(report, feature.hash_bucket_size, f"{path}.hash_bucket_size")
     elif feature.vocab_list:

@@ -69,6 +69,8 @@ def _check_stream(report: Report, data: Any) -> None:
         )
     if data.with_header:
         report.error(f"{_PATH}.with_header", "is for files; messages have no header")
+    if data.csv_quoting:
+        report.error(f"{_PATH}.csv_quoting", "is for files; messages have no quotes")
     if data.shuffle:
         report.warn(
             f"{_PATH}.shuffle",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hvdrec.config import activations, support
@@ -46,6 +46,7 @@ def check_model(report: Report) -> None:
         block, path = spec.config(model), f"{_PATH}.{spec.block}"
         _check_layers(report, block, path)
         spec.check(ModelCheck(report, model, block, path, groups))
+        _warn_of_unused(report, spec, model)
     # Check losses and metrics even if the class is wrong.
     known = spec or ModelSpec()
     heads = heads_of_model(known, proto)
@@ -59,8 +60,48 @@ def check_model(report: Report) -> None:
     for head in heads:
         _check_losses(report, known, head, uncertain)
         check_metrics(report, known, head)
+    if model.losses and model.HasField("loss_type"):
+        report.warn(f"{_PATH}.loss_type", "has no effect, as losses is set too")
+    if not uncertain:
+        _check_weights(report, heads)
     check_distillations(ModelCheck(report, model, model, _PATH, groups), known, heads)
     _check_loss_names(report, heads)
+
+
+def _warn_of_unused(report: Report, spec: ModelSpec, model: Any) -> None:
+    """Warns about groups that the class doesn't read, and about features that nothing names."""
+    used = set(spec.group_order(model))
+    unused = [(i, g) for i, g in enumerate(model.feature_groups) if g.group_name and g.group_name not in used]
+    for i, group in unused:
+        report.warn(
+            f"{_PATH}.feature_groups[{i}]",
+            f"has no effect: this {spec.name} doesn't use a group named {group.group_name!r}"
+            + (f"; its groups are {listed(sorted(used))}" if used else ""),
+        )
+    named = {*_texts(model), *_texts(report.config.proto.eval_config)}
+    idle = [name for f in feature_list(report.config.proto) if (name := feature_name(f)) not in named]
+    if idle:
+        field = "feature_configs" if report.config.proto.feature_configs else "feature_config"
+        report.warn(field, f"in no feature group, so without effect: {listed(idle)}")
+
+
+def _texts(message: Any) -> Iterator[str]:
+    """All texts in a message: the names that it may refer to."""
+    for field, value in message.ListFields():
+        for each in value if is_repeated(field) else [value]:
+            if isinstance(each, str):
+                yield each
+            elif is_message(field):
+                yield from _texts(each)
+
+
+def _check_weights(report: Report, heads: Sequence[HeadConfig]) -> None:
+    """Checks that at least one loss counts."""
+    trained = [head for head in heads if head.trained_by_losses]
+    counts = [head.weight * each.loss.weight for head in trained for each in head.losses]
+    counts += [head.weight * each.weight for head in trained for each in head.distillations]
+    if counts and not any(counts):
+        report.error(trained[0].losses[0].path, "every loss has weight 0, so nothing would be trained")
 
 
 def _refuse_class(report: Report, name: str) -> None:

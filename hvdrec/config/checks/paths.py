@@ -27,10 +27,13 @@ def plain_paths(config: Config) -> None:
 
 
 def check_paths(report: Report) -> None:
-    """Refuses paths that contain keys, and MaxCompute tables where `input_type` can't read them."""
+    """Refuses paths that contain keys or the byte 0, and MaxCompute tables that `input_type` can't read."""
     proto = report.config.proto
     input_type = enum_name(proto.data_config, "input_type")
     for place, written in _paths(proto):
+        if "\0" in written:
+            report.error(place, f"{written!r} contains the byte 0, which no path can")
+            continue
         try:
             reads_table = input_type.startswith("OdpsInput") or (
                 input_type == "OdpsRTPInput" and maxcompute.is_table(written.strip())

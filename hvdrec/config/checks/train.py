@@ -60,10 +60,10 @@ def _check_split(report: Report, train: Any) -> None:
             "parameter servers already distribute every table; remove it, or train with "
             "EmbeddingParallelStrategy",
         )
-    if train.HasField("embedding_split_min_bytes") and not is_split(train):
+    if train.HasField("embedding_split_min_bytes") and enum_name(train, "embedding_split") == "REPLICATED":
         report.warn(
             f"{_PATH}.embedding_split_min_bytes",
-            f"has no effect: tables are only split with {listed(STRATEGIES)}, or embedding_split: SPLIT",
+            "has no effect: embedding_split: REPLICATED splits no tables",
         )
 
 
@@ -85,8 +85,6 @@ def _check_dynamic(report: Report) -> None:
         report.error(f"{_PATH}.row_updates", f"{why}; remove it")
     if enum_name(train, "sparse_reduce") == "DENSE":
         report.error(f"{_PATH}.sparse_reduce", f"{why}; remove it")
-    if train.HasField("incr_save_config"):
-        report.error(f"{_PATH}.incr_save_config", f"{why}; remove one of them")
     for i, optimizer in enumerate(train.optimizer_config):
         if optimizer.use_moving_average:
             report.error(f"{_PATH}.optimizer_config[{i}].use_moving_average", f"{why}; remove it")
@@ -119,6 +117,20 @@ def _check_optimizers(report: Report, train: Any) -> None:
             report.error(place, refused)
         else:
             _check_learning_rate(report, getattr(optimizer, name), f"{place}.learning_rate")
+    if train.optimizer_config and all(map(_is_still, train.optimizer_config)):
+        report.error(
+            f"{path}[0].{train.optimizer_config[0].WhichOneof('optimizer')}.learning_rate",
+            "is always 0, so nothing would be trained",
+        )
+
+
+def _is_still(optimizer: Any) -> bool:
+    """Whether an `optimizer_config` never changes a variable."""
+    name = optimizer.WhichOneof("optimizer")
+    schedule = getattr(optimizer, name).learning_rate if name else None
+    if schedule is None or schedule.WhichOneof("learning_rate") != "constant_learning_rate":
+        return False
+    return not schedule.constant_learning_rate.learning_rate
 
 
 def _check_learning_rate(report: Report, optimizer: Any, path: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hvdrec import storage
@@ -80,6 +80,18 @@ def set_input(config: Config, mode: str, paths: Sequence[str]) -> None:
         is_parquet = enum_name(data_config, "input_type").startswith("ParquetInput")
         used = parquet if is_parquet else plain
     set_field(config, used, ",".join(paths), f"--{mode}_input_path")
+
+
+def need_words(values: Mapping[str, Any], *names: str) -> None:
+    """Checks that flags that replace a field weren't given an empty value, as by ``--model_dir=$UNSET``.
+
+    Raises:
+        ConfigError: A value is empty.
+    """
+    for name in names:
+        given = values[name] if isinstance(values[name], tuple) else (values[name],)
+        if any(value is not None and not value.replace(",", "").strip() for value in given):
+            raise ConfigError(f"--{name}: is empty; give a path, or leave the flag out for the config's")
 
 
 def warn_ignored(config: Config, flags: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from hvdrec.config.checks.check import check
 from hvdrec.config.checks.paths import plain_paths
 from hvdrec.config.config import Config
 from hvdrec.config.expand import expand
-from hvdrec.config.flags.common import add_restoring_flags, load_restoring, set_input
+from hvdrec.config.flags.common import add_restoring_flags, load_restoring, need_words, set_input
 from hvdrec.config.flags.parser import FlagParser, boolean
 
 
@@ -64,7 +64,9 @@ def parse_eval(arguments: Sequence[str]) -> EvalFlags:
         type=boolean,
         help="accepted; evaluation is always split over the ranks",
     )
-    return EvalFlags(**parser.parse(arguments))
+    values = parser.parse(arguments)
+    need_words(values, "eval_input_path")
+    return EvalFlags(**values)
 
 
 def load_for_eval(flags: EvalFlags) -> Config:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -107,6 +108,8 @@ def _wrong_flag(name: str, known: Sequence[str], path_edits: bool) -> str:
         return f"{name!r} is not a flag; the flags are {', '.join(known)}"
     if path_edits and "." in name:
         return f"{name}: there is no such flag; {hint(name, [f'--{root}.<path>' for root in _ROOTS])}"
+    if path_edits and name.removeprefix("--") in _ROOTS:
+        return f"{name}: there is no such flag; write {name}.<path>=VALUE, or use --edit_config_json"
     places = [f"--{root}.{name.lstrip('-')}" for root in _roots_of(name.lstrip("-"))] if path_edits else []
     if places:
         return f"{name}: there is no such flag; did you mean {' or '.join(places)}?"
@@ -169,6 +172,21 @@ def count(least: int) -> Callable[[str], int]:
         return int(written)
 
     return convert
+
+
+_DEVICE = re.compile(r"\d{1,4}|(GPU|MIG)-[\w/-]+", re.ASCII)
+
+
+def devices(written: str) -> str:
+    """The type of a flag in the format of CUDA_VISIBLE_DEVICES, whose wrong parts CUDA ignores silently."""
+    if written in ("", "-1"):
+        return written
+    ids = written.split(",")
+    if not all(_DEVICE.fullmatch(id_) for id_ in ids) or len(set(ids)) < len(ids):
+        raise argparse.ArgumentTypeError(
+            f"expected different numbers or UUIDs of devices as 0,1, or -1 for none, found {written!r}"
+        )
+    return written
 
 
 def take_path_edits(arguments: Sequence[str]) -> tuple[dict[str, tuple[str, str]], list[str]]:

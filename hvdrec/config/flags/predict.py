@@ -89,6 +89,8 @@ def parse_predict(arguments: Sequence[str]) -> PredictFlags:
     values = parser.parse(arguments, needed=["input_path", "output_path"])
     if values["saved_model_dir"] and values["checkpoint_path"]:
         raise ConfigError("--saved_model_dir: can't be given together with --checkpoint_path")
+    if not values["output_sep"]:
+        raise ConfigError("--output_sep: must not be empty")
     values["output_sep"] = _SEPARATORS.get(values["output_sep"], values["output_sep"])
     return PredictFlags(**values)
 

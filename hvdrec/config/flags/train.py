@@ -16,12 +16,13 @@ from hvdrec.config.expand import expand
 from hvdrec.config.flags.common import (
     add_odps_config,
     add_user_code,
+    need_words,
     set_field,
     set_input,
     warn_ignored,
 )
 from hvdrec.config.flags.contradictions import check_contradictions
-from hvdrec.config.flags.parser import FlagParser, count, take_path_edits
+from hvdrec.config.flags.parser import FlagParser, count, devices, take_path_edits
 from hvdrec.config.reader import load
 from hvdrec.errors import ConfigError
 
@@ -96,7 +97,7 @@ def parse_train(arguments: Sequence[str]) -> TrainFlags:
     parser.add_argument("--model_dir", metavar="DIR", help="replaces the config's model_dir")
     for mode in ("train", "eval"):
         parser.add_argument(
-            f"--{mode}_input_path", nargs="*", default=[], metavar="PATH", help="replaces the config's"
+            f"--{mode}_input_path", nargs="+", default=[], metavar="PATH", help="replaces the config's"
         )
     parser.add_argument("--selected_cols", metavar="COLS", help="replaces data_config.selected_cols")
     parser.add_argument(
@@ -134,7 +135,10 @@ def parse_train(arguments: Sequence[str]) -> TrainFlags:
         help="which ranks evaluate new checkpoints: all that train, only the last, or none",
     )
     parser.add_argument(
-        "--gpu", metavar="IDS", help="the visible devices, in the format of CUDA_VISIBLE_DEVICES"
+        "--gpu",
+        type=devices,
+        metavar="IDS",
+        help="the visible devices, in the format of CUDA_VISIBLE_DEVICES",
     )
     parser.add_argument(
         "--check_mode", action="store_true", help="check the config and all rows; train nothing"
@@ -143,6 +147,7 @@ def parse_train(arguments: Sequence[str]) -> TrainFlags:
     parser.epilog = "Any field of the config can be set too: --train_config.num_steps=100"
     path_edits, others = take_path_edits(arguments)
     values = parser.parse(others, path_edits=True)
+    need_words(values, "model_dir", "train_input_path")
     path = values.pop("pipeline_config_path")
     if not path:
         raise ConfigError("--pipeline_config_path: is missing; give the config to train with")

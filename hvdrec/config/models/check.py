@@ -9,7 +9,7 @@ from typing import Any
 from hvdrec.config.combiners import combined_width
 from hvdrec.config.expand import feature_list, feature_name
 from hvdrec.config.models.attention import attended_width
-from hvdrec.config.names import enum_name, hint
+from hvdrec.config.names import enum_name, hint, listed
 from hvdrec.config.report import Report
 
 PATH = "model_config"
@@ -76,6 +76,18 @@ class ModelCheck:
                 GROUPS,
                 f"the features of group {group!r} must have the same embedding_dim: "
                 f"{first[0]} has {first[1]}, {other[0]} has {other[1]}",
+            )
+
+    def tell_padding(self, group: str) -> None:
+        """Warns that the features of a group whose products are taken have several widths."""
+        widths = self.widths(group)
+        if len(set(widths.values())) > 1:
+            most = max(widths.values())
+            narrow = [f"{name} ({width})" for name, width in widths.items() if width < most]
+            self.report.warn(
+                GROUPS,
+                f"features of group {group!r} are narrower than {most}, the largest embedding_dim, and are "
+                f"padded with zeros in products: {listed(narrow, 3)}",
             )
 
     def need_sequences(self, group: str) -> None:

@@ -92,6 +92,13 @@ def check_distillations(check: ModelCheck, spec: ModelSpec, heads: Sequence[Head
         )
         return
     names = [name for head in heads for name in _predictions(head)]
+    if check.model.kd and not names:
+        check.error(
+            f"{PATH}.kd",
+            "the model has no prediction that can be distilled: list-wise matching models compare a row's "
+            "user with all items, and use no such label; remove kd, or use a loss of single rows",
+        )
+        return
     known = {config.path: config for head in heads for config in head.distillations}
     for i, kd in enumerate(check.model.kd):
         path = _path(i)

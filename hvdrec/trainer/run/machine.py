@@ -29,6 +29,10 @@ def warn_of_machine(train_config: Any, visible: str | None, local_size: int) -> 
             "%d ranks share %d cores of this machine: fewer ranks may be faster", local_size, there
         )
     wanted = int(train_config.num_gpus_per_worker)
-    asks = f"--gpu {visible}" if visible else f"train_config.num_gpus_per_worker: {wanted}" * (wanted > 1)
+    asks = (
+        f"--gpu {visible}"
+        if visible not in (None, "", "-1")
+        else f"train_config.num_gpus_per_worker: {wanted}" * (wanted > 1)
+    )
     if asks and not tf.config.list_physical_devices("GPU"):
         logger.warning("%s: TensorFlow sees no GPU here; training runs on the CPU", asks)

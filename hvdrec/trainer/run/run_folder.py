@@ -27,6 +27,7 @@ from hvdrec.serving.saved_model import LAST
 from hvdrec.storage.mirror import Mirror
 from hvdrec.trainer.run.agree import run_on_all_ranks
 from hvdrec.trainer.run.log import logger
+from hvdrec.trainer.run.places import need_folder
 
 _PREFIX = "hvdrec-run-"
 _STALE_SECONDS = 86400.0
@@ -95,7 +96,13 @@ class RunFolder:
         return storage.join(self.model_dir, below)
 
     def lock(self) -> Lock:
-        """The lock on model_dir."""
+        """The lock on model_dir.
+
+        Raises:
+            ConfigError: It isn't a folder, and can't become one.
+        """
+        if self._mirror is None:
+            need_folder(self.path, "model_dir")
         self._lock = DirectoryLock(self.path) if self._mirror is None else RemoteLock(self._mirror.url)
         return self._lock
 

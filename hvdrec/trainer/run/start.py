@@ -188,6 +188,8 @@ def _restore(
         kept = store.extra(restored.prefix)
         _tell_where(store.shown(restored.prefix), kept, now)
         return kept, restored
+    if continue_train:
+        logger.info("no checkpoint in %s: training begins at step 0", store.model_dir)
     report = None
     if train.fine_tune_checkpoint:
         report = fine_tune(

@@ -114,6 +114,27 @@ def test_a_package_is_read_where_it_is_called() -> None:
             [[(None, 4), (None, 6)], (), [4]],
         ),
         (block("b", of("feature_group", "price"), "raw_input {}"), [1, 2]),
+        *(
+            (
+                block("a", of("feature_group", "item"), "input_layer { only_output_3d_tensor: true }")
+                + block("b", of("block", "a") * 2, f"input_concat_axis: {axis}"),
+                widths,
+            )
+            for axis, widths in ((1, (4, 4)), (2, (2, 8)), (-1, (2, 8)))
+        ),
+        (
+            "packages { name: 'p' "
+            + block("x", of("feature_group", "user"), "input_layer {}")
+            + "}"
+            + block(
+                "b",
+                of("package", "p")
+                + of("package", "p", "reset_input { only_output_feature_list: true }")
+                + of("package", "p"),
+                "merge_inputs_into_list: true",
+            ),
+            [16, [4, 4, 8], [4, 4, 8]],
+        ),
         (
             block("f", of("feature_group", "user"), "input_layer { only_output_feature_list: true }")
             + block("b", of("block", "f", "input_slice: '[1:]'")),

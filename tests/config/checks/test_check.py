@@ -50,6 +50,14 @@ REFUSED = {
         "train_config.optimizer_config[0].adam_optimizer.learning_rate",
         "no schedule is set",
     ),
+    ("constant_learning_rate { learning_rate: 0.01 }", "constant_learning_rate { learning_rate: 0 }"): (
+        "train_config.optimizer_config[0].adam_optimizer.learning_rate",
+        "is always 0, so nothing would be trained",
+    ),
+    ("embedding_regularization: 1e-5", "losses { loss_type: CLASSIFICATION weight: 0 }"): (
+        "model_config.losses[0]",
+        "every loss has weight 0, so nothing would be trained",
+    ),
     ("input_type: CSVInput", "input_type: OdpsRTPInputV2"): (
         "data_config.input_type",
         "needs the library rtp_fg, which exists only in Alibaba's cloud; use OdpsRTPInput",
@@ -66,6 +74,7 @@ REFUSED = {
         "kafka_train_input",
         "is for KafkaInput; CSVInput reads train_input_path",
     ),
+    ('model_dir: "run"', 'model_dir: "r\\000n"'): ("model_dir", "contains the byte 0, which no path can"),
     ('model_dir: "run"', ""): ("model_dir", "is missing; set it, or give --model_dir"),
     ('label_fields: "label"', 'label_fields: "lable"'): (
         "data_config.label_fields[0]",
@@ -264,11 +273,25 @@ def test_each_refused_field_is_refused_where_it_is_set(read, checked, example):
 
 def test_what_is_ignored_is_warned_about(checked, example):
     config = checked(example.replace("sync_replicas: false", "\nstartup_delay_steps: 5 protocol: 'grpc'"))
-    assert len(config.warnings) == 3
+    assert len(config.warnings) == 4
     assert re.fullmatch(
         r".*x\.config:\d+: train_config\.protocol: has no effect, as in EasyRec", config.warnings[1]
     )
     assert "eval_input_path: is missing" in config.warnings[2]
+
+
+def test_settings_that_others_replace_are_warned_about(checked, example):
+    both = FEATURE_B.replace("hash_bucket_size", "num_buckets: 9 hash_bucket_size")
+    text = example.replace(FEATURE_B, both).replace(
+        "embedding_regularization",
+        "loss_type: L2_LOSS losses { loss_type: CLASSIFICATION } embedding_regularization",
+    )
+    text = text.replace('label_fields: "label"', 'label_fields: ["label", "weight"]')
+    found = " ".join(checked(text).warnings)
+    assert "data_config.label_fields[1]: has no effect: no output is trained with 'weight'" in found
+    assert "label_fields[0]" not in found
+    assert "features[1].num_buckets: has no effect, as hash_bucket_size is set too" in found
+    assert "model_config.loss_type: has no effect, as losses is set too" in found
 
 
 def test_defaults_written_out_and_blocks_out_of_force_are_fine(checked, example):
@@ -276,7 +299,7 @@ def test_defaults_written_out_and_blocks_out_of_force_are_fine(checked, example)
     text = text.replace("optimizer_config {", "optimizer_config { use_moving_average: false ")
     text = text.replace("model_config {", "feature_configs { feature_type: TagFeature } model_config {")
     config = checked(text.replace("feature_configs { feature_type: TagFeature }", ""))
-    assert len(config.warnings) == 1
+    assert [warning.split(": ")[1] for warning in config.warnings] == ["eval_input_path", "feature_config"]
 
 
 def test_eval_and_predict_ask_for_less(checked, example):
@@ -285,3 +308,50 @@ def test_eval_and_predict_ask_for_less(checked, example):
         checked(text, mode="eval")
     checked(text, mode="predict")
     checked(f'eval_input_path: "rows.csv"\n{text}', mode="eval")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            "model_config {",
+            'model_config { feature_groups { group_name: "more" feature_names: "b" }',
+            "model_config.feature_groups[0]: has no effect: this DeepFM doesn't use a group named 'more'",
+        ),
+        (
+            "feature_config {",
+            'feature_config { features { input_names: "y" feature_name: "z" feature_type: RawFeature }',
+            "feature_config: in no feature group, so without effect: z, x, y",
+        ),
+        (
+            'train_input_path: "rows.csv"',
+            'parquet_train_input: "q"\ntrain_input_path: "rows.csv"',
+            "x.config:1: parquet_train_input: has no effect, as train_input_path in line 2 replaces it",
+        ),
+        (
+            "adam_optimizer {",
+            "sgd_optimizer {}\nadam_optimizer {",
+            "train_config.optimizer_config[0].sgd_optimizer: has no effect, as adam_optimizer in line 6 replaces it",
+        ),
+        (
+            "input_type: CSVInput",
+            "input_type: RTPInputV2 with_header: true",
+            "data_config.with_header: has no effect on RTPInputV2",
+        ),
+    ],
+)
+def test_what_nothing_reads_is_warned_about(checked, example, old, new, told):
+    assert any(told in warning for warning in checked(example.replace(old, new, 1)).warnings)
+
+
+@pytest.mark.parametrize(
+    "written", ['{"0": 1.5}', '{"0": true}', '{"0": 1, "0": 2}', '{"0": null}', "[]", "0", '{"-1": 0}', "{"]
+)
+def test_offsets_are_whole_numbers_by_partition(checked, example, written):
+    topic = "kafka_train_input { server: 'k' topic: 't' group: 'g' offset_info: '(offsets)' }"
+    text = example.replace('train_input_path: "rows.csv"', topic).replace("CSVInput", "KafkaInput")
+    with pytest.raises(
+        ConfigError, match=r"kafka_train_input\.offset_info: '.*' (must be JSON|names a partition twice)"
+    ):
+        checked(text.replace("(offsets)", written))
+    checked(text.replace("(offsets)", '{"0": 1, "1": "2"}'))

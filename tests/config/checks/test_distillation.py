@@ -84,6 +84,13 @@ ROCKET = (
     "feature_based_distillation: true } }"
 )
 
+DSSM = (
+    'model_config { model_class: "DSSM" loss_type: SOFTMAX_CROSS_ENTROPY '
+    'feature_groups { group_name: "user" feature_names: "a" wide_deep: DEEP } '
+    'feature_groups { group_name: "item" feature_names: "b" wide_deep: DEEP } dssm { '
+    'user_tower { id: "a" dnn { hidden_units: 4 } } item_tower { id: "b" dnn { hidden_units: 4 } } simi_func: COSINE } }'
+)
+
 
 def with_block(block: str) -> str:
     before, _, rest = TEXT.partition("model_config {")
@@ -107,6 +114,7 @@ def test_good_models(checked) -> None:
         (ESMM, 'tower_name: "ctr"', 'tower_name: "ctr" loss_type: L2_LOSS', "esmm.ctr_tower.loss_type", "needs CLASSIFICATION, is L2_LOSS"),
         (ESMM, 'tower_name: "ctr"', 'tower_name: "ctr" losses { loss_type: CLASSIFICATION }', "esmm.ctr_tower.losses", "one loss per tower"),
         (ESMM, "esmm {", f"{KD} esmm {{", "kd", "ESMM does not support knowledge distillation"),
+        (DSSM, "dssm {", f"{KD} dssm {{", "kd", "list-wise matching models compare a row's user with all items"),
         (ROCKET, "light_dnn { hidden_units: 8", "light_dnn { hidden_units: 7", "rocket_launching.feature_based_distillation", "nothing to compare"),
         (ROCKET, "feature_based", "feature_distillation_function: INNER_PRODUCT feature_based", "rocket_launching.feature_distillation_function", "must be COSINE or EUCLID"),
         (ROCKET, "num_class: 2", "loss_type: L2_LOSS", "loss_type", "needs CLASSIFICATION, is L2_LOSS"),

@@ -15,6 +15,7 @@ from hvdrec.trainer.run import log, machine
         (None, 1, 3, "3 ranks share 2 cores"),
         ("0", 1, 1, "--gpu 0: TensorFlow sees no GPU"),
         ("", 1, 1, ""),
+        ("-1", 1, 1, ""),
         (None, 2, 1, "num_gpus_per_worker: 2: TensorFlow sees no GPU"),
     ],
 )
