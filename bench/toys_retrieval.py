@@ -11,6 +11,9 @@ Writes to `--out`:
   test row, by popularity (the number of training users with the item) and by item-item cosine (the sum over
   the history of users with both / sqrt(users with one * users with the other), over training users). Both skip the
   items of the row's history, as `hvdrec.retrieve --exclude_field hist_items` does.
+
+With --hold_out, for choosing settings, the test rows aren't read: test.csv has the last training row of each user, and
+train.csv the others.
 """
 
 from __future__ import annotations
@@ -31,13 +34,26 @@ from hvdrec.metrics.retrieval import RetrievalQuality
 TOPK = (10, 50)
 
 
-def positive_rows(file: pathlib.Path, out: pathlib.Path) -> list[list[str]]:
-    """Copies the rows with label 1, adds the ends of the histories, and returns their cells."""
+def positive_rows(file: pathlib.Path) -> list[list[str]]:
+    """The cells of the rows with label 1."""
     with gzip.open(file, "rt") as lines:
-        rows = [line.rstrip("\n").split(",") for line in lines if line.startswith("1,")]
+        return [line.rstrip("\n").split(",") for line in lines if line.startswith("1,")]
+
+
+def without_last(rows: list[list[str]]) -> tuple[list[list[str]], list[list[str]]]:
+    """All rows but each user's last one, whose item is in no history of the user, and those last ones."""
+    known: dict[str, set[str]] = {}
+    for row in rows:
+        known.setdefault(row[1], set()).update(row[4].split("|"))
+    last = {row[1]: i for i, row in enumerate(rows) if row[2] not in known[row[1]]}
+    held = set(last.values())
+    return [row for i, row in enumerate(rows) if i not in held], [rows[i] for i in sorted(held)]
+
+
+def write_rows(rows: list[list[str]], out: pathlib.Path) -> None:
+    """Writes rows with the ends of their histories."""
     ends = ([history.rpartition("|")[2] for history in row[4:6]] for row in rows)
     out.write_text("".join(",".join([*row, *end]) + "\n" for row, end in zip(rows, ends, strict=True)))
-    return rows
 
 
 def item_rows(table: pathlib.Path, out: pathlib.Path) -> int:
@@ -89,10 +105,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--data", type=pathlib.Path, required=True)
     parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--hold_out", action="store_true")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
-    train = positive_rows(arguments.data / "train.csv.gz", arguments.out / "train.csv")
-    test = positive_rows(arguments.data / "test.csv.gz", arguments.out / "test.csv")
+    train = positive_rows(arguments.data / "train.csv.gz")
+    train, test = (
+        without_last(train) if arguments.hold_out else (train, positive_rows(arguments.data / "test.csv.gz"))
+    )
+    write_rows(train, arguments.out / "train.csv")
+    write_rows(test, arguments.out / "test.csv")
     items = item_rows(arguments.data / "items.txt", arguments.out / "items.csv")
     cosine = Cosine(items_of_users(train), items)
     popularity = cosine.counts.astype(np.float64)

@@ -14,6 +14,7 @@ import numpy as np
 from google.protobuf import text_format
 
 from hvdrec import storage
+from hvdrec.checkpoint.finetune import existing_prefix
 from hvdrec.checkpoint.reader import Reader
 from hvdrec.checkpoint.store import Store
 from hvdrec.config import Config
@@ -76,7 +77,9 @@ def dropout_rates(config: Config, checkpoint: str | None) -> dict[str, dict[str,
     Raises:
         CheckpointError: There is no checkpoint, or its rates don't match the config's groups.
     """
-    prefix = storage.local(checkpoint) if checkpoint else Store(config.proto.model_dir).latest()
+    prefix = (
+        existing_prefix(storage.local(checkpoint)) if checkpoint else Store(config.proto.model_dir).latest()
+    )
     if prefix is None:
         raise CheckpointError(f"there is no checkpoint in {config.proto.model_dir}")
     reader = Reader(prefix)

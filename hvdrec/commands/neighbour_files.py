@@ -43,7 +43,10 @@ def write_neighbours(path: str, form: str, items: Sequence[str], blocks: Iterabl
         UserError: The file can't be written.
         StorageError: The store refused the file.
     """
-    with completed(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+    with (
+        completed(path) as temporary,
+        open(temporary, "w", encoding="utf-8", errors="surrogateescape") as file,
+    ):
         for block in blocks:
             file.writelines(_lines(block, items, FORMATS[form]))
 

@@ -20,7 +20,7 @@ from hvdrec.trainer.run.agree import run_on_all_ranks
 from hvdrec.trainer.run.places import need_no_other_parts, need_other_file
 from hvdrec.trainer.run.run_folder import RunFolder, bring_checkpoint, open_run_folder
 from hvdrec.trainer.run.same_files import need_same_files
-from hvdrec.trainer.run.skipped_rows import report_skipped_rows
+from hvdrec.trainer.run.skipped_rows import report_empty_columns, report_skipped_rows
 from hvdrec.trainer.run.threads import set_threads
 
 
@@ -69,6 +69,7 @@ def predict(config: Config, flags: Any) -> None:
             group.gather_objects(run_on_all_ranks(group, lambda: _write(path, loader, predictor, layout)))
         )
         report_skipped_rows(config.proto, group, loader, "prediction")
+        report_empty_columns(group, loader, "prediction")
     finally:
         loader.close()
     if group.rank == 0:

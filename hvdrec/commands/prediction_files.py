@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from hvdrec.commands.finite import need_finite
 from hvdrec.commands.output_files import completed
 from hvdrec.commands.predictors import Predictor
+from hvdrec.config.names import listed
 from hvdrec.data.batch import PackedBatch
-from hvdrec.errors import ConfigError
+from hvdrec.errors import ConfigError, DataError
 
 _ALL = "ALL_COLUMNS"
 
@@ -49,7 +52,8 @@ class Layout:
             ConfigError: The model has no such prediction.
         """
         if not self.output_cols or self.output_cols == _ALL:
-            return list(predictions)
+            # The same for a checkpoint and for an exported model, which has them in alphabetical order.
+            return sorted(predictions)
         names = [part.split()[0] for part in self.output_cols.split(",") if part.strip()]
         unknown = [n for n in names if n not in predictions]
         if unknown:
@@ -86,6 +90,7 @@ def write(path: str, batches: Iterable[PackedBatch], predictor: Predictor, layou
         The number of rows.
 
     Raises:
+        TrainingError: A prediction isn't finite.
         UserError: The file can't be written.
         StorageError: The store refused the file.
     """
@@ -103,11 +108,22 @@ def _write_rows(file: IO[bytes], batches: Iterable[PackedBatch], predictor: Pred
         predictions = predictor.predict(batch)
         if outputs is None:
             outputs, kept = layout.outputs(predictions), layout.reserved(batch.raw)
+            both = [name for name in kept if name in outputs]
+            if both:
+                raise ConfigError(
+                    f"--reserved_cols: {listed(both)} would be in the output twice, as a prediction and as a "
+                    "column of the input; select others, or fewer --output_cols"
+                )
             if layout.output_format == "csv":
-                file.write((layout.separator.join([*outputs, *kept]) + "\n").encode())
+                file.write(_csv_lines({n: pa.array([n.encode()]) for n in (*outputs, *kept)}, layout))
+        for name in outputs:
+            need_finite(predictions[name], f"the prediction {name!r}", batch.locate)
         columns = {name: _column(predictions[name]) for name in outputs}
         columns |= {name: batch.raw.column(name) for name in kept}
-        file.write(_json_lines(columns) if layout.output_format == "jsonl" else _csv_lines(columns, layout))
+        if layout.output_format == "jsonl":
+            file.write(_json_lines(columns, batch.locate))
+        else:
+            file.write(_csv_lines(columns, layout))
         count += batch.rows
     return count
 
@@ -121,16 +137,33 @@ def _column(values: np.ndarray) -> pa.Array:
     return pa.ListArray.from_arrays(np.arange(len(values) + 1, dtype=np.int32) * width, flat)
 
 
-def _json_lines(columns: Mapping[str, pa.Array]) -> bytes:
-    rows = zip(*(column.to_pylist() for column in columns.values()), strict=True)
-    named = ({n: _plain(v) for n, v in zip(columns, row, strict=True)} for row in rows)
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in named).encode()
+def _json_lines(columns: Mapping[str, pa.Array], locate: Callable[[int], str] | None) -> bytes:
+    lines = []
+    for number, row in enumerate(zip(*(column.to_pylist() for column in columns.values()), strict=True)):
+        named = {}
+        for name, value in zip(columns, row, strict=True):
+            try:
+                named[name] = _plain(value)
+            except UnicodeDecodeError as error:
+                where = f"{locate(number)}, " if locate else ""
+                raise _not_text(f"{where}column {name!r}", error) from None
+        lines.append(json.dumps(named, ensure_ascii=False) + "\n")
+    return "".join(lines).encode()
+
+
+def _not_text(where: str, error: UnicodeDecodeError) -> DataError:
+    return DataError(
+        f"{where}: {error.object!r} is not UTF-8 text, as JSON must be; use --output_format csv, or leave "
+        "the column out of --reserved_cols"
+    )
 
 
 def _plain(value: Any) -> Any:
-    """A value converted for JSON."""
+    """A value converted for JSON, which has no NaN and no infinity: they are null."""
     if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
+        return value.decode("utf-8")
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     if isinstance(value, list | tuple):
         return [_plain(v) for v in value]
     if isinstance(value, dict):
@@ -141,7 +174,12 @@ def _plain(value: Any) -> Any:
 def _csv_lines(columns: Mapping[str, pa.Array], layout: Layout) -> bytes:
     """CSV lines; bytes of the input are copied unchanged."""
     separator = layout.separator.encode()
-    cells = [_quoted(_texts(column), separator) for column in columns.values()]
+    cells = []
+    for name, column in columns.items():
+        try:
+            cells.append(_quoted(_texts(column), separator))
+        except UnicodeDecodeError as error:
+            raise _not_text(f"column {name!r}", error) from None
     lines = pc.binary_join_element_wise(*cells, pa.scalar(separator, pa.binary())).to_pylist()
     return b"\n".join([*lines, b""])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hvdrec import storage
@@ -20,7 +20,7 @@ from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.launch import join_group
 from hvdrec.trainer.run import log
 from hvdrec.trainer.run.agree import run_on_all_ranks
-from hvdrec.trainer.run.log import json_numbers
+from hvdrec.trainer.run.log import json_numbers, logger
 from hvdrec.trainer.run.places import need_file, need_no_other_parts, need_other_file
 from hvdrec.trainer.run.run_folder import bring_checkpoint, open_run_folder
 from hvdrec.trainer.run.threads import set_threads
@@ -74,6 +74,7 @@ def retrieve_on(group: ReplicaGroup, config: Config, flags: Any) -> dict[str, fl
     towers = Towers(config.proto, job.recommender, group, flags)
     items = read_items(towers)
     users = read_users(towers, items.place)
+    _warn(group, flags.topk, items, users)
     found = run_on_all_ranks(group, lambda: _search(group, flags, items, users))
     quality = RetrievalQuality(flags.topk)
     quality.join(group.gather_objects(found))
@@ -82,6 +83,22 @@ def retrieve_on(group: ReplicaGroup, config: Config, flags: Any) -> dict[str, fl
         shown = {"step": step, "users": quality.users, "items": len(items.ids), **json_numbers(result)}
         print(json.dumps(shown), flush=True)
     return result
+
+
+def _warn(group: ReplicaGroup, topk: Sequence[int], items: Items, users: Users) -> None:
+    """Reports what makes the metrics mean something else (collective)."""
+    chosen = sum(group.gather_objects(sum(map(len, users.chosen))))
+    outside = sum(group.gather_objects(sum(place < 0 for places in users.chosen for place in places)))
+    if group.rank:
+        return
+    if max(topk) > len(items.ids):
+        logger.warning("--topk: %d is more than the %d items that are searched", max(topk), len(items.ids))
+    if outside:
+        logger.warning(
+            "%d of the %d items that users chose are not among those that are searched; they count as missed",
+            outside,
+            chosen,
+        )
 
 
 def _need_place(group: ReplicaGroup, flags: Any) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
+from hvdrec.commands.finite import need_finite
 from hvdrec.config.samplers import sampler_config
 from hvdrec.data import open_source
 from hvdrec.data.batch import PackedBatch, RowBlock
@@ -56,6 +57,7 @@ class _Tower:
 
     def __init__(self, towers: Towers, side: str) -> None:
         self.plan = tower_plan(towers.proto, side)
+        self._what = f"the vector of its {side}"
         recommender = towers.recommender
         self._feed = Feed(self.plan, DynamicRows(recommender.strategy))
         vectors = "item_tower_emb" if side == "item" else "user_tower_emb"
@@ -79,8 +81,14 @@ class _Tower:
         self._turns = Turns(towers.group if meets else None, run, self._feed.empty)
 
     def __call__(self, batch: PackedBatch) -> np.ndarray:
-        """The vectors, float32 [B, D], of users with interests [B, K, D]."""
-        return self._turns.take(batch)
+        """The vectors, float32 [B, D], of users with interests [B, K, D].
+
+        Raises:
+            TrainingError: A vector isn't finite, so it has no nearest ones.
+        """
+        vectors = self._turns.take(batch)
+        need_finite(vectors, self._what, batch.locate)
+        return vectors
 
     def nothing(self) -> np.ndarray:
         """The vectors of no rows."""
@@ -167,8 +175,9 @@ def _items_of_table(towers: Towers, tower: _Tower) -> _Rows:
     vectors = [tower.nothing()]
     for start in range(0, len(own), towers.flags.batch_size):
         places = own[start : start + towers.flags.batch_size]
-        rows, arrays = packer.pack(table.columns(places).select(names), _item_places(table, places))
-        vectors.append(tower(PackedBatch(rows, arrays)))
+        locate = _item_places(table, places)
+        rows, arrays = packer.pack(table.columns(places).select(names), locate)
+        vectors.append(tower(PackedBatch(rows, arrays, locate=locate)))
     return [str(id_) for id_ in table.ids[own]], own.tolist(), np.concatenate(vectors)
 
 
@@ -365,8 +374,9 @@ def _batches(
 
 
 def _text(column: pa.Array) -> list[str]:
+    """Cells as text; bytes that aren't UTF-8 are kept, so that different ids stay different."""
     return [
-        value.decode(errors="replace") if isinstance(value, bytes) else value or ""
+        value.decode(errors="surrogateescape") if isinstance(value, bytes) else value or ""
         for value in exact_text(column).to_pylist()
     ]
 

@@ -139,8 +139,8 @@ def _several(proto: Any) -> dict[str, tf.DType | None]:
     """Fields with several values per row, with their types; None for the field's type."""
     natural: dict[str, tf.DType | None] = {}
     for config in _features(proto):
-        if config.feature_type == feature_config_pb2.FeatureConfig.TagFeature:
-            text = config.hash_bucket_size or config.vocab_list or config.vocab_file
+        if config.feature_type == feature_config_pb2.FeatureConfig.TagFeature or _is_history(config):
+            text = config.hash_bucket_size or config.vocab_list or config.vocab_file or config.seq_multi_sep
             natural[config.input_names[0]] = tf.string if text else tf.int64
             natural.update(dict.fromkeys(config.input_names[1:], tf.float32))
         elif config.feature_type == feature_config_pb2.FeatureConfig.RawFeature and config.raw_input_dim > 1:
@@ -150,6 +150,12 @@ def _several(proto: Any) -> dict[str, tf.DType | None]:
         return natural
     named = {name: natural.get(name) for name in export.multi_value_fields.input_name}
     return {**_lists(proto, natural), **named}
+
+
+def _is_history(config: Any) -> bool:
+    """Whether a feature is a sequence of ids. Of a list of numbers, none could mean that a row has fewer."""
+    kinds = feature_config_pb2.FeatureConfig
+    return config.feature_type == kinds.SequenceFeature and config.sub_feature_type == kinds.IdFeature
 
 
 def _lists(proto: Any, natural: Mapping[str, tf.DType | None]) -> dict[str, tf.DType | None]:
@@ -178,13 +184,13 @@ def _is_text(proto: Any) -> bool:
 def _check_several(plan: FeaturePlan, several: Mapping[str, Any]) -> None:
     """Refuses several values for features that accept one."""
     for spec in plan.packer.features:
-        sequence = spec.type.endswith("sequence")
-        if not sequence and (spec.type == "tag" or (spec.dim > 1 and not spec.pool)):
+        vector = spec.dim > 1 and not spec.pool and not spec.type.endswith("sequence")
+        if spec.type in ("tag", "sequence") or vector:
             continue
         for index in spec.inputs:
             if plan.fields[index].name in several:
                 raise ConfigError(
                     f"export_config.multi_value_fields: {plan.fields[index].name!r} is read by a feature "
-                    "with one value per row; only inputs of a TagFeature or of a RawFeature "
-                    "with raw_input_dim above 1 can have several"
+                    "with one value per row, or a sequence of numbers; only inputs of a TagFeature, of a "
+                    "SequenceFeature of ids, or of a RawFeature with raw_input_dim above 1 can have several"
                 )

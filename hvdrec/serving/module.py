@@ -44,9 +44,8 @@ class ServingModule(tf.Module):
             for table in range(len(bank.layout.tables))
         ]
         self._keys = [KeyTable(recommender.banks[i], table) for i, table in places]
-        self._graph = ServingGraph(
-            self._plan, {place: keys.rows for place, keys in zip(places, self._keys, strict=True)}
-        )
+        by_place = dict(zip(places, self._keys, strict=True))
+        self._graph = ServingGraph(self._plan, {place: keys.rows for place, keys in by_place.items()})
         self._separator = proto.data_config.separator
         only = self._graph.fields() if side else None
         self._fields = tuple(request_fields(proto, only))
@@ -55,7 +54,7 @@ class ServingModule(tf.Module):
         #: How a service changes the model, if the config sends changes between checkpoints.
         self.updates: Updates | None = None
         if proto.train_config.HasField("incr_save_config"):
-            self.updates = Updates(recommender)
+            self.updates = Updates(recommender, by_place)
         self.serve = tf.function(
             self._serve, input_signature=[i.spec for i in self.inputs], autograph=False, jit_compile=False
         )
@@ -64,6 +63,8 @@ class ServingModule(tf.Module):
         """Takes what isn't read from the model's variables: the ids of tables without a fixed size."""
         for keys in self._keys:
             keys.refresh()
+        if self.updates:
+            self.updates.refresh()
 
     def _serve(self, *tensors: tf.Tensor) -> dict[str, tf.Tensor]:
         """EasyRec's prediction tensors of a request, by name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -26,10 +27,27 @@ from hvdrec.storage.mirror import Mirror
 
 SIGNATURE = "serving_default"
 _VERSION = re.compile(r"\d{10}")
+#: The names of operations that TensorFlow's graphs take.
+_GRAPH_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
 _STALE_SECONDS = 86400.0
 #: In a store, a version is valid when this file exists.
 LAST = ("saved_model.pb",)
 _STAGING = ".tmp-export-"
+
+
+@contextlib.contextmanager
+def _graph_names(variables: Sequence[tf.Variable]) -> Iterator[None]:
+    """Renames variables whose names no graph takes, as "全部_dnn/dnn_0/bias", while one is written."""
+    before = {}
+    for number, variable in enumerate(variables):
+        if not _GRAPH_NAME.fullmatch(variable.name.partition(":")[0]):
+            before[number] = variable._handle_name
+            variable._handle_name = f"variable_{number}:0"
+    try:
+        yield
+    finally:
+        for number, name in before.items():
+            variables[number]._handle_name = name
 
 
 def write(
@@ -67,15 +85,16 @@ def write(
         staging = export_dir / f"{_STAGING}{version}-{os.getpid()}"
         try:
             module.refresh()
-            tf.saved_model.save(
-                module,
-                str(staging),
-                signatures={
-                    SIGNATURE: module.serve.get_concrete_function(),
-                    **(module.updates.signatures() if module.updates else {}),
-                },
-                options=tf.saved_model.SaveOptions(experimental_custom_gradients=True),
-            )
+            with _graph_names(module.variables):
+                tf.saved_model.save(
+                    module,
+                    str(staging),
+                    signatures={
+                        SIGNATURE: module.serve.get_concrete_function(),
+                        **(module.updates.signatures() if module.updates else {}),
+                    },
+                    options=tf.saved_model.SaveOptions(experimental_custom_gradients=True),
+                )
             _rename_inputs(staging / "saved_model.pb", module.inputs, version)
             _write_assets(staging / "assets", config, asset_files)
             for name, text in texts.items():

@@ -83,7 +83,8 @@ def run(flags: BoundariesFlags) -> None:
     for feature in chosen:
         boundaries = found[feature.input_names[0]]
         if not boundaries:
-            print(f"{feature_name(feature)}: has only one value, unchanged")
+            parts = f"{flags.num_buckets} equal parts"
+            print(f"{feature_name(feature)}: too few values above the smallest for {parts}, unchanged")
             continue
         feature.feature_type = type(feature).RawFeature
         feature.ClearField("hash_bucket_size")
@@ -120,7 +121,11 @@ def quantiles(proto: Any, names: Sequence[str], buckets: int) -> dict[str, list[
 
     samples = {name: Sample(_SAMPLE) for name in names}
     source = open_source(
-        proto, fields=[_Column(name) for name in names], training=False, paths=[_input(proto)]
+        proto,
+        fields=[_Column(name) for name in names],
+        training=False,
+        paths=[_input(proto)],
+        named="the training data",
     )
     for block in source:
         for name, sample in samples.items():

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import io
 import json
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from hvdrec import storage
 from hvdrec.commands.main import main
 from hvdrec.config.config import Config
-from hvdrec.config.expand import expand, feature_list
+from hvdrec.config.expand import expand, feature_list, feature_name
 from hvdrec.config.flags.parser import FlagParser
 from hvdrec.config.reader import load
 from hvdrec.errors import ConfigError, DataError
@@ -50,17 +51,27 @@ class Info:
     values: Mapping[str, Any]
     dropped: bool
 
-    def get(self, name: str, kind: Callable[[Any], Any]) -> Any:
-        """A value.
+    def put(self, name: str, message: Any, field: str, kind: Callable[[Any], Any]) -> None:
+        """Sets a field to a value.
+
+        Args:
+            name: The value's name.
+            message: The message of the field.
+            field: The field, of numbers.
+            kind: Converts the value; raises ValueError or TypeError.
 
         Raises:
-            DataError: It is missing, or has the wrong type.
+            DataError: It is missing, or has the wrong type or size.
         """
+        if name not in self.values:
+            raise DataError(f"{self.where}: feature_info has no {name}")
         try:
-            return kind(self.values[name])
-        except KeyError:
-            raise DataError(f"{self.where}: feature_info has no {name}") from None
-        except (TypeError, ValueError):
+            found = kind(self.values[name])
+            if isinstance(found, list):
+                getattr(message, field)[:] = found
+            else:
+                setattr(message, field, found)
+        except (TypeError, ValueError, OverflowError):
             raise DataError(f"{self.where}: {name} can't be {self.values[name]!r}") from None
 
 
@@ -88,12 +99,16 @@ def run(flags: FeatureInfoFlags) -> None:
     config = load(flags.template_config_path)
     expand(config)
     infos = read_table(flags.config_table)
+    unknown = infos.keys() - {_NUM_STEPS[0], _DECAY_STEPS[0]}
     for feature in feature_list(config.proto):
         name = feature.input_names[0] if feature.input_names else ""
+        unknown -= {name}
         if name in infos and not infos[name].dropped:
             _change(feature, infos[name])
+    for name in sorted(unknown):
+        print(f"{name}: no feature has this input, ignored")
     _set_steps(config.proto.train_config, infos)
-    _drop(config, {name for name, info in infos.items() if info.dropped})
+    _drop(config, _named(config, {name for name, info in infos.items() if info.dropped}))
     write_config(config.proto, flags.output_config_path, "--output_config_path")
 
 
@@ -123,25 +138,45 @@ def read_table(path: str) -> dict[str, Info]:
     return found
 
 
+def _whole(value: Any) -> int:
+    if float(value) != int(value):
+        raise ValueError
+    return int(value)
+
+
+def _finite(values: Any) -> list[float]:
+    numbers = [float(value) for value in values]
+    if not all(map(math.isfinite, numbers)):
+        raise ValueError
+    return numbers
+
+
 def _change(feature: Any, info: Info) -> None:
-    feature.embedding_dim = info.get("embedding_dim", int)
+    info.put("embedding_dim", feature, "embedding_dim", _whole)
     if "boundary" in info.values:
-        feature.boundaries[:] = info.get("boundary", lambda values: [float(v) for v in values])
+        info.put("boundary", feature, "boundaries", _finite)
     elif "hash_bucket_size" in info.values:
-        feature.hash_bucket_size = info.get("hash_bucket_size", int)
+        info.put("hash_bucket_size", feature, "hash_bucket_size", _whole)
     print(f"{feature.input_names[0]}: changed")
 
 
 def _set_steps(train: Any, infos: Mapping[str, Info]) -> None:
     row, name = _NUM_STEPS
     if row in infos:
-        train.num_steps = infos[row].get(name, int)
+        infos[row].put(name, train, name, _whole)
     row, name = _DECAY_STEPS
     for each in train.optimizer_config if row in infos else ():
-        rate = getattr(each, each.WhichOneof("optimizer")).learning_rate
+        rate = getattr(each, each.WhichOneof("optimizer") or "adam_optimizer").learning_rate
         schedule = getattr(rate, rate.WhichOneof("learning_rate") or "constant_learning_rate")
         if name in schedule.DESCRIPTOR.fields_by_name:
-            schedule.decay_steps = infos[row].get(name, int)
+            infos[row].put(name, schedule, name, _whole)
+
+
+def _named(config: Config, rows: set[str]) -> set[str]:
+    """The features that rows name: by their names, or if none has that name, by their first inputs."""
+    features = feature_list(config.proto)
+    by_input = rows - {feature_name(feature) for feature in features}
+    return rows | {feature_name(f) for f in features if {*f.input_names[:1]} & by_input}
 
 
 def _drop(config: Config, names: set[str]) -> None:
@@ -152,6 +187,8 @@ def _drop(config: Config, names: set[str]) -> None:
     """
     for g, group in enumerate(config.proto.model_config.feature_groups):
         left = [name for name in group.feature_names if name not in names]
+        for name in sorted(set(group.feature_names) & names):
+            print(f"{name}: dropped from group {group.group_name}")
         if group.feature_names and not left:
             where = config.where(f"model_config.feature_groups[{g}]")
             raise ConfigError(f"{where}: the table drops all features of group {group.group_name!r}")

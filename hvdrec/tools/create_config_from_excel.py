@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -45,6 +46,8 @@ _MODELS = {
         multi_tower { final_dnn { hidden_units: [192, 128, 64] } l2_regularization: 1e-5 }""",
 }
 _TOWER = (256, 192, 128)
+#: Of a number in the table; all fields of a config can hold them.
+_MOST_DIGITS = 9
 
 Row = Mapping[str, str]
 
@@ -174,9 +177,12 @@ class _Table:
 
     def _number(self, row: Row, column: str, where: str) -> int:
         written = self._of(row, column)
-        if not written.removesuffix(".0").isdecimal():
-            raise ConfigError(f"{where}: {column} must be a whole number, is {written!r}")
-        return int(written.removesuffix(".0"))
+        digits = written.removesuffix(".0")
+        if not digits.isdecimal() or len(digits) > _MOST_DIGITS:
+            raise ConfigError(
+                f"{where}: {column} must be a whole number of at most {_MOST_DIGITS} digits, is {written!r}"
+            )
+        return int(digits)
 
     def _feature(self, row: Row, kind: str, where: str) -> None:
         feature = self._proto.feature_config.features.add(input_names=[row["name"]])
@@ -186,9 +192,12 @@ class _Table:
             if not boundaries and self._flags.model_type == "deepfm":
                 raise ConfigError(f"{where}: numbers need boundaries in a deepfm")
             try:
-                feature.boundaries.extend(float(part) for part in boundaries)
+                numbers = [float(part) for part in boundaries]
             except ValueError:
-                raise ConfigError(f"{where}: boundaries must be comma-separated numbers") from None
+                numbers = [math.nan]
+            if not all(map(math.isfinite, numbers)):
+                raise ConfigError(f"{where}: boundaries must be comma-separated numbers")
+            feature.boundaries.extend(numbers)
             if boundaries:
                 feature.embedding_dim = self._number(row, "embedding_dim", where)
             return

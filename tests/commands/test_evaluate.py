@@ -88,3 +88,17 @@ def test_mistakes(model_dir: pathlib.Path) -> None:
         path.unlink()
     with pytest.raises(CheckpointError, match="there is no checkpoint in"):
         _evaluate(model_dir)
+
+
+@pytest.mark.parametrize("ending", ["index", "data-00000-of-00001", "manifest.json"])
+def test_a_file_of_a_checkpoint_stands_for_it(model_dir: pathlib.Path, ending: str) -> None:
+    """Shells complete names of files, not prefixes."""
+    _evaluate(model_dir, "--checkpoint_path", model_dir / f"model.ckpt-3.{ending}")
+    assert _result(model_dir)["global_step"] == 3
+
+
+def test_a_checkpoint_that_is_not_there_is_told_with_those_that_are(model_dir: pathlib.Path) -> None:
+    with pytest.raises(
+        CheckpointError, match=r"model.ckpt-5: there is no .*the folder has model.ckpt-3, model.ckpt-7"
+    ):
+        _evaluate(model_dir, "--checkpoint_path", model_dir / "model.ckpt-5")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pathlib
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from hvdrec.commands import searched
 from hvdrec.commands.neighbour_files import Neighbours, write_neighbours
 from hvdrec.commands.output_files import output_path
 from hvdrec.metrics.retrieval import Nearest
@@ -29,6 +31,15 @@ def test_formats(form: str, tmp_path: pathlib.Path) -> None:
     write_neighbours(str(path), form, ["a", "b", "c"], [BLOCK])
     assert path.read_text() == EXPECTED[form]
     assert [p.name for p in path.parent.iterdir()] == ["found.tsv"]
+
+
+def test_ids_keep_their_bytes(tmp_path: pathlib.Path) -> None:
+    cells = pa.array([b"caf\xe9", b"caf\xe8", None], pa.binary())
+    ids = searched._text(cells)
+    assert len(set(ids)) == 3
+    block = Neighbours(ids[:1], [set()], Nearest(np.array([[1]]), np.array([[0.5]], np.float32)))
+    write_neighbours(str(tmp_path / "found.tsv"), "pairs", ids, [block])
+    assert (tmp_path / "found.tsv").read_bytes() == b"caf\xe9\tcaf\xe8:0.5\n"
 
 
 def test_ranks_write_parts(tmp_path: pathlib.Path) -> None:

@@ -18,7 +18,7 @@ from small_job import SmallJob, write_data
 from hvdrec.commands.predict import predict
 from hvdrec.config import load, save
 from hvdrec.config.flags import load_for_predict, parse_predict
-from hvdrec.errors import ConfigError, DataError
+from hvdrec.errors import ConfigError, DataError, TrainingError
 from hvdrec.features.plan import FeaturePlan
 from hvdrec.serving import saved_model
 from hvdrec.serving.module import ServingModule
@@ -199,9 +199,9 @@ def _probs(lines: list[str]) -> list[float]:
 def test_csv_with_all_columns(run: Run, tmp_path: pathlib.Path) -> None:
     lines = _predict(tmp_path / "out.csv", run.rows, "--model_dir", run.model_dir)
     table = [line.split("\x01") for line in lines]
-    assert table[0] == ["probs", "logits", *NAMES]
+    assert table[0] == ["logits", "probs", *NAMES]
     assert [row[2:] for row in table[1:]] == run.cells
-    for i, name in enumerate(("probs", "logits")):
+    for i, name in enumerate(("logits", "probs")):
         np.testing.assert_allclose([float(r[i]) for r in table[1:]], run.expected[name], rtol=1e-6, atol=1e-6)
 
 
@@ -261,6 +261,22 @@ def test_columns_of_any_type_are_copied(run: Run, tmp_path: pathlib.Path) -> Non
     assert json.loads(lines[0])["place"] == {"lat": 1.5, "name": "x"}
 
 
+def test_what_json_cant_hold(run: Run, tmp_path: pathlib.Path) -> None:
+    table = pq.read_table(run.parquet(tmp_path / "rows.parquet"))
+    texts = pa.array([b"ok", b"ok", b"caf\xe9"] + [b""] * (table.num_rows - 3), pa.binary())
+    numbers = pa.array([float("nan"), float("inf"), 0.5] + [None] * (table.num_rows - 3))
+    pq.write_table(
+        table.append_column("bytes", texts).append_column("number", numbers), tmp_path / "r.parquet"
+    )
+    given = ("--model_dir", run.model_dir, "--input_type", "ParquetInput", "--output_format", "jsonl")
+    lines = _predict(tmp_path / "o.jsonl", tmp_path / "r.parquet", *given, "--reserved_cols", "number")
+    numbers = [json.loads(line, parse_constant=pytest.fail)["number"] for line in lines]
+    assert numbers[:4] == [None, None, 0.5, None]
+    with pytest.raises(DataError, match=r"r.parquet, row 3, column 'bytes': b'caf\\xe9' is not UTF-8 text"):
+        _predict(tmp_path / "x.jsonl", tmp_path / "r.parquet", *given, "--reserved_cols", "bytes")
+    assert not (tmp_path / "x.jsonl").exists()
+
+
 def test_an_input_is_never_overwritten(run: Run, tmp_path: pathlib.Path) -> None:
     copied = tmp_path / "rows.csv"
     copied.write_bytes(run.rows.read_bytes())
@@ -279,8 +295,8 @@ def test_no_labels_and_another_separator(run: Run, tmp_path: pathlib.Path) -> No
     flags = ("--model_dir", tmp_path, "--checkpoint_path", run.model_dir, "--with_header")
     lines = _predict(tmp_path / "out.csv", run.headed(tmp_path / "in.csv"), *flags, "--output_sep", "\\t")
     table = [line.split("\t") for line in lines]
-    assert table[0] == ["probs", "logits", "a", "b", "c", "tags", "x", "y", "uid"]
-    np.testing.assert_allclose([float(r[0]) for r in table[1:]], run.expected["probs"], rtol=1e-6, atol=1e-6)
+    assert table[0] == ["logits", "probs", "a", "b", "c", "tags", "x", "y", "uid"]
+    np.testing.assert_allclose([float(r[1]) for r in table[1:]], run.expected["probs"], rtol=1e-6, atol=1e-6)
 
 
 def test_mistakes_name_their_place(run: Run, tmp_path: pathlib.Path) -> None:
@@ -296,6 +312,22 @@ def test_mistakes_name_their_place(run: Run, tmp_path: pathlib.Path) -> None:
         parse_predict(
             ["--input_path", "a", "--output_path", "b", "--saved_model_dir", "d", "--checkpoint_path", "c"]
         )
+    with pytest.raises(ConfigError, match="--output_sep: must not be empty"):
+        parse_predict(["--input_path", "a", "--output_path", "b", "--output_sep", ""])
+
+
+@pytest.mark.parametrize("model", ["checkpoint", "columns"])
+def test_a_prediction_that_is_not_finite_is_not_written(run: Run, tmp_path: pathlib.Path, model: str) -> None:
+    rows = "0,a,b,1,t,1,1,u,1\n0,a,b,1,t,1e30,1,u,1\n"
+    (tmp_path / "large.csv").write_text(rows)
+    given = (
+        ["--model_dir", run.model_dir] if model == "checkpoint" else ["--saved_model_dir", run.exports[model]]
+    )
+    with pytest.raises(
+        TrainingError, match=r"large.csv, row 2: the prediction '(probs|logits)' has a number"
+    ):
+        _predict(tmp_path / "out.csv", tmp_path / "large.csv", *given)
+    assert not (tmp_path / "out.csv").exists()
 
 
 def test_a_plan_for_prediction_needs_no_labels(run: Run) -> None:
@@ -323,3 +355,25 @@ def test_two_ranks_write_parts(run: Run, tmp_path: pathlib.Path) -> None:
     np.testing.assert_allclose(
         [float(r[0]) for r in found], run.expected["probs"][order], rtol=1e-6, atol=1e-6
     )
+
+
+def test_a_column_is_not_written_over_a_prediction(run: Run, tmp_path: pathlib.Path) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("\n".join([",".join([*NAMES, "probs"]), *(",".join([*row, "7"]) for row in run.cells)]))
+    more = ("--model_dir", run.model_dir, "--with_header")
+    with pytest.raises(ConfigError, match="--reserved_cols: probs would be in the output twice"):
+        _predict(tmp_path / "out.csv", rows, *more, "--reserved_cols", "ALL_COLUMNS")
+    lines = _predict(
+        tmp_path / "out.csv", rows, *more, "--reserved_cols", "a,probs", "--output_cols", "logits"
+    )
+    assert lines[0] == "logits\x01a\x01probs"
+    assert lines[1].split("\x01")[2] == "7"
+
+
+def test_names_with_separators_are_quoted_like_cells(run: Run, tmp_path: pathlib.Path) -> None:
+    rows = tmp_path / "rows.parquet"
+    table = pq.read_table(run.parquet(rows))
+    pq.write_table(table.append_column("d,e", table["a"]), rows)
+    flags = ("--model_dir", run.model_dir, "--input_type", "ParquetInput", "--output_sep", ",")
+    lines = _predict(tmp_path / "out.csv", rows, *flags, "--reserved_cols", "ALL_COLUMNS")
+    assert lines[0].endswith(',weight,"d,e"')

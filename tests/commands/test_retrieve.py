@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 import types
 
 import numpy as np
@@ -16,7 +17,7 @@ from hvdrec.commands import searched
 from hvdrec.commands.restored import restore
 from hvdrec.commands.retrieve import retrieve
 from hvdrec.config.flags import load_for_retrieve, parse_retrieve
-from hvdrec.errors import ConfigError, DataError, UserError
+from hvdrec.errors import ConfigError, DataError, TrainingError, UserError
 from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.parallel.single import SingleReplica
 from hvdrec.serving import saved_model
@@ -69,17 +70,25 @@ def test_nearest_items_of_the_table(
     assert found["mrr@20"] == pytest.approx(np.mean([1 / (h + 1) if h < 20 else 0 for h in hits]))
 
 
-def test_items_of_rows_and_users_of_several(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_items_of_rows_and_users_of_several(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = golden_run("mind_taobao")
     monkeypatch.chdir(run.folder)
-    rows = str(run.folder / "data.csv")
+    rows, items = run.folder / "data.csv", tmp_path / "items.csv"
+    items.write_text("\n".join(rows.read_text().splitlines()[:4]) + "\n")
     output = tmp_path / "nearest.tsv"
-    given = flags(run.folder, "--item_input_path", rows, "--item_id_field", "adgroup_id", "--topk", "3")
+    given = flags(
+        run.folder, "--item_input_path", str(items), "--item_id_field", "adgroup_id", "--topk", "3,50"
+    )
     given += ["--user_id_field", "user_id", "--output_path", str(output)]
     config, parsed = load_for_retrieve(parse_retrieve(given))
     config.proto.model_dir = str(tmp_path)
     found = retrieve(config, parsed)
     assert 0 <= found["recall@3"] <= found["hit_rate@3"] <= 1
+    told = capsys.readouterr().err
+    assert "--topk: 50 is more than the 4 items that are searched" in told
+    assert re.search(r"\d+ of the \d+ items that users chose are not among those that are searched", told)
     users = [line.split("\t")[0] for line in output.read_text().splitlines()]
     assert len(set(users)) == len(users)
 
@@ -92,6 +101,38 @@ def test_an_input_as_output_is_refused() -> None:
     )
     config, parsed = load_for_retrieve(parse_retrieve(given))
     with pytest.raises(ConfigError, match=r"data\.csv would be overwritten, but it is an input"):
+        retrieve(config, parsed)
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "said"),
+    [
+        (
+            "dssm_neg_sampler_taobao",
+            [],
+            r"items?.*, row \d+: the vector of its item has a number that isn't finite",
+        ),
+        ("mind_taobao", ["--item_id_field", "adgroup_id"], r"data\.csv, row 1: the vector of its item has"),
+    ],
+)
+def test_vectors_that_are_not_finite_are_told(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, name: str, more: list[str], said: str
+) -> None:
+    run = golden_run(name)
+    monkeypatch.chdir(run.folder)
+
+    def spoilt(*given: object) -> object:
+        job, step = restore(*given)
+        for entry in job.entries():
+            if entry.variable.dtype == tf.float32:
+                entry.variable.assign(tf.fill(entry.variable.shape, np.nan))
+        return job, step
+
+    monkeypatch.setattr("hvdrec.commands.retrieve.restore", spoilt)
+    items = ["--item_input_path", str(run.folder / "data.csv"), *more] if more else []
+    config, parsed = load_for_retrieve(parse_retrieve(flags(run.folder, *items)))
+    config.proto.model_dir = str(tmp_path)
+    with pytest.raises(TrainingError, match=said):
         retrieve(config, parsed)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from serving.exported import random_job, trainers_predictions
+from small_job import SmallJob, write_data
 
 from hvdrec.config import load
 from hvdrec.data import open_source
@@ -86,3 +87,23 @@ def test_every_name_is_exported(tmp_path: pathlib.Path, export: str) -> None:
         # What Python can be given by name keeps its name there.
         again = tf.saved_model.load(str(folder)).signatures["serving_default"]
         assert {"Age", "name", "probs", "features"} <= set(again.structured_input_signature[1])
+
+
+@pytest.mark.parametrize("group", ["全部", "^all", "_all", "a b"])
+def test_every_name_of_a_group_is_exported(tmp_path: pathlib.Path, group: str) -> None:
+    write_data(tmp_path / "rows.csv", 40)
+    text = SmallJob(tmp_path / "rows.csv", tmp_path / "model", model="MultiTower").text()
+    (tmp_path / "x.config").write_text(text.replace('"user"', f'"{group}"'))
+    config = load(str(tmp_path / "x.config"))
+    job = random_job(config)
+    names = [variable.name for variable in job.recommender.dense_trainable]
+    module = ServingModule(config.proto, job.recommender)
+    folder = saved_model.write(module, tmp_path / "out", config.proto)
+    assert [variable.name for variable in job.recommender.dense_trainable] == names
+    model = LoadedModel(str(folder), config.proto)
+    source = open_source(
+        config.proto, paths=[str(tmp_path / "rows.csv")], fields=model.inputs, training=False
+    )
+    found = [model.predict(block.columns, block.locate)["logits"] for block in source]
+    wanted = trainers_predictions(job, tmp_path / "rows.csv")["logits"]
+    np.testing.assert_allclose(np.concatenate(found), wanted, rtol=1e-6, atol=1e-6)

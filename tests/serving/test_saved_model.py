@@ -15,6 +15,10 @@ from small_job import MODELS, SmallJob, write_data
 
 from hvdrec.config import Config, load
 from hvdrec.errors import CheckpointError, ConfigError
+from hvdrec.features.packer_spec import FeatureSpec
+from hvdrec.features.plan import Field
+from hvdrec.features.serving.field_tensors import FieldTensors
+from hvdrec.features.serving.sequence_feature import IdSequence
 from hvdrec.parallel.single import SingleReplica
 from hvdrec.serving import saved_model
 from hvdrec.serving.module import ServingModule
@@ -87,6 +91,35 @@ def test_every_model_gives_the_trainers_logits(tmp_path: pathlib.Path) -> None:
             np.testing.assert_allclose(
                 found[name][output], values, rtol=1e-6, atol=1e-6, err_msg=f"{name} {output}"
             )
+
+
+def test_histories_as_lists(tmp_path: pathlib.Path) -> None:
+    write_data(tmp_path / "rows.csv", 60, seed=3)
+    table = [line.split(",") for line in (tmp_path / "rows.csv").read_text().splitlines()]
+    table = [row for row in table if all(row[NAMES.index("tags")].split("|"))]
+    (tmp_path / "rows.csv").write_text("".join(",".join(row) + "\n" for row in table))
+    cells = {name: [row[i] for row in table] for i, name in enumerate(NAMES)}
+    config = _config(tmp_path, "MultiTowerDIN", 'multi_value_fields { input_name: "tags" }')
+    job = random_job(config)
+    module = ServingModule(config.proto, job.recommender)
+    (own,) = (given for given in module.inputs if given.name == "tags")
+    assert (own.several, own.dtype) == (True, tf.string)
+    given = {i.name for i in module.inputs}
+    request = _several(typed_request(config.proto, {n: c for n, c in cells.items() if n in given}), cells)
+    # Absent values can be anywhere.
+    request["tags"] = np.insert(request["tags"], 1, "", axis=1)
+    found = module.serve(*(tf.constant(request[i.name]) for i in module.inputs))
+    expected = trainers_predictions(job, tmp_path / "rows.csv")
+    lengths = [len(cell.split("|")) for cell in cells["tags"]]
+    assert len(set(lengths)) > 1
+    np.testing.assert_allclose(found["logits"], expected["logits"], rtol=1e-5, atol=1e-6)
+    # Numbers, as of Parquet files with lists.
+    whole = FieldTensors(
+        [Field("h", "INT64", "")], {"h": tf.constant([[3, -1, 4], [-1, -1, -1], [5, 6, -1]], tf.int64)}
+    )
+    ids = IdSequence(FeatureSpec("sequence", (0,), num_buckets=10, separator="|"))(whole)
+    assert ids.ids.numpy().tolist() == [3, 4, 5, 6]
+    assert ids.lengths.numpy().tolist() == [2, 0, 2]
 
 
 def test_joined_rows_of_another_width_are_refused(tmp_path: pathlib.Path) -> None:

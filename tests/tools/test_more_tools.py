@@ -11,6 +11,7 @@ from small_job import SmallJob
 from hvdrec.config import load
 from hvdrec.errors import ConfigError, DataError
 from hvdrec.tools import add_feature_info_to_config, view_saved_model
+from hvdrec.tools.config_files import write_config
 
 TABLE = """feature,feature_info,message
 a,"{""embedding_dim"": 6, ""hash_bucket_size"": 77}",
@@ -36,8 +37,11 @@ def add(folder: pathlib.Path, table: str) -> object:
     return load(str(folder / "b.config")).proto
 
 
-def test_a_table_changes_features_and_steps(tmp_path: pathlib.Path) -> None:
+def test_a_table_changes_features_and_steps(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     proto = add(tmp_path, TABLE)
+    assert "tags: dropped from group deep\n" in capsys.readouterr().out
     features = {f.input_names[0]: f for f in proto.feature_config.features if len(f.input_names) == 1}
     assert (features["a"].embedding_dim, features["a"].hash_bucket_size) == (6, 77)
     assert (features["x"].embedding_dim, list(features["x"].boundaries)) == (3, [0.5, 1.5])
@@ -55,11 +59,42 @@ def test_a_table_changes_features_and_steps(tmp_path: pathlib.Path) -> None:
         ("feature,feature_info\na,[1]\n", "row 2: feature_info must be a JSON object"),
         ("feature,feature_info\na,{}\n", "row 2: feature_info has no embedding_dim"),
         ('feature,feature_info\na,"{""embedding_dim"": ""x""}"\n', "row 2: embedding_dim can't be 'x'"),
+        ('feature,feature_info\na,"{""embedding_dim"": -8}"\n', "row 2: embedding_dim can't be -8"),
+        ('feature,feature_info\na,"{""embedding_dim"": 2.5}"\n', r"row 2: embedding_dim can't be 2\.5"),
+        (
+            'feature,feature_info\nx,"{""embedding_dim"": 2, ""boundary"": [1, NaN]}"\n',
+            r"row 2: boundary can't be \[1, nan\]",
+        ),
+        (
+            'feature,feature_info\na,"{""embedding_dim"": 2, ""hash_bucket_size"": 1e30}"\n',
+            r"row 2: hash_bucket_size can't be 1e\+30",
+        ),
     ],
 )
 def test_a_table_that_is_not_right_is_told(tmp_path: pathlib.Path, table: str, problem: str) -> None:
     with pytest.raises(DataError, match=problem):
         add(tmp_path, table)
+
+
+def test_rows_without_a_feature_are_told(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    add(tmp_path, f'{TABLE}nobody,"{{""embedding_dim"": 6}}",\n')
+    assert "nobody: no feature has this input, ignored" in capsys.readouterr().out
+
+
+def test_a_dropped_feature_can_be_named_by_its_input(tmp_path: pathlib.Path) -> None:
+    SmallJob(tmp_path / "t.csv", tmp_path / "run").write(tmp_path / "a.config")
+    config = load(str(tmp_path / "a.config"))
+    (feature,) = (f for f in config.proto.feature_config.features if list(f.input_names) == ["tags"])
+    feature.feature_name = "words"
+    for group in config.proto.model_config.feature_groups:
+        group.feature_names[:] = ["words" if name == "tags" else name for name in group.feature_names]
+    write_config(config.proto, str(tmp_path / "renamed.config"), "--output_config_path")
+    (tmp_path / "table.csv").write_text("feature,feature_info,message\ntags,{},DROP IT\n")
+    paths = [str(tmp_path / name) for name in ("renamed.config", "b.config", "table.csv")]
+    add_feature_info_to_config.run(add_feature_info_to_config.FeatureInfoFlags(*paths))
+    for group in load(paths[1]).proto.model_config.feature_groups:
+        assert "words" not in group.feature_names
+        assert group.feature_names
 
 
 def test_all_features_of_a_group_stay(tmp_path: pathlib.Path) -> None:

@@ -44,6 +44,22 @@ def test_formats_hold_the_same_config(tmp_path: pathlib.Path, job: SmallJob) -> 
         convert_config_format.parse(["--input_config", paths[0]])
 
 
+def test_a_column_of_mostly_one_value_has_no_boundaries(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_data(tmp_path / "rows.csv", 20)
+    rows = [line.split(",") for line in (tmp_path / "rows.csv").read_text().splitlines()]
+    lines = (",".join([*row[:5], "0" if i < 18 else "7", *row[6:]]) for i, row in enumerate(rows))
+    (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
+    (tmp_path / "a.config").write_text(SmallJob(tmp_path / "rows.csv", tmp_path / "run").text())
+    add_boundaries_to_config.run(
+        add_boundaries_to_config.BoundariesFlags(
+            str(tmp_path / "a.config"), str(tmp_path / "b.config"), num_buckets=4, features="x"
+        )
+    )
+    assert "x: too few values above the smallest for 4 equal parts, unchanged" in capsys.readouterr().out
+
+
 def test_boundaries_are_quantiles(tmp_path: pathlib.Path, job: SmallJob) -> None:
     arguments = ["--template_config_path", str(tmp_path / "a.config"), "--num_buckets", "4"]
     arguments += ["--output_config_path", str(tmp_path / "out" / "b.config"), "--features", "x,y"]
@@ -160,10 +176,11 @@ def test_a_deepfm_out_of_a_table(tmp_path: pathlib.Path) -> None:
         (
             "1000,10,0,cate_wgt",
             "x,10,0,cate_wgt",
-            "row 5, 'cate': hash_bucket_size must be a whole number, is 'x'",
+            "row 5, 'cate': hash_bucket_size must be a whole number of at most 9 digits, is 'x'",
         ),
         ("0,cate_wgt", "0,wgt", "row 5, 'cate': weights names 'wgt', which is not the name of a row"),
         ("10,20,30", "10;20", "row 4, 'room': boundaries must be comma-separated numbers"),
+        ("10,20,30", "10,nan", "row 4, 'room': boundaries must be comma-separated numbers"),
         ("double,label", "double,notneed", "no row has type label"),
         ("name,data_type", "name,kind", "has no column data_type"),
         ("other,string,notneed,,", "other,string", "row 8: the number of cells differs"),

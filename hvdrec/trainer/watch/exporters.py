@@ -187,7 +187,7 @@ class RunExports:
         self._folder, self._checkpoints = folder, checkpoints
         self._best = Best(export, checkpoints) if self._kind == "best" else None
         self._exporter: Exporter | None = None
-        self._asked = export.HasField("exporter_type")
+        self._asked = export.HasField("exporter_type") or bool(export.asset_files)
         if self._kind != "none":
             self._exporter = self._unless_unasked(
                 lambda: Exporter(config, folder, recommender, refresh, gathered)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
-from tensorboard.plugins.pr_curve import summary as pr_curve
 
 from hvdrec.features.plan import Table
 from hvdrec.layers.banks.dynamic import DynamicBank
@@ -19,7 +18,7 @@ from hvdrec.trainer.watch.drawing import UnitSquare
 from hvdrec.trainer.watch.evaluator import HeadMetric
 
 #: The most rows of a table whose norms are computed, evenly spaced; the second if they are on other ranks.
-_MOST_ROWS, _MOST_MET = 1 << 18, 1 << 12
+_MOST_ROWS, _MOST_MET = 1 << 14, 1 << 12
 _NONE = np.empty(0, np.int32)
 
 
@@ -109,6 +108,9 @@ def _draw(curves: Curves, suffix: str, step: int, auc: float | None) -> None:
 
 
 def _precision_recall(curves: Curves, suffix: str, step: int) -> None:
+    # It imports clients of stores if they are installed: only runs that draw pay for that.
+    from tensorboard.plugins.pr_curve import summary as pr_curve
+
     true, false, negative, missed = curves.confusion()
     precision, recall = curves.precision_recall()
     drawn = pr_curve.raw_data_pb(

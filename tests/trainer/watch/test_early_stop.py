@@ -87,7 +87,7 @@ def test_mistakes_are_told(tmp_path: pathlib.Path) -> None:
 
 def test_training_ends_saved_and_its_history_lasts(tmp_path: pathlib.Path) -> None:
     write_data(tmp_path / "t.csv", 64)
-    still = "sgd_optimizer { learning_rate { constant_learning_rate { learning_rate: 0 } } }"
+    still = "sgd_optimizer { learning_rate { constant_learning_rate { learning_rate: 1e-30 } } }"
     config = _config(tmp_path, "max_check_steps: 4", steps=40, optimizer=still,
                      train_extra="save_checkpoints_steps: 2")  # fmt: skip
     for again, steps in ((False, 6), (True, 8)):

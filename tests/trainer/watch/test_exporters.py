@@ -149,9 +149,10 @@ def test_an_export_nobody_asked_for_is_no_reason_to_fail(
     config = load(str(job.write(job.model_dir.parent / "job.config")))
     made = Job(config, SingleReplica())
     assert RunExports(config, made.folder, made.recommender, made.store, ["auc"]).at_end() is None
-    config.proto.export_config.exporter_type = "final"
-    with pytest.raises(ConfigError):
-        RunExports(config, made.folder, made.recommender, made.store, ["auc"])
+    for asked in ({"exporter_type": "final"}, {"asset_files": ["words.txt"]}):
+        config.proto.export_config.CopyFrom(export_pb2.ExportConfig(**asked))
+        with pytest.raises(ConfigError):
+            RunExports(config, made.folder, made.recommender, made.store, ["auc"])
 
 
 def test_evaluations_kept_apart(job: SmallJob) -> None:

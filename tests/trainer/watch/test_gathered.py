@@ -19,7 +19,7 @@ def test_tables_that_do_not_fit_are_refused_with_their_size(tmp_path, monkeypatc
     config = load(SmallJob(tmp_path / "train.csv", tmp_path / "model").write(tmp_path / "job.config"))
     banks = [types.SimpleNamespace(layout=types.SimpleNamespace(rows=n, dim=4)) for n in (900, 100)]
     copies = Gathered(config, types.SimpleNamespace(banks=banks), SingleReplica())
-    monkeypatch.setattr(memory, "limits", lambda processes=1: [memory.Limit(most, "this machine has")])
+    monkeypatch.setattr(memory, "limits", lambda *_: [memory.Limit(most, "this machine has")])
     if fits:
         copies.need_memory()
         return
