@@ -19,8 +19,8 @@ template <typename T>
 py::tuple RunListwise(const py::array& scores, const py::array& labels,
                       const std::optional<py::array>& sessions, ListLabels form, int threads) {
   const py::ssize_t n = scores.size();
-  const ListRows<T> rows{Column<T>("scores", scores, n), Column<T>("labels", labels, n),
-                         sessions ? Column<int64_t>("sessions", *sessions, n) : nullptr, n};
+  const ListRows<T> rows{ColumnData<T>("scores", scores, n), ColumnData<T>("labels", labels, n),
+                         sessions ? ColumnData<int64_t>("sessions", *sessions, n) : nullptr, n};
   py::array_t<T> gradient(n);
   double loss;
   {
@@ -46,10 +46,10 @@ py::tuple RunHybrid(const py::array& logits, const py::array& labels,
                     const std::optional<py::array>& weights,
                     const std::optional<py::array>& sessions, bool same_label, int threads) {
   const py::ssize_t n = logits.shape(0);
-  const HybridRows<T> rows{Column<T>("logits", logits.attr("reshape")(-1), 2 * n),
-                           Column<int32_t>("labels", labels, n),
-                           weights ? Column<T>("weights", *weights, n) : nullptr,
-                           sessions ? Column<int64_t>("sessions", *sessions, n) : nullptr, n};
+  const HybridRows<T> rows{ColumnData<T>("logits", logits.attr("reshape")(-1), 2 * n),
+                           ColumnData<int32_t>("labels", labels, n),
+                           weights ? ColumnData<T>("weights", *weights, n) : nullptr,
+                           sessions ? ColumnData<int64_t>("sessions", *sessions, n) : nullptr, n};
   py::array_t<T> gradient({n, py::ssize_t{2}});
   double loss;
   {

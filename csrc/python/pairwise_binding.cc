@@ -16,7 +16,7 @@ namespace py = pybind11;
 namespace hvdrec {
 namespace {
 
-constexpr char kDoc[] = R"(
+constexpr char kPairwiseDoc[] = R"(
 Mean loss over the pairs of rows with different labels, and its gradient.
 
 With u = score / temperature - label_scale * label, a pair (i, j) of one session with label_i >
@@ -50,9 +50,9 @@ py::tuple Run(const py::array& scores, const py::array& labels,
               const PairwiseOptions& options, int threads) {
   if (scores.ndim() != 1) throw std::invalid_argument("scores must have one dimension");
   const py::ssize_t n = scores.shape(0);
-  const PairwiseRows<T> rows{Column<T>("scores", scores, n), Column<T>("labels", labels, n),
-                             weights ? Column<T>("weights", *weights, n) : nullptr,
-                             sessions ? Column<int64_t>("sessions", *sessions, n) : nullptr, n};
+  const PairwiseRows<T> rows{ColumnData<T>("scores", scores, n), ColumnData<T>("labels", labels, n),
+                             weights ? ColumnData<T>("weights", *weights, n) : nullptr,
+                             sessions ? ColumnData<int64_t>("sessions", *sessions, n) : nullptr, n};
   std::vector<T> gradient(static_cast<size_t>(n));
   PairwiseResult result;
   {
@@ -85,7 +85,7 @@ void bind_pairwise(py::module_& m) {
       py::arg("weights") = py::none(), py::arg("sessions") = py::none(),
       py::arg("temperature") = 1.0, py::arg("margin") = 0.0, py::arg("label_scale") = 0.0,
       py::arg("gamma") = 2.0, py::arg("limit") = std::numeric_limits<double>::infinity(),
-      py::arg("hardest") = 1.0, py::arg("threads") = 0, kDoc);
+      py::arg("hardest") = 1.0, py::arg("threads") = 0, kPairwiseDoc);
 }
 
 }  // namespace hvdrec

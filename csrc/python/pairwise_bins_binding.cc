@@ -18,7 +18,7 @@ namespace py = pybind11;
 namespace hvdrec {
 namespace {
 
-constexpr char kDoc[] = R"(
+constexpr char kPairwiseBinsDoc[] = R"(
 The rows of one process, for a pairwise loss over the rows of several; csrc/kernels/pairwise/bins.h tells
 how they make it together.
 
@@ -62,8 +62,8 @@ class Part {
   template <typename T>
   PairwiseRows<T> Rows() const {
     const py::ssize_t n = scores_.shape(0);
-    return {Column<T>("scores", scores_, n), Column<T>("labels", labels_, n),
-            weights_ ? Column<T>("weights", *weights_, n) : nullptr, nullptr, n};
+    return {ColumnData<T>("scores", scores_, n), ColumnData<T>("labels", labels_, n),
+            weights_ ? ColumnData<T>("weights", *weights_, n) : nullptr, nullptr, n};
   }
 
   template <typename Body>
@@ -133,7 +133,7 @@ class Part {
 }  // namespace
 
 void bind_pairwise_bins(py::module_& m) {
-  py::class_<Part>(m, "PairwisePart", kDoc)
+  py::class_<Part>(m, "PairwisePart", kPairwiseBinsDoc)
       .def(py::init<py::array, py::array, const std::string&, std::optional<py::array>, double,
                     double, double, double, int>(),
            py::arg("scores"), py::arg("labels"), py::arg("kind"), py::kw_only(),

@@ -76,7 +76,14 @@ class CircleLoss(_EmbeddingLoss):
 
 @registered
 class MultiSimilarityLoss(_EmbeddingLoss):
-    """`hvdrec.losses.multi_similarity` as a loss of Keras, like `CircleLoss`."""
+    """`hvdrec.losses.multi_similarity` as a loss of Keras, like `CircleLoss`.
+
+    Examples:
+        >>> import hvdrec
+        >>> loss = hvdrec.keras.MultiSimilarityLoss(mining_eps=None)
+        >>> print(f"{loss([1, 1, 2], [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]).numpy():.4f}")
+        0.1044
+    """
 
     FUNCTION = staticmethod(functional.multi_similarity)
 

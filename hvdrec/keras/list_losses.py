@@ -70,7 +70,14 @@ class _ListLoss(BatchLoss):
 
 @registered
 class ListwiseRankLoss(_ListLoss):
-    """`hvdrec.losses.listwise_rank` as a Keras loss."""
+    """`hvdrec.losses.listwise_rank` as a Keras loss.
+
+    Examples:
+        >>> import hvdrec
+        >>> loss = hvdrec.keras.ListwiseRankLoss()
+        >>> print(f"{loss([1, 0, 0], [2.0, 1.0, -1.0]).numpy():.4f}")
+        0.3490
+    """
 
     FUNCTION = staticmethod(functional.listwise_rank)
 
@@ -106,7 +113,14 @@ class ListwiseRankLoss(_ListLoss):
 
 @registered
 class ListwiseDistillLoss(_ListLoss):
-    """`hvdrec.losses.listwise_distill` as a loss of Keras: `y_true` are a teacher's positions, from 1."""
+    """`hvdrec.losses.listwise_distill` as a loss of Keras: `y_true` are a teacher's positions, from 1.
+
+    Examples:
+        >>> import hvdrec
+        >>> loss = hvdrec.keras.ListwiseDistillLoss()
+        >>> print(f"{loss([1, 2, 9], [2.0, 1.0, -1.0]).numpy():.4f}")
+        1.4656
+    """
 
     FUNCTION = staticmethod(functional.listwise_distill)
 

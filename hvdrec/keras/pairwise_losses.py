@@ -148,7 +148,14 @@ class PairwiseLogisticLoss(_PairLoss):
 
 @registered
 class PairwiseFocalLoss(_PairLoss):
-    """`hvdrec.losses.pairwise_focal` as a loss of Keras."""
+    """`hvdrec.losses.pairwise_focal` as a loss of Keras.
+
+    Examples:
+        >>> import hvdrec
+        >>> loss = hvdrec.keras.PairwiseFocalLoss()
+        >>> print(f"{loss([[1], [0]], [[1.0], [0.0]]).numpy():.4f}")
+        0.0227
+    """
 
     FUNCTION = staticmethod(functional.pairwise_focal)
 
@@ -197,7 +204,14 @@ class PairwiseFocalLoss(_PairLoss):
 
 @registered
 class PairwiseHingeLoss(_PairLoss):
-    """`hvdrec.losses.pairwise_hinge` as a loss of Keras."""
+    """`hvdrec.losses.pairwise_hinge` as a loss of Keras.
+
+    Examples:
+        >>> import hvdrec
+        >>> loss = hvdrec.keras.PairwiseHingeLoss()
+        >>> print(f"{loss([[1], [0]], [[0.25], [0.0]]).numpy():.4f}")
+        0.7500
+    """
 
     FUNCTION = staticmethod(functional.pairwise_hinge)
 
@@ -243,7 +257,14 @@ class PairwiseHingeLoss(_PairLoss):
 
 @registered
 class PairwiseSquaredHingeLoss(_PairLoss):
-    """`hvdrec.losses.pairwise_squared_hinge` as a loss of Keras."""
+    """`hvdrec.losses.pairwise_squared_hinge` as a loss of Keras.
+
+    Examples:
+        >>> import hvdrec
+        >>> loss = hvdrec.keras.PairwiseSquaredHingeLoss()
+        >>> print(f"{loss([[1], [0]], [[0.25], [0.0]]).numpy():.4f}")
+        0.5625
+    """
 
     FUNCTION = staticmethod(functional.pairwise_squared_hinge)
 
@@ -272,7 +293,14 @@ class PairwiseSquaredHingeLoss(_PairLoss):
 
 @registered
 class PairwiseSquareLoss(_PairLoss):
-    """`hvdrec.losses.pairwise_square` as a loss of Keras."""
+    """`hvdrec.losses.pairwise_square` as a loss of Keras.
+
+    Examples:
+        >>> import hvdrec
+        >>> loss = hvdrec.keras.PairwiseSquareLoss()
+        >>> print(f"{loss([[1], [0]], [[3.0], [0.0]]).numpy():.4f}")
+        4.0000
+    """
 
     FUNCTION = staticmethod(functional.pairwise_square)
 

@@ -8,9 +8,29 @@ from typing import Any
 import tensorflow as tf
 
 from hvdrec.config.backbone.functions import FUNCTIONS
+from hvdrec.layers.tensors import joined, rejoined, stacked
+
+
+def _sum(inputs: Sequence[Any]) -> Any:
+    """The sum of tensors of one shape."""
+    columns = {x.shape[1] if x.shape.rank == 2 else None for x in inputs}
+    if columns != {None} and len(columns) == 1 and len(rejoined(inputs)) == 1:
+        return tf.reduce_sum(stacked(inputs), axis=1)
+    return tf.add_n(inputs)
+
+
+def _concat(values: Sequence[Any], axis: int) -> Any:
+    """Tensors concatenated along an axis."""
+    if axis in (1, -1) and all(value.shape.rank == 2 for value in values):
+        return joined(values)
+    return tf.concat(values, axis)
+
 
 _OWN: dict[str, Callable[..., Any]] = {
     "tf.cast": lambda x, dtype: tf.cast(x, getattr(tf, dtype) if isinstance(dtype, str) else dtype),
+    "tf.add_n": _sum,
+    "tf.math.add_n": _sum,
+    "tf.concat": _concat,
     "tf.div": tf.math.divide,
     "tf.identity": lambda x: tf.identity(x),
     "tf.stop_gradient": lambda x: tf.stop_gradient(x),
@@ -66,7 +86,7 @@ class TensorOperations:
 
     def concat(self, values: Sequence[Any], axis: int) -> Any:
         """Concatenates tensors along the last axis."""
-        return tf.concat(values, axis)
+        return _concat(values, axis)
 
 
 _SIGNS: dict[str, Callable[[Any, Any], Any]] = {

@@ -87,6 +87,7 @@ class LossBatch:
         replicas: The ranks, when training on several; None if this rank's rows are all rows.
         with_gradient: Whether the losses will be differentiated.
         policy: The implementations to use.
+        name: The loss's name, which names its exchanges between ranks and is part of its random seeds.
     """
 
     logits: tf.Tensor
@@ -103,16 +104,16 @@ class LossBatch:
     replicas: Replicas | None = None
     with_gradient: bool = True
     policy: Policy = dataclasses.field(default_factory=resolve)
+    name: str = ""
 
     def sessions(self, name: str | None) -> tf.Tensor | None:
         """The session ids of that name, None without a name (all rows are one session)."""
         return self.session(name) if name else None
 
     def named(self, name: str) -> LossBatch:
-        """The same rows for the loss of that name, which names its exchanges between ranks."""
-        if self.replicas is None:
-            return self
-        return dataclasses.replace(self, replicas=self.replicas.named(name))
+        """The same rows for the loss of that name."""
+        replicas = None if self.replicas is None else self.replicas.named(name)
+        return dataclasses.replace(self, name=name, replicas=replicas)
 
 
 @dataclasses.dataclass(frozen=True)

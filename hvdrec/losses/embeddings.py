@@ -67,8 +67,12 @@ def embedding_loss(compute: Callable[[EmbeddedRows], tf.Tensor], cross_replica: 
 def normalised(embeddings: tf.Tensor) -> tf.Tensor:
     """`tf.math.l2_normalize`, but a row's bits don't depend on the other rows.
 
-    Roots and quotients are rounded in the same way in vectorized and scalar code; `rsqrt` is not.
+    Roots and quotients are rounded in the same way in vectorized and scalar code; `rsqrt` is not. Rows whose
+    squares would overflow are first divided by their largest number, which doesn't change their direction.
     """
+    largest = tf.reduce_max(tf.abs(embeddings), axis=1, keepdims=True)
+    over = largest > embeddings.dtype.max**0.4
+    embeddings = embeddings / tf.stop_gradient(tf.where(over, largest, tf.ones_like(largest)))
     squares = tf.reduce_sum(tf.square(embeddings), axis=1, keepdims=True)
     return embeddings / tf.sqrt(tf.maximum(squares, 1e-12))
 

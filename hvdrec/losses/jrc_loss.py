@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -70,7 +71,9 @@ def _shares(strategy: str, alpha: float, batch: LossBatch) -> _Shares:
         return tf.constant(0.5), tf.constant(0.5)
     if batch.step is None:
         raise ValueError(f"loss_weight_strategy {strategy} needs the step")
-    seed = tf.stack([tf.constant(_SEED, tf.int64), tf.cast(batch.step, tf.int64)])
+    # By name, so that the losses of several towers draw different weights.
+    own = _SEED ^ zlib.crc32(batch.name.encode())
+    seed = tf.stack([tf.constant(own, tf.int64), tf.cast(batch.step, tf.int64)])
     return _DRAWN[strategy](seed)
 
 

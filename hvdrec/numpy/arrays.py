@@ -55,6 +55,10 @@ class UnitRows:
             # Below this the norm is a constant, as in tf.math.l2_normalize.
             self._small = squares < 1e-12
             self._norms = np.sqrt(np.maximum(squares, given.dtype.type(1e-12)))
+            over = np.isinf(squares[:, 0])
+            if over.any():
+                largest = np.abs(given[over]).max(1, keepdims=True)
+                self._norms[over] = largest * np.linalg.norm(given[over] / largest, axis=1, keepdims=True)
             given = given / self._norms
         self.values = np.ascontiguousarray(given)
 

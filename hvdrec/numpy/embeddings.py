@@ -87,6 +87,12 @@ def multi_similarity(
     Raises:
         ValueError: An argument can't be used.
         UserError: The native library isn't built.
+
+    Examples:
+        >>> import hvdrec
+        >>> e = [[1.0, 0.0], [0.6, 0.8], [0.0, 1.0], [0.0, 2.0]]
+        >>> print(f"{hvdrec.numpy.multi_similarity([7, 7, 8, 8], e).value:.5f}")
+        0.15323
     """
     unit = UnitRows("embeddings", embeddings, normalize)
     value, gradient = load_native().multi_similarity_loss(
@@ -129,6 +135,12 @@ def in_batch_softmax(
     Raises:
         ValueError: An argument can't be used.
         UserError: The native library isn't built.
+
+    Examples:
+        >>> import hvdrec
+        >>> loss = hvdrec.numpy.in_batch_softmax([[1.0, 0.0], [0.0, 1.0]], [[2.0, 0.0], [1.0, 1.0]])
+        >>> print(f"{loss.value:.6f}", loss.query_gradient.shape, loss.item_gradient.shape)
+        0.313262 (2, 2) (2, 2)
     """
     q, v = UnitRows("queries", queries, normalize), UnitRows("items", items, normalize)
     value, by_queries, by_items = load_native().in_batch_softmax(

@@ -39,6 +39,12 @@ def jrc(
     Raises:
         ValueError: An argument can't be used.
         UserError: The native library isn't built.
+
+    Examples:
+        >>> import hvdrec
+        >>> logits = [[0.0, 2.0], [0.0, 1.0], [0.0, -1.0]]
+        >>> print(f"{hvdrec.numpy.jrc([1, 0, 0], logits, sessions=[7, 7, 8]).value:.6f}")
+        0.459977
     """
     check(0.0 <= alpha <= 1.0, "alpha", alpha, "from 0 to 1")
     values = finite("logits", floats("logits", np.asarray(logits)))
@@ -91,6 +97,12 @@ def listwise_rank(
     Raises:
         ValueError: An argument can't be used.
         UserError: The native library isn't built.
+
+    Examples:
+        >>> import hvdrec
+        >>> value, gradient = hvdrec.numpy.listwise_rank([1, 0, 0], [2.0, 1.0, -1.0])
+        >>> print(f"{value:.6f}", gradient.round(4))
+        0.349012 [-0.2946  0.2595  0.0351]
     """
     check(temperature > 0.0, "temperature", temperature, "above 0")
     form, scale = ("logits", temperature) if label_is_logits else ("shares", 1.0)
@@ -122,6 +134,12 @@ def listwise_distill(
     Raises:
         ValueError: An argument can't be used.
         UserError: The native library isn't built.
+
+    Examples:
+        >>> import hvdrec
+        >>> value, gradient = hvdrec.numpy.listwise_distill([1, 2, 9], [2.0, 1.0, -1.0])
+        >>> print(f"{value:.6f}", gradient.round(4))
+        1.465612 [ 0.3112 -0.0909 -0.2203]
     """
     check(temperature > 0.0, "temperature", temperature, "above 0")
     check(last_position >= 1.0, "last_position", last_position, "at least 1")

@@ -82,6 +82,12 @@ def pairwise_logistic(
     Raises:
         ValueError: An argument can't be used.
         UserError: The native library isn't built.
+
+    Examples:
+        >>> import hvdrec
+        >>> value, gradient = hvdrec.numpy.pairwise_logistic([1, 0, 0], [2.0, 1.0, -1.0], ohem_ratio=0.5)
+        >>> print(f"{value:.6f}", gradient.round(4))
+        0.313262 [-0.2689  0.2689  0.    ]
     """
     return _pairwise(
         *("logistic", labels, scores, weights, sessions, threads),
@@ -125,6 +131,12 @@ def pairwise_focal(
     Raises:
         ValueError: An argument can't be used.
         UserError: The native library isn't built.
+
+    Examples:
+        >>> import hvdrec
+        >>> value, gradient = hvdrec.numpy.pairwise_focal([1, 0, 0], [2.0, 1.0, -1.0])
+        >>> print(f"{value:.6f}", gradient.round(4))
+        0.011384 [-0.0264  0.0263  0.0002]
     """
     value, gradient = _pairwise(
         *("focal", labels, scores, weights, sessions, threads),
@@ -169,6 +181,12 @@ def pairwise_hinge(
     Raises:
         ValueError: An argument can't be used.
         UserError: The native library isn't built.
+
+    Examples:
+        >>> import hvdrec
+        >>> value, gradient = hvdrec.numpy.pairwise_hinge([1, 0, 0], [2.0, 1.5, -1.0])
+        >>> print(value, gradient)
+        0.25 [-0.5  0.5  0. ]
     """
     return _pairwise(
         *("hinge", labels, scores, weights, sessions, threads),
@@ -193,6 +211,12 @@ def pairwise_squared_hinge(
 
     Returns:
         Loss and gradient.
+
+    Examples:
+        >>> import hvdrec
+        >>> value, gradient = hvdrec.numpy.pairwise_squared_hinge([1, 0, 0], [2.0, 1.5, -1.0])
+        >>> print(value, gradient)
+        0.125 [-0.5  0.5  0. ]
     """
     return _pairwise(
         *("squared_hinge", labels, scores, weights, sessions, threads), temperature=temperature, margin=margin
@@ -213,6 +237,12 @@ def pairwise_square(
 
     Returns:
         Loss and gradient.
+
+    Examples:
+        >>> import hvdrec
+        >>> value, gradient = hvdrec.numpy.pairwise_square([1, 0, 0], [2.0, 1.5, -1.0])
+        >>> print(value, gradient)
+        2.125 [ 1.5  0.5 -2. ]
     """
     return _pairwise(
         *("square", labels, scores, weights, sessions, threads), temperature=temperature, margin=margin

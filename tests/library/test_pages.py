@@ -57,8 +57,21 @@ def test_every_function_has_an_example_and_its_arguments_described() -> None:
         text = inspect.getdoc(function) or ""
         assert ">>> " in text, name
         assert "References:" in text, name
+        assert re.search(r"\bO\(B", text), f"{name}: neither time nor memory"
         for argument in inspect.signature(function).parameters:
             assert re.search(rf"^ +{argument}: ", text, re.M), f"{name}: {argument}"
+
+
+def test_the_same_on_arrays_and_for_keras_has_an_example_and_names_the_function() -> None:
+    for library, results in (
+        (hvdrec.numpy, {"ValueAndGradient", "SoftmaxLoss"}),
+        (hvdrec.keras, {"session_in_last_column"}),
+    ):
+        for name in set(library.__all__) - results:
+            text = inspect.getdoc(getattr(library, name)) or ""
+            assert ">>> " in text, name
+            if not name.endswith("AUC"):
+                assert re.match(r"`hvdrec\.losses\.\w+` ", text), name
 
 
 def test_everything_public_is_on_a_page() -> None:

@@ -120,6 +120,14 @@ def test_forms_of_several_classes() -> None:
     assert value == pytest.approx((y * np.log(y / p)).sum(axis=1).mean(), rel=1e-5)
     _, value = distilled(kd + "CROSS_ENTROPY_LOSS", WIDE, WIDE_TEACHER, 3)
     assert value == pytest.approx(bce(y, p).mean(), rel=1e-5)
+    # EasyRec's sigmoids take each number by itself.
+    p, y = sigmoid(WIDE / 2), sigmoid(WIDE_TEACHER / 2)
+    for given, words in ((WIDE_TEACHER, ""), (sigmoid(WIDE_TEACHER), "label_is_logits: false")):
+        _, value = distilled(f"{kd} BINARY_CROSS_ENTROPY_LOSS {words}", WIDE, given, 3)
+        assert value == pytest.approx(bce(y, p).mean(), rel=1e-5)
+    _, value = distilled(kd + "L2_LOSS", WIDE, WIDE_TEACHER, 3)
+    assert value == pytest.approx(((WIDE_TEACHER - WIDE) ** 2).mean(), rel=1e-5)
+    p, y = softmax(WIDE / 2), softmax(WIDE_TEACHER / 2)
     of_probabilities = distilled(
         kd + "KL_DIVERGENCE_LOSS label_is_logits: false", WIDE, softmax(WIDE_TEACHER), 3
     )

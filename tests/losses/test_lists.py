@@ -159,6 +159,13 @@ def test_strategies_of_jrc() -> None:
     assert len(drawn["random_uniform"]) == len(drawn["random_normal"]) == 24
 
 
+def test_jrc_of_each_tower_draws_its_own_weights() -> None:
+    loss, step = jrc("loss_weight_strategy: 'random_uniform'"), tf.constant(7, tf.int64)
+    values = [float(loss.compute(batch(step=step).named(name))) for name in ("one", "other", "one")]
+    assert values[0] == values[2]
+    assert abs(values[0] - values[1]) > 1e-4
+
+
 def test_jrc_learns_how_its_parts_weigh() -> None:
     made: dict[str, tf.Variable] = {}
 

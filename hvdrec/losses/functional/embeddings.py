@@ -42,6 +42,8 @@ def circle(
     with m the margin. The weights [.]+ are treated as constants in the gradient. An anchor without positives
     or without negatives counts as 0.
 
+    Time O(B^2 D), memory O(B D).
+
     Args:
         labels: [B] or [B, 1], classes of any type: only equality is meaningful.
         embeddings: [B, D], floating point.
@@ -107,6 +109,8 @@ def multi_similarity(
 
         log(1 + sum_p exp(-alpha (s_p - lamb))) / alpha + log(1 + sum_n exp(beta (s_n - lamb))) / beta
 
+    Time O(B^2 D), memory O(B D).
+
     Args:
         labels: [B] or [B, 1], classes of any type: only equality is meaningful.
         embeddings: [B, D], floating point.
@@ -170,6 +174,8 @@ def in_batch_softmax(
 
     It is the weighted mean over queries i of -log softmax_j(q_i . v_j / temperature) at j = i, the loss of
     two-tower models.
+
+    Time O(B M D), memory O((B + M) D).
 
     Args:
         queries: [B, D], floating point.

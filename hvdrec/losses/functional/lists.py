@@ -36,6 +36,8 @@ def jrc(
     sum over the session's rows of -log of the softmax, over the session, of the logit of their own label.
     Without it, a row competes only with the session's rows with the other label.
 
+    Time and memory O(B).
+
     Args:
         labels: [B] or [B, 1], 0 or 1.
         logits: [B, 2], floating point: n and p.
@@ -111,6 +113,8 @@ def listwise_rank(
     The mean over sessions of -sum_i t_i log softmax(s / temperature)_i, the softmax over the rows of a
     session. t is the label, or with `label_is_logits` the softmax of labels / temperature over the session.
 
+    Time and memory O(B).
+
     Args:
         labels: [B] or [B, 1], any numbers; no gradient flows to them.
         scores: [B] or [B, 1], floating point: the model's raw outputs (logits).
@@ -156,6 +160,8 @@ def listwise_distill(
 
     The mean over sessions of -sum_i t_i log softmax(s / temperature)_i, with t in proportion to
     log((1 + last_position) / position).
+
+    Time and memory O(B).
 
     Args:
         labels: [B] or [B, 1], the rows' positions in the teacher's ranking, from 1, clipped to 1 and

@@ -3,9 +3,9 @@
 A pair is a row i and a row j of one session with y_i > y_j. With d = (s_i - s_j) / temperature a loss is the
 mean of w_i f(d) over the pairs with w_i other than 0, and 0 without pairs.
 
-Pairs are never materialized: for B rows with L different labels, time is O(B log B), with `ohem_ratio` or
-`limit` O(B log B log L), and memory O(B log L), for any number of sessions. The gradient is computed with the
-value, in one pass.
+Pairs are never materialized: for B rows with L different labels, time is O(B log L) or O(B log B), with
+`ohem_ratio` or `limit` O(B log B log L), and memory O(B log L), for any number of sessions. The gradient is
+computed with the value, in one pass.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ def ranknet(
     """RankNet's loss, the mean of log(1 + exp(margin - d)) over pairs: EasyRec's PAIR_WISE_LOSS.
 
     A smooth surrogate of 1 - AUC.
+
+    Time and memory O(B log L) for B rows with L different labels.
 
     Args:
         labels: [B] or [B, 1], any numbers; a pair's order is that of its labels.
@@ -93,6 +95,8 @@ def pairwise_logistic(
     """Mean of log(1 + exp(m - d)) over pairs: EasyRec's PAIRWISE_LOGISTIC_LOSS.
 
     m is (y_i - y_j) / temperature with `use_label_margin`, else `margin`.
+
+    Time and memory O(B log L) for B rows with L different labels; time O(B log B log L) with `ohem_ratio`.
 
     Args:
         labels: [B] or [B, 1], any numbers; a pair's order is that of its labels.
@@ -149,6 +153,9 @@ def pairwise_focal(
     cross_replica: bool = False,
 ) -> tf.Tensor:
     """Mean of alpha sigmoid(-d)^gamma log(1 + exp(-d)) over pairs: EasyRec's PAIRWISE_FOCAL_LOSS.
+
+    Time and memory O(B log L) for B rows with L different labels; time O(B log B log L) with `ohem_ratio` or
+    `limit`.
 
     Args:
         labels: [B] or [B, 1], any numbers; a pair's order is that of its labels.
@@ -207,6 +214,9 @@ def pairwise_hinge(
 
     m is (y_i - y_j) / temperature with `use_label_margin` (for example a teacher's scores), else `margin`.
 
+    Time O(B log B) and memory O(B log L) for B rows with L different labels; time O(B log B log L) with
+    `ohem_ratio`.
+
     Args:
         labels: [B] or [B, 1], any numbers; a pair's order is that of its labels.
         scores: [B] or [B, 1], floating point: the model's raw outputs (logits).
@@ -257,6 +267,8 @@ def pairwise_squared_hinge(
 ) -> tf.Tensor:
     """Mean of max(0, margin - d)^2 over pairs.
 
+    Time O(B log B) and memory O(B log L) for B rows with L different labels.
+
     Args:
         labels: [B] or [B, 1], any numbers; a pair's order is that of its labels.
         scores: [B] or [B, 1], floating point: the model's raw outputs (logits).
@@ -304,6 +316,8 @@ def pairwise_square(
     cross_replica: bool = False,
 ) -> tf.Tensor:
     """Mean of (margin - d)^2 over pairs: the least-squares surrogate of 1 - AUC.
+
+    Time O(B log B) and memory O(B log L) for B rows with L different labels.
 
     Args:
         labels: [B] or [B, 1], any numbers; a pair's order is that of its labels.
