@@ -15,6 +15,8 @@ STOPS     ?= 20
 export GPU PYTHON
 # Horovod, csrc and the checks without tests are compiled and run in parallel; none of them keeps two cores busy.
 MAKEFLAGS += -j2
+# Tests start hundreds of processes; without stored bytecode each of them would compile hvdrec's modules.
+unexport PYTHONDONTWRITEBYTECODE
 # Hides TensorFlow's start-up messages; its warnings and errors are still shown.
 export TF_CPP_MIN_LOG_LEVEL ?= 1
 
@@ -50,13 +52,19 @@ CHECKED := $(addprefix tests/,config layers losses metrics optim trainer/step)
 check: build lint ## Run lint, types, import contracts and the tests of single functions (minutes)
 	$(PY) -m pytest $(CHECKED) -m "not multirank" $(ARGS)
 
-# Tests that mostly wait for their own processes run in parallel with the others, and are shown after them.
-APART := $(addprefix tests/,multirank parallel commands launcher checkpoint storage serving deploy multinode)
+# Tests that often wait (for ranks, servers, compilers, programs that they start) run in parallel with the others, and
+# are shown after them.
+RANKS := $(addprefix tests/,multirank trainer/servers ops/test_cuda.py ops/test_sanitize.py)
+APART := $(addprefix tests/,parallel commands launcher checkpoint storage serving deploy multinode library test_tutorial.py \
+  golden/test_traces.py)
 test: build lint ## Set up what is missing, then run lint, types, import contracts and all tests
 ifeq ($(ARGS),)
-	@mkdir -p build; $(PY) -m pytest $(APART) > build/tests-apart.log 2>&1 & apart=$$!; \
-	$(PY) -m pytest $(addprefix --ignore=,$(APART)); here=$$?; \
-	wait $$apart; there=$$?; cat build/tests-apart.log; exit $$((here | there))
+	@mkdir -p build; \
+	$(PY) -m pytest $(RANKS) > build/tests-ranks.log 2>&1 & ranks=$$!; \
+	$(PY) -m pytest $(APART) > build/tests-apart.log 2>&1 & apart=$$!; \
+	$(PY) -m pytest $(addprefix --ignore=,$(RANKS) $(APART)); here=$$?; \
+	wait $$ranks; ranks=$$?; wait $$apart; apart=$$?; \
+	cat build/tests-ranks.log build/tests-apart.log; exit $$((here | ranks | apart))
 else
 	$(PY) -m pytest $(ARGS)
 endif
@@ -73,23 +81,27 @@ soak: build ## Kill 1,000 saves between two system calls, runs at any moment, st
 SANITIZE ?= address,undefined
 comma := ,
 SANITIZED := build/sanitize/$(subst $(comma),-,$(SANITIZE))
-SANITIZED_FLAGS := -std=c++17 -O1 -g -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -ffp-contract=off -Wno-psabi -Icsrc \
+SANITIZED_FLAGS := -std=c++17 -O1 -g1 -fsanitize=$(SANITIZE) -fno-sanitize-recover=all -ffp-contract=off -Wno-psabi -Icsrc \
   -isystem $(firstword $(wildcard $(VENV)/lib/python3*/site-packages/tensorflow/include)) # Eigen comes with TensorFlow
 sanitized = $(patsubst csrc/kernels/%.cc,$(SANITIZED)/%.o,$(wildcard $(addprefix csrc/kernels/,$(1))))
 SANITIZED_PAIRS := $(call sanitized,base/*.cc pairwise/*.cc)
 SANITIZED_LISTS := $(call sanitized,base/*.cc lists/*.cc)
 SANITIZED_OPTIM := $(call sanitized,base/*.cc optim/*.cc)
 SANITIZED_SIMILARITY := $(call sanitized,base/*.cc similarity/*.cc)
-sanitize: $(addprefix $(SANITIZED)/,pairwise_test similarity_test lists_test deferred_adam_test readers_test) ## Run the kernels of the losses and of Adam, and readers on damaged files, under AddressSanitizer and UndefinedBehaviorSanitizer
+SANITIZED_LAYERS := $(call sanitized,base/parallel.cc base/scratch.cc layers/attention.cc)
+sanitize: $(addprefix $(SANITIZED)/,pairwise_test similarity_test lists_test deferred_adam_test attention_test readers_test) ## Run the kernels of the losses, of Adam and of attention, and readers on damaged files, under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(SANITIZED)/pairwise_test $(ARGS)
 	$(SANITIZED)/similarity_test $(ARGS)
+	$(SANITIZED)/lists_test
 	$(SANITIZED)/deferred_adam_test $(ARGS)
+	$(SANITIZED)/attention_test
 	$(SANITIZED)/readers_test
 
 TWINS := $(SANITIZED)/pairwise_twin_test $(SANITIZED)/similarity_twins_test
 twins: $(TWINS) ## Run the CUDA kernels of the losses on an emulated machine, under the same sanitizers
 	@for twin in $(TWINS); do echo $$twin $(ARGS); $$twin $(ARGS) || exit 1; done
 
+$(SANITIZED)/attention_test: csrc/tests/attention_test.cc $(SANITIZED_LAYERS)
 $(SANITIZED)/deferred_adam_test: csrc/tests/deferred_adam_test.cc $(SANITIZED_OPTIM)
 $(SANITIZED)/lists_test: csrc/tests/lists_test.cc $(SANITIZED_LISTS)
 $(SANITIZED)/readers_test: csrc/tests/readers_test.cc $(call sanitized,rows/*.cc)
@@ -98,7 +110,7 @@ $(SANITIZED)/pairwise_test $(TWINS): $(SANITIZED)/%: csrc/tests/%.cc $(SANITIZED
 $(SANITIZED)/%_test: csrc/tests/%_test.cc $(filter %.h,$(CSRC))
 	$(or $(CXX),g++) $(SANITIZED_FLAGS) $(filter %.cc %.o,$^) -o $@ -lpthread
 
-.SECONDARY: $(SANITIZED_PAIRS) $(SANITIZED_SIMILARITY) $(SANITIZED_OPTIM)
+.SECONDARY: $(SANITIZED_PAIRS) $(SANITIZED_LISTS) $(SANITIZED_SIMILARITY) $(SANITIZED_OPTIM) $(SANITIZED_LAYERS)
 $(SANITIZED)/%.o: csrc/kernels/%.cc $(filter csrc/kernels/%.h,$(CSRC))
 	@mkdir -p $(@D)
 	$(or $(CXX),g++) $(SANITIZED_FLAGS) -c $< -o $@
@@ -109,7 +121,7 @@ aarch64: $(STAMPS)/packages ## Compile all kernels for aarch64, and run their te
 	  -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DCMAKE_EXE_LINKER_FLAGS=-static \
 	  -DHVDREC_EIGEN=$(abspath $(firstword $(wildcard $(VENV)/lib/python3*/site-packages/tensorflow/include)))
 	$(VENV)/bin/cmake --build $(AARCH64) -j 2 --target kernel_tests
-	for test in deferred_adam lists pairwise similarity; do \
+	for test in attention deferred_adam lists pairwise similarity; do \
 	  qemu-aarch64-static $(AARCH64)/$${test}_test --short || exit 1; done
 	qemu-aarch64-static $(AARCH64)/readers_test 1000
 

@@ -15,7 +15,8 @@ _ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 def command(launcher: str, ranks: int, arguments: Sequence[str]) -> list[str]:
     """The command that runs ``python <arguments>`` on `ranks` ranks."""
-    program = [sys.executable, *arguments]
+    script = [] if arguments[0].startswith("-") else [str(pathlib.Path(__file__).with_name("script.py"))]
+    program = [sys.executable, *script, *arguments]
     if launcher == "plain":
         return program
     if launcher == "mpirun":

@@ -89,6 +89,6 @@ def test_one_process_has_none_to_spare(data: pathlib.Path) -> None:
 
 
 def test_a_rank_that_leaves_first_takes_nothing_from_the_others() -> None:
-    done = start("horovodrun", 3, ["-m", "multirank.leaving_worker"])
+    done = start("horovodrun", 3, ["tests/multirank/leaving_worker.py"])
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("gathered [{'rank': 0}, {'rank': 1}]") == 2
