@@ -5,13 +5,15 @@
 Generates a file like MovieLens-1M (665,000 rows, 8 columns) and trains a DeepFM 256-128-64 with 16-wide tables
 on it with Adam, batch 1024 per rank: reading, hashing, packing, forward and backward passes, exchange, update,
 logging. `--layout criteo` uses a file like Criteo's (40 columns) and a DLRM with 26 tables of 1,000,000 rows, 16
-wide, with Adagrad; `--layout din` histories and a MultiTowerDIN, `--layout mmoe` two labels and an MMoE
-(model_layouts.py has both). `--device gpu` computes on the GPUs, one rank on each; without a GPU that TensorFlow can
-use it ends with an error. Time is counted from the end of the first call (which traces the graph) to the end of the
-last. For rank 0: `input` is waiting for a batch, `feed` concatenating batches, `communication` the time in
+wide, with Adagrad; `--layout din` histories and a MultiTowerDIN, `--layout mmoe` two labels and an MMoE, and
+`--layout large` a DeepFM with 26 tables of 1,000,000 rows and Adam, batch 4096 (model_layouts.py has all three).
+`--device gpu` computes on the GPUs, one rank on each; without a GPU that TensorFlow can use it ends with an error.
+Time is counted from the end of the first call (which traces the graph) to the end of the last. For rank 0:
+`input` is waiting for a batch, `feed` concatenating batches, `communication` the time in
 collectives, including waiting for the other ranks, `compute` the rest of the steps, `other` the loop around them;
 `share_outside_steps` is input, feed and other, when a GPU is idle.
-Variants: np1, np1-tensorflow (TensorFlow's operations only), np2 (MPI), np2-gloo, np2-fp16. Prints JSON.
+Variants: np1, np1-tensorflow (TensorFlow's operations only), np2 (MPI), np2-gloo, np2-fp16; on request np4, np8,
+and np2-split, np4-split, np8-split (split tables). Prints JSON.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from layouts import LAYOUTS
 from machine import describe, report
 from model_layouts import MODEL_LAYOUTS
 
-BATCH = 1024
+BATCH, LARGE_BATCH = 1024, 4096
 BIN = pathlib.Path(sys.executable).parent
 #: Variant -> ranks, flags of horovodrun, environment, lines of train_config.
 VARIANTS: dict[str, tuple[int, list[str], dict[str, str], str]] = {
@@ -44,16 +46,24 @@ VARIANTS: dict[str, tuple[int, list[str], dict[str, str], str]] = {
     "np2-gloo": (2, ["--gloo"], {}, ""),
     "np2-fp16": (2, [], {}, "allreduce_compression: FP16"),
 }
-
+DEFAULT = tuple(VARIANTS)
+for _ranks in (2, 4, 8):
+    VARIANTS.setdefault(f"np{_ranks}", (_ranks, [], {}, ""))
+    VARIANTS[f"np{_ranks}-split"] = (_ranks, [], {}, "embedding_split: SPLIT")
 
 #: Rows of the generated files.
-ROWS = {"ml1m": ml1m.ROWS, "criteo": 400_000, "din": 200_000, "mmoe": 200_000}
+ROWS = {"ml1m": ml1m.ROWS, "criteo": 400_000, "din": 200_000, "mmoe": 200_000, "large": 260_000}
 _ALL = {**LAYOUTS, **MODEL_LAYOUTS}
+
+
+def batch(layout: str) -> int:
+    """The rows of a batch of each rank."""
+    return LARGE_BATCH if layout == "large" else BATCH
 
 
 def config_text(layout: str, data: pathlib.Path, model_dir: pathlib.Path, steps: int) -> str:
     if layout == "ml1m":
-        return ml1m.config_text(data, model_dir, BATCH, steps)
+        return ml1m.config_text(data, model_dir, batch(layout), steps)
     text = _ALL[layout].config()
     for old, new in (
         (f'"{layout}.csv"', f'"{data}"'),
@@ -63,7 +73,7 @@ def config_text(layout: str, data: pathlib.Path, model_dir: pathlib.Path, steps:
             f"train_config {{ num_steps: {steps} log_step_count_steps: {min(1000, steps)} "
             "save_checkpoints_steps: 1000000 train_distribute: HorovodStrategy",
         ),
-        ("data_config {", f"data_config {{ batch_size: {BATCH} shuffle: false prefetch_size: 64"),
+        ("data_config {", f"data_config {{ batch_size: {batch(layout)} shuffle: false prefetch_size: 64"),
     ):
         assert text.count(old) == 1, old
         text = text.replace(old, new)
@@ -187,7 +197,7 @@ def work(config_path: str, device: str, out: pathlib.Path) -> None:
             "communication": exchanged,
         }
         parts["other"] = wall - sum(parts.values())
-        steps = samples / BATCH / group.size
+        steps = samples / config.proto.data_config.batch_size / group.size
         result = {
             "ranks": group.size,
             "samples_per_second": round(samples / wall),
@@ -238,7 +248,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--times", type=int, default=1, help="runs of each variant; the best one counts")
-    parser.add_argument("--variants", default=",".join(VARIANTS))
+    parser.add_argument("--variants", default=",".join(DEFAULT))
     parser.add_argument("--layout", choices=ROWS, default="ml1m")
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument("--out", type=pathlib.Path)
@@ -252,7 +262,7 @@ def main() -> None:
         **describe(tensorflow_package(), "horovod", "numpy"),
         "layout": args.layout,
         "device": args.device,
-        "batch_size": BATCH,
+        "batch_size": batch(args.layout),
         "steps": args.steps,
         "results": bench(args.variants.split(","), args.layout, args.device, args.steps, args.times),
     }
