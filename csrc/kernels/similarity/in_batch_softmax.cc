@@ -310,11 +310,10 @@ SoftmaxResult InBatchSoftmax(const SoftmaxBatch<T>& batch, const Parallel& paral
       throw std::invalid_argument("owners: there is no query " + std::to_string(batch.owners[o]));
     }
   }
-  const bool wanted = query_gradient != nullptr;
+  // Without queries their gradient is null too, although the items' is wanted.
   const auto fill = [&](T value) {
-    if (!wanted) return;
-    std::fill_n(query_gradient, batch.queries * batch.dim, value);
-    std::fill_n(item_gradient, batch.items * batch.dim, value);
+    if (query_gradient != nullptr) std::fill_n(query_gradient, batch.queries * batch.dim, value);
+    if (item_gradient != nullptr) std::fill_n(item_gradient, batch.items * batch.dim, value);
   };
   double queries_norm = 0, items_norm = 0, weights_norm = 0;
   result.bad_query =

@@ -119,11 +119,13 @@ SoftmaxResult RunInBatchSoftmaxTwin(const SoftmaxBatch<T>& batch, Machine& machi
                                     T* query_gradient, T* item_gradient) {
   namespace steps = softmax_steps;
   SoftmaxResult result;
-  const bool wanted = query_gradient != nullptr;
+  // Without queries their gradient is null too, although the items' is wanted.
   const auto fill = [&](T value) {
-    if (!wanted) return;
-    ForEach(machine, batch.queries * batch.dim, FillWith<T>{value, query_gradient});
-    ForEach(machine, batch.items * batch.dim, FillWith<T>{value, item_gradient});
+    const auto all = [&](int64_t rows, T* gradient) {
+      if (gradient != nullptr) ForEach(machine, rows * batch.dim, FillWith<T>{value, gradient});
+    };
+    all(batch.queries, query_gradient);
+    all(batch.items, item_gradient);
   };
   if (batch.items > std::numeric_limits<int32_t>::max()) {
     throw std::invalid_argument("more than 2^31 - 1 items");
@@ -159,7 +161,7 @@ SoftmaxResult RunInBatchSoftmaxTwin(const SoftmaxBatch<T>& batch, Machine& machi
     return result;
   }
   result.loss = sum.loss / sum.weight;
-  if (!wanted) return result;
+  if (query_gradient == nullptr) return result;
   const steps::LogitShare<T> share{logits, shares,
                                    static_cast<T>(1 / (sum.weight * batch.temperature))};
   ApplyTiles(machine, sets, steps::QueryShare<T>{share}, query_gradient);
