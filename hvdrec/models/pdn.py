@@ -15,7 +15,6 @@ from hvdrec.layers.jagged import PaddedOnce
 from hvdrec.layers.variables import VariableStore
 from hvdrec.models.base import ModelBuild, RankModel
 from hvdrec.models.inputs import ModelInputs
-from hvdrec.ops.segments import segment_sum
 
 _LEAST = 1e-8
 
@@ -66,7 +65,7 @@ class PDN(RankModel):
         trigger = tf.exp(self._triggers(of_user, items, self.user(user, run), run))
         similar = tf.exp(self._similarities(items, pairs, self.item(item, run), run))
         real = items.real(trigger * similar)
-        total = segment_sum(real, items.history.rows, items.history.count)
+        total = tf.math.unsorted_segment_sum(real, items.history.rows, items.history.count)
         outputs = {"trigger_out": items.rectangle(trigger), "sim_out": items.rectangle(similar)}
         if self.direct is not None:
             outputs["direct_user_embedding"], outputs["direct_item_embedding"], score = self.direct(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from hvdrec.ops.library import implementation, load_ops
-from hvdrec.ops.segments import segment_softmax, segment_sum
+from hvdrec.ops.segments import segment_softmax
 
 
 def attention_product(
@@ -128,7 +128,7 @@ def _tensorflow_attend(
     count = tf.shape(lengths)[0]
     rows = tf.repeat(tf.range(count), lengths)
     shares = segment_softmax(scores, rows, count)
-    return segment_sum(shares[:, tf.newaxis] * values, rows, count), shares
+    return tf.math.unsorted_segment_sum(shares[:, tf.newaxis] * values, rows, count), shares
 
 
 _PRODUCTS = {"native": _native_product, "tensorflow": _tensorflow_product}

@@ -1,22 +1,8 @@
-"""Sums and softmaxes over the elements of each row, in TensorFlow's operations."""
+"""The softmax over the elements of each row, in TensorFlow's operations."""
 
 from __future__ import annotations
 
 import tensorflow as tf
-
-
-def segment_sum(values: tf.Tensor, rows: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """Sums the elements of each row.
-
-    Args:
-        values: float32 [E, ...].
-        rows: int32 [E], the row of each element.
-        count: int32 scalar B.
-
-    Returns:
-        float32 [B, ...]; zeros for a row without elements.
-    """
-    return tf.math.unsorted_segment_sum(values, rows, count)
 
 
 def segment_softmax(scores: tf.Tensor, rows: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
@@ -33,4 +19,4 @@ def segment_softmax(scores: tf.Tensor, rows: tf.Tensor, count: tf.Tensor) -> tf.
     # Subtract the largest score only to avoid overflow; the softmax doesn't depend on it.
     most = tf.math.unsorted_segment_max(tf.stop_gradient(scores), rows, count)
     powers = tf.exp(scores - tf.gather(most, rows))
-    return powers / tf.gather(segment_sum(powers, rows, count), rows)
+    return powers / tf.gather(tf.math.unsorted_segment_sum(powers, rows, count), rows)

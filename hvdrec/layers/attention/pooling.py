@@ -10,7 +10,7 @@ from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.feed_forward.dense import Dense
 from hvdrec.layers.layer import Layer
 from hvdrec.layers.variables import VariableStore
-from hvdrec.ops.segments import segment_softmax, segment_sum
+from hvdrec.ops.segments import segment_softmax
 
 
 class AttentionPooling(Layer):
@@ -37,4 +37,4 @@ class AttentionPooling(Layer):
     def __call__(self, inputs: Any, run: ForwardContext) -> tf.Tensor:
         """Maps a `Jagged` of [E, width] to float32 [B, width]."""
         shares = segment_softmax(self._scores(inputs.values, run), inputs.rows, inputs.count)
-        return segment_sum(shares * inputs.values, inputs.rows, inputs.count)
+        return tf.math.unsorted_segment_sum(shares * inputs.values, inputs.rows, inputs.count)

@@ -17,7 +17,7 @@ from hvdrec.layers.layer import Layer
 from hvdrec.layers.variables import VariableStore
 from hvdrec.ops.attention import attend, attention_product
 from hvdrec.ops.policy import NATIVE
-from hvdrec.ops.segments import segment_softmax, segment_sum
+from hvdrec.ops.segments import segment_softmax
 
 
 class AttentionInputs(NamedTuple):
@@ -135,8 +135,10 @@ class TargetAttention(Layer):
             attended, shares = [own], shares[:, tf.newaxis]
         else:
             shares = segment_softmax(scores, history.rows, history.count)
-            attended = [segment_sum(shares * history.values, history.rows, history.count)]
-        attended += [segment_sum(shares * each.values, each.rows, each.count) for each in auxiliary]
+            attended = [tf.math.unsorted_segment_sum(shares * history.values, history.rows, history.count)]
+        attended += [
+            tf.math.unsorted_segment_sum(shares * each.values, each.rows, each.count) for each in auxiliary
+        ]
         if self._layers is not None:
             empty = (history.lengths == 0) & (missing_places(history) > 0)
             attended[0] += tf.where(empty[:, tf.newaxis], padding, tf.zeros_like(padding))

@@ -10,7 +10,6 @@ import tensorflow as tf
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.jagged import Jagged
 from hvdrec.layers.variables import VariableStore
-from hvdrec.ops.segments import segment_sum
 
 #: The seed of the fixed initial logits outside training, as in EasyRec.
 _FIXED_SEED = 28
@@ -75,7 +74,7 @@ class InterestCapsules(tf.Module):
             # Only the last round is differentiated.
             values = high if i + 1 == rounds else constant
             parts = shares[:, :, tf.newaxis] * values[:, tf.newaxis, :]
-            capsules = segment_sum(parts, rows, history.count)
+            capsules = tf.math.unsorted_segment_sum(parts, rows, history.count)
             if i + 1 < rounds:
                 direction = tf.gather(tf.math.l2_normalize(capsules, axis=2), rows)
                 logits = tf.einsum("ed,ekd->ek", unit if scale > 0 else constant, direction)
