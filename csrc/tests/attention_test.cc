@@ -15,6 +15,7 @@
 
 #include "kernels/base/parallel.h"
 #include "kernels/base/small_product.h"
+#include "tests/outputs.h"
 #include "tests/tally.h"
 
 namespace hvdrec {
@@ -35,8 +36,7 @@ double Difference(const Floats32& found, const Wide& expected) {
   double most = 1, error = found.size() == expected.size() ? 0 : 1e9;
   for (const double v : expected) most = std::max(most, std::abs(v));
   for (size_t i = 0; i < std::min(found.size(), expected.size()); ++i) {
-    const double difference = std::abs(found[i] - expected[i]);
-    error = std::max(error, difference <= 1e9 ? difference : 1e9);
+    error = Worst({error, std::abs(found[i] - expected[i])});
   }
   return error / most;
 }
@@ -124,16 +124,18 @@ void TestProduct(const Batch& batch, const Parallel& parallel, Tally* tally) {
                                  batch.values.data(),
                                  batch.zeros ? nullptr : batch.padding.data(),
                                  batch.kernel.data()};
-  Floats32 linear(expected.linear.size()), query(batch.query.size()), values(batch.values.size()),
-      padding(batch.width), kernel(batch.kernel.size());
+  Floats32 linear = Unwritten<float>(expected.linear.size()),
+           query = Unwritten<float>(batch.query.size()),
+           values = Unwritten<float>(batch.values.size()),
+           padding = Unwritten<float>(batch.padding.size()),
+           kernel = Unwritten<float>(batch.kernel.size());
   AttentionProductForward(product, linear.data(), parallel);
   AttentionProductBackward(product, batch.upstream.data(),
                            {query.data(), values.data(), padding.data(), kernel.data()}, parallel);
   const double loss = Difference(linear, expected.linear);
-  double gradient =
-      std::max({Difference(query, expected.query), Difference(values, expected.values),
-                Difference(kernel, expected.kernel)});
-  if (!batch.zeros) gradient = std::max(gradient, Difference(padding, expected.padding));
+  double gradient = Worst({Difference(query, expected.query), Difference(values, expected.values),
+                           Difference(kernel, expected.kernel)});
+  if (!batch.zeros) gradient = Worst({gradient, Difference(padding, expected.padding)});
   // The gradient of a query of few columns is a long sum that cancels.
   tally->Count(loss < 2e-6 && gradient < 3e-5,
                "product " + std::to_string(batch.width) + " " + std::to_string(batch.outputs), loss,
@@ -146,8 +148,8 @@ void TestAttend(const Batch& batch, const Parallel& parallel, Tally* tally) {
   const Floats32 scores = Normal(batch.elements, &random);
   const Floats32 by_attended = Normal(rows * width, &random);
   const Floats32 by_shares = Normal(batch.elements, &random);
-  Floats32 attended(rows * width), shares(batch.elements), by_scores(batch.elements),
-      by_values(batch.elements * width);
+  Floats32 attended = Unwritten<float>(rows * width), shares = Unwritten<float>(batch.elements),
+           by_scores = shares, by_values = Unwritten<float>(batch.values.size());
   AttendForward(batch.histories(), width, scores.data(), batch.values.data(), attended.data(),
                 shares.data(), parallel);
   AttendBackward(batch.histories(), width, shares.data(), batch.values.data(), by_attended.data(),
@@ -171,9 +173,9 @@ void TestAttend(const Batch& batch, const Parallel& parallel, Tally* tally) {
     }
     for (int64_t e = first; e < end; ++e) of_scores[e] = parts[e] * (of_scores[e] - mean);
   }
-  const double loss = std::max(Difference(attended, sums), Difference(shares, parts));
+  const double loss = Worst({Difference(attended, sums), Difference(shares, parts)});
   const double gradient =
-      std::max(Difference(by_scores, of_scores), Difference(by_values, of_values));
+      Worst({Difference(by_scores, of_scores), Difference(by_values, of_values)});
   tally->Count(loss < 2e-6 && gradient < 2e-6, "attend " + std::to_string(width), loss, gradient);
 }
 
@@ -189,7 +191,10 @@ void TestSmallProduct(Tally* tally) {
         for (int64_t r = 0; r < rows; ++r) {
           for (int64_t c = 0; c < columns; ++c) {
             double& sum = expected[r * stride + c];
-            if (!adds) sum = 0;
+            if (!adds) {
+              sum = 0;
+              out[r * stride + c] = std::nanf("");
+            }
             // The first factor is stored by columns.
             for (int64_t k = 0; k < depth; ++k) sum += double{a[k * rows + r]} * b[k * stride + c];
           }
@@ -219,7 +224,7 @@ void TestRefusals(Tally* tally) {
   }
   const std::vector<int32_t> lengths{2, 2};
   const Floats32 values(4, 1.0F), scores{0.0F, 1.0F, 0.0F, std::nanf("")};
-  Floats32 attended(2), shares(4);
+  Floats32 attended = Unwritten<float>(2), shares = Unwritten<float>(4);
   AttendForward({2, 4, lengths.data()}, 1, scores.data(), values.data(), attended.data(),
                 shares.data(), Serial());
   tally->Count(std::abs(attended[0] - 1) < 1e-6 && std::isnan(attended[1]), "not a number", 0, 0);

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "kernels/optim/adam.h"
+#include "tests/outputs.h"
 
 namespace hvdrec {
 namespace {
@@ -166,9 +167,9 @@ void Exact(const Job& job) {
       worst += state.value[i] != 0;
       continue;
     }
-    worst = std::max({worst, std::abs(state.value[i] - truth.value[i]) / truth.moved[i],
-                      std::abs(state.average[i] - truth.average[i]) / truth.moved[i]});
-    if (truth.v[i] > 1e-290) slots = std::max(slots, std::abs(state.v[i] / truth.v[i] - 1));
+    worst = Worst({worst, std::abs(state.value[i] - truth.value[i]) / truth.moved[i],
+                   std::abs(state.average[i] - truth.average[i]) / truth.moved[i]});
+    if (truth.v[i] > 1e-290) slots = Worst({slots, std::abs(state.v[i] / truth.v[i] - 1)});
   }
   Check(worst < 1e-12, job.name + ", in double", worst, 1e-12);
   Check(slots < 1e-11, job.name + ", second moments", slots, 1e-11);
@@ -236,7 +237,7 @@ void SameBits(const Job& job) {
   Check(one == other, job.name + ", threads");
   std::vector<int32_t> rows(kRows);
   for (int32_t row = 0; row < kRows; ++row) rows[static_cast<size_t>(row)] = kRows - 1 - row;
-  std::vector<float> read(kSize), again(kSize);
+  std::vector<float> read = Unwritten<float>(kSize), again = read;
   const State<float> before = one;
   adam.Read(one.table(), one.sums(), one.now, rows.data(), kRows, read.data(), OwnThreads(2));
   Check(one == before, job.name + ", reading changes nothing");
@@ -268,7 +269,9 @@ void SameForAnyWidth(const Job& job, int64_t width) {
         parts.push_back(static_cast<int32_t>(row * per_row + i));
     }
     const auto count = static_cast<int64_t>(rows.size()), of_parts = count * per_row;
-    std::vector<float> read(static_cast<size_t>(count * width)), read_parts = read, gradient = read;
+    // Different, so that they don't match where neither is written.
+    std::vector<float> read = Unwritten<float>(static_cast<size_t>(count * width)),
+                       read_parts(read.size()), gradient(read.size());
     for (size_t i = 0; i < gradient.size(); ++i) {
       gradient[i] = static_cast<float>(batch.gradient[i % batch.gradient.size()]);
     }

@@ -200,7 +200,7 @@ Outcome Compare(int runs, Outcome outcome, const OnCpu& on_cpu, const std::vecto
 template <typename T>
 void CheckPairwise(const PairwiseCase& c, Report* report) {
   const PairwiseInput<T> input(c);
-  std::vector<T> expected(input.scores.size());
+  std::vector<T> expected = Unwritten<T>(input.scores.size());
   const PairwiseRows<T> rows{input.scores.data(), input.labels.data(), OrNull(input.weights),
                              OrNull(input.sessions), c.rows};
   const OnGpu<T> scores(input.scores), labels(input.labels), weights(input.weights);
@@ -224,7 +224,7 @@ void CheckPairwise(const PairwiseCase& c, Report* report) {
 template <typename T>
 void CheckSimilarity(int64_t rows, int64_t dim, bool sessions, Report* report) {
   const SimilarityInput<T> input(rows, dim, 4, sessions ? 3 : 0);
-  std::vector<T> expected(input.embeddings.size());
+  std::vector<T> expected = Unwritten<T>(input.embeddings.size());
   const OnGpu<T> embeddings(input.embeddings), gradient(expected);
   const OnGpu<int64_t> labels(input.labels), session_ids(input.sessions);
   const SimilarityBatch<T> batch{
@@ -263,7 +263,7 @@ template <typename T>
 void CheckSoftmax(int64_t queries, int64_t items, int64_t dim, bool more, Report* report) {
   const SoftmaxInput<T> input(queries, items, dim, more, more);
   // Both gradients, concatenated.
-  std::vector<T> expected(input.query_values.size() + input.item_values.size());
+  std::vector<T> expected = Unwritten<T>(input.query_values.size() + input.item_values.size());
   const OnGpu<T> query_values(input.query_values), item_values(input.item_values);
   const OnGpu<T> weights(input.weights), gradient(expected);
   const OnGpu<int64_t> ids(input.ids);

@@ -9,6 +9,8 @@
 #include <random>
 #include <vector>
 
+#include "tests/outputs.h"
+
 namespace hvdrec {
 namespace {
 
@@ -71,7 +73,7 @@ double HybridByContexts(const Case& c, bool same_label) {
 
 double HybridOf(const Case& c, bool same_label, const Parallel& parallel,
                 std::vector<double>* gradient) {
-  gradient->assign(c.logits.size(), std::nan(""));
+  *gradient = Unwritten<double>(c.logits.size());
   const HybridRows<double> rows{c.logits.data(), c.classes.data(), c.weights.data(),
                                 c.sessions.data(), c.rows()};
   return Hybrid<double>(rows, same_label, parallel, gradient->data());
@@ -102,7 +104,7 @@ void CheckHybrid(int64_t rows, int64_t sessions, bool same_label) {
 
 void CheckListwise(int64_t rows, int64_t sessions, ListLabels form) {
   const Case c = Make(rows, sessions, static_cast<unsigned>(3 * rows + sessions));
-  std::vector<double> scores(c.labels.size()), gradient(scores.size(), std::nan(""));
+  std::vector<double> scores(c.labels.size()), gradient = Unwritten<double>(scores.size());
   for (size_t i = 0; i < scores.size(); ++i) scores[i] = c.logits[2 * i];
   const auto of = [&](const std::vector<double>& s, const Parallel& parallel, double* slopes) {
     return Listwise<double>({s.data(), c.labels.data(), c.sessions.data(), c.rows()}, form,
@@ -131,8 +133,13 @@ void CheckListwise(int64_t rows, int64_t sessions, ListLabels form) {
     ++count;
   }
   Near("listwise", loss, count ? expected / count : 0, 1e-12);
-  std::vector<double> again(scores.size());
+  std::vector<double> again = Unwritten<double>(scores.size());
   Near("listwise on threads", of(scores, OwnThreads(3), again.data()), loss, 0);
+  if (!gradient.empty() &&
+      std::memcmp(again.data(), gradient.data(), gradient.size() * sizeof(double)) != 0) {
+    std::printf("listwise: the gradient depends on the number of threads\n");
+    ++failures;
+  }
   for (size_t i = 0; i < scores.size(); i += 1 + scores.size() / 40) {
     std::vector<double> above = scores, below = scores;
     above[i] += 1e-5;

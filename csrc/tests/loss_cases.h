@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernels/pairwise/pairwise.h"
+#include "tests/outputs.h"
 
 namespace hvdrec {
 
@@ -119,8 +120,8 @@ double Difference(const std::vector<T>& found, const std::vector<T>& expected,
   double largest = scale, worst = 0;
   for (size_t i = 0; i < expected.size(); ++i) {
     largest = std::max(largest, std::abs(static_cast<double>(expected[i])));
-    const double off = std::abs(static_cast<double>(found[i]) - static_cast<double>(expected[i]));
-    if (!(off <= worst)) worst = off;  // NaN too
+    worst =
+        Worst({worst, std::abs(static_cast<double>(found[i]) - static_cast<double>(expected[i]))});
   }
   return worst == 0 ? 0 : worst / largest;
 }

@@ -12,6 +12,7 @@
 
 #include "kernels/pairwise/bin_sum.h"
 #include "kernels/pairwise/bins.h"
+#include "tests/outputs.h"
 
 namespace hvdrec {
 namespace {
@@ -60,7 +61,7 @@ bool Holds(const Case& c) {
   std::normal_distribution<double> normal;
   const auto n = static_cast<size_t>(c.rows);
   // Allocated with the exact size, so that reading past an end is detected.
-  std::vector<T> scores(n), labels(n), weights(n), gradient(n);
+  std::vector<T> scores(n), labels(n), weights(n), gradient = Unwritten<T>(n);
   std::vector<int64_t> sessions(n);
   for (size_t i = 0; i < n; ++i) {
     scores[i] = static_cast<T>(normal(random) * c.scale);
@@ -72,7 +73,10 @@ bool Holds(const Case& c) {
   const PairwiseRows<T> rows{scores.data(), labels.data(), c.weighted ? weights.data() : nullptr,
                              c.sessions > 0 ? sessions.data() : nullptr, c.rows};
   const PairwiseResult found = Pairwise<T>(rows, c.options, OwnThreads(3), gradient.data());
-  if (c.options.hardest < 1) return std::isfinite(found.loss);
+  if (c.options.hardest < 1) {
+    return std::isfinite(found.loss) && std::all_of(gradient.begin(), gradient.end(),
+                                                    [](T slope) { return std::isfinite(slope); });
+  }
   std::vector<double> expected(n);
   double loss = 0, pairs = 0;
   const PairwiseOptions& o = c.options;
@@ -95,7 +99,7 @@ bool Holds(const Case& c) {
   double largest = 1e-30, worst = 0;
   for (size_t i = 0; i < n; ++i) {
     largest = std::max(largest, std::abs(expected[i] * scale));
-    worst = std::max(worst, std::abs(expected[i] * scale - static_cast<double>(gradient[i])));
+    worst = Worst({worst, std::abs(expected[i] * scale - static_cast<double>(gradient[i]))});
   }
   const bool holds = found.pairs == pairs && worst <= 1e-6 * largest &&
                      std::abs(found.loss - loss * scale) <= 1e-7 * loss * scale + 1e-15;
@@ -125,7 +129,7 @@ bool HoldsManyTimes(const Case& c) {
     sessions.push_back(static_cast<int64_t>(random() % 3));
   }
   const auto sum = [&](int64_t count, std::vector<T>* gradient) {
-    gradient->resize(static_cast<size_t>(count));
+    *gradient = Unwritten<T>(static_cast<size_t>(count));
     return Pairwise<T>({scores.data(), labels.data(), c.weighted ? weights.data() : nullptr,
                         c.sessions > 0 ? sessions.data() : nullptr, count},
                        c.options, OwnThreads(3), gradient->data());
@@ -143,7 +147,7 @@ bool HoldsManyTimes(const Case& c) {
   for (size_t i = 0; i < often.size(); ++i) {
     const double wanted = once[i % once.size()] / static_cast<double>(kCopies);
     largest = std::max(largest, std::abs(wanted));
-    worst = std::max(worst, std::abs(wanted - static_cast<double>(often[i])));
+    worst = Worst({worst, std::abs(wanted - static_cast<double>(often[i]))});
   }
   const bool holds = found.pairs == expected.pairs * kCopies * kCopies && worst <= 1e-6 * largest &&
                      std::abs(found.loss - expected.loss) <= 1e-7 * expected.loss + 1e-15;
@@ -162,7 +166,7 @@ bool HoldsInParts(const Case& c) {
   std::mt19937_64 random(static_cast<uint64_t>(c.rows * 17 + c.grades));
   std::normal_distribution<double> normal;
   const auto n = static_cast<size_t>(c.rows);
-  std::vector<T> scores(n), labels(n), weights(n), expected(n);
+  std::vector<T> scores(n), labels(n), weights(n), expected = Unwritten<T>(n);
   for (size_t i = 0; i < n; ++i) {
     scores[i] = static_cast<T>(normal(random) * c.scale);
     labels[i] = static_cast<T>(random() % static_cast<uint64_t>(c.grades));
@@ -196,7 +200,7 @@ bool HoldsInParts(const Case& c) {
   double largest = 1e-30;
   for (const T wanted : expected) largest = std::max(largest, std::abs(double{wanted}));
   for (size_t p = 0; p < parts.size(); ++p) {
-    std::vector<T> gradient(static_cast<size_t>(parts[p].count));
+    std::vector<T> gradient = Unwritten<T>(static_cast<size_t>(parts[p].count));
     const PairwiseResult found = SumOverBins(parts[p], c.options, own[p], all, moments.data(),
                                              OwnThreads(3), gradient.data());
     holds = holds && found.pairs == whole.pairs &&
@@ -204,7 +208,7 @@ bool HoldsInParts(const Case& c) {
     double worst = 0;
     for (size_t i = 0; i < gradient.size(); ++i) {
       const double wanted = expected[i + static_cast<size_t>(parts[p].scores - scores.data())];
-      worst = std::max(worst, std::abs(wanted - static_cast<double>(gradient[i])));
+      worst = Worst({worst, std::abs(wanted - static_cast<double>(gradient[i]))});
     }
     holds = holds && worst <= 1e-6 * largest;
   }

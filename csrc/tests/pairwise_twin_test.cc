@@ -19,7 +19,7 @@ constexpr double kTolerance = sizeof(T) == sizeof(float) ? 2e-7 : 1e-10;
 template <typename T>
 void CheckPairwiseCase(const PairwiseCase& c, Tally* tally) {
   const PairwiseInput<T> input(c);
-  std::vector<T> expected(input.scores.size()), found(expected), again(expected);
+  std::vector<T> expected = Unwritten<T>(input.scores.size()), found = expected, again = expected;
   const PairwiseRows<T> rows{input.scores.data(), input.labels.data(),
                              c.weighted ? input.weights.data() : nullptr,
                              c.sessions > 0 ? input.sessions.data() : nullptr, c.rows};
@@ -133,7 +133,7 @@ void CheckCutForms(bool small, Tally* tally) {
 void CheckNeighbours(Tally* tally) {
   const double near = std::nextafter(1.0, 2.0);
   const std::vector<double> scores{0, 1, near}, labels{1, 0, 0};
-  std::vector<double> gradient(3);
+  std::vector<double> gradient = Unwritten<double>(3);
   PairwiseOptions o;
   o.hardest = 0.5;
   EmulatedMachine machine(1);

@@ -13,6 +13,7 @@
 #include "kernels/similarity/circle.h"
 #include "kernels/similarity/in_batch_softmax.h"
 #include "kernels/similarity/multi_similarity.h"
+#include "tests/outputs.h"
 
 namespace hvdrec {
 namespace {
@@ -137,7 +138,7 @@ bool Near(double found, double expected, const std::vector<T>& gradient, const R
   double largest = single ? 0.5 : 1e-3, worst = 0;
   for (size_t k = 0; k < gradient.size(); ++k) {
     largest = std::max(largest, std::abs(reference[k]));
-    worst = std::max(worst, std::abs(reference[k] - static_cast<double>(gradient[k])));
+    worst = Worst({worst, std::abs(reference[k] - static_cast<double>(gradient[k]))});
   }
   const bool holds = worst <= tolerance * largest &&
                      std::abs(found - expected) <= tolerance * (least + std::abs(expected));
@@ -168,7 +169,7 @@ bool Holds(const Case& c, const char* name,
   const SimilarityBatch<T> batch{
       e.data(), labels.data(), c.sessions > 0 ? sessions.data() : nullptr, c.rows, c.dim,
       first,    anchors};
-  std::vector<T> gradient(c.gradient ? e.size() : 0);
+  std::vector<T> gradient = Unwritten<T>(c.gradient ? e.size() : 0);
   const SimilarityResult found = kernel(batch, c.gradient ? gradient.data() : nullptr);
   Row reference(e.size());
   double loss = 0;
@@ -218,7 +219,8 @@ bool SoftmaxHolds(const Case& c) {
                               identified,
                               owned > 0 ? owners.data() : nullptr,
                               owned};
-  std::vector<T> by_query(c.gradient ? q.size() : 0), by_item(c.gradient ? v.size() : 0);
+  std::vector<T> by_query = Unwritten<T>(c.gradient ? q.size() : 0),
+                 by_item = Unwritten<T>(c.gradient ? v.size() : 0);
   const SoftmaxResult found =
       InBatchSoftmax(batch, OwnThreads(3), c.gradient ? by_query.data() : nullptr,
                      c.gradient ? by_item.data() : nullptr);
