@@ -280,10 +280,48 @@ int64_t Failures(const Case& c) {
   return failed + !SoftmaxHolds<T>(c);
 }
 
+// Products that overflow: of one query with one item, and of all rows.
+int64_t OverflowFailures() {
+  constexpr float kLarge = 1e25F;
+  constexpr int64_t kRows = 400, kDim = 3;
+  const OwnThreads threads(3);
+  std::vector<float> by_query(kRows * kDim), by_item(by_query);
+  const auto undefined = [&](const SoftmaxBatch<float>& batch) {
+    const double loss = InBatchSoftmax(batch, threads, by_query.data(), by_item.data()).loss;
+    const auto nan = [](float value) { return std::isnan(value); };
+    return std::isnan(loss) && std::all_of(by_query.begin(), by_query.end(), nan) &&
+           std::all_of(by_item.begin(), by_item.end(), nan);
+  };
+  int64_t failed = 0;
+  for (const float sign : {1.0F, -1.0F}) {
+    for (const int64_t item : {int64_t{0}, int64_t{7}, kRows - 1}) {
+      std::vector<float> q(kRows * kDim, 0.5F), v(kRows * kDim, 0.25F), weights(kRows, 1.0F);
+      q[0] = kLarge;
+      v[static_cast<size_t>(item * kDim)] = sign * kLarge;
+      weights[0] = 0;
+      for (const float* each :
+           {static_cast<const float*>(weights.data()), static_cast<const float*>(nullptr)}) {
+        // A query's own product is one of doubles.
+        failed +=
+            undefined({q.data(), v.data(), nullptr, each, kRows, kRows, kDim, 2}) != (item > 0);
+      }
+    }
+  }
+  const std::vector<float> e(kRows * kDim, kLarge);
+  std::vector<int64_t> labels(kRows);
+  for (int64_t i = 0; i < kRows; ++i) labels[static_cast<size_t>(i)] = i % 2;
+  failed += !undefined({e.data(), e.data(), nullptr, nullptr, kRows, kRows, kDim, 2});
+  const SimilarityBatch<float> batch{e.data(), labels.data(), nullptr, kRows, kDim, 0, kRows};
+  failed += std::isfinite(CircleLoss(batch, {}, threads, by_query.data()).loss);
+  failed += std::isfinite(MultiSimilarityLoss(batch, {}, threads, by_query.data()).loss);
+  if (failed > 0) std::printf("products that overflow: %ld failed\n", static_cast<long>(failed));
+  return failed;
+}
+
 int Run(bool small) {
   const std::vector<int64_t> sizes = small ? std::vector<int64_t>{0, 1, 2, 37, 300}
                                            : std::vector<int64_t>{0, 1, 2, 3, 37, 128, 300, 1100};
-  int64_t cases = 0, failed = 0;
+  int64_t cases = 15, failed = OverflowFailures();
   for (const int64_t rows : sizes) {
     for (const int64_t dim : {1, 7, 32}) {
       for (const int64_t sessions : {0, 2}) {

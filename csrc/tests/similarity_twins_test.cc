@@ -258,6 +258,22 @@ void CheckExtremes(Tally* tally) {
   const double expected = (299 + std::log(3 + std::exp(1.0)) - 1) / 4;
   tally->Count(Difference(far.loss, expected) < 1e-6, "softmax, far apart",
                Difference(far.loss, expected), 0);
+  // A product that overflows in either direction, in each place.
+  for (const float large : {1e25F, -1e25F}) {
+    for (const int64_t item : {0, 1, 2, 3}) {
+      std::vector<float> q(8, 0.5F), v(8, 0.25F);
+      q[0] = 1e25F;
+      v[static_cast<size_t>(2 * item)] = large;
+      const SoftmaxBatch<float> overflowing{q.data(), v.data(), nullptr, nullptr, 4, 4, 2, 1.0};
+      const double loss = RunInBatchSoftmaxTwin(overflowing, machine, a.data(), b.data()).loss;
+      const bool undefined = std::isnan(loss) && std::isnan(a[7]) && std::isnan(b[0]);
+      // The query's own product is one of doubles; a negative far below the others is without
+      // effect.
+      const bool defined = std::isfinite(loss) && std::isfinite(a[7]) && std::isfinite(b[0]);
+      tally->Count(item > 0 && large > 0 ? undefined : defined || (item > 0 && undefined),
+                   "softmax, overflow", 0, 0);
+    }
+  }
   values[5] = std::numeric_limits<float>::quiet_NaN();
   const SoftmaxResult bad = RunInBatchSoftmaxTwin(batch, machine, a.data(), b.data());
   tally->Count(bad.bad_query == 2 && bad.bad_item == 2 && std::isnan(bad.loss) && std::isnan(b[0]),

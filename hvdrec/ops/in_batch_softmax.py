@@ -37,7 +37,7 @@ def in_batch_softmax(
             matrices.
 
     Returns:
-        Scalar, 0 without queries or weight; NaN if an input is not finite.
+        Scalar, 0 without queries or weight; NaN if an input is not finite or a logit overflows.
     """
     chosen = implementation(_IMPLEMENTATIONS, impl)
     return chosen(queries, items, temperature, item_ids, weights, owners, gradient)

@@ -331,6 +331,19 @@ def test_numbers_that_are_not_finite() -> None:
         assert np.isnan(tape.gradient(loss, variable).numpy()).all()
 
 
+@pytest.mark.parametrize(("dtype", "large"), [(np.float32, 1e25), (np.float64, 1e200)])
+def test_products_that_overflow(dtype: type, large: float) -> None:
+    variable = tf.Variable(np.full((40, 4), large, dtype))
+    for loss_of in (
+        lambda: in_batch_softmax(variable, variable),
+        lambda: in_batch_softmax(variable, variable, temperature=0.1, item_ids=np.arange(40) % 7),
+    ):
+        with tf.GradientTape() as tape:
+            loss = loss_of()
+        assert np.isnan(float(loss))
+        assert np.isnan(tape.gradient(loss, variable).numpy()).all()
+
+
 def test_arguments_are_checked() -> None:
     e, labels, _ = _rows(0, 10, 4, 3)
     native = load_native()

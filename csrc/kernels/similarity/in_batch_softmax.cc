@@ -89,8 +89,8 @@ class OwnedItems {
 template <typename T>
 class SoftmaxSweep {
  public:
-  // `bound`: no logit has a larger absolute value; `longest`: nor a query. The gradients are null
-  // if they aren't needed.
+  // `bound`: no logit has a larger absolute value; `longest`: no query is longer. The gradients are
+  // null if they aren't needed.
   SoftmaxSweep(const SoftmaxBatch<T>& batch, double bound, double longest, double total_weight,
                const Parallel& parallel, T* query_gradient, T* item_gradient)
       : batch_(batch),
@@ -110,6 +110,7 @@ class SoftmaxSweep {
         sums_(static_cast<size_t>(blocks_.count() * panels_.size())),
         shares_(static_cast<size_t>(panels_.size())) {
     if (2 * bound <= SharedRange<T>()) shift_ = static_cast<T>(bound);
+    may_overflow_ = !(bound * std::max(batch.temperature, 1.0) <= std::numeric_limits<T>::max());
     // Eigen takes other numbers at once, and rounds otherwise, in rows that begin elsewhere.
     void* begin = tiles_.data();
     size_t bytes = tiles_.size() * sizeof(T);
@@ -120,12 +121,14 @@ class SoftmaxSweep {
     std::fill_n(item_gradient, batch.items * batch.dim, T(0));
   }
 
+  // Returns the loss, NaN where it overflows; the gradients then aren't complete.
   double Run() {
     double loss = 0;
     for (int64_t panel = 0; panel < panels_.count(); ++panel) {
       parallel_.Run(blocks_.count(), [&](int64_t block) { FindExponentials(panel, block); });
       ForRows(panel, [&](int64_t r) { FindShares(panel, r); });
       for (int64_t r = 0; r < panels_.rows(panel); ++r) loss += shares_[r].loss;
+      if (!std::isfinite(loss)) return std::numeric_limits<double>::quiet_NaN();
       if (!gradient()) continue;
       parallel_.Run(groups(), [&](int64_t group) { AddGradients(panel, group); });
       ForRows(panel, [&](int64_t r) { FinishGradients(panel, r); });
@@ -185,8 +188,18 @@ class SoftmaxSweep {
       const int64_t query = panels_.begin(panel) + r;
       Stretch<T> values(TileRow(block, r), last - first);
       // Neither the own item nor its duplicates are negatives.
-      duplicates_.For(query, first, last, [&](int64_t item) { values[item - first] = kNot; });
-      if (query >= first && query < last) values[query - first] = kNot;
+      const auto mask = [&](T by) {
+        duplicates_.For(query, first, last, [&](int64_t item) { values[item - first] = by; });
+        if (query >= first && query < last) values[query - first] = by;
+      };
+      if (may_overflow_) {
+        mask(0);
+        if (!(values * scale_).isFinite().all()) {
+          SumOf(block, r) = {std::numeric_limits<T>::quiet_NaN(), T(1)};
+          continue;
+        }
+      }
+      mask(kNot);
       T shift = 0;
       if (shift_) {
         shift = *shift_;
@@ -211,7 +224,7 @@ class SoftmaxSweep {
         batch_.weights == nullptr ? 1 : static_cast<double>(batch_.weights[query]);
     const double share = weight / (total_weight_ * batch_.temperature);
     Shares& found = shares_[r];
-    found.loss = weight == 0 ? 0 : weight * Softplus(behind);
+    found.loss = weight * Softplus(behind);
     found.own = -Sigmoid(behind) * share;
     found.shift = shift_ ? static_cast<double>(*shift_) : sum.shift;
     found.factor = share * std::exp(found.shift - own - Softplus(behind));
@@ -291,6 +304,7 @@ class SoftmaxSweep {
   const OwnedItems owned_;
   const T scale_;
   std::optional<T> shift_;  // for any logit the batch can have
+  bool may_overflow_;       // a product or a logit
   Scratch<T> tiles_;        // of a panel
   T* first_tile_ = nullptr;
   std::vector<Sum> sums_;       // by block and row of the panel
@@ -339,6 +353,7 @@ SoftmaxResult InBatchSoftmax(const SoftmaxBatch<T>& batch, const Parallel& paral
   result.loss = SoftmaxSweep<T>(batch, bound, std::sqrt(queries_norm), total_weight, parallel,
                                 query_gradient, item_gradient)
                     .Run();
+  if (std::isnan(result.loss)) fill(std::numeric_limits<T>::quiet_NaN());
   return result;
 }
 

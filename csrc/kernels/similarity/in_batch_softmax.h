@@ -52,7 +52,8 @@ HVDREC_HD inline double OwnLogit(const SoftmaxBatch<T>& batch, int64_t query) {
   return sum / batch.temperature;
 }
 
-// -sum_i w_i log softmax_j(q_i . v_j / temperature)_i / sum_i w_i; 0 if all weights are 0.
+// -sum_i w_i log softmax_j(q_i . v_j / temperature)_i / sum_i w_i; 0 if all weights are 0, and NaN,
+// like the gradients, if a negative's logit overflows T.
 //
 // `query_gradient` [queries, dim] and `item_gradient` [items, dim] are the loss's derivatives;
 // both null if they aren't needed. Time O(queries shared dim + owned dim). Memory besides: the

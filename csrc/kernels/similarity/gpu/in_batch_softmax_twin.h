@@ -3,6 +3,7 @@
 #ifndef HVDREC_KERNELS_SIMILARITY_GPU_IN_BATCH_SOFTMAX_TWIN_H_
 #define HVDREC_KERNELS_SIMILARITY_GPU_IN_BATCH_SOFTMAX_TWIN_H_
 
+#include <cmath>
 #include <limits>
 #include <stdexcept>
 
@@ -78,7 +79,7 @@ struct FinishQuery {
     const T shift = static_cast<T>(own + loss);
     shares[query] = {shift, static_cast<T>(weight * exp(shift - (own + loss))),
                      static_cast<T>(-weight * Sigmoid(behind))};
-    sums[query] = {weight != 0 ? weight * loss : 0.0, weight};
+    sums[query] = {weight * loss, weight};
   }
 };
 
@@ -161,6 +162,12 @@ SoftmaxResult RunInBatchSoftmaxTwin(const SoftmaxBatch<T>& batch, Machine& machi
     return result;
   }
   result.loss = sum.loss / sum.weight;
+  // The sum of a query with a product that overflows is infinite or NaN.
+  if (!std::isfinite(result.loss)) {
+    result.loss = std::numeric_limits<double>::quiet_NaN();
+    fill(std::numeric_limits<T>::quiet_NaN());
+    return result;
+  }
   if (query_gradient == nullptr) return result;
   const steps::LogitShare<T> share{logits, shares,
                                    static_cast<T>(1 / (sum.weight * batch.temperature))};
