@@ -1,4 +1,4 @@
-"""Kernels of losses, of deferred updates and of attention, under AddressSanitizer and UndefinedBehaviorSanitizer."""
+"""Kernels of losses, of deferred updates and of layers, under AddressSanitizer and UndefinedBehaviorSanitizer."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ def test_kernels() -> None:
     command = ["make", "-j2", "sanitize", "ARGS=--short"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=840)
     assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
-    for kernels in ("pairwise", "similarity", "lists", "deferred_adam", "attention"):
+    for kernels in ("pairwise", "similarity", "lists", "deferred_adam", "attention", "layers"):
         assert re.search(rf"^{kernels}: \d+ cases, 0 failed$", done.stdout, re.MULTILINE)

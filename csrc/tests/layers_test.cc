@@ -1,0 +1,331 @@
+// Compares the kernels of dense layers, lookups and pair products, and sums of squares, with plain
+// loops in double; and work in phases with the same work done by one thread.
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "kernels/base/parallel.h"
+#include "kernels/base/phases.h"
+#include "kernels/layers/dense_layer.h"
+#include "kernels/layers/lookup.h"
+#include "kernels/layers/pair_products.h"
+#include "kernels/optim/sum_of_squares.h"
+#include "tests/tally.h"
+
+namespace hvdrec {
+namespace {
+
+using Floats = std::vector<float>;
+using Wide = std::vector<double>;
+
+Floats Normal(int64_t count, std::mt19937* random) {
+  std::normal_distribution<float> normal;
+  Floats out(static_cast<size_t>(count));
+  for (float& v : out) v = normal(*random);
+  return out;
+}
+
+// What a kernel has to write: an element that it leaves out differs from every expected number.
+Floats Unwritten(int64_t count) {
+  return Floats(static_cast<size_t>(count), std::numeric_limits<float>::quiet_NaN());
+}
+
+// The largest difference, in units of the largest expected number or of 1.
+double Difference(const Floats& found, const Wide& expected) {
+  double most = 1, error = found.size() == expected.size() ? 0 : 1e9;
+  for (const double v : expected) most = std::max(most, std::abs(v));
+  for (size_t i = 0; i < std::min(found.size(), expected.size()); ++i) {
+    const double difference = std::abs(found[i] - expected[i]);
+    error = std::max(error, difference <= 1e9 ? difference : 1e9);
+  }
+  return error / most;
+}
+
+bool SameBits(const std::vector<Floats>& one, const std::vector<Floats>& other) {
+  bool same = true;
+  for (size_t i = 0; i < one.size(); ++i) {
+    same &= one[i].empty() ||
+            std::memcmp(one[i].data(), other[i].data(), one[i].size() * sizeof(float)) == 0;
+  }
+  return same;
+}
+
+// A dense layer and a batch.
+struct Layer {
+  DenseLayer shape;
+  bool weighted;
+  Floats x, kernel, bias, gamma, beta, weights, upstream;
+
+  Layer(const DenseLayer& shape_, bool weighted_) : shape(shape_), weighted(weighted_) {
+    std::mt19937 random(static_cast<unsigned>(shape.rows * 1000 + shape.outputs));
+    x = Normal(shape.rows * shape.inputs, &random);
+    kernel = Normal(shape.multiplies ? shape.inputs * shape.outputs : 0, &random);
+    bias = Normal(shape.outputs, &random);
+    gamma = Normal(shape.outputs, &random);
+    beta = Normal(shape.outputs, &random);
+    upstream = Normal(shape.rows * shape.outputs, &random);
+    for (int64_t r = 0; r < shape.rows; ++r) weights.push_back(static_cast<float>(r % 3) / 2);
+  }
+
+  // y, linear, mean, variance, and the gradients of x, kernel, bias, gamma and beta.
+  std::vector<Floats> Run(const Parallel& parallel) const {
+    const int64_t o = shape.outputs, size = shape.rows * o, columns = shape.norm ? o : 0;
+    std::vector<Floats> f;
+    for (const int64_t count :
+         {size, shape.norm ? size : 0, columns, columns, static_cast<int64_t>(x.size()),
+          static_cast<int64_t>(kernel.size()), o, columns, columns}) {
+      f.push_back(Unwritten(count));
+    }
+    Floats scratch = Unwritten(size);
+    const DenseRows rows{x.data(), weighted ? weights.data() : nullptr};
+    const DenseWeights held{kernel.data(), bias.data(), gamma.data(), beta.data()};
+    DenseLayerForward(shape, rows, held, {f[0].data(), f[1].data(), f[2].data(), f[3].data()},
+                      parallel);
+    DenseLayerBackward(shape, upstream.data(), rows, held,
+                       {f[0].data(), f[1].data(), f[2].data(), f[3].data()}, scratch.data(),
+                       {f[4].data(), f[5].data(), f[6].data(), f[7].data(), f[8].data()}, parallel);
+    return f;
+  }
+};
+
+// The same in double. What the ReLU lets pass is decided by the kernel's own `y`.
+std::vector<Wide> Formula(const Layer& layer, const Floats& y) {
+  const auto [rows, inputs, outputs, multiplies, norm, relu, epsilon] = layer.shape;
+  Wide linear(layer.upstream.size()), normal, mean, variance, by_x(layer.x.size());
+  Wide by_kernel(layer.kernel.size()), by_bias(static_cast<size_t>(outputs)), by_gamma, by_beta;
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t o = 0; o < outputs; ++o) {
+      double& sum = linear[r * outputs + o];
+      sum = layer.bias[o] + (multiplies ? 0.0 : layer.x[r * inputs + o]);
+      for (int64_t i = 0; multiplies && i < inputs; ++i) {
+        sum += double{layer.x[r * inputs + i]} * layer.kernel[i * outputs + o];
+      }
+    }
+  }
+  Wide out = linear, by_linear(linear.size());
+  const auto weight = [&](int64_t r) { return layer.weighted ? layer.weights[r] : 1.0; };
+  for (int64_t o = 0; o < outputs; ++o) {
+    double count = 0, center = 0, spread = 0, plain = 0, centered = 0;
+    const auto passed = [&](int64_t r) {
+      return relu && !(y[r * outputs + o] > 0) ? 0.0 : layer.upstream[r * outputs + o];
+    };
+    for (int64_t r = 0; r < rows; ++r) {
+      count += weight(r);
+      center += weight(r) * linear[r * outputs + o];
+    }
+    const double share = count > 0 ? 1 / count : 0;
+    center *= share;
+    for (int64_t r = 0; r < rows; ++r) {
+      const double away = linear[r * outputs + o] - center;
+      spread += weight(r) * away * away * share;
+      plain += passed(r);
+      centered += passed(r) * away;
+    }
+    const double inverse = 1 / std::sqrt(spread + epsilon), scale = layer.gamma[o] * inverse;
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t at = r * outputs + o;
+      const double away = linear[at] - center;
+      if (norm) out[at] = away * scale + layer.beta[o];
+      if (relu) out[at] = std::max(out[at], 0.0);
+      const double common = weight(r) * share * (plain + away * inverse * inverse * centered);
+      by_linear[at] = norm ? scale * (passed(r) - common) : passed(r);
+    }
+    by_bias[o] = norm ? 0 : plain;
+    if (!norm) continue;
+    mean.push_back(center);
+    variance.push_back(spread);
+    by_gamma.push_back(centered * inverse);
+    by_beta.push_back(plain);
+  }
+  if (!multiplies) by_x = by_linear;
+  for (int64_t r = 0; multiplies && r < rows; ++r) {
+    for (int64_t i = 0; i < inputs; ++i) {
+      for (int64_t o = 0; o < outputs; ++o) {
+        const double g = by_linear[r * outputs + o];
+        by_x[r * inputs + i] += g * layer.kernel[i * outputs + o];
+        by_kernel[i * outputs + o] += g * layer.x[r * inputs + i];
+      }
+    }
+  }
+  return {out, norm ? linear : Wide(), mean, variance, by_x, by_kernel, by_bias, by_gamma, by_beta};
+}
+
+void TestDense(const Layer& layer, const Parallel& parallel, Tally* tally) {
+  const std::vector<Floats> found = layer.Run(parallel);
+  const std::vector<Wide> expected = Formula(layer, found[0]);
+  double forward = 0, backward = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    double& worst = i < 4 ? forward : backward;
+    worst = std::max(worst, Difference(found[i], expected[i]));
+  }
+  const std::string name = "dense " + std::to_string(layer.shape.rows) + " " +
+                           std::to_string(layer.shape.inputs) + " " +
+                           std::to_string(layer.shape.outputs);
+  // A column of few rows may have a small deviation, which magnifies the rounding of its terms.
+  tally->Count(forward < 5e-5 && backward < 5e-4, name, forward, backward);
+  tally->Count(SameBits(found, layer.Run(Serial())), name + ", threads", 0, 0);
+}
+
+void TestAllDense(const Parallel& parallel, Tally* tally) {
+  for (const int64_t rows : {0, 1, 5, 128, 300}) {
+    for (const int64_t outputs : {1, 9, 33, 130}) {
+      for (const int64_t inputs : {1, 7, 70}) {
+        for (const bool norm : {false, true}) {
+          const bool relu = (rows + inputs + norm) % 2 == 0;
+          TestDense({{rows, inputs, outputs, true, norm, relu, 1e-3F}, false}, parallel, tally);
+        }
+      }
+      for (const bool relu : {false, true}) {
+        TestDense({{rows, outputs, outputs, false, true, relu, 1e-3F}, true}, parallel, tally);
+        TestDense({{rows, 7, outputs, true, true, relu, 1e-3F}, true}, parallel, tally);
+        TestDense({{rows, outputs, outputs, false, false, relu, 0}, false}, parallel, tally);
+      }
+    }
+  }
+}
+
+void TestLookup(int64_t count, int64_t dim, const Parallel& parallel, Tally* tally) {
+  constexpr int64_t kTouched = 40;
+  constexpr float kSquares = 0.25F;
+  std::mt19937 random(static_cast<unsigned>(count + dim));
+  const Floats touched = Normal(kTouched * dim, &random), upstream = Normal(count * dim, &random);
+  std::vector<int32_t> index;
+  for (int64_t n = 0; n < count; ++n) {
+    index.push_back(static_cast<int32_t>(random() % (kTouched + 1)));
+  }
+  const Lookup lookup{index.data(), count, kTouched, dim};
+  Floats out = Unwritten(count * dim), gradient = Unwritten(kTouched * dim);
+  const double half = LookupForward(lookup, touched.data(), out.data(), parallel);
+  LookupBackward(lookup, touched.data(), upstream.data(), kSquares, gradient.data(), parallel);
+  Wide values(out.size()), by_touched(gradient.size());
+  double squares = 0;
+  for (int64_t n = 0; n < count; ++n) {
+    for (int64_t d = 0; index[n] > 0 && d < dim; ++d) {
+      const int64_t from = (index[n] - 1) * dim + d, to = n * dim + d;
+      values[to] = touched[from];
+      squares += values[to] * values[to] / 2;
+      by_touched[from] += upstream[to] + double{kSquares} * touched[from];
+    }
+  }
+  const double loss =
+      std::max(Difference(out, values), std::abs(half - squares) / std::max(squares, 1.0));
+  const double off = Difference(gradient, by_touched);
+  tally->Count(loss < 1e-6 && off < 1e-5, "lookup " + std::to_string(dim), loss, off);
+  if (count == 0) return;
+  index.back() = kTouched + 1;
+  bool refused = false;
+  try {
+    LookupForward(lookup, touched.data(), out.data(), parallel);
+  } catch (const std::invalid_argument&) {
+    refused = true;
+  }
+  tally->Count(refused, "an index outside", 0, 0);
+}
+
+void TestPairProducts(const FieldShape& shape, const Parallel& parallel, Tally* tally) {
+  const auto [rows, fields, dim] = shape;
+  std::mt19937 random(static_cast<unsigned>(rows + fields));
+  const Floats x = Normal(rows * fields * dim, &random), upstream = Normal(rows * dim, &random);
+  Floats out = Unwritten(rows * dim), gradient = Unwritten(rows * fields * dim);
+  PairProducts(shape, x.data(), out.data(), parallel);
+  PairProductsBackward(shape, x.data(), upstream.data(), gradient.data(), parallel);
+  Wide products(out.size()), by_x(gradient.size());
+  for (int64_t b = 0; b < rows; ++b) {
+    for (int64_t f = 0; f < fields; ++f) {
+      for (int64_t g = 0; g < fields; ++g) {
+        for (int64_t d = 0; g != f && d < dim; ++d) {
+          const int64_t at = (b * fields + f) * dim + d, other = (b * fields + g) * dim + d;
+          products[b * dim + d] += double{x[at]} * x[other] / 2;
+          by_x[at] += double{upstream[b * dim + d]} * x[other];
+        }
+      }
+    }
+  }
+  const double loss = Difference(out, products), off = Difference(gradient, by_x);
+  tally->Count(loss < 2e-6 && off < 2e-6, "pairs " + std::to_string(fields), loss, off);
+}
+
+void TestSumOfSquares(int64_t count, const Parallel& parallel, Tally* tally) {
+  std::mt19937 random(3);
+  const Floats values = Normal(count, &random);
+  double expected = 0;
+  for (const double v : values) expected += v * v;
+  const double found = SumOfSquares(values.data(), count, parallel);
+  const double off = std::abs(found - expected) / std::max(expected, 1.0);
+  tally->Count(off < 1e-12, "squares " + std::to_string(count), off, 0);
+}
+
+// Each phase reads all that the one before has written. Some pieces take longer than a thread
+// spins, so that others sleep.
+void TestPhases(int turn, const Parallel& parallel, Tally* tally) {
+  const std::vector<int64_t> counts{7, 0, 1, 40, 3};
+  std::vector<std::vector<int64_t>> found(counts.size()), expected(counts.size());
+  Phases phases;
+  int64_t sum = 1;
+  for (size_t p = 0; p < counts.size(); ++p) {
+    found[p].resize(static_cast<size_t>(counts[p]));
+    phases.Add(counts[p], [&found, p, turn](int64_t i) {
+      if (i == 0 && (turn + static_cast<int>(p)) % 8 == 0) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+      int64_t before = 1;
+      for (size_t q = 0; q < p; ++q) {
+        for (const int64_t number : found[q]) before += number;
+      }
+      found[p][static_cast<size_t>(i)] = before % 1000 + i;
+    });
+    for (int64_t i = 0; i < counts[p]; ++i) expected[p].push_back(sum % 1000 + i);
+    for (const int64_t number : expected[p]) sum += number;
+  }
+  phases.Run(parallel);
+  tally->Count(found == expected, "phases", 0, 0);
+}
+
+void TestPhaseThatThrows(const Parallel& parallel, Tally* tally) {
+  std::vector<int64_t> first(20), last(20);
+  Phases phases;
+  phases.Add(20, [&](int64_t i) { first[static_cast<size_t>(i)] = 1; });
+  phases.Add(20, [&](int64_t i) {
+    if (i == 11) throw std::runtime_error("piece");
+  });
+  phases.Add(20, [&](int64_t i) { last[static_cast<size_t>(i)] = 1; });
+  bool thrown = false;
+  try {
+    phases.Run(parallel);
+  } catch (const std::runtime_error&) {
+    thrown = true;
+  }
+  const auto ones = [](const std::vector<int64_t>& of) {
+    return std::count(of.begin(), of.end(), 1);
+  };
+  tally->Count(thrown && ones(first) == 20 && ones(last) == 0, "a phase that throws", 0, 0);
+}
+
+}  // namespace
+}  // namespace hvdrec
+
+int main() {
+  using namespace hvdrec;
+  Tally tally;
+  const OwnThreads threads(3);
+  TestAllDense(threads, &tally);
+  for (const int64_t dim : {1, 8, 20}) {
+    for (const int64_t count : {0, 5, 9000}) TestLookup(count, dim, threads, &tally);
+    for (const int64_t rows : {0, 1, 700}) {
+      for (const int64_t fields : {1, 6}) TestPairProducts({rows, fields, dim}, threads, &tally);
+    }
+  }
+  for (const int64_t count : {0, 1, 1000, 300000}) TestSumOfSquares(count, threads, &tally);
+  for (int turn = 0; turn < 200; ++turn) TestPhases(turn, threads, &tally);
+  for (int turn = 0; turn < 20; ++turn) TestPhaseThatThrows(threads, &tally);
+  return tally.End("layers");
+}
