@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import pathlib
-import socket
 import sys
 
 import tensorflow as tf
 
 from hvdrec.config.flags import load_for_training, parse_train
+from hvdrec.launcher.ports import free_ports
 from hvdrec.parallel.cluster import Cluster
 from hvdrec.parallel.parameter_server import Coordinator
 from hvdrec.parallel.single import SingleReplica
@@ -24,12 +24,7 @@ from hvdrec.trainer.servers.job import ServerJob
 
 def start() -> tuple[Cluster, Coordinator]:
     """Starts the servers and connects to them."""
-    sockets = [socket.socket() for _ in range(4)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    free = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
-    for each in sockets:
-        each.close()
+    free = [f"127.0.0.1:{port}" for port in free_ports(4)]
     addresses = {"chief": (free[0],), "worker": (free[1],), "ps": (free[2], free[3])}
     spec = tf.train.ClusterSpec({role: list(found) for role, found in addresses.items()})
     config = tf.compat.v1.ConfigProto(inter_op_parallelism_threads=4)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import shlex
-import socket
 import sys
 from collections.abc import Mapping, Sequence
 
 from hvdrec.config.flags import load_for_training, parse_train
 from hvdrec.config.names import enum_name
 from hvdrec.errors import ConfigError
+from hvdrec.launcher.ports import free_ports
 from hvdrec.parallel.cluster import CHIEF, EVALUATOR, SERVER, WORKER
 from hvdrec.parallel.launch import launch_command
 from hvdrec.storage.secrets import is_secret
@@ -88,7 +87,7 @@ def _cluster(run: Run) -> tuple[Process, ...]:
         )
     workers = run.ranks * config.proto.train_config.num_gpus_per_worker
     counts = {SERVER: run.servers, WORKER: workers, CHIEF: 1, EVALUATOR: run.evaluators}
-    ports = iter(_free_ports(sum(counts.values())))
+    ports = iter(free_ports(sum(counts.values())))
     addresses = {role: [f"127.0.0.1:{next(ports)}" for _ in range(count)] for role, count in counts.items()}
     cluster = {role: found for role, found in addresses.items() if role != EVALUATOR}
     command = (sys.executable, "-m", run.module, *run.arguments)
@@ -101,15 +100,6 @@ def _cluster(run: Run) -> tuple[Process, ...]:
         for role, count in counts.items()
         for index in range(count)
     )
-
-
-def _free_ports(count: int) -> list[int]:
-    """Distinct free ports."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 def render(run: Run, started: Sequence[Process]) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from hvdrec.config.protos import train_pb2
 from hvdrec.errors import ConfigError
+from hvdrec.launcher.ports import free_ports
 from hvdrec.parallel import cluster as clusters
 from hvdrec.parallel.cluster import (
     ChiefWatch,
@@ -113,7 +114,7 @@ def test_workers_alone_would_train_a_model_each(cluster: dict[str, list[str]], s
 
 def test_the_chief_is_gone_once_it_was_there_and_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
+        listening.bind(("127.0.0.1", free_ports(1)[0]))
         listening.listen(1)
         address = f"127.0.0.1:{listening.getsockname()[1]}"
         cluster = read(_environment({**CLUSTER, "chief": [address]}))
@@ -128,7 +129,7 @@ def test_the_chief_is_gone_once_it_was_there_and_refuses(monkeypatch: pytest.Mon
 
 def test_a_port_in_use_is_named() -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+        taken.bind(("127.0.0.1", free_ports(1)[0]))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         mine = Cluster({"chief": ("a:1",), "worker": (address,), "ps": ("b:1",)}, "worker", 0)

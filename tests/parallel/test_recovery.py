@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 import tensorflow as tf
 
+from hvdrec.launcher.ports import free_ports
 from hvdrec.parallel import recovery, server_watch
 from hvdrec.parallel.cluster import Answer
 from hvdrec.parallel.recovery import Recovery, lost_server
@@ -39,8 +40,7 @@ def listening() -> Iterator[str]:
 
 @pytest.fixture
 def refusing() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return f"127.0.0.1:{server.getsockname()[1]}"
+    return f"127.0.0.1:{free_ports(1)[0]}"
 
 
 @pytest.fixture
@@ -101,10 +101,10 @@ def test_a_lost_server_is_noticed(monkeypatch: pytest.MonkeyPatch, answer: Answe
 
     monkeypatch.setattr(server_watch, "ask", ask)
     watch = ServerWatch(["first", "second"], found.append, grace=0.0, poll=0.01)
-    assert there.wait(10)
+    assert there.wait(60)
     assert not found
     lost.set()
-    watch._thread.join(10)
+    watch._thread.join(60)
     assert found == [1]
 
 
@@ -122,7 +122,7 @@ def test_a_server_that_answers_again_or_may_go_is_not_missed(monkeypatch: pytest
     monkeypatch.setattr(server_watch, "ask", ask)
     found: list[int] = []
     watch = ServerWatch(["only"], found.append, grace=60.0, poll=0.001)
-    assert ended.wait(10)
+    assert ended.wait(60)
     watch.close()
-    watch._thread.join(10)
+    watch._thread.join(60)
     assert not found

@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 
+from hvdrec.launcher.ports import free_ports
+
 BUCKET = "bucket"
 KEY, SECRET = "AKIAHVDRECTEST", "a-secret-key-of-the-tests"
 _SLOW_DOWN = b'<?xml version="1.0"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>'
@@ -20,7 +22,7 @@ _DENIED = b'<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>Access
 @contextlib.contextmanager
 def s3_server():
     """Runs moto's server with a bucket; returns its address."""
-    port = _free_port()
+    (port,) = free_ports(1)
     process = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
         stdout=subprocess.DEVNULL,
@@ -49,7 +51,7 @@ server.create_server("127.0.0.1", int(sys.argv[1]), in_memory=True, default_buck
 @contextlib.contextmanager
 def gcs_server():
     """Runs an emulator of Google's store with a bucket; returns its address."""
-    port = _free_port()
+    (port,) = free_ports(1)
     with subprocess.Popen(
         [sys.executable, "-c", _EMULATOR, str(port), BUCKET],
         stdout=subprocess.DEVNULL,
@@ -60,12 +62,6 @@ def gcs_server():
             yield f"127.0.0.1:{port}"
         finally:
             process.kill()
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def _wait_for(port, process):
