@@ -86,8 +86,9 @@ def test_an_mpijobs_launcher_fails_with_mpirun_and_without_the_runs_end(tmp_path
     (tmp_path / "mpirun").write_text(
         f"""#!/bin/bash
 printf '%s\\n' "$@" >{tmp_path}/words
+[[ -z ${{WAITS:-}} ]] || trap 'exit 5' TERM
 echo ready
-[[ -z ${{WAITS:-}} ]] || {{ trap 'exit 5' TERM; while :; do sleep 0.1; done; }}
+[[ -z ${{WAITS:-}} ]] || while :; do sleep 0.1; done
 exit ${{CODE:-0}}
 """
     )
@@ -108,7 +109,6 @@ exit ${{CODE:-0}}
     ) as launcher:
         assert launcher.stdout is not None
         assert launcher.stdout.readline() == "ready\n"
-        time.sleep(0.2)  # `ready` comes a moment before the trap.
         launcher.send_signal(signal.SIGTERM)
     assert launcher.returncode == 5
 
@@ -196,6 +196,13 @@ def test_a_run_without_its_end_fails_in_the_batch_script(
     assert "ended before its end" in done.stderr
 
 
+def _catches(pid: int, number: int) -> bool:
+    """Whether a process handles a signal."""
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    (caught,) = re.findall(r"^SigCgt:\s*(\w+)$", status, re.MULTILINE)
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
 def test_the_batch_script_lets_a_rank_save_when_time_is_up(
     slurm: tuple[dict[str, str], pathlib.Path],
 ) -> None:
@@ -208,7 +215,9 @@ def test_the_batch_script_lets_a_rank_save_when_time_is_up(
     ) as script:
         assert script.stdout is not None
         assert script.stdout.readline() == "ready\n"
-        time.sleep(0.2)  # `ready` comes a moment before bash waits.
+        # The rank may be faster than the script, which starts it before it sets its trap.
+        while not _catches(script.pid, signal.SIGTERM):
+            time.sleep(0.01)
         script.send_signal(signal.SIGTERM)
         assert script.stdout.read() == "saved\n"
     assert script.returncode == 143

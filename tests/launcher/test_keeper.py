@@ -11,7 +11,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -36,6 +36,7 @@ for doing in doings[begun].split(", "):
     elif word == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     elif word == "sleep":
+        open(f"{folder}.asleep", "w").close()
         time.sleep(float(number))
     elif word == "save-at-sigterm":
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -73,6 +74,17 @@ def _keeper(folder: pathlib.Path, driver: _Driver, doings: list[str], *flags: st
 
 def _given(folder: pathlib.Path) -> list[Mapping[str, object]]:
     return [json.loads(path.read_text()) for path in sorted(folder.iterdir())]
+
+
+def _once_asleep(folder: pathlib.Path, call: Callable[[], object]) -> None:
+    """Calls it in a separate thread as soon as a rank sleeps, however long it takes to start."""
+
+    def wait() -> None:
+        while not pathlib.Path(f"{folder}.asleep").exists():
+            time.sleep(0.01)
+        call()
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 @pytest.fixture(autouse=True)
@@ -135,11 +147,9 @@ def test_losses_may_be_more(tmp_path: pathlib.Path) -> None:
 
 def test_hosts_that_have_changed_have_the_ranks_save_first(tmp_path: pathlib.Path) -> None:
     driver = _Driver([3])
-    keeper = _keeper(tmp_path, driver, ["save-at-sigterm, step 0, sleep 30", "exit 0"])
-    threading.Timer(1.0, keeper.on_hosts_updated, (0, None)).start()
-    began = time.monotonic()
+    keeper = _keeper(tmp_path, driver, ["save-at-sigterm, step 0, sleep 600", "exit 0"])
+    _once_asleep(tmp_path, lambda: keeper.on_hosts_updated(0, None))
     assert keeper.run() == 0
-    assert time.monotonic() - began < 15
     assert driver.words == ["hosts have changed"]
     assert len(_given(tmp_path)) == 2
 
@@ -149,15 +159,13 @@ def test_a_rank_that_does_not_notice_a_loss_is_ended(
 ) -> None:
     monkeypatch.setattr("hvdrec.launcher.keeper._GRACE_SECONDS", 0.5)
     driver = _Driver([2])
-    driver.said = "a rank has ended"
-    began = time.monotonic()
-    assert _keeper(tmp_path, driver, ["step 0, sleep 30", "exit 0"]).run() == 0
-    assert time.monotonic() - began < 15
+    _once_asleep(tmp_path, lambda: setattr(driver, "said", "a rank has ended"))
+    assert _keeper(tmp_path, driver, ["step 0, sleep 600", "exit 0"]).run() == 0
 
 
 def test_a_signal_reaches_the_rank_once(tmp_path: pathlib.Path) -> None:
-    keeper = _keeper(tmp_path, _Driver([]), ["save-at-sigterm, step 0, sleep 30"])
-    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    keeper = _keeper(tmp_path, _Driver([]), ["save-at-sigterm, step 0, sleep 600"])
+    _once_asleep(tmp_path, lambda: os.kill(os.getpid(), signal.SIGTERM))
     assert keeper.run() == 143
 
 
@@ -165,12 +173,12 @@ def test_a_rank_ends_with_its_keeper() -> None:
     """It must not train next to the one that replaces it."""
     rank = (
         "import time; from hvdrec.parallel.keeper import end_with_keeper; end_with_keeper(); "
-        "print('up', flush=True); time.sleep(60)"
+        "print('up', flush=True); time.sleep(600)"
     )
     keeper = (
         "import subprocess, sys, time; "
         f"rank = subprocess.Popen([sys.executable, '-c', {rank!r}], stdout=subprocess.PIPE); "
-        "rank.stdout.readline(); print(rank.pid, flush=True); time.sleep(60)"
+        "rank.stdout.readline(); print(rank.pid, flush=True); time.sleep(600)"
     )
     environment = {**os.environ, "HVDREC_KEEPER_PIPE": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
@@ -179,7 +187,7 @@ def test_a_rank_ends_with_its_keeper() -> None:
         assert started.stdout is not None
         pid = int(started.stdout.readline())
         started.kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not has_ended(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert has_ended(pid)

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 
 from hvdrec.launcher.ranks import Ranks
 from hvdrec.launcher.run import Process
@@ -66,16 +65,14 @@ def test_exit_codes() -> None:
 
 
 def test_a_signal_before_there_are_ranks_ends_all() -> None:
-    with _run("trap '' INT TERM; echo begun; sleep 60; true") as started:
+    with _run("trap '' INT TERM; echo begun; sleep 600; true") as started:
         assert started.stdout is not None
         assert started.stderr is not None
         assert started.stdout.readline() == "begun\n"
-        began = time.monotonic()
         os.kill(started.pid, signal.SIGTERM)
         error = started.stderr.read()
-        started.wait(30)
+        started.wait(120)
     assert started.returncode == 143
-    assert time.monotonic() - began < 20
     assert error == "hvdrec.launch: SIGTERM ended the run; nothing was saved\n"
 
 
