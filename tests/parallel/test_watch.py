@@ -22,7 +22,7 @@ class _Ranks:
 
     def __init__(self, size: int) -> None:
         self._values: list[Any] = [None] * size
-        self._barrier = threading.Barrier(size, timeout=20)
+        self._barrier = threading.Barrier(size, timeout=60)
 
     def gather(self, rank: int) -> Callable[[Any], list[Any]]:
         def gather(value: Any) -> list[Any]:
@@ -58,7 +58,7 @@ def test_all_are_told_of_a_rank_that_is_gone() -> None:
     link.shutdown(socket.SHUT_RDWR)  # As when its process is killed.
     host = socket.gethostname()
     expected = f"rank 2 on {host} ended without a message (killed, or out of memory)"
-    assert [lost[rank].get(timeout=20) for rank in (0, 1)] == [expected] * 2
+    assert [lost[rank].get(timeout=60) for rank in (0, 1)] == [expected] * 2
     for each in watches:
         each.close()
 
