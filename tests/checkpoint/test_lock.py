@@ -58,7 +58,11 @@ def test_two_in_one_process(tmp_path):
 
 
 def other_machine(path, beat: int) -> None:
-    path.write_text(json.dumps({"host": "another-machine", "process": 7, "since": 0.0, "beat": beat}))
+    text = json.dumps({"host": "another-machine", "process": 7, "since": 0.0, "beat": beat}).ljust(400)
+    # In place, like a run: a reader never finds an empty file.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+    os.pwrite(descriptor, text.encode(), 0)
+    os.close(descriptor)
 
 
 def test_another_machines_run_that_beats_is_refused(tmp_path):
