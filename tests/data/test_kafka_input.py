@@ -233,7 +233,7 @@ def test_a_signal_ends_a_run_that_waits_for_rows(broker: Broker, tmp_path: pathl
     waiting = Job(job(broker, tmp_path, "quiet", 1000, epochs=0), SingleReplica())
 
     def stop() -> None:
-        path, until = tmp_path / "model" / "logs" / "rank-0.jsonl", time.monotonic() + 60
+        path, until = tmp_path / "model" / "logs" / "rank-0.jsonl", time.monotonic() + 300
         while time.monotonic() < until and len(trace(tmp_path) if path.exists() else []) < 2:
             time.sleep(0.1)
         signals.received = signal.SIGTERM

@@ -133,7 +133,7 @@ class Host:
     def power_off(self) -> None:
         """Ends all processes of the host at once."""
         psutil.Process(self.first_id).kill()
-        self.first.wait(timeout=10)
+        self.first.wait(timeout=60)
 
 
 class Hosts:
@@ -236,7 +236,7 @@ def _in_network(first: subprocess.Popen[str], command: str) -> None:
 
 
 def _run(command: Sequence[str]) -> None:
-    subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
+    subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
 
 
 def _make_files(folder: pathlib.Path, addresses: Mapping[str, str]) -> None:
@@ -260,7 +260,7 @@ def _make_files(folder: pathlib.Path, addresses: Mapping[str, str]) -> None:
         (own / "ssh" / "ssh_config").write_text(_SSH_CONFIG)
 
 
-def wait_for(what: str, ready, seconds: float = 60.0) -> None:
+def wait_for(what: str, ready, seconds: float = 180.0) -> None:
     """Waits until `ready()`; fails with `what` after that many seconds."""
     end = time.monotonic() + seconds
     while not ready():

@@ -78,7 +78,7 @@ def _train(launcher: str, *flags: str) -> list[str]:
     return _command(_LAUNCHERS[launcher], "hvdrec.train", "--pipeline_config_path", "job.config", *flags)
 
 
-def _end(launched: subprocess.Popen[str], seconds: float = 90.0) -> str:
+def _end(launched: subprocess.Popen[str], seconds: float = 180.0) -> str:
     try:
         return launched.communicate(timeout=seconds)[0]
     finally:
@@ -128,10 +128,10 @@ def test_a_killed_rank_ends_the_run_and_another_host_goes_on(network: Hosts) -> 
     launched = _endless(network, "gloo")
     (rank, *_) = [p for p in node_b.processes("-m hvdrec.train") if "python" in p.name()]
     rank.kill()
-    text = _end(launched, 60)
+    text = _end(launched, 150)
     assert launched.returncode not in (0, None)
     assert re.search("rank 1 on node-b ended without a message|another rank is gone", text), text
-    wait_for("the ranks' end", lambda: not node_a.processes("hvdrec.train"), 20)
+    wait_for("the ranks' end", lambda: not node_a.processes("hvdrec.train"))
 
     shutil.rmtree(node_b.work / "model")
     shutil.move(node_a.work / "model", node_b.work / "model")
@@ -161,16 +161,16 @@ def test_a_silent_host_ends_the_run(network: Hosts, launcher: str) -> None:
     node_b = network.hosts["node-b"]
     launched = _endless(network, launcher)
     network.unplug(node_b)
-    text = _end(launched, 60)
+    text = _end(launched, 150)
     assert launched.returncode not in (0, None), text
     assert "rank 1 on node-b no longer responds" in text
-    wait_for("the end of the ranks on node-b", lambda: not node_b.processes("-m hvdrec.train"), 30)
+    wait_for("the end of the ranks on node-b", lambda: not node_b.processes("-m hvdrec.train"))
 
 
 def test_a_host_that_goes_off_ends_the_run(network: Hosts) -> None:
     launched = _endless(network, "horovodrun")
     network.hosts["node-b"].power_off()
-    text = _end(launched, 60)
+    text = _end(launched, 150)
     # mpirun returns 0 if its daemon's connection closes before ssh's: the missing file shows that the run isn't done.
     assert launched.returncode is not None
     assert "node-b" in text

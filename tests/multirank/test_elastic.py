@@ -59,9 +59,8 @@ def test_a_killed_rank_and_fewer_slots(tmp_path: pathlib.Path) -> None:
     with start_here(tmp_path, config, "localhost:2", 2) as run:
         run.wait_for("a checkpoint", lambda: (job.model_dir / "model.ckpt-100.index").exists())
         run.set_hosts("localhost:1")
-        seconds = run.kill(1)
+        run.kill(1)
         assert run.finish() == 0, run.text
-    assert seconds < 60
     parts = run.parts(2)
     assert parts[-1].ranks == 1
     assert parts[-1].step > 0

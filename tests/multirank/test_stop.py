@@ -135,7 +135,7 @@ def test_sigterm_saves_and_a_second_run_is_refused(tmp_path: pathlib.Path, launc
             children = psutil.Process(launched.pid).children(recursive=True)
             target = [c for c in children if "hvdrec.train" in c.cmdline()][-1]
         target.send_signal(signal.SIGTERM)
-        text, _ = launched.communicate(timeout=60)
+        text, _ = launched.communicate(timeout=150)
     assert launched.returncode == 143, text
     step = max(int(p.name.split("-")[1].split(".")[0]) for p in (tmp_path / "model").glob("*.index"))
     assert f"stopped by SIGTERM at step {step}, which is saved" in text
@@ -169,7 +169,7 @@ def test_a_second_signal_stops_at_once(tmp_path: pathlib.Path) -> None:
         time.sleep(0.5)
         assert launched.poll() is None
         launched.send_signal(signal.SIGINT)
-        launched.communicate(timeout=20)
+        launched.communicate(timeout=100)
     assert launched.returncode == 130
     # The kernel has freed the lock, so the next run can continue.
     again = start("plain", 1, ["-m", "hvdrec.train", *arguments[1:], "--continue_train",
