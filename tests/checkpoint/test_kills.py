@@ -47,6 +47,8 @@ def test_killed_between_any_two_system_calls(tmp_path, state, other, scenario, c
         store = Store(str(tmp_path / name), 2, COMMITS[commit]())
         return kills.run(lambda: store.write(step, taken, {"seed": 30}), kill_at)
 
+    # A process's first save imports what later ones find.
+    Store(str(tmp_path / "earlier"), 2, COMMITS[commit]()).save(30, state.entries, {"seed": 30})
     total = attempt("rehearsal", -1)
     assert total > 60
     wanted = max(1, request.config.getoption("kills") // (2 * len(SCENARIOS)))
@@ -54,7 +56,10 @@ def test_killed_between_any_two_system_calls(tmp_path, state, other, scenario, c
     places = drawn.sample(range(total), wanted) if wanted < total else drawn.choices(range(total), k=wanted)
     outcomes = set()
     for place in (0, *places, total - 1):
-        assert attempt("run", place) == -1
+        # Memory and locks take a call more or fewer each time: the end may come before the last place.
+        while (calls := attempt("run", place)) >= 0:
+            assert total - 10 < calls <= place
+            place = calls - 1
         outcomes.add(_after_the_kill(tmp_path / "run", other, commit))
         # The next run saves on, and nothing is left lying about.
         state.fill(40)
