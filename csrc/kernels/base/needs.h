@@ -127,6 +127,12 @@ constexpr char kNeeds[] =
 #ifdef __AVX512VP2INTERSECT__
     " avx512_vp2intersect"
 #endif
+#ifdef __AMX_TILE__
+    " amx_tile"
+#endif
+#ifdef __AMX_BF16__
+    " amx_bf16"
+#endif
     ";";
 // clang-format on
 

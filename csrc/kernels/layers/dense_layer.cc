@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <vector>
 
 #include "kernels/base/phases.h"
+#include "kernels/base/scratch.h"
+#include "kernels/layers/amx_product.h"
 #include "kernels/layers/panels.h"
 
 namespace hvdrec {
@@ -232,7 +235,7 @@ void KernelGradient(const DenseLayer& layer, const float* x, const float* linear
   const int64_t outputs = std::min(kTileOutputs, layer.outputs - o);
   for (int64_t row = 0; row < layer.rows; row += kRows) {
     // A few rows at a time, so that their panel stays in the first cache.
-    Panels panels(std::min(kRows, layer.rows - row), outputs);
+    Panels panels(std::min(kRows, layer.rows - row), outputs, false);
     for (int64_t p = 0; p < panels.count(); ++p) {
       panels.Pack(p, linear + row * layer.outputs + o, layer.outputs);
     }
@@ -246,11 +249,91 @@ void KernelGradient(const DenseLayer& layer, const float* x, const float* linear
   }
 }
 
+#if HVDREC_AMX
+
+// The same on AMX. Splitting numbers takes time, so the tiles are larger; for more pieces, rows are
+// divided into groups, whose sums are added at the end.
+class SplitKernelGradient {
+ public:
+  explicit SplitKernelGradient(const DenseLayer& layer)
+      : layer_(layer),
+        across_(ChunkCount(layer.outputs, kTile)),
+        tiles_(across_ * ChunkCount(layer.inputs, kTile)) {
+    const int64_t groups = std::max<int64_t>(1, kPieces / tiles_);
+    group_rows_ = kRows * ChunkCount(ChunkCount(layer.rows, kRows), groups);
+    groups_ = ChunkCount(layer.rows, group_rows_);
+    sums_.resize(static_cast<size_t>((groups_ - 1) * layer.inputs * layer.outputs));
+  }
+
+  int64_t pieces() const { return groups_ * tiles_; }
+
+  void Add(int64_t piece, const float* x, const float* linear, float* out) {
+    const int64_t group = piece / tiles_;
+    const int64_t i = piece % tiles_ / across_ * kTile;
+    const int64_t o = piece % tiles_ % across_ * kTile;
+    const int64_t inputs = std::min(kTile, layer_.inputs - i);
+    const int64_t outputs = std::min(kTile, layer_.outputs - o);
+    const int64_t begin = group * group_rows_;
+    const int64_t end = std::min(begin + group_rows_, layer_.rows);
+    float* const to = Sums(group, out) + i * layer_.outputs + o;
+    for (int64_t row = begin; row < end; row += kRows) {
+      const int64_t rows = std::min(kRows, end - row);
+      AmxMultiplyTransposed({x + row * layer_.inputs + i, rows, inputs, layer_.inputs},
+                            {linear + row * layer_.outputs + o, rows, outputs, layer_.outputs},
+                            row > begin, to, layer_.outputs);
+    }
+  }
+
+  // Adds the groups' sums from `begin` to `end`.
+  void Finish(int64_t begin, int64_t end, float* out) {
+    for (int64_t group = 1; group < groups_; ++group) {
+      const float* const sums = Sums(group, out);
+      for (int64_t i = begin; i < end; ++i) out[i] += sums[i];
+    }
+  }
+
+ private:
+  static constexpr int64_t kTile = 256;
+  static constexpr int64_t kPieces = 16;
+
+  float* Sums(int64_t group, float* out) {
+    return group == 0 ? out : sums_.data() + (group - 1) * layer_.inputs * layer_.outputs;
+  }
+
+  const DenseLayer layer_;
+  const int64_t across_;
+  const int64_t tiles_;
+  int64_t group_rows_;
+  int64_t groups_;
+  Scratch<float> sums_;
+};
+
+#endif
+
+// Adds the phases for the kernel's gradient.
+void AddKernelGradient(const DenseLayer& layer, const float* x, const float* linear, float* out,
+                       Phases* phases) {
+#if HVDREC_AMX
+  if (layer.rows > 0 && AmxMultipliesTransposedFaster(layer.inputs, layer.outputs) && HasAmx()) {
+    const auto gradient = std::make_shared<SplitKernelGradient>(layer);
+    phases->Add(gradient->pieces(), [=](int64_t piece) { gradient->Add(piece, x, linear, out); });
+    constexpr int64_t kNumbers = 4096;
+    phases->AddChunks(
+        layer.inputs * layer.outputs, kNumbers,
+        [=](int64_t, int64_t begin, int64_t end) { gradient->Finish(begin, end, out); });
+    return;
+  }
+#endif
+  phases->Add(KernelTiles(layer),
+              [=](int64_t tile) { KernelGradient(layer, x, linear, tile, out); });
+}
+
 template <bool relu>
 void Forward(const DenseLayer& layer, const DenseRows& rows, const DenseWeights& weights,
              const DenseOutputs& out, const Parallel& parallel) {
   const int64_t columns = layer.outputs;
-  Panels kernel(layer.inputs, layer.multiplies ? columns : 0);
+  Panels kernel(layer.inputs, layer.multiplies ? columns : 0,
+                layer.multiplies && Panels::SplitsBest(layer.inputs, columns));
   float* const linear = layer.norm ? out.linear : out.y;
   const auto add_bias = rows.weights != nullptr ? AddBias<true> : AddBias<false>;
   BlockSums sums(layer.norm ? layer.rows : 0, columns);
@@ -291,7 +374,8 @@ void Backward(const DenseLayer& layer, const float* upstream, const DenseRows& r
               const DenseWeights& weights, const DenseKept& kept, float* scratch,
               const DenseGradients& out, const Parallel& parallel) {
   const int64_t columns = layer.outputs;
-  Panels kernel(columns, layer.multiplies ? layer.inputs : 0);
+  Panels kernel(columns, layer.multiplies ? layer.inputs : 0,
+                layer.multiplies && Panels::SplitsBest(columns, layer.inputs));
   float* const linear = layer.multiplies ? scratch : out.x;
   const auto norm_backward =
       rows.weights != nullptr ? NormBackward<relu, true> : NormBackward<relu, false>;
@@ -324,10 +408,7 @@ void Backward(const DenseLayer& layer, const float* upstream, const DenseRows& r
       kernel.Multiply(linear + at, end - begin, out.x + begin * layer.inputs);
     }
   });
-  if (layer.multiplies) {
-    phases.Add(KernelTiles(layer),
-               [&](int64_t tile) { KernelGradient(layer, rows.x, linear, tile, out.kernel); });
-  }
+  if (layer.multiplies) AddKernelGradient(layer, rows.x, linear, out.kernel, &phases);
   phases.Run(parallel);
   BiasGradient(layer, &sums, out.bias);
 }

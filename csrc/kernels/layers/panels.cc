@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/layers/amx_product.h"
+
 #if defined(__AVX2__) && defined(__FMA__)
 #include <immintrin.h>
 #endif
@@ -101,8 +103,24 @@ void Multiply(const Tile& tile, const float* panel) {
 
 }  // namespace
 
-Panels::Panels(int64_t k, int64_t n)
-    : k_(k), n_(n), storage_(static_cast<size_t>(k * count() * kColumns + kAlign)) {
+bool Panels::SplitsBest([[maybe_unused]] int64_t k, [[maybe_unused]] int64_t n) {
+#if HVDREC_AMX
+  return AmxMultipliesFaster(k, n) && HasAmx();
+#else
+  return false;
+#endif
+}
+
+Panels::Panels(int64_t k, int64_t n, bool split)
+    : k_(k),
+      n_(n),
+      split_(split),
+#if HVDREC_AMX
+      size_(split ? AmxPanelSize(k) : k * kColumns),
+#else
+      size_(k * kColumns),
+#endif
+      storage_(static_cast<size_t>(size_ * count() + kAlign)) {
   const auto address = reinterpret_cast<uintptr_t>(storage_.data()) / sizeof(float);
   data_ = storage_.data() + (kAlign - address % kAlign) % kAlign;
 }
@@ -111,11 +129,14 @@ void Panels::Pack(int64_t panel, const float* matrix, int64_t stride) {
   const int64_t columns = std::min(kColumns, n_ - panel * kColumns);
   float* to = this->panel(panel);
   const float* from = matrix + panel * kColumns;
+#if HVDREC_AMX
+  if (split_) return AmxPack({from, k_, columns, stride}, false, to);
+#endif
   for (int64_t k = 0; k < k_; ++k, from += stride, to += kColumns) {
     if (columns == kColumns) {
       std::memcpy(to, from, sizeof(float) * kColumns);
     } else {
-      std::copy_n(from, columns, to);
+      std::fill(std::copy_n(from, columns, to), to + kColumns, 0.0F);
     }
   }
 }
@@ -123,13 +144,21 @@ void Panels::Pack(int64_t panel, const float* matrix, int64_t stride) {
 void Panels::PackTransposed(int64_t panel, const float* matrix, int64_t stride) {
   const int64_t columns = std::min(kColumns, n_ - panel * kColumns);
   float* const to = this->panel(panel);
+  const float* const first = matrix + panel * kColumns * stride;
+#if HVDREC_AMX
+  if (split_) return AmxPack({first, columns, k_, stride}, true, to);
+#endif
+  if (columns < kColumns) std::fill_n(to, size_, 0.0F);
   for (int64_t c = 0; c < columns; ++c) {
-    const float* const from = matrix + (panel * kColumns + c) * stride;
+    const float* const from = first + c * stride;
     for (int64_t k = 0; k < k_; ++k) to[k * kColumns + c] = from[k];
   }
 }
 
 void Panels::Multiply(const float* a, int64_t m, float* out) const {
+#if HVDREC_AMX
+  if (split_) return AmxMultiply({a, m, k_, k_}, data_, n_, out);
+#endif
   for (int64_t p = 0; p < count(); ++p) {
     Tile tile{{}, 1, k_, kRows, std::min(kColumns, n_ - p * kColumns), false, nullptr, n_};
     for (int64_t row = 0; row < m; row += kRows) {

@@ -3,13 +3,15 @@
 // The second factor is laid out in panels, once for all rows that are multiplied with it; the first
 // one is read where it is. In contrast, Eigen (kernels/base/matmul.h) copies parts of both in each
 // product. Sums run over the terms in their order, in one rounding a term where the kind of
-// processor has fused multiply-add.
+// processor has fused multiply-add. With AMX, both factors of larger products are split into
+// bfloat16 instead (amx_product.h); only the numbers of terms and columns decide which.
 
 #ifndef HVDREC_KERNELS_LAYERS_PANELS_H_
 #define HVDREC_KERNELS_LAYERS_PANELS_H_
 
 #include <cstdint>
-#include <vector>
+
+#include "kernels/base/scratch.h"
 
 namespace hvdrec {
 
@@ -25,7 +27,11 @@ class Panels {
   static constexpr int64_t kColumns = 8;
 #endif
 
-  Panels(int64_t k, int64_t n);
+  // Whether Multiply is faster with factors that are split.
+  static bool SplitsBest(int64_t k, int64_t n);
+
+  // `split` only where SplitsBest.
+  Panels(int64_t k, int64_t n, bool split);
   Panels(const Panels&) = delete;
   Panels& operator=(const Panels&) = delete;
 
@@ -41,17 +47,19 @@ class Panels {
   void Multiply(const float* a, int64_t m, float* out) const;
 
   // out [m, N] = a^T times the matrix with a [K, m], or `add`s that to `out`. The rows of `a` and
-  // `out` are the given numbers apart.
+  // `out` are the given numbers apart. Not for panels that are split.
   void MultiplyTransposed(const float* a, int64_t m, int64_t a_stride, bool add, float* out,
                           int64_t stride) const;
 
  private:
-  const float* panel(int64_t i) const { return data_ + i * k_ * kColumns; }
-  float* panel(int64_t i) { return data_ + i * k_ * kColumns; }
+  const float* panel(int64_t i) const { return data_ + i * size_; }
+  float* panel(int64_t i) { return data_ + i * size_; }
 
   const int64_t k_;
   const int64_t n_;
-  std::vector<float> storage_;
+  const bool split_;
+  const int64_t size_;  // of a panel
+  Scratch<float> storage_;
   float* data_;
 };
 
