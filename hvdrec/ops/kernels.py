@@ -32,7 +32,10 @@ def load_kernels() -> str:
         UserError: There are none for this processor, ``HVDREC_ISA`` names others, or they can't be loaded.
     """
     kinds = {kind: needs(kind) for kind in built()}
-    kind = choose(kinds, processor_features(), os.environ.get(_VARIABLE, ""))
+    features = processor_features()
+    if "amx_tile" in features and not _linux_permits_amx():
+        features = {feature for feature in features if not feature.startswith("amx_")}
+    kind = choose(kinds, features, os.environ.get(_VARIABLE, ""))
     try:
         ctypes.CDLL(str(FOLDER / f"_kernels.{kind}.so"))
     except OSError as error:
@@ -67,6 +70,12 @@ def processor_features() -> set[str]:
     except OSError:
         return set()
     return set(line.partition(":")[2].split())
+
+
+def _linux_permits_amx() -> bool:
+    """Asks for AMX's registers, which Linux gives only to processes that do, as the kernels ask again."""
+    arch_prctl, request, tile_data = 158, 0x1023, 18
+    return bool(ctypes.CDLL(None).syscall(arch_prctl, request, tile_data) == 0)
 
 
 def choose(kinds: Mapping[str, Set[str]], features: Set[str], wanted: str = "") -> str:

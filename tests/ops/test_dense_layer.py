@@ -127,3 +127,64 @@ def test_the_same_bits_for_any_number_of_threads(bits_of_threads: list[dict[str,
     first, *others = [found["dense_layer"] for found in bits_of_threads]
     assert len(first) > 20
     assert all(found == first for found in others)
+
+
+#: Rows, inputs, outputs: for AMX or too small for it, none a multiple of its blocks, and several groups of rows.
+PRODUCTS = [(1, 70, 150), (33, 161, 97), (300, 65, 40), (1003, 112, 256), (2500, 290, 300), (40, 7, 5)]
+
+
+def products(x: np.ndarray, w: np.ndarray, upstream: np.ndarray) -> list[np.ndarray]:
+    """x w, upstream w^T, x^T upstream."""
+    tensors = [tf.constant(x), tf.constant(w)]
+    with tf.GradientTape() as tape:
+        tape.watch(tensors)
+        y = dense_layer(*tensors, tf.zeros([w.shape[1]]), None, False).y
+    return [v.numpy() for v in (y, *tape.gradient(y, tensors, output_gradients=tf.constant(upstream)))]
+
+
+@pytest.mark.parametrize("shape", PRODUCTS)
+@pytest.mark.parametrize("spread", [0.0, 3.0])
+def test_products_are_as_exact_as_those_of_floats(shape: tuple[int, int, int], spread: float) -> None:
+    """Errors relative to the sum of the absolute terms, by the bound of kernels/layers/amx_product.h."""
+    rows, inputs, outputs = shape
+    rng = np.random.default_rng(inputs)
+    x, w, upstream = (
+        (rng.normal(size=size) * np.exp(spread * rng.normal(size=size))).astype(np.float32)
+        for size in [(rows, inputs), (inputs, outputs), (rows, outputs)]
+    )
+    factors = [(x, w), (upstream, w.T), (x.T, upstream)]
+    for found, (a, b) in zip(products(x, w, upstream), factors, strict=True):
+        a, b = a.astype(np.float64), b.astype(np.float64)
+        error = np.abs(found - a @ b) / (np.abs(a) @ np.abs(b)) * 2.0**24
+        in_turn = np.zeros(found.shape, np.float32)
+        for k in range(a.shape[1]):
+            in_turn += np.outer(a[:, k], b[k]).astype(np.float32)
+        of_floats = np.abs(in_turn - a @ b) / (np.abs(a) @ np.abs(b)) * 2.0**24
+        assert error.max() < a.shape[1] / 4 + 20
+        assert np.sqrt((error**2).mean()) < 1.5 * np.sqrt((of_floats**2).mean())
+
+
+@pytest.mark.parametrize("shape", PRODUCTS)
+def test_results_of_a_row_do_not_depend_on_others(shape: tuple[int, int, int]) -> None:
+    rows, inputs, outputs = shape
+    rng = np.random.default_rng(1)
+    x, w = (rng.normal(size=size).astype(np.float32) for size in [(rows, inputs), (inputs, outputs)])
+    whole = dense_layer(x, w, tf.zeros([outputs]), None, False).y.numpy()
+    for begin in range(0, rows, max(1, rows // 3)):
+        some = dense_layer(x[begin : begin + 37], w, tf.zeros([outputs]), None, False).y.numpy()
+        np.testing.assert_array_equal(some, whole[begin : begin + 37])
+
+
+def test_extreme_numbers() -> None:
+    """The largest one isn't rounded to infinity, and what isn't finite stays so, in its row alone."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(50, 70)).astype(np.float32)
+    w = np.zeros((70, 150), np.float32)
+    w[range(70), range(70)] = 1.0
+    x[3, 5], x[3, 6] = np.finfo(np.float32).max, -np.finfo(np.float32).max
+    x[4, 7], x[5, 8], x[6, 9] = np.inf, -np.inf, np.nan
+    found = dense_layer(x, w, tf.zeros([150]), None, False).y.numpy()[:, :70]
+    bad = ~np.isfinite(x)
+    assert not np.isfinite(found[bad]).any()
+    finite = ~bad.any(axis=1)
+    np.testing.assert_array_equal(found[finite], x[finite])

@@ -18,10 +18,11 @@ from hvdrec.ops import kernels
 from hvdrec.ops.kernels import built, choose, needs, processor_features
 
 ROOT = Path(__file__).resolve().parents[2]
-V2, V3, V4 = "x86-64-v2", "x86-64-v3", "x86-64-v4"
+V2, V3, V4, AMX = "x86-64-v2", "x86-64-v3", "x86-64-v4", "x86-64-v4-amx"
 OF_V2 = {"sse4_2", "popcnt"}
 OF_V3 = OF_V2 | {"avx2", "fma"}
 OF_V4 = OF_V3 | {"avx512f", "avx512bw"}
+OF_AMX = OF_V4 | {"amx_tile", "amx_bf16"}
 ALL = {V2: OF_V2, V3: OF_V3, V4: OF_V4}
 HERE = OF_V4 | {"gfni"}
 RUNNABLE = [kind for kind in built() if needs(kind) <= processor_features()]
@@ -38,6 +39,9 @@ RUNNABLE = [kind for kind in built() if needs(kind) <= processor_features()]
         (ALL, OF_V4, V2, V2),
         ({"native": HERE, **ALL}, HERE, "", "native"),
         ({**ALL, "native": HERE}, OF_V4, "", V4),
+        ({**ALL, AMX: OF_AMX}, OF_AMX, "", AMX),
+        ({**ALL, AMX: OF_AMX}, OF_AMX, V4, V4),
+        ({**ALL, AMX: OF_AMX}, OF_V4 | {"amx_tile"}, "", V4),
         ({"baseline": set()}, set(), "", "baseline"),
     ],
 )
@@ -71,7 +75,8 @@ def test_what_the_processor_lacks_is_named(
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="features are those of x86-64")
 def test_libraries_state_what_they_need() -> None:
     wanted = {V2: {"sse4_2", "cx16"}, V3: {"avx2", "fma", "bmi1", "abm"}, V4: {"avx512f", "avx512vl"}}
-    for kind, lacking in ((V2, "avx"), (V3, "avx512f"), (V4, "avx512_vnni")):
+    wanted[AMX] = wanted[V4] | {"amx_tile", "amx_bf16"}
+    for kind, lacking in ((V2, "avx"), (V3, "avx512f"), (V4, "amx_tile"), (AMX, "avx512_vnni")):
         if kind in built():
             assert wanted[kind] <= needs(kind)
             assert lacking not in needs(kind)
@@ -148,6 +153,20 @@ def test_needs_name_the_features_that_the_compiler_uses(march: str, tmp_path: Pa
     missing = {m for m in vectors if of_linux.get(m, m).replace("_", "") not in plain}
     assert vectors
     assert not missing
+
+
+@pytest.mark.skipif(AMX not in RUNNABLE, reason="no kernels for AMX, or a processor without it")
+@pytest.mark.parametrize("permits", [True, False])
+def test_amx_is_used_where_linux_permits_it(permits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HVDREC_ISA", raising=False)
+    if not permits:
+        monkeypatch.setattr(kernels, "_linux_permits_amx", lambda: False)
+    kernels.load_kernels.cache_clear()
+    try:
+        kind = kernels.load_kernels()
+    finally:
+        kernels.load_kernels.cache_clear()
+    assert ("amx_tile" in needs(kind)) is permits
 
 
 def run(tmp_path: Path, kind: str, *command: str) -> subprocess.CompletedProcess[str]:
