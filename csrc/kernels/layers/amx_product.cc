@@ -94,7 +94,7 @@ inline void StoreSplit(__m512 first, __m512 second, int64_t i, float* tile) {
 }
 
 // 16 numbers of a row, zeros beyond the matrix.
-inline __m512 Load(const Matrix& m, int64_t row, int64_t column) {
+inline __m512 Load(const Matrix<float>& m, int64_t row, int64_t column) {
   const int64_t count = std::clamp<int64_t>(row < m.rows ? m.columns - column : 0, 0, kSide);
   if (count == 0) return _mm512_setzero_ps();
   const float* const from = m.data + row * m.stride + column;
@@ -133,7 +133,7 @@ inline void TransposeWhole(const float* from, int64_t stride, Square& out) {
 }
 
 // The same from a place in a matrix, zeros beyond it.
-inline void Transpose(const Matrix& m, int64_t row, int64_t column, Square& out) {
+inline void Transpose(const Matrix<float>& m, int64_t row, int64_t column, Square& out) {
   if (row + kSide <= m.rows && column + kSide <= m.columns) {
     TransposeWhole(m.data + row * m.stride + column, m.stride, out);
     return;
@@ -148,7 +148,7 @@ inline void Transpose(const Matrix& m, int64_t row, int64_t column, Square& out)
 // Splits a tile whose row i is, of a matrix from (row, column) on: its row i, in two halves;
 // `pairs`: its rows i and i + 16; if `transposed`, columns instead of rows.
 template <bool pairs, bool transposed>
-void SplitTile(const Matrix& m, int64_t row, int64_t column, float* tile) {
+void SplitTile(const Matrix<float>& m, int64_t row, int64_t column, float* tile) {
   constexpr int64_t kDown = pairs != transposed ? kSide : 0;
   constexpr int64_t kRight = kSide - kDown;
   if constexpr (transposed) {
@@ -165,7 +165,7 @@ void SplitTile(const Matrix& m, int64_t row, int64_t column, float* tile) {
 
 // Splits `count` rows, or columns if `transposed`, of the first factor from `at` on.
 template <bool transposed>
-void SplitFirst(const Matrix& m, int64_t at, int64_t count, float* to) {
+void SplitFirst(const Matrix<float>& m, int64_t at, int64_t count, float* to) {
   const int64_t terms = transposed ? m.rows : m.columns;
   for (int64_t k = 0; k < terms; k += kTerms, to += kStep) {
     for (int64_t i = 0; i < count; i += kSide) {
@@ -181,7 +181,7 @@ void SplitFirst(const Matrix& m, int64_t at, int64_t count, float* to) {
 
 // The same with the columns, or rows, of the second factor.
 template <bool transposed>
-void SplitSecond(const Matrix& m, int64_t at, int64_t count, float* to) {
+void SplitSecond(const Matrix<float>& m, int64_t at, int64_t count, float* to) {
   const int64_t terms = transposed ? m.columns : m.rows;
   for (int64_t k = 0; k < terms; k += kTerms, to += kStep) {
     for (int64_t i = 0; i < count; i += kSide) {
@@ -314,7 +314,7 @@ bool AmxMultipliesTransposedFaster(int64_t rows, int64_t columns) {
 
 int64_t AmxPanelSize(int64_t terms) { return Steps(terms) * kStep; }
 
-void AmxPack(const Matrix& matrix, bool transposed, float* panel) {
+void AmxPack(const Matrix<float>& matrix, bool transposed, float* panel) {
   if (transposed) {
     SplitSecond<true>(matrix, 0, matrix.rows, panel);
   } else {
@@ -322,7 +322,7 @@ void AmxPack(const Matrix& matrix, bool transposed, float* panel) {
   }
 }
 
-void AmxMultiply(const Matrix& a, const float* panels, int64_t columns, float* out) {
+void AmxMultiply(const Matrix<float>& a, const float* panels, int64_t columns, float* out) {
   const int64_t steps = Steps(a.columns);
   float* const split = Scratch(steps * kStep);
   const Tiles tiles;
@@ -336,7 +336,7 @@ void AmxMultiply(const Matrix& a, const float* panels, int64_t columns, float* o
   }
 }
 
-void AmxMultiplyTransposed(const Matrix& a, const Matrix& b, bool adds, float* out,
+void AmxMultiplyTransposed(const Matrix<float>& a, const Matrix<float>& b, bool adds, float* out,
                            int64_t stride) {
   const int64_t steps = Steps(a.rows);
   const int64_t across = (b.columns + kBlock - 1) / kBlock;

@@ -18,6 +18,8 @@
 
 #include <cstdint>
 
+#include "kernels/base/matmul.h"
+
 #if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__AVX512DQ__) && defined(__linux__)
 #define HVDREC_AMX 1
 #else
@@ -32,14 +34,6 @@ bool HasAmx();
 
 #if HVDREC_AMX
 
-// A row-major matrix in memory.
-struct Matrix {
-  const float* data;
-  int64_t rows;
-  int64_t columns;
-  int64_t stride;  // between rows
-};
-
 // Whether products of rows with these terms and columns take clearly less time than with AVX-512,
 // and whether those of a transposed matrix do, [terms, rows]^T times [terms, columns], with many
 // terms.
@@ -51,13 +45,14 @@ int64_t AmxPanelSize(int64_t terms);
 
 // Splits up to 32 columns of the second factor, a matrix [terms, columns] or, `transposed`,
 // [columns, terms], into a panel: memory for AmxPanelSize floats, at a multiple of 64 bytes.
-void AmxPack(const Matrix& matrix, bool transposed, float* panel);
+void AmxPack(const Matrix<float>& matrix, bool transposed, float* panel);
 
 // out [m, columns] = a [m, terms] times the second factor, whose panels follow each other.
-void AmxMultiply(const Matrix& a, const float* panels, int64_t columns, float* out);
+void AmxMultiply(const Matrix<float>& a, const float* panels, int64_t columns, float* out);
 
 // out [a.columns, b.columns] = a^T b, or `adds` it to `out`, whose rows are `stride` numbers apart.
-void AmxMultiplyTransposed(const Matrix& a, const Matrix& b, bool adds, float* out, int64_t stride);
+void AmxMultiplyTransposed(const Matrix<float>& a, const Matrix<float>& b, bool adds, float* out,
+                           int64_t stride);
 
 #endif
 
