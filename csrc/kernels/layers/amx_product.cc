@@ -286,6 +286,9 @@ float* Scratch(int64_t floats) {
   return memory.data() + (kAlign - address % kAlign) % kAlign;
 }
 
+// Whether AMX is clearly faster, by calculated times, of which its own is a tenth too short.
+bool Faster(int64_t amx, int64_t avx) { return 4 * amx <= 3 * avx; }
+
 }  // namespace
 
 bool HasAmx() {
@@ -302,14 +305,14 @@ bool AmxMultipliesFaster(int64_t terms, int64_t columns) {
   // column, and 2 with AVX-512 (Sapphire Rapids).
   const int64_t amx = RoundUp(terms, kTerms) * (26 + RoundUp(columns, kSide));
   const int64_t avx = 2 * terms * RoundUp(columns, 2 * kSide);
-  return 8 * amx <= 7 * avx;
+  return Faster(amx, avx);
 }
 
 bool AmxMultipliesTransposedFaster(int64_t rows, int64_t columns) {
   const int64_t down = RoundUp(rows, kSide), across = RoundUp(columns, kSide);
   const int64_t amx = down * across + 26 * down + 20 * across;
   const int64_t avx = 2 * rows * RoundUp(columns, 2 * kSide);
-  return 8 * amx <= 7 * avx;
+  return Faster(amx, avx);
 }
 
 int64_t AmxPanelSize(int64_t terms) { return Steps(terms) * kStep; }

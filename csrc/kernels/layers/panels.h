@@ -57,7 +57,7 @@ class Panels {
 
   const int64_t k_;
   const int64_t n_;
-  const bool split_;
+  [[maybe_unused]] const bool split_;
   const int64_t size_;  // of a panel
   Scratch<float> storage_;
   float* data_;
