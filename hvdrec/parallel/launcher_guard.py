@@ -3,11 +3,13 @@ dies.
 
 Run as ``python -I -S launcher_guard.py PID`` by `launcher_process`, in the rank's process group. A launcher
 signals the whole group, and SIGKILL follows SIGTERM so soon that on a busy machine a rank, with its many
-threads and the GIL, may not run at all in between; this process only waits.
+threads and the GIL, may not run at all in between; this process does nothing but wait, and as root it runs
+before all others.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -30,6 +32,9 @@ def guard(launcher: int, control: int) -> None:
         held = True
         os.kill(launcher, signal.SIGSTOP)
 
+    # Only root, or a process with CAP_SYS_NICE, may.
+    with contextlib.suppress(AttributeError, OSError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     signal.signal(signal.SIGTERM, hold)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # The rank waits for this before it continues.

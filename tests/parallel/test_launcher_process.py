@@ -65,6 +65,20 @@ def test_held_by_the_guard_while_the_rank_does_nothing(sleeper: subprocess.Popen
         _wait_for(sleeper.pid, "S")
 
 
+def test_the_guard_runs_before_others_where_it_may(sleeper: subprocess.Popen[bytes]) -> None:
+    own = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except PermissionError:
+        pytest.skip("no right to real-time priority")
+    finally:
+        os.sched_setscheduler(0, *own)
+    launcher = LauncherProcess(sleeper.pid)
+    assert launcher._guard is not None
+    assert os.sched_getscheduler(launcher._guard.pid) == os.SCHED_FIFO
+    launcher.let_go()
+
+
 @pytest.mark.parametrize("end", ["os._exit(1)", "os.kill(os.getpid(), 9)", "raise SystemExit"])
 def test_let_go_by_the_end_of_the_process(sleeper: subprocess.Popen[bytes], end: str) -> None:
     program = (
