@@ -31,16 +31,6 @@ Floats32 Normal(int64_t count, std::mt19937* random) {
   return out;
 }
 
-// The largest difference, in units of the largest expected number or of 1.
-double Difference(const Floats32& found, const Wide& expected) {
-  double most = 1, error = found.size() == expected.size() ? 0 : 1e9;
-  for (const double v : expected) most = std::max(most, std::abs(v));
-  for (size_t i = 0; i < std::min(found.size(), expected.size()); ++i) {
-    error = Worst({error, std::abs(found[i] - expected[i])});
-  }
-  return error / most;
-}
-
 struct Batch {
   std::vector<int32_t> lengths;
   int64_t width, outputs;
@@ -132,10 +122,11 @@ void TestProduct(const Batch& batch, const Parallel& parallel, Tally* tally) {
   AttentionProductForward(product, linear.data(), parallel);
   AttentionProductBackward(product, batch.upstream.data(),
                            {query.data(), values.data(), padding.data(), kernel.data()}, parallel);
-  const double loss = Difference(linear, expected.linear);
-  double gradient = Worst({Difference(query, expected.query), Difference(values, expected.values),
-                           Difference(kernel, expected.kernel)});
-  if (!batch.zeros) gradient = Worst({gradient, Difference(padding, expected.padding)});
+  const double loss = RelativeError(linear, expected.linear);
+  double gradient =
+      Worst({RelativeError(query, expected.query), RelativeError(values, expected.values),
+             RelativeError(kernel, expected.kernel)});
+  if (!batch.zeros) gradient = Worst({gradient, RelativeError(padding, expected.padding)});
   // The gradient of a query of few columns is a long sum that cancels.
   tally->Count(loss < 2e-6 && gradient < 3e-5,
                "product " + std::to_string(batch.width) + " " + std::to_string(batch.outputs), loss,
@@ -173,9 +164,9 @@ void TestAttend(const Batch& batch, const Parallel& parallel, Tally* tally) {
     }
     for (int64_t e = first; e < end; ++e) of_scores[e] = parts[e] * (of_scores[e] - mean);
   }
-  const double loss = Worst({Difference(attended, sums), Difference(shares, parts)});
+  const double loss = Worst({RelativeError(attended, sums), RelativeError(shares, parts)});
   const double gradient =
-      Worst({Difference(by_scores, of_scores), Difference(by_values, of_values)});
+      Worst({RelativeError(by_scores, of_scores), RelativeError(by_values, of_values)});
   tally->Count(loss < 2e-6 && gradient < 2e-6, "attend " + std::to_string(width), loss, gradient);
 }
 
@@ -201,7 +192,7 @@ void TestSmallProduct(Tally* tally) {
         }
         SmallProduct({a.data(), 1, rows}, rows, b.data(), stride, depth, columns, adds, out.data(),
                      stride);
-        const double error = Difference(out, expected);
+        const double error = RelativeError(out, expected);
         tally->Count(error < 1e-6, "matrices " + std::to_string(columns), error, 0);
       }
     }

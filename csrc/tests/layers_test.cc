@@ -6,7 +6,6 @@
 #include <cmath>
 #include <cstring>
 #include <functional>
-#include <limits>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -19,6 +18,7 @@
 #include "kernels/layers/lookup.h"
 #include "kernels/layers/pair_products.h"
 #include "kernels/optim/sum_of_squares.h"
+#include "tests/outputs.h"
 #include "tests/tally.h"
 
 namespace hvdrec {
@@ -32,22 +32,6 @@ Floats Normal(int64_t count, std::mt19937* random) {
   Floats out(static_cast<size_t>(count));
   for (float& v : out) v = normal(*random);
   return out;
-}
-
-// What a kernel has to write: an element that it leaves out differs from every expected number.
-Floats Unwritten(int64_t count) {
-  return Floats(static_cast<size_t>(count), std::numeric_limits<float>::quiet_NaN());
-}
-
-// The largest difference, in units of the largest expected number or of 1.
-double Difference(const Floats& found, const Wide& expected) {
-  double most = 1, error = found.size() == expected.size() ? 0 : 1e9;
-  for (const double v : expected) most = std::max(most, std::abs(v));
-  for (size_t i = 0; i < std::min(found.size(), expected.size()); ++i) {
-    const double difference = std::abs(found[i] - expected[i]);
-    error = std::max(error, difference <= 1e9 ? difference : 1e9);
-  }
-  return error / most;
 }
 
 bool SameBits(const std::vector<Floats>& one, const std::vector<Floats>& other) {
@@ -83,9 +67,9 @@ struct Layer {
     for (const int64_t count :
          {size, shape.norm ? size : 0, columns, columns, static_cast<int64_t>(x.size()),
           static_cast<int64_t>(kernel.size()), o, columns, columns}) {
-      f.push_back(Unwritten(count));
+      f.push_back(Unwritten<float>(count));
     }
-    Floats scratch = Unwritten(size);
+    Floats scratch = Unwritten<float>(size);
     const DenseRows rows{x.data(), weighted ? weights.data() : nullptr};
     const DenseWeights held{kernel.data(), bias.data(), gamma.data(), beta.data()};
     DenseLayerForward(shape, rows, held, {f[0].data(), f[1].data(), f[2].data(), f[3].data()},
@@ -165,7 +149,7 @@ void TestDense(const Layer& layer, const Parallel& parallel, Tally* tally) {
   double forward = 0, backward = 0;
   for (size_t i = 0; i < expected.size(); ++i) {
     double& worst = i < 4 ? forward : backward;
-    worst = std::max(worst, Difference(found[i], expected[i]));
+    worst = Worst({worst, RelativeError(found[i], expected[i])});
   }
   const std::string name = "dense " + std::to_string(layer.shape.rows) + " " +
                            std::to_string(layer.shape.inputs) + " " +
@@ -203,7 +187,7 @@ void TestLookup(int64_t count, int64_t dim, const Parallel& parallel, Tally* tal
     index.push_back(static_cast<int32_t>(random() % (kTouched + 1)));
   }
   const Lookup lookup{index.data(), count, kTouched, dim};
-  Floats out = Unwritten(count * dim), gradient = Unwritten(kTouched * dim);
+  Floats out = Unwritten<float>(count * dim), gradient = Unwritten<float>(kTouched * dim);
   const double half = LookupForward(lookup, touched.data(), out.data(), parallel);
   LookupBackward(lookup, touched.data(), upstream.data(), kSquares, gradient.data(), parallel);
   Wide values(out.size()), by_touched(gradient.size());
@@ -217,8 +201,8 @@ void TestLookup(int64_t count, int64_t dim, const Parallel& parallel, Tally* tal
     }
   }
   const double loss =
-      std::max(Difference(out, values), std::abs(half - squares) / std::max(squares, 1.0));
-  const double off = Difference(gradient, by_touched);
+      Worst({RelativeError(out, values), std::abs(half - squares) / std::max(squares, 1.0)});
+  const double off = RelativeError(gradient, by_touched);
   tally->Count(loss < 1e-6 && off < 1e-5, "lookup " + std::to_string(dim), loss, off);
   if (count == 0) return;
   index.back() = kTouched + 1;
@@ -235,7 +219,7 @@ void TestPairProducts(const FieldShape& shape, const Parallel& parallel, Tally* 
   const auto [rows, fields, dim] = shape;
   std::mt19937 random(static_cast<unsigned>(rows + fields));
   const Floats x = Normal(rows * fields * dim, &random), upstream = Normal(rows * dim, &random);
-  Floats out = Unwritten(rows * dim), gradient = Unwritten(rows * fields * dim);
+  Floats out = Unwritten<float>(rows * dim), gradient = Unwritten<float>(rows * fields * dim);
   PairProducts(shape, x.data(), out.data(), parallel);
   PairProductsBackward(shape, x.data(), upstream.data(), gradient.data(), parallel);
   Wide products(out.size()), by_x(gradient.size());
@@ -250,7 +234,7 @@ void TestPairProducts(const FieldShape& shape, const Parallel& parallel, Tally* 
       }
     }
   }
-  const double loss = Difference(out, products), off = Difference(gradient, by_x);
+  const double loss = RelativeError(out, products), off = RelativeError(gradient, by_x);
   tally->Count(loss < 2e-6 && off < 2e-6, "pairs " + std::to_string(fields), loss, off);
 }
 

@@ -3,6 +3,7 @@
 #ifndef HVDREC_TESTS_OUTPUTS_H_
 #define HVDREC_TESTS_OUTPUTS_H_
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <initializer_list>
@@ -25,6 +26,16 @@ inline double Worst(std::initializer_list<double> errors) {
     if (error > worst) worst = error;
   }
   return worst;
+}
+
+// The largest error, in units of the largest expected number or of 1.
+inline double RelativeError(const std::vector<float>& found, const std::vector<double>& expected) {
+  double most = 1, error = found.size() == expected.size() ? 0 : 1e9;
+  for (const double v : expected) most = std::max(most, std::abs(v));
+  for (size_t i = 0; i < std::min(found.size(), expected.size()); ++i) {
+    error = Worst({error, std::abs(found[i] - expected[i])});
+  }
+  return error / most;
 }
 
 }  // namespace hvdrec

@@ -163,34 +163,16 @@ void SplitTile(const Matrix<float>& m, int64_t row, int64_t column, float* tile)
   }
 }
 
-// Splits `count` rows, or columns if `transposed`, of the first factor from `at` on.
-template <bool transposed>
-void SplitFirst(const Matrix<float>& m, int64_t at, int64_t count, float* to) {
-  const int64_t terms = transposed ? m.rows : m.columns;
+// Splits `count` rows or columns of a factor from `at` on, those of its results: of the first
+// factor rows, of the second one, which has `pairs`, columns; the other way round if `transposed`.
+template <bool pairs, bool transposed>
+void SplitFactor(const Matrix<float>& m, int64_t at, int64_t count, float* to) {
+  constexpr bool kTermsDown = pairs != transposed;
+  const int64_t terms = kTermsDown ? m.rows : m.columns;
   for (int64_t k = 0; k < terms; k += kTerms, to += kStep) {
     for (int64_t i = 0; i < count; i += kSide) {
       float* const tile = to + i / kSide * kTile;
-      if constexpr (transposed) {
-        SplitTile<false, true>(m, k, at + i, tile);
-      } else {
-        SplitTile<false, false>(m, at + i, k, tile);
-      }
-    }
-  }
-}
-
-// The same with the columns, or rows, of the second factor.
-template <bool transposed>
-void SplitSecond(const Matrix<float>& m, int64_t at, int64_t count, float* to) {
-  const int64_t terms = transposed ? m.columns : m.rows;
-  for (int64_t k = 0; k < terms; k += kTerms, to += kStep) {
-    for (int64_t i = 0; i < count; i += kSide) {
-      float* const tile = to + i / kSide * kTile;
-      if constexpr (transposed) {
-        SplitTile<true, true>(m, at + i, k, tile);
-      } else {
-        SplitTile<true, false>(m, k, at + i, tile);
-      }
+      SplitTile<pairs, transposed>(m, kTermsDown ? k : at + i, kTermsDown ? at + i : k, tile);
     }
   }
 }
@@ -319,9 +301,9 @@ int64_t AmxPanelSize(int64_t terms) { return Steps(terms) * kStep; }
 
 void AmxPack(const Matrix<float>& matrix, bool transposed, float* panel) {
   if (transposed) {
-    SplitSecond<true>(matrix, 0, matrix.rows, panel);
+    SplitFactor<true, true>(matrix, 0, matrix.rows, panel);
   } else {
-    SplitSecond<false>(matrix, 0, matrix.columns, panel);
+    SplitFactor<true, false>(matrix, 0, matrix.columns, panel);
   }
 }
 
@@ -331,7 +313,7 @@ void AmxMultiply(const Matrix<float>& a, const float* panels, int64_t columns, f
   const Tiles tiles;
   for (int64_t row = 0; row < a.rows; row += kBlock) {
     const int64_t rows = std::min(kBlock, a.rows - row);
-    SplitFirst<false>(a, row, rows, split);
+    SplitFactor<false, false>(a, row, rows, split);
     for (int64_t c = 0; c < columns; c += kBlock) {
       Block(split, panels + c / kBlock * steps * kStep, steps, rows, std::min(kBlock, columns - c),
             false, out + row * columns + c, columns);
@@ -346,13 +328,13 @@ void AmxMultiplyTransposed(const Matrix<float>& a, const Matrix<float>& b, bool 
   float* const first = Scratch((across + 1) * steps * kStep);
   float* const second = first + steps * kStep;
   for (int64_t c = 0; c < across; ++c) {
-    SplitSecond<false>(b, c * kBlock, std::min(kBlock, b.columns - c * kBlock),
-                       second + c * steps * kStep);
+    SplitFactor<true, false>(b, c * kBlock, std::min(kBlock, b.columns - c * kBlock),
+                             second + c * steps * kStep);
   }
   const Tiles tiles;
   for (int64_t row = 0; row < a.columns; row += kBlock) {
     const int64_t rows = std::min(kBlock, a.columns - row);
-    SplitFirst<true>(a, row, rows, first);
+    SplitFactor<false, true>(a, row, rows, first);
     for (int64_t c = 0; c < across; ++c) {
       Block(first, second + c * steps * kStep, steps, rows,
             std::min(kBlock, b.columns - c * kBlock), adds, out + row * stride + c * kBlock,
