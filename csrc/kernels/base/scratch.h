@@ -7,6 +7,7 @@
 #define HVDREC_KERNELS_BASE_SCRATCH_H_
 
 #include <cstddef>
+#include <memory>
 #include <vector>
 
 #include "kernels/base/array.h"
@@ -35,6 +36,27 @@ struct ScratchAllocator : UninitializedAllocator<T> {
 // A vector in scratch memory that doesn't initialize new elements to zero.
 template <typename T>
 using Scratch = std::vector<T, ScratchAllocator<T>>;
+
+// Scratch memory that begins with a cache line.
+template <typename T>
+class AlignedScratch {
+ public:
+  explicit AlignedScratch(size_t count) : block_(count + kLine / sizeof(T)) {
+    void* begin = block_.data();
+    size_t bytes = block_.size() * sizeof(T);
+    data_ = static_cast<T*>(std::align(kLine, count * sizeof(T), begin, bytes));
+  }
+  AlignedScratch(const AlignedScratch&) = delete;
+  AlignedScratch& operator=(const AlignedScratch&) = delete;
+
+  T* data() const { return data_; }
+
+ private:
+  static constexpr size_t kLine = 64;
+
+  Scratch<T> block_;
+  T* data_;
+};
 
 }  // namespace hvdrec
 

@@ -8,7 +8,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <vector>
+
+#include "kernels/base/scratch.h"
 
 namespace hvdrec {
 namespace {
@@ -257,17 +258,6 @@ void Block(const float* a, const float* b, int64_t steps, int64_t rows, int64_t 
   }
 }
 
-// Memory of this thread, at a multiple of 64 bytes.
-float* Scratch(int64_t floats) {
-  thread_local std::vector<float> memory;
-  constexpr int64_t kAlign = 16;
-  if (static_cast<int64_t>(memory.size()) < floats + kAlign) {
-    memory.resize(static_cast<size_t>(floats + kAlign));
-  }
-  const auto address = reinterpret_cast<uintptr_t>(memory.data()) / sizeof(float);
-  return memory.data() + (kAlign - address % kAlign) % kAlign;
-}
-
 // Whether AMX is clearly faster, by calculated times, of which its own is a tenth too short.
 bool Faster(int64_t amx, int64_t avx) { return 4 * amx <= 3 * avx; }
 
@@ -309,7 +299,8 @@ void AmxPack(const Matrix<float>& matrix, bool transposed, float* panel) {
 
 void AmxMultiply(const Matrix<float>& a, const float* panels, int64_t columns, float* out) {
   const int64_t steps = Steps(a.columns);
-  float* const split = Scratch(steps * kStep);
+  const AlignedScratch<float> memory(static_cast<size_t>(steps * kStep));
+  float* const split = memory.data();
   const Tiles tiles;
   for (int64_t row = 0; row < a.rows; row += kBlock) {
     const int64_t rows = std::min(kBlock, a.rows - row);
@@ -325,7 +316,8 @@ void AmxMultiplyTransposed(const Matrix<float>& a, const Matrix<float>& b, bool 
                            int64_t stride) {
   const int64_t steps = Steps(a.rows);
   const int64_t across = (b.columns + kBlock - 1) / kBlock;
-  float* const first = Scratch((across + 1) * steps * kStep);
+  const AlignedScratch<float> memory(static_cast<size_t>((across + 1) * steps * kStep));
+  float* const first = memory.data();
   float* const second = first + steps * kStep;
   for (int64_t c = 0; c < across; ++c) {
     SplitFactor<true, false>(b, c * kBlock, std::min(kBlock, b.columns - c * kBlock),

@@ -22,9 +22,6 @@ constexpr int kRows = 8;
 constexpr int kRows = 4;
 #endif
 
-// A cache line, in floats.
-constexpr int64_t kAlign = 16;
-
 inline Vector Load(const float* from) {
   Vector v;
   std::memcpy(&v, from, sizeof(v));
@@ -120,9 +117,7 @@ Panels::Panels(int64_t k, int64_t n, bool split)
 #else
       size_(k * kColumns),
 #endif
-      storage_(static_cast<size_t>(size_ * count() + kAlign)) {
-  const auto address = reinterpret_cast<uintptr_t>(storage_.data()) / sizeof(float);
-  data_ = storage_.data() + (kAlign - address % kAlign) % kAlign;
+      storage_(static_cast<size_t>(size_ * count())) {
 }
 
 void Panels::Pack(int64_t panel, const float* matrix, int64_t stride) {
@@ -157,7 +152,7 @@ void Panels::PackTransposed(int64_t panel, const float* matrix, int64_t stride) 
 
 void Panels::Multiply(const float* a, int64_t m, float* out) const {
 #if HVDREC_AMX
-  if (split_) return AmxMultiply({a, m, k_, k_}, data_, n_, out);
+  if (split_) return AmxMultiply({a, m, k_, k_}, panel(0), n_, out);
 #endif
   for (int64_t p = 0; p < count(); ++p) {
     Tile tile{{}, 1, k_, kRows, std::min(kColumns, n_ - p * kColumns), false, nullptr, n_};

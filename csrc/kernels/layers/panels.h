@@ -52,15 +52,14 @@ class Panels {
                           int64_t stride) const;
 
  private:
-  const float* panel(int64_t i) const { return data_ + i * size_; }
-  float* panel(int64_t i) { return data_ + i * size_; }
+  const float* panel(int64_t i) const { return storage_.data() + i * size_; }
+  float* panel(int64_t i) { return storage_.data() + i * size_; }
 
   const int64_t k_;
   const int64_t n_;
   [[maybe_unused]] const bool split_;
   const int64_t size_;  // of a panel
-  Scratch<float> storage_;
-  float* data_;
+  AlignedScratch<float> storage_;
 };
 
 }  // namespace hvdrec

@@ -1,6 +1,5 @@
 #include "kernels/similarity/in_batch_softmax.h"
 
-#include <memory>
 #include <numeric>
 #include <optional>
 #include <stdexcept>
@@ -21,7 +20,6 @@ constexpr int64_t kPanelBytes = 64 << 20;
 constexpr int64_t kLeastRows = 48, kMostRows = 240;
 // A panel's blocks of items are summed in so many groups, each by one thread.
 constexpr int64_t kGroups = 32;
-constexpr size_t kAlignment = 64;
 
 // Items sorted by id, so that the duplicates of one are adjacent, in ascending order.
 class Duplicates {
@@ -106,15 +104,11 @@ class SoftmaxSweep {
         duplicates_(batch.item_ids, batch.with_ids()),
         owned_(batch.owners, batch.owned, batch.queries),
         scale_(static_cast<T>(1 / batch.temperature)),
-        tiles_(static_cast<size_t>(blocks_.count() * TileSize()) + kAlignment / sizeof(T)),
+        tiles_(static_cast<size_t>(blocks_.count() * TileSize())),
         sums_(static_cast<size_t>(blocks_.count() * panels_.size())),
         shares_(static_cast<size_t>(panels_.size())) {
     if (2 * bound <= SharedRange<T>()) shift_ = static_cast<T>(bound);
     may_overflow_ = !(bound * std::max(batch.temperature, 1.0) <= std::numeric_limits<T>::max());
-    // Eigen takes other numbers at once, and rounds otherwise, in rows that begin elsewhere.
-    void* begin = tiles_.data();
-    size_t bytes = tiles_.size() * sizeof(T);
-    first_tile_ = static_cast<T*>(std::align(kAlignment, sizeof(T), begin, bytes));
     if (!gradient()) return;
     scaled_.resize(panels_.size(), batch.dim);
     partial_.resize(static_cast<size_t>(groups() * panels_.size() * batch.dim));
@@ -158,7 +152,7 @@ class SoftmaxSweep {
   int64_t groups() const { return std::min(blocks_.count(), kGroups); }
   int64_t TileSize() const { return panels_.size() * blocks_.size(); }
   T* TileRow(int64_t block, int64_t r) {
-    return first_tile_ + block * TileSize() + r * blocks_.size();
+    return tiles_.data() + block * TileSize() + r * blocks_.size();
   }
   Sum& SumOf(int64_t block, int64_t r) { return sums_[block * panels_.size() + r]; }
   T* Partial(int64_t group, int64_t r) {
@@ -305,8 +299,9 @@ class SoftmaxSweep {
   const T scale_;
   std::optional<T> shift_;  // for any logit the batch can have
   bool may_overflow_;       // a product or a logit
-  Scratch<T> tiles_;        // of a panel
-  T* first_tile_ = nullptr;
+  // Of a panel. Eigen takes other numbers at once, and rounds otherwise, in rows that begin
+  // elsewhere.
+  AlignedScratch<T> tiles_;
   std::vector<Sum> sums_;       // by block and row of the panel
   std::vector<Shares> shares_;  // by row of the panel
   RowMatrix<T> scaled_;         // the panel's queries times their factors
