@@ -61,6 +61,7 @@ REGISTER_OP("HvdrecDenseLayerGrad")
     .Input("x: float")
     .Input("kernel: float")
     .Input("gamma: float")
+    .Input("beta: float")
     .Input("y: float")
     .Input("mean: float")
     .Input("variance: float")
@@ -85,7 +86,11 @@ REGISTER_OP("HvdrecDenseLayerGrad")
       c->set_output(4, c->input(3));
       return absl::OkStatus();
     })
-    .Doc("Gradients of HvdrecDenseLayer from that of its y; its other outputs have none.");
+    .Doc(R"(
+Gradients of HvdrecDenseLayer from that of its y; its other outputs have none.
+
+y: [B, O] without `norm`, else empty: it follows from `linear`.
+)");
 
 namespace {
 
@@ -179,12 +184,14 @@ class DenseLayerGradOp final : public DenseLayerBase {
     const int64_t size = layer.rows * layer.outputs;
     const float* const upstream = Data(context->input(0), size, "upstream");
     const DenseWeights weights{kernel.flat<float>().data(), nullptr,
-                               Data(context->input(3), columns, "gamma"), nullptr};
-    const DenseKept kept{
-        Data(context->input(4), size, "y"), Data(context->input(7), layer.rows * columns, "linear"),
-        Data(context->input(5), columns, "mean"), Data(context->input(6), columns, "variance")};
+                               Data(context->input(3), columns, "gamma"),
+                               Data(context->input(4), columns, "beta")};
+    const DenseKept kept{Data(context->input(5), layer.norm ? 0 : size, "y"),
+                         Data(context->input(8), layer.rows * columns, "linear"),
+                         Data(context->input(6), columns, "mean"),
+                         Data(context->input(7), columns, "variance")};
     const DenseRows rows{x.flat<float>().data(),
-                         Optional(context->input(8), layer.rows, "weights")};
+                         Optional(context->input(9), layer.rows, "weights")};
     tf::Tensor* out[5];
     const tf::TensorShape shapes[5] = {
         x.shape(), kernel.shape(), {layer.outputs}, {columns}, {columns}};

@@ -86,14 +86,15 @@ def _native(
 
 @tf.RegisterGradient("HvdrecDenseLayer")
 def _gradient(op: tf.Operation, upstream: tf.Tensor, *_: tf.Tensor) -> list[tf.Tensor]:
-    x, kernel, _, gamma, _, weights = op.inputs
+    x, kernel, _, gamma, beta, weights = op.inputs
     y, mean, variance, linear = op.outputs
     out = load_ops().hvdrec_dense_layer_grad(
         upstream=upstream,
         x=x,
         kernel=kernel,
         gamma=gamma,
-        y=y,
+        beta=beta,
+        y=tf.zeros([0]) if op.get_attr("norm") else y,
         mean=mean,
         variance=variance,
         linear=linear,

@@ -93,6 +93,21 @@ def test_a_bias_before_a_norm_has_no_gradient_at_all() -> None:
     np.testing.assert_array_equal(tape.gradient(target, bias), np.zeros(6))
 
 
+def test_the_backward_pass_knows_which_numbers_the_relu_let_pass() -> None:
+    rng = np.random.default_rng(3)
+    x, gamma = (tf.constant(rng.normal(size=size).astype(np.float32)) for size in [(200, 90), (90,)])
+    zeros = tf.zeros([90])
+    before = dense_layer(x, None, zeros, Norm(gamma, zeros, EPSILON), relu=False).y.numpy()
+    # In some row of each column the sum with beta is exactly 0, so any other rounding is noticed.
+    beta = tf.constant(-before[np.arange(90), np.arange(90)])
+    with tf.GradientTape() as tape:
+        tape.watch(beta)
+        y = dense_layer(x, None, zeros, Norm(gamma, beta, EPSILON), relu=True).y
+        target = tf.reduce_sum(y)
+    assert np.count_nonzero(y.numpy().diagonal()) == 0
+    np.testing.assert_array_equal(tape.gradient(target, beta), np.count_nonzero(y, axis=0))
+
+
 @pytest.mark.parametrize("impl", IMPLEMENTATIONS)
 @pytest.mark.parametrize("norm", [True, False])
 def test_no_rows(norm: bool, impl: str) -> None:

@@ -38,6 +38,18 @@ class Phases {
     });
   }
 
+  // The same from the last chunk to the first, so that it finds in the cache what the phase before
+  // has used last.
+  template <typename Body>
+  void AddChunksBackwards(int64_t rows, int64_t size, const Body& body) {
+    const int64_t count = ChunkCount(rows, size);
+    Add(count, [count, rows, size, body](int64_t piece) {
+      const int64_t chunk = count - 1 - piece;
+      const int64_t begin = chunk * size;
+      body(chunk, begin, std::min(begin + size, rows));
+    });
+  }
+
   // Runs all phases once, in their order. What a body throws is thrown here once the pieces that
   // had begun are done; those that hadn't are left out.
   void Run(const Parallel& parallel) {

@@ -154,11 +154,10 @@ void Forward(const DenseLayer& layer, const DenseRows& rows, const DenseWeights&
   if (layer.norm) {
     phases.Add(1, [&](int64_t) {
       Merge(rows.weights, layer.rows, columns, &sums, out.mean, out.variance);
-      scale = InverseDeviations(layer, out.variance);
-      for (int64_t c = 0; c < columns; ++c) scale[c] *= weights.gamma[c];
+      scale = NormScale(layer, weights.gamma, out.variance);
     });
-    phases.AddChunks(layer.rows, kRows, [&, linear](int64_t, int64_t begin, int64_t end) {
-      Normalise<relu>(linear + begin * columns, out.mean, scale.data(), weights.beta, end - begin,
+    phases.AddChunksBackwards(layer.rows, kRows, [&, linear](int64_t, int64_t begin, int64_t end) {
+      Normalise<relu>({out.mean, scale.data(), weights.beta}, linear + begin * columns, end - begin,
                       columns, out.y + begin * columns);
     });
   }
@@ -175,7 +174,10 @@ void Backward(const DenseLayer& layer, const float* upstream, const DenseRows& r
   float* const linear = layer.multiplies ? scratch : out.x;
   const auto norm_backward =
       rows.weights != nullptr ? NormBackward<relu, true> : NormBackward<relu, false>;
-  NormGradient norm;
+  const std::vector<float> scale =
+      layer.norm ? NormScale(layer, weights.gamma, kept.variance) : std::vector<float>();
+  const NormColumns norm{kept.mean, scale.data(), weights.beta};
+  NormGradient gradient;
   BlockSums sums(layer.rows, columns);
   Phases phases;
   phases.Add(kernel.count(),
@@ -183,17 +185,15 @@ void Backward(const DenseLayer& layer, const float* upstream, const DenseRows& r
   if (layer.norm) {
     phases.AddChunks(layer.rows, kRows, [&](int64_t block, int64_t begin, int64_t end) {
       const int64_t at = begin * columns;
-      SumGradients<relu>(upstream + at, kept.y + at, kept.linear + at, kept.mean, end - begin,
-                         columns, sums.first(block), sums.second(block));
+      SumGradients<relu>(norm, upstream + at, kept.linear + at, end - begin, columns,
+                         sums.first(block), sums.second(block));
     });
-    phases.Add(1, [&](int64_t) {
-      norm = GammaBeta(layer, rows.weights, weights.gamma, kept, &sums, out);
-    });
+    phases.Add(1, [&](int64_t) { gradient = GammaBeta(layer, rows.weights, kept, &sums, out); });
   }
-  phases.AddChunks(layer.rows, kRows, [&](int64_t block, int64_t begin, int64_t end) {
+  phases.AddChunksBackwards(layer.rows, kRows, [&](int64_t block, int64_t begin, int64_t end) {
     const int64_t at = begin * columns;
     if (layer.norm) {
-      norm_backward(norm, upstream + at, kept.y + at, kept.linear + at, kept.mean,
+      norm_backward(norm, gradient, upstream + at, kept.linear + at,
                     rows.weights == nullptr ? nullptr : rows.weights + begin, end - begin, columns,
                     linear + at);
     } else {

@@ -52,7 +52,7 @@ struct DenseOutputs {
 
 // The same, after the forward pass.
 struct DenseKept {
-  const float* y;
+  const float* y;  // only without `norm`, with which it follows from `linear`
   const float* linear;
   const float* mean;
   const float* variance;
@@ -70,8 +70,8 @@ struct DenseGradients {
 void DenseLayerForward(const DenseLayer& layer, const DenseRows& rows, const DenseWeights& weights,
                        const DenseOutputs& out, const Parallel& parallel);
 
-// Gradients from that of y. `scratch` is [B, O], not needed without `multiplies`; bias and beta
-// aren't read.
+// Gradients from that of y. `scratch` is [B, O], not needed without `multiplies`; the bias isn't
+// read.
 void DenseLayerBackward(const DenseLayer& layer, const float* upstream, const DenseRows& rows,
                         const DenseWeights& weights, const DenseKept& kept, float* scratch,
                         const DenseGradients& out, const Parallel& parallel);
