@@ -199,9 +199,9 @@ class DenseLayerGradOp final : public DenseLayerBase {
       OP_REQUIRES_OK(context, context->allocate_output(i, shapes[i], &out[i]));
     }
     const auto data = [&](int i) { return out[i]->flat<float>().data(); };
-    tf::Tensor scratch;
-    OP_REQUIRES_OK(context,
-                   context->allocate_temp(tf::DT_FLOAT, {layer.multiplies ? size : 0}, &scratch));
+    tf::Tensor scratch;  // in the memory of `upstream` where no other op needs that
+    OP_REQUIRES_OK(context, context->forward_input_or_allocate_temp(
+                                {0}, tf::DT_FLOAT, {layer.multiplies ? size : 0}, {}, &scratch));
     DenseLayerBackward(layer, upstream, rows, weights, kept, scratch.flat<float>().data(),
                        {data(0), data(1), data(2), data(3), data(4)}, DeviceThreads(context));
   }

@@ -60,8 +60,9 @@ struct Layer {
     for (int64_t r = 0; r < shape.rows; ++r) weights.push_back(static_cast<float>(r % 3) / 2);
   }
 
-  // y, linear, mean, variance, and the gradients of x, kernel, bias, gamma and beta.
-  std::vector<Floats> Run(const Parallel& parallel) const {
+  // y, linear, mean, variance, and the gradients of x, kernel, bias, gamma and beta. The backward
+  // pass may have its scratch in the memory of `upstream`.
+  std::vector<Floats> Run(const Parallel& parallel, bool in_place = false) const {
     const int64_t o = shape.outputs, size = shape.rows * o, columns = shape.norm ? o : 0;
     std::vector<Floats> f;
     for (const int64_t count :
@@ -69,12 +70,12 @@ struct Layer {
           static_cast<int64_t>(kernel.size()), o, columns, columns}) {
       f.push_back(Unwritten<float>(count));
     }
-    Floats scratch = Unwritten<float>(size);
+    Floats scratch = in_place ? upstream : Unwritten<float>(size);
     const DenseRows rows{x.data(), weighted ? weights.data() : nullptr};
     const DenseWeights held{kernel.data(), bias.data(), gamma.data(), beta.data()};
     DenseLayerForward(shape, rows, held, {f[0].data(), f[1].data(), f[2].data(), f[3].data()},
                       parallel);
-    DenseLayerBackward(shape, upstream.data(), rows, held,
+    DenseLayerBackward(shape, (in_place ? scratch : upstream).data(), rows, held,
                        {f[0].data(), f[1].data(), f[2].data(), f[3].data()}, scratch.data(),
                        {f[4].data(), f[5].data(), f[6].data(), f[7].data(), f[8].data()}, parallel);
     return f;
@@ -157,6 +158,7 @@ void TestDense(const Layer& layer, const Parallel& parallel, Tally* tally) {
   // A column of few rows may have a small deviation, which magnifies the rounding of its terms.
   tally->Count(forward < 5e-5 && backward < 5e-4, name, forward, backward);
   tally->Count(SameBits(found, layer.Run(Serial())), name + ", threads", 0, 0);
+  tally->Count(SameBits(found, layer.Run(parallel, true)), name + ", in place", 0, 0);
 }
 
 void TestAllDense(const Parallel& parallel, Tally* tally) {

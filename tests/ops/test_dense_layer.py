@@ -108,6 +108,30 @@ def test_the_backward_pass_knows_which_numbers_the_relu_let_pass() -> None:
     np.testing.assert_array_equal(tape.gradient(target, beta), np.count_nonzero(y, axis=0))
 
 
+@pytest.mark.parametrize("norm", [True, False])
+def test_a_gradient_that_others_need_is_not_overwritten(norm: bool) -> None:
+    rng = np.random.default_rng(4)
+    x, kernel, upstream = (
+        tf.constant(rng.normal(size=s).astype(np.float32)) for s in [(50, 8), (8, 6), (50, 6)]
+    )
+
+    @tf.function
+    def gradients(upstream: tf.Tensor, shared: bool) -> tuple[tf.Tensor, tf.Tensor]:
+        passed = upstream * 2.0
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            part = Norm(tf.ones([6]), tf.zeros([6]), EPSILON) if norm else None
+            y = dense_layer(x, kernel, tf.zeros([6]), part, True).y
+        found = tape.gradient(y, x, output_gradients=passed)
+        with tf.control_dependencies([found]):
+            return found, passed + 1.0 if shared else tf.zeros([])
+
+    alone, _ = gradients(upstream, shared=False)
+    found, after = gradients(upstream, shared=True)
+    np.testing.assert_array_equal(found, alone)
+    np.testing.assert_array_equal(after, upstream * 2.0 + 1.0)
+
+
 @pytest.mark.parametrize("impl", IMPLEMENTATIONS)
 @pytest.mark.parametrize("norm", [True, False])
 def test_no_rows(norm: bool, impl: str) -> None:

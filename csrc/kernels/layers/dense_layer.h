@@ -70,8 +70,8 @@ struct DenseGradients {
 void DenseLayerForward(const DenseLayer& layer, const DenseRows& rows, const DenseWeights& weights,
                        const DenseOutputs& out, const Parallel& parallel);
 
-// Gradients from that of y. `scratch` is [B, O], not needed without `multiplies`; the bias isn't
-// read.
+// Gradients from that of y. `scratch` is [B, O], and may be `upstream`; it isn't needed without
+// `multiplies`. The bias isn't read.
 void DenseLayerBackward(const DenseLayer& layer, const float* upstream, const DenseRows& rows,
                         const DenseWeights& weights, const DenseKept& kept, float* scratch,
                         const DenseGradients& out, const Parallel& parallel);
