@@ -1,5 +1,6 @@
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "kernels/layers/dense_layer.h"
 #include "tensorflow/adapter.h"
@@ -10,6 +11,22 @@ namespace hvdrec {
 namespace tf = ::tensorflow;
 using tf::shape_inference::InferenceContext;
 
+REGISTER_OP("HvdrecClasses")
+    .Input("index: int32")
+    .Output("classes: int32")
+    .SetShapeFn([](InferenceContext* c) {
+      tf::shape_inference::ShapeHandle index;
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &index));
+      c->set_output(0, c->Matrix(c->Dim(index, 1), c->Dim(index, 0)));
+      return absl::OkStatus();
+    })
+    .Doc(R"(
+Numbers the distinct numbers of each column in the order of their first rows.
+
+index: [B, F], at least 0.
+classes: [F, B].
+)");
+
 REGISTER_OP("HvdrecDenseLayer")
     .Input("x: float")
     .Input("kernel: float")
@@ -17,6 +34,7 @@ REGISTER_OP("HvdrecDenseLayer")
     .Input("gamma: float")
     .Input("beta: float")
     .Input("weights: float")
+    .Input("classes: int32")
     .Output("y: float")
     .Output("mean: float")
     .Output("variance: float")
@@ -25,6 +43,8 @@ REGISTER_OP("HvdrecDenseLayer")
     .Attr("norm: bool")
     .Attr("relu: bool")
     .Attr("epsilon: float")
+    .Attr("starts: list(int)")
+    .Attr("widths: list(int)")
     .SetShapeFn([](InferenceContext* c) {
       tf::shape_inference::ShapeHandle x, kernel;
       TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &x));
@@ -48,6 +68,7 @@ bias: [O].
 gamma: [O] with `norm`, else empty.
 beta: Likewise.
 weights: [B], how often each row counts in mean and variance, or empty for once each.
+classes: [F, B] of HvdrecClasses: rows of a class have equal columns, `widths` from `starts`.
 y: [B, O].
 mean: [O], of each column of `linear`; empty without `norm`, as the outputs below.
 variance: [O], the population's.
@@ -67,6 +88,7 @@ REGISTER_OP("HvdrecDenseLayerGrad")
     .Input("variance: float")
     .Input("linear: float")
     .Input("weights: float")
+    .Input("classes: int32")
     .Output("x_gradient: float")
     .Output("kernel_gradient: float")
     .Output("bias_gradient: float")
@@ -76,6 +98,8 @@ REGISTER_OP("HvdrecDenseLayerGrad")
     .Attr("norm: bool")
     .Attr("relu: bool")
     .Attr("epsilon: float")
+    .Attr("starts: list(int)")
+    .Attr("widths: list(int)")
     .SetShapeFn([](InferenceContext* c) {
       tf::shape_inference::ShapeHandle kernel;
       TF_RETURN_IF_ERROR(c->WithRank(c->input(2), 2, &kernel));
@@ -109,7 +133,22 @@ const float* Optional(const tf::Tensor& tensor, int64_t size, const char* name) 
 
 }  // namespace
 
-// Common to both ops: the attributes and the shapes.
+class ClassesOp final : public tf::OpKernel {
+ public:
+  using tf::OpKernel::OpKernel;
+
+  void Compute(tf::OpKernelContext* context) override {
+    const tf::Tensor& index = context->input(0);
+    const int64_t rows = index.dim_size(0), features = index.dim_size(1);
+    tf::Tensor* classes;
+    OP_REQUIRES_OK(context, context->allocate_output(0, {features, rows}, &classes));
+    RunKernel(context, [&] {
+      NumberClasses(index.flat<int32_t>().data(), rows, features, classes->flat<int32_t>().data());
+    });
+  }
+};
+
+// Common to both ops of the layer: the attributes and the shapes.
 class DenseLayerBase : public tf::OpKernel {
  public:
   explicit DenseLayerBase(tf::OpKernelConstruction* context) : tf::OpKernel(context) {
@@ -117,6 +156,11 @@ class DenseLayerBase : public tf::OpKernel {
     OP_REQUIRES_OK(context, context->GetAttr("norm", &attributes_.norm));
     OP_REQUIRES_OK(context, context->GetAttr("relu", &attributes_.relu));
     OP_REQUIRES_OK(context, context->GetAttr("epsilon", &attributes_.epsilon));
+    OP_REQUIRES_OK(context, context->GetAttr("starts", &starts_));
+    OP_REQUIRES_OK(context, context->GetAttr("widths", &widths_));
+    OP_REQUIRES(
+        context, starts_.size() == widths_.size() && (widths_.empty() || attributes_.multiplies),
+        tf::errors::InvalidArgument("repeated columns need a width for each start, and a kernel"));
   }
 
   void Compute(tf::OpKernelContext* context) final {
@@ -139,7 +183,22 @@ class DenseLayerBase : public tf::OpKernel {
     return layer;
   }
 
+  DenseRows Rows(const DenseLayer& layer, const tf::Tensor& x, const tf::Tensor& weights,
+                 const tf::Tensor& classes) const {
+    const auto features = static_cast<int64_t>(starts_.size());
+    if (classes.shape() != tf::TensorShape({features, layer.rows})) {
+      throw std::invalid_argument("classes have shape " + classes.shape().DebugString() +
+                                  ", not [" + std::to_string(features) + "," +
+                                  std::to_string(layer.rows) + "]");
+    }
+    return {x.flat<float>().data(),
+            Optional(weights, layer.rows, "weights"),
+            {classes.flat<int32_t>().data(), features, starts_.data(), widths_.data()}};
+  }
+
  private:
+  std::vector<int64_t> starts_;
+  std::vector<int64_t> widths_;
   DenseLayer attributes_{};
 };
 
@@ -156,8 +215,7 @@ class DenseLayerOp final : public DenseLayerBase {
     const DenseWeights weights{
         kernel.flat<float>().data(), Data(context->input(2), layer.outputs, "bias"),
         Data(context->input(3), columns, "gamma"), Data(context->input(4), columns, "beta")};
-    const DenseRows rows{x.flat<float>().data(),
-                         Optional(context->input(5), layer.rows, "weights")};
+    const DenseRows rows = Rows(layer, x, context->input(5), context->input(6));
     tf::Tensor *y, *mean, *variance, *linear;
     OP_REQUIRES_OK(context, context->allocate_output(0, {layer.rows, layer.outputs}, &y));
     OP_REQUIRES_OK(context, context->allocate_output(1, {columns}, &mean));
@@ -190,8 +248,7 @@ class DenseLayerGradOp final : public DenseLayerBase {
                          Data(context->input(8), layer.rows * columns, "linear"),
                          Data(context->input(6), columns, "mean"),
                          Data(context->input(7), columns, "variance")};
-    const DenseRows rows{x.flat<float>().data(),
-                         Optional(context->input(9), layer.rows, "weights")};
+    const DenseRows rows = Rows(layer, x, context->input(9), context->input(10));
     tf::Tensor* out[5];
     const tf::TensorShape shapes[5] = {
         x.shape(), kernel.shape(), {layer.outputs}, {columns}, {columns}};
@@ -207,6 +264,7 @@ class DenseLayerGradOp final : public DenseLayerBase {
   }
 };
 
+REGISTER_KERNEL_BUILDER(Name("HvdrecClasses").Device(tf::DEVICE_CPU), ClassesOp);
 REGISTER_KERNEL_BUILDER(Name("HvdrecDenseLayer").Device(tf::DEVICE_CPU), DenseLayerOp);
 REGISTER_KERNEL_BUILDER(Name("HvdrecDenseLayerGrad").Device(tf::DEVICE_CPU), DenseLayerGradOp);
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
+from typing import Any
 
 import tensorflow as tf
 
+from hvdrec.ops.dense_layer import Repeated
 from hvdrec.ops.policy import NATIVE, TENSORFLOW, named_implementation
 
 
@@ -38,6 +40,7 @@ class ForwardContext:
         losses: Losses added by layers, by the names declared with `VariableStore.add_loss`; filled by the
             layers.
         impl: The implementation of dense layers in training (`hvdrec.ops.dense_layer`).
+        repeated: The repeated columns of tensors, by their `ref()`; filled by those who look embeddings up.
     """
 
     training: bool
@@ -46,6 +49,7 @@ class ForwardContext:
     impl: str = "tensorflow"
     standard: bool = False
     losses: dict[str, tf.Tensor] = dataclasses.field(default_factory=dict)
+    repeated: dict[Any, Repeated] = dataclasses.field(default_factory=dict)
     _drawn: dict[str, int] = dataclasses.field(default_factory=dict)
 
     @property

@@ -67,6 +67,10 @@ class GroupLayers(tf.Module):
         """The attention groups of a feature group, in order, each with its layer."""
         return self._attention.get(group, [])
 
+    def drops(self, group: str) -> bool:
+        """Whether a feature group has variational dropout."""
+        return group in self._dropouts
+
     def dropped(self, group: str, features: tf.Tensor, run: ForwardContext) -> tf.Tensor:
         """A feature group's features and combined sequences, concatenated, after its variational dropout."""
         return self._dropouts[group](features, run) if group in self._dropouts else features

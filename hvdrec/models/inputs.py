@@ -16,6 +16,7 @@ from hvdrec.layers.layer import Layer
 from hvdrec.layers.lookup import Norms, lookup_combined, pooled
 from hvdrec.models.group_layers import GroupLayers
 from hvdrec.models.sequences import SequenceArrays
+from hvdrec.ops.dense_layer import Repeated, classes_of
 from hvdrec.ops.lookup import lookup_rows
 from hvdrec.ops.policy import NATIVE, named_implementation
 from hvdrec.ops.text.cells import text_cells
@@ -121,8 +122,30 @@ class ModelInputs:
             parts = self._own_parts(group)
             attended = zip(group.attention, self._layers.attention(name), strict=False)
             parts += [layer(self.attention(own), self._run_context) for own, (_, layer) in attended]
-            self._groups[name] = parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
+            whole = parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
+            repeated = self._repeated(group)
+            if repeated is not None:
+                self._run_context.repeated[whole.ref()] = repeated
+            self._groups[name] = whole
         return self._groups[name]
+
+    def _repeated(self, group: Group) -> Repeated | None:
+        """The columns of a group that are embeddings of one id per row."""
+        if self._run_context.impl != NATIVE or self._layers.drops(group.name):
+            return None
+        indices, starts, widths, start = [], [], [], 0
+        for run in _runs(group.features):
+            if run[0].kind is Kind.SINGLE:
+                indices.append(self._index(run))
+            for feature in run:
+                if feature.kind is Kind.SINGLE:
+                    starts.append(start)
+                    widths.append(feature.width)
+                start += feature.width
+        if not indices:
+            return None
+        index = indices[0] if len(indices) == 1 else tf.concat(indices, axis=1)
+        return Repeated(classes_of(index), tuple(starts), tuple(widths))
 
     def pairs(self, name: str) -> tf.Tensor:
         """A group for each pair of a row and its own item or a sampled one, float32 [B * (1 + S), width].
@@ -265,10 +288,7 @@ class ModelInputs:
         if first.kind is Kind.POOLED:
             values = self._pooled_slots(first.bank)[first.position]
         else:
-            index = self._batch[f"bank{first.bank}/index"]
-            # Slicing the index costs nothing to differentiate, unlike slicing the embeddings.
-            index = index[:, first.position : first.position + len(run)]
-            found = lookup_rows(self._touched[first.bank], index, impl=self._run_context.impl)
+            found = lookup_rows(self._touched[first.bank], self._index(run), impl=self._run_context.impl)
             values = tf.reshape(found.values, [-1, width])
             if self._run_context.impl == NATIVE and self._counted.isdisjoint(run):
                 # The lookup has added up the squares on its way.
@@ -276,6 +296,12 @@ class ModelInputs:
                 self.squared += found.half_squares
         self._count(run, values)
         return values
+
+    def _index(self, run: Sequence[GroupFeature]) -> tf.Tensor:
+        """The positions of a run's ids, int32 [B, features]."""
+        first = run[0]
+        # Slicing the index costs nothing to differentiate, unlike slicing the embeddings.
+        return self._batch[f"bank{first.bank}/index"][:, first.position : first.position + len(run)]
 
     def _pooled_slots(self, number: int) -> list[tf.Tensor]:
         """All pooled slots of a bank, float32 [B, D] each."""

@@ -25,6 +25,20 @@ class Norm(NamedTuple):
     weights: tf.Tensor | None = None
 
 
+class Repeated(NamedTuple):
+    """Columns of a layer's input that are embeddings of F ids, one of each in a row.
+
+    Attributes:
+        classes: int32 [F, B], the result of `classes_of`: rows of a class have equal columns.
+        starts: The first of the columns of each id, ascending.
+        widths: Their numbers; they don't overlap.
+    """
+
+    classes: tf.Tensor
+    starts: tuple[int, ...]
+    widths: tuple[int, ...]
+
+
 class DenseOutput(NamedTuple):
     """The layer's output.
 
@@ -39,12 +53,25 @@ class DenseOutput(NamedTuple):
     variance: tf.Tensor | None
 
 
+def classes_of(index: tf.Tensor) -> tf.Tensor:
+    """Numbers the distinct ids of each column in the order of their first rows.
+
+    Args:
+        index: int32 [B, F], at least 0.
+
+    Returns:
+        int32 [F, B].
+    """
+    return load_ops().hvdrec_classes(index)
+
+
 def dense_layer(
     x: tf.Tensor,
     kernel: tf.Tensor | None,
     bias: tf.Tensor,
     norm: Norm | None,
     relu: bool,
+    repeated: Repeated | None = None,
     *,
     impl: str = "native",
 ) -> DenseOutput:
@@ -56,19 +83,29 @@ def dense_layer(
         bias: float32 [O]. With a norm its gradient is exactly 0, because the mean cancels it.
         norm: The batch normalisation; None for none.
         relu: Whether to apply ReLU.
+        repeated: Columns of x whose products ``native`` computes once for each class, where classes are few.
+            The gradient of such columns is then the sum over the rows of a class, in the first of them, and
+            0 in the others: for an x whose gradient is only summed over these rows, as that of a lookup.
         impl: ``native`` processes rows in cache-sized blocks, and gives the same bits for any number of
             threads; ``tensorflow`` is TensorFlow 1's arithmetic, where the bias's gradient is rounding noise.
 
     Returns:
         The layer's output and the batch's statistics.
     """
-    return implementation(_IMPLEMENTATIONS, impl)(x, kernel, bias, norm, relu)
+    return implementation(_IMPLEMENTATIONS, impl)(x, kernel, bias, norm, relu, repeated)
 
 
 def _native(
-    x: tf.Tensor, kernel: tf.Tensor | None, bias: tf.Tensor, norm: Norm | None, relu: bool
+    x: tf.Tensor,
+    kernel: tf.Tensor | None,
+    bias: tf.Tensor,
+    norm: Norm | None,
+    relu: bool,
+    repeated: Repeated | None,
 ) -> DenseOutput:
     none = tf.zeros([0])
+    if repeated is None:
+        repeated = Repeated(tf.zeros([0, tf.shape(x)[0]], tf.int32), (), ())
     out = load_ops().hvdrec_dense_layer(
         x=x,
         kernel=tf.zeros([0, x.shape[1]]) if kernel is None else kernel,
@@ -76,6 +113,9 @@ def _native(
         gamma=none if norm is None else norm.gamma,
         beta=none if norm is None else norm.beta,
         weights=none if norm is None or norm.weights is None else norm.weights,
+        classes=repeated.classes,
+        starts=repeated.starts,
+        widths=repeated.widths,
         multiplies=kernel is not None,
         norm=norm is not None,
         relu=relu,
@@ -84,9 +124,12 @@ def _native(
     return DenseOutput(out.y, None, None) if norm is None else DenseOutput(out.y, out.mean, out.variance)
 
 
+tf.no_gradient("HvdrecClasses")
+
+
 @tf.RegisterGradient("HvdrecDenseLayer")
 def _gradient(op: tf.Operation, upstream: tf.Tensor, *_: tf.Tensor) -> list[tf.Tensor]:
-    x, kernel, _, gamma, beta, weights = op.inputs
+    x, kernel, _, gamma, beta, weights, classes = op.inputs
     y, mean, variance, linear = op.outputs
     out = load_ops().hvdrec_dense_layer_grad(
         upstream=upstream,
@@ -99,16 +142,24 @@ def _gradient(op: tf.Operation, upstream: tf.Tensor, *_: tf.Tensor) -> list[tf.T
         variance=variance,
         linear=linear,
         weights=weights,
+        classes=classes,
+        starts=op.get_attr("starts"),
+        widths=op.get_attr("widths"),
         multiplies=op.get_attr("multiplies"),
         norm=op.get_attr("norm"),
         relu=op.get_attr("relu"),
         epsilon=op.get_attr("epsilon"),
     )
-    return [*out, None]
+    return [*out, None, None]
 
 
 def _tensorflow(
-    x: tf.Tensor, kernel: tf.Tensor | None, bias: tf.Tensor, norm: Norm | None, relu: bool
+    x: tf.Tensor,
+    kernel: tf.Tensor | None,
+    bias: tf.Tensor,
+    norm: Norm | None,
+    relu: bool,
+    repeated: Repeated | None,
 ) -> DenseOutput:
     y = tf.nn.bias_add(x if kernel is None else tf.matmul(x, kernel), bias)
     mean = variance = None

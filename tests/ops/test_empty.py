@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from hvdrec.ops.attention import attend, attention_product
 from hvdrec.ops.circle import circle_loss
-from hvdrec.ops.dense_layer import Norm, dense_layer
+from hvdrec.ops.dense_layer import Norm, Repeated, dense_layer
 from hvdrec.ops.in_batch_softmax import in_batch_softmax
 from hvdrec.ops.listwise import hybrid, listwise
 from hvdrec.ops.lookup import lookup_rows
@@ -48,8 +48,9 @@ def _dense(
     bias: tf.Tensor,
     *norm: tf.Tensor,
     weights: tf.Tensor | None = None,
+    repeated: Repeated | None = None,
 ) -> list[tf.Tensor]:
-    out = dense_layer(x, kernel, bias, Norm(*norm, 1e-3, weights) if norm else None, relu=False)
+    out = dense_layer(x, kernel, bias, Norm(*norm, 1e-3, weights) if norm else None, False, repeated)
     return [each for each in out if each is not None]
 
 
@@ -82,6 +83,10 @@ CASES = {
     "attend_no_rows": Case([(0,), (0, 4)], lambda s, v: attend(s, v, _lengths())),
     "attend_no_elements": Case([(0,), (0, 4)], lambda s, v: attend(s, v, _lengths(0, 0, 0))),
     "dense": Case([(0, 5), (5, 20), (20,)], _dense),
+    "dense_repeated": Case(
+        [(0, 5), (5, 20), (20,)],
+        lambda *inputs: _dense(*inputs, repeated=Repeated(tf.zeros([1, 0], tf.int32), (0,), (4,))),
+    ),
     "dense_norm": Case([(0, 5), (5, 20), (20,), (20,), (20,)], _dense),
     "dense_weights": Case(
         [(0, 70), (70, 20), (20,), (20,), (20,)], lambda *inputs: _dense(*inputs, weights=tf.zeros([0]))

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from hvdrec.ops.attention import attend, attention_product
-from hvdrec.ops.dense_layer import Norm, dense_layer
+from hvdrec.ops.dense_layer import Norm, Repeated, dense_layer
 from hvdrec.ops.lookup import lookup_rows
 from hvdrec.ops.sum_of_squares import sum_of_squares
 
@@ -33,6 +33,12 @@ def _dense_layer() -> list[int]:
     values = [
         v for o, loss in zip(outs, losses, strict=True) for v in (*o, *tape.gradient(loss, [x, w, b, g, h]))
     ]
+    repeated = Repeated((tf.range(1003) % 9)[tf.newaxis], (30,), (40,))
+    same = tf.concat([x[:, :30], tf.gather(x[:9, 30:], tf.range(1003) % 9)], axis=1)
+    with tf.GradientTape() as tape:
+        tape.watch([same, w])
+        loss = tf.reduce_sum(tf.sin(dense_layer(same, w, b, Norm(g, h, 1e-3), True, repeated).y))
+    values += tape.gradient(loss, [same, w])
     lengths = tf.constant([3] * 334 + [1])
     q, k, s = (tf.constant(rng.normal(size=n).astype(np.float32)) for n in [(335, 70), (280, 50), (1003,)])
     with tf.GradientTape() as tape:

@@ -17,6 +17,9 @@ constexpr int64_t kRows = kDenseRows;
 // The kernel's gradient is computed in tiles of this many inputs and outputs.
 constexpr int64_t kTileInputs = 64;
 constexpr int64_t kTileOutputs = 64;
+// The time of adding a number to a product, in multiplications of products, on AMX in the second.
+constexpr int64_t kAdded = 11;
+constexpr int64_t kAddedToSplit = 14;
 
 int64_t KernelTiles(const DenseLayer& layer) {
   return ChunkCount(layer.inputs, kTileInputs) * ChunkCount(layer.outputs, kTileOutputs);
@@ -124,23 +127,69 @@ void AddKernelGradient(const DenseLayer& layer, const float* x, const float* lin
               [=](int64_t tile) { KernelGradient(layer, x, linear, tile, out); });
 }
 
+// The columns of a layer's input that repeat, and the layer of the rest.
+struct Reduced {
+  Reduced(const DenseLayer& layer, const DenseRows& rows, const float* kernel)
+      : repeats(rows.repeated, layer.rows, layer.inputs, Added(layer)),
+        rest(layer),
+        x_memory(static_cast<size_t>(repeats.none() ? 0 : layer.rows * repeats.rest())),
+        kernel_memory(static_cast<size_t>(repeats.none() ? 0 : repeats.rest() * layer.outputs)),
+        x(repeats.none() ? rows.x : x_memory.data()),
+        kernel(repeats.none() ? kernel : kernel_memory.data()) {
+    if (repeats.none()) return;
+    rest.inputs = repeats.rest();
+    repeats.TakeRestRows(kernel, layer.outputs, kernel_memory.data());
+  }
+
+  // Adds a phase that takes the rest of x.
+  void AddRest(const float* whole, Phases* phases) {
+    if (repeats.none()) return;
+    phases->AddChunks(rest.rows, kRows, [=](int64_t, int64_t begin, int64_t end) {
+      repeats.TakeRest(whole + begin * repeats.inputs(), end - begin,
+                       x_memory.data() + begin * rest.inputs);
+    });
+  }
+
+  static int64_t Added(const DenseLayer& layer) {
+    return Panels::SplitsBest(layer.inputs, layer.outputs) ? kAddedToSplit : kAdded;
+  }
+
+  const Repeats repeats;
+  DenseLayer rest;
+  Scratch<float> x_memory;
+  Scratch<float> kernel_memory;
+  const float* const x;
+  const float* const kernel;
+};
+
 template <bool relu>
 void Forward(const DenseLayer& layer, const DenseRows& rows, const DenseWeights& weights,
              const DenseOutputs& out, const Parallel& parallel) {
   const int64_t columns = layer.outputs;
-  Panels kernel(layer.inputs, layer.multiplies ? columns : 0,
-                layer.multiplies && Panels::SplitsBest(layer.inputs, columns));
+  Reduced reduced(layer, rows, weights.kernel);
+  RepeatedProduct repeated(reduced.repeats, columns);
+  const DenseLayer& rest = reduced.rest;
+  Panels kernel(rest.inputs, layer.multiplies ? columns : 0,
+                layer.multiplies && Panels::SplitsBest(rest.inputs, columns));
   float* const linear = layer.norm ? out.linear : out.y;
   const auto add_bias = rows.weights != nullptr ? AddBias<true> : AddBias<false>;
   BlockSums sums(layer.norm ? layer.rows : 0, columns);
   std::vector<float> scale;
   Phases phases;
-  phases.Add(kernel.count(), [&](int64_t panel) { kernel.Pack(panel, weights.kernel, columns); });
+  reduced.AddRest(rows.x, &phases);
+  phases.Add(kernel.count() + repeated.pieces(), [&](int64_t i) {
+    if (i < kernel.count()) {
+      kernel.Pack(i, reduced.kernel, columns);
+    } else {
+      repeated.Multiply(i - kernel.count(), rows.x, weights.kernel);
+    }
+  });
   phases.AddChunks(layer.rows, kRows, [&, linear](int64_t block, int64_t begin, int64_t end) {
     float* const at = linear + begin * columns;
-    const float* const x = rows.x + begin * layer.inputs;
+    const float* const x = reduced.x + begin * rest.inputs;
     if (layer.multiplies) {
       kernel.Multiply(x, end - begin, at);
+      repeated.Add(begin, end, at);
     } else {
       std::copy_n(x, (end - begin) * columns, at);
     }
@@ -169,8 +218,14 @@ void Backward(const DenseLayer& layer, const float* upstream, const DenseRows& r
               const DenseWeights& weights, const DenseKept& kept, float* scratch,
               const DenseGradients& out, const Parallel& parallel) {
   const int64_t columns = layer.outputs;
-  Panels kernel(columns, layer.multiplies ? layer.inputs : 0,
-                layer.multiplies && Panels::SplitsBest(columns, layer.inputs));
+  Reduced reduced(layer, rows, weights.kernel);
+  const Repeats& repeats = reduced.repeats;
+  RepeatedGradient repeated(repeats, columns);
+  Scratch<float> kernel_gradient(
+      static_cast<size_t>(repeats.none() ? 0 : repeats.rest() * columns));
+  const DenseLayer& rest = reduced.rest;
+  Panels kernel(columns, layer.multiplies ? rest.inputs : 0,
+                layer.multiplies && Panels::SplitsBest(columns, rest.inputs));
   float* const linear = layer.multiplies ? scratch : out.x;
   const auto norm_backward =
       rows.weights != nullptr ? NormBackward<relu, true> : NormBackward<relu, false>;
@@ -180,8 +235,9 @@ void Backward(const DenseLayer& layer, const float* upstream, const DenseRows& r
   NormGradient gradient;
   BlockSums sums(layer.rows, columns);
   Phases phases;
+  reduced.AddRest(rows.x, &phases);
   phases.Add(kernel.count(),
-             [&](int64_t panel) { kernel.PackTransposed(panel, weights.kernel, columns); });
+             [&](int64_t panel) { kernel.PackTransposed(panel, reduced.kernel, columns); });
   if (layer.norm) {
     phases.AddChunks(layer.rows, kRows, [&](int64_t block, int64_t begin, int64_t end) {
       const int64_t at = begin * columns;
@@ -200,12 +256,24 @@ void Backward(const DenseLayer& layer, const float* upstream, const DenseRows& r
       PlainBackward<relu>(upstream + at, kept.y + at, end - begin, columns, linear + at,
                           sums.first(block));
     }
-    if (layer.multiplies) {
+    if (layer.multiplies && repeats.none()) {
       kernel.Multiply(linear + at, end - begin, out.x + begin * layer.inputs);
+    } else if (layer.multiplies) {
+      Scratch<float> x(static_cast<size_t>((end - begin) * rest.inputs));
+      kernel.Multiply(linear + at, end - begin, x.data());
+      repeats.PutRest(x.data(), end - begin, out.x + begin * layer.inputs);
     }
   });
-  if (layer.multiplies) AddKernelGradient(layer, rows.x, linear, out.kernel, &phases);
+  if (layer.multiplies) {
+    float* const gradient = repeats.none() ? out.kernel : kernel_gradient.data();
+    AddKernelGradient(rest, reduced.x, linear, gradient, &phases);
+    phases.Add(repeated.sums(),
+               [&, linear](int64_t piece) { repeated.Sum(piece, linear, rows.x, out.kernel); });
+    phases.Add(static_cast<int64_t>(repeats.features().size()),
+               [&](int64_t f) { repeated.Multiply(f, weights.kernel, out.x); });
+  }
   phases.Run(parallel);
+  if (!repeats.none()) repeats.PutRestRows(kernel_gradient.data(), columns, out.kernel);
   BiasGradient(layer, &sums, out.bias);
 }
 

@@ -16,6 +16,7 @@
 #include <cstdint>
 
 #include "kernels/base/parallel.h"
+#include "kernels/layers/repeats.h"
 
 namespace hvdrec {
 
@@ -38,8 +39,9 @@ struct DenseWeights {
 
 // The rows of a batch.
 struct DenseRows {
-  const float* x;        // [B, I]
-  const float* weights;  // [B], at least 0, only with `norm`; nullptr for ones
+  const float* x;            // [B, I]
+  const float* weights;      // [B], at least 0, only with `norm`; nullptr for ones
+  RepeatedColumns repeated;  // only with `multiplies`; see repeats.h for the gradient of x
 };
 
 // The results of the forward pass; `linear`, `mean` and `variance` only with `norm`.

@@ -107,12 +107,14 @@ class DenseBlock(Layer):
     ) -> tf.Tensor:
         """Dense, norm and ReLU in one operation."""
         norm, dense = self._norm, self._dense
-        x, kernel = inputs, dense.kernel
+        x, kernel, repeated = inputs, dense.kernel, None
         if isinstance(inputs, Multiplied):
             x, kernel = inputs.by(tf.convert_to_tensor(dense.kernel)), None
+        else:
+            repeated = run.repeated.get(inputs.ref())
         normed = None if norm is None else Norm(norm.gamma, norm.beta, norm.epsilon, weights)
         bias = tf.zeros([self.outputs]) if dense.bias is None else dense.bias
-        out = dense_layer(x, kernel, bias, normed, self._relu, impl=run.impl)
+        out = dense_layer(x, kernel, bias, normed, self._relu, repeated, impl=run.impl)
         if norm is not None:
             norm.follow(out.mean, out.variance, run)
         return out.y if self._relu else self._activation(out.y, run, weights)
