@@ -7,8 +7,9 @@
 A step reads the distinct rows of a batch (one id of each table per sample), makes a gradient for them and updates; there
 is no model, so the figures are for the tables only. The job trains with deferred updates up to each of the steps
 `--at`; then blocks of steps with each kind of update are timed alternately, on the same variables (whose values are
-meaningless after that). Drawing ids isn't timed. Initial values, a save and a restore of everything are timed too,
-with the peak of the memory (resident) of each. Prints results as JSON.
+meaningless after that). A sweep that others alternate with looks at the moments of all rows, while one alone
+(`--updates sweep`) remembers from its first step which rows have none. Drawing ids isn't timed. Initial values, a save
+and a restore of everything are timed too, with the peak of the memory (resident) of each. Prints results as JSON.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 #include <cmath>
 #include <stdexcept>
 #include <string>
-#include <vector>
+#include <utility>
 
 #include "kernels/optim/adam.h"
 #include "tensorflow/adapter.h"
@@ -49,6 +49,7 @@ REGISTER_OP("HvdrecAdamRows")
     .Attr("beta1: float")
     .Attr("beta2: float")
     .Attr("epsilon: float")
+    .Attr("remembers: bool")
     .SetIsStateful()
     .SetShapeFn(tf::shape_inference::NoOutputs)
     .Doc(R"(
@@ -56,6 +57,8 @@ Updates a variable [R, D] by Adam; rows without a gradient count as rows with gr
 
 rows: [U], distinct.
 gradient: [U, D].
+remembers: Whether to remember which rows have moments until the next update. What replaces the
+  moments then takes memory of its own until that update.
 )");
 
 // Common to both ops: the betas, and the scalar inputs.
@@ -118,14 +121,17 @@ class AdamOp final : public AdamBase {
 
 class AdamRowsOp final : public AdamBase {
  public:
-  using AdamBase::AdamBase;
+  explicit AdamRowsOp(tf::OpKernelConstruction* context) : AdamBase(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("remembers", &remembers_));
+  }
 
  private:
   void Update(tf::OpKernelContext* context, const AdamStep& step,
               const Parallel& parallel) override {
+    const tf::mutex_lock lock(mutex_);
     LockedVariable<> value(context, 3);
-    LockedVariable<> m(context, 4);
-    LockedVariable<> v(context, 5);
+    LockedVariable<> m(context, 4, std::move(kept_m_));
+    LockedVariable<> v(context, 5, std::move(kept_v_));
     const tf::Tensor& rows = context->input(6);
     const tf::Tensor& gradient = context->input(7);
     if (value.shape().dims() != 2) throw std::invalid_argument("the variable is not a matrix");
@@ -133,15 +139,21 @@ class AdamRowsOp final : public AdamBase {
     RequireSize(m.size(), value.size(), "the first moment");
     RequireSize(v.size(), value.size(), "the second moment");
     RequireSize(gradient.NumElements(), rows.NumElements() * dim, "the gradient");
-    const tf::mutex_lock lock(mutex_);
-    place_.resize(static_cast<size_t>(value.shape().dim_size(0)));
+    const int64_t all = value.shape().dim_size(0);
+    if (!m.is_kept() || !v.is_kept() || moving_.rows() != all) moving_.Reset(all);
     AdamRows(step, rows.flat<int32_t>().data(), rows.NumElements(), gradient.flat<float>().data(),
-             value.shape().dim_size(0), dim, {value.data(), m.data(), v.data()}, place_.data(),
-             parallel);
+             dim, {value.data(), m.data(), v.data()}, &moving_, parallel);
+    if (!remembers_) return;
+    kept_m_ = m.Keep();
+    kept_v_ = v.Keep();
   }
 
+  bool remembers_ = false;
+
   tf::mutex mutex_;
-  std::vector<int32_t> place_;
+  MovingRows moving_;
+  // Empty where `moving_` isn't of the moments.
+  tf::Tensor kept_m_, kept_v_;
 };
 
 REGISTER_KERNEL_BUILDER(Name("HvdrecAdam").Device(tf::DEVICE_CPU), AdamOp);

@@ -40,12 +40,17 @@ void RequireType(const tensorflow::Tensor& held, int index) {
 template <typename T = float>
 class LockedVariable {
  public:
-  // Throws std::invalid_argument where input `index` is no variable of T that has a value.
-  LockedVariable(tensorflow::OpKernelContext* context, int index)
+  // Throws std::invalid_argument where input `index` is no variable of T that has a value. `kept`
+  // is what `Keep` returned at an earlier time, and is released.
+  LockedVariable(tensorflow::OpKernelContext* context, int index,
+                 tensorflow::Tensor kept = tensorflow::Tensor())
       : variable_(FindVariable(context, index)) {
     lock_ = std::make_unique<tensorflow::mutex_lock>(*variable_->mu());
     tensorflow::Tensor* const held = variable_->tensor();
     RequireType<T>(*held, index);
+    is_kept_ = kept.IsInitialized() && kept.tensor_data().data() == held->tensor_data().data() &&
+               kept.NumElements() == held->NumElements();
+    kept = tensorflow::Tensor();
     if (held->RefCountIsOne()) return;
     // Somebody still reads the value: they keep it, the update goes to a copy.
     tensorflow::Tensor fresh;
@@ -59,9 +64,19 @@ class LockedVariable {
   int64_t size() const { return variable_->tensor()->NumElements(); }
   const tensorflow::TensorShape& shape() const { return variable_->tensor()->shape(); }
 
+  // Returns the value, by which a later LockedVariable tells whether the variable has been written
+  // since: whoever writes while somebody else has the value gives the variable other memory, and
+  // this isn't reused as long as the value is kept. The result is empty where that isn't so.
+  tensorflow::Tensor Keep() const {
+    return variable_->copy_on_read_mode.load() ? tensorflow::Tensor() : *variable_->tensor();
+  }
+  // Whether nobody has written the variable since `Keep`.
+  bool is_kept() const { return is_kept_; }
+
  private:
   tensorflow::core::RefCountPtr<tensorflow::Var> variable_;
   std::unique_ptr<tensorflow::mutex_lock> lock_;
+  bool is_kept_ = false;
 };
 
 // Prevents changes of a variable during the lifetime of this object; others may read it.

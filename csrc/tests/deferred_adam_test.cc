@@ -1,4 +1,5 @@
-// Compares Adam's deferred update with the sweep over all rows, step by step and in double.
+// Compares Adam's deferred update with the sweep over all rows, step by step and in double; and the
+// sweep with its definition.
 
 #include "kernels/optim/deferred_adam.h"
 
@@ -7,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <random>
 #include <stdexcept>
@@ -191,15 +193,16 @@ void AsNearAsTheSweep(const Job& job) {
     state.value[i] = swept.value[i] = state.average[i] = normal(random);
     truth.value[i] = truth.average[i] = state.value[i];
   }
-  std::vector<int32_t> place(kRows);
+  MovingRows moving;
+  moving.Reset(kRows);
   for (Batch& batch : Batches(job)) {
     batch.corrected = static_cast<float>(batch.corrected);
     const std::vector<float> gradient(batch.gradient.begin(), batch.gradient.end());
     batch.gradient.assign(gradient.begin(), gradient.end());
     Apply(adam, batch, &state, Serial());
     AdamRows({static_cast<float>(batch.corrected), first, second, epsilon}, batch.rows.data(),
-             static_cast<int64_t>(batch.rows.size()), gradient.data(), kRows, kDim,
-             {swept.value.data(), swept.m.data(), swept.v.data()}, place.data(), Serial());
+             static_cast<int64_t>(batch.rows.size()), gradient.data(), kDim,
+             {swept.value.data(), swept.m.data(), swept.v.data()}, &moving, Serial());
     Sweep(batch, first, second, epsilon, away, &truth);
   }
   Settle(adam, &state, Serial());
@@ -295,6 +298,65 @@ void SameForAnyWidth(const Job& job, int64_t width) {
   Check(wide == narrow, what);
 }
 
+// The sweep gives the bits of its definition, for any width and number of threads: rows without
+// moments stay what they are, even at a rate that isn't finite, or when they lose their moments.
+void SweepByDefinition(int64_t dim, const Parallel& parallel) {
+  const int64_t rows = 2500, size = rows * dim;
+  const AdamStep step = {0, 0.1F, 0.001F, 1e-8F};
+  std::mt19937 random(11);
+  std::normal_distribution<float> normal;
+  std::vector<float> value(static_cast<size_t>(size)), m(value.size()), v(value.size());
+  for (float& x : value) x = normal(random);
+  value[0] = std::numeric_limits<float>::quiet_NaN();
+  value[1] = -0.0F;
+  auto wanted = value, wanted_m = m, wanted_v = v;
+  MovingRows moving;
+  moving.Reset(rows);
+  std::vector<int32_t> all(static_cast<size_t>(rows));
+  for (size_t i = 0; i < all.size(); ++i) all[i] = static_cast<int32_t>(i);
+  for (int t = 0; t < 6; ++t) {
+    AdamStep now = step;
+    now.rate = t == 4 ? std::numeric_limits<float>::infinity() : 0.01F;
+    if (t == 3) {
+      for (std::vector<float>* moments : {&m, &v, &wanted_m, &wanted_v}) {
+        std::fill_n(moments->begin() + size / 4, size / 4, 0.0F);
+      }
+    }
+    // The last rows have none before the fifth step, and some that are touched get no moments.
+    const int64_t among = t < 5 ? rows - 300 : rows;
+    std::shuffle(all.begin(), all.begin() + among, random);
+    const int64_t count = t == 1 ? 0 : 1500;
+    std::vector<float> gradient(static_cast<size_t>(count * dim));
+    for (int64_t i = 0; i < count * dim; ++i) {
+      gradient[static_cast<size_t>(i)] = i / dim % 5 == 0 ? 0.0F : normal(random);
+    }
+    std::vector<float> whole(value.size());
+    std::vector<char> touched(static_cast<size_t>(rows));
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t row = all[static_cast<size_t>(i)];
+      touched[static_cast<size_t>(row)] = 1;
+      std::copy_n(gradient.data() + i * dim, dim, whole.data() + row * dim);
+    }
+    for (int64_t row = 0; row < rows; ++row) {
+      const size_t begin = static_cast<size_t>(row * dim), end = begin + static_cast<size_t>(dim);
+      bool moves = touched[static_cast<size_t>(row)] != 0;
+      for (size_t i = begin; i < end; ++i) moves |= wanted_m[i] != 0 || wanted_v[i] != 0;
+      for (size_t i = begin; moves && i < end; ++i) {
+        wanted_m[i] += (whole[i] - wanted_m[i]) * now.first;
+        wanted_v[i] += (whole[i] * whole[i] - wanted_v[i]) * now.second;
+        wanted[i] -= (wanted_m[i] * now.rate) / (std::sqrt(wanted_v[i]) + now.epsilon);
+      }
+    }
+    AdamRows(now, all.data(), count, gradient.data(), dim, {value.data(), m.data(), v.data()},
+             &moving, parallel);
+    const auto same = [](const std::vector<float>& one, const std::vector<float>& other) {
+      return std::memcmp(one.data(), other.data(), one.size() * sizeof(float)) == 0;
+    };
+    Check(same(value, wanted) && same(m, wanted_m) && same(v, wanted_v),
+          "sweep, width " + std::to_string(dim) + ", step " + std::to_string(t));
+  }
+}
+
 void Refuses(const std::string& what, const std::function<void()>& call) {
   try {
     call();
@@ -334,6 +396,10 @@ int Run(bool brief) {
     AsNearAsTheSweep(job);
     SameBits(job);
     for (const int64_t width : {8, 16, 20, 32}) SameForAnyWidth(job, width);
+  }
+  for (const int64_t dim : {1, 5, 8, 16, 32, 100}) {
+    SweepByDefinition(dim, Serial());
+    SweepByDefinition(dim, OwnThreads(3));
   }
   Refusals();
   std::printf("deferred_adam: %d cases, %d failed\n", cases, failures);

@@ -65,8 +65,9 @@ def apply_adam_rows(
         updated: The table.
         rows: int32 [U], distinct.
         gradient: float32 [U, D].
-        impl: ``native`` passes once over the moments and over the rows with nonzero moments;
-            ``tensorflow`` makes the gradient dense. The same arithmetic.
+        impl: ``native`` passes once over the rows with nonzero moments, which it remembers from one update
+            to the next while nothing else writes the moments; ``tensorflow`` makes the gradient dense. The
+            same arithmetic.
     """
     chosen = implementation({"native": _native_rows, "tensorflow": _tensorflow_rows}, impl)
     chosen(step, updated, rows, gradient)
@@ -100,6 +101,8 @@ def _native_rows(step: AdamStep, updated: Moments, rows: tf.Tensor, gradient: tf
         beta1=step.beta1,
         beta2=step.beta2,
         epsilon=step.epsilon,
+        # A table that grows would take the memory of its old moments too.
+        remembers=updated.first.shape.is_fully_defined(),
     )
 
 

@@ -30,8 +30,8 @@ class Adam(Optimizer):
         variable -= rate * sqrt(1 - beta2^(t+1)) / (1 - beta1^(t+1)) * m / (sqrt(v) + 1e-8)
 
     Rows without a gradient are treated as rows with gradient 0: their moments decay and they still change,
-    as in TensorFlow 1. If that isn't deferred, an update costs one pass over the moments of the whole
-    table, and over the rows that were ever touched, however few rows a batch touches.
+    as in TensorFlow 1. If that isn't deferred, an update costs one pass over the rows that were ever
+    touched, however few rows a batch touches.
 
     Attributes:
         weight_decay: The fraction of a touched row that is subtracted before its update.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -12,8 +14,8 @@ SHAPES = [(70_001,), (3, 5), ()]
 ROWS, DIM = 3000, 16
 
 
-def _step(t: int) -> AdamStep:
-    powers = [tf.constant(beta**t, tf.float32) for beta in (0.9, 0.999)]
+def _step(t: int | tf.Tensor) -> AdamStep:
+    powers = [tf.constant(beta) ** tf.cast(t, tf.float32) for beta in (0.9, 0.999)]
     return AdamStep(*powers, tf.constant(0.01), 0.9, 0.999, 1e-8)
 
 
@@ -76,3 +78,58 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
     moments = _moments(np.random.default_rng(0), (5, 2))
     with pytest.raises(tf.errors.InvalidArgumentError, match="a gradient has 9 elements, not 10"):
         apply_adam(_step(1), [moments], [tf.ones([9])])
+
+
+def _write_dense(moment: tf.Variable, values: np.ndarray) -> None:
+    moment.assign(values)
+
+
+def _write_added(moment: tf.Variable, values: np.ndarray) -> None:
+    moment.assign_add(values - moment.read_value())
+
+
+def _write_slice(moment: tf.Variable, values: np.ndarray) -> None:
+    moment[:].assign(values)
+
+
+def _write_scattered(moment: tf.Variable, values: np.ndarray) -> None:
+    tf.raw_ops.ResourceScatterUpdate(resource=moment.handle, indices=tf.range(len(values)), updates=values)
+
+
+def _write_elements(moment: tf.Variable, values: np.ndarray) -> None:
+    rows = tf.range(len(values))[:, None]
+    tf.raw_ops.ResourceScatterNdUpdate(ref=moment.handle, indices=rows, updates=values)
+
+
+def _write_by_adam(moment: tf.Variable, values: np.ndarray) -> None:
+    zeros = tf.zeros_like(values)
+    gradient = tf.sqrt(tf.abs(values)) / 0.001**0.5
+    apply_adam(_step(1), [Moments(tf.Variable(zeros), tf.Variable(zeros), moment)], [gradient])
+
+
+@pytest.mark.parametrize(
+    "write",
+    [_write_dense, _write_added, _write_slice, _write_scattered, _write_elements, _write_by_adam],
+)
+@pytest.mark.parametrize("which", ["first", "second"])
+def test_moments_that_something_else_has_written_count(
+    which: str, write: Callable[[tf.Variable, np.ndarray], None]
+) -> None:
+    found = {}
+    for impl in ("native", "tensorflow"):
+        rng = np.random.default_rng(0)
+        moments = _moments(rng, (200, 16))
+        update = tf.function(lambda t, m=moments, i=impl: apply_adam_rows(_step(t), m, *_gradient(), impl=i))
+        for t in range(1, 9):
+            update(tf.constant(t))
+            if t in (3, 4, 6):
+                # Rows that had no moments until then, and others that lose theirs.
+                values = np.zeros((200, 16), np.float32)
+                values[rng.permutation(200)[:40]] = rng.uniform(1, 2, (40, 16))
+                write(getattr(moments, which), values)
+        found[impl] = moments
+    _same([found["native"]], [found["tensorflow"]])
+
+
+def _gradient() -> tuple[tf.Tensor, tf.Tensor]:
+    return tf.constant([3, 150, 64, 63, 199]), tf.fill([5, 16], 0.5)

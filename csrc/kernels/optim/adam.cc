@@ -6,11 +6,19 @@
 #include <stdexcept>
 #include <string>
 
+#include "kernels/base/width.h"
+
 namespace hvdrec {
 namespace {
 
 // Numbers that a thread processes at a time.
 constexpr int64_t kChunk = 1 << 14;
+// Rows of one word of a MovingRows.
+constexpr int64_t kWord = 64;
+// Rows that are listed at a time, and how far ahead of the current one they are prefetched.
+constexpr int64_t kListed = 1024;
+constexpr int64_t kAhead = 8;
+constexpr int64_t kLine = 64;
 
 inline void Update(const AdamStep& step, const float* __restrict g, int64_t size,
                    float* __restrict value, float* __restrict m, float* __restrict v) {
@@ -30,47 +38,129 @@ inline void MoveOn(const AdamStep& step, int64_t size, float* __restrict value, 
   }
 }
 
+inline uint32_t Bits(float number) {
+  uint32_t bits;
+  std::memcpy(&bits, &number, sizeof(bits));
+  return bits;
+}
+
 inline bool AllZero(const float* __restrict m, const float* __restrict v, int64_t size) {
+  // Few rows get further.
+  if (size > 0 && Bits(v[0]) != 0) return false;
   uint32_t bits = 0;
-  for (int64_t i = 0; i < size; ++i) {
-    uint32_t one, two;
-    std::memcpy(&one, m + i, sizeof(one));
-    std::memcpy(&two, v + i, sizeof(two));
-    bits |= one | two;
-  }
+  for (int64_t i = 0; i < size; ++i) bits |= Bits(m[i]) | Bits(v[i]);
   return bits == 0;
 }
 
-// Marks the position of each touched row's gradient, and removes the marks again.
-class Places {
- public:
-  Places(const int32_t* touched, int64_t count, int64_t rows, int32_t* place)
-      : touched_(touched), place_(place) {
-    for (; marked_ < count; ++marked_) {
-      const int32_t row = touched[marked_];
-      if (row < 0 || row >= rows) {
-        Clear();
-        throw std::invalid_argument("row " + std::to_string(row) + " is outside a table of " +
-                                    std::to_string(rows) + " rows");
-      }
-      place[row] = static_cast<int32_t>(marked_) + 1;
-    }
-  }
-  ~Places() { Clear(); }
-  Places(const Places&) = delete;
-  Places& operator=(const Places&) = delete;
+inline void Fetch(const float* row, int64_t dim) {
+  const char* const begin = reinterpret_cast<const char*>(row);
+  const int64_t bytes = dim * static_cast<int64_t>(sizeof(float));
+  for (int64_t at = 0; at < bytes; at += kLine) __builtin_prefetch(begin + at);
+}
 
- private:
-  void Clear() {
-    for (; marked_ > 0; --marked_) place_[touched_[marked_ - 1]] = 0;
-  }
-
-  const int32_t* const touched_;
-  int32_t* const place_;
-  int64_t marked_ = 0;
-};
+inline void Fetch(const AdamVariable& variable, int64_t row, int64_t dim) {
+  Fetch(variable.m + row * dim, dim);
+  Fetch(variable.v + row * dim, dim);
+  Fetch(variable.value + row * dim, dim);
+}
 
 }  // namespace
+
+void MovingRows::Reset(int64_t rows) {
+  const auto words = static_cast<size_t>(ChunkCount(rows, kWord));
+  moving_.assign(words, ~uint64_t{0});
+  touched_.assign(words, 0);
+  rows_ = rows;
+  if (rows % kWord != 0) moving_.back() >>= kWord - rows % kWord;
+}
+
+// An update: of the touched rows, in their order, and of all others that have moments. These are
+// listed before they are updated, because a branch for each row, which no processor can predict,
+// would cost as much as its update.
+class RowSweep {
+ public:
+  RowSweep(const AdamStep& step, const int32_t* touched, int64_t count, const float* gradient,
+           const AdamVariable& variable, MovingRows* moving)
+      : step_(step),
+        touched_(touched),
+        gradient_(gradient),
+        variable_(variable),
+        moving_(moving->moving_.data()),
+        marks_(moving->touched_.data()) {
+    const int64_t rows = moving->rows();
+    for (int64_t i = 0; i < count; ++i) {
+      if (touched[i] >= 0 && touched[i] < rows) continue;
+      throw std::invalid_argument("row " + std::to_string(touched[i]) + " is outside a table of " +
+                                  std::to_string(rows) + " rows");
+    }
+    for (; marked_ < count; ++marked_) {
+      const int64_t row = touched[marked_];
+      marks_[row / kWord] |= uint64_t{1} << (row % kWord);
+      moving_[row / kWord] |= uint64_t{1} << (row % kWord);
+    }
+  }
+  ~RowSweep() {
+    for (; marked_ > 0; --marked_) marks_[touched_[marked_ - 1] / kWord] = 0;
+  }
+  RowSweep(const RowSweep&) = delete;
+  RowSweep& operator=(const RowSweep&) = delete;
+
+  // Updates the touched rows `begin` to `end`, of those that are touched.
+  template <int64_t kDim>
+  void Touched(int64_t any_dim, int64_t begin, int64_t end) const {
+    const int64_t dim = kDim == kAnyWidth ? any_dim : kDim;
+    const AdamStep step = step_;
+    const AdamVariable variable = variable_;
+    for (int64_t i = begin; i < end; ++i) {
+      if (i + kAhead < end) Fetch(variable, touched_[i + kAhead], dim);
+      const int64_t at = touched_[i] * dim;
+      Update(step, gradient_ + i * dim, dim, variable.value + at, variable.m + at, variable.v + at);
+    }
+  }
+
+  // Updates the rows of the words `begin` to `end` that aren't touched.
+  template <int64_t kDim>
+  void Others(int64_t any_dim, int64_t begin, int64_t end) const {
+    const int64_t dim = kDim == kAnyWidth ? any_dim : kDim;
+    const AdamStep step = step_;
+    const AdamVariable variable = variable_;
+    int32_t listed[kListed + kAhead];
+    for (int64_t from = begin; from < end; from += kListed / kWord) {
+      const int64_t count = List(from, std::min(from + kListed / kWord, end), listed);
+      for (int64_t i = 0; i < count; ++i) {
+        Fetch(variable, listed[i + kAhead], dim);
+        const int64_t row = listed[i], at = row * dim;
+        if (AllZero(variable.m + at, variable.v + at, dim)) {
+          moving_[row / kWord] &= ~(uint64_t{1} << (row % kWord));
+        } else {
+          MoveOn(step, dim, variable.value + at, variable.m + at, variable.v + at);
+        }
+      }
+    }
+  }
+
+ private:
+  // Returns how many rows it lists, and repeats the last one for those that look ahead.
+  int64_t List(int64_t begin, int64_t end, int32_t* listed) const {
+    int64_t count = 0;
+    for (int64_t word = begin; word < end; ++word) {
+      const auto first = static_cast<int32_t>(word * kWord);
+      for (uint64_t left = moving_[word] & ~marks_[word]; left != 0; left &= left - 1) {
+        listed[count++] = first + __builtin_ctzll(left);
+      }
+    }
+    if (count > 0) std::fill_n(listed + count, kAhead, listed[count - 1]);
+    return count;
+  }
+
+  const AdamStep step_;
+  const int32_t* const touched_;
+  const float* const gradient_;
+  const AdamVariable variable_;
+  uint64_t* const moving_;
+  uint64_t* const marks_;
+  int64_t marked_ = 0;
+};
 
 void AdamDense(const AdamStep& step, const float* gradient, int64_t size,
                const AdamVariable& variable, const Parallel& parallel) {
@@ -81,21 +171,21 @@ void AdamDense(const AdamStep& step, const float* gradient, int64_t size,
 }
 
 void AdamRows(const AdamStep& step, const int32_t* touched, int64_t count, const float* gradient,
-              int64_t rows, int64_t dim, const AdamVariable& variable, int32_t* place,
+              int64_t dim, const AdamVariable& variable, MovingRows* moving,
               const Parallel& parallel) {
-  const Places places(touched, count, rows, place);
+  const RowSweep sweep(step, touched, count, gradient, variable, moving);
   const int64_t chunk = std::max<int64_t>(kChunk / std::max<int64_t>(dim, 1), 1);
-  ForChunks(parallel, rows, chunk, [&](int64_t, int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row) {
-      float* const value = variable.value + row * dim;
-      float* const m = variable.m + row * dim;
-      float* const v = variable.v + row * dim;
-      if (place[row] > 0) {
-        Update(step, gradient + (place[row] - 1) * dim, dim, value, m, v);
-      } else if (!AllZero(m, v, dim)) {
-        MoveOn(step, dim, value, m, v);
+  const int64_t words = ChunkCount(moving->rows(), kWord), of_piece = ChunkCount(chunk, kWord);
+  const int64_t first = ChunkCount(count, chunk);
+  WithWidth(dim, [&](auto width) {
+    parallel.Run(first + ChunkCount(words, of_piece), [&](int64_t piece) {
+      if (piece < first) {
+        sweep.Touched<width>(dim, piece * chunk, std::min((piece + 1) * chunk, count));
+      } else {
+        const int64_t begin = (piece - first) * of_piece;
+        sweep.Others<width>(dim, begin, std::min(begin + of_piece, words));
       }
-    }
+    });
   });
 }
 

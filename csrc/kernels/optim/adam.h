@@ -8,6 +8,7 @@
 #define HVDREC_KERNELS_OPTIM_ADAM_H_
 
 #include <cstdint>
+#include <vector>
 
 #include "kernels/base/parallel.h"
 
@@ -27,6 +28,23 @@ struct AdamVariable {
   float* v;
 };
 
+// The rows of a table whose moments may not be 0, from one update to the next: finding the others
+// by their moments takes longer than updating these.
+class MovingRows {
+ public:
+  // Any of `rows` rows may have moments: of a new table, or after others have changed the moments.
+  void Reset(int64_t rows);
+
+  int64_t rows() const { return rows_; }
+
+ private:
+  friend class RowSweep;
+
+  int64_t rows_ = 0;
+  std::vector<uint64_t> moving_;   // a bit for each row, and 0 beyond
+  std::vector<uint64_t> touched_;  // 0 between updates
+};
+
 // Updates `size` numbers.
 void AdamDense(const AdamStep& step, const float* gradient, int64_t size,
                const AdamVariable& variable, const Parallel& parallel);
@@ -34,10 +52,10 @@ void AdamDense(const AdamStep& step, const float* gradient, int64_t size,
 // Updates a variable [rows, dim] whose gradient is given for some rows and 0 for the others, which
 // still change by their moments. A row whose moments are 0 doesn't change, so it is skipped.
 //
-// `touched` are `count` distinct rows, `gradient` is [count, dim]; `place` is [rows], zeros before
-// and after. Throws std::invalid_argument if a touched row is out of range.
+// `touched` are `count` distinct rows, `gradient` is [count, dim]; `moving` has the number of rows.
+// Throws std::invalid_argument if a touched row is out of range, before anything changes.
 void AdamRows(const AdamStep& step, const int32_t* touched, int64_t count, const float* gradient,
-              int64_t rows, int64_t dim, const AdamVariable& variable, int32_t* place,
+              int64_t dim, const AdamVariable& variable, MovingRows* moving,
               const Parallel& parallel);
 
 }  // namespace hvdrec
