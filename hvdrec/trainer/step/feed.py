@@ -26,18 +26,40 @@ class FeedCall(NamedTuple):
         ints: int32, all int32 arrays concatenated.
         floats: float32 likewise.
         longs: int64 likewise.
-        layout: int32 [K, arrays, 2], the start of each array and its length along axis 0.
-        rows: int32 [K], rows of each batch on this rank.
-        present: int32 [K], 0 if this rank has run out; a batch may also have no rows because of
-            `ignore_error`.
+        layout: int32 [K, 2 + 2 * arrays]: `rows`, `present`, and the start of each array and its number of
+            elements.
     """
 
     ints: tf.Tensor
     floats: tf.Tensor
     longs: tf.Tensor
     layout: tf.Tensor
-    rows: tf.Tensor
-    present: tf.Tensor
+
+    @property
+    def rows(self) -> tf.Tensor:
+        """int32 [K], rows of each batch on this rank."""
+        return self.layout[:, 0]
+
+    @property
+    def present(self) -> tf.Tensor:
+        """int32 [K], 0 if this rank has run out; a batch may also have no rows because of `ignore_error`."""
+        return self.layout[:, 1]
+
+
+class _Place(NamedTuple):
+    """Where an array is put.
+
+    Attributes:
+        name: Its name.
+        buffer: The flat buffer.
+        step: It starts at a multiple of this many elements.
+        width: The width of an [n, width] array; 0 for a vector.
+    """
+
+    name: str
+    buffer: int
+    step: int
+    width: int
 
 
 class Feed:
@@ -52,6 +74,10 @@ class Feed:
         """
         self.specs = plan.arrays
         self.rows = rows
+        self._places = [
+            _Place(s.name, _DTYPES.index(s.dtype), _ALIGNMENT // np.dtype(s.dtype).itemsize, s.width)
+            for s in self.specs
+        ]
 
     def empty(self) -> PackedBatch:
         """A batch without rows, for a rank that has run out."""
@@ -67,26 +93,26 @@ class Feed:
             batches: This rank's batches; those for training have been through `admit`.
             steps: K, if this rank may have run out earlier; default: the number of batches.
         """
-        present = np.arange(steps or len(batches)) < len(batches)
+        count = steps or len(batches)
+        present = len(batches)
         batches = [batch if self.rows is None else self.rows.look_up(batch) for batch in batches]
-        batches += [self.empty()] * (len(present) - len(batches))
-        layout = np.zeros((len(batches), len(self.specs), 2), np.int32)
+        batches += [self.empty()] * (count - present)
+        layout: list[int] = []
+        found: list[tuple[np.ndarray, int, int]] = []
         ends = [0, 0, 0]
         for k, batch in enumerate(batches):
-            for i, spec in enumerate(self.specs):
-                array = batch.arrays[spec.name]
-                layout[k, i] = ends[_buffer(spec)], array.shape[0]
-                step = _ALIGNMENT // np.dtype(spec.dtype).itemsize
-                ends[_buffer(spec)] += -(-array.size // step) * step
+            layout += batch.rows, k < present
+            for name, buffer, step, _ in self._places:
+                array = batch.arrays[name].reshape(-1)
+                start, size = ends[buffer], len(array)
+                layout += start, size
+                found.append((array, buffer, start))
+                ends[buffer] = start + -(-size // step) * step
         buffers = [np.empty(max(end, 1), dtype) for end, dtype in zip(ends, _DTYPES, strict=True)]
-        for k, batch in enumerate(batches):
-            for i, spec in enumerate(self.specs):
-                array = batch.arrays[spec.name]
-                start = layout[k, i, 0]
-                buffers[_buffer(spec)][start : start + array.size] = array.reshape(-1)
-        rows = np.asarray([b.rows for b in batches], np.int32)
-        tensors = [tf.convert_to_tensor(x) for x in (*buffers, layout, rows, present.astype(np.int32))]
-        return FeedCall(*tensors)
+        for array, buffer, start in found:
+            buffers[buffer][start : start + len(array)] = array
+        places = np.asarray(layout, np.int32).reshape(count, -1)
+        return FeedCall(*(tf.convert_to_tensor(x) for x in (*buffers, places)))
 
     def admit(
         self, group: ReplicaGroup, batches: Sequence[PackedBatch], first: int, halted: bool
@@ -102,21 +128,14 @@ class Feed:
     def unpack(self, call: FeedCall, k: tf.Tensor) -> dict[str, tf.Tensor]:
         """Batch `k` of a call, by name, inside a graph."""
         buffers = (call.ints, call.floats, call.longs)
-        layout = tf.unstack(call.layout[k], num=len(self.specs))
+        rows, _, *layout = tf.split(tf.gather(call.layout, k), 2 + 2 * len(self.specs))
         batch = {}
-        for spec, place in zip(self.specs, layout, strict=True):
-            start, length = tf.unstack(place, num=2)
-            size = length * spec.width if spec.width else length
-            flat = tf.slice(buffers[_buffer(spec)], [start], [size])
-            batch[spec.name] = tf.reshape(flat, [-1, spec.width]) if spec.width else flat
+        for place, start, size in zip(self._places, layout[::2], layout[1::2], strict=True):
+            flat = tf.slice(buffers[place.buffer], start, size)
+            batch[place.name] = tf.reshape(flat, [-1, place.width]) if place.width else flat
         if "dense" not in batch:
-            batch["dense"] = tf.zeros([call.rows[k], 0])
+            batch["dense"] = tf.zeros([rows[0], 0])
         return batch
-
-
-def _buffer(spec: ArraySpec) -> int:
-    """The flat buffer that contains an array."""
-    return _DTYPES.index(spec.dtype)
 
 
 def call_spec(specs: Sequence[ArraySpec]) -> FeedCall:
@@ -125,7 +144,5 @@ def call_spec(specs: Sequence[ArraySpec]) -> FeedCall:
         ints=tf.TensorSpec([None], tf.int32),
         floats=tf.TensorSpec([None], tf.float32),
         longs=tf.TensorSpec([None], tf.int64),
-        layout=tf.TensorSpec([None, len(specs), 2], tf.int32),
-        rows=tf.TensorSpec([None], tf.int32),
-        present=tf.TensorSpec([None], tf.int32),
+        layout=tf.TensorSpec([None, 2 + 2 * len(specs)], tf.int32),
     )

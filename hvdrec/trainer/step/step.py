@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 
+import numpy as np
 import tensorflow as tf
 
 from hvdrec.layers.banks.gradient import Gradient, RowGradient
@@ -22,6 +23,9 @@ from hvdrec.parallel.group import ReplicaGroup
 from hvdrec.trainer.step.feed import Feed, FeedCall, call_spec
 from hvdrec.trainer.step.reduce import Reducer
 
+#: Steps done (int32 scalar), whether all numbers were finite, and the losses of each step.
+_LoopState: TypeAlias = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+
 
 class CallResult(NamedTuple):
     """The result of one call of several steps.
@@ -31,7 +35,7 @@ class CallResult(NamedTuple):
         finite: False if a number in the step after the last completed one was not finite.
         flags: float32 [F], the sum of the ranks' flags.
         totals: int32 [K], rows of all ranks in each step.
-        report: float32 [K, names], the losses of each step over all ranks.
+        report: float32 [K, names], the losses of each step over all ranks; NaN for steps without rows.
     """
 
     steps: tf.Tensor
@@ -117,11 +121,12 @@ class TrainStep(tf.Module):
         self.embedding_multiplier = embedding_multiplier
         self.global_step = global_step
         self.loss_names = self._loss_names()
-        self.run = tf.function(
+        self._graph = tf.function(
             self._run,
             input_signature=[call_spec(feed.specs), tf.TensorSpec([None], tf.float32)],
             autograph=False,
         )
+        self._traced: Callable[[FeedCall, tf.Tensor], CallResult] | None = None
 
     def _loss_names(self) -> tuple[str, ...]:
         names = list(self.recommender.loss_names(training=True))
@@ -129,7 +134,7 @@ class TrainStep(tf.Module):
             names.append("regularization_loss")
         return (*names, "total_loss")
 
-    def _run(self, call: FeedCall, flags: tf.Tensor) -> CallResult:
+    def run(self, call: FeedCall, flags: np.ndarray) -> CallResult:
         """Runs the steps of one call.
 
         Args:
@@ -137,30 +142,48 @@ class TrainStep(tf.Module):
             flags: float32 [F], summed over the ranks; if the first is set, the call stops before its first
                 step.
         """
-        steps = tf.shape(call.rows)[0]
-        counts = tf.concat([flags, *(tf.cast(n, tf.float32) for n in (call.rows, call.present))], axis=0)
+        if self._traced is None:
+            # A call of the traced function takes half as long as a `tf.function`, which compares signatures.
+            self._traced = self._graph.get_concrete_function()
+        return self._traced(call, tf.convert_to_tensor(flags))
+
+    def _run(self, call: FeedCall, flags: tf.Tensor) -> CallResult:
+        rows = call.rows
+        steps = tf.shape(rows)[0]
+        counts = tf.concat([flags, *(tf.cast(n, tf.float32) for n in (rows, call.present))], axis=0)
         counts = self.group.sum(counts, "rows")
         flags, totals, present = tf.split(counts, [tf.shape(flags)[0], steps, steps])
-        limit = tf.where(flags[0] > 0.0, 0, steps)
-        report = tf.zeros([steps, len(self.loss_names)])
+        shares = Rows.of(rows, totals)
+        # With 0 at the end, no loop has to compare its step with the number of steps.
+        runs = tf.where(flags[0] > 0.0, 0.0, 1.0)
+        left, there = (tf.concat([runs * n, [0.0]], axis=0) for n in (totals, present))
 
-        def going(k: tf.Tensor, finite: tf.Tensor, report: tf.Tensor) -> tf.Tensor:
-            more = tf.logical_and(k < limit, finite)
-            return tf.logical_and(more, present[tf.minimum(k, steps - 1)] > 0.0)
-
-        def one(k: tf.Tensor, finite: tf.Tensor, report: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            finite, losses = tf.cond(
-                totals[k] > 0.0,
-                lambda: self._step(self.feed.unpack(call, k), Rows.of(call.rows[k], totals[k])),
-                self._step_without_rows,
-            )
+        def one(k: tf.Tensor, finite: tf.Tensor, report: tf.Tensor) -> _LoopState:
+            own = Rows(tf.constant(1.0) if self.group.size == 1 else shares.share[k], totals[k])
+            finite, losses = self._step(self.feed.unpack(call, k), own)
             report = tf.tensor_scatter_nd_update(report, [[k]], [losses])
             return k + tf.cast(finite, tf.int32), finite, report
 
-        done, finite, report = tf.while_loop(
-            going,
-            one,
-            (tf.constant(0), tf.constant(True), report),
+        def several(k: tf.Tensor, finite: tf.Tensor, report: tf.Tensor) -> _LoopState:
+            """Steps with rows, and one with batches that `ignore_error` left empty on all ranks.
+
+            That is counted, but updates nothing.
+            """
+            k, finite, report = self._loop(one, left, (k, finite, report))
+            empty = tf.logical_and(finite, tf.gather(there, k) > 0.0)
+            self.global_step.assign_add(tf.cast(empty, tf.int64))
+            return k + tf.cast(empty, tf.int32), finite, report
+
+        report = tf.fill([steps, len(self.loss_names)], math.nan)
+        done, finite, report = self._loop(several, there, (tf.constant(0), tf.constant(True), report))
+        return CallResult(done, finite, flags, tf.cast(totals, tf.int32), report)
+
+    def _loop(self, body: Callable[..., _LoopState], left: tf.Tensor, state: _LoopState) -> _LoopState:
+        """Repeats `body` while `left`, float32 [K + 1], isn't 0 at its step, and all numbers are finite."""
+        found: _LoopState = tf.while_loop(
+            lambda k, finite, report: tf.logical_and(finite, tf.gather(left, k) > 0.0),
+            body,
+            state,
             shape_invariants=(
                 tf.TensorShape([]),
                 tf.TensorShape([]),
@@ -169,18 +192,13 @@ class TrainStep(tf.Module):
             # Collectives must run in the same order on every rank.
             parallel_iterations=1,
         )
-        return CallResult(done, finite, flags, tf.cast(totals, tf.int32), report)
+        return found
 
     def _step(self, batch: Batch, rows: Rows) -> tuple[tf.Tensor, tf.Tensor]:
         """One step; returns whether everything was finite (else nothing was updated) and the losses."""
         step = tf.identity(self.global_step)
         exchanged = self.exchange(batch, rows, step)
         return self.update(exchanged, step), exchanged.losses
-
-    def _step_without_rows(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """A step with batches that `ignore_error` left empty on all ranks: counted, but updates nothing."""
-        self.global_step.assign_add(1)
-        return tf.constant(True), tf.fill([len(self.loss_names)], math.nan)
 
     def update(self, exchanged: Exchanged, step: tf.Tensor) -> tf.Tensor:
         """Updates all variables, unless a number is not finite; returns whether it did (bool scalar)."""
