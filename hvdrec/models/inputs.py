@@ -18,6 +18,7 @@ from hvdrec.models.group_layers import GroupLayers
 from hvdrec.models.sequences import SequenceArrays
 from hvdrec.ops.dense_layer import Repeated, classes_of
 from hvdrec.ops.lookup import lookup_rows
+from hvdrec.ops.lookup_sums import lookup_sums
 from hvdrec.ops.policy import NATIVE, named_implementation
 from hvdrec.ops.text.cells import text_cells
 
@@ -271,6 +272,33 @@ class ModelInputs:
         """
         group = group_of(self._plan, name)
         return tf.reshape(self.concat(name), [-1, len(group.widths), one_width(group)])
+
+    def row_sums(self, name: str) -> tf.Tensor:
+        """The sum of the group's columns, float32 [B, 1].
+
+        Raises:
+            ConfigError: See `concat`.
+        """
+        features = group_of(self._plan, name).features
+        if not self._sums_on_the_way(name) or not self._counted.isdisjoint(features):
+            return tf.reduce_sum(self.concat(name), axis=1, keepdims=True)
+        self._counted.update(features)
+        sums = []
+        for run in _runs(features):
+            first = run[0]
+            index = self._batch[f"bank{first.bank}/index"]
+            found = lookup_sums(self._touched[first.bank], index, first.position, len(run))
+            self.squared += found.half_squares
+            sums.append(found.values)
+        return sums[0] if len(sums) == 1 else tf.add_n(sums)
+
+    def _sums_on_the_way(self, name: str) -> bool:
+        """Whether the native lookup can sum a group's columns without writing them down."""
+        group = group_of(self._plan, name)
+        others = (*group.sequences, *group.combined, *group.attention)
+        single = all(feature.kind is Kind.SINGLE for feature in group.features)
+        native = self._run_context.impl == NATIVE and not self._layers.drops(name)
+        return native and single and bool(group.features) and not others
 
     def padded(self, name: str) -> tf.Tensor:
         """The group's features as float32 [B, F, D]; narrower ones are padded with zeros."""

@@ -20,5 +20,5 @@ def wide_sum(inputs: ModelInputs, group: str, columns: int) -> tf.Tensor:
         float32 [B, columns].
     """
     if columns == 1:
-        return tf.reduce_sum(inputs.concat(group), axis=1, keepdims=True)
+        return inputs.row_sums(group)
     return tf.reduce_sum(inputs.stacked(group), axis=1)

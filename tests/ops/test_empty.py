@@ -19,6 +19,7 @@ from hvdrec.ops.dense_layer import Norm, Repeated, dense_layer
 from hvdrec.ops.in_batch_softmax import in_batch_softmax
 from hvdrec.ops.listwise import hybrid, listwise
 from hvdrec.ops.lookup import lookup_rows
+from hvdrec.ops.lookup_sums import lookup_sums
 from hvdrec.ops.multi_similarity import multi_similarity_loss
 from hvdrec.ops.pair_products import pair_products
 from hvdrec.ops.pairwise import pairwise
@@ -95,6 +96,9 @@ CASES = {
     "lookup_no_index": Case([(3, 4)], lambda rows: lookup_rows(rows, tf.zeros([0, 2], tf.int32))),
     "lookup_no_ids": Case([(3, 4)], lambda rows: lookup_rows(rows, tf.zeros([5, 2], tf.int32))),
     "lookup_no_rows": Case([(0, 4)], lambda rows: lookup_rows(rows, tf.zeros([5], tf.int32))),
+    "lookup_sums_no_index": Case([(3, 4)], lambda rows: lookup_sums(rows, tf.zeros([0, 2], tf.int32), 0, 2)),
+    "lookup_sums_no_ids": Case([(3, 4)], lambda rows: lookup_sums(rows, tf.zeros([5, 2], tf.int32), 1, 1)),
+    "lookup_sums_no_rows": Case([(0, 4)], lambda rows: lookup_sums(rows, tf.zeros([5, 1], tf.int32), 0, 1)),
     "pair_products_no_rows": Case([(0, 3, 4)], lambda x: [pair_products(x)]),
     "pair_products_no_fields": Case([(3, 0, 4)], lambda x: [pair_products(x)]),
     "pairwise": Case([(0,)], lambda s: [pairwise(s, s, "focal", weights=s, sessions=NONE).loss], BOTH),

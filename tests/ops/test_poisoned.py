@@ -13,7 +13,13 @@ import pytest
 
 HERE = Path(__file__).parent
 #: Empty and odd shapes, compared with formulas.
-TESTS = ["test_empty.py", "test_attention.py", "test_pair_products.py", "test_lookup_op.py"]
+TESTS = [
+    "test_empty.py",
+    "test_attention.py",
+    "test_pair_products.py",
+    "test_lookup_op.py",
+    "test_lookup_sums.py",
+]
 #: Whether the library has an effect.
 CHECK = "import numpy as np; assert all(np.isnan(np.empty(n)).all() for n in (500, 5_000_000))"
 

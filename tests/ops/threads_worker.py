@@ -13,6 +13,7 @@ import tensorflow as tf
 from hvdrec.ops.attention import attend, attention_product
 from hvdrec.ops.dense_layer import Norm, Repeated, dense_layer
 from hvdrec.ops.lookup import lookup_rows
+from hvdrec.ops.lookup_sums import lookup_sums
 from hvdrec.ops.sum_of_squares import sum_of_squares
 
 
@@ -59,6 +60,17 @@ def _lookup() -> list[int]:
     return _checksums([*found, tape.gradient(loss, rows)])
 
 
+def _lookup_sums() -> list[int]:
+    rng = np.random.default_rng(1)
+    rows = tf.constant(rng.normal(size=(30_001, 16)).astype(np.float32))
+    index = tf.constant(rng.integers(0, 30_002, (2003, 8)).astype(np.int32))
+    with tf.GradientTape() as tape:
+        tape.watch(rows)
+        found = lookup_sums(rows, index, 1, 7)
+        loss = tf.reduce_sum(tf.sin(found.values)) + 0.3 * found.half_squares
+    return _checksums([*found, tape.gradient(loss, rows)])
+
+
 def _sum_of_squares() -> list[str]:
     values = np.random.default_rng(1).normal(size=1_000_003).astype(np.float32)
     return [float(sum_of_squares([values])).hex()]
@@ -66,5 +78,10 @@ def _sum_of_squares() -> list[str]:
 
 if __name__ == "__main__":
     tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[1]))
-    found = {"dense_layer": _dense_layer(), "lookup": _lookup(), "sum_of_squares": _sum_of_squares()}
+    found = {
+        "dense_layer": _dense_layer(),
+        "lookup": _lookup(),
+        "lookup_sums": _lookup_sums(),
+        "sum_of_squares": _sum_of_squares(),
+    }
     print(json.dumps(found))
