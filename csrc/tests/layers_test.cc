@@ -1,5 +1,5 @@
-// Compares the kernels of dense layers, lookups and pair products, and sums of squares, with plain
-// loops in double; and work in phases with the same work done by one thread.
+// Compares the kernels of dense layers, lookups, their sums and pair products, and sums of squares,
+// with plain loops in double; and work in phases with the same work done by one thread.
 
 #include <algorithm>
 #include <chrono>
@@ -16,6 +16,7 @@
 #include "kernels/base/phases.h"
 #include "kernels/layers/dense_layer.h"
 #include "kernels/layers/lookup.h"
+#include "kernels/layers/lookup_sums.h"
 #include "kernels/layers/pair_products.h"
 #include "kernels/optim/sum_of_squares.h"
 #include "tests/outputs.h"
@@ -264,6 +265,43 @@ void TestLookup(int64_t count, int64_t dim, const Parallel& parallel, Tally* tal
   tally->Count(refused, "an index outside", 0, 0);
 }
 
+void TestLookupSums(int64_t rows, int64_t dim, const Parallel& parallel, Tally* tally) {
+  constexpr int64_t kTouched = 3000, kColumns = 4, kStride = 6;
+  constexpr float kSquares = 0.25F;
+  std::mt19937 random(static_cast<unsigned>(rows + dim));
+  const Floats touched = Normal(kTouched * dim, &random), upstream = Normal(rows, &random);
+  std::vector<int32_t> index;
+  for (int64_t n = 0; n < rows * kStride; ++n) {
+    index.push_back(static_cast<int32_t>(random() % (kTouched / 2)));
+  }
+  const LookupSums lookup{index.data(), rows, kColumns, kStride, kTouched, dim};
+  Floats out = Unwritten<float>(rows), gradient = Unwritten<float>(kTouched * dim);
+  const double half = LookupSumsForward(lookup, touched.data(), out.data(), parallel);
+  LookupSumsBackward(lookup, touched.data(), upstream.data(), kSquares, gradient.data(), parallel);
+  Wide sums(out.size()), by_touched(gradient.size());
+  double squares = 0;
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < kColumns; ++c) {
+      const int64_t row = index[r * kStride + c] - 1;
+      for (int64_t d = 0; row >= 0 && d < dim; ++d) {
+        const double value = touched[row * dim + d];
+        sums[r] += value;
+        squares += value * value / 2;
+        by_touched[row * dim + d] += upstream[r] + kSquares * value;
+      }
+    }
+  }
+  const double loss =
+      Worst({RelativeError(out, sums), std::abs(half - squares) / std::max(squares, 1.0)});
+  const double off = RelativeError(gradient, by_touched);
+  tally->Count(loss < 1e-5 && off < 1e-5, "lookup sums " + std::to_string(dim), loss, off);
+  Floats alone = Unwritten<float>(rows), alone_gradient = Unwritten<float>(kTouched * dim);
+  LookupSumsForward(lookup, touched.data(), alone.data(), Serial());
+  LookupSumsBackward(lookup, touched.data(), upstream.data(), kSquares, alone_gradient.data(),
+                     Serial());
+  tally->Count(SameBits({out, gradient}, {alone, alone_gradient}), "lookup sums, threads", 0, 0);
+}
+
 void TestPairProducts(const FieldShape& shape, const Parallel& parallel, Tally* tally) {
   const auto [rows, fields, dim] = shape;
   std::mt19937 random(static_cast<unsigned>(rows + fields));
@@ -353,6 +391,7 @@ int main() {
   TestAllDense(threads, &tally);
   for (const int64_t dim : {1, 8, 20}) {
     for (const int64_t count : {0, 5, 9000}) TestLookup(count, dim, threads, &tally);
+    for (const int64_t rows : {0, 5, 2000}) TestLookupSums(rows, dim, threads, &tally);
     for (const int64_t rows : {0, 1, 700}) {
       for (const int64_t fields : {1, 6}) TestPairProducts({rows, fields, dim}, threads, &tally);
     }
