@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hvdrec.ops.dense_layer import Norm, Repeated, classes_of, dense_layer
@@ -73,6 +73,7 @@ def _check(case: Case, norm: bool) -> None:
 COLUMNS = st.builds(Columns, st.integers(1, 40), st.integers(1, 20), st.integers(0, 5))
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from([0, 1, 2, 40, 129, 300]),
     st.lists(COLUMNS, min_size=1, max_size=6),
@@ -105,6 +106,22 @@ def test_the_gradient_of_a_class_is_in_its_first_row() -> None:
     assert np.all(gradient[:, 18:34] != 0)
 
 
+def test_sums_over_many_rows_keep_their_digits() -> None:
+    rows = 65_536
+    classes = np.sort(np.random.default_rng(0).integers(0, 3, rows))
+    repeated = Repeated(tf.constant(classes[np.newaxis], tf.int32), (0,), (16,))
+    parts = np.random.default_rng(1).uniform(1.0, 2.0, (3, 16)).astype(np.float32)
+    upstream = np.random.default_rng(2).uniform(1.0, 2.0, (rows, 5)).astype(np.float32)
+    kernel = tf.ones([16, 5])
+    with tf.GradientTape() as tape:
+        tape.watch(kernel)
+        y = dense_layer(tf.constant(parts[classes]), kernel, tf.zeros([5]), None, False, repeated).y
+        loss = tf.reduce_sum(y * upstream)
+    sums = np.stack([upstream[classes == c].sum(0, dtype=np.float64) for c in range(3)])
+    expected = parts.astype(np.float64).T @ sums
+    np.testing.assert_allclose(tape.gradient(loss, kernel), expected, rtol=1e-6)
+
+
 def test_what_is_not_finite_stays_in_its_rows() -> None:
     case = Case(64, [Columns(3, 16, 0)], 4, 8)
     x = case.tensors[0].numpy()
@@ -115,6 +132,7 @@ def test_what_is_not_finite_stays_in_its_rows() -> None:
     assert np.isfinite(y[~bad]).all()
 
 
+@settings(deadline=None)
 @given(st.integers(0, 50), st.integers(0, 4))
 def test_classes_are_numbered_by_their_first_rows(rows: int, features: int) -> None:
     index = np.random.default_rng(rows).integers(0, 9, (rows, features)).astype(np.int32)

@@ -13,6 +13,16 @@ namespace {
 // Classes that are multiplied, and columns that are summed, as one piece of work.
 constexpr int64_t kClasses = 128;
 constexpr int64_t kColumns = 64;
+// Rows whose gradients are added up one by one.
+constexpr int64_t kBlock = 1024;
+
+inline void AddColumns(const float* __restrict from, int64_t columns, float* __restrict to) {
+  if (columns == kColumns) {
+    for (int64_t o = 0; o < kColumns; ++o) to[o] += from[o];
+  } else {
+    for (int64_t o = 0; o < columns; ++o) to[o] += from[o];
+  }
+}
 
 // Finds the first rows of a feature's classes; false if there are more than `most`.
 bool FindFirst(int64_t rows, int64_t most, Repeats::Feature* feature) {
@@ -197,23 +207,36 @@ void RepeatedGradient::Sum(int64_t piece, const float* gradient, const float* x,
   const int64_t begin = piece % across * kColumns;
   const int64_t columns = std::min(kColumns, outputs_ - begin);
   const Repeats::Feature& feature = repeats_.features()[f];
+  const auto classes = static_cast<int64_t>(feature.first.size());
   float* const sums = sums_.data() + offsets_[f] + begin;
-  const float* __restrict from = gradient + begin;
-  int32_t seen = 0;
-  for (int64_t r = 0; r < repeats_.rows(); ++r, from += outputs_) {
-    const int32_t c = feature.class_of[r];
-    float* const __restrict to = sums + c * outputs_;
-    if (c == seen) {
-      ++seen;
-      std::copy_n(from, columns, to);
-    } else if (columns == kColumns) {
-      for (int64_t o = 0; o < kColumns; ++o) to[o] += from[o];
-    } else {
-      for (int64_t o = 0; o < columns; ++o) to[o] += from[o];
+  // Rows are added up block by block, so that the error of large classes doesn't grow with them.
+  std::vector<int32_t> last(static_cast<size_t>(classes), -1), touched;
+  Scratch<float> parts(static_cast<size_t>(repeats_.rows() > kBlock ? classes * kColumns : 0));
+  for (int64_t row = 0, block = 0; row < repeats_.rows(); row += kBlock, ++block) {
+    const bool first = block == 0;
+    float* const to = first ? sums : parts.data();
+    const int64_t stride = first ? outputs_ : kColumns;
+    const int64_t end = std::min(row + kBlock, repeats_.rows());
+    touched.clear();
+    for (int64_t r = row; r < end; ++r) {
+      const int32_t c = feature.class_of[r];
+      const float* const from = gradient + r * outputs_ + begin;
+      if (last[static_cast<size_t>(c)] == block) {
+        AddColumns(from, columns, to + c * stride);
+        continue;
+      }
+      std::copy_n(from, columns, to + c * stride);
+      // A class that is new has no sum yet.
+      if (!first && last[static_cast<size_t>(c)] < 0)
+        std::fill_n(sums + c * outputs_, columns, 0.0F);
+      last[static_cast<size_t>(c)] = static_cast<int32_t>(block);
+      if (!first) touched.push_back(c);
     }
+    for (const int32_t c : touched)
+      AddColumns(parts.data() + c * kColumns, columns, sums + c * outputs_);
   }
-  const Scratch<float> distinct = Distinct(feature, 0, seen, x, repeats_.inputs());
-  SmallProduct({distinct.data(), 1, feature.width}, feature.width, sums, outputs_, seen, columns,
+  const Scratch<float> distinct = Distinct(feature, 0, classes, x, repeats_.inputs());
+  SmallProduct({distinct.data(), 1, feature.width}, feature.width, sums, outputs_, classes, columns,
                false, kernel_gradient + feature.start * outputs_ + begin, outputs_);
 }
 
