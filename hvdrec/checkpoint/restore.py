@@ -210,6 +210,8 @@ def _put(variable: tf.Variable | Whole, entries: Sequence[SavedTensor], values: 
         for entry, value in zip(entries, values, strict=True):
             rows = np.arange(*(entry.rows or ()), dtype=np.int32)
             tf.raw_ops.ResourceScatterUpdate(resource=variable.handle, indices=rows, updates=value)
+        # A scatter makes each later read a copy.
+        tf.raw_ops.DisableCopyOnRead(resource=variable.handle)
         return
     pieces = []
     end = 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import gc
 import hashlib
 import itertools
 import math
@@ -402,6 +403,8 @@ class Job:
             return {**kept, "fit_on_eval": fit}
 
         path = getattr(self.proto, self.proto.WhichOneof("eval_path"))
+        # The first steps are in a reference cycle; their operations would keep the memory of the moments.
+        gc.collect()
         with open_batches(
             self.proto, self.plan, self.group, True, start.fit_position, paths=[path]
         ) as loader:

@@ -314,3 +314,19 @@ def test_a_rank_that_can_t_write_takes_part_and_says_so(
     first, second = on_threads(2, work)
     assert first == "1 None"
     assert "No space left" in second
+
+
+def _address(tensor: tf.Tensor) -> int:
+    return np.frombuffer(tensor, np.float32).__array_interface__["data"][0]  # type: ignore[call-overload]
+
+
+def test_rows_are_read_and_written_where_they_are_while_something_else_has_them() -> None:
+    deal = Deal(100, 1)
+    part = tf.Variable(tf.zeros([deal.per_rank, 4]))
+    whole = SplitVariable("table", part, deal, 0)
+    rows = np.arange(400, dtype=np.float32).reshape(100, 4)
+    whole.write(0, 100, rows)
+    kept = part.read_value_no_copy()
+    assert _address(part.read_value()) == _address(kept)
+    np.testing.assert_array_equal(whole.read(10, 20), rows[10:20])
+    assert _address(part.read_value_no_copy()) == _address(kept)

@@ -45,13 +45,16 @@ class SplitVariable:
     def read(self, first: int, last: int) -> np.ndarray:
         """Reads those of the rows [first, last) that this rank holds: float32 [U, D], in ascending order."""
         own, _ = self.deal.held(self.rank, first, last)
-        return tf.gather(self.part, own).numpy()
+        # A gather of the variable itself would copy all rows while an optimizer remembers their memory.
+        return tf.gather(self.part.read_value_no_copy(), own).numpy()
 
     def write(self, first: int, last: int, values: np.ndarray) -> None:
         """Replaces those of the rows [first, last) that this rank holds, in place."""
         own, _ = self.deal.held(self.rank, first, last)
         if len(own):
             tf.raw_ops.ResourceScatterUpdate(resource=self.part.handle, indices=own, updates=values)
+            # A scatter makes each later read a copy.
+            tf.raw_ops.DisableCopyOnRead(resource=self.part.handle)
 
     def numpy(self) -> NoReturn:
         """Not available: no rank holds all rows."""
