@@ -160,6 +160,8 @@ def test_needs_name_the_features_that_the_compiler_uses(march: str, tmp_path: Pa
 def test_amx_is_used_where_linux_permits_it(permits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HVDREC_ISA", raising=False)
     if not permits:
+        if len(RUNNABLE) == 1:
+            pytest.skip("only kernels for AMX are built")
         monkeypatch.setattr(kernels, "_linux_permits_amx", lambda: False)
     kernels.load_kernels.cache_clear()
     try:
