@@ -47,10 +47,7 @@ double Copy(const Lookup& lookup, const float* __restrict touched, int64_t begin
   for (int64_t n = begin; n < end; ++n) {
     const int64_t at = lookup.index[n];
     float* const __restrict to = out + n * dim;
-    if (at < 0 || at > lookup.touched) {
-      throw std::invalid_argument("index " + std::to_string(at) + " of a lookup is not in 0.." +
-                                  std::to_string(lookup.touched));
-    }
+    if (at < 0 || at > lookup.touched) RefuseIndex(at, lookup.touched);
     if (at == 0) {
       std::fill_n(to, dim, 0.0F);
       continue;
@@ -92,6 +89,11 @@ void Add(const Lookup& lookup, const float* __restrict touched, const float* __r
 }
 
 }  // namespace
+
+void RefuseIndex(int64_t index, int64_t touched) {
+  throw std::invalid_argument("index " + std::to_string(index) + " of a lookup is not in 0.." +
+                              std::to_string(touched));
+}
 
 double LookupForward(const Lookup& lookup, const float* touched, float* out,
                      const Parallel& parallel) {

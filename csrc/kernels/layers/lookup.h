@@ -21,6 +21,9 @@ struct Lookup {
   int64_t dim;           // D
 };
 
+// Throws std::invalid_argument for an index that isn't in 0..touched.
+[[noreturn]] void RefuseIndex(int64_t index, int64_t touched);
+
 // `touched` is [U, D], `out` [N, D]; returns half_squares, accumulated in double. Throws
 // std::invalid_argument where an index is out of range.
 double LookupForward(const Lookup& lookup, const float* touched, float* out,

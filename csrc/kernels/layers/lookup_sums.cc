@@ -1,11 +1,10 @@
 #include "kernels/layers/lookup_sums.h"
 
 #include <algorithm>
-#include <stdexcept>
-#include <string>
 #include <vector>
 
 #include "kernels/base/width.h"
+#include "kernels/layers/lookup.h"
 
 namespace hvdrec {
 namespace {
@@ -38,10 +37,7 @@ double Sum(const LookupSums& lookup, const float* __restrict touched, int64_t be
     std::fill_n(sums, dim, 0.0F);
     for (int64_t s = 0; s < lookup.columns; ++s) {
       const int64_t at = lookup.index[b * lookup.stride + s];
-      if (at < 0 || at > lookup.touched) {
-        throw std::invalid_argument("index " + std::to_string(at) + " of a lookup is not in 0.." +
-                                    std::to_string(lookup.touched));
-      }
+      if (at < 0 || at > lookup.touched) RefuseIndex(at, lookup.touched);
       if (at == 0) continue;
       const float* const from = touched + (at - 1) * dim;
       for (int64_t d = 0; d < dim; ++d) {
