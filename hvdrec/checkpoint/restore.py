@@ -15,6 +15,7 @@ from hvdrec.checkpoint.reader import Reader
 from hvdrec.errors import CheckpointError, DamagedError
 from hvdrec.layers.banks.dynamic import DynamicView, RowView
 from hvdrec.layers.banks.strategy import Whole
+from hvdrec.layers.variables import replace_rows
 
 #: Variables are read together up to this size, because each read reopens the checkpoint.
 _PORTION_BYTES = 64 << 20
@@ -208,10 +209,7 @@ def _put(variable: tf.Variable | Whole, entries: Sequence[SavedTensor], values: 
         return
     if isinstance(variable, tf.Variable):
         for entry, value in zip(entries, values, strict=True):
-            rows = np.arange(*(entry.rows or ()), dtype=np.int32)
-            tf.raw_ops.ResourceScatterUpdate(resource=variable.handle, indices=rows, updates=value)
-        # A scatter makes each later read a copy.
-        tf.raw_ops.DisableCopyOnRead(resource=variable.handle)
+            replace_rows(variable, np.arange(*(entry.rows or ()), dtype=np.int32), value)
         return
     pieces = []
     end = 0

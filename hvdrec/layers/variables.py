@@ -19,6 +19,19 @@ def variable_key(variable: tf.Variable) -> str:
     return variable.name.split(":")[0]
 
 
+def replace_rows(variable: tf.Variable, rows: np.ndarray, values: tf.Tensor | np.ndarray) -> None:
+    """Replaces rows of a variable [R, ...] in place, and leaves later reads without a copy.
+
+    Args:
+        variable: The variable.
+        rows: int32 or int64 [U], distinct.
+        values: The variable's type, [U, ...].
+    """
+    tf.raw_ops.ResourceScatterUpdate(resource=variable.handle, indices=rows, updates=values)
+    # A scatter makes each later read a copy.
+    tf.raw_ops.DisableCopyOnRead(resource=variable.handle)
+
+
 @dataclasses.dataclass(frozen=True)
 class Regularized:
     """A kernel and its `l2_regularization`; the penalty is ``scale / 2 * sum(w^2)``."""

@@ -16,6 +16,7 @@ from hvdrec.layers.banks.half import decode, encode, row_bytes
 from hvdrec.layers.banks.replicated import Replicated
 from hvdrec.layers.banks.route import MOST_NUMBERS, Route, too_many
 from hvdrec.layers.banks.strategy import Bank, BankLayout, BankStrategy, Whole
+from hvdrec.layers.variables import replace_rows
 
 if TYPE_CHECKING:
     from hvdrec.parallel.group import ReplicaGroup
@@ -52,9 +53,7 @@ class SplitVariable:
         """Replaces those of the rows [first, last) that this rank holds, in place."""
         own, _ = self.deal.held(self.rank, first, last)
         if len(own):
-            tf.raw_ops.ResourceScatterUpdate(resource=self.part.handle, indices=own, updates=values)
-            # A scatter makes each later read a copy.
-            tf.raw_ops.DisableCopyOnRead(resource=self.part.handle)
+            replace_rows(self.part, own, values)
 
     def numpy(self) -> NoReturn:
         """Not available: no rank holds all rows."""
