@@ -11,6 +11,9 @@
 #include <mutex>
 #include <thread>
 #include <utility>
+#include <vector>
+
+#include "kernels/base/shares.h"
 
 namespace hvdrec {
 namespace {
@@ -20,12 +23,14 @@ constexpr std::chrono::microseconds kSpin(100);
 
 // The pieces of one Run. Tasks that begin after all pieces are taken touch nothing but this.
 struct Pieces {
-  explicit Pieces(int64_t count) : count(count) {}
+  Pieces(int64_t count, int threads)
+      : count(count), shares(count, static_cast<int>(std::min<int64_t>(threads, count))) {}
 
   // Takes pieces until none is left. `body` exists as long as there are pieces left.
   void Work(const std::function<void(int64_t)>& body) {
     int64_t finished = 0;
-    for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count; ++finished) {
+    int share = shares.Own();
+    for (int64_t i; (i = shares.Take(&share)) >= 0; ++finished) {
       if (failed.load(std::memory_order_relaxed)) continue;
       try {
         body(i);
@@ -53,7 +58,7 @@ struct Pieces {
   }
 
   const int64_t count;
-  std::atomic<int64_t> next{0};
+  Shares shares;
   std::atomic<bool> failed{false};
   std::mutex mutex;
   std::condition_variable all_done;
@@ -65,6 +70,17 @@ int UsableCores() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(CPU_COUNT(&set), 1);
   return std::max(static_cast<int>(std::thread::hardware_concurrency()), 1);
+}
+
+// The number of each core among those that this process may use.
+std::vector<int> CoreNumbers() {
+  cpu_set_t set;
+  std::vector<int> numbers(CPU_SETSIZE, 0);
+  if (sched_getaffinity(0, sizeof(set), &set) != 0) return numbers;
+  for (int cpu = 0, number = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &set)) numbers[static_cast<size_t>(cpu)] = number++;
+  }
+  return numbers;
 }
 
 // Threads that wait for tasks. Never destroyed: a process may end while they sleep.
@@ -101,12 +117,18 @@ class Pool {
 
 }  // namespace
 
+int CoreNumber() {
+  static const std::vector<int> numbers = CoreNumbers();
+  const int cpu = sched_getcpu();
+  return cpu < 0 || cpu >= CPU_SETSIZE ? 0 : numbers[static_cast<size_t>(cpu)];
+}
+
 void Parallel::Run(int64_t count, const std::function<void(int64_t)>& body) const {
   if (threads_ == 1 || count <= 1) {
     for (int64_t i = 0; i < count; ++i) body(i);
     return;
   }
-  const auto pieces = std::make_shared<Pieces>(count);
+  const auto pieces = std::make_shared<Pieces>(count, threads_);
   const int64_t helpers = std::min<int64_t>(threads_, count) - 1;
   for (int64_t i = 0; i < helpers; ++i) {
     Schedule([pieces, &body] { pieces->Work(body); });

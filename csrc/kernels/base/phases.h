@@ -12,9 +12,11 @@
 #include <exception>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include "kernels/base/parallel.h"
+#include "kernels/base/shares.h"
 
 namespace hvdrec {
 
@@ -26,38 +28,49 @@ class Phases {
   // Adds a phase that calls body(0) .. body(count - 1). What `body` refers to must exist until Run
   // returns.
   void Add(int64_t count, std::function<void(int64_t)> body) {
-    phases_.emplace_back(count, std::move(body));
+    phases_.emplace_back();
+    Beside(count, std::move(body));
+  }
+
+  // The same within the last phase: needs none of its other results.
+  void Beside(int64_t count, std::function<void(int64_t)> body) {
+    phases_.back().works.push_back({count, false, std::move(body), std::nullopt});
   }
 
   // Adds a phase of chunks, as ForChunks runs them.
   template <typename Body>
   void AddChunks(int64_t rows, int64_t size, const Body& body) {
-    Add(ChunkCount(rows, size), [rows, size, body](int64_t chunk) {
-      const int64_t begin = chunk * size;
-      body(chunk, begin, std::min(begin + size, rows));
-    });
+    Add(ChunkCount(rows, size), Chunks(rows, size, body));
   }
 
-  // The same from the last chunk to the first, so that it finds in the cache what the phase before
-  // has used last.
+  template <typename Body>
+  void ChunksBeside(int64_t rows, int64_t size, const Body& body) {
+    Beside(ChunkCount(rows, size), Chunks(rows, size, body));
+  }
+
+  // The same, where each thread goes from its last chunk to its first, so that it finds in the
+  // cache what it has used last in the phase before.
   template <typename Body>
   void AddChunksBackwards(int64_t rows, int64_t size, const Body& body) {
-    const int64_t count = ChunkCount(rows, size);
-    Add(count, [count, rows, size, body](int64_t piece) {
-      const int64_t chunk = count - 1 - piece;
-      const int64_t begin = chunk * size;
-      body(chunk, begin, std::min(begin + size, rows));
-    });
+    AddChunks(rows, size, body);
+    phases_.back().works.back().backwards = true;
   }
 
   // Runs all phases once, in their order. What a body throws is thrown here once the pieces that
   // had begun are done; those that hadn't are left out.
   void Run(const Parallel& parallel) {
+    const int threads = parallel.threads();
+    for (Phase& phase : phases_) {
+      for (Work& work : phase.works) {
+        phase.count += work.count;
+        work.shares.emplace(work.count, threads, work.backwards);
+      }
+    }
     // A thread that begins late joins the phase that is running; one that begins after the end
     // finds nothing to do.
-    parallel.Run(parallel.threads(), [this](int64_t) {
+    parallel.Run(threads, [this](int64_t) {
       for (Phase& phase : phases_) {
-        Work(&phase);
+        Take(&phase);
         Meet(phase);
       }
     });
@@ -65,30 +78,47 @@ class Phases {
   }
 
  private:
-  struct Phase {
-    Phase(int64_t count, std::function<void(int64_t)> body) : count(count), body(std::move(body)) {}
+  struct Work {
+    int64_t count;
+    bool backwards;
+    std::function<void(int64_t)> body;
+    std::optional<Shares> shares;
+  };
 
-    const int64_t count;
-    const std::function<void(int64_t)> body;
-    std::atomic<int64_t> next{0};
+  struct Phase {
+    std::deque<Work> works;
+    int64_t count = 0;
     std::atomic<int64_t> done{0};
   };
 
-  void Work(Phase* phase) {
-    for (int64_t i; (i = phase->next.fetch_add(1, std::memory_order_relaxed)) < phase->count;) {
-      if (!failed_.load(std::memory_order_relaxed)) {
+  template <typename Body>
+  static std::function<void(int64_t)> Chunks(int64_t rows, int64_t size, const Body& body) {
+    return [rows, size, body](int64_t chunk) {
+      const int64_t begin = chunk * size;
+      body(chunk, begin, std::min(begin + size, rows));
+    };
+  }
+
+  void Take(Phase* phase) {
+    int64_t done = 0;
+    for (Work& work : phase->works) {
+      int share = work.shares->Own();
+      for (int64_t i; (i = work.shares->Take(&share)) >= 0; ++done) {
+        if (failed_.load(std::memory_order_relaxed)) continue;
         try {
-          phase->body(i);
+          work.body(i);
         } catch (...) {
           const std::lock_guard<std::mutex> lock(mutex_);
           if (!error_) error_ = std::current_exception();
           failed_.store(true, std::memory_order_relaxed);
         }
       }
-      if (phase->done.fetch_add(1, std::memory_order_acq_rel) + 1 < phase->count) continue;
-      const std::lock_guard<std::mutex> lock(mutex_);
-      all_done_.notify_all();
     }
+    if (done == 0 || phase->done.fetch_add(done, std::memory_order_acq_rel) + done < phase->count) {
+      return;
+    }
+    const std::lock_guard<std::mutex> lock(mutex_);
+    all_done_.notify_all();
   }
 
   // Waits for the pieces that other threads have begun. They usually end soon; where other programs
