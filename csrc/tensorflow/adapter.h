@@ -10,6 +10,7 @@
 
 #include "kernels/base/parallel.h"
 #include "tensorflow/core/framework/op_kernel.h"
+#include "tsl/profiler/lib/traceme.h"
 
 namespace hvdrec {
 
@@ -39,6 +40,25 @@ void RunKernel(tensorflow::OpKernelContext* context, const Kernel& kernel) {
     context->CtxFailure(tensorflow::errors::Internal(error.what()));
   }
 }
+
+// An op that divides its work among the device's threads itself. TensorFlow runs it on the thread
+// that made it ready: waking another one takes as long as a small op does, and the two would then
+// compete for cores.
+class DividedOp : public tensorflow::OpKernel {
+ public:
+  using tensorflow::OpKernel::OpKernel;
+
+  bool IsExpensive() override { return false; }
+
+ protected:
+  // RunKernel, recorded by the profiler, which leaves out ops that aren't expensive.
+  template <typename Kernel>
+  void RunTraced(tensorflow::OpKernelContext* context, const Kernel& kernel) const {
+    const tsl::profiler::TraceMe activity(
+        [this] { return tsl::profiler::TraceMeOp(name_view(), type_string_view()); });
+    RunKernel(context, kernel);
+  }
+};
 
 }  // namespace hvdrec
 

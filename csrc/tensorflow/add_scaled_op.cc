@@ -30,16 +30,16 @@ scale: Scalar.
 scales: N of them.
 )");
 
-class AddScaledOp final : public tf::OpKernel {
+class AddScaledOp final : public DividedOp {
  public:
-  explicit AddScaledOp(tf::OpKernelConstruction* context) : tf::OpKernel(context) {
+  explicit AddScaledOp(tf::OpKernelConstruction* context) : DividedOp(context) {
     OP_REQUIRES_OK(context, context->GetAttr("scales", &scales_));
     OP_REQUIRES(context, scales_.size() == static_cast<size_t>(context->num_outputs()),
                 tf::errors::InvalidArgument("there must be a scale for each value"));
   }
 
   void Compute(tf::OpKernelContext* context) override {
-    RunKernel(context, [&] {
+    RunTraced(context, [&] {
       const int count = context->num_outputs();
       const float scale = context->input(2 * count).scalar<float>()();
       for (int i = 0; i < count; ++i) {

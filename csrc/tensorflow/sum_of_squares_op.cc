@@ -20,12 +20,12 @@ sum: Scalar, accumulated in float64.
 )");
 
 template <typename T>
-class SumOfSquaresOp : public tf::OpKernel {
+class SumOfSquaresOp : public DividedOp {
  public:
-  using tf::OpKernel::OpKernel;
+  using DividedOp::DividedOp;
 
   void Compute(tf::OpKernelContext* context) override {
-    RunKernel(context, [&] {
+    this->RunTraced(context, [&] {
       tf::OpInputList values;
       OP_REQUIRES_OK(context, context->input_list("values", &values));
       tf::Tensor* out = nullptr;
