@@ -1,7 +1,9 @@
 #include <cmath>
+#include <deque>
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "kernels/optim/adam.h"
 #include "tensorflow/adapter.h"
@@ -13,6 +15,7 @@ namespace hvdrec {
 namespace tf = ::tensorflow;
 
 REGISTER_OP("HvdrecAdam")
+    .Input("when: bool")
     .Input("beta1_power: float")
     .Input("beta2_power: float")
     .Input("rate: float")
@@ -29,6 +32,7 @@ REGISTER_OP("HvdrecAdam")
     .Doc(R"(
 Updates variables by Adam, as ResourceApplyAdam does one.
 
+when: Scalar, whether to do anything.
 beta1_power: Scalar, beta1 to the power of the updates with this one; beta2_power likewise.
 rate: Scalar, the learning rate.
 variables: Float variables.
@@ -38,6 +42,7 @@ gradients: Each of its variable's shape.
 )");
 
 REGISTER_OP("HvdrecAdamRows")
+    .Input("when: bool")
     .Input("beta1_power: float")
     .Input("beta2_power: float")
     .Input("rate: float")
@@ -62,19 +67,20 @@ remembers: Whether to remember which rows have moments until the next update. Wh
 )");
 
 // Common to both ops: the betas, and the scalar inputs.
-class AdamBase : public tf::OpKernel {
+class AdamBase : public DividedOp {
  public:
-  explicit AdamBase(tf::OpKernelConstruction* context) : tf::OpKernel(context) {
+  explicit AdamBase(tf::OpKernelConstruction* context) : DividedOp(context) {
     OP_REQUIRES_OK(context, context->GetAttr("beta1", &beta1_));
     OP_REQUIRES_OK(context, context->GetAttr("beta2", &beta2_));
     OP_REQUIRES_OK(context, context->GetAttr("epsilon", &epsilon_));
   }
 
   void Compute(tf::OpKernelContext* context) override {
-    RunKernel(context, [&] {
-      const float power1 = context->input(0).scalar<float>()();
-      const float power2 = context->input(1).scalar<float>()();
-      const float rate = context->input(2).scalar<float>()();
+    RunTraced(context, [&] {
+      if (!context->input(0).scalar<bool>()()) return;
+      const float power1 = context->input(1).scalar<float>()();
+      const float power2 = context->input(2).scalar<float>()();
+      const float rate = context->input(3).scalar<float>()();
       const float corrected = rate * std::sqrt(1.0F - power2) / (1.0F - power1);
       Update(context, {corrected, 1.0F - beta1_, 1.0F - beta2_, epsilon_}, DeviceThreads(context));
     });
@@ -97,6 +103,9 @@ class AdamBase : public tf::OpKernel {
   float epsilon_ = 0;
 };
 
+// Inputs before those of the variables.
+constexpr int kFirst = 4;
+
 class AdamOp final : public AdamBase {
  public:
   using AdamBase::AdamBase;
@@ -104,18 +113,21 @@ class AdamOp final : public AdamBase {
  private:
   void Update(tf::OpKernelContext* context, const AdamStep& step,
               const Parallel& parallel) override {
-    const int count = (context->num_inputs() - 3) / 4;
+    const int count = (context->num_inputs() - kFirst) / 4;
+    std::deque<LockedVariable<>> locked;
+    std::vector<DenseUpdate> updates;
     for (int i = 0; i < count; ++i) {
-      LockedVariable<> value(context, 3 + i);
-      LockedVariable<> m(context, 3 + count + i);
-      LockedVariable<> v(context, 3 + 2 * count + i);
-      const tf::Tensor& gradient = context->input(3 + 3 * count + i);
+      LockedVariable<>& value = locked.emplace_back(context, kFirst + i);
+      LockedVariable<>& m = locked.emplace_back(context, kFirst + count + i);
+      LockedVariable<>& v = locked.emplace_back(context, kFirst + 2 * count + i);
+      const tf::Tensor& gradient = context->input(kFirst + 3 * count + i);
       RequireSize(m.size(), value.size(), "a first moment");
       RequireSize(v.size(), value.size(), "a second moment");
       RequireSize(gradient.NumElements(), value.size(), "a gradient");
-      AdamDense(step, gradient.flat<float>().data(), value.size(),
-                {value.data(), m.data(), v.data()}, parallel);
+      updates.push_back(
+          {gradient.flat<float>().data(), value.size(), {value.data(), m.data(), v.data()}});
     }
+    AdamDense(step, updates, parallel);
   }
 };
 
@@ -129,11 +141,11 @@ class AdamRowsOp final : public AdamBase {
   void Update(tf::OpKernelContext* context, const AdamStep& step,
               const Parallel& parallel) override {
     const tf::mutex_lock lock(mutex_);
-    LockedVariable<> value(context, 3);
-    LockedVariable<> m(context, 4, std::move(kept_m_));
-    LockedVariable<> v(context, 5, std::move(kept_v_));
-    const tf::Tensor& rows = context->input(6);
-    const tf::Tensor& gradient = context->input(7);
+    LockedVariable<> value(context, kFirst);
+    LockedVariable<> m(context, kFirst + 1, std::move(kept_m_));
+    LockedVariable<> v(context, kFirst + 2, std::move(kept_v_));
+    const tf::Tensor& rows = context->input(kFirst + 3);
+    const tf::Tensor& gradient = context->input(kFirst + 4);
     if (value.shape().dims() != 2) throw std::invalid_argument("the variable is not a matrix");
     const int64_t dim = value.shape().dim_size(1);
     RequireSize(m.size(), value.size(), "the first moment");

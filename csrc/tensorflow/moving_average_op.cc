@@ -11,6 +11,7 @@ namespace hvdrec {
 namespace tf = ::tensorflow;
 
 REGISTER_OP("HvdrecMovingAverages")
+    .Input("when: bool")
     .Input("variables: N * resource")
     .Input("values: N * float")
     .Attr("N: int >= 1")
@@ -20,25 +21,27 @@ REGISTER_OP("HvdrecMovingAverages")
     .Doc(R"(
 variable -= (variable - value) * weight, for each of some variables.
 
+when: Scalar, whether to do anything.
 variables: Float variables.
 values: Each of its variable's shape.
 weights: N of them.
 )");
 
-class MovingAveragesOp final : public tf::OpKernel {
+class MovingAveragesOp final : public DividedOp {
  public:
-  explicit MovingAveragesOp(tf::OpKernelConstruction* context) : tf::OpKernel(context) {
+  explicit MovingAveragesOp(tf::OpKernelConstruction* context) : DividedOp(context) {
     OP_REQUIRES_OK(context, context->GetAttr("weights", &weights_));
-    OP_REQUIRES(context, 2 * weights_.size() == static_cast<size_t>(context->num_inputs()),
+    OP_REQUIRES(context, 2 * weights_.size() + 1 == static_cast<size_t>(context->num_inputs()),
                 tf::errors::InvalidArgument("there must be a weight for each variable"));
   }
 
   void Compute(tf::OpKernelContext* context) override {
-    RunKernel(context, [&] {
+    RunTraced(context, [&] {
+      if (!context->input(0).scalar<bool>()()) return;
       const int count = context->num_inputs() / 2;
       for (int i = 0; i < count; ++i) {
-        LockedVariable<> variable(context, i);
-        const tf::Tensor& value = context->input(count + i);
+        LockedVariable<> variable(context, 1 + i);
+        const tf::Tensor& value = context->input(1 + count + i);
         if (value.shape() != variable.shape()) {
           throw std::invalid_argument("a value has another shape than its moving average");
         }

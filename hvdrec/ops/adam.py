@@ -22,6 +22,7 @@ class AdamStep:
         beta1: Decay of the first moment.
         beta2: Decay of the second moment.
         epsilon: Added to the root of the second moment.
+        when: bool scalar, whether to update anything, for ``native``; None means yes.
     """
 
     beta1_power: tf.Tensor
@@ -30,6 +31,7 @@ class AdamStep:
     beta1: float
     beta2: float
     epsilon: float
+    when: tf.Tensor | None = None
 
 
 class Moments(NamedTuple):
@@ -75,6 +77,7 @@ def apply_adam_rows(
 
 def _native(step: AdamStep, updated: Sequence[Moments], gradients: Sequence[tf.Tensor]) -> None:
     load_ops().hvdrec_adam(
+        when=True if step.when is None else step.when,
         beta1_power=step.beta1_power,
         beta2_power=step.beta2_power,
         rate=step.rate,
@@ -90,6 +93,7 @@ def _native(step: AdamStep, updated: Sequence[Moments], gradients: Sequence[tf.T
 
 def _native_rows(step: AdamStep, updated: Moments, rows: tf.Tensor, gradient: tf.Tensor) -> None:
     load_ops().hvdrec_adam_rows(
+        when=True if step.when is None else step.when,
         beta1_power=step.beta1_power,
         beta2_power=step.beta2_power,
         rate=step.rate,

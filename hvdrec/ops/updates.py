@@ -24,28 +24,33 @@ class Average(NamedTuple):
     weight: float
 
 
-def move_averages(averages: Sequence[Average], *, impl: str = "native") -> None:
+def move_averages(
+    averages: Sequence[Average], when: tf.Tensor | None = None, *, impl: str = "native"
+) -> None:
     """``variable -= (variable - value) * weight``.
 
     Args:
         averages: The averages; can be empty.
+        when: bool scalar, whether to do anything; None means yes.
         impl: ``native`` is one operation for all; ``tensorflow`` several for each. The same arithmetic.
     """
     if averages:
-        implementation({"native": _native_averages, "tensorflow": _tensorflow_averages}, impl)(averages)
+        implementation({"native": _native_averages, "tensorflow": _tensorflow_averages}, impl)(averages, when)
 
 
-def _native_averages(averages: Sequence[Average]) -> None:
+def _native_averages(averages: Sequence[Average], when: tf.Tensor | None) -> None:
     load_ops().hvdrec_moving_averages(
+        when=True if when is None else when,
         variables=[each.variable.handle for each in averages],
         values=[each.value for each in averages],
         weights=[each.weight for each in averages],
     )
 
 
-def _tensorflow_averages(averages: Sequence[Average]) -> None:
+def _tensorflow_averages(averages: Sequence[Average], when: tf.Tensor | None) -> None:
     for variable, value, weight in averages:
-        variable.assign_sub((variable - value) * weight)
+        step = (variable - value) * weight
+        variable.assign_sub(step if when is None else tf.where(when, step, 0.0))
 
 
 def add_scaled(

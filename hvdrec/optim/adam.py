@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from hvdrec.config.protos import optimizer_pb2
 from hvdrec.errors import ConfigError
-from hvdrec.layers.banks.gradient import RowGradient
+from hvdrec.layers.banks.gradient import Gradient, RowGradient
 from hvdrec.layers.banks.strategy import Bank
 from hvdrec.layers.variables import variable_key
 from hvdrec.ops.adam import AdamStep, Moments, apply_adam, apply_adam_rows
@@ -38,6 +38,8 @@ class Adam(Optimizer):
     """
 
     weight_decay = 0.0
+    #: Whether the native operations of `apply` all take a condition.
+    _conditional = True
 
     def __init__(
         self, schedule: Schedule, beta1: float = 0.9, beta2: float = 0.999, name: str = "Adam"
@@ -54,6 +56,7 @@ class Adam(Optimizer):
         self.beta1, self.beta2 = beta1, beta2
         self.first, self.second = name, f"{name}_1"
         self._deferred: DeferredAdam | None = None
+        self._when: tf.Tensor | None = None
         #: The deferred variables that are the same on every rank.
         self._replicated: list[str] = []
 
@@ -66,7 +69,7 @@ class Adam(Optimizer):
 
     def defer(self, banks: Sequence[Bank], required: bool, averages: Averages | None = None) -> list[str]:
         """Defers the updates of all rows, if this process updates them with native operations."""
-        why = self._why_not_deferred()
+        why = self._why_not_native()
         if banks and why is None:
             try:
                 decay = averages.decay if averages else None
@@ -86,7 +89,7 @@ class Adam(Optimizer):
             bank.reader = self._read
         return list(self._deferred.tables)
 
-    def _why_not_deferred(self) -> str | None:
+    def _why_not_native(self) -> str | None:
         if self.placement.touched_rows_only or not self.placement.own_kernels:
             return "parameter servers update only the touched rows"
         return None if self.policy.optimizers == NATIVE else "native operations don't update these tables"
@@ -94,6 +97,20 @@ class Adam(Optimizer):
     def _read(self, variable: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
         assert self._deferred is not None
         return self._deferred.read(variable_key(variable), rows)
+
+    def apply_when(
+        self,
+        when: tf.Tensor,
+        gradients: Sequence[tuple[Gradient, tf.Variable]],
+        step: tf.Variable | tf.Tensor,
+    ) -> None:
+        """Passes `when` to the operations, if all take it."""
+        if not self._conditional or self._why_not_native() is not None or self._deferred is not None:
+            super().apply_when(when, gradients, step)
+            return
+        self._when = when
+        self.apply(gradients, step)
+        self._when = None
 
     def is_deferred(self, variable: tf.Variable) -> bool:
         """Whether the updates of `variable` are deferred until rows are needed."""
@@ -161,7 +178,7 @@ class Adam(Optimizer):
 
     def _step(self, rate: tf.Tensor) -> AdamStep:
         first, second = (self._power(name) for name in ("beta1_power", "beta2_power"))
-        return AdamStep(first, second, rate, self.beta1, self.beta2, EPSILON)
+        return AdamStep(first, second, rate, self.beta1, self.beta2, EPSILON, self._when)
 
     def _power(self, name: str) -> tf.Tensor:
         with self.placement.at(self.scalars[name]):
@@ -178,7 +195,8 @@ class Adam(Optimizer):
             self._deferred.make_room()
         for name, beta in (("beta1_power", self.beta1), ("beta2_power", self.beta2)):
             with self.placement.at(self.scalars[name]):
-                self.scalars[name].assign(self.scalars[name] * beta)
+                factor = beta if self._when is None else tf.where(self._when, beta, 1.0)
+                self.scalars[name].assign(self.scalars[name] * factor)
 
 
 def build(config: optimizer_pb2.AdamOptimizer) -> Adam:

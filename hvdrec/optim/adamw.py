@@ -22,6 +22,7 @@ class AdamW(Adam):
     """
 
     tells_rows_apart = True
+    _conditional = False
 
     def __init__(
         self, schedule: Schedule, weight_decay: float, beta1: float = 0.9, beta2: float = 0.999

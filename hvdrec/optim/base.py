@@ -133,6 +133,23 @@ class Optimizer(tf.Module, abc.ABC):
         """Uses averaged weights in this block, if the optimizer keeps averages."""
         yield
 
+    def apply_when(
+        self,
+        when: tf.Tensor,
+        gradients: Sequence[tuple[Gradient, tf.Variable]],
+        step: tf.Variable | tf.Tensor,
+    ) -> None:
+        """`apply` if `when`, a bool scalar, is true; overridden by optimizers that need no `tf.cond`.
+
+        That executes an operation for each variable, slot and gradient.
+        """
+
+        def update() -> tf.Tensor:
+            self.apply(gradients, step)
+            return tf.constant(True)
+
+        tf.cond(when, update, lambda: tf.constant(False))
+
     def apply(self, gradients: Sequence[tuple[Gradient, tf.Variable]], step: tf.Variable | tf.Tensor) -> None:
         """Updates every variable once; for use in a `tf.function`.
 

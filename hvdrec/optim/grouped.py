@@ -71,7 +71,22 @@ class Grouped(Optimizer):
     def apply(self, gradients: Sequence[tuple[Gradient, tf.Variable]], step: tf.Variable | tf.Tensor) -> None:
         """Lets each optimizer update its own variables."""
         for i, optimizer in enumerate(self.optimizers):
-            optimizer.apply([(g, v) for g, v in gradients if self._index_of(v) == i], step)
+            optimizer.apply(self._own(i, gradients), step)
+
+    def apply_when(
+        self,
+        when: tf.Tensor,
+        gradients: Sequence[tuple[Gradient, tf.Variable]],
+        step: tf.Variable | tf.Tensor,
+    ) -> None:
+        """Lets each optimizer update its own variables."""
+        for i, optimizer in enumerate(self.optimizers):
+            optimizer.apply_when(when, self._own(i, gradients), step)
+
+    def _own(
+        self, index: int, gradients: Sequence[tuple[Gradient, tf.Variable]]
+    ) -> list[tuple[Gradient, tf.Variable]]:
+        return [(g, v) for g, v in gradients if self._index_of(v) == index]
 
     def apply_dense(self, gradient: tf.Tensor, variable: tf.Variable, rate: tf.Tensor) -> None:
         """Delegates to the variable's optimizer."""

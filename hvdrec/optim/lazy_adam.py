@@ -22,6 +22,7 @@ class LazyAdam(Adam):
     """
 
     tells_rows_apart = True
+    _conditional = False
 
     def defer(self, banks: Sequence[Bank], required: bool, averages: Averages | None = None) -> list[str]:
         """Defers nothing."""

@@ -13,6 +13,7 @@ namespace {
 
 // Numbers that a thread processes at a time.
 constexpr int64_t kChunk = 1 << 14;
+constexpr int64_t kDenseChunk = 1 << 13;
 // Rows of one word of a MovingRows.
 constexpr int64_t kWord = 64;
 // Rows that are listed at a time, and how far ahead of the current one they are prefetched.
@@ -162,11 +163,21 @@ class RowSweep {
   int64_t marked_ = 0;
 };
 
-void AdamDense(const AdamStep& step, const float* gradient, int64_t size,
-               const AdamVariable& variable, const Parallel& parallel) {
-  ForChunks(parallel, size, kChunk, [&](int64_t, int64_t begin, int64_t end) {
-    Update(step, gradient + begin, end - begin, variable.value + begin, variable.m + begin,
-           variable.v + begin);
+void AdamDense(const AdamStep& step, const std::vector<DenseUpdate>& updates,
+               const Parallel& parallel) {
+  struct Piece {
+    const DenseUpdate* update;
+    int64_t begin;
+  };
+  std::vector<Piece> pieces;
+  for (const DenseUpdate& update : updates) {
+    for (int64_t at = 0; at < update.size; at += kDenseChunk) pieces.push_back({&update, at});
+  }
+  parallel.Run(static_cast<int64_t>(pieces.size()), [&](int64_t piece) {
+    const auto& [update, begin] = pieces[static_cast<size_t>(piece)];
+    const AdamVariable& to = update->variable;
+    Update(step, update->gradient + begin, std::min(kDenseChunk, update->size - begin),
+           to.value + begin, to.m + begin, to.v + begin);
   });
 }
 

@@ -45,9 +45,14 @@ class MovingRows {
   std::vector<uint64_t> touched_;  // 0 between updates
 };
 
-// Updates `size` numbers.
-void AdamDense(const AdamStep& step, const float* gradient, int64_t size,
-               const AdamVariable& variable, const Parallel& parallel);
+struct DenseUpdate {
+  const float* gradient;
+  int64_t size;  // of the variable
+  AdamVariable variable;
+};
+
+void AdamDense(const AdamStep& step, const std::vector<DenseUpdate>& updates,
+               const Parallel& parallel);
 
 // Updates a variable [rows, dim] whose gradient is given for some rows and 0 for the others, which
 // still change by their moments. A row whose moments are 0 doesn't change, so it is skipped.

@@ -205,24 +205,21 @@ class TrainStep(tf.Module):
         gradients, norm, losses, updates = exchanged
         finite = tf.logical_and(tf.math.is_finite(norm), tf.math.is_finite(tf.reduce_sum(losses)))
 
-        def update() -> tf.Tensor:
-            self._move_averages(updates)
-            self.optimizer.apply(self._updates(gradients), step)
-            self.global_step.assign_add(1)
-            return tf.constant(True)
+        self._move_averages(updates, finite)
+        self.optimizer.apply_when(finite, self._updates(gradients), step)
+        self.global_step.assign_add(tf.cast(finite, tf.int64))
+        return finite
 
-        return tf.cond(finite, update, lambda: tf.constant(False))
-
-    def _move_averages(self, updates: Sequence[tuple[MovingUpdate, tf.Tensor]]) -> None:
+    def _move_averages(self, updates: Sequence[tuple[MovingUpdate, tf.Tensor]], when: tf.Tensor) -> None:
         """Updates the moving averages, all in one operation if they are on one device."""
         averages = [Average(moving.variable, value, 1.0 - moving.momentum) for moving, value in updates]
         impl = self.recommender.policy.optimizers
         if impl == NATIVE:
-            move_averages(averages, impl=impl)
+            move_averages(averages, when, impl=impl)
             return
         for average in averages:
             with self.optimizer.placement.at(average.variable):
-                move_averages([average], impl=impl)
+                move_averages([average], when, impl=impl)
 
     def _updates(self, gradients: Sequence[Gradient]) -> list[tuple[Gradient, tf.Variable]]:
         """Pairs of variable and gradient."""
