@@ -50,15 +50,15 @@ REGISTER_OP("HvdrecLookupSumsGrad")
     .Doc("The gradient of HvdrecLookupSums' `touched` from those of both outputs.");
 
 // Common to both ops: the attributes and the shapes.
-class LookupSumsBase : public tf::OpKernel {
+class LookupSumsBase : public DividedOp {
  public:
-  explicit LookupSumsBase(tf::OpKernelConstruction* context) : tf::OpKernel(context) {
+  explicit LookupSumsBase(tf::OpKernelConstruction* context) : DividedOp(context) {
     OP_REQUIRES_OK(context, context->GetAttr("first", &first_));
     OP_REQUIRES_OK(context, context->GetAttr("columns", &columns_));
   }
 
   void Compute(tf::OpKernelContext* context) final {
-    RunKernel(context, [&] { Run(context, Shaped(context->input(0), context->input(1))); });
+    RunTraced(context, [&] { Run(context, Shaped(context->input(0), context->input(1))); });
   }
 
  protected:

@@ -21,32 +21,72 @@ class LookedUp(NamedTuple):
     half_squares: tf.Tensor
 
 
-def lookup_rows(touched: tf.Tensor, index: tf.Tensor, *, impl: str = "native") -> LookedUp:
+class Columns(NamedTuple):
+    """Adjacent columns of an index [B, S], which native operations read without a copy by TensorFlow.
+
+    Attributes:
+        first: The first one.
+        number: How many.
+    """
+
+    first: int
+    number: int
+
+
+def gather_rows(table: tf.Variable, rows: tf.Tensor) -> tf.Tensor:
+    """Rows of a variable, like `tf.gather`, but fetched into the cache ahead, and by all threads.
+
+    Args:
+        table: float32 [R, D].
+        rows: int32 [U], in 0..R-1.
+
+    Returns:
+        float32 [U, D].
+    """
+    values = load_ops().hvdrec_gather_rows(table.handle, rows)
+    values.set_shape([None, table.shape[1]])
+    return values
+
+
+def lookup_rows(
+    touched: tf.Tensor, index: tf.Tensor, columns: Columns | None = None, *, impl: str = "native"
+) -> LookedUp:
     """Embeddings of positions in `touched`.
 
     Args:
         touched: float32 [U, D], the rows that the batch touches; has a gradient.
         index: int32 of any shape: position plus one, 0 for "no id".
+        columns: Those of an index [B, S] that are looked up; None for all of it.
         impl: ``native`` is one pass forward and one backward, and gives the same bits for any number of
             threads; ``tensorflow`` consists of standard operations. The gradients have the same arithmetic.
 
     Returns:
         The embeddings.
     """
-    return implementation(_IMPLEMENTATIONS, impl)(touched, index)
+    return implementation(_IMPLEMENTATIONS, impl)(touched, index, columns)
 
 
-def _native(touched: tf.Tensor, index: tf.Tensor) -> LookedUp:
-    return LookedUp(*load_ops().hvdrec_lookup(touched, index))
+def _native(touched: tf.Tensor, index: tf.Tensor, columns: Columns | None) -> LookedUp:
+    first, count = columns or (0, -1)
+    return LookedUp(*load_ops().hvdrec_lookup(touched, index, first=first, columns=count))
 
 
 @tf.RegisterGradient("HvdrecLookup")
 def _gradient(op: tf.Operation, values: tf.Tensor, half_squares: tf.Tensor) -> list[tf.Tensor | None]:
     touched, index = op.inputs
-    return [load_ops().hvdrec_lookup_grad(touched, index, values, half_squares), None]
+    first, columns = op.get_attr("first"), op.get_attr("columns")
+    gradient = load_ops().hvdrec_lookup_grad(
+        touched, index, values, half_squares, first=first, columns=columns
+    )
+    return [gradient, None]
 
 
-def _tensorflow(touched: tf.Tensor, index: tf.Tensor) -> LookedUp:
+tf.no_gradient("HvdrecGatherRows")
+
+
+def _tensorflow(touched: tf.Tensor, index: tf.Tensor, columns: Columns | None) -> LookedUp:
+    index = index if columns is None else index[:, columns.first : columns.first + columns.number]
+
     @tf.custom_gradient
     def gather(rows: tf.Tensor) -> tuple[tf.Tensor, object]:
         padded = tf.pad(rows, [[1, 0], [0, 0]])

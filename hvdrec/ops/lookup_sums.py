@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from hvdrec.ops.library import implementation, load_ops
-from hvdrec.ops.lookup import LookedUp, lookup_rows
+from hvdrec.ops.lookup import Columns, LookedUp, lookup_rows
 
 
 def lookup_sums(
@@ -40,7 +40,7 @@ def _gradient(op: tf.Operation, sums: tf.Tensor, half_squares: tf.Tensor) -> lis
 
 
 def _tensorflow(touched: tf.Tensor, index: tf.Tensor, first: int, columns: int) -> LookedUp:
-    found = lookup_rows(touched, index[:, first : first + columns], impl="tensorflow")
+    found = lookup_rows(touched, index, Columns(first, columns), impl="tensorflow")
     return LookedUp(tf.reduce_sum(found.values, axis=[1, 2])[:, tf.newaxis], found.half_squares)
 
 

@@ -35,6 +35,7 @@ from hvdrec.metrics.registry import build_metrics
 from hvdrec.metrics.task import Task
 from hvdrec.models.recommender import Recommender
 from hvdrec.ops.huge_pages import use_huge_pages
+from hvdrec.ops.lookup import gather_rows
 from hvdrec.ops.policy import NATIVE
 from hvdrec.optim.registry import build_optimizers
 from hvdrec.parallel.group import ReplicaGroup
@@ -263,6 +264,10 @@ class Job:
             where = self.config.where("train_config.freeze_gradient")
             raise ConfigError(f"{where}: every variable is frozen; nothing is left to train")
         self.deferred = self._defer_updates()
+        if self.recommender.policy.optimizers == NATIVE:
+            for bank in self.recommender.strategy.trained:
+                if bank.reads_late and bank.reader is None:
+                    bank.reader = gather_rows
         self.prepare_exports(options)
         self._prepare_deltas(options.signals)
         if self.group.rank == 0:

@@ -12,6 +12,11 @@ namespace {
 
 // Numbers that one piece of work copies or adds: enough to be worth another thread's start.
 constexpr int64_t kNumbers = 1 << 15;
+// Numbers that one piece of work gathers: rows are anywhere in memory, so these take longer.
+constexpr int64_t kGathered = 1 << 13;
+// Rows that are prefetched before they are gathered, and the numbers of a cache line.
+constexpr int64_t kAhead = 8;
+constexpr int64_t kLine = 16;
 // Squares are added up in float for this many rows.
 constexpr int64_t kRowsInFloat = 128;
 // Every piece of the backward pass reads all indices.
@@ -93,6 +98,27 @@ void Add(const Lookup& lookup, const float* __restrict touched, const float* __r
 void RefuseIndex(int64_t index, int64_t touched) {
   throw std::invalid_argument("index " + std::to_string(index) + " of a lookup is not in 0.." +
                               std::to_string(touched));
+}
+
+void GatherRows(const float* table, int64_t size, int64_t dim, const int32_t* rows, int64_t count,
+                float* out, const Parallel& parallel) {
+  const int64_t some = std::max<int64_t>(1, kGathered / std::max<int64_t>(dim, 1));
+  ForChunks(parallel, count, some, [&](int64_t, int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const auto row = [&](int64_t n) -> const float* {
+        if (rows[n] < 0 || rows[n] >= size) {
+          throw std::invalid_argument("row " + std::to_string(rows[n]) + " is outside a table of " +
+                                      std::to_string(size) + " rows");
+        }
+        return table + rows[n] * dim;
+      };
+      if (i + kAhead < end) {
+        const float* const ahead = row(i + kAhead);
+        for (int64_t d = 0; d < dim; d += kLine) __builtin_prefetch(ahead + d);
+      }
+      std::copy_n(row(i), dim, out + i * dim);
+    }
+  });
 }
 
 double LookupForward(const Lookup& lookup, const float* touched, float* out,

@@ -35,6 +35,11 @@ double LookupForward(const Lookup& lookup, const float* touched, float* out,
 void LookupBackward(const Lookup& lookup, const float* touched, const float* upstream,
                     float squares, float* out, const Parallel& parallel);
 
+// Copies `count` rows of a table [size, dim] to `out` [count, dim]. Throws std::invalid_argument
+// where one is outside the table.
+void GatherRows(const float* table, int64_t size, int64_t dim, const int32_t* rows, int64_t count,
+                float* out, const Parallel& parallel);
+
 }  // namespace hvdrec
 
 #endif  // HVDREC_KERNELS_LAYERS_LOOKUP_H_

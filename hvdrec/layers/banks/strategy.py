@@ -104,8 +104,9 @@ class Bank(tf.Module, abc.ABC):
         layout: What they are.
         parts: The variables with the rows, for optimizers, which create their slots next to each.
         variable: All rows as one.
-        reader: Reads the current rows of one of `parts` (its own row numbers, int32 [U]), if the optimizer
-            updates rows only when they are needed; it changes nothing. None: the variable is up to date.
+        reader: Reads the current rows of one of `parts` (its own row numbers, int32 [U]) with native
+            operations, also where the optimizer updates rows only when they are needed; it changes nothing.
+            None: TensorFlow reads the variable.
     """
 
     layout: BankLayout
