@@ -6,6 +6,7 @@
 #include "tensorflow/adapter.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
+#include "tensorflow/index_columns.h"
 
 namespace hvdrec {
 namespace tf = ::tensorflow;
@@ -14,21 +15,28 @@ using tf::shape_inference::InferenceContext;
 REGISTER_OP("HvdrecClasses")
     .Input("index: int32")
     .Output("classes: int32")
+    .Attr("first: int >= 0 = 0")
+    .Attr("columns: int = -1")
     .SetShapeFn([](InferenceContext* c) {
       tf::shape_inference::ShapeHandle index;
       TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &index));
-      c->set_output(0, c->Matrix(c->Dim(index, 1), c->Dim(index, 0)));
+      int64_t columns = -1;
+      TF_RETURN_IF_ERROR(c->GetAttr("columns", &columns));
+      const auto features = columns < 0 ? c->Dim(index, 1) : c->MakeDim(columns);
+      c->set_output(0, c->Matrix(features, c->Dim(index, 0)));
       return absl::OkStatus();
     })
     .Doc(R"(
 Numbers the distinct numbers of each column in the order of their first rows.
 
-index: [B, F], at least 0.
+index: [B, S], at least 0.
 classes: [F, B].
+first: The first of the F columns that are read.
+columns: Their number; -1 for all.
 )");
 
 REGISTER_OP("HvdrecDenseLayer")
-    .Input("x: float")
+    .Input("x: parts * float")
     .Input("kernel: float")
     .Input("bias: float")
     .Input("gamma: float")
@@ -39,6 +47,7 @@ REGISTER_OP("HvdrecDenseLayer")
     .Output("mean: float")
     .Output("variance: float")
     .Output("linear: float")
+    .Attr("parts: int >= 1")
     .Attr("multiplies: bool")
     .Attr("norm: bool")
     .Attr("relu: bool")
@@ -48,7 +57,7 @@ REGISTER_OP("HvdrecDenseLayer")
     .SetShapeFn([](InferenceContext* c) {
       tf::shape_inference::ShapeHandle x, kernel;
       TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &x));
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 2, &kernel));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(c->num_inputs() - 6), 2, &kernel));
       const auto rows = c->Dim(x, 0);
       const auto width = c->Dim(kernel, 1);
       bool norm = false;
@@ -62,7 +71,8 @@ REGISTER_OP("HvdrecDenseLayer")
     .Doc(R"(
 relu(gamma * (linear - mean) / sqrt(variance + epsilon) + beta) with linear = x kernel + bias.
 
-x: [B, I].
+x: [B, I] from parts side by side, [B, width] each; one part without `multiplies` and where columns
+  repeat.
 kernel: [I, O]; without `multiplies` [0, O], and x [B, O] is the product already.
 bias: [O].
 gamma: [O] with `norm`, else empty.
@@ -79,7 +89,7 @@ relu: Without it y is what stands within.
 
 REGISTER_OP("HvdrecDenseLayerGrad")
     .Input("upstream: float")
-    .Input("x: float")
+    .Input("x: parts * float")
     .Input("kernel: float")
     .Input("gamma: float")
     .Input("beta: float")
@@ -89,11 +99,12 @@ REGISTER_OP("HvdrecDenseLayerGrad")
     .Input("linear: float")
     .Input("weights: float")
     .Input("classes: int32")
-    .Output("x_gradient: float")
+    .Output("x_gradient: parts * float")
     .Output("kernel_gradient: float")
     .Output("bias_gradient: float")
     .Output("gamma_gradient: float")
     .Output("beta_gradient: float")
+    .Attr("parts: int >= 1")
     .Attr("multiplies: bool")
     .Attr("norm: bool")
     .Attr("relu: bool")
@@ -101,13 +112,14 @@ REGISTER_OP("HvdrecDenseLayerGrad")
     .Attr("starts: list(int)")
     .Attr("widths: list(int)")
     .SetShapeFn([](InferenceContext* c) {
+      const int parts = c->num_inputs() - 10;
       tf::shape_inference::ShapeHandle kernel;
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(2), 2, &kernel));
-      c->set_output(0, c->input(1));
-      c->set_output(1, kernel);
-      c->set_output(2, c->Vector(c->Dim(kernel, 1)));
-      c->set_output(3, c->input(3));
-      c->set_output(4, c->input(3));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(parts + 1), 2, &kernel));
+      for (int i = 0; i < parts; ++i) c->set_output(i, c->input(i + 1));
+      c->set_output(parts, kernel);
+      c->set_output(parts + 1, c->Vector(c->Dim(kernel, 1)));
+      c->set_output(parts + 2, c->input(parts + 2));
+      c->set_output(parts + 3, c->input(parts + 2));
       return absl::OkStatus();
     })
     .Doc(R"(
@@ -133,19 +145,22 @@ const float* Optional(const tf::Tensor& tensor, int64_t size, const char* name) 
 
 }  // namespace
 
-class ClassesOp final : public tf::OpKernel {
+class ClassesOp final : public DividedOp {
  public:
-  using tf::OpKernel::OpKernel;
+  explicit ClassesOp(tf::OpKernelConstruction* context) : DividedOp(context), range_(context) {}
 
   void Compute(tf::OpKernelContext* context) override {
-    const tf::Tensor& index = context->input(0);
-    const int64_t rows = index.dim_size(0), features = index.dim_size(1);
-    tf::Tensor* classes;
-    OP_REQUIRES_OK(context, context->allocate_output(0, {features, rows}, &classes));
-    RunKernel(context, [&] {
-      NumberClasses(index.flat<int32_t>().data(), rows, features, classes->flat<int32_t>().data());
+    RunTraced(context, [&] {
+      const IndexColumns index(context->input(0), range_);
+      const int64_t rows = index.shape().dim_size(0), features = index.shape().dim_size(1);
+      tf::Tensor* classes;
+      OP_REQUIRES_OK(context, context->allocate_output(0, {features, rows}, &classes));
+      NumberClasses(index.data(), rows, features, classes->flat<int32_t>().data());
     });
   }
+
+ private:
+  const ColumnRange range_;
 };
 
 // Common to both ops of the layer: the attributes and the shapes.
@@ -170,30 +185,43 @@ class DenseLayerBase : public tf::OpKernel {
  protected:
   virtual void Run(tf::OpKernelContext* context) const = 0;
 
-  DenseLayer Shaped(const tf::Tensor& x, const tf::Tensor& kernel) const {
-    if (x.dims() != 2 || kernel.dims() != 2 ||
-        x.dim_size(1) != kernel.dim_size(attributes_.multiplies ? 0 : 1)) {
-      throw std::invalid_argument("x " + x.shape().DebugString() + " and kernel " +
-                                  kernel.shape().DebugString() + " do not match");
-    }
+  DenseLayer Shaped(const tf::OpInputList& x, const tf::Tensor& kernel) const {
     DenseLayer layer = attributes_;
-    layer.rows = x.dim_size(0);
-    layer.inputs = x.dim_size(1);
+    for (const tf::Tensor& part : x) {
+      if (part.dims() != 2 || part.dim_size(0) != x[0].dim_size(0)) {
+        throw std::invalid_argument("parts of x " + x[0].shape().DebugString() + " and " +
+                                    part.shape().DebugString() + " do not match");
+      }
+      layer.inputs += part.dim_size(1);
+    }
+    if (kernel.dims() != 2 || layer.inputs != kernel.dim_size(attributes_.multiplies ? 0 : 1)) {
+      throw std::invalid_argument("x with " + std::to_string(layer.inputs) +
+                                  " columns and kernel " + kernel.shape().DebugString() +
+                                  " do not match");
+    }
+    if (x.size() > 1 && (!layer.multiplies || !starts_.empty())) {
+      throw std::invalid_argument("an input in parts needs a kernel, and no columns that repeat");
+    }
+    layer.rows = x[0].dim_size(0);
     layer.outputs = kernel.dim_size(1);
     return layer;
   }
 
-  DenseRows Rows(const DenseLayer& layer, const tf::Tensor& x, const tf::Tensor& weights,
+  DenseRows Rows(const DenseLayer& layer, const tf::OpInputList& x, const tf::Tensor& weights,
                  const tf::Tensor& classes) const {
     const auto features = static_cast<int64_t>(starts_.size());
-    if (classes.shape() != tf::TensorShape({features, layer.rows})) {
+    if (features > 0 && classes.shape() != tf::TensorShape({features, layer.rows})) {
       throw std::invalid_argument("classes have shape " + classes.shape().DebugString() +
                                   ", not [" + std::to_string(features) + "," +
                                   std::to_string(layer.rows) + "]");
     }
-    return {x.flat<float>().data(),
-            Optional(weights, layer.rows, "weights"),
-            {classes.flat<int32_t>().data(), features, starts_.data(), widths_.data()}};
+    DenseRows rows{{},
+                   Optional(weights, layer.rows, "weights"),
+                   {classes.flat<int32_t>().data(), features, starts_.data(), widths_.data()}};
+    for (const tf::Tensor& part : x) {
+      rows.x.push_back({part.flat<float>().data(), part.dim_size(1)});
+    }
+    return rows;
   }
 
  private:
@@ -208,14 +236,17 @@ class DenseLayerOp final : public DenseLayerBase {
 
  private:
   void Run(tf::OpKernelContext* context) const override {
-    const tf::Tensor& x = context->input(0);
-    const tf::Tensor& kernel = context->input(1);
+    tf::OpInputList x;
+    OP_REQUIRES_OK(context, context->input_list("x", &x));
+    const int after = x.size();
+    const tf::Tensor& kernel = context->input(after);
     const DenseLayer layer = Shaped(x, kernel);
     const int64_t columns = layer.norm ? layer.outputs : 0;
-    const DenseWeights weights{
-        kernel.flat<float>().data(), Data(context->input(2), layer.outputs, "bias"),
-        Data(context->input(3), columns, "gamma"), Data(context->input(4), columns, "beta")};
-    const DenseRows rows = Rows(layer, x, context->input(5), context->input(6));
+    const DenseWeights weights{kernel.flat<float>().data(),
+                               Data(context->input(after + 1), layer.outputs, "bias"),
+                               Data(context->input(after + 2), columns, "gamma"),
+                               Data(context->input(after + 3), columns, "beta")};
+    const DenseRows rows = Rows(layer, x, context->input(after + 4), context->input(after + 5));
     tf::Tensor *y, *mean, *variance, *linear;
     OP_REQUIRES_OK(context, context->allocate_output(0, {layer.rows, layer.outputs}, &y));
     OP_REQUIRES_OK(context, context->allocate_output(1, {columns}, &mean));
@@ -235,32 +266,39 @@ class DenseLayerGradOp final : public DenseLayerBase {
 
  private:
   void Run(tf::OpKernelContext* context) const override {
-    const tf::Tensor& x = context->input(1);
-    const tf::Tensor& kernel = context->input(2);
+    tf::OpInputList x;
+    OP_REQUIRES_OK(context, context->input_list("x", &x));
+    const int parts = x.size();
+    const auto after = [&](int i) -> const tf::Tensor& { return context->input(1 + parts + i); };
+    const tf::Tensor& kernel = after(0);
     const DenseLayer layer = Shaped(x, kernel);
     const int64_t columns = layer.norm ? layer.outputs : 0;
     const int64_t size = layer.rows * layer.outputs;
     const float* const upstream = Data(context->input(0), size, "upstream");
     const DenseWeights weights{kernel.flat<float>().data(), nullptr,
-                               Data(context->input(3), columns, "gamma"),
-                               Data(context->input(4), columns, "beta")};
-    const DenseKept kept{Data(context->input(5), layer.norm ? 0 : size, "y"),
-                         Data(context->input(8), layer.rows * columns, "linear"),
-                         Data(context->input(6), columns, "mean"),
-                         Data(context->input(7), columns, "variance")};
-    const DenseRows rows = Rows(layer, x, context->input(9), context->input(10));
-    tf::Tensor* out[5];
-    const tf::TensorShape shapes[5] = {
-        x.shape(), kernel.shape(), {layer.outputs}, {columns}, {columns}};
-    for (int i = 0; i < 5; ++i) {
-      OP_REQUIRES_OK(context, context->allocate_output(i, shapes[i], &out[i]));
+                               Data(after(1), columns, "gamma"), Data(after(2), columns, "beta")};
+    const DenseKept kept{Data(after(3), layer.norm ? 0 : size, "y"),
+                         Data(after(6), layer.rows * columns, "linear"),
+                         Data(after(4), columns, "mean"), Data(after(5), columns, "variance")};
+    const DenseRows rows = Rows(layer, x, after(7), after(8));
+    Parts<float> x_gradient;
+    for (int i = 0; i < parts; ++i) {
+      tf::Tensor* part;
+      OP_REQUIRES_OK(context, context->allocate_output(i, x[i].shape(), &part));
+      x_gradient.push_back({part->flat<float>().data(), part->dim_size(1)});
     }
-    const auto data = [&](int i) { return out[i]->flat<float>().data(); };
+    float* out[4];
+    const tf::TensorShape shapes[4] = {kernel.shape(), {layer.outputs}, {columns}, {columns}};
+    for (int i = 0; i < 4; ++i) {
+      tf::Tensor* tensor;
+      OP_REQUIRES_OK(context, context->allocate_output(parts + i, shapes[i], &tensor));
+      out[i] = tensor->flat<float>().data();
+    }
     tf::Tensor scratch;  // in the memory of `upstream` where no other op needs that
     OP_REQUIRES_OK(context, context->forward_input_or_allocate_temp(
                                 {0}, tf::DT_FLOAT, {layer.multiplies ? size : 0}, {}, &scratch));
     DenseLayerBackward(layer, upstream, rows, weights, kept, scratch.flat<float>().data(),
-                       {data(0), data(1), data(2), data(3), data(4)}, DeviceThreads(context));
+                       {x_gradient, out[0], out[1], out[2], out[3]}, DeviceThreads(context));
   }
 };
 

@@ -12,10 +12,13 @@ using tf::shape_inference::InferenceContext;
 REGISTER_OP("HvdrecPairProducts")
     .Input("x: float")
     .Output("products: float")
+    .Output("same: others * float")
+    .Attr("others: int >= 0")
     .SetShapeFn([](InferenceContext* c) {
       tf::shape_inference::ShapeHandle x;
       TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 3, &x));
       c->set_output(0, c->Matrix(c->Dim(x, 0), c->Dim(x, 2)));
+      for (int i = 1; i < c->num_outputs(); ++i) c->set_output(i, x);
       return absl::OkStatus();
     })
     .Doc(R"(
@@ -23,17 +26,21 @@ The products of all pairs of a row's fields, summed.
 
 x: [B, F, D].
 products: [B, D], ((sum over F of x)^2 - sum over F of x^2) / 2.
+same: x, for what else reads it; none or one.
+others: How many.
 )");
 
 REGISTER_OP("HvdrecPairProductsGrad")
     .Input("x: float")
     .Input("upstream: float")
+    .Input("same: others * float")
     .Output("gradient: float")
+    .Attr("others: int >= 0")
     .SetShapeFn([](InferenceContext* c) {
       c->set_output(0, c->input(0));
       return absl::OkStatus();
     })
-    .Doc("The gradient of HvdrecPairProducts' x from that of its products.");
+    .Doc("The gradient of HvdrecPairProducts' x from those of its outputs.");
 
 namespace {
 
@@ -44,36 +51,48 @@ FieldShape Shaped(const tf::Tensor& x) {
 
 }  // namespace
 
-class PairProductsOp final : public tf::OpKernel {
+class PairProductsOp final : public DividedOp {
  public:
-  using tf::OpKernel::OpKernel;
+  using DividedOp::DividedOp;
 
   void Compute(tf::OpKernelContext* context) override {
-    RunKernel(context, [&] {
+    RunTraced(context, [&] {
       const FieldShape shape = Shaped(context->input(0));
       tf::Tensor* products;
       OP_REQUIRES_OK(context, context->allocate_output(0, {shape.rows, shape.dim}, &products));
       PairProducts(shape, context->input(0).flat<float>().data(), products->flat<float>().data(),
                    DeviceThreads(context));
+      for (int i = 1; i < context->num_outputs(); ++i) context->set_output(i, context->input(0));
     });
   }
 };
 
-class PairProductsGradOp final : public tf::OpKernel {
+class PairProductsGradOp final : public DividedOp {
  public:
-  using tf::OpKernel::OpKernel;
+  using DividedOp::DividedOp;
 
   void Compute(tf::OpKernelContext* context) override {
-    RunKernel(context, [&] {
+    RunTraced(context, [&] {
       const tf::Tensor& x = context->input(0);
       const tf::Tensor& upstream = context->input(1);
       const FieldShape shape = Shaped(x);
       if (upstream.NumElements() != shape.rows * shape.dim) {
         throw std::invalid_argument("the gradient of pair products has another size than they");
       }
+      const float* other = nullptr;
+      if (context->num_inputs() > 3) throw std::invalid_argument("embeddings are passed on at most once");
+      if (context->num_inputs() > 2) {
+        if (context->input(2).NumElements() != x.NumElements()) {
+          throw std::invalid_argument("the gradient of x has another size than x");
+        }
+        other = context->input(2).flat<float>().data();
+      }
       tf::Tensor* gradient;
-      OP_REQUIRES_OK(context, context->allocate_output(0, x.shape(), &gradient));
-      PairProductsBackward(shape, x.flat<float>().data(), upstream.flat<float>().data(),
+      const auto status = other == nullptr ? context->allocate_output(0, x.shape(), &gradient)
+                                           : context->forward_input_or_allocate_output(
+                                                 {2}, 0, x.shape(), &gradient);
+      OP_REQUIRES_OK(context, status);
+      PairProductsBackward(shape, x.flat<float>().data(), upstream.flat<float>().data(), other,
                            gradient->flat<float>().data(), DeviceThreads(context));
     });
   }

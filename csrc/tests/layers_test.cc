@@ -14,6 +14,7 @@
 
 #include "kernels/base/parallel.h"
 #include "kernels/base/phases.h"
+#include "kernels/base/shares.h"
 #include "kernels/layers/dense_layer.h"
 #include "kernels/layers/lookup.h"
 #include "kernels/layers/lookup_sums.h"
@@ -110,15 +111,50 @@ struct Layer {
     }
     Floats scratch = in_place ? upstream : Unwritten<float>(size);
     const DenseRows rows{
-        x.data(),
+        {{x.data(), shape.inputs}},
         weighted ? weights.data() : nullptr,
         {classes.data(), static_cast<int64_t>(widths.size()), starts.data(), widths.data()}};
     const DenseWeights held{kernel.data(), bias.data(), gamma.data(), beta.data()};
     DenseLayerForward(shape, rows, held, {f[0].data(), f[1].data(), f[2].data(), f[3].data()},
                       parallel);
-    DenseLayerBackward(shape, (in_place ? scratch : upstream).data(), rows, held,
-                       {f[0].data(), f[1].data(), f[2].data(), f[3].data()}, scratch.data(),
-                       {f[4].data(), f[5].data(), f[6].data(), f[7].data(), f[8].data()}, parallel);
+    DenseLayerBackward(
+        shape, (in_place ? scratch : upstream).data(), rows, held,
+        {f[0].data(), f[1].data(), f[2].data(), f[3].data()}, scratch.data(),
+        {{{f[4].data(), shape.inputs}}, f[5].data(), f[6].data(), f[7].data(), f[8].data()},
+        parallel);
+    return f;
+  }
+
+  // The same results from an input in parts of these widths.
+  std::vector<Floats> RunParts(const std::vector<int64_t>& parts, const Parallel& parallel) const {
+    std::vector<Floats> f = Run(parallel);
+    std::vector<Floats> pieces, gradients;
+    DenseRows rows{{}, weighted ? weights.data() : nullptr, {}};
+    DenseGradients out{{}, f[5].data(), f[6].data(), f[7].data(), f[8].data()};
+    int64_t first = 0;
+    for (const int64_t width : parts) {
+      Floats& piece = pieces.emplace_back();
+      for (int64_t r = 0; r < shape.rows; ++r) {
+        const auto from = x.begin() + r * shape.inputs + first;
+        piece.insert(piece.end(), from, from + width);
+      }
+      first += width;
+      gradients.push_back(Unwritten<float>(shape.rows * width));
+      rows.x.push_back({piece.data(), width});
+      out.x.push_back({gradients.back().data(), width});
+    }
+    const DenseWeights held{kernel.data(), bias.data(), gamma.data(), beta.data()};
+    Floats scratch = Unwritten<float>(shape.rows * shape.outputs);
+    DenseLayerForward(shape, rows, held, {f[0].data(), f[1].data(), f[2].data(), f[3].data()},
+                      parallel);
+    DenseLayerBackward(shape, upstream.data(), rows, held,
+                       {f[0].data(), f[1].data(), f[2].data(), f[3].data()}, scratch.data(), out,
+                       parallel);
+    for (int64_t r = 0, at = 0; r < shape.rows; ++r) {
+      for (size_t p = 0; p < parts.size(); ++p) {
+        for (int64_t c = 0; c < parts[p]; ++c) f[4][at++] = gradients[p][r * parts[p] + c];
+      }
+    }
     return f;
   }
 };
@@ -206,6 +242,13 @@ void TestDense(const Layer& layer, const Parallel& parallel, Tally* tally) {
   tally->Count(in_place, name + ", in place", 0, 0);
 }
 
+void TestParts(const DenseLayer& shape, const std::vector<int64_t>& parts, const Parallel& parallel,
+               Tally* tally) {
+  const Layer layer(shape, shape.norm);
+  tally->Count(SameBits(layer.Run(Serial()), layer.RunParts(parts, parallel)), "dense, parts", 0,
+               0);
+}
+
 void TestAllDense(const Parallel& parallel, Tally* tally) {
   for (const int64_t rows : {0, 1, 5, 128, 300}) {
     for (const int64_t outputs : {1, 9, 33, 130}) {
@@ -222,6 +265,11 @@ void TestAllDense(const Parallel& parallel, Tally* tally) {
                   parallel, tally);
         TestDense({{rows, 40, outputs, true, false, relu, 0}, false, {20, 16}}, parallel, tally);
         TestDense({{rows, outputs, outputs, false, false, relu, 0}, false}, parallel, tally);
+        TestParts({rows, 81, outputs, true, true, relu, 1e-3F}, {1, 16, 64}, parallel, tally);
+        // Of one output without a norm, an input as a whole is multiplied in another order.
+        if (outputs > 1) {
+          TestParts({rows, 40, outputs, true, false, relu, 0}, {0, 33, 0, 7}, parallel, tally);
+        }
       }
     }
   }
@@ -263,6 +311,33 @@ void TestLookup(int64_t count, int64_t dim, const Parallel& parallel, Tally* tal
     refused = true;
   }
   tally->Count(refused, "an index outside", 0, 0);
+}
+
+void TestGather(int64_t count, int64_t dim, const Parallel& parallel, Tally* tally) {
+  constexpr int64_t kRows = 500;
+  std::mt19937 random(static_cast<unsigned>(count + dim));
+  const Floats table = Normal(kRows * dim, &random);
+  std::vector<int32_t> rows;
+  Floats expected;
+  for (int64_t i = 0; i < count; ++i) {
+    rows.push_back(static_cast<int32_t>(random() % kRows));
+    const auto from = table.begin() + rows.back() * dim;
+    expected.insert(expected.end(), from, from + dim);
+  }
+  Floats out = Unwritten<float>(count * dim);
+  GatherRows(table.data(), kRows, dim, rows.data(), count, out.data(), parallel);
+  tally->Count(out == expected, "gathered rows", 0, 0);
+  if (count == 0) return;
+  for (const int32_t outside : {-1, static_cast<int32_t>(kRows)}) {
+    rows[static_cast<size_t>(count / 2)] = outside;
+    bool refused = false;
+    try {
+      GatherRows(table.data(), kRows, dim, rows.data(), count, out.data(), parallel);
+    } catch (const std::invalid_argument&) {
+      refused = true;
+    }
+    tally->Count(refused, "a row outside", 0, 0);
+  }
 }
 
 void TestLookupSums(int64_t rows, int64_t dim, const Parallel& parallel, Tally* tally) {
@@ -308,7 +383,9 @@ void TestPairProducts(const FieldShape& shape, const Parallel& parallel, Tally* 
   const Floats x = Normal(rows * fields * dim, &random), upstream = Normal(rows * dim, &random);
   Floats out = Unwritten<float>(rows * dim), gradient = Unwritten<float>(rows * fields * dim);
   PairProducts(shape, x.data(), out.data(), parallel);
-  PairProductsBackward(shape, x.data(), upstream.data(), gradient.data(), parallel);
+  PairProductsBackward(shape, x.data(), upstream.data(), nullptr, gradient.data(), parallel);
+  Floats both = Normal(rows * fields * dim, &random), expected = both;
+  PairProductsBackward(shape, x.data(), upstream.data(), both.data(), both.data(), parallel);
   Wide products(out.size()), by_x(gradient.size());
   for (int64_t b = 0; b < rows; ++b) {
     for (int64_t f = 0; f < fields; ++f) {
@@ -323,6 +400,10 @@ void TestPairProducts(const FieldShape& shape, const Parallel& parallel, Tally* 
   }
   const double loss = RelativeError(out, products), off = RelativeError(gradient, by_x);
   tally->Count(loss < 2e-6 && off < 2e-6, "pairs " + std::to_string(fields), loss, off);
+  Wide sums(expected.begin(), expected.end());
+  for (size_t i = 0; i < sums.size(); ++i) sums[i] += by_x[i];
+  const double added = RelativeError(both, sums);
+  tally->Count(added < 2e-6, "pairs, with another gradient", added, 0);
 }
 
 void TestSumOfSquares(int64_t count, const Parallel& parallel, Tally* tally) {
@@ -361,6 +442,55 @@ void TestPhases(int turn, const Parallel& parallel, Tally* tally) {
   tally->Count(found == expected, "phases", 0, 0);
 }
 
+// Pieces of several kinds in a phase, each once, and in a share's order without other threads.
+void TestPiecesBeside(const Parallel& parallel, Tally* tally) {
+  std::vector<int> counts(100);
+  std::vector<int64_t> order;
+  const Serial serial;
+  for (const Parallel* threads : {&parallel, static_cast<const Parallel*>(&serial)}) {
+    Phases phases;
+    phases.Add(30, [&](int64_t i) { ++counts[static_cast<size_t>(i)]; });
+    phases.Beside(20, [&](int64_t i) { ++counts[static_cast<size_t>(30 + i)]; });
+    phases.ChunksBeside(95, 2, [&](int64_t, int64_t begin, int64_t end) {
+      counts[static_cast<size_t>(50 + begin / 2)] += static_cast<int>(end - begin);
+    });
+    phases.Add(1, [&](int64_t) { ++counts[98]; });
+    if (threads == &serial) {
+      phases.AddChunksBackwards(5, 2,
+                                [&](int64_t chunk, int64_t, int64_t) { order.push_back(chunk); });
+    }
+    phases.Run(*threads);
+  }
+  std::vector<int> expected(100, 2);
+  std::fill(expected.begin() + 50, expected.begin() + 97, 4);
+  expected[97] = 2;
+  expected[98] = 2;
+  expected[99] = 0;
+  tally->Count(counts == expected && order == std::vector<int64_t>({2, 1, 0}), "pieces beside", 0,
+               0);
+}
+
+// All shares are taken, each piece once, wherever a thread begins.
+void TestShares(Tally* tally) {
+  for (const int64_t count : {0, 1, 7, 64}) {
+    for (const int shares : {1, 3, 16}) {
+      for (int begin = 0; begin < shares; ++begin) {
+        for (const bool backwards : {false, true}) {
+          Shares pieces(count, shares, backwards);
+          std::vector<int> taken(static_cast<size_t>(count));
+          int share = begin;
+          const int64_t first = pieces.Take(&share);
+          const int64_t from = count * begin / shares, to = count * (begin + 1) / shares;
+          bool right = from == to || first == (backwards ? to - 1 : from);
+          for (int64_t i = first; i >= 0; i = pieces.Take(&share)) ++taken[static_cast<size_t>(i)];
+          right &= std::count(taken.begin(), taken.end(), 1) == count;
+          tally->Count(right && pieces.Take(&share) == -1, "shares", 0, 0);
+        }
+      }
+    }
+  }
+}
+
 void TestPhaseThatThrows(const Parallel& parallel, Tally* tally) {
   std::vector<int64_t> first(20), last(20);
   Phases phases;
@@ -391,6 +521,7 @@ int main() {
   TestAllDense(threads, &tally);
   for (const int64_t dim : {1, 8, 20}) {
     for (const int64_t count : {0, 5, 9000}) TestLookup(count, dim, threads, &tally);
+    for (const int64_t count : {0, 5, 9000}) TestGather(count, dim, threads, &tally);
     for (const int64_t rows : {0, 5, 2000}) TestLookupSums(rows, dim, threads, &tally);
     for (const int64_t rows : {0, 1, 700}) {
       for (const int64_t fields : {1, 6}) TestPairProducts({rows, fields, dim}, threads, &tally);
@@ -399,5 +530,7 @@ int main() {
   for (const int64_t count : {0, 1, 1000, 300000}) TestSumOfSquares(count, threads, &tally);
   for (int turn = 0; turn < 200; ++turn) TestPhases(turn, threads, &tally);
   for (int turn = 0; turn < 20; ++turn) TestPhaseThatThrows(threads, &tally);
+  for (int turn = 0; turn < 20; ++turn) TestPiecesBeside(threads, &tally);
+  TestShares(&tally);
   return tally.End("layers");
 }

@@ -57,7 +57,11 @@ class DeepFM(RankModel):
     def logits(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
         """The raw outputs, float32 [B, num_class]."""
         wide = wide_sum(inputs, "wide", self.num_class if self.per_class else 1)
-        interactions = self.fm(inputs.padded(self.fm_group), run)
+        if self.fm_group == "deep" and inputs.one_width("deep"):
+            interactions, same = self.fm.shared(inputs.stacked("deep"), run)
+            inputs.pass_on("deep", same)
+        else:
+            interactions = self.fm(inputs.padded(self.fm_group), run)
         deep = self.deep(inputs.concat("deep"), run)
         if self.final is not None:
             return self.output(self.final(tf.concat([wide, interactions, deep], axis=1), run), run)

@@ -17,7 +17,7 @@ from hvdrec.layers.lookup import Norms, lookup_combined, pooled
 from hvdrec.models.group_layers import GroupLayers
 from hvdrec.models.sequences import SequenceArrays
 from hvdrec.ops.dense_layer import Repeated, classes_of
-from hvdrec.ops.lookup import lookup_rows
+from hvdrec.ops.lookup import Columns, lookup_rows
 from hvdrec.ops.lookup_sums import lookup_sums
 from hvdrec.ops.policy import NATIVE, named_implementation
 from hvdrec.ops.text.cells import text_cells
@@ -134,19 +134,20 @@ class ModelInputs:
         """The columns of a group that are embeddings of one id per row."""
         if self._run_context.impl != NATIVE or self._layers.drops(group.name):
             return None
-        indices, starts, widths, start = [], [], [], 0
+        looked_up, starts, widths, start = [], [], [], 0
         for run in _runs(group.features):
             if run[0].kind is Kind.SINGLE:
-                indices.append(self._index(run))
+                looked_up.append(self._index(run))
             for feature in run:
                 if feature.kind is Kind.SINGLE:
                     starts.append(start)
                     widths.append(feature.width)
                 start += feature.width
-        if not indices:
+        if not looked_up:
             return None
-        index = indices[0] if len(indices) == 1 else tf.concat(indices, axis=1)
-        return Repeated(classes_of(index), tuple(starts), tuple(widths))
+        classes = [classes_of(index, columns) for index, columns in looked_up]
+        whole = classes[0] if len(classes) == 1 else tf.concat(classes, axis=0)
+        return Repeated(whole, tuple(starts), tuple(widths))
 
     def pairs(self, name: str) -> tf.Tensor:
         """A group for each pair of a row and its own item or a sampled one, float32 [B * (1 + S), width].
@@ -273,6 +274,25 @@ class ModelInputs:
         group = group_of(self._plan, name)
         return tf.reshape(self.concat(name), [-1, len(group.widths), one_width(group)])
 
+    def one_width(self, name: str) -> bool:
+        """Whether the group's features have the same width."""
+        return len({width for _, width in group_of(self._plan, name).widths}) == 1
+
+    def pass_on(self, name: str, same: tf.Tensor) -> None:
+        """Gives those who read a group later the columns that an earlier reader passes on.
+
+        Args:
+            name: The group.
+            same: Its columns, float32 [B, F, D]: the result of an operation whose gradient adds that of later
+                readers to its own, so that no other operation has to.
+        """
+        before = self.concat(name)
+        whole = tf.reshape(same, [-1, before.shape[1]])
+        repeated = self._run_context.repeated.get(before.ref())
+        if repeated is not None:
+            self._run_context.repeated[whole.ref()] = repeated
+        self._groups[name] = whole
+
     def row_sums(self, name: str) -> tf.Tensor:
         """The sum of the group's columns, float32 [B, 1].
 
@@ -316,7 +336,8 @@ class ModelInputs:
         if first.kind is Kind.POOLED:
             values = self._pooled_slots(first.bank)[first.position]
         else:
-            found = lookup_rows(self._touched[first.bank], self._index(run), impl=self._run_context.impl)
+            index, columns = self._index(run)
+            found = lookup_rows(self._touched[first.bank], index, columns, impl=self._run_context.impl)
             values = tf.reshape(found.values, [-1, width])
             if self._run_context.impl == NATIVE and self._counted.isdisjoint(run):
                 # The lookup has added up the squares on its way.
@@ -325,11 +346,12 @@ class ModelInputs:
         self._count(run, values)
         return values
 
-    def _index(self, run: Sequence[GroupFeature]) -> tf.Tensor:
-        """The positions of a run's ids, int32 [B, features]."""
-        first = run[0]
-        # Slicing the index costs nothing to differentiate, unlike slicing the embeddings.
-        return self._batch[f"bank{first.bank}/index"][:, first.position : first.position + len(run)]
+    def _index(self, run: Sequence[GroupFeature]) -> tuple[tf.Tensor, Columns]:
+        """The positions of a bank's ids, int32 [B, S], and the columns of a run.
+
+        Selecting columns here costs nothing to differentiate, unlike slicing the embeddings.
+        """
+        return self._batch[f"bank{run[0].bank}/index"], Columns(run[0].position, len(run))
 
     def _pooled_slots(self, number: int) -> list[tf.Tensor]:
         """All pooled slots of a bank, float32 [B, D] each."""

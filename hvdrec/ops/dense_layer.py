@@ -7,6 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from hvdrec.ops.library import implementation, load_ops
+from hvdrec.ops.lookup import Columns
 
 
 class Norm(NamedTuple):
@@ -53,16 +54,18 @@ class DenseOutput(NamedTuple):
     variance: tf.Tensor | None
 
 
-def classes_of(index: tf.Tensor) -> tf.Tensor:
+def classes_of(index: tf.Tensor, columns: Columns | None = None) -> tf.Tensor:
     """Numbers the distinct ids of each column in the order of their first rows.
 
     Args:
-        index: int32 [B, F], at least 0.
+        index: int32 [B, S], at least 0.
+        columns: F of its columns; None for all.
 
     Returns:
         int32 [F, B].
     """
-    return load_ops().hvdrec_classes(index)
+    first, count = columns or (0, -1)
+    return load_ops().hvdrec_classes(index, first=first, columns=count)
 
 
 def dense_layer(
@@ -104,10 +107,13 @@ def _native(
     repeated: Repeated | None,
 ) -> DenseOutput:
     none = tf.zeros([0])
+    parts = [x]
     if repeated is None:
-        repeated = Repeated(tf.zeros([0, tf.shape(x)[0]], tf.int32), (), ())
+        repeated = Repeated(tf.zeros([0, 0], tf.int32), (), ())
+        if kernel is not None and kernel.shape[1] != 1:
+            parts = _parts(x)
     out = load_ops().hvdrec_dense_layer(
-        x=x,
+        x=parts,
         kernel=tf.zeros([0, x.shape[1]]) if kernel is None else kernel,
         bias=bias,
         gamma=none if norm is None else norm.gamma,
@@ -124,12 +130,24 @@ def _native(
     return DenseOutput(out.y, None, None) if norm is None else DenseOutput(out.y, out.mean, out.variance)
 
 
+def _parts(x: tf.Tensor) -> list[tf.Tensor]:
+    """What x [B, I] is concatenated from, so that neither it nor its gradient is ever written down."""
+    operation = x.op if tf.is_symbolic_tensor(x) else None
+    if (
+        operation is None
+        or operation.type != "ConcatV2"
+        or tf.get_static_value(operation.inputs[-1]) not in (1, -1)
+    ):
+        return [x]
+    return list(operation.inputs[:-1])
+
+
 tf.no_gradient("HvdrecClasses")
 
 
 @tf.RegisterGradient("HvdrecDenseLayer")
 def _gradient(op: tf.Operation, upstream: tf.Tensor, *_: tf.Tensor) -> list[tf.Tensor]:
-    x, kernel, _, gamma, beta, weights, classes = op.inputs
+    *x, kernel, _, gamma, beta, weights, classes = op.inputs
     y, mean, variance, linear = op.outputs
     out = load_ops().hvdrec_dense_layer_grad(
         upstream=upstream,
@@ -150,7 +168,8 @@ def _gradient(op: tf.Operation, upstream: tf.Tensor, *_: tf.Tensor) -> list[tf.T
         relu=op.get_attr("relu"),
         epsilon=op.get_attr("epsilon"),
     )
-    return [*out, None, None]
+    gradients = (out.kernel_gradient, out.bias_gradient, out.gamma_gradient, out.beta_gradient)
+    return [*out.x_gradient, *gradients, None, None]
 
 
 def _tensorflow(

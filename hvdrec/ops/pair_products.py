@@ -21,13 +21,31 @@ def pair_products(embeddings: tf.Tensor, *, impl: str = "native") -> tf.Tensor:
     return implementation(_IMPLEMENTATIONS, impl)(embeddings)
 
 
+def shared_pair_products(embeddings: tf.Tensor, *, impl: str = "native") -> tuple[tf.Tensor, tf.Tensor]:
+    """`pair_products`, and the embeddings for other layers, whose gradient ``native`` adds in the same pass.
+
+    Args:
+        embeddings: float32 [B, F, D].
+        impl: See `pair_products`.
+
+    Returns:
+        The products, and the embeddings as they are.
+    """
+    return implementation(_SHARED, impl)(embeddings)
+
+
 def _native(embeddings: tf.Tensor) -> tf.Tensor:
-    return load_ops().hvdrec_pair_products(embeddings)
+    return load_ops().hvdrec_pair_products(embeddings, others=0).products
+
+
+def _native_shared(embeddings: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    found = load_ops().hvdrec_pair_products(embeddings, others=1)
+    return found.products, found.same[0]
 
 
 @tf.RegisterGradient("HvdrecPairProducts")
-def _gradient(op: tf.Operation, upstream: tf.Tensor) -> tf.Tensor:
-    return load_ops().hvdrec_pair_products_grad(op.inputs[0], upstream)
+def _gradient(op: tf.Operation, upstream: tf.Tensor, *same: tf.Tensor) -> tf.Tensor:
+    return load_ops().hvdrec_pair_products_grad(op.inputs[0], upstream, same)
 
 
 def _tensorflow(embeddings: tf.Tensor) -> tf.Tensor:
@@ -36,3 +54,4 @@ def _tensorflow(embeddings: tf.Tensor) -> tf.Tensor:
 
 
 _IMPLEMENTATIONS = {"native": _native, "tensorflow": _tensorflow}
+_SHARED = {"native": _native_shared, "tensorflow": lambda embeddings: (_tensorflow(embeddings), embeddings)}

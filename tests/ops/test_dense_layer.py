@@ -226,3 +226,39 @@ def test_extreme_numbers() -> None:
     assert not np.isfinite(found[bad]).any()
     finite = ~bad.any(axis=1)
     np.testing.assert_array_equal(found[finite], x[finite])
+
+
+@pytest.mark.parametrize("norm", [True, False])
+@pytest.mark.parametrize("axis", [1, -1])
+def test_parts_of_a_concatenation_are_read_where_they_are(norm: bool, axis: int) -> None:
+    rng = np.random.default_rng(6)
+    widths = (1, 16, 0, 64)
+    parts = [tf.constant(rng.normal(size=(300, width)).astype(np.float32)) for width in widths]
+    kernel = tf.constant(rng.normal(size=(sum(widths), 33)).astype(np.float32))
+    weight = tf.constant(rng.normal(size=(300, 33)).astype(np.float32))
+    more = Norm(tf.ones([33]), tf.zeros([33]), EPSILON) if norm else None
+
+    def run(parts: list[tf.Tensor], whole: bool) -> list[tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch([*parts, kernel])
+            x = tf.concat(parts, axis=axis)
+            y = dense_layer(tf.identity(x) if whole else x, kernel, tf.zeros([33]), more, True).y
+            loss = tf.reduce_sum(y * weight)
+        return [y, *tape.gradient(loss, [*parts, kernel])]
+
+    traced = tf.function(lambda: run(parts, whole=False))
+    graph = traced.get_concrete_function().graph
+    reads = [op for op in graph.get_operations() if any(i.op.type == "ConcatV2" for i in op.inputs)]
+    assert not reads
+    layer = next(op for op in graph.get_operations() if op.type == "HvdrecDenseLayer")
+    assert layer.get_attr("parts") == len(widths)
+    for found, wanted in zip(traced(), tf.function(lambda: run(parts, whole=True))(), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_rows_that_are_concatenated_stay_whole() -> None:
+    rows = [tf.ones([2, 3]), tf.zeros([1, 3])]
+    run = tf.function(
+        lambda: dense_layer(tf.concat(rows, axis=0), tf.ones([3, 4]), tf.zeros([4]), None, False).y
+    )
+    np.testing.assert_array_equal(run(), [[3.0] * 4] * 2 + [[0.0] * 4])

@@ -18,10 +18,10 @@ from hvdrec.ops.circle import circle_loss
 from hvdrec.ops.dense_layer import Norm, Repeated, dense_layer
 from hvdrec.ops.in_batch_softmax import in_batch_softmax
 from hvdrec.ops.listwise import hybrid, listwise
-from hvdrec.ops.lookup import lookup_rows
+from hvdrec.ops.lookup import Columns, lookup_rows
 from hvdrec.ops.lookup_sums import lookup_sums
 from hvdrec.ops.multi_similarity import multi_similarity_loss
-from hvdrec.ops.pair_products import pair_products
+from hvdrec.ops.pair_products import pair_products, shared_pair_products
 from hvdrec.ops.pairwise import pairwise
 from hvdrec.ops.pairwise_bins import PairwiseBins
 from hvdrec.ops.sum_of_squares import sum_of_squares
@@ -93,6 +93,9 @@ CASES = {
         [(0, 70), (70, 20), (20,), (20,), (20,)], lambda *inputs: _dense(*inputs, weights=tf.zeros([0]))
     ),
     "dense_norm_only": Case([(0, 20), (20,), (20,), (20,)], lambda x, *norm: _dense(x, None, *norm)),
+    "lookup_no_columns": Case(
+        [(3, 4)], lambda rows: lookup_rows(rows, tf.zeros([5, 2], tf.int32), Columns(1, 0))
+    ),
     "lookup_no_index": Case([(3, 4)], lambda rows: lookup_rows(rows, tf.zeros([0, 2], tf.int32))),
     "lookup_no_ids": Case([(3, 4)], lambda rows: lookup_rows(rows, tf.zeros([5, 2], tf.int32))),
     "lookup_no_rows": Case([(0, 4)], lambda rows: lookup_rows(rows, tf.zeros([5], tf.int32))),
@@ -101,6 +104,8 @@ CASES = {
     "lookup_sums_no_rows": Case([(0, 4)], lambda rows: lookup_sums(rows, tf.zeros([5, 1], tf.int32), 0, 1)),
     "pair_products_no_rows": Case([(0, 3, 4)], lambda x: [pair_products(x)]),
     "pair_products_no_fields": Case([(3, 0, 4)], lambda x: [pair_products(x)]),
+    "shared_pair_products_no_rows": Case([(0, 3, 4)], shared_pair_products),
+    "shared_pair_products_no_fields": Case([(3, 0, 4)], shared_pair_products),
     "pairwise": Case([(0,)], lambda s: [pairwise(s, s, "focal", weights=s, sessions=NONE).loss], BOTH),
     "pairwise_hardest": Case([(3,)], lambda s: [pairwise(s, [1, 1, 1], "hinge", hardest=0.3).loss], BOTH),
     "pairwise_one_label": Case([(3,)], lambda s: pairwise(s, [1, 1, 1], "logistic"), BOTH),

@@ -1,6 +1,7 @@
 #include "kernels/layers/dense_layer.h"
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -9,6 +10,7 @@
 #include "kernels/layers/amx_product.h"
 #include "kernels/layers/dense_passes.h"
 #include "kernels/layers/panels.h"
+#include "kernels/layers/single_output.h"
 
 namespace hvdrec {
 namespace {
@@ -17,6 +19,8 @@ constexpr int64_t kRows = kDenseRows;
 // The kernel's gradient is computed in tiles of this many inputs and outputs.
 constexpr int64_t kTileInputs = 64;
 constexpr int64_t kTileOutputs = 64;
+// Numbers of it that are added up as one piece.
+constexpr int64_t kFinished = 4096;
 // The time of adding a number to a product, in multiplications of products, on AMX in the second.
 constexpr int64_t kAdded = 11;
 constexpr int64_t kAddedToSplit = 14;
@@ -109,22 +113,22 @@ class SplitKernelGradient {
 
 #endif
 
-// Adds the phases for the kernel's gradient.
-void AddKernelGradient(const DenseLayer& layer, const float* x, const float* linear, float* out,
-                       Phases* phases) {
+// Adds the kernel's gradient to the last phase. Returns what computes its numbers `begin` to `end`
+// from that in a later phase, or nothing if they are computed already.
+std::function<void(int64_t, int64_t)> KernelGradientBeside(const DenseLayer& layer, const float* x,
+                                                           const float* linear, float* out,
+                                                           Phases* phases) {
 #if HVDREC_AMX
   if (layer.rows > 0 && AmxMultipliesTransposedFaster(layer.inputs, layer.outputs) && HasAmx()) {
     const auto gradient = std::make_shared<SplitKernelGradient>(layer);
-    phases->Add(gradient->pieces(), [=](int64_t piece) { gradient->Add(piece, x, linear, out); });
-    constexpr int64_t kNumbers = 4096;
-    phases->AddChunks(
-        layer.inputs * layer.outputs, kNumbers,
-        [=](int64_t, int64_t begin, int64_t end) { gradient->Finish(begin, end, out); });
-    return;
+    phases->Beside(gradient->pieces(),
+                   [=](int64_t piece) { gradient->Add(piece, x, linear, out); });
+    return [=](int64_t begin, int64_t end) { gradient->Finish(begin, end, out); };
   }
 #endif
-  phases->Add(KernelTiles(layer),
-              [=](int64_t tile) { KernelGradient(layer, x, linear, tile, out); });
+  phases->Beside(KernelTiles(layer),
+                 [=](int64_t tile) { KernelGradient(layer, x, linear, tile, out); });
+  return nullptr;
 }
 
 // The columns of a layer's input that repeat, and the layer of the rest.
@@ -132,22 +136,41 @@ struct Reduced {
   Reduced(const DenseLayer& layer, const DenseRows& rows, const float* kernel)
       : repeats(rows.repeated, layer.rows, layer.inputs, Added(layer)),
         rest(layer),
-        x_memory(static_cast<size_t>(repeats.none() ? 0 : layer.rows * repeats.rest())),
+        copies(!repeats.none() || rows.x.size() > 1),
+        x_memory(static_cast<size_t>(copies ? layer.rows * repeats.rest() : 0)),
         kernel_memory(static_cast<size_t>(repeats.none() ? 0 : repeats.rest() * layer.outputs)),
-        x(repeats.none() ? rows.x : x_memory.data()),
+        x(copies ? x_memory.data() : rows.x[0].data),
         kernel(repeats.none() ? kernel : kernel_memory.data()) {
     if (repeats.none()) return;
     rest.inputs = repeats.rest();
     repeats.TakeRestRows(kernel, layer.outputs, kernel_memory.data());
   }
 
-  // Adds a phase that takes the rest of x.
-  void AddRest(const float* whole, Phases* phases) {
-    if (repeats.none()) return;
-    phases->AddChunks(rest.rows, kRows, [=](int64_t, int64_t begin, int64_t end) {
-      repeats.TakeRest(whole + begin * repeats.inputs(), end - begin,
-                       x_memory.data() + begin * rest.inputs);
+  // Adds to the last phase what copies the rest of x to one place, if it isn't there.
+  void RestBeside(const Parts<const float>& parts, Phases* phases) {
+    if (!copies) return;
+    phases->ChunksBeside(rest.rows, kRows, [=, &parts](int64_t, int64_t begin, int64_t end) {
+      float* const to = x_memory.data() + begin * rest.inputs;
+      if (repeats.none()) {
+        TakeParts(parts, begin, end, to);
+      } else {
+        repeats.TakeRest(parts[0].data + begin * repeats.inputs(), end - begin, to);
+      }
     });
+  }
+
+  // Calls write(to) for the rest of rows of x's gradient, and puts them into it.
+  template <typename Write>
+  void WriteRest(int64_t begin, int64_t end, const Parts<float>& gradient,
+                 const Write& write) const {
+    if (!copies) return write(gradient[0].data + begin * rest.inputs);
+    Scratch<float> rows(static_cast<size_t>((end - begin) * rest.inputs));
+    write(rows.data());
+    if (repeats.none()) {
+      PutParts(rows.data(), begin, end, gradient);
+    } else {
+      repeats.PutRest(rows.data(), end - begin, gradient[0].data + begin * repeats.inputs());
+    }
   }
 
   static int64_t Added(const DenseLayer& layer) {
@@ -156,6 +179,7 @@ struct Reduced {
 
   const Repeats repeats;
   DenseLayer rest;
+  const bool copies;  // x isn't as a whole in one place
   Scratch<float> x_memory;
   Scratch<float> kernel_memory;
   const float* const x;
@@ -176,14 +200,11 @@ void Forward(const DenseLayer& layer, const DenseRows& rows, const DenseWeights&
   BlockSums sums(layer.norm ? layer.rows : 0, columns);
   std::vector<float> scale;
   Phases phases;
-  reduced.AddRest(rows.x, &phases);
-  phases.Add(kernel.count() + repeated.pieces(), [&](int64_t i) {
-    if (i < kernel.count()) {
-      kernel.Pack(i, reduced.kernel, columns);
-    } else {
-      repeated.Multiply(i - kernel.count(), rows.x, weights.kernel);
-    }
-  });
+  phases.Add(repeated.pieces(),
+             [&](int64_t piece) { repeated.Multiply(piece, rows.x[0].data, weights.kernel); });
+  phases.Beside(kernel.count(),
+                [&](int64_t panel) { kernel.Pack(panel, reduced.kernel, columns); });
+  reduced.RestBeside(rows.x, &phases);
   phases.AddChunks(layer.rows, kRows, [&, linear](int64_t block, int64_t begin, int64_t end) {
     float* const at = linear + begin * columns;
     const float* const x = reduced.x + begin * rest.inputs;
@@ -226,7 +247,7 @@ void Backward(const DenseLayer& layer, const float* upstream, const DenseRows& r
   const DenseLayer& rest = reduced.rest;
   Panels kernel(columns, layer.multiplies ? rest.inputs : 0,
                 layer.multiplies && Panels::SplitsBest(columns, rest.inputs));
-  float* const linear = layer.multiplies ? scratch : out.x;
+  float* const linear = layer.multiplies ? scratch : out.x[0].data;
   const auto norm_backward =
       rows.weights != nullptr ? NormBackward<relu, true> : NormBackward<relu, false>;
   const std::vector<float> scale =
@@ -235,11 +256,11 @@ void Backward(const DenseLayer& layer, const float* upstream, const DenseRows& r
   NormGradient gradient;
   BlockSums sums(layer.rows, columns);
   Phases phases;
-  reduced.AddRest(rows.x, &phases);
   phases.Add(kernel.count(),
              [&](int64_t panel) { kernel.PackTransposed(panel, reduced.kernel, columns); });
+  reduced.RestBeside(rows.x, &phases);
   if (layer.norm) {
-    phases.AddChunks(layer.rows, kRows, [&](int64_t block, int64_t begin, int64_t end) {
+    phases.ChunksBeside(layer.rows, kRows, [&](int64_t block, int64_t begin, int64_t end) {
       const int64_t at = begin * columns;
       SumGradients<relu>(norm, upstream + at, kept.linear + at, end - begin, columns,
                          sums.first(block), sums.second(block));
@@ -256,37 +277,52 @@ void Backward(const DenseLayer& layer, const float* upstream, const DenseRows& r
       PlainBackward<relu>(upstream + at, kept.y + at, end - begin, columns, linear + at,
                           sums.first(block));
     }
-    if (layer.multiplies && repeats.none()) {
-      kernel.Multiply(linear + at, end - begin, out.x + begin * layer.inputs);
-    } else if (layer.multiplies) {
-      Scratch<float> x(static_cast<size_t>((end - begin) * rest.inputs));
-      kernel.Multiply(linear + at, end - begin, x.data());
-      repeats.PutRest(x.data(), end - begin, out.x + begin * layer.inputs);
-    }
+    if (!layer.multiplies) return;
+    reduced.WriteRest(begin, end, out.x,
+                      [&](float* to) { kernel.Multiply(linear + at, end - begin, to); });
   });
   if (layer.multiplies) {
     float* const gradient = repeats.none() ? out.kernel : kernel_gradient.data();
-    AddKernelGradient(rest, reduced.x, linear, gradient, &phases);
-    phases.Add(repeated.sums(),
-               [&, linear](int64_t piece) { repeated.Sum(piece, linear, rows.x, out.kernel); });
+    phases.Add(repeated.sums(), [&, linear](int64_t piece) {
+      repeated.Sum(piece, linear, rows.x[0].data, out.kernel);
+    });
+    const auto finish = KernelGradientBeside(rest, reduced.x, linear, gradient, &phases);
     phases.Add(static_cast<int64_t>(repeats.features().size()),
-               [&](int64_t f) { repeated.Multiply(f, weights.kernel, out.x); });
+               [&](int64_t f) { repeated.Multiply(f, weights.kernel, out.x[0].data); });
+    if (finish) {
+      phases.ChunksBeside(rest.inputs * columns, kFinished,
+                          [=](int64_t, int64_t begin, int64_t end) { finish(begin, end); });
+    }
   }
   phases.Run(parallel);
   if (!repeats.none()) repeats.PutRestRows(kernel_gradient.data(), columns, out.kernel);
   BiasGradient(layer, &sums, out.bias);
 }
 
+bool HasSingleOutput(const DenseLayer& layer, const DenseRows& rows) {
+  return layer.multiplies && !layer.norm && layer.outputs == 1 && rows.x.size() == 1;
+}
+
 }  // namespace
 
 void DenseLayerForward(const DenseLayer& layer, const DenseRows& rows, const DenseWeights& weights,
                        const DenseOutputs& out, const Parallel& parallel) {
+  if (HasSingleOutput(layer, rows)) {
+    SingleOutputForward({layer.rows, layer.inputs, layer.relu}, rows.x[0].data, weights.kernel,
+                        *weights.bias, out.y, parallel);
+    return;
+  }
   (layer.relu ? Forward<true> : Forward<false>)(layer, rows, weights, out, parallel);
 }
 
 void DenseLayerBackward(const DenseLayer& layer, const float* upstream, const DenseRows& rows,
                         const DenseWeights& weights, const DenseKept& kept, float* scratch,
                         const DenseGradients& out, const Parallel& parallel) {
+  if (HasSingleOutput(layer, rows)) {
+    SingleOutputBackward({layer.rows, layer.inputs, layer.relu}, upstream, rows.x[0].data,
+                         weights.kernel, kept.y, {out.x[0].data, out.kernel, out.bias}, parallel);
+    return;
+  }
   (layer.relu ? Backward<true> : Backward<false>)(layer, upstream, rows, weights, kept, scratch,
                                                   out, parallel);
 }

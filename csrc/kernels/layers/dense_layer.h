@@ -16,6 +16,7 @@
 #include <cstdint>
 
 #include "kernels/base/parallel.h"
+#include "kernels/layers/parts.h"
 #include "kernels/layers/repeats.h"
 
 namespace hvdrec {
@@ -39,7 +40,7 @@ struct DenseWeights {
 
 // The rows of a batch.
 struct DenseRows {
-  const float* x;            // [B, I]
+  Parts<const float> x;      // [B, I]; one part without `multiplies` and where columns repeat
   const float* weights;      // [B], at least 0, only with `norm`; nullptr for ones
   RepeatedColumns repeated;  // only with `multiplies`; see repeats.h for the gradient of x
 };
@@ -61,7 +62,7 @@ struct DenseKept {
 };
 
 struct DenseGradients {
-  float* x;       // [B, I]
+  Parts<float> x;
   float* kernel;  // [I, O], only with `multiplies`
   float* bias;    // [O], zeros with `norm`: the mean cancels a bias
   float* gamma;   // [O], these two only with `norm`

@@ -35,6 +35,13 @@ inline void Products(int64_t dim, const float* __restrict sum, const float* __re
   for (int64_t d = 0; d < dim; ++d) out[d] = 0.5F * (sum[d] * sum[d] - squares[d]);
 }
 
+// `out` may be `other`.
+inline void Gradient(int64_t dim, const float* __restrict upstream, const float* __restrict sum,
+                     const float* __restrict x, const float* other, float* out) {
+#pragma GCC ivdep
+  for (int64_t d = 0; d < dim; ++d) out[d] = upstream[d] * (sum[d] - x[d]) + other[d];
+}
+
 inline void Gradient(int64_t dim, const float* __restrict upstream, const float* __restrict sum,
                      const float* __restrict x, float* __restrict out) {
   for (int64_t d = 0; d < dim; ++d) out[d] = upstream[d] * (sum[d] - x[d]);
@@ -66,7 +73,7 @@ void PairProducts(const FieldShape& shape, const float* x, float* out, const Par
 }
 
 void PairProductsBackward(const FieldShape& shape, const float* x, const float* upstream,
-                          float* out, const Parallel& parallel) {
+                          const float* other, float* out, const Parallel& parallel) {
   ForRows(shape, parallel, [&](int64_t dim, int64_t begin, int64_t end) {
     std::vector<float> sum(static_cast<size_t>(dim));
     for (int64_t b = begin; b < end; ++b) {
@@ -75,7 +82,11 @@ void PairProductsBackward(const FieldShape& shape, const float* x, const float* 
       for (int64_t f = 0; f < shape.fields; ++f) AddField(dim, x + at + f * dim, sum.data());
       for (int64_t f = 0; f < shape.fields; ++f) {
         const int64_t field = at + f * dim;
-        Gradient(dim, upstream + b * dim, sum.data(), x + field, out + field);
+        if (other == nullptr) {
+          Gradient(dim, upstream + b * dim, sum.data(), x + field, out + field);
+        } else {
+          Gradient(dim, upstream + b * dim, sum.data(), x + field, other + field, out + field);
+        }
       }
     }
   });

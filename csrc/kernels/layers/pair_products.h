@@ -22,9 +22,10 @@ struct FieldShape {
 
 void PairProducts(const FieldShape& shape, const float* x, float* out, const Parallel& parallel);
 
-// The gradient of x, upstream[b, d] * (sum_g x[b, g, d] - x[b, f, d]); upstream is [B, D].
+// The gradient of x, upstream[b, d] * (sum_g x[b, g, d] - x[b, f, d]), plus `other`, which is
+// nullptr or another gradient of x, in whose memory `out` may be; upstream is [B, D].
 void PairProductsBackward(const FieldShape& shape, const float* x, const float* upstream,
-                          float* out, const Parallel& parallel);
+                          const float* other, float* out, const Parallel& parallel);
 
 }  // namespace hvdrec
 

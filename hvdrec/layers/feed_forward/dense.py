@@ -11,6 +11,8 @@ from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.initializers import Initializer
 from hvdrec.layers.layer import Layer, LayerBuild, Widths
 from hvdrec.layers.variables import VariableStore
+from hvdrec.ops.dense_layer import dense_layer
+from hvdrec.ops.policy import NATIVE
 
 
 class Dense(Layer):
@@ -50,9 +52,13 @@ class Dense(Layer):
 
     def __call__(self, inputs: tf.Tensor, run: ForwardContext) -> tf.Tensor:
         """Maps [B, inputs] to [B, outputs]."""
-        x = tf.matmul(inputs, self.kernel)
-        if self.bias is not None:
-            x = tf.nn.bias_add(x, self.bias)
+        if run.training and run.impl == NATIVE and self.outputs == 1 and inputs.shape.rank == 2:
+            bias = tf.zeros([1]) if self.bias is None else self.bias
+            x = dense_layer(inputs, self.kernel, bias, None, False).y
+        else:
+            x = tf.matmul(inputs, self.kernel)
+            if self.bias is not None:
+                x = tf.nn.bias_add(x, self.bias)
         return x if self._activation is None else self._activation(x, run)
 
 

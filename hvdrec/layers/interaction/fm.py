@@ -8,7 +8,7 @@ from hvdrec.config.layers.shapes import embeddings
 from hvdrec.layers.context import ForwardContext
 from hvdrec.layers.layer import Inputs, Layer, LayerBuild
 from hvdrec.layers.tensors import stacked
-from hvdrec.ops.pair_products import pair_products
+from hvdrec.ops.pair_products import pair_products, shared_pair_products
 
 
 class FM(Layer):
@@ -27,7 +27,17 @@ class FM(Layer):
 
     def __call__(self, inputs: Inputs, run: ForwardContext) -> tf.Tensor:
         """Maps embeddings [B, F, D], or F tensors [B, D], to [B, 1], with `variant` to [B, D]."""
-        products = pair_products(stacked(inputs), impl=run.impl)
+        return self._summed(pair_products(stacked(inputs), impl=run.impl))
+
+    def shared(self, inputs: tf.Tensor, run: ForwardContext) -> tuple[tf.Tensor, tf.Tensor]:
+        """The same for [B, F, D], and the embeddings for layers that read them too.
+
+        The native gradient of both is one pass over the embeddings.
+        """
+        products, same = shared_pair_products(inputs, impl=run.impl)
+        return self._summed(products), same
+
+    def _summed(self, products: tf.Tensor) -> tf.Tensor:
         return products if self._variant else tf.reduce_sum(products, axis=1, keepdims=True)
 
 
