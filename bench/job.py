@@ -53,7 +53,7 @@ for _ranks in (2, 4, 8):
 
 #: Rows of the generated files.
 ROWS = {"ml1m": ml1m.ROWS, "criteo": 400_000, "din": 200_000, "mmoe": 200_000, "large": 260_000}
-_ALL = {**LAYOUTS, **MODEL_LAYOUTS}
+ALL_LAYOUTS = {**LAYOUTS, **MODEL_LAYOUTS}
 
 
 def batch(layout: str) -> int:
@@ -64,7 +64,7 @@ def batch(layout: str) -> int:
 def config_text(layout: str, data: pathlib.Path, model_dir: pathlib.Path, steps: int) -> str:
     if layout == "ml1m":
         return ml1m.config_text(data, model_dir, batch(layout), steps)
-    text = _ALL[layout].config()
+    text = ALL_LAYOUTS[layout].config()
     for old, new in (
         (f'"{layout}.csv"', f'"{data}"'),
         ('model_dir: "unused"', f'model_dir: "{model_dir}"'),
@@ -226,7 +226,7 @@ def bench(names: Sequence[str], layout: str, device: str, steps: int, times: int
     results: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         data = pathlib.Path(folder, f"{layout}.csv")
-        _ALL[layout].write(data, ROWS[layout])
+        ALL_LAYOUTS[layout].write(data, ROWS[layout])
         for turn in range(times):
             for name in names:
                 result = launch(name, layout, device, data, pathlib.Path(tempfile.mkdtemp(dir=folder)), steps)
