@@ -80,7 +80,8 @@ class PairProductsGradOp final : public DividedOp {
         throw std::invalid_argument("the gradient of pair products has another size than they");
       }
       const float* other = nullptr;
-      if (context->num_inputs() > 3) throw std::invalid_argument("embeddings are passed on at most once");
+      if (context->num_inputs() > 3)
+        throw std::invalid_argument("embeddings are passed on at most once");
       if (context->num_inputs() > 2) {
         if (context->input(2).NumElements() != x.NumElements()) {
           throw std::invalid_argument("the gradient of x has another size than x");
