@@ -24,7 +24,7 @@ constexpr std::chrono::microseconds kSpin(100);
 // The pieces of one Run. Tasks that begin after all pieces are taken touch nothing but this.
 struct Pieces {
   Pieces(int64_t count, int threads)
-      : count(count), shares(count, static_cast<int>(std::min<int64_t>(threads, count))) {}
+      : shares(count, static_cast<int>(std::min<int64_t>(threads, count))) {}
 
   // Takes pieces until none is left. `body` exists as long as there are pieces left.
   void Work(const std::function<void(int64_t)>& body) {
@@ -46,7 +46,7 @@ struct Pieces {
     if (Done()) all_done.notify_all();
   }
 
-  bool Done() const { return done.load(std::memory_order_acquire) == count; }
+  bool Done() const { return done.load(std::memory_order_acquire) == shares.count(); }
 
   // Running pieces usually end soon: sleeping and waking up would take longer.
   void Wait() {
@@ -57,7 +57,6 @@ struct Pieces {
     all_done.wait(lock, [this] { return Done(); });
   }
 
-  const int64_t count;
   Shares shares;
   std::atomic<bool> failed{false};
   std::mutex mutex;
@@ -118,7 +117,8 @@ class Pool {
 }  // namespace
 
 int CoreNumber() {
-  static const std::vector<int> numbers = CoreNumbers();
+  // Never destroyed: threads may still look for pieces while the process ends.
+  static const std::vector<int>& numbers = *new std::vector<int>(CoreNumbers());
   const int cpu = sched_getcpu();
   return cpu < 0 || cpu >= CPU_SETSIZE ? 0 : numbers[static_cast<size_t>(cpu)];
 }
