@@ -8,6 +8,7 @@
 
 #include "kernels/base/array.h"
 #include "kernels/base/exp_row.h"
+#include "kernels/base/row_math.h"
 #include "kernels/base/small_product.h"
 
 namespace hvdrec {
@@ -93,25 +94,6 @@ void RowMatrixTransposed(const float* __restrict plain, const float* __restrict 
   }
 }
 
-void Add(const float* __restrict from, int64_t count, float* __restrict to) {
-  for (int64_t i = 0; i < count; ++i) to[i] += from[i];
-}
-
-// Several sums that the compiler may compute at once.
-float Dot(const float* __restrict a, const float* __restrict b, int64_t count) {
-  constexpr int64_t kSums = 16;
-  float sums[kSums] = {};
-  int64_t i = 0;
-  for (; i + kSums <= count; i += kSums) {
-    for (int64_t k = 0; k < kSums; ++k) sums[k] += a[i + k] * b[i + k];
-  }
-  for (int64_t k = 0; i < count; ++i, ++k) sums[k] += a[i] * b[i];
-  for (int64_t half = kSums / 2; half > 0; half /= 2) {
-    for (int64_t k = 0; k < half; ++k) sums[k] += sums[k + half];
-  }
-  return sums[0];
-}
-
 // One row's matrix M takes the gradient `own` [D, O]: adds it to that of Kh - Kd, and to those of
 // the factor and of the query.
 void FromRowMatrix(const float* __restrict own, const float* __restrict factor,
@@ -147,15 +129,15 @@ void Combine(const AttentionProduct& p, const std::vector<Shared>& chunks,
   float* const factor = difference + size;
   ForChunks(parallel, size, 1024, [&](int64_t, int64_t begin, int64_t end) {
     for (const Shared& chunk : chunks) {
-      Add(chunk.of_query.data() + begin, end - begin, query + begin);
-      Add(chunk.of_element.data() + begin, end - begin, element + begin);
-      Add(chunk.of_factor.data() + begin, end - begin, factor + begin);
+      AddRow(chunk.of_query.data() + begin, end - begin, query + begin);
+      AddRow(chunk.of_element.data() + begin, end - begin, element + begin);
+      AddRow(chunk.of_factor.data() + begin, end - begin, factor + begin);
     }
     for (int64_t i = begin; i < end; ++i) difference[i] = query[i] - element[i];
   });
   if (p.padding == nullptr) return;
   std::fill_n(out.padding, p.width, 0.0F);
-  for (const Shared& chunk : chunks) Add(chunk.padding.data(), p.width, out.padding);
+  for (const Shared& chunk : chunks) AddRow(chunk.padding.data(), p.width, out.padding);
 }
 
 }  // namespace
@@ -211,9 +193,9 @@ void AttentionProductBackward(const AttentionProduct& p, const float* upstream,
       const int64_t length = starts[b + 1] - starts[b];
       const float* const g = upstream + starts[b] * outputs;
       for (int64_t e = 0; e < length; ++e) {
-        Add(g + e * outputs, outputs, sums.data() + (b - begin) * outputs);
+        AddRow(g + e * outputs, outputs, sums.data() + (b - begin) * outputs);
       }
-      if (p.padded) Add(padded + b * outputs, outputs, sums.data() + (b - begin) * outputs);
+      if (p.padded) AddRow(padded + b * outputs, outputs, sums.data() + (b - begin) * outputs);
     }
     SmallProduct({sums.data(), outputs, 1}, end - begin, of_query.data(), width, outputs, width,
                  false, out.query + begin * width, width);

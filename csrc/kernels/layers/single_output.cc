@@ -2,31 +2,17 @@
 
 #include <algorithm>
 
+#include "kernels/base/row_math.h"
 #include "kernels/base/scratch.h"
 
 namespace hvdrec {
 namespace {
 
-// Partial sums of a product, which vectorise in a fixed order.
-constexpr int64_t kLanes = 16;
 // Numbers of x that are one piece of work: enough to be worth another thread's start.
 constexpr int64_t kNumbers = 1 << 15;
 
 int64_t RowsAtOnce(const SingleOutput& layer) {
   return std::max<int64_t>(1, kNumbers / std::max<int64_t>(layer.inputs, 1));
-}
-
-float Dot(const float* __restrict a, const float* __restrict b, int64_t size) {
-  float sums[kLanes] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= size; i += kLanes) {
-    for (int64_t lane = 0; lane < kLanes; ++lane) sums[lane] += a[i + lane] * b[i + lane];
-  }
-  for (int64_t lane = 0; i < size; ++i, ++lane) sums[lane] += a[i] * b[i];
-  for (int64_t half = kLanes / 2; half > 0; half /= 2) {
-    for (int64_t lane = 0; lane < half; ++lane) sums[lane] += sums[lane + half];
-  }
-  return sums[0];
 }
 
 // The gradient of a row of x, and its part of the kernel's.
@@ -36,10 +22,6 @@ inline void Row(float g, int64_t inputs, const float* __restrict x, const float*
     by_x[k] = g * kernel[k];
     by_kernel[k] += g * x[k];
   }
-}
-
-inline void Add(const float* __restrict from, int64_t size, float* __restrict to) {
-  for (int64_t k = 0; k < size; ++k) to[k] += from[k];
 }
 
 }  // namespace
@@ -75,7 +57,7 @@ void SingleOutputBackward(const SingleOutput& layer, const float* upstream, cons
   *out.bias = 0.0F;
   for (int64_t chunk = 0; chunk < chunks; ++chunk) {
     const float* const own = parts.data() + chunk * width;
-    Add(own, layer.inputs, out.kernel);
+    AddRow(own, layer.inputs, out.kernel);
     *out.bias += own[layer.inputs];
   }
 }
