@@ -89,13 +89,14 @@ SANITIZED_LISTS := $(call sanitized,base/*.cc lists/*.cc)
 SANITIZED_OPTIM := $(call sanitized,base/*.cc optim/*.cc)
 SANITIZED_SIMILARITY := $(call sanitized,base/*.cc similarity/*.cc)
 SANITIZED_LAYERS := $(call sanitized,base/parallel.cc base/scratch.cc layers/*.cc optim/sum_of_squares.cc)
-sanitize: $(addprefix $(SANITIZED)/,pairwise_test similarity_test lists_test deferred_adam_test attention_test layers_test readers_test) ## Run the kernels of the losses, of Adam and of layers, and readers on damaged files, under AddressSanitizer and UndefinedBehaviorSanitizer
+sanitize: $(addprefix $(SANITIZED)/,pairwise_test similarity_test lists_test deferred_adam_test attention_test layers_test phases_test readers_test) ## Run the kernels of the losses, of Adam and of layers, and readers on damaged files, under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(SANITIZED)/pairwise_test $(ARGS)
 	$(SANITIZED)/similarity_test $(ARGS)
 	$(SANITIZED)/lists_test
 	$(SANITIZED)/deferred_adam_test $(ARGS)
 	$(SANITIZED)/attention_test
 	$(SANITIZED)/layers_test
+	$(SANITIZED)/phases_test
 	$(SANITIZED)/readers_test
 
 TWINS := $(SANITIZED)/pairwise_twin_test $(SANITIZED)/similarity_twins_test
@@ -103,6 +104,7 @@ twins: $(TWINS) ## Run the CUDA kernels of the losses on an emulated machine, un
 	@for twin in $(TWINS); do echo $$twin $(ARGS); $$twin $(ARGS) || exit 1; done
 
 $(SANITIZED)/attention_test $(SANITIZED)/layers_test: $(SANITIZED)/%: csrc/tests/%.cc $(SANITIZED_LAYERS)
+$(SANITIZED)/phases_test: csrc/tests/phases_test.cc $(call sanitized,base/parallel.cc)
 $(SANITIZED)/deferred_adam_test: csrc/tests/deferred_adam_test.cc $(SANITIZED_OPTIM)
 $(SANITIZED)/lists_test: csrc/tests/lists_test.cc $(SANITIZED_LISTS)
 $(SANITIZED)/readers_test: csrc/tests/readers_test.cc $(call sanitized,rows/*.cc)
@@ -122,7 +124,7 @@ aarch64: $(STAMPS)/packages ## Compile all kernels for aarch64, and run their te
 	  -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DCMAKE_EXE_LINKER_FLAGS=-static \
 	  -DHVDREC_EIGEN=$(abspath $(firstword $(wildcard $(VENV)/lib/python3*/site-packages/tensorflow/include)))
 	$(VENV)/bin/cmake --build $(AARCH64) -j 2 --target kernel_tests
-	for test in attention deferred_adam layers lists pairwise similarity; do \
+	for test in attention deferred_adam layers lists pairwise phases similarity; do \
 	  qemu-aarch64-static $(AARCH64)/$${test}_test --short || exit 1; done
 	qemu-aarch64-static $(AARCH64)/readers_test 1000
 

@@ -18,5 +18,5 @@ def test_kernels() -> None:
     command = ["make", "-j2", "sanitize", "ARGS=--short"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=840)
     assert done.returncode == 0, (done.stdout + done.stderr)[-2000:]
-    for kernels in ("pairwise", "similarity", "lists", "deferred_adam", "attention", "layers"):
+    for kernels in ("pairwise", "similarity", "lists", "deferred_adam", "attention", "layers", "phases"):
         assert re.search(rf"^{kernels}: \d+ cases, 0 failed$", done.stdout, re.MULTILINE)
