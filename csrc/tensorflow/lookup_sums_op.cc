@@ -4,6 +4,7 @@
 #include "tensorflow/adapter.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
+#include "tensorflow/index_columns.h"
 
 namespace hvdrec {
 namespace tf = ::tensorflow;
@@ -52,10 +53,8 @@ REGISTER_OP("HvdrecLookupSumsGrad")
 // Common to both ops: the attributes and the shapes.
 class LookupSumsBase : public DividedOp {
  public:
-  explicit LookupSumsBase(tf::OpKernelConstruction* context) : DividedOp(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("first", &first_));
-    OP_REQUIRES_OK(context, context->GetAttr("columns", &columns_));
-  }
+  explicit LookupSumsBase(tf::OpKernelConstruction* context)
+      : DividedOp(context), range_(context) {}
 
   void Compute(tf::OpKernelContext* context) final {
     RunTraced(context, [&] { Run(context, Shaped(context->input(0), context->input(1))); });
@@ -69,18 +68,18 @@ class LookupSumsBase : public DividedOp {
     if (touched.dims() != 2 || index.dims() != 2) {
       throw std::invalid_argument("the touched rows or their indices are not a matrix");
     }
-    if (first_ + columns_ > index.dim_size(1)) {
+    if (range_.first + range_.columns > index.dim_size(1)) {
       throw std::invalid_argument("a lookup has fewer columns of indices than it reads");
     }
-    return {index.flat<int32_t>().data() + first_,
+    return {index.flat<int32_t>().data() + range_.first,
             index.dim_size(0),
-            columns_,
+            range_.columns,
             index.dim_size(1),
             touched.dim_size(0),
             touched.dim_size(1)};
   }
 
-  int64_t first_, columns_;
+  const ColumnRange range_;
 };
 
 class LookupSumsOp final : public LookupSumsBase {

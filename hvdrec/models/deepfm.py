@@ -57,7 +57,7 @@ class DeepFM(RankModel):
     def logits(self, inputs: ModelInputs, run: ForwardContext) -> tf.Tensor:
         """The raw outputs, float32 [B, num_class]."""
         wide = wide_sum(inputs, "wide", self.num_class if self.per_class else 1)
-        if self.fm_group == "deep" and inputs.one_width("deep"):
+        if self.fm_group == "deep" and inputs.stackable("deep"):
             interactions, same = self.fm.shared(inputs.stacked("deep"), run)
             inputs.pass_on("deep", same)
         else:

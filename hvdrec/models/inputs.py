@@ -274,8 +274,8 @@ class ModelInputs:
         group = group_of(self._plan, name)
         return tf.reshape(self.concat(name), [-1, len(group.widths), one_width(group)])
 
-    def one_width(self, name: str) -> bool:
-        """Whether the group's features have the same width."""
+    def stackable(self, name: str) -> bool:
+        """Whether the group's features have the same width, so that `stacked` takes them."""
         return len({width for _, width in group_of(self._plan, name).widths}) == 1
 
     def pass_on(self, name: str, same: tf.Tensor) -> None:
@@ -322,10 +322,10 @@ class ModelInputs:
 
     def padded(self, name: str) -> tf.Tensor:
         """The group's features as float32 [B, F, D]; narrower ones are padded with zeros."""
+        if self.stackable(name):
+            return self.stacked(name)
         group = group_of(self._plan, name)
         widths, most = [width for _, width in group.widths], widest(group)
-        if min(widths) == most:
-            return self.stacked(name)
         parts = zip(tf.split(self.concat(name), widths, axis=1), widths, strict=True)
         return tf.stack([tf.pad(part, [[0, 0], [0, most - width]]) for part, width in parts], axis=1)
 
